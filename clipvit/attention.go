@@ -1,0 +1,46 @@
+package clipvit
+
+import (
+	"encoding/gob"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/internal/op"
+)
+
+var _ nn.Model = &Attention{}
+
+// Attention lets every token of an image look at every other.
+//
+//	x [B·T,C] ── QKV ──▶ [B·T,3C] ── softmax(q·kᵀ/√D)·v, head by head ──▶ [B·T,C] ── Out ──▶ [B·T,C]
+//
+// There is no mask: a picture has no future.
+//
+// Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.attention.
+type Attention struct {
+	nn.Module
+	Heads int           // H
+	QKV   *linear.Model // W [3C,C], B [3C]; rows of q, then k, then v
+	Out   *linear.Model // W [C,C], B [C]
+}
+
+func init() { gob.Register(&Attention{}) }
+
+// NewAttention returns an Attention whose parameters are zero. It trusts c; see [Config.Validate].
+func NewAttention(c Config) *Attention {
+	return &Attention{
+		Heads: c.Heads,
+		QKV:   op.NewLinear(c.Width, 3*c.Width),
+		Out:   op.NewLinear(c.Width, c.Width),
+	}
+}
+
+// Forward maps the tokens x [B·T,C] of images of t tokens each to residual + attention [B·T,C].
+func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
+	qkv := op.Linear(x, m.QKV)               // [B·T,3C]
+	mix := op.SelfAttention(qkv, m.Heads, t) // [B·T,C]
+	y := op.LinearAdd(mix, m.Out, residual)  // [B·T,C]
+	return op.Done(y, qkv, mix)
+}

@@ -1,0 +1,47 @@
+package clipvit
+
+import (
+	"encoding/gob"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
+
+	"github.com/vitago/vitago/internal/op"
+)
+
+var _ nn.Model = &Block{}
+
+// Block is one layer of the transformer, in the pre-norm arrangement.
+//
+//	x [B·T,C] ─┬─ Norm1 ─ Attn ─⊕─┬─ Norm2 ─ MLP ─⊕─▶ [B·T,C]
+//	           └────────────────┘  └───────────────┘
+//
+// Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.
+type Block struct {
+	nn.Module
+	Norm1 *layernorm.Model // W [C], B [C]
+	Attn  *Attention
+	Norm2 *layernorm.Model // W [C], B [C]
+	MLP   *MLP
+}
+
+func init() { gob.Register(&Block{}) }
+
+// NewBlock returns a Block whose parameters are zero. It trusts c; see [Config.Validate].
+func NewBlock(c Config) *Block {
+	return &Block{
+		Norm1: op.NewLayerNorm(c.Width, c.NormEps),
+		Attn:  NewAttention(c),
+		Norm2: op.NewLayerNorm(c.Width, c.NormEps),
+		MLP:   NewMLP(c),
+	}
+}
+
+// Forward maps the tokens x [B·T,C] of images of t tokens each to tokens [B·T,C].
+func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
+	n := op.LayerNorm(x, m.Norm1)             // [B·T,C]
+	y := op.Done(m.Attn.Forward(n, x, t), n)  // [B·T,C] = x + Attn(Norm1(x))
+	n = op.LayerNorm(y, m.Norm2)              // [B·T,C]
+	return op.Done(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
+}

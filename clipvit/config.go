@@ -1,0 +1,91 @@
+package clipvit
+
+import (
+	"errors"
+	"fmt"
+)
+
+// An Activation is the nonlinearity of the MLP.
+type Activation string
+
+const (
+	// QuickGELU is x·σ(1.702·x): what OpenAI trained with.
+	QuickGELU Activation = "quick_gelu"
+	// GELU is x·Φ(x) with the exact error function.
+	GELU Activation = "gelu"
+)
+
+// Config says which vision transformer a [Model] is. The letters are those of the package's legend.
+type Config struct {
+	ImageSize  int        // pixels per side of the square input, G·P
+	PatchSize  int        // P
+	Width      int        // C
+	Heads      int        // H
+	Layers     int        // L
+	MLPWidth   int        // F
+	EmbedDim   int        // E; 0 if the tower has no projection
+	Activation Activation // of the MLP
+	NormEps    float64    // added to the variance by every layer norm
+}
+
+// The towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
+var (
+	ViTB32    = Config{ImageSize: 224, PatchSize: 32, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: QuickGELU, NormEps: 1e-5}
+	ViTB16    = Config{ImageSize: 224, PatchSize: 16, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: QuickGELU, NormEps: 1e-5}
+	ViTL14    = Config{ImageSize: 224, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: QuickGELU, NormEps: 1e-5}
+	ViTL14336 = Config{ImageSize: 336, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: QuickGELU, NormEps: 1e-5}
+)
+
+// maxDim bounds every field of a Config, far above any real tower, so that no product of two
+// of them overflows.
+const maxDim = 1 << 20
+
+// Grid returns G, the number of patches per side.
+func (c Config) Grid() int { return c.ImageSize / c.PatchSize }
+
+// Patches returns G², the number of patches of an image.
+func (c Config) Patches() int { return c.Grid() * c.Grid() }
+
+// Tokens returns T = 1+G²: the class token and the patches.
+func (c Config) Tokens() int { return 1 + c.Patches() }
+
+// HeadSize returns D = C/H.
+func (c Config) HeadSize() int { return c.Width / c.Heads }
+
+// PatchLen returns 3P², the number of values of a patch.
+func (c Config) PatchLen() int { return 3 * c.PatchSize * c.PatchSize }
+
+// Validate returns nil if c describes a tower, and otherwise an error with everything that is
+// wrong with it.
+func (c Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		v    int
+	}{
+		{"image size", c.ImageSize}, {"patch size", c.PatchSize}, {"width", c.Width},
+		{"heads", c.Heads}, {"layers", c.Layers}, {"MLP width", c.MLPWidth},
+	} {
+		if f.v < 1 || f.v > maxDim {
+			errs = append(errs, fmt.Errorf("clipvit: %s is %d, want 1 to %d", f.name, f.v, maxDim))
+		}
+	}
+	if c.EmbedDim < 0 || c.EmbedDim > maxDim {
+		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 to %d", c.EmbedDim, maxDim))
+	}
+	if len(errs) == 0 {
+		if c.ImageSize%c.PatchSize != 0 {
+			errs = append(errs, fmt.Errorf("clipvit: image size %d is not a multiple of patch size %d", c.ImageSize, c.PatchSize))
+		}
+		if c.Width%c.Heads != 0 {
+			errs = append(errs, fmt.Errorf("clipvit: width %d is not a multiple of the %d heads", c.Width, c.Heads))
+		}
+	}
+	if c.Activation != QuickGELU && c.Activation != GELU {
+		errs = append(errs, fmt.Errorf("clipvit: activation is %q, want %q or %q", c.Activation, QuickGELU, GELU))
+	}
+	if !(c.NormEps > 0 && c.NormEps < 1) {
+		errs = append(errs, fmt.Errorf("clipvit: norm epsilon is %v, want above 0 and below 1", c.NormEps))
+	}
+	return errors.Join(errs...)
+}

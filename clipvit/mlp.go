@@ -1,0 +1,43 @@
+package clipvit
+
+import (
+	"encoding/gob"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/internal/op"
+)
+
+var _ nn.Model = &MLP{}
+
+// MLP transforms every token by itself.
+//
+//	x [B·T,C] ── Up ──▶ [B·T,F] ── activation ──▶ [B·T,F] ── Down ──▶ [B·T,C]
+//
+// Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.mlp.
+type MLP struct {
+	nn.Module
+	Activation Activation
+	Up         *linear.Model // W [F,C], B [F]
+	Down       *linear.Model // W [C,F], B [C]
+}
+
+func init() { gob.Register(&MLP{}) }
+
+// NewMLP returns an MLP whose parameters are zero. It trusts c; see [Config.Validate].
+func NewMLP(c Config) *MLP {
+	return &MLP{
+		Activation: c.Activation,
+		Up:         op.NewLinear(c.Width, c.MLPWidth),
+		Down:       op.NewLinear(c.MLPWidth, c.Width),
+	}
+}
+
+// Forward maps the tokens x [B·T,C] to residual + MLP(x) [B·T,C].
+func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor {
+	h := op.LinearAct(x, m.Up, op.Activation(m.Activation)) // [B·T,F]
+	y := op.LinearAdd(h, m.Down, residual)                  // [B·T,C]
+	return op.Done(y, h)
+}

@@ -1,0 +1,104 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// peak measures the machine's float32 peak right now, in operations per second: the best of several
+// short runs, since the machine may be shared.
+func peak() float64 {
+	best := 0.0
+	for range 5 {
+		start := time.Now()
+		flops := FMAs(1 << 20)
+		best = max(best, float64(flops)/time.Since(start).Seconds())
+	}
+	return best
+}
+
+// measure runs f between measurements of the peak and reports the fraction of it that f reaches.
+func measure(b *testing.B, flops float64, f func()) {
+	var ratio, seconds, rounds float64
+	f()
+	for b.Loop() {
+		b.StopTimer()
+		p := peak()
+		b.StartTimer()
+		start := time.Now()
+		for range 4 {
+			f()
+		}
+		s := time.Since(start).Seconds()
+		ratio += 4 * flops / s / p
+		seconds += s
+		rounds++
+	}
+	b.ReportMetric(ratio/rounds, "peak")
+	b.ReportMetric(4*rounds*flops/seconds/1e9, "GFLOP/s")
+}
+
+// BenchmarkMatMul: the products of ViT-L/14-336, one image.
+func BenchmarkMatMul(b *testing.B) {
+	for _, s := range []struct {
+		name    string
+		m, n, k int
+	}{
+		{"qkv", 577, 3072, 1024}, {"out", 577, 1024, 1024}, {"up", 577, 4096, 1024}, {"down", 577, 1024, 4096},
+	} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		x, w, y := random(rng, s.m*s.k).data, random(rng, s.n*s.k).data, make([]float32, s.m*s.n)
+		for _, impl := range Available() {
+			for _, p := range products {
+				b.Run(fmt.Sprintf("%s/%s/%s", s.name, p.name, impl), func(b *testing.B) {
+					Use(impl)
+					defer Use("")
+					measure(b, 2*float64(s.m)*float64(s.n)*float64(s.k), func() {
+						p.f(y, x, w, s.m, s.n, s.k, Epilogue{})
+					})
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkAttention: one layer of ViT-L/14-336, one image.
+func BenchmarkAttention(b *testing.B) {
+	const t, h, d = 577, 16, 64
+	qkv, out := random(rand.New(rand.NewPCG(1, 1)), t*3*h*d).data, make([]float32, t*h*d)
+	for _, impl := range Available() {
+		b.Run(impl, func(b *testing.B) {
+			Use(impl)
+			defer Use("")
+			measure(b, 4*t*t*h*d, func() { Attention(out, qkv, nil, 1, t, h, d) })
+		})
+	}
+}
+
+// BenchmarkRows: what lies between the products, as time per element.
+func BenchmarkRows(b *testing.B) {
+	const m, n = 577, 4096
+	x, y, r := random(rand.New(rand.NewPCG(1, 1)), m*n).data, make([]float32, m*n), make([]float32, n)
+	for _, impl := range Available() {
+		for _, c := range []struct {
+			name string
+			f    func()
+		}{
+			{"layernorm", func() { LayerNorm(y, x, r, r, nil, m, n, 1e-5) }},
+			{"softmax", func() { Softmax(y, x, m, n) }},
+			{"quickgelu", func() { Activate(y, x, QuickGELU) }},
+			{"gelu", func() { Activate(y, x, GELU) }},
+		} {
+			b.Run(c.name+"/"+impl, func(b *testing.B) {
+				Use(impl)
+				defer Use("")
+				for b.Loop() {
+					c.f()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(m*n), "ns/element")
+			})
+		}
+	}
+}

@@ -1,0 +1,210 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+var (
+	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+)
+
+func init() {
+	register("avx512", &useAVX512)
+	register("avx2", &useAVX2)
+}
+
+func tileShape() (mr, nr int) {
+	if useAVX512 {
+		return 14, 32
+	}
+	return genericMR, genericNR
+}
+
+func tile(c []float32, ldc int, a, b []float32, k int, accumulate bool) {
+	mr, nr := tileShape()
+	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
+	if k == 0 || !useAVX2 && !useAVX512 {
+		tileGeneric(c, ldc, a, b, k, mr, nr, accumulate)
+		return
+	}
+	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
+	if useAVX512 {
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate)
+	} else {
+		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate)
+	}
+}
+
+// packTransposed covers the rows with groups of eight and four that may overlap, the depths that
+// are a multiple of the group with assembly, and what is left with Go.
+func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
+	done := 0
+	if (useAVX2 || useAVX512) && rows >= 4 && k >= 8 {
+		done = k &^ 7
+		_, _ = dst[(done-1)*stride+rows-1], src[(rows-1)*ld+done-1]
+		for r := 0; r < rows; {
+			if rows-r >= 8 || rows >= 8 && rows-r > 4 {
+				r = min(r, rows-8)
+				pack8(&dst[r], stride, &src[r*ld], ld, done)
+				r += 8
+			} else {
+				r = min(r, rows-4)
+				pack4(&dst[r], stride, &src[r*ld], ld, done)
+				r += 4
+			}
+		}
+	}
+	if done < k {
+		packGeneric(dst[done*stride:], stride, src[done:], ld, rows, k-done)
+	}
+}
+
+// split returns how many of n elements the assembly takes; the rest is left to Go.
+func split(n int) int {
+	switch {
+	case useAVX512:
+		return n &^ 15
+	case useAVX2:
+		return n &^ 7
+	}
+	return 0
+}
+
+func sum(x []float32) (s float32) {
+	n := split(len(x))
+	if n > 0 {
+		if useAVX512 {
+			s = sumAVX512(&x[0], n)
+		} else {
+			s = sumAVX2(&x[0], n)
+		}
+	}
+	return s + sumGeneric(x[n:])
+}
+
+func sumSquares(x []float32, mean float32) (s float32) {
+	n := split(len(x))
+	if n > 0 {
+		if useAVX512 {
+			s = sumSquaresAVX512(&x[0], n, mean)
+		} else {
+			s = sumSquaresAVX2(&x[0], n, mean)
+		}
+	}
+	return s + sumSquaresGeneric(x[n:], mean)
+}
+
+func normalize(y, x, w, b []float32, mean, s float32) {
+	n := split(len(x))
+	if n > 0 {
+		_, _, _ = y[n-1], w[n-1], b[n-1]
+		if useAVX512 {
+			normalizeAVX512(&y[0], &x[0], &w[0], &b[0], n, mean, s)
+		} else {
+			normalizeAVX2(&y[0], &x[0], &w[0], &b[0], n, mean, s)
+		}
+	}
+	normalizeGeneric(y[n:], x[n:], w[n:], b[n:], mean, s)
+}
+
+func maxOf(x []float32) float32 {
+	n := split(len(x))
+	m := maxGeneric(x[n:])
+	if n > 0 {
+		if useAVX512 {
+			return max(m, maxAVX512(&x[0], n))
+		}
+		return max(m, maxAVX2(&x[0], n))
+	}
+	return m
+}
+
+func expSum(y, x []float32, shift, s float32) (total float32) {
+	n := split(len(x))
+	if n > 0 {
+		_ = y[n-1]
+		if useAVX512 {
+			total = expSumAVX512(&y[0], &x[0], n, shift, s)
+		} else {
+			total = expSumAVX2(&y[0], &x[0], n, shift, s)
+		}
+	}
+	return total + expSumGeneric(y[n:], x[n:], shift, s)
+}
+
+func scale(y []float32, s float32) {
+	n := split(len(y))
+	if n > 0 {
+		if useAVX512 {
+			scaleAVX512(&y[0], n, s)
+		} else {
+			scaleAVX2(&y[0], n, s)
+		}
+	}
+	scaleGeneric(y[n:], s)
+}
+
+func addBias(y, b []float32) {
+	n := split(len(b))
+	if n > 0 {
+		_ = y[n-1]
+		if useAVX512 {
+			addBiasAVX512(&y[0], &b[0], n)
+		} else {
+			addBiasAVX2(&y[0], &b[0], n)
+		}
+	}
+	addBiasGeneric(y[n:], b[n:])
+}
+
+func addBias2(y, b, r []float32) {
+	n := split(len(b))
+	if n > 0 {
+		_, _ = y[n-1], r[n-1]
+		if useAVX512 {
+			addBias2AVX512(&y[0], &b[0], &r[0], n)
+		} else {
+			addBias2AVX2(&y[0], &b[0], &r[0], n)
+		}
+	}
+	addBias2Generic(y[n:], b[n:], r[n:])
+}
+
+func quickGELUBias(y, x, b []float32) {
+	n := split(len(b))
+	if n > 0 {
+		_, _ = y[n-1], x[n-1]
+		if useAVX512 {
+			quickGELUAVX512(&y[0], &x[0], &b[0], n)
+		} else {
+			quickGELUAVX2(&y[0], &x[0], &b[0], n)
+		}
+	}
+	quickGELUGeneric(y[n:], x[n:], b[n:])
+}
+
+func geluBias(y, x, b []float32) {
+	n := split(len(b))
+	if n > 0 {
+		_, _ = y[n-1], x[n-1]
+		if useAVX512 {
+			geluAVX512(&y[0], &x[0], &b[0], n)
+		} else {
+			geluAVX2(&y[0], &x[0], &b[0], n)
+		}
+	}
+	geluGeneric(y[n:], x[n:], b[n:])
+}
+
+func fmas(n int) (flops int) {
+	switch {
+	case useAVX512:
+		fmasAVX512(n)
+		return n * 12 * 16 * 2
+	case useAVX2:
+		fmasAVX2(n)
+		return n * 12 * 8 * 2
+	}
+	return fmasGeneric(n)
+}

@@ -1,0 +1,58 @@
+package kernel
+
+import "strings"
+
+// maxTile is the number of elements of the largest tile of any implementation.
+const maxTile = 14 * 32
+
+// The generic tile. Six rows by sixteen columns is what sixteen registers of eight floats hold.
+const genericMR, genericNR = 6, 16
+
+// An impl is one of the implementations this program carries; the first that is on is used.
+type impl struct {
+	name      string
+	on        *bool
+	available bool // on this processor
+}
+
+var impls []impl
+
+func register(name string, on *bool) {
+	impls = append(impls, impl{name, on, *on})
+}
+
+// Name says which implementation is in use: "avx512", "avx2" or "generic".
+func Name() string {
+	for _, im := range impls {
+		if *im.on {
+			return im.name
+		}
+	}
+	return "generic"
+}
+
+// Available lists the implementations that this program carries and this processor runs, best
+// first.
+func Available() []string {
+	var names []string
+	for _, im := range impls {
+		if im.available {
+			names = append(names, im.name)
+		}
+	}
+	return append(names, "generic")
+}
+
+// Use selects an implementation by name, for tests and benchmarks, and reports whether it is
+// available; "" selects the best. It must not run beside any other call of this package.
+func Use(name string) bool {
+	if name != "" && !strings.Contains(strings.Join(Available(), " "), name) {
+		return false
+	}
+	found := name == ""
+	for _, im := range impls {
+		found = found || im.name == name
+		*im.on = im.available && found
+	}
+	return true
+}

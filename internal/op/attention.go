@@ -1,0 +1,45 @@
+package op
+
+import (
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// SelfAttention mixes the packed projections qkv [B·T,3C] of images of t tokens into [B·T,C], head
+// by head: softmax(q·kᵀ/√D)·v.
+func SelfAttention(qkv mat.Tensor, heads, t int) mat.Tensor {
+	m, c3 := dims(qkv)
+	if t < 1 || heads < 1 || m%t != 0 || c3%(3*heads) != 0 {
+		panic(&ShapeError{"SelfAttention", qkv.Shape(), fmt.Sprintf("[B·%d,3·%d·D]", t, heads)})
+	}
+	return run(&attentionOp{qkv: qkv, images: m / t, tokens: t, heads: heads, size: c3 / 3 / heads})
+}
+
+type attentionOp struct {
+	qkv                         mat.Tensor // [B·T,3C]
+	images, tokens, heads, size int
+	out, stats                  []float32 // [B·T,C], [B·T,H,2]; kept only for Backward
+}
+
+func (f *attentionOp) Operands() []mat.Tensor { return []mat.Tensor{f.qkv} }
+
+func (f *attentionOp) Forward() (mat.Tensor, error) {
+	m := f.images * f.tokens
+	y := fresh(m, f.heads*f.size)
+	if f.qkv.RequiresGrad() {
+		f.out = data(y)
+		f.stats = make([]float32, 2*m*f.heads)
+	}
+	kernel.Attention(data(y), data(f.qkv), f.stats, f.images, f.tokens, f.heads, f.size)
+	return y, nil
+}
+
+func (f *attentionOp) Backward(gy mat.Tensor) error {
+	accumulate(f.qkv, func(g []float32) {
+		kernel.AttentionGrad(g, data(gy), data(f.qkv), f.out, f.stats, f.images, f.tokens, f.heads, f.size)
+	})
+	return nil
+}

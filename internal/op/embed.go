@@ -1,0 +1,113 @@
+package op
+
+import (
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// PatchEmbed turns the patches [B·G²,3P²] of B images into tokens [B·T,C]: each image's class token
+// [1,C], then its patches times w [C,3P²]ᵀ, all with the positions [T,C] added.
+func PatchEmbed(patches, w, class, position mat.Tensor) mat.Tensor {
+	c, p := dims(w)
+	t, _ := dims(position)
+	requireCols("PatchEmbed", patches, p)
+	requireShape("PatchEmbed class", class, 1, c)
+	requireCols("PatchEmbed position", position, c)
+	m, _ := dims(patches)
+	if t < 2 || m%(t-1) != 0 {
+		panic(&ShapeError{"PatchEmbed", patches.Shape(), fmt.Sprintf("[B·%d,%d]", t-1, p)})
+	}
+	return run(&embedOp{patches, w, class, position, m / (t - 1), t, c, p})
+}
+
+type embedOp struct {
+	patches, w, class, position mat.Tensor
+	images, t, c, p             int // B, T, C, 3P²
+}
+
+func (f *embedOp) Operands() []mat.Tensor {
+	return []mat.Tensor{f.patches, f.w, f.class, f.position}
+}
+
+func (f *embedOp) Forward() (mat.Tensor, error) {
+	y := fresh(f.images*f.t, f.c)
+	pos, class, patches := data(f.position), data(f.class), data(f.patches)
+	for i := range f.images {
+		tokens := data(y)[i*f.t*f.c:]
+		for j, v := range class {
+			tokens[j] = v + pos[j]
+		}
+		kernel.MatMulNT(tokens[f.c:], patches[i*(f.t-1)*f.p:], data(f.w), f.t-1, f.c, f.p,
+			kernel.Epilogue{Residual: pos[f.c:]})
+	}
+	return y, nil
+}
+
+func (f *embedOp) Backward(gy mat.Tensor) error {
+	g := data(gy)
+	// gp [B·G²,C] is g without the rows of class tokens.
+	rows := f.images * (f.t - 1)
+	gp := kernel.Get(rows * f.c)
+	defer kernel.Put(gp)
+	n := (f.t - 1) * f.c
+	for i := range f.images {
+		copy(gp[i*n:(i+1)*n], g[i*(n+f.c)+f.c:])
+	}
+	accumulate(f.patches, func(gx []float32) {
+		kernel.MatMulNN(gx, gp, data(f.w), rows, f.p, f.c, kernel.Epilogue{})
+	})
+	accumulate(f.w, func(gw []float32) {
+		kernel.MatMulTN(gw, gp, data(f.patches), f.c, f.p, rows, kernel.Epilogue{})
+	})
+	accumulate(f.class, func(gc []float32) { sumEvery(gc, g, n+f.c) })
+	accumulate(f.position, func(gpos []float32) { kernel.SumRows(gpos, g, f.images, f.t*f.c) })
+	return nil
+}
+
+// sumEvery sets y to the sum of the pieces of x, as long as y, that start every stride elements.
+func sumEvery(y, x []float32, stride int) {
+	clear(y)
+	for i := 0; i < len(x); i += stride {
+		for j := range y {
+			y[j] += x[i+j]
+		}
+	}
+}
+
+// EveryRow returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch.
+func EveryRow(x mat.Tensor, t int) mat.Tensor {
+	if m, _ := dims(x); t < 1 || m%t != 0 {
+		panic(&ShapeError{"EveryRow", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
+	}
+	return run(&everyRowOp{x, t})
+}
+
+type everyRowOp struct {
+	x mat.Tensor // [B·t,n]
+	t int
+}
+
+func (f *everyRowOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
+
+func (f *everyRowOp) Forward() (mat.Tensor, error) {
+	m, n := dims(f.x)
+	y := fresh(m/f.t, n)
+	for i := range m / f.t {
+		copy(data(y)[i*n:(i+1)*n], data(f.x)[i*f.t*n:])
+	}
+	return y, nil
+}
+
+func (f *everyRowOp) Backward(gy mat.Tensor) error {
+	_, n := dims(f.x)
+	accumulate(f.x, func(gx []float32) {
+		clear(gx)
+		for i := 0; i*n < gy.Size(); i++ {
+			copy(gx[i*f.t*n:][:n], data(gy)[i*n:(i+1)*n])
+		}
+	})
+	return nil
+}

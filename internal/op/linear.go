@@ -1,0 +1,89 @@
+package op
+
+import (
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// Linear maps x [m,in] to x·Wᵀ + B [m,out].
+func Linear(x mat.Tensor, m *linear.Model) mat.Tensor {
+	return runLinear("Linear", x, m.W, bias(m), nil, kernel.None)
+}
+
+// LinearAct maps x [m,in] to f(x·Wᵀ + B) [m,out].
+func LinearAct(x mat.Tensor, m *linear.Model, f Activation) mat.Tensor {
+	if wantsGrad(present(x, m.W, bias(m))...) {
+		return Activate(Linear(x, m), f) // the gradient of f needs what goes into it
+	}
+	return runLinear("LinearAct", x, m.W, bias(m), nil, f.kernel())
+}
+
+// LinearAdd maps x [m,in] to residual + x·Wᵀ + B [m,out].
+func LinearAdd(x mat.Tensor, m *linear.Model, residual mat.Tensor) mat.Tensor {
+	return runLinear("LinearAdd", x, m.W, bias(m), residual, kernel.None)
+}
+
+// Project maps x [m,in] to x·Wᵀ [m,out].
+func Project(x mat.Tensor, w *nn.Param) mat.Tensor {
+	return runLinear("Project", x, w, nil, nil, kernel.None)
+}
+
+// bias returns the bias of m, as a nil interface if it has none.
+func bias(m *linear.Model) mat.Tensor {
+	if m.B == nil {
+		return nil
+	}
+	return m.B
+}
+
+func runLinear(name string, x, w, b, residual mat.Tensor, f kernel.Activation) mat.Tensor {
+	m, in := dims(x)
+	out, wIn := dims(w)
+	requireCols(name, x, wIn)
+	if b != nil {
+		requireShape(name+" bias", b, out, 1)
+	}
+	if residual != nil {
+		requireShape(name+" residual", residual, m, out)
+	}
+	return run(&linearOp{x: x, w: w, b: b, residual: residual, act: f, m: m, in: in, out: out})
+}
+
+type linearOp struct {
+	x, w        mat.Tensor // [m,in], [out,in]
+	b, residual mat.Tensor // [out,1], [m,out]; nil if absent
+	act         kernel.Activation
+	m, in, out  int
+}
+
+func (f *linearOp) Operands() []mat.Tensor { return present(f.x, f.w, f.b, f.residual) }
+
+func (f *linearOp) Forward() (mat.Tensor, error) {
+	e := kernel.Epilogue{Activation: f.act}
+	if f.b != nil {
+		e.Bias = data(f.b)
+	}
+	if f.residual != nil {
+		e.Residual = data(f.residual)
+	}
+	y := fresh(f.m, f.out)
+	kernel.MatMulNT(data(y), data(f.x), data(f.w), f.m, f.out, f.in, e)
+	return y, nil
+}
+
+// Backward never sees an activation: LinearAct composes where a gradient is wanted.
+func (f *linearOp) Backward(gy mat.Tensor) error {
+	g := data(gy)
+	accumulate(f.x, func(gx []float32) {
+		kernel.MatMulNN(gx, g, data(f.w), f.m, f.in, f.out, kernel.Epilogue{})
+	})
+	accumulate(f.w, func(gw []float32) {
+		kernel.MatMulTN(gw, g, data(f.x), f.out, f.in, f.m, kernel.Epilogue{})
+	})
+	accumulate(f.b, func(gb []float32) { kernel.SumRows(gb, g, f.m, f.out) })
+	accumulate(f.residual, func(gr []float32) { copy(gr, g) })
+	return nil
+}

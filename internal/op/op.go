@@ -1,0 +1,130 @@
+package op
+
+import (
+	"fmt"
+
+	"github.com/nlpodyssey/spago/ag"
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// A ShapeError is a mistake of the program: an operand that does not fit its operator.
+type ShapeError struct {
+	Op   string // the operator
+	Got  []int  // the operand's shape
+	Want string // the shape that fits
+}
+
+func (e *ShapeError) Error() string {
+	return fmt.Sprintf("op: %s: shape %v, want %s", e.Op, e.Got, e.Want)
+}
+
+// NewParam returns a parameter of zeros [rows,cols] that requires a gradient.
+func NewParam(shape ...int) *nn.Param {
+	// Not nn.NewParam: it would clone the matrix.
+	return &nn.Param{Matrix: mat.NewDense[float32](mat.WithShape(shape...), mat.WithGrad(true))}
+}
+
+// NewLinear returns spago's linear module with zero parameters, W [out,in] and B [out].
+func NewLinear(in, out int) *linear.Model {
+	return &linear.Model{W: NewParam(out, in), B: NewParam(out)}
+}
+
+// NewLayerNorm returns spago's layer norm with zero parameters, W and B [n].
+func NewLayerNorm(n int, eps float64) *layernorm.Model {
+	return &layernorm.Model{W: NewParam(n), B: NewParam(n), Eps: nn.Buf(mat.Scalar(float32(eps)))}
+}
+
+// Done returns y, the last result computed from xs, and gives xs, results of this package's
+// operators that nobody else holds, back to the pool, unless y is part of a graph that needs them.
+func Done(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
+	if !y.RequiresGrad() {
+		for _, x := range xs {
+			recycle(x)
+		}
+	}
+	return y
+}
+
+func recycle(x mat.Tensor) {
+	if d, ok := x.(*mat.Dense[float32]); ok {
+		kernel.Put(data(d))
+	}
+}
+
+// data returns the values of x without a copy.
+func data(x mat.Tensor) []float32 { return x.Value().Data().F32() }
+
+// dims returns the rows and columns of x.
+func dims(x mat.Tensor) (rows, cols int) {
+	s := x.Shape()
+	return s[0], s[1]
+}
+
+// requireCols panics unless x has n columns.
+func requireCols(op string, x mat.Tensor, n int) {
+	if _, c := dims(x); c != n {
+		panic(&ShapeError{op, x.Shape(), fmt.Sprintf("[rows,%d]", n)})
+	}
+}
+
+// requireShape panics unless x has the given shape.
+func requireShape(op string, x mat.Tensor, rows, cols int) {
+	if r, c := dims(x); r != rows || c != cols {
+		panic(&ShapeError{op, x.Shape(), fmt.Sprintf("[%d,%d]", rows, cols)})
+	}
+}
+
+// fresh returns a matrix [rows,cols] from the pool, with any content.
+func fresh(rows, cols int) *mat.Dense[float32] {
+	return mat.NewDense[float32](mat.WithShape(rows, cols), mat.WithBacking(kernel.Get(rows*cols)))
+}
+
+// accumulate gives x the gradient that fill computes into a matrix of x's shape, if x wants one.
+func accumulate(x mat.Tensor, fill func(g []float32)) {
+	if x == nil || !x.RequiresGrad() {
+		return
+	}
+	s := x.Shape()
+	g := fresh(s[0], s[1])
+	fill(data(g))
+	x.AccGrad(g)
+	recycle(g)
+}
+
+// run computes f: with a graph node if an operand requires a gradient, and else without.
+func run(f ag.AutoGradFunction) mat.Tensor {
+	if wantsGrad(f.Operands()...) {
+		return ag.NewOperator(f).Run()
+	}
+	y, err := f.Forward()
+	if err != nil { // no operator of this package returns one
+		panic(err)
+	}
+	return y
+}
+
+// present returns the operands that are not nil: ag would call methods on a nil one.
+func present(xs ...mat.Tensor) []mat.Tensor {
+	var ys []mat.Tensor
+	for _, x := range xs {
+		if x != nil {
+			ys = append(ys, x)
+		}
+	}
+	return ys
+}
+
+// wantsGrad reports whether any of xs requires a gradient.
+func wantsGrad(xs ...mat.Tensor) bool {
+	for _, x := range xs {
+		if x.RequiresGrad() {
+			return true
+		}
+	}
+	return false
+}
