@@ -7,25 +7,13 @@ import (
 	"time"
 )
 
-// peak measures the machine's float32 peak right now, in operations per second: the best of several
-// short runs, since the machine may be shared.
-func peak() float64 {
-	best := 0.0
-	for range 5 {
-		start := time.Now()
-		flops := FMAs(1 << 20)
-		best = max(best, float64(flops)/time.Since(start).Seconds())
-	}
-	return best
-}
-
 // measure runs f between measurements of the peak and reports the fraction of it that f reaches.
 func measure(b *testing.B, flops float64, f func()) {
 	var ratio, seconds, rounds float64
 	f()
 	for b.Loop() {
 		b.StopTimer()
-		p := peak()
+		p := Peak()
 		b.StartTimer()
 		start := time.Now()
 		for range 4 {

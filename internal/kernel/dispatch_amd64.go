@@ -37,26 +37,35 @@ func tile(c []float32, ldc int, a, b []float32, k int, accumulate bool) {
 }
 
 // packTransposed covers the rows with groups of eight and four that may overlap, the depths that
-// are a multiple of the group with assembly, and what is left with Go.
+// are a multiple of the group with assembly, and what is left with Go. It goes in steps of 64
+// depths, so that a line of dst is still in the first-level cache when the next group writes to it.
 func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	done := 0
 	if (useAVX2 || useAVX512) && rows >= 4 && k >= 8 {
 		done = k &^ 7
 		_, _ = dst[(done-1)*stride+rows-1], src[(rows-1)*ld+done-1]
-		for r := 0; r < rows; {
-			if rows-r >= 8 || rows >= 8 && rows-r > 4 {
-				r = min(r, rows-8)
-				pack8(&dst[r], stride, &src[r*ld], ld, done)
-				r += 8
-			} else {
-				r = min(r, rows-4)
-				pack4(&dst[r], stride, &src[r*ld], ld, done)
-				r += 4
-			}
+		const step = 64
+		for p := 0; p < done; p += step {
+			packGroups(dst[p*stride:], stride, src[p:], ld, rows, min(step, done-p))
 		}
 	}
 	if done < k {
 		packGeneric(dst[done*stride:], stride, src[done:], ld, rows, k-done)
+	}
+}
+
+// packGroups is packTransposed for at least 4 rows and a multiple of 8 depths.
+func packGroups(dst []float32, stride int, src []float32, ld, rows, k int) {
+	for r := 0; r < rows; {
+		if rows-r >= 8 || rows >= 8 && rows-r > 4 {
+			r = min(r, rows-8)
+			pack8(&dst[r], stride, &src[r*ld], ld, k)
+			r += 8
+		} else {
+			r = min(r, rows-4)
+			pack4(&dst[r], stride, &src[r*ld], ld, k)
+			r += 4
+		}
 	}
 }
 

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·tileAVX2(SB), NOSPLIT, $0-41
 	MOVQ   c+0(FP), AX
 	MOVQ   ldc+8(FP), CX
@@ -30,7 +30,6 @@ TEXT ·tileAVX2(SB), NOSPLIT, $0-41
 	JZ     tileAVX2Rest
 
 tileAVX2Loop:
-	PREFETCHT0   512(BX)
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VBROADCASTSS (DX), Y14
@@ -71,7 +70,6 @@ tileAVX2Loop:
 	VBROADCASTSS 44(DX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
-	PREFETCHT0   640(BX)
 	VMOVUPS      128(BX), Y12
 	VMOVUPS      160(BX), Y13
 	VBROADCASTSS 48(DX), Y14
@@ -1068,7 +1066,7 @@ DATA wordsbc69b6a7<>+60(SB)/4, $0xbc69b6a7
 GLOBL wordsbc69b6a7<>(SB), RODATA|NOPTR, $64
 
 // func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512F
 TEXT ·tileAVX512(SB), NOSPLIT, $0-41
 	MOVQ   c+0(FP), AX
 	MOVQ   ldc+8(FP), CX
@@ -1109,7 +1107,6 @@ TEXT ·tileAVX512(SB), NOSPLIT, $0-41
 	JZ     tileAVX512Rest
 
 tileAVX512Loop:
-	PREFETCHT0   1024(BX)
 	VMOVUPS      (BX), Z28
 	VMOVUPS      64(BX), Z29
 	VBROADCASTSS (DX), Z30
@@ -1198,7 +1195,6 @@ tileAVX512Loop:
 	VBROADCASTSS 108(DX), Z30
 	VFMADD231PS  Z28, Z30, Z26
 	VFMADD231PS  Z29, Z30, Z27
-	PREFETCHT0   1280(BX)
 	VMOVUPS      256(BX), Z28
 	VMOVUPS      320(BX), Z29
 	VBROADCASTSS 112(DX), Z30

@@ -54,12 +54,12 @@ func check(name string, c, a, b []float32, m, n, k int) {
 	}
 }
 
-// Cache blocking. A block of kcMax columns of B, ncMax wide, lives in the second-level cache
-// (512 KB of the 1 to 2 MB that servers have, of the 1 MB of recent desktops); one panel of A, as
-// deep, in the first. mcMax bounds the packed copy of A.
+// Cache blocking. A block of kcMax columns of B, ncMax wide, lives in the second-level cache, 512 KB
+// of the 1 MB and more that servers and recent desktops have; the panels of A stream past it. The
+// depth is the width of ViT-L, so that most products write C once. mcMax bounds the packed copy of A.
 const (
-	kcMax = 512
-	ncMax = 256
+	kcMax = 1024
+	ncMax = 128
 	mcMax = 2304 // four images of 577 tokens
 )
 

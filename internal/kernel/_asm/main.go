@@ -122,9 +122,6 @@ func (m machine) tile() {
 	JZ(LabelRef(id + "Rest"))
 	Label(id + "Loop")
 	for p := range unroll {
-		if p%2 == 0 {
-			PREFETCHT0(Mem{Base: b, Disp: p*m.nv*width + 8*m.nv*width})
-		}
 		step(p)
 	}
 	ADDQ(I32(unroll*m.mr*4), a)
