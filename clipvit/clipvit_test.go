@@ -1,0 +1,377 @@
+package clipvit
+
+import (
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nlpodyssey/spago/ag"
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// tiny returns the tower of a golden file, unfrozen, and the file.
+func tiny(t testing.TB, activation string) (*Model, *golden.File) {
+	t.Helper()
+	path := "testdata/tiny/stages_" + strings.ReplaceAll(activation, "_", "")
+	text, err := os.ReadFile(golden.Path(t, path+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Config
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := golden.Load(t, path+".npz")
+	params.Walk(m, func(name string, p *nn.Param) {
+		mat.SetData(p.Value(), f.Float32("param/"+name))
+	})
+	return m, f
+}
+
+func matrix(data []float32, shape []int) *mat.Dense[float32] {
+	return mat.NewDense[float32](mat.WithShape(shape...), mat.WithBacking(slices.Clone(data)))
+}
+
+// The tolerances are relative to the largest value of a stage. PyTorch's own float32 is within 6e-7
+// of its float64 here (the .json files say how near); each stage sums in another order.
+var stages = []struct {
+	name string
+	tol  float64
+	why  string
+}{
+	{"embed", 5e-7, "dot products of 3P² terms, summed in another order"},
+	{"pre_norm", 6e-7, "and one division by a root"},
+	{"block", 2e-6, "and two products, attention, exp by our polynomial, for every block"},
+	{"post_norm", 2e-6, "and one more division by a root"},
+	{"embedding", 2e-6, "and one more product"},
+}
+
+// TestStages compares every intermediate with PyTorch's; the first that fails is the answer.
+func TestStages(t *testing.T) {
+	for _, activation := range []string{"quick_gelu", "gelu"} {
+		for _, frozen := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/frozen=%v", activation, frozen), func(t *testing.T) {
+				m, f := tiny(t, activation)
+				if frozen {
+					m.Freeze()
+				}
+				seen := 0
+				m.Probe(matrix(f.Float32("patches"), f.Shape("patches")), func(stage string, x mat.Tensor) {
+					if stage == "class" {
+						return // rows of the last block
+					}
+					tol := math.NaN()
+					for _, s := range stages {
+						if strings.HasPrefix(stage, s.name) {
+							tol = s.tol
+						}
+					}
+					if golden.Compare(t, stage, x.Value().Data().F32(), f.Float32(stage), tol) {
+						seen++
+					}
+				})
+				if want := 4 + m.Config.Layers; seen != want {
+					t.Errorf("%d stages agree, want %d", seen, want)
+				}
+			})
+		}
+	}
+}
+
+// TestFeatures: Hugging Face's hidden_states, by either way of counting.
+func TestFeatures(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	m.Freeze()
+	hidden := f.Float32("hidden_states") // [1+L,B·T,C]
+	n := len(hidden) / (1 + m.Config.Layers)
+	for layer := -1 - m.Config.Layers; layer <= m.Config.Layers; layer++ {
+		x, err := m.Features(matrix(f.Float32("patches"), f.Shape("patches")), layer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := layer
+		if i < 0 {
+			i += 1 + m.Config.Layers
+		}
+		golden.Compare(t, fmt.Sprintf("layer %d", layer), x.Value().Data().F32(), hidden[i*n:(i+1)*n], 2e-6)
+	}
+	for _, layer := range []int{m.Config.Layers + 1, -m.Config.Layers - 2} {
+		if _, err := m.Features(matrix(f.Float32("patches"), f.Shape("patches")), layer); err == nil {
+			t.Errorf("no error for layer %d of %d", layer, m.Config.Layers)
+		}
+	}
+}
+
+// TestGradients compares the gradient of every parameter, and of the patches, with PyTorch's.
+func TestGradients(t *testing.T) {
+	for _, activation := range []string{"quick_gelu", "gelu"} {
+		t.Run(activation, func(t *testing.T) {
+			m, f := tiny(t, activation)
+			patches := matrix(f.Float32("patches"), f.Shape("patches"))
+			patches.SetRequiresGrad(true)
+			y := m.Embedding(patches)
+			y.AccGrad(matrix(f.Float32("grad_embedding"), f.Shape("grad_embedding")))
+			ag.Backward(y)
+			const tol = 5e-6 // the forward's errors, once more on the way back
+			params.Walk(m, func(name string, p *nn.Param) {
+				if !p.HasGrad() {
+					t.Fatalf("%s has no gradient", name)
+				}
+				golden.Compare(t, name, p.Grad().Data().F32(), f.Float32("grad/"+name), tol)
+			})
+			golden.Compare(t, "patches", patches.Grad().Data().F32(), f.Float32("grad/patches"), tol)
+		})
+	}
+}
+
+// TestPartlyFrozen: a frozen prefix changes no gradient of the rest, though its buffers are recycled.
+func TestPartlyFrozen(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	m.Freeze()
+	last := m.Blocks[len(m.Blocks)-1]
+	nn.ForEachParam(last, func(p *nn.Param) { p.SetRequiresGrad(true) })
+	last.Attn.QKV.W.SetRequiresGrad(false) // a frozen operator between trained ones
+	for range 3 {                          // the pool is warm from the second time on
+		m.Embedding(matrix(f.Float32("patches"), f.Shape("patches")))
+	}
+	y := m.Embedding(matrix(f.Float32("patches"), f.Shape("patches")))
+	y.AccGrad(matrix(f.Float32("grad_embedding"), f.Shape("grad_embedding")))
+	ag.Backward(y)
+	params.Walk(m, func(name string, p *nn.Param) {
+		if p.HasGrad() != p.RequiresGrad() {
+			t.Errorf("%s: has a gradient: %v, requires one: %v", name, p.HasGrad(), p.RequiresGrad())
+		}
+		if p.HasGrad() {
+			golden.Compare(t, name, p.Grad().Data().F32(), f.Float32("grad/"+name), 5e-6)
+		}
+	})
+}
+
+// TestBatch: an image's embedding does not depend on what it is batched with, to the last bit.
+func TestBatch(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	m.Freeze()
+	all, n := f.Float32("patches"), m.Config.Patches()*m.Config.PatchLen()
+	together := m.Embedding(matrix(all, f.Shape("patches"))).Data().F32()
+	for i := 0; i*n < len(all); i++ {
+		alone := m.Embedding(matrix(all[i*n:(i+1)*n], []int{m.Config.Patches(), m.Config.PatchLen()})).Data().F32()
+		if !slices.Equal(alone, together[i*len(alone):(i+1)*len(alone)]) {
+			t.Errorf("image %d: alone %v, in a batch %v", i, alone, together[i*len(alone):(i+1)*len(alone)])
+		}
+	}
+}
+
+// TestConcurrent: a frozen model may be used by many goroutines.
+func TestConcurrent(t *testing.T) {
+	m, f := tiny(t, "gelu")
+	m.Freeze()
+	want := m.Embedding(matrix(f.Float32("patches"), f.Shape("patches"))).Data().F32()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				got := m.Embedding(matrix(f.Float32("patches"), f.Shape("patches"))).Data().F32()
+				if !slices.Equal(got, want) {
+					t.Errorf("got %v, want %v", got, want)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestAllocations: what a frozen model allocates does not grow with the images before.
+func TestAllocations(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	m.Freeze()
+	x := matrix(f.Float32("patches"), f.Shape("patches"))
+	run := func() { m.Embedding(x) }
+	first := testing.AllocsPerRun(20, run)
+	for range 200 {
+		run()
+	}
+	if later := testing.AllocsPerRun(20, run); later > first+2 { // the pool may lose a buffer to the collector
+		t.Errorf("%v allocations an image after 200 images, %v before", later, first)
+	}
+}
+
+func TestResize(t *testing.T) {
+	f := golden.Load(t, "testdata/tiny/posembed.npz")
+	cases := 0
+	for _, name := range f.Names() {
+		name, ok := strings.CutSuffix(name, "/in")
+		if !ok {
+			continue
+		}
+		var from, to int
+		if _, err := fmt.Sscanf(name, "%dto%d", &from, &to); err != nil {
+			t.Fatal(err)
+		}
+		for _, filter := range []Bicubic{BicubicTorch, BicubicAntialias} {
+			width := f.Shape(name + "/in")[1]
+			m, err := New(Config{ImageSize: from * 2, PatchSize: 2, Width: width, Heads: 1, Layers: 1, MLPWidth: 1, Activation: GELU, NormEps: 1e-5})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mat.SetData(m.Embed.Position.Value(), f.Float32(name+"/in"))
+			if err := m.Resize(to*2, filter); err != nil {
+				t.Fatal(err)
+			}
+			// torch computes places and weights in float32, we in float64.
+			golden.Compare(t, name+"/"+string(filter), m.Embed.Position.Value().Data().F32(), f.Float32(name+"/"+string(filter)), 2e-6)
+			if m.Config.Grid() != to || !m.Embed.Position.RequiresGrad() {
+				t.Errorf("%s: grid is %d, requires a gradient: %v", name, m.Config.Grid(), m.Embed.Position.RequiresGrad())
+			}
+			cases++
+		}
+	}
+	if cases < 10 {
+		t.Errorf("only %d cases", cases)
+	}
+	m, _ := tiny(t, "gelu")
+	before := m.Config
+	for _, size := range []int{0, -4, m.Config.PatchSize + 1, math.MaxInt} {
+		if err := m.Resize(size, BicubicTorch); err == nil {
+			t.Errorf("no error for image size %d", size)
+		}
+	}
+	if err := m.Resize(m.Config.PatchSize, "bilinear"); err == nil || m.Config != before {
+		t.Errorf("an unknown filter: error %v, configuration %v", err, m.Config)
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	for _, c := range []Config{ViTB32, ViTB16, ViTL14, ViTL14336} {
+		if err := c.Validate(); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, c := range []struct {
+		change func(c *Config)
+		want   string
+	}{
+		{func(c *Config) { c.ImageSize = 0 }, "image size is 0"},
+		{func(c *Config) { c.ImageSize = 337 }, "337 is not a multiple of patch size 14"},
+		{func(c *Config) { c.PatchSize = -1 }, "patch size is -1"},
+		{func(c *Config) { c.Heads = 7 }, "width 1024 is not a multiple of the 7 heads"},
+		{func(c *Config) { c.Layers = math.MaxInt }, "layers is 9223372036854775807"},
+		{func(c *Config) { c.EmbedDim = -1 }, "embedding size is -1"},
+		{func(c *Config) { c.Activation = "relu" }, `activation is "relu"`},
+		{func(c *Config) { c.NormEps = math.NaN() }, "norm epsilon is NaN"},
+	} {
+		bad := ViTL14336
+		c.change(&bad)
+		if _, err := New(bad); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error is %v, want one with %q", err, c.want)
+		}
+	}
+	if err := (Config{}).Validate(); strings.Count(err.Error(), "\n") < 6 {
+		t.Errorf("the error of an empty Config does not say everything: %v", err)
+	}
+}
+
+// TestTorchConstants: T, D and the parameter count of ViT-L/14-336 are those of the model card.
+func TestCounts(t *testing.T) {
+	c := ViTL14336
+	if c.Tokens() != 577 || c.HeadSize() != 64 || c.PatchLen() != 588 {
+		t.Errorf("T %d, D %d, 3P² %d; want 577, 64, 588", c.Tokens(), c.HeadSize(), c.PatchLen())
+	}
+	c.Layers = 1 // the rest is the same 12,596,224 each
+	m, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	nn.ForEachParam(m, func(p *nn.Param) { n += p.Size() })
+	if got := n + 23*12_596_224; got != 304_293_888 {
+		t.Errorf("%d parameters, want 304293888", got)
+	}
+}
+
+// TestPreprocess: where a patch's values come from, and the two ends of the levels.
+func TestPreprocess(t *testing.T) {
+	c := Config{ImageSize: 4, PatchSize: 2, Width: 1, Heads: 1, Layers: 1, MLPWidth: 1, Activation: GELU, NormEps: 1e-5}
+	img := image.NewRGBA(image.Rect(10, 20, 14, 24)) // not at the origin
+	for y := range 4 {
+		for x := range 4 {
+			img.Set(10+x, 20+y, color.RGBA{uint8(16*y + x), 255, 0, 255})
+		}
+	}
+	p, err := Preprocess(img, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(p.Shape(), []int{4, 12}) {
+		t.Fatalf("shape is %v, want [4 12]", p.Shape())
+	}
+	for row := range 4 { // patches: top left, top right, bottom left, bottom right
+		for i := range 12 {
+			ch, y, x := i/4, i/2%2+row/2*2, i%2+row%2*2
+			level := [3]float32{float32(16*y + x), 255, 0}[ch]
+			if want, got := (level/255-Mean[ch])/Std[ch], p.Data().F32()[row*12+i]; got != want {
+				t.Errorf("patch %d value %d: got %v, want %v", row, i, got, want)
+			}
+		}
+	}
+	for name, img := range map[string]image.Image{"nil": nil, "empty": image.NewGray(image.Rect(0, 0, 0, 5))} {
+		if _, err := Preprocess(img, c); err == nil {
+			t.Errorf("no error for an image that is %s", name)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	m, _ := tiny(t, "quick_gelu")
+	m.Freeze()
+	var images []image.Image
+	for i := range 2*encodeBatch + 3 {
+		images = append(images, image.NewUniform(color.Gray{uint8(10 * i)}))
+	}
+	// A uniform image has no bounds of its own: it is as good as infinite.
+	if _, err := m.Encode(images...); err == nil {
+		t.Error("no error for images without an end")
+	}
+	for i := range images {
+		g := image.NewGray(image.Rect(0, 0, 20+i, 30))
+		for j := range g.Pix {
+			g.Pix[j] = uint8(j * (i + 1))
+		}
+		images[i] = g
+	}
+	all, err := m.Encode(images...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, img := range images {
+		one, err := m.Encode(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(one[0], all[i]) {
+			t.Errorf("image %d: alone %v, with others %v", i, one[0], all[i])
+		}
+	}
+	if none, err := m.Encode(); err != nil || len(none) != 0 {
+		t.Errorf("no images: %v, %v", none, err)
+	}
+	images[11] = image.NewGray(image.Rect(0, 0, 5, 0))
+	if _, err := m.Encode(images...); err == nil || !strings.Contains(err.Error(), "image 12 of 19") {
+		t.Errorf("error is %v, want one that names image 12 of 19", err)
+	}
+}

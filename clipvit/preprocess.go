@@ -1,0 +1,122 @@
+package clipvit
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"io"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/internal/pillow"
+)
+
+// Mean and Std normalise the three channels, of values from 0 to 1.
+// Source: openai/CLIP, clip/clip.py, _transform.
+var (
+	Mean = [3]float32{0.48145466, 0.4578275, 0.40821073}
+	Std  = [3]float32{0.26862954, 0.26130258, 0.27577711}
+)
+
+// DecodeImage reads a JPEG, PNG, GIF, WebP, BMP or TIFF file as Pillow reads it: the same mode, the
+// same chroma interpolation, EXIF orientation ignored as OpenAI ignores it. [Preprocess] makes of
+// its result what OpenAI's code makes of the file; images that the standard library decoded work
+// too, but those from JPEG and WebP files are not quite Pillow's. It returns an error that says
+// what is wrong if the file is not an image, is cut short, or claims more pixels than Pillow allows.
+func DecodeImage(r io.Reader) (image.Image, error) {
+	m, err := pillow.Decode(r)
+	if err != nil {
+		return nil, fmt.Errorf("clipvit: %w", err)
+	}
+	return m, nil
+}
+
+// Preprocess turns an image into the patches [G²,3P²] of a tower: the shorter side is scaled to the
+// tower's size with Pillow's bicubic filter, the centre is cut out, the colours are made RGB, and
+// the channels are normalised by [Mean] and [Std]. The result is bit for bit that of OpenAI's
+// transform. A row holds a patch, channel after channel, each row by row.
+//
+// Source: openai/CLIP, clip/clip.py, _transform.
+func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	data := make([]float32, c.Patches()*c.PatchLen())
+	if err := preprocess(data, img, c); err != nil {
+		return nil, err
+	}
+	return mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
+}
+
+func preprocess(patches []float32, img image.Image, c Config) error {
+	if img == nil {
+		return errors.New("clipvit: image is nil")
+	}
+	m := pillow.FromImage(img)
+	if m.Width < 1 || m.Height < 1 {
+		return fmt.Errorf("clipvit: image is %d×%d pixels, want at least 1×1", m.Width, m.Height)
+	}
+	m, err := m.CLIP(c.ImageSize)
+	if err != nil {
+		return fmt.Errorf("clipvit: %w", err)
+	}
+	g, p := c.Grid(), c.PatchSize
+	for row := range g {
+		for col := range g {
+			patch := patches[(row*g+col)*c.PatchLen():]
+			for y := range p {
+				line := m.Pix[3*((row*p+y)*m.Width+col*p):]
+				for x := range p {
+					for ch := range 3 {
+						patch[ch*p*p+y*p+x] = normalized[ch][line[3*x+ch]]
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// normalized[ch][v] is what torchvision's ToTensor and Normalize make of the level v: three
+// roundings to float32, in this order.
+var normalized = func() (table [3][256]float32) {
+	for ch := range table {
+		for v := range table[ch] {
+			x := float32(v) / 255
+			x -= Mean[ch]
+			table[ch][v] = x / Std[ch]
+		}
+	}
+	return table
+}()
+
+// encodeBatch bounds how many images [Model.Encode] takes through the tower at once: enough that
+// the weights are read from cache, few enough that the activations stay below 0.2 GB.
+const encodeBatch = 8
+
+// Encode returns the embedding of each image, [N,E], as OpenAI's preprocessing and encode_image
+// give it: not normalised. It takes any number of images and holds the activations of a few.
+func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
+	c := m.Config
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	n := c.Patches() * c.PatchLen()
+	embeddings := make([][]float32, 0, len(images))
+	patches := make([]float32, min(len(images), encodeBatch)*n)
+	for start := 0; start < len(images); start += encodeBatch {
+		batch := images[start:min(len(images), start+encodeBatch)]
+		for i, img := range batch {
+			if err := preprocess(patches[i*n:(i+1)*n], img, c); err != nil {
+				return nil, fmt.Errorf("image %d of %d: %w", start+i+1, len(images), err)
+			}
+		}
+		x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(patches[:len(batch)*n]))
+		y := m.Embedding(x).Value() // [B,E]
+		e := y.Shape()[1]
+		for i := range batch {
+			embeddings = append(embeddings, append([]float32(nil), y.Data().F32()[i*e:(i+1)*e]...))
+		}
+	}
+	return embeddings, nil
+}

@@ -1,0 +1,178 @@
+// Package converter reads CLIP checkpoints and turns them into models and model directories.
+//
+// A checkpoint is a set of named tensors, whatever its container: the TorchScript archives that
+// OpenAI ships, torch.save files in their zip and legacy forms, safetensors, and directories of
+// these with a config.json. [Open] tells them apart by what they hold, never by their names.
+//
+// What the tensors are called is a dialect, and a dialect is a table (clip.go) that is read in
+// both directions: every parameter has a canonical name, the path of Go field names that
+// params.Walk gives it, and conversion goes from one dialect through the canonical names to
+// another, tensor by tensor, so that no checkpoint is ever in memory as a whole.
+//
+// # Errors
+//
+// Input is hostile until proven otherwise: no size from a file is trusted before it has been
+// compared with what the file holds, pickles are checked against a list of permitted operations
+// and globals before they are run, and tensors are all claimed, filled exactly once and of the
+// right shape, or else one [*MismatchError] lists all that is wrong.
+package converter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Options are the choices of a conversion. The zero value keeps the precision of the source and
+// both towers.
+type Options struct {
+	// DType is the precision of the output: "source" (or "") keeps that of every tensor, "f16",
+	// "bf16" and "f32" convert them all.
+	DType string
+	// VisionOnly leaves the text tower out.
+	VisionOnly bool
+	// Vocab is the path of OpenAI's bpe_simple_vocab_16e6.txt.gz. If it is set, the files of the
+	// tokenizer are written as well.
+	Vocab string
+	// Overwrite permits to replace a model directory that exists already.
+	Overwrite bool
+	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
+	// by one goroutine at a time.
+	Progress func(done, total int64)
+}
+
+// A Report says what a conversion read and wrote.
+type Report struct {
+	Source     string         `json:"source"`
+	Dir        string         `json:"dir"`       // where the model lies now
+	Container  string         `json:"container"` // of the source
+	Dialect    string         `json:"dialect"`   // of the source
+	SHA256     string         `json:"sha256"`    // of the source
+	Config     Config         `json:"config"`
+	Tensors    int            `json:"tensors"`    // written
+	Parameters int64          `json:"parameters"` // written
+	Bytes      int64          `json:"bytes"`      // of model.safetensors
+	DTypes     map[string]int `json:"dtypes"`     // how many tensors of each were written
+	Files      []string       `json:"files"`      // in Dir
+}
+
+// Convert reads the checkpoint at src and writes the directory dst, which the Python library
+// transformers loads as it is: config.json, preprocessor_config.json, model.safetensors and, with
+// [Options.Vocab], the files of the tokenizer. The directory appears complete or not at all.
+func Convert(ctx context.Context, src, dst string, o Options) (*Report, error) {
+	c, err := Open(src)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return ConvertCheckpoint(ctx, c, dst, o)
+}
+
+// ConvertCheckpoint is [Convert] from a checkpoint that is open already.
+func ConvertCheckpoint(ctx context.Context, c *Checkpoint, dst string, o Options) (*Report, error) {
+	target, err := parseTarget(o.DType)
+	if err != nil {
+		return nil, err
+	}
+	m, err := resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	if o.VisionOnly {
+		m.config.Text = nil
+	}
+	out := &output{clip: m, target: target, vocab: o.Vocab, progress: o.Progress}
+	if err := out.prepare(); err != nil {
+		return nil, err
+	}
+	if err := writeDir(dst, o.Overwrite, func(dir string) error { return out.write(ctx, dir) }); err != nil {
+		return nil, err
+	}
+	return out.report(dst), nil
+}
+
+// writeDir has write fill a temporary directory beside dst and then gives it the name dst. If
+// anything fails nothing is left. It does not replace what it cannot recognise as a model.
+func writeDir(dst string, overwrite bool, write func(dir string) error) (err error) {
+	dst, err = filepath.Abs(dst)
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	exists, err := checkTarget(dst, overwrite)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(dst)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+".partial-")
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	defer func() { // after success tmp has either been renamed or holds what was replaced
+		if e := os.RemoveAll(tmp); e != nil && err == nil {
+			err = fmt.Errorf("converter: %w", e)
+		}
+	}()
+	fresh := filepath.Join(tmp, "new")
+	if err := os.Mkdir(fresh, 0o777); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	if err := write(fresh); err != nil {
+		return err
+	}
+	if err := syncDir(fresh); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	old := filepath.Join(tmp, "old")
+	if exists {
+		if err := os.Rename(dst, old); err != nil {
+			return fmt.Errorf("converter: %w", err)
+		}
+	}
+	if err := os.Rename(fresh, dst); err != nil {
+		if exists {
+			err = errors.Join(err, os.Rename(old, dst))
+		}
+		return fmt.Errorf("converter: %w", err)
+	}
+	if err := syncDir(parent); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	return nil
+}
+
+// checkTarget says whether dst exists, and returns an error if it must not be replaced.
+func checkTarget(dst string, overwrite bool) (exists bool, err error) {
+	entries, err := os.ReadDir(dst)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return true, fmt.Errorf("converter: %w", err)
+	case len(entries) == 0:
+		return true, nil
+	case !overwrite:
+		return true, fmt.Errorf("converter: %s is not empty, and overwriting was not asked for", dst)
+	}
+	for _, e := range entries {
+		if e.Name() == configFile {
+			return true, nil
+		}
+	}
+	return true, fmt.Errorf("converter: %s has no %s: not a model directory, so it is not overwritten", dst, configFile)
+}
+
+// syncDir makes the entries of a directory durable where the system can do that.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	_ = d.Sync() // not every system can sync a directory
+	return nil
+}

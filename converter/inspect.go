@@ -1,0 +1,72 @@
+package converter
+
+import (
+	"context"
+	"errors"
+)
+
+// Info says what a checkpoint holds.
+type Info struct {
+	Path       string         `json:"path"`
+	Container  string         `json:"container"`
+	Dialect    string         `json:"dialect,omitempty"`
+	Config     *Config        `json:"config,omitempty"`
+	Problem    string         `json:"problem,omitempty"` // why it is no CLIP that can be loaded
+	Bytes      int64          `json:"bytes"`             // of the files of tensors
+	SHA256     string         `json:"sha256"`
+	Parameters int64          `json:"parameters"` // elements of floating type
+	DTypes     map[string]int `json:"dtypes"`     // how many tensors of each
+	Tensors    []TensorInfo   `json:"tensors"`
+}
+
+// TensorInfo describes a tensor.
+type TensorInfo struct {
+	Name  string `json:"name"`
+	DType DType  `json:"dtype"`
+	Shape []int  `json:"shape"`
+}
+
+// Inspect says what the checkpoint at path holds. It reads all of it, for the SHA-256 and to
+// verify the checksums in it. A checkpoint that is sound but no CLIP is no error: then
+// [Info.Problem] says why.
+func Inspect(path string) (*Info, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return InspectCheckpoint(context.Background(), c)
+}
+
+// InspectCheckpoint is [Inspect] of a checkpoint that is open already.
+func InspectCheckpoint(ctx context.Context, c *Checkpoint) (*Info, error) {
+	sum, err := c.SHA256(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info := &Info{Path: c.name, Container: c.container, SHA256: sum, DTypes: map[string]int{}}
+	for _, f := range c.files {
+		info.Bytes += f.size
+	}
+	for _, t := range c.tensors {
+		shape := t.Shape
+		if shape == nil {
+			shape = []int{} // a scalar
+		}
+		info.Tensors = append(info.Tensors, TensorInfo{t.Name, t.DType, shape})
+		info.DTypes[string(t.DType)]++
+		if t.DType.isFloat() {
+			info.Parameters += int64(t.Len())
+		}
+	}
+	m, err := resolve(c)
+	switch wrong := (*MismatchError)(nil); {
+	case err == nil:
+		info.Dialect, info.Config = m.dialect.name, &m.config
+	case errors.As(err, &wrong):
+		info.Dialect, info.Problem = wrong.Dialect, err.Error()
+	default:
+		info.Problem = err.Error()
+	}
+	return info, nil
+}

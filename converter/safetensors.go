@@ -1,0 +1,299 @@
+package converter
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxHeader is how many bytes the header of a safetensors file may have: room for 150 thousand
+// tensors. The format itself permits 100 MB.
+const maxHeader = 16 << 20
+
+// openSafetensors reads the header of a safetensors file into c. It is as strict as the original:
+// tensors lie one after the other from the first byte to the last, without gap or overlap.
+//
+// Source: huggingface/safetensors, safetensors/src/tensor.rs, SafeTensors::read_metadata and
+// Metadata::validate.
+func openSafetensors(r io.ReaderAt, size int64, c *Checkpoint) error {
+	var head [8]byte
+	if _, err := r.ReadAt(head[:], 0); err != nil {
+		return err
+	}
+	n := binary.LittleEndian.Uint64(head[:])
+	if n > maxHeader {
+		return fmt.Errorf("header of %d bytes, want at most %d", n, maxHeader)
+	}
+	if n > uint64(size-8) {
+		return fmt.Errorf("truncated: header of %d bytes in a file of %d", n, size)
+	}
+	header := make([]byte, n)
+	if _, err := r.ReadAt(header, 8); err != nil && err != io.EOF {
+		return err
+	}
+	entries, err := parseSafetensors(header)
+	if err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	begin := 8 + int64(n)
+	data := uint64(size - begin)
+	inOrder := slices.Clone(entries)
+	slices.SortStableFunc(inOrder, func(a, b safetensor) int {
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
+	})
+	var end uint64
+	for _, e := range inOrder {
+		switch {
+		case e.begin < end:
+			return fmt.Errorf("%s: begins at %d and overlaps what ends at %d", e.name, e.begin, end)
+		case e.begin > end:
+			return fmt.Errorf("%s: begins at %d, leaving a gap after %d", e.name, e.begin, end)
+		case e.end < e.begin || e.end > data:
+			return fmt.Errorf("%s: ends at %d, want %d to %d", e.name, e.end, e.begin, data)
+		}
+		end = e.end
+	}
+	if end != data {
+		return fmt.Errorf("%d bytes after the last tensor", data-end)
+	}
+	for _, e := range entries {
+		length := int64(e.end - e.begin)
+		s := &storage{name: e.name, dtype: e.dtype, size: length, r: io.NewSectionReader(r, begin+int64(e.begin), length)}
+		t, err := newTensor(e.name, s, 0, e.shape, rowMajor(e.shape))
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
+		if t.Bytes() != length {
+			return fmt.Errorf("%s: shape %v of %s is %d bytes, want %d", e.name, e.shape, e.dtype, t.Bytes(), length)
+		}
+		if err := c.add(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A safetensor is one entry of the header.
+type safetensor struct {
+	name       string
+	dtype      DType
+	shape      []int64
+	begin, end uint64
+}
+
+// parseSafetensors reads a header token by token: the decoder of encoding/json would let
+// duplicates, other cases, fractions and unknown keys pass.
+func parseSafetensors(header []byte) ([]safetensor, error) {
+	if !utf8.Valid(header) {
+		return nil, fmt.Errorf("not UTF-8")
+	}
+	p := &parser{json.NewDecoder(bytes.NewReader(header))}
+	p.d.UseNumber()
+	var all []safetensor
+	seen := map[string]bool{}
+	err := p.object(func(name string) error {
+		if seen[name] {
+			return fmt.Errorf("two entries are called %.100q", name)
+		}
+		seen[name] = true
+		if name == "__metadata__" {
+			return p.object(func(string) error { _, err := p.text(); return err })
+		}
+		if len(all) == maxTensors {
+			return fmt.Errorf("more than %d tensors", maxTensors)
+		}
+		if err := checkName(name); err != nil {
+			return err
+		}
+		e, err := p.entry(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("something after the closing brace")
+	}
+	return all, nil
+}
+
+// A parser reads the little JSON that safetensors needs.
+type parser struct{ d *json.Decoder }
+
+func (p *parser) delim(want json.Delim) error {
+	t, err := p.d.Token()
+	if err != nil {
+		return cmpErr(err, io.ErrUnexpectedEOF)
+	}
+	if t != want {
+		return fmt.Errorf("%.40q at byte %d, want %q", fmt.Sprint(t), p.d.InputOffset(), want)
+	}
+	return nil
+}
+
+func (p *parser) text() (string, error) {
+	t, err := p.d.Token()
+	if err != nil {
+		return "", cmpErr(err, io.ErrUnexpectedEOF)
+	}
+	s, ok := t.(string)
+	if !ok {
+		return "", fmt.Errorf("%.40q at byte %d, want a string", fmt.Sprint(t), p.d.InputOffset())
+	}
+	return s, nil
+}
+
+// object calls f with every key; f reads the value.
+func (p *parser) object(f func(key string) error) error {
+	if err := p.delim('{'); err != nil {
+		return err
+	}
+	for p.d.More() {
+		key, err := p.text()
+		if err != nil {
+			return err
+		}
+		if err := f(key); err != nil {
+			return err
+		}
+	}
+	return p.delim('}')
+}
+
+// numbers reads an array of at most limit non-negative integers.
+func (p *parser) numbers(limit int) ([]uint64, error) {
+	if err := p.delim('['); err != nil {
+		return nil, err
+	}
+	ns := []uint64{}
+	for p.d.More() {
+		t, err := p.d.Token()
+		if err != nil {
+			return nil, cmpErr(err, io.ErrUnexpectedEOF)
+		}
+		text, _ := t.(json.Number)
+		n, err := strconv.ParseUint(string(text), 10, 63)
+		if err != nil {
+			return nil, fmt.Errorf("%.40q at byte %d, want an integer from 0 to 2⁶³-1", fmt.Sprint(t), p.d.InputOffset())
+		}
+		if ns = append(ns, n); len(ns) > limit {
+			return nil, fmt.Errorf("more than %d numbers at byte %d", limit, p.d.InputOffset())
+		}
+	}
+	return ns, p.delim(']')
+}
+
+// entry reads {"dtype":…,"shape":[…],"data_offsets":[…,…]}.
+func (p *parser) entry(name string) (e safetensor, err error) {
+	e.name = name
+	seen := map[string]bool{}
+	err = p.object(func(key string) error {
+		if seen[key] {
+			return fmt.Errorf("%s stands twice", key)
+		}
+		seen[key] = true
+		switch key {
+		case "dtype":
+			s, err := p.text()
+			if err != nil {
+				return err
+			}
+			if e.dtype = DType(s); e.dtype.Size() == 0 {
+				return fmt.Errorf("dtype %.40q is not known", s)
+			}
+		case "shape":
+			ns, err := p.numbers(maxRank)
+			if err != nil {
+				return fmt.Errorf("shape: %w", err)
+			}
+			e.shape = []int64{}
+			for _, n := range ns {
+				e.shape = append(e.shape, int64(n))
+			}
+		case "data_offsets":
+			ns, err := p.numbers(2)
+			if err != nil || len(ns) != 2 {
+				return fmt.Errorf("data_offsets: %d numbers, want 2 (%v)", len(ns), err)
+			}
+			e.begin, e.end = ns[0], ns[1]
+		default:
+			return fmt.Errorf("key %.40q is not known", key)
+		}
+		return nil
+	})
+	if err == nil && len(seen) != 3 {
+		err = fmt.Errorf("%d of the keys dtype, shape and data_offsets", len(seen))
+	}
+	return e, err
+}
+
+// safetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given
+// order, padded so that the tensors begin at a multiple of 64 bytes.
+func safetensorsHeader(metadata map[string]string, entries []safetensor) ([]byte, error) {
+	var b bytes.Buffer
+	b.Write(make([]byte, 8))
+	meta, err := json.Marshal(metadata)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(&b, `{"__metadata__":%s`, meta)
+	for _, e := range entries {
+		name, err := json.Marshal(e.name)
+		if err != nil {
+			return nil, err
+		}
+		shape, err := json.Marshal(e.shape)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&b, `,%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, name, e.dtype, shape, e.begin, e.end)
+	}
+	b.WriteByte('}')
+	for b.Len()%64 != 0 {
+		b.WriteByte(' ')
+	}
+	binary.LittleEndian.PutUint64(b.Bytes(), uint64(b.Len()-8))
+	return b.Bytes(), nil
+}
+
+// writeSafetensors writes the header and then every tensor as emit gives it.
+func writeSafetensors(w io.Writer, header []byte, entries []safetensor, emit func(i int, w io.Writer) error) error {
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		n := &counter{w: w}
+		if err := emit(i, n); err != nil {
+			return err
+		}
+		if n.n != e.end-e.begin {
+			return fmt.Errorf("%s: %d bytes written, want %d", e.name, n.n, e.end-e.begin)
+		}
+	}
+	if b, ok := w.(*bufio.Writer); ok {
+		return b.Flush()
+	}
+	return nil
+}
+
+type counter struct {
+	w io.Writer
+	n uint64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += uint64(n)
+	return n, err
+}

@@ -1,0 +1,175 @@
+package converter
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A table says which tensor of a checkpoint is which parameter, in both directions. # stands for
+// the number of a block; {a,b} in From pairs with {x,y} in To, in order; X[i/n] is the i-th of n
+// equal bands of the rows of X.
+type table []struct {
+	From, To string
+	As       layout
+}
+
+// A layout says how the elements of a tensor lie in comparison with the parameter.
+type layout int
+
+const (
+	same       layout = iota // the shapes are equal
+	flat                     // the last dimension of the parameter is several of the tensor's
+	transposed               // rows are columns
+)
+
+// A rule is a row of a table without alternatives.
+type rule struct {
+	from, to    string // with # for the number of a block, if there is one
+	band, bands int    // from is the band-th of so many bands of to
+	as          layout
+}
+
+var bandIndex = regexp.MustCompile(`\[(\d+)/(\d+)\]`)
+
+// expand returns one rule for every pair of names that the table stands for.
+func (t table) expand() []rule {
+	var rules []rule
+	for _, row := range t {
+		for _, p := range pairs(row.From, row.To) {
+			r := rule{from: p[0], to: p[1], bands: 1, as: row.As}
+			if m := bandIndex.FindStringSubmatch(r.to); m != nil {
+				r.band, _ = strconv.Atoi(m[1])
+				r.bands, _ = strconv.Atoi(m[2])
+				r.to = strings.Replace(r.to, m[0], "", 1)
+			}
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// pairs expands the alternatives of two patterns together. It panics if they do not pair: a table
+// is part of the program.
+func pairs(from, to string) [][2]string {
+	a, as, aEnd := alternatives(from)
+	b, bs, bEnd := alternatives(to)
+	if len(as) != len(bs) {
+		panic(fmt.Sprintf("converter: %q and %q have different alternatives", from, to))
+	}
+	if as == nil {
+		return [][2]string{{from, to}}
+	}
+	var all [][2]string
+	for i := range as {
+		all = append(all, pairs(a+as[i]+aEnd, b+bs[i]+bEnd)...)
+	}
+	return all
+}
+
+// alternatives splits "x{a,b}y" into "x", [a b] and "y". Without braces there are none.
+func alternatives(s string) (before string, list []string, after string) {
+	before, rest, ok := strings.Cut(s, "{")
+	if !ok {
+		return s, nil, ""
+	}
+	inner, after, ok := strings.Cut(rest, "}")
+	if !ok {
+		panic(fmt.Sprintf("converter: %q has no closing brace", s))
+	}
+	return before, strings.Split(inner, ","), after
+}
+
+// A dialect is what one kind of software calls the tensors of CLIP.
+type dialect struct {
+	name    string
+	table   table
+	excused []string // tensors that are dropped: no parameters
+
+	rules   []rule
+	byFrom  map[string]*rule
+	byTo    map[string][]*rule // in the order of their bands
+	dropped map[string]bool
+}
+
+// newDialect returns a dialect ready for use.
+func newDialect(name string, t table, excused ...string) *dialect {
+	d := &dialect{
+		name: name, table: t, excused: excused, rules: t.expand(),
+		byFrom: map[string]*rule{}, byTo: map[string][]*rule{}, dropped: map[string]bool{},
+	}
+	for i := range d.rules {
+		r := &d.rules[i]
+		if d.byFrom[r.from] != nil {
+			panic(fmt.Sprintf("converter: %s: %q stands twice", name, r.from))
+		}
+		d.byFrom[r.from] = r
+		if len(d.byTo[r.to]) != r.band {
+			panic(fmt.Sprintf("converter: %s: bands of %q are not in order", name, r.to))
+		}
+		d.byTo[r.to] = append(d.byTo[r.to], r)
+	}
+	for _, n := range excused {
+		d.dropped[n] = true
+	}
+	return d
+}
+
+// match returns the rule of a tensor's name and the number of its block, -1 if it is in none.
+func (d *dialect) match(name string) (r *rule, block int) {
+	if r := d.byFrom[name]; r != nil {
+		return r, -1
+	}
+	const most = 4 // numbers in a name that are tried; names have up to two
+	for i, tried := 0, 0; tried < most; {
+		part, _, more := strings.Cut(name[i:], ".")
+		if !more {
+			break
+		}
+		// Only the canonical form of a number: Atoi would take +3 and 03 as well.
+		if n, err := strconv.Atoi(part); err == nil && n >= 0 && strconv.Itoa(n) == part {
+			if r := d.byFrom[name[:i]+"#"+name[i+len(part):]]; r != nil {
+				return r, n
+			}
+			tried++
+		}
+		i += len(part) + 1
+	}
+	return nil, 0
+}
+
+// number puts the number of a block into a pattern.
+func number(pattern string, block int) string {
+	return strings.Replace(pattern, "#", strconv.Itoa(block), 1)
+}
+
+// A MismatchError lists everything that keeps the tensors of a checkpoint from being a model.
+type MismatchError struct {
+	File       string
+	Dialect    string   // whose names the tensors come nearest to
+	Missing    []string // tensors that are wanted and not there
+	Unexpected []string // tensors that are there and not wanted
+	Shapes     []string // tensors of another shape or type than wanted, with both
+}
+
+// Error implements error.
+func (e *MismatchError) Error() string {
+	var parts []string
+	for _, l := range []struct {
+		what string
+		list []string
+	}{{"missing", e.Missing}, {"unexpected", e.Unexpected}, {"of the wrong shape", e.Shapes}} {
+		const shown = 6 // the whole lists are in the fields
+		n := len(l.list)
+		if n == 0 {
+			continue
+		}
+		text := strings.Join(l.list[:min(n, shown)], ", ")
+		if n > shown {
+			text += fmt.Sprintf(" and %d more", n-shown)
+		}
+		parts = append(parts, fmt.Sprintf("%d %s (%s)", n, l.what, text))
+	}
+	return fmt.Sprintf("converter: %s: tensors are not a whole CLIP in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
+}

@@ -1,0 +1,287 @@
+package converter
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/params"
+)
+
+func TestExpand(t *testing.T) {
+	got := table{
+		{"a.#.{q,k}_proj.{weight,bias}", "A.#.QK[{0,1}/2].{W,B}", same},
+		{"n{1,2}", "Norm{One,Two}", transposed},
+		{"c", "C", flat},
+	}.expand()
+	want := []rule{
+		{"a.#.q_proj.weight", "A.#.QK.W", 0, 2, same},
+		{"a.#.q_proj.bias", "A.#.QK.B", 0, 2, same},
+		{"a.#.k_proj.weight", "A.#.QK.W", 1, 2, same},
+		{"a.#.k_proj.bias", "A.#.QK.B", 1, 2, same},
+		{"n1", "NormOne", 0, 1, transposed},
+		{"n2", "NormTwo", 0, 1, transposed},
+		{"c", "C", 0, 1, flat},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestExpandPanics(t *testing.T) {
+	for _, bad := range []table{
+		{{"a{b,c}", "d", same}},
+		{{"a{b,c}", "{d,e,f}", same}},
+		{{"a{b", "c{d", same}},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%v expands", bad)
+				}
+			}()
+			bad.expand()
+		}()
+	}
+}
+
+func TestMatch(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		to    string // "" for no match
+		block int
+	}{
+		{"visual.conv1.weight", "Embed.Patch", -1},
+		{"visual.transformer.resblocks.17.mlp.c_proj.bias", "Blocks.#.MLP.Down.B", 17},
+		{"transformer.resblocks.0.attn.in_proj_weight", "Text.Blocks.#.Attn.QKV.W", 0},
+		{"visual.transformer.resblocks.017.mlp.c_proj.bias", "", 0},
+		{"visual.transformer.resblocks.-1.mlp.c_proj.bias", "", 0},
+		{"visual.transformer.resblocks.+1.mlp.c_proj.bias", "", 0},
+		{"visual.transformer.resblocks.99999999999999999999.mlp.c_proj.bias", "", 0},
+		{"visual.transformer.resblocks.#.mlp.c_proj.bias", "Blocks.#.MLP.Down.B", -1}, // block is checked by resolve
+		{"visual.transformer.resblocks.mlp.c_proj.bias", "", 0},
+		{"1.2.3.4.5.6.7", "", 0},
+		{"", "", 0},
+		{".", "", 0},
+	} {
+		r, block := openAI.match(c.name)
+		switch {
+		case r == nil && c.to != "":
+			t.Errorf("%s: no match, want %s", c.name, c.to)
+		case r != nil && (r.to != c.to || block != c.block):
+			t.Errorf("%s: %s in block %d, want %s in block %d", c.name, r.to, block, c.to, c.block)
+		}
+	}
+}
+
+// TestBijection: the canonical parameters are those of the model, by name, order and size, and
+// every dialect has each of them exactly once.
+func TestBijection(t *testing.T) {
+	for _, embed := range []int{0, 10} {
+		c := clipvit.Config{ImageSize: 24, PatchSize: 6, Width: 64, Heads: 2, Layers: 3, MLPWidth: 96, EmbedDim: embed, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+		m, err := clipvit.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		params.Walk(m, func(path string, p *nn.Param) { want = append(want, fmt.Sprint(path, " ", len(mat.Data[float32](p)))) })
+
+		s := sizes{"C": c.Width, "P": c.PatchSize, "T": c.Tokens(), "F": c.MLPWidth, "E": embed, "L": c.Layers}
+		for _, d := range dialects {
+			var got []string
+			names := map[string]bool{}
+			elements := map[string]int{}
+			for _, slot := range d.slots(s, embed > 0, false) {
+				if names[slot.name] {
+					t.Errorf("%s: two slots are called %s", d.name, slot.name)
+				}
+				names[slot.name] = true
+				n := 1
+				for _, x := range slot.shape {
+					n *= x
+				}
+				if elements[slot.path] += n; slot.rule.band == slot.rule.bands-1 {
+					got = append(got, fmt.Sprint(slot.path, " ", elements[slot.path]))
+				}
+				if r, _ := d.match(slot.name); r != slot.rule {
+					t.Errorf("%s: %s is written by another rule than it is read by", d.name, slot.name)
+				}
+			}
+			if d == openAI && !slices.Equal(got, want) {
+				t.Errorf("%s: parameters\n got %v\nwant %v", d.name, got, want)
+			}
+			slices.Sort(got)
+			sorted := slices.Sorted(slices.Values(want))
+			if !slices.Equal(got, sorted) {
+				t.Errorf("%s: parameters\n got %v\nwant %v", d.name, got, sorted)
+			}
+		}
+	}
+}
+
+// TestDialectsNameTheSame: every row leads to a parameter, and all dialects have them all.
+func TestDialectsNameTheSame(t *testing.T) {
+	for _, d := range dialects {
+		for _, r := range d.rules {
+			if _, ok := specOf[r.to]; !ok {
+				t.Errorf("%s: %s leads to %s, which is no parameter", d.name, r.from, r.to)
+			}
+			if strings.Contains(r.from, "#") != strings.Contains(r.to, "#") {
+				t.Errorf("%s: %s has a block where %s has none", d.name, r.from, r.to)
+			}
+		}
+		for path := range specOf {
+			rules := d.byTo[path]
+			if len(rules) == 0 || len(rules) != rules[0].bands {
+				t.Errorf("%s: %d rules for %s, want all bands", d.name, len(rules), path)
+			}
+		}
+	}
+}
+
+func TestCounts(t *testing.T) {
+	// ViT-L/14-336, as OpenAI's archive has it: 446 parameters; Hugging Face's 590.
+	s := sizes{"C": 1024, "P": 14, "T": 577, "F": 4096, "E": 768, "L": 24, "v": 49408, "n": 77, "c": 768, "f": 3072, "l": 12}
+	for _, c := range []struct {
+		d             *dialect
+		text          bool
+		tensors, size int
+	}{
+		{openAI, true, 446, 427944193},
+		{huggingFace, true, 590, 427944193},
+		{huggingFace, false, 392, 304293888},
+	} {
+		n := 0
+		slots := c.d.slots(s, true, c.text)
+		for _, slot := range slots {
+			k := 1
+			for _, x := range slot.shape {
+				k *= x
+			}
+			n += k
+		}
+		if len(slots) != c.tensors || n != c.size {
+			t.Errorf("%s, text %v: %d tensors and %d parameters, want %d and %d", c.d.name, c.text, len(slots), n, c.tensors, c.size)
+		}
+	}
+}
+
+func TestBandsOfParts(t *testing.T) {
+	a, b := &Tensor{DType: F16}, &Tensor{DType: F32}
+	p := param{{a, 0, 4}, {b, 10, 8}}
+	for _, c := range []struct {
+		i, n int
+		want param
+	}{
+		{0, 1, p},
+		{0, 2, param{{a, 0, 4}, {b, 10, 2}}},
+		{1, 2, param{{b, 12, 6}}},
+		{0, 3, param{{a, 0, 4}}},
+		{2, 3, param{{b, 14, 4}}},
+	} {
+		if got := p.band(c.i, c.n); !slices.Equal(got, c.want) {
+			t.Errorf("band %d of %d is %v, want %v", c.i, c.n, got, c.want)
+		}
+	}
+	if p.dtype() != F32 || p.band(0, 3).dtype() != F16 {
+		t.Error("mixed parts are float32, equal ones what they are")
+	}
+}
+
+// TestHalf compares with what the standard says, by arithmetic, for all halves.
+func TestHalf(t *testing.T) {
+	for h := range 1 << 16 {
+		sign, e, m := 1.0, h>>10&31, float64(h&1023)
+		if h&0x8000 != 0 {
+			sign = -1
+		}
+		var want float64
+		switch {
+		case e == 31 && m == 0:
+			want = math.Inf(int(sign))
+		case e == 31:
+			want = math.NaN()
+		case e == 0:
+			want = sign * m * 0x1p-24
+		default:
+			want = sign * (1024 + m) * math.Ldexp(1, e-25)
+		}
+		got := halfToFloat(uint16(h))
+		if float64(got) != want && !(math.IsNaN(want) && got != got) || math.Signbit(float64(got)) != (h&0x8000 != 0) {
+			t.Fatalf("half %#04x is %v, want %v", h, got, want)
+		}
+		if math.Float32bits(halves()[h]) != math.Float32bits(got) {
+			t.Fatalf("table at %#04x is %v, want %v", h, halves()[h], got)
+		}
+		if back := floatToHalf(got); want == want && back != uint16(h) {
+			t.Fatalf("half %#04x becomes %#04x", h, back)
+		} else if want != want && back&0x7c00 != 0x7c00 || want != want && back&0x3ff == 0 {
+			t.Fatalf("NaN %#04x becomes %#04x", h, back)
+		}
+	}
+}
+
+// TestRounding checks float32 to half and bfloat16 at, and one step to both sides of, every
+// boundary between two values.
+func TestRounding(t *testing.T) {
+	up := func(f float32) float32 { return math.Nextafter32(f, float32(math.Inf(1))) }
+	down := func(f float32) float32 { return math.Nextafter32(f, 0) }
+	for h := range uint16(0x7bff) { // the largest finite is 0x7bff
+		lo, hi := halfToFloat(h), halfToFloat(h+1)
+		mid := (lo + hi) / 2 // exact: one more bit
+		even := h + h&1
+		for _, c := range []struct {
+			f    float32
+			want uint16
+		}{{mid, even}, {up(mid), h + 1}, {down(mid), h}, {-mid, even | 0x8000}, {up(lo), h}, {down(hi), h + 1}} {
+			if got := floatToHalf(c.f); got != c.want {
+				t.Fatalf("%v (between halves %#04x and %#04x) becomes %#04x, want %#04x", c.f, h, h+1, got, c.want)
+			}
+		}
+	}
+	for _, c := range []struct {
+		f    float32
+		want uint16
+	}{{65504, 0x7bff}, {65519.996, 0x7bff}, {65520, 0x7c00}, {1e30, 0x7c00}, {float32(math.Inf(-1)), 0xfc00}, {0x1p-25, 0}, {up(0x1p-25), 1}, {1e-30, 0}} {
+		if got := floatToHalf(c.f); got != c.want {
+			t.Errorf("%v becomes %#04x, want %#04x", c.f, got, c.want)
+		}
+	}
+	for h := range uint16(0x7f7f) {
+		lo, mid := math.Float32frombits(uint32(h)<<16), math.Float32frombits(uint32(h)<<16|0x8000)
+		even := h + h&1
+		for _, c := range []struct {
+			f    float32
+			want uint16
+		}{{lo, h}, {mid, even}, {up(mid), h + 1}, {down(mid), h}, {-mid, even | 0x8000}} {
+			if got := floatToBFloat(c.f); got != c.want {
+				t.Fatalf("%v becomes bfloat16 %#04x, want %#04x", c.f, got, c.want)
+			}
+		}
+	}
+	if got := floatToBFloat(math.Float32frombits(0x7f800001)); got&0x7f80 != 0x7f80 || got&0x7f == 0 {
+		t.Errorf("NaN becomes bfloat16 %#04x", got)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	dst := make([]float32, chunkSize/2)
+	src := make([]byte, chunkSize)
+	for i := range src {
+		src[i] = byte(i * 7)
+	}
+	for _, d := range []DType{F16, BF16} {
+		b.Run(string(d), func(b *testing.B) {
+			b.SetBytes(chunkSize)
+			for b.Loop() {
+				decode(dst, src, d)
+			}
+		})
+	}
+}

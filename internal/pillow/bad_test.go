@@ -1,0 +1,224 @@
+package pillow
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// allocated returns the bytes that do allocates.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// pngHead is a PNG's signature and IHDR.
+func pngHead(w, h uint32, depth, colour byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"), w)
+	b = append(binary.BigEndian.AppendUint32(b, h), depth, colour, 0, 0, 0)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[12:]))
+}
+
+// jpegHead is a JPEG up to a scan without data.
+func jpegHead(w, h uint16) []byte {
+	b := append([]byte("\xff\xd8\xff\xdb\x00\x43\x00"), bytes.Repeat([]byte{1}, 64)...)
+	b = append(b, "\xff\xc4\x00\x14\x00\x01"+strings.Repeat("\x00", 15)+"\x00\xff\xc4\x00\x14\x10\x01"+strings.Repeat("\x00", 15)+"\x00"...)
+	b = binary.BigEndian.AppendUint16(append(b, "\xff\xc0\x00\x0b\x08"...), h)
+	b = binary.BigEndian.AppendUint16(b, w)
+	return append(b, "\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00\xff\xd9"...)
+}
+
+func bmpHead(w, h uint32, bits uint16) []byte {
+	b := append([]byte("BM\x00\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00\x28\x00\x00\x00"), make([]byte, 36)...)
+	binary.LittleEndian.PutUint32(b[18:], w)
+	binary.LittleEndian.PutUint32(b[22:], h)
+	binary.LittleEndian.PutUint16(b[28:], bits)
+	return b
+}
+
+func gifHead(w, h uint16) []byte {
+	size := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, w), h)
+	return slices.Concat([]byte("GIF89a"), size, []byte("\x00\x00\x00,\x00\x00\x00\x00"), size, []byte("\x00\x08\x01\x00\x00;"))
+}
+
+func webpHead(w, h int) []byte {
+	v := uint32(w-1) | uint32(h-1)<<14
+	return binary.LittleEndian.AppendUint32([]byte("RIFF\x1a\x00\x00\x00WEBPVP8L\x05\x00\x00\x00\x2f"), v)
+}
+
+func tiffHead(w, h uint32) []byte {
+	b := []byte("II*\x00\x08\x00\x00\x00\x08\x00")
+	for _, tag := range [][2]uint32{{256, w}, {257, h}, {258, 8}, {259, 1}, {262, 1}, {273, 8}, {278, h}, {279, 100}} {
+		b = binary.LittleEndian.AppendUint32(b, tag[0]|4<<16)
+		b = binary.LittleEndian.AppendUint32(b, 1)
+		b = binary.LittleEndian.AppendUint32(b, tag[1])
+	}
+	return append(b, 0, 0, 0, 0)
+}
+
+// TestBadFiles wants a clear error, and little memory, for what is no picture.
+func TestBadFiles(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string // part of the error
+	}{
+		{"empty", nil, "pillow: empty file"},
+		{"text", []byte("hello, world, I am not an image"), "pillow: not an image"},
+		{"one byte", []byte{0xff}, "pillow: not an image"},
+		{"JPEG signature", []byte("\xff\xd8\xff"), "pillow: JPEG: the file is cut short"},
+		{"PNG signature", []byte("\x89PNG\r\n\x1a\n"), "pillow: PNG: the file is cut short"},
+		{"GIF signature", []byte("GIF89a"), "pillow: GIF: the file is cut short"},
+		{"WebP signature", []byte("RIFF\xff\x00\x00\x00WEBP"), "pillow: WebP: the file is cut short"},
+		{"TIFF signature", []byte("II*\x00"), "pillow: TIFF: the file is cut short"},
+		{"BMP signature", []byte("BM"), "pillow: BMP: the file is cut short"},
+		{"PNG of 1e9 pixels", pngHead(100000, 10000, 8, 2), "pixels"},
+		{"PNG of 2^62 pixels", pngHead(1<<31-1, 1<<31-1, 16, 6), "pixels"},
+		{"PNG without pixels", pngHead(0, 5, 8, 2), "want at least 1x1"},
+		{"PNG that claims more than it holds", pngHead(13000, 13000, 16, 6), "its header claims"},
+		{"JPEG of 4e9 pixels", jpegHead(65535, 65535), "pixels"},
+		{"JPEG without rows", jpegHead(100, 0), "want at least 1x1"},
+		{"JPEG that claims more than it holds", jpegHead(13000, 13000), "its header claims"},
+		{"GIF of 4e9 pixels", gifHead(65535, 65535), "pixels"},
+		{"GIF that claims more than it holds", gifHead(13000, 13000), "its header claims"},
+		{"BMP of 1e9 pixels", bmpHead(1e9, 1, 24), "pixels"},
+		{"BMP of 2^64 pixels", bmpHead(1<<32-1, 1<<31-1, 24), "pixels"},
+		{"BMP that claims more than it holds", bmpHead(13000, 13000, 24), "cut short"},
+		{"WebP of 2.7e8 pixels", webpHead(16384, 16384), "pixels"},
+		{"TIFF of 1e9 pixels", tiffHead(1e5, 1e4), "pixels"},
+		{"TIFF of 2^64 pixels", tiffHead(1<<32-1, 1<<32-1), "pixels"},
+		{"TIFF that claims more than it holds", tiffHead(13000, 13000), "its header claims"},
+		{"arithmetic JPEG", []byte("\xff\xd8\xff\xc9\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00\xff\xd9"), "arithmetic-coded JPEG is not supported"},
+		{"JPEG of 12 bits", []byte("\xff\xd8\xff\xc1\x00\x0b\x0c\x00\x08\x00\x08\x01\x01\x11\x00\xff\xd9"), "JPEG of 12 bits is not supported"},
+		{"JPEG of 2 components", []byte("\xff\xd8\xff\xc0\x00\x0e\x08\x00\x08\x00\x08\x02\x01\x11\x00\x02\x11\x00\xff\xd9"), "2 components, want 1, 3 or 4"},
+		{"JPEG without a scan", []byte("\xff\xd8\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00\xff\xd9"), "no picture"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var err error
+			if n := allocated(func() { _, err = Decode(bytes.NewReader(c.data)) }); n > 1<<20 {
+				t.Errorf("%d bytes allocated, want at most 1 MiB", n)
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "pillow: ") {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
+	}
+	if m, err := Decode(bytes.NewReader(jpegHead(8, 8))); err != nil || m.Mode != Gray {
+		t.Errorf("the small sister of the bad JPEGs: %v, %v", m, err)
+	}
+}
+
+// TestTruncated cuts every fixture. Half a file is an error, but for those whose second half is
+// something that the picture does without.
+func TestTruncated(t *testing.T) {
+	spare := map[string]bool{
+		"exif-orientation.jpg": false, "animated.gif": true, "animated.png": false,
+		"animated.webp": true, "animated-alpha.webp": true, "animated-offset.webp": true, "metadata.webp": true,
+	}
+	files := readZip(t, "files.zip")
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		data := files[name]
+		for n := range len(data) {
+			if n > 64 && n%(len(data)/16+1) != 0 && n != len(data)/2 {
+				continue
+			}
+			m, err := Decode(bytes.NewReader(data[:n]))
+			if err != nil && !strings.HasPrefix(err.Error(), "pillow: ") {
+				t.Errorf("%s cut to %d: %v", name, n, err)
+			}
+			if err == nil && m.check() != nil {
+				t.Errorf("%s cut to %d: %v", name, n, m.check())
+			}
+			if n == len(data)/2 && err == nil && !spare[name] {
+				t.Errorf("%s cut to %d of %d: no error", name, n, len(data))
+			}
+		}
+	}
+}
+
+// TestReader wants errors of the reader passed on, and short reads not to matter.
+func TestReader(t *testing.T) {
+	data := readZip(t, "files.zip")["420.jpg"]
+	if _, err := Decode(iotest.OneByteReader(bytes.NewReader(data))); err != nil {
+		t.Error(err)
+	}
+	broken := errors.New("broken disk")
+	for _, n := range []int{0, 5, 100} {
+		_, err := Decode(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(broken)))
+		if !errors.Is(err, broken) {
+			t.Errorf("after %d bytes: %v, want %v", n, err, broken)
+		}
+	}
+	if _, err := readAll(bytes.NewReader(data), int64(len(data)-1)); err == nil {
+		t.Error("no error beyond the limit")
+	}
+	if b, err := readAll(bytes.NewReader(data), int64(len(data))); err != nil || len(b) != len(data) {
+		t.Errorf("%d bytes, %v at the limit", len(b), err)
+	}
+}
+
+// TestExtremeShapes wants memory that follows the square: 20000x10 resized whole to a shorter side of 336 would be
+// 672000x336.
+func TestExtremeShapes(t *testing.T) {
+	for _, size := range [][2]int{{20000, 10}, {10, 20000}, {1, 1}, {1, 60000}, {60000, 1}, {1000000, 2}} {
+		m := formula(size[0], size[1], 3)
+		n := allocated(func() {
+			out, err := m.CLIP(336)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Width != 336 || out.Height != 336 || len(out.Pix) != 336*336*3 {
+				t.Errorf("%v: %dx%d", size, out.Width, out.Height)
+			}
+		})
+		if n > 8<<20 {
+			t.Errorf("%v: %d bytes allocated, want at most 8 MiB", size, n)
+		}
+	}
+	if _, err := newImage(Gray, 100000000, 1).CLIP(336); err == nil || !strings.Contains(err.Error(), "33600000000x336") {
+		t.Errorf("resize beyond 32 bits: %v", err)
+	}
+}
+
+// TestBadCalls wants errors, not panics.
+func TestBadCalls(t *testing.T) {
+	good := formula(5, 4, 3)
+	for name, call := range map[string]func() (*Image, error){
+		"resize to nothing":    func() (*Image, error) { return good.Resize(0, 5, Bicubic) },
+		"resize below nothing": func() (*Image, error) { return good.Resize(5, -1, Bicubic) },
+		"resize to 1e10":       func() (*Image, error) { return good.Resize(100000, 100000, Bicubic) },
+		"resize to 1e18":       func() (*Image, error) { return good.Resize(1e9, 1e9, Nearest) },
+		"large between passes": func() (*Image, error) { return newImage(Gray, 1, 1<<20).Resize(1<<20, 1<<20-1, Box) },
+		"unknown filter":       func() (*Image, error) { return good.Resize(9, 9, Filter(9)) },
+		"CLIP(0)":              func() (*Image, error) { return good.CLIP(0) },
+		"CLIP of a million":    func() (*Image, error) { return good.CLIP(1e6) },
+		"no mode":              func() (*Image, error) { return (&Image{Width: 1, Height: 1, Pix: []byte{1}}).RGB() },
+		"too few samples":      func() (*Image, error) { return (&Image{Mode: RGB, Width: 2, Height: 2, Pix: []byte{1}}).CLIP(9) },
+		"too many samples":     func() (*Image, error) { return (&Image{Mode: Gray, Width: 1, Height: 1, Pix: make([]byte, 2)}).RGB() },
+		"sizes that overflow": func() (*Image, error) {
+			return (&Image{Mode: Gray, Width: math.MaxInt32, Height: math.MaxInt32}).Resize(1, 1, Box)
+		},
+		"no palette":             func() (*Image, error) { return (&Image{Mode: Indexed, Width: 1, Height: 1, Pix: []byte{1}}).RGB() },
+		"no pixels":              func() (*Image, error) { return (&Image{Mode: Gray}).CLIP(9) },
+		"no pixels, resized":     func() (*Image, error) { return (&Image{Mode: Gray, Width: 4}).Resize(3, 3, Bicubic) },
+		"New in an unknown mode": func() (*Image, error) { return New("XYZ", 1, 1) },
+		"New below nothing":      func() (*Image, error) { return New(RGB, -1, 1) },
+		"New of 2^62":            func() (*Image, error) { return New(RGB, 1<<31-1, 1<<31-1) },
+	} {
+		if m, err := call(); err == nil || m != nil || !strings.HasPrefix(err.Error(), "pillow: ") {
+			t.Errorf("%s: %v, error %v", name, m, err)
+		}
+	}
+}

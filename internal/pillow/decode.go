@@ -1,0 +1,119 @@
+package pillow
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+const (
+	// MaxPixels is the largest picture that Decode takes: beyond it Pillow raises DecompressionBombError.
+	// Source: Pillow, src/PIL/Image.py, twice MAX_IMAGE_PIXELS.
+	MaxPixels = 2 * (1024 * 1024 * 1024 / 4 / 3)
+
+	// MaxBytes is the largest file that Decode reads. A picture of MaxPixels in three bytes a pixel takes half of it.
+	MaxBytes = 1 << 30
+)
+
+// formats are tried in turn.
+var formats = []struct {
+	name   string
+	is     func(head []byte) bool
+	decode func(data []byte) (*Image, error)
+}{
+	{"JPEG", magic("\xff\xd8\xff"), decodeJPEG},
+	{"PNG", magic("\x89PNG\r\n\x1a\n"), decodePNG},
+	{"GIF", magic("GIF87a", "GIF89a"), decodeGIF},
+	{"WebP", func(head []byte) bool {
+		return len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP"
+	}, decodeWebP},
+	{"TIFF", magic("II*\x00", "MM\x00*"), decodeTIFF},
+	{"BMP", magic("BM"), decodeBMP},
+}
+
+func magic(prefixes ...string) func(head []byte) bool {
+	return func(head []byte) bool {
+		for _, p := range prefixes {
+			if bytes.HasPrefix(head, []byte(p)) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
+// EXIF orientation left alone.
+func Decode(r io.Reader) (m *Image, err error) {
+	head := make([]byte, 16)
+	n, err := io.ReadFull(r, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("pillow: %w", err)
+	}
+	if head = head[:n]; n == 0 {
+		return nil, errors.New("pillow: empty file")
+	}
+	for _, f := range formats {
+		if !f.is(head) {
+			continue
+		}
+		data, err := readAll(io.MultiReader(bytes.NewReader(head), r), MaxBytes)
+		if err != nil {
+			return nil, fmt.Errorf("pillow: %s: %w", f.name, err)
+		}
+		return safely(f.name, func() (*Image, error) { return f.decode(data) })
+	}
+	return nil, fmt.Errorf("pillow: not an image: the file starts with %q, want JPEG, PNG, GIF, WebP, TIFF or BMP", head)
+}
+
+// readAll is io.ReadAll with a limit.
+func readAll(r io.Reader, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("file of more than %d bytes", most)
+	}
+	return data, err
+}
+
+// safely gives errors the format's name, and turns a panic of a decoder, most of which are
+// not ours and read hostile input, into an error.
+func safely(format string, decode func() (*Image, error)) (m *Image, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m, err = nil, fmt.Errorf("pillow: %s: corrupt file: %v", format, p)
+		}
+	}()
+	m, err = decode()
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("pillow: %s: the file is cut short: %w", format, err)
+	case err != nil:
+		return nil, fmt.Errorf("pillow: %s: %w", format, err)
+	}
+	return m, nil
+}
+
+// checkSize rejects what Pillow calls a decompression bomb, and pictures without pixels.
+func checkSize(width, height int) error {
+	if width < 1 || height < 1 {
+		return fmt.Errorf("size %dx%d, want at least 1x1", width, height)
+	}
+	if int64(width) > MaxPixels || int64(height) > MaxPixels || int64(width)*int64(height) > MaxPixels {
+		return fmt.Errorf("size %dx%d is more than %d pixels", width, height, MaxPixels)
+	}
+	return nil
+}
+
+// size makes an int of a number from a file. Where int has 32 bits, what does not fit becomes
+// a number that no file and no picture is large enough for.
+func size(v uint32) int { return int(min(uint64(v), math.MaxInt-1<<10)) }
+
+// checkHolds rejects a picture that needs more bytes than the file can possibly expand to.
+func checkHolds(most, want int64) error {
+	if want > most {
+		return fmt.Errorf("the file can hold %d bytes of pixels, its header claims %d", most, want)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+// Package pillow decodes and resizes pictures exactly as Python's imaging library Pillow 13.0.0 does, because
+// CLIP's embeddings depend on it: OpenAI's preprocessing is Pillow's bicubic filter on what Pillow decodes.
+//
+//	m, err := pillow.Decode(file)   // PIL.Image.open(file); load()
+//	square, err := m.CLIP(336)      // Resize(336, BICUBIC), CenterCrop(336), convert("RGB")
+//
+// # What is the same to the bit
+//
+// Resizing (nearest, box, bilinear, bicubic) and conversion to RGB in every mode; decoding of PNG, GIF, BMP, WebP
+// (lossy and lossless), of the TIFFs below, and of JPEG: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK, any
+// subsampling that libjpeg takes, restart markers, data that end early or are damaged. Animations give their first
+// frame. The results do not depend on the processor.
+//
+// # What is refused with an error, though Pillow decodes it
+//
+//   - JPEG: arithmetic coding, lossless, 12 bits a sample.
+//   - TIFF: what golang.org/x/image does not read, such as CMYK, YCbCr, grey with alpha, JPEG inside, floating point,
+//     2, 4 or 12 bits a sample, planes apart, fill order 2 outside CCITT, BigTIFF.
+//   - PNG: a file without its last chunk.
+//   - Formats other than those six, such as AVIF and JPEG 2000.
+//   - Files of more than MaxBytes, and files too small for the size that they claim.
+//
+// # What differs
+//
+// Progressive JPEGs that leave out scans altogether: libjpeg smooths them, this package does not.
+//
+// # Hostile input
+//
+// No size from a file is trusted before it is checked against MaxPixels, as Pillow checks it, and, where the format
+// allows it, against the length of the file. CLIP computes no more than its square, whatever the aspect ratio.
+package pillow

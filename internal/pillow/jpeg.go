@@ -1,0 +1,390 @@
+package pillow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// jpegDecoder decodes Huffman-coded JPEG of 8 bits, sequential or progressive, to the same bytes as
+// libjpeg-turbo with its default settings: the accurate integer transform, triangle-filtered chroma, and grey where
+// data is missing before a marker. The standard library's decoder rounds its transform otherwise, which
+// moves colours by up to 3 levels.
+type jpegDecoder struct {
+	jpegBits
+	width, height int
+	maxH, maxV    int // largest sampling factors
+	progressive   bool
+	parts         []*jpegPart
+	quant         [4]*[64]int32      // in the order of a block
+	huff          [2][4]*jpegHuffman // DC, AC
+	interval      int                // units between restart markers, 0 for none
+	jfif          bool
+	adobe         int // colour transform of the Adobe marker, -1 without one
+}
+
+// jpegPart is one colour component.
+type jpegPart struct {
+	id, h, v  int // sampling factors
+	tq        int // place of its quantisation table
+	plane         // true size; stride and the pixels cover whole blocks
+	columns   int // blocks in a row of pix
+	rows      int // rows of blocks in pix
+	quant     *[64]int32
+	coeffs    [][64]int16 // only if there are several scans
+	predicted int         // last DC value of the scan
+	dc, ac    *jpegHuffman
+}
+
+// Markers. Source: ITU-T T.81, table B.1.
+const (
+	jpegSOF0, jpegSOF1, jpegSOF2 = 0xc0, 0xc1, 0xc2
+	jpegDHT, jpegDAC             = 0xc4, 0xcc
+	jpegRST0, jpegRST7           = 0xd0, 0xd7
+	jpegSOI, jpegEOI, jpegSOS    = 0xd8, 0xd9, 0xda
+	jpegDQT, jpegDRI             = 0xdb, 0xdd
+	jpegAPP0, jpegAPP14          = 0xe0, 0xee
+	jpegTEM                      = 0x01
+)
+
+// jpegRefused names the kinds of JPEG that are not decoded here.
+var jpegRefused = map[byte]string{
+	0xc3: "lossless", 0xc5: "hierarchical", 0xc6: "hierarchical", 0xc7: "hierarchical",
+	0xc9: "arithmetic-coded", 0xca: "arithmetic-coded", 0xcb: "arithmetic-coded",
+	0xcd: "hierarchical", 0xce: "hierarchical", 0xcf: "hierarchical",
+}
+
+// zigzag is the place in a block of the coefficients in the order of the file. Corrupt data can count
+// beyond 63; the last place takes that.
+var zigzag = func() (z [80]int) {
+	x, y, up := 0, 0, true
+	for i := range z {
+		if z[i] = 63; i >= 64 {
+			continue
+		}
+		z[i] = 8*y + x
+		switch {
+		case up && x == 7:
+			y, up = y+1, false
+		case up && y == 0:
+			x, up = x+1, false
+		case up:
+			x, y = x+1, y-1
+		case y == 7:
+			x, up = x+1, true
+		case x == 0:
+			y, up = y+1, true
+		default:
+			x, y = x-1, y+1
+		}
+	}
+	return z
+}()
+
+func decodeJPEG(data []byte) (*Image, error) {
+	d := &jpegDecoder{jpegBits: jpegBits{data: data, pos: 2}, adobe: -1}
+	for {
+		marker, err := d.marker()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case marker == jpegEOI:
+			if d.parts == nil || d.parts[0].coeffs == nil {
+				return nil, errors.New("no picture before the end marker")
+			}
+			if err := d.transform(); err != nil {
+				return nil, err
+			}
+			return d.image(), nil
+		case marker == jpegSOI || marker == jpegTEM || marker >= jpegRST0 && marker <= jpegRST7:
+			continue // no length
+		}
+		if d.pos+2 > len(data) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		n := int(binary.BigEndian.Uint16(data[d.pos:]))
+		if n < 2 {
+			return nil, fmt.Errorf("marker %#x of length %d, want at least 2", marker, n)
+		}
+		if d.pos+n > len(data) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		segment := data[d.pos+2 : d.pos+n]
+		d.pos += n
+		switch {
+		case marker <= jpegSOF2 && marker >= jpegSOF0:
+			d.progressive = marker == jpegSOF2
+			err = d.frame(segment)
+		case jpegRefused[marker] != "":
+			err = fmt.Errorf("%s JPEG is not supported", jpegRefused[marker])
+		case marker == jpegDHT:
+			err = d.huffmanTables(segment)
+		case marker == jpegDQT:
+			err = d.quantTables(segment)
+		case marker == jpegDRI:
+			if len(segment) != 2 {
+				return nil, fmt.Errorf("restart interval of %d bytes, want 2", len(segment))
+			}
+			d.interval = int(binary.BigEndian.Uint16(segment))
+		case marker == jpegAPP0:
+			d.jfif = d.jfif || len(segment) >= 12 && string(segment[:5]) == "JFIF\x00"
+		case marker == jpegAPP14:
+			if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
+				d.adobe = int(segment[11])
+			}
+		case marker == jpegSOS:
+			whole, err := d.scan(segment)
+			if err != nil {
+				return nil, err
+			}
+			if whole { // what follows does not count
+				return d.image(), nil
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// marker moves behind the next marker and returns it.
+func (d *jpegDecoder) marker() (byte, error) {
+	for d.pos+1 < len(d.data) {
+		if d.data[d.pos] != 0xff {
+			d.pos++
+			continue
+		}
+		d.pos++
+		if m := d.data[d.pos]; m != 0 && m != 0xff {
+			d.pos++
+			return m, nil
+		}
+	}
+	return 0, io.ErrUnexpectedEOF
+}
+
+// quantTables reads a DQT segment.
+func (d *jpegDecoder) quantTables(b []byte) error {
+	for len(b) > 0 {
+		wide, at := int(b[0]>>4), b[0]&15
+		size := 64 << wide
+		if wide > 1 || at > 3 || len(b) < 1+size {
+			return fmt.Errorf("bad quantisation table %#x of %d bytes", b[0], len(b)-1)
+		}
+		table := new([64]int32)
+		for i := range 64 {
+			if wide == 1 {
+				table[zigzag[i]] = int32(binary.BigEndian.Uint16(b[1+2*i:]))
+			} else {
+				table[zigzag[i]] = int32(b[1+i])
+			}
+		}
+		d.quant[at] = table
+		b = b[1+size:]
+	}
+	return nil
+}
+
+// huffmanTables reads a DHT segment.
+func (d *jpegDecoder) huffmanTables(b []byte) error {
+	for len(b) > 0 {
+		class, at := b[0]>>4, b[0]&15
+		if class > 1 || at > 3 || len(b) < 17 {
+			return fmt.Errorf("bad Huffman table %#x of %d bytes", b[0], len(b)-1)
+		}
+		n := 0
+		for _, count := range b[1:17] {
+			n += int(count)
+		}
+		if n > 256 || len(b) < 17+n {
+			return fmt.Errorf("bad Huffman table of %d codes in %d bytes", n, len(b)-17)
+		}
+		table, err := newJPEGHuffman(b[1:17], b[17:17+n])
+		if err != nil {
+			return err
+		}
+		for _, value := range table.values {
+			if class == 0 && value > 15 {
+				return fmt.Errorf("DC value of %d bits, want at most 15", value)
+			}
+		}
+		d.huff[class][at] = table
+		b = b[17+n:]
+	}
+	return nil
+}
+
+// frame reads a SOF segment.
+func (d *jpegDecoder) frame(b []byte) error {
+	if d.parts != nil {
+		return errors.New("two frame headers")
+	}
+	if len(b) < 6 || len(b) != 6+3*int(b[5]) {
+		return fmt.Errorf("bad frame header of %d bytes", len(b))
+	}
+	if b[0] != 8 {
+		return fmt.Errorf("JPEG of %d bits is not supported, want 8", b[0])
+	}
+	d.height, d.width = int(binary.BigEndian.Uint16(b[1:])), int(binary.BigEndian.Uint16(b[3:]))
+	if err := checkSize(d.width, d.height); err != nil {
+		return err
+	}
+	if n := b[5]; n != 1 && n != 3 && n != 4 {
+		return fmt.Errorf("%d components, want 1, 3 or 4", n)
+	}
+	var parts []*jpegPart
+	for c := b[6:]; len(c) > 0; c = c[3:] {
+		p := &jpegPart{id: int(c[0]), h: int(c[1] >> 4), v: int(c[1] & 15), tq: int(c[2])}
+		if p.h < 1 || p.h > 4 || p.v < 1 || p.v > 4 || p.tq > 3 {
+			return fmt.Errorf("component of sampling %dx%d, table %d; want 1..4 and 0..3", p.h, p.v, p.tq)
+		}
+		d.maxH, d.maxV = max(d.maxH, p.h), max(d.maxV, p.v)
+		parts = append(parts, p)
+	}
+	blocks := 0
+	for _, p := range parts {
+		if d.maxH%p.h != 0 || d.maxV%p.v != 0 {
+			return fmt.Errorf("component sampled %dx%d of %dx%d: a fraction, as libjpeg also refuses", p.h, p.v, d.maxH, d.maxV)
+		}
+		p.width, p.height = ceil(d.width*p.h, d.maxH), ceil(d.height*p.v, d.maxV)
+		p.columns, p.rows = ceil(d.width, 8*d.maxH)*p.h, ceil(d.height, 8*d.maxV)*p.v
+		p.stride = 8 * p.columns
+		blocks += p.columns * p.rows
+	}
+	// Each block takes a bit at the least, for its DC coefficient.
+	if most := 8 * len(d.data); blocks > most {
+		return fmt.Errorf("the file can hold %d blocks, its header claims %d", most, blocks)
+	}
+	for _, p := range parts {
+		p.pix = make([]byte, p.stride*8*p.rows)
+	}
+	d.parts = parts
+	return nil
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+// scan reads a SOS segment and the data that follow it. It reports whether that was the only scan there is.
+func (d *jpegDecoder) scan(b []byte) (whole bool, err error) {
+	if d.parts == nil {
+		return false, errors.New("scan before the frame header")
+	}
+	if len(b) < 4 || b[0] < 1 || b[0] > 4 || len(b) != 4+2*int(b[0]) {
+		return false, fmt.Errorf("bad scan header of %d bytes", len(b))
+	}
+	n := int(b[0])
+	s := jpegScan{jpegDecoder: d, from: int(b[1+2*n]), to: int(b[2+2*n]), high: int(b[3+2*n] >> 4), low: int(b[3+2*n] & 15)}
+	if !d.progressive {
+		s.from, s.to, s.high, s.low = 0, 63, 0, 0
+	}
+	if s.from > s.to || s.to > 63 || s.from == 0 && s.to != 0 && d.progressive || s.from > 0 && n > 1 ||
+		s.low > 13 || s.high != 0 && s.high != s.low+1 {
+		return false, fmt.Errorf("bad scan of coefficients %d..%d, bits %d..%d, of %d components", s.from, s.to, s.high, s.low, n)
+	}
+	units := 0
+	for i := range n {
+		var p *jpegPart
+		for _, q := range d.parts {
+			if q.id == int(b[1+2*i]) {
+				p = q
+				break
+			}
+		}
+		if p == nil {
+			return false, fmt.Errorf("scan of an unknown component %d", b[1+2*i])
+		}
+		for _, q := range s.parts {
+			if p == q {
+				return false, fmt.Errorf("component %d twice in a scan", p.id)
+			}
+		}
+		dc, ac := b[2+2*i]>>4, b[2+2*i]&15
+		if dc > 3 || ac > 3 {
+			return false, fmt.Errorf("Huffman tables %d and %d, want 0..3", dc, ac)
+		}
+		p.dc, p.ac, p.predicted = d.huff[0][dc], d.huff[1][ac], 0
+		if s.from == 0 && s.high == 0 && p.dc == nil || s.to > 0 && p.ac == nil {
+			return false, errors.New("scan without its Huffman tables")
+		}
+		if p.quant == nil { // the first scan's table counts, as libjpeg's latch_quant_tables has it
+			if p.quant = d.quant[p.tq]; p.quant == nil {
+				return false, fmt.Errorf("no quantisation table %d", p.tq)
+			}
+		}
+		s.parts = append(s.parts, p)
+		units += p.h * p.v
+	}
+	if n > 1 && units > 10 { // ITU-T T.81, B.2.3
+		return false, fmt.Errorf("%d blocks in a unit, want at most 10", units)
+	}
+	whole = !d.progressive && n == len(d.parts) && d.parts[0].coeffs == nil
+	if !whole && d.parts[0].coeffs == nil {
+		for _, p := range d.parts {
+			p.coeffs = make([][64]int16, p.columns*p.rows)
+		}
+	}
+	return whole, s.read()
+}
+
+// image upsamples and converts the planes.
+func (d *jpegDecoder) image() *Image {
+	mode := map[int]Mode{1: Gray, 3: RGB, 4: CMYK}[len(d.parts)]
+	m := newImage(mode, d.width, d.height)
+	yccs := d.ycc()
+	n := len(d.parts)
+	parallel(d.height, d.maxV, 4*n*d.width*d.height, func(lo, hi int) {
+		var up [4]*upsampler
+		for i, p := range d.parts {
+			up[i] = newUpsampler(p.plane, d.maxH/p.h, d.maxV/p.v)
+		}
+		var rows [4][]byte
+		for y := lo; y < hi; y++ {
+			for i := range n {
+				rows[i] = up[i].at(y)[:d.width]
+			}
+			out := m.Pix[y*d.width*n:][:d.width*n]
+			switch {
+			case n == 1:
+				copy(out, rows[0])
+			case n == 3 && yccs:
+				yccRow(out, rows[0], rows[1], rows[2])
+			case n == 3:
+				for x := range d.width {
+					out[3*x], out[3*x+1], out[3*x+2] = rows[0][x], rows[1][x], rows[2][x]
+				}
+			default: // ink is stored inverted, as Adobe does it and Pillow assumes of every file
+				for x := range d.width {
+					c, m, y := rows[0][x], rows[1][x], rows[2][x]
+					if yccs { // YCCK stands for the colour that the ink leaves
+						c, m, y = ycc(c, m, y)
+						out[4*x], out[4*x+1], out[4*x+2] = c, m, y
+					} else {
+						out[4*x], out[4*x+1], out[4*x+2] = 255-c, 255-m, 255-y
+					}
+					out[4*x+3] = 255 - rows[3][x]
+				}
+			}
+		}
+	})
+	return m
+}
+
+// ycc says whether the components are YCbCr or YCCK rather than RGB or CMYK.
+// Source: libjpeg-turbo, src/jdapimin.c, default_decompress_parms.
+func (d *jpegDecoder) ycc() bool {
+	if len(d.parts) == 4 {
+		return d.adobe == 2
+	}
+	if len(d.parts) != 3 {
+		return false
+	}
+	switch {
+	case d.jfif:
+		return true
+	case d.adobe >= 0:
+		return d.adobe != 0
+	}
+	return !(d.parts[0].id == 'R' && d.parts[1].id == 'G' && d.parts[2].id == 'B')
+}

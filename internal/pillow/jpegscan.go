@@ -1,0 +1,291 @@
+package pillow
+
+import (
+	"fmt"
+	"io"
+)
+
+// jpegScan is one pass over some of the components.
+type jpegScan struct {
+	*jpegDecoder
+	parts     []*jpegPart
+	from, to  int // coefficients, in zigzag order
+	high, low int // bits known before, and after
+	endRun    int // blocks whose scan ended before it began
+}
+
+// read decodes the scan, into coefficients if there are any kept, else into pixels.
+func (s *jpegScan) read() error {
+	s.restart()
+	block := s.method()
+	columns, rows := ceil(s.width, 8*s.maxH), ceil(s.height, 8*s.maxV)
+	if p := s.parts[0]; len(s.parts) == 1 { // one block is a unit, and those of padding are left out
+		columns, rows = ceil(p.width, 8), ceil(p.height, 8)
+	}
+	var scratch [64]int16
+	left, next := s.interval, 0 // units before the next marker, its number
+	for y := range rows {
+		for x := range columns {
+			if s.interval > 0 && left == 0 {
+				if err := s.skipRestart(next); err != nil {
+					return err
+				}
+				left, next = s.interval, (next+1)&7
+			}
+			left--
+			starved := s.starved // then the rest of the segment stays grey
+			for _, p := range s.parts {
+				h, v := p.h, p.v
+				if len(s.parts) == 1 {
+					h, v = 1, 1
+				}
+				for j := range v {
+					for i := range h {
+						at := (y*v+j)*p.columns + x*h + i
+						switch {
+						case p.coeffs == nil:
+							scratch = [64]int16{}
+							if !starved {
+								block(p, &scratch)
+							}
+							p.draw(&scratch, at)
+						case !starved:
+							block(p, &p.coeffs[at])
+						}
+					}
+				}
+			}
+		}
+		if s.ended && s.starved {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	if s.fill(); s.ended {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+// skipRestart passes over restart marker number n. Where another marker is in its place, data were lost:
+// it decides as libjpeg does whether to go on from here or to wait for a later one.
+// Source: libjpeg-turbo, src/jdmarker.c, jpeg_resync_to_restart.
+func (s *jpegScan) skipRestart(n int) error {
+	for _, p := range s.parts {
+		p.predicted = 0
+	}
+	s.endRun = 0
+	starved := s.starved
+	s.restart()
+	for {
+		at := s.pos
+		marker, err := s.marker()
+		if err != nil {
+			return err
+		}
+		ahead := (int(marker) - jpegRST0 - n) & 7
+		switch isRestart := marker >= jpegRST0 && marker <= jpegRST7; {
+		case isRestart && ahead == 0:
+			return nil
+		case marker < jpegSOF0 || isRestart && ahead >= 6: // invalid, or one of before
+			continue
+		case !isRestart || ahead <= 2: // the data up to it are missing
+			s.pos, s.stopped, s.starved = at, true, starved
+			return nil
+		}
+		return nil // lost count: go on here
+	}
+}
+
+// method returns the function that decodes a block in this kind of scan.
+func (s *jpegScan) method() func(*jpegPart, *[64]int16) {
+	switch {
+	case !s.progressive:
+		return s.sequential
+	case s.from == 0 && s.high == 0:
+		return func(p *jpegPart, b *[64]int16) {
+			p.predicted += s.value(s.symbol(p.dc))
+			b[0] = int16(p.predicted << s.low)
+		}
+	case s.from == 0:
+		return func(p *jpegPart, b *[64]int16) { b[0] |= int16(s.take(1) << s.low) }
+	case s.high == 0:
+		return s.firstAC
+	}
+	return s.refineAC
+}
+
+// sequential decodes a block of a sequential JPEG. Source: ITU-T T.81, F.2.2.
+func (s *jpegScan) sequential(p *jpegPart, b *[64]int16) {
+	p.predicted += s.value(s.symbol(p.dc))
+	b[0] = int16(p.predicted)
+	for k := 1; k < 64; k++ {
+		symbol := s.symbol(p.ac)
+		zeros, size := symbol>>4, symbol&15
+		if size == 0 {
+			if zeros != 15 {
+				return
+			}
+			k += 15
+			continue
+		}
+		k += zeros
+		b[zigzag[k]] = int16(s.value(size))
+	}
+}
+
+// firstAC decodes coefficients for the first time. Source: ITU-T T.81, G.1.2.2.
+func (s *jpegScan) firstAC(p *jpegPart, b *[64]int16) {
+	if s.endRun > 0 {
+		s.endRun--
+		return
+	}
+	for k := s.from; k <= s.to; k++ {
+		symbol := s.symbol(p.ac)
+		zeros, size := symbol>>4, symbol&15
+		if size == 0 {
+			if zeros != 15 {
+				s.endRun = 1<<zeros + s.take(zeros) - 1
+				return
+			}
+			k += 15
+			continue
+		}
+		k += zeros
+		b[zigzag[k]] = int16(s.value(size) << s.low)
+	}
+}
+
+// refineAC adds a bit to coefficients. Source: ITU-T T.81, G.1.2.3.
+func (s *jpegScan) refineAC(p *jpegPart, b *[64]int16) {
+	bit := int16(1) << s.low
+	// refine passes over coefficients from k on, until it has seen zeros many that are zero and stands before another.
+	refine := func(k, zeros int) int {
+		for ; k <= s.to; k++ {
+			c := &b[zigzag[k]]
+			switch {
+			case *c == 0:
+				if zeros--; zeros < 0 {
+					return k
+				}
+			case s.take(1) == 1 && *c&bit == 0:
+				if *c >= 0 {
+					*c += bit
+				} else {
+					*c -= bit
+				}
+			}
+		}
+		return k
+	}
+	k := s.from
+	if s.endRun == 0 {
+		for ; k <= s.to; k++ {
+			symbol := s.symbol(p.ac)
+			zeros, size := symbol>>4, symbol&15
+			value := int16(0)
+			if size != 0 {
+				if value = -bit; s.take(1) == 1 {
+					value = bit
+				}
+			} else if zeros != 15 {
+				s.endRun = 1<<zeros + s.take(zeros)
+				break
+			}
+			if k = refine(k, zeros); value != 0 {
+				b[zigzag[k]] = value
+			}
+		}
+	}
+	if s.endRun > 0 {
+		refine(k, 64)
+		s.endRun--
+	}
+}
+
+// transform draws the coefficients of all scans.
+func (d *jpegDecoder) transform() error {
+	for _, p := range d.parts {
+		if p.quant == nil {
+			return fmt.Errorf("no scan of component %d", p.id)
+		}
+		parallel(p.rows, 1, 64*8*len(p.coeffs), func(lo, hi int) {
+			for at := lo * p.columns; at < hi*p.columns; at++ {
+				p.draw(&p.coeffs[at], at)
+			}
+		})
+	}
+	return nil
+}
+
+// draw turns a block's coefficients into pixels of block number at: the inverse cosine transform in integers.
+// Source: libjpeg-turbo, src/jidctint.c, jpeg_idct_islow; after C. Loeffler, A. Ligtenberg and G. Moschytz, ICASSP 1989.
+func (p *jpegPart) draw(b *[64]int16, at int) {
+	q := p.quant
+	var w [64]int32
+	for x := range 8 {
+		if b[8+x]|b[16+x]|b[24+x]|b[32+x]|b[40+x]|b[48+x]|b[56+x] == 0 {
+			v := int32(b[x]) * q[x] << 2
+			for y := x; y < 64; y += 8 {
+				w[y] = v
+			}
+			continue
+		}
+		in := [8]int32{
+			int32(b[x]) * q[x], int32(b[8+x]) * q[8+x], int32(b[16+x]) * q[16+x], int32(b[24+x]) * q[24+x],
+			int32(b[32+x]) * q[32+x], int32(b[40+x]) * q[40+x], int32(b[48+x]) * q[48+x], int32(b[56+x]) * q[56+x],
+		}
+		inverseCosine(&in, 1<<10)
+		for y, v := range in {
+			w[8*y+x] = v >> 11 // keeps two fractional bits
+		}
+	}
+	first := at/p.columns*8*p.stride + at%p.columns*8
+	for y := range 8 {
+		in := (*[8]int32)(w[8*y:])
+		out := p.pix[first+y*p.stride:][:8]
+		if in[1]|in[2]|in[3]|in[4]|in[5]|in[6]|in[7] == 0 {
+			v := limit(128 + (in[0]+16)>>5)
+			for x := range out {
+				out[x] = v
+			}
+			continue
+		}
+		inverseCosine(in, 1<<17)
+		for x := range out {
+			out[x] = limit(128 + in[x]>>18)
+		}
+	}
+}
+
+// inverseCosine transforms eight coefficients in place, scaled by 2^13 times the root of 8, and adds half.
+func inverseCosine(in *[8]int32, half int32) {
+	const ( // the names are the values times 2^13
+		c0298 = 2446
+		c0390 = 3196
+		c0541 = 4433
+		c0765 = 6270
+		c0899 = 7373
+		c1175 = 9633
+		c1501 = 12299
+		c1847 = 15137
+		c1961 = 16069
+		c2053 = 16819
+		c2562 = 20995
+		c3072 = 25172
+	)
+	z1 := (in[2] + in[6]) * c0541
+	t2, t3 := z1-in[6]*c1847, z1+in[2]*c0765
+	t0, t1 := (in[0]+in[4])<<13+half, (in[0]-in[4])<<13+half
+	e0, e3, e1, e2 := t0+t3, t0-t3, t1+t2, t1-t2
+
+	o0, o1, o2, o3 := in[7], in[5], in[3], in[1]
+	y1, y2, y3, y4 := o0+o3, o1+o2, o0+o2, o1+o3
+	y5 := (y3 + y4) * c1175
+	y1, y2, y3, y4 = y1*-c0899, y2*-c2562, y3*-c1961+y5, y4*-c0390+y5
+	o0 = o0*c0298 + y1 + y3
+	o1 = o1*c2053 + y2 + y4
+	o2 = o2*c3072 + y2 + y3
+	o3 = o3*c1501 + y1 + y4
+
+	*in = [8]int32{e0 + o3, e1 + o2, e2 + o1, e3 + o0, e3 - o0, e2 - o1, e1 - o2, e0 - o3}
+}

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Makes all fixtures again, after setup.sh, and then testdata/SHA256SUMS.
+set -eu
+cd "$(dirname "$0")"
+export PYTHONDONTWRITEBYTECODE=1
+for script in stages ops checkpoints demo pillow; do
+	[ -f $script.py ] || continue
+	echo "$script.py"
+	.venv/bin/python -W ignore $script.py
+done
+./sums.sh

@@ -1,0 +1,633 @@
+"""Makes testdata/pillow: small picture files and what Pillow 13.0.0 makes of them.
+
+  files.zip     the picture files
+  pixels.zip    per JPEG and WebP file, the raw samples after load(); per mode, the raw sources of the operations
+  table.json    modes, sizes and checksums of all of that, and of the results of resize, crop, convert and of
+                torchvision's Resize + CenterCrop + convert("RGB")
+
+Run it from testdata/gen in the environment that setup.sh makes. It adds checksums of the photographs in --photos,
+which are not part of the repository; those of the last run stay if that folder is not there.
+"""
+
+import argparse
+import binascii
+import io
+import json
+import os
+import random
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import PIL
+import torchvision.transforms as T
+from PIL import Image
+
+assert PIL.__version__ == "13.0.0", PIL.__version__
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pillow")
+rng = np.random.default_rng(336)
+files = {}
+
+
+def drawing(w, h, bands):
+    """Gradients, an edge and some noise, in bytes."""
+    y, x = np.mgrid[0:h, 0:w].astype(np.float64)
+    a = np.zeros((h, w, bands))
+    for b in range(bands):
+        a[..., b] = 128 + 90 * np.sin(x / (3 + b) + b) * np.cos(y / (5 - b)) + 30 * ((x + 2 * y + 7 * b) % 17 < 6)
+        a[..., b] += rng.normal(0, 12, (h, w))
+    return np.clip(a, 0, 255).astype(np.uint8)
+
+
+def picture(mode, w, h):
+    """A picture of any mode."""
+    if mode == "1":
+        return Image.fromarray(drawing(w, h, 1)[..., 0]).convert("1")
+    if mode in ("L", "P"):
+        m = Image.fromarray(drawing(w, h, 1)[..., 0])
+        if mode == "P":
+            m = Image.frombytes("P", (w, h), m.tobytes())
+            m.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
+        return m
+    if mode in ("LA", "La"):
+        a = drawing(w, h, 2)
+        a[: h // 3, : w // 3, 1] = 0
+        a[h // 2 :, w // 2 :, 1] = 255
+        if mode == "La":
+            a[..., 0] = np.minimum(a[..., 0], a[..., 1])
+        return Image.frombytes(mode, (w, h), a.tobytes())
+    if mode == "RGB":
+        return Image.fromarray(drawing(w, h, 3))
+    if mode in ("RGBA", "RGBa", "CMYK"):
+        a = drawing(w, h, 4)
+        a[: h // 3, : w // 3, 3] = 0
+        a[h // 2 :, w // 2 :, 3] = 255
+        return Image.frombytes(mode, (w, h), a.tobytes())
+    if mode in ("I;16", "I;16B"):
+        a = rng.integers(0, 1 << 16, (h, w)).astype("<u2" if mode == "I;16" else ">u2")
+        a[: h // 2] >>= 7
+        return Image.frombytes(mode, (w, h), a.tobytes())
+    if mode == "I":
+        a = rng.integers(-(1 << 31), 1 << 31, (h, w)).astype("<i4")
+        a[: h // 2] >>= 21
+        return Image.frombytes(mode, (w, h), a.tobytes())
+    if mode == "F":
+        a = rng.normal(100, 120, (h, w)).astype("<f4")
+        return Image.frombytes(mode, (w, h), a.tobytes())
+    raise ValueError(mode)
+
+
+def save(name, m, **kw):
+    f = io.BytesIO()
+    m.save(f, **kw)
+    files[name] = f.getvalue()
+
+
+# ---------------------------------------------------------------- JPEG
+
+ZIGZAG = sorted(range(64), key=lambda i: (i // 8 + i % 8, (i // 8 if (i // 8 + i % 8) % 2 else i % 8)))
+
+
+def huffman_everything():
+    """A table in which each byte but one has an 8-bit code, so no statistics are needed."""
+    counts = [0] * 16
+    counts[7], counts[8] = 254, 2
+    values = [v for v in range(256)]
+    codes, code = {}, 0
+    for i, v in enumerate(values):
+        n = 8 if i < 254 else 9
+        if i == 254:
+            code <<= 1
+        codes[v] = (code, n)
+        code += 1
+    return bytes(counts) + bytes(values), codes
+
+
+def jpeg(planes, factors, w, h, ids=(1, 2, 3, 4), adobe=None, jfif=False, interleaved=True, restart=0, q=3, wide=False):
+    """A baseline JPEG of the given planes (each of its true size) with any sampling factors."""
+    hmax, vmax = max(f[0] for f in factors), max(f[1] for f in factors)
+    dct = np.array([[(0.5 if u else 0.5 / 2**0.5) * np.cos((2 * x + 1) * u * np.pi / 16) for x in range(8)] for u in range(8)])
+    quant = np.array([[q + (u + v) // 2 for u in range(8)] for v in range(8)])
+    ac_table, ac_codes = huffman_everything()
+    dc_counts = [0] * 16
+    dc_counts[3], dc_counts[4] = 11, 1
+    dc_codes = {v: (v, 4) if v < 11 else (22, 5) for v in range(12)}
+    out = b"\xff\xd8"
+    seg = lambda m, b: bytes([0xFF, m]) + struct.pack(">H", len(b) + 2) + b
+    if jfif:
+        out += seg(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0")
+    if adobe is not None:
+        out += seg(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([adobe]))
+    qz = [int(quant.flat[i]) for i in ZIGZAG]
+    out += seg(0xDB, (b"\x10" + struct.pack(">64H", *qz)) if wide else (b"\0" + bytes(qz)))
+    out += seg(0xC0, struct.pack(">BHHB", 8, h, w, len(planes)) + b"".join(bytes([ids[i], f[0] << 4 | f[1], 0]) for i, f in enumerate(factors)))
+    out += seg(0xC4, b"\0" + bytes(dc_counts) + bytes(range(12))) + seg(0xC4, b"\x10" + ac_table)
+    if restart:
+        out += seg(0xDD, struct.pack(">H", restart))
+    mw, mh = -(-w // (8 * hmax)), -(-h // (8 * vmax))
+    padded = []
+    for p, f in zip(planes, factors):
+        pw, ph = mw * f[0] * 8, mh * f[1] * 8
+        padded.append(np.pad(p, ((0, ph - p.shape[0]), (0, pw - p.shape[1])), mode="edge").astype(float) - 128)
+
+    def magnitude(v):
+        n = int(abs(v)).bit_length()
+        return n, (v if v >= 0 else v + (1 << n) - 1)
+
+    def scan(members):
+        bits, data, pred = [], bytearray(), {i: 0 for i in members}
+
+        def flush():
+            while len(bits) % 8:
+                bits.append(1)
+            for i in range(0, len(bits), 8):
+                b = int("".join(map(str, bits[i : i + 8])), 2)
+                data.append(b)
+                if b == 255:
+                    data.append(0)
+            bits.clear()
+
+        def put(v, n):
+            bits.extend((v >> (n - 1 - i)) & 1 for i in range(n))
+
+        def block(i, bx, by):
+            c = dct @ padded[i][by * 8 : by * 8 + 8, bx * 8 : bx * 8 + 8] @ dct.T
+            z = [int(round(c.flat[k] / quant.flat[k])) for k in ZIGZAG]
+            n, v = magnitude(z[0] - pred[i])
+            pred[i] = z[0]
+            put(*dc_codes[n])
+            put(v, n)
+            run = 0
+            for k in range(1, 64):
+                if z[k] == 0:
+                    run += 1
+                    continue
+                while run > 15:
+                    put(*ac_codes[0xF0])
+                    run -= 16
+                n, v = magnitude(z[k])
+                put(*ac_codes[run << 4 | n])
+                put(v, n)
+                run = 0
+            if run:
+                put(*ac_codes[0])
+
+        if len(members) == 1:
+            i = members[0]
+            f = factors[i]
+            bw, bh = -(-(-(-w * f[0] // hmax)) // 8), -(-(-(-h * f[1] // vmax)) // 8)
+            units = [[(i, x, y)] for y in range(bh) for x in range(bw)]
+        else:
+            units = [
+                [(i, x * factors[i][0] + a, y * factors[i][1] + b) for i in members for b in range(factors[i][1]) for a in range(factors[i][0])]
+                for y in range(mh)
+                for x in range(mw)
+            ]
+        for n, unit in enumerate(units):
+            if restart and n and n % restart == 0:
+                flush()
+                data.extend([0xFF, 0xD0 + (n // restart - 1) % 8])
+                for i in pred:
+                    pred[i] = 0
+            for u in unit:
+                block(*u)
+        flush()
+        return seg(0xDA, bytes([len(members)]) + b"".join(bytes([ids[i], 0]) for i in members) + b"\0\x3f\0") + bytes(data)
+
+    everyone = list(range(len(planes)))
+    for members in [everyone] if interleaved else [[i] for i in everyone]:
+        out += scan(members)
+    return out + b"\xff\xd9"
+
+
+def planes(w, h, factors):
+    hmax, vmax = max(f[0] for f in factors), max(f[1] for f in factors)
+    return [drawing(-(-w * f[0] // hmax), -(-h * f[1] // vmax), 1)[..., 0] for f in factors]
+
+
+def jpegs():
+    rgb = picture("RGB", 37, 29)
+    for sub, name in ((0, "444"), (1, "422"), (2, "420")):
+        save(f"{name}.jpg", rgb, format="JPEG", quality=80, subsampling=sub)
+        save(f"{name}-progressive.jpg", rgb, format="JPEG", quality=80, subsampling=sub, progressive=True)
+    save("q3.jpg", rgb, format="JPEG", quality=3)
+    save("q100.jpg", rgb, format="JPEG", quality=100, subsampling=2)
+    save("optimized.jpg", rgb, format="JPEG", quality=60, optimize=True)
+    save("restart.jpg", rgb, format="JPEG", quality=80, restart_marker_blocks=2)
+    save("restart-progressive.jpg", rgb, format="JPEG", quality=80, progressive=True, restart_marker_rows=1)
+    save("rgb.jpg", rgb, format="JPEG", quality=80, keep_rgb=True)
+    save("grey.jpg", picture("L", 37, 29), format="JPEG", quality=80)
+    save("grey-progressive.jpg", picture("L", 37, 29), format="JPEG", quality=80, progressive=True)
+    save("cmyk.jpg", picture("CMYK", 21, 19), format="JPEG", quality=80)
+    exif = Image.Exif()
+    exif[274] = 6
+    save("exif-orientation.jpg", picture("RGB", 20, 12), format="JPEG", exif=exif)
+    for w, h in ((1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (1, 5), (8, 8), (16, 16), (17, 17), (33, 2), (6, 40)):
+        save(f"420-{w}x{h}.jpg", picture("RGB", w, h), format="JPEG", quality=90, subsampling=2)
+    for w, h in ((1, 1), (3, 2), (4, 3), (5, 5)):
+        save(f"422-{w}x{h}.jpg", picture("RGB", w, h), format="JPEG", quality=90, subsampling=1)
+    w, h = 37, 29
+    for name, f in {
+        "440": ((1, 2), (1, 1), (1, 1)),
+        "411": ((4, 1), (1, 1), (1, 1)),
+        "410": ((4, 2), (1, 1), (1, 1)),
+        "441": ((1, 4), (1, 1), (1, 1)),
+        "mixed": ((2, 2), (1, 2), (2, 1)),
+        "luma-half": ((1, 1), (2, 2), (2, 2)),
+        "all-2x2": ((2, 2), (2, 2), (2, 2)),
+        "311": ((3, 1), (1, 1), (1, 1)),
+        "3x3": ((3, 3), (1, 1), (1, 1)),
+    }.items():
+        files[f"{name}.jpg"] = jpeg(planes(w, h, f), f, w, h)
+        if name in ("440", "mixed"):
+            files[f"{name}-scans.jpg"] = jpeg(planes(w, h, f), f, w, h, interleaved=False)
+    f = ((1, 2), (1, 1), (1, 1))
+    for w, h in ((1, 1), (2, 3), (3, 2)):
+        files[f"440-{w}x{h}.jpg"] = jpeg(planes(w, h, f), f, w, h)
+    w, h, f = 27, 22, ((2, 2), (1, 1), (1, 1), (2, 2))
+    files["ycck.jpg"] = jpeg(planes(w, h, f), f, w, h, adobe=2)
+    files["cmyk-adobe0.jpg"] = jpeg(planes(w, h, f), f, w, h, adobe=0)
+    f = ((1, 1),) * 3
+    files["ids-rgb.jpg"] = jpeg(planes(w, h, f), f, w, h, ids=b"RGB")
+    files["ids-rgb-jfif.jpg"] = jpeg(planes(w, h, f), f, w, h, ids=b"RGB", jfif=True)
+    files["adobe1.jpg"] = jpeg(planes(w, h, f), f, w, h, ids=b"RGB", adobe=1)
+    files["adobe0.jpg"] = jpeg(planes(w, h, f), f, w, h, adobe=0)
+    files["wide-tables.jpg"] = jpeg(planes(w, h, f), f, w, h, wide=True, q=20)
+    files["grey-2x2.jpg"] = jpeg(planes(w, h, f[:1]), ((2, 2),), w, h)
+    f = ((2, 2), (1, 1), (1, 1))
+    whole = jpeg(planes(w, h, f), f, w, h, restart=1)
+    files["restart-each.jpg"] = whole
+    # An end marker too early: what is missing is grey. A lost restart segment: libjpeg waits for the next.
+    files["early-end.jpg"] = files["420.jpg"][: len(files["420.jpg"]) * 2 // 3] + b"\xff\xd9"
+    files["early-end-progressive.jpg"] = files["420-progressive.jpg"][: len(files["420-progressive.jpg"]) * 9 // 10] + b"\xff\xd9"
+    at = [i for i in range(len(whole) - 1) if whole[i] == 255 and 0xD0 <= whole[i + 1] <= 0xD7]
+    files["restart-lost.jpg"] = whole[: at[0]] + whole[at[1] :]
+    files["garbage-between.jpg"] = b"\xff\xd8" + b"\xff\xfe\0\x06hey!" + b"\x12\x34\xff\xff" + whole[2:]
+    # A bit turned over amid the data.
+    for k, cut in enumerate((0.55, 0.7, 0.85)):
+        for name in ("420", "420-progressive", "restart"):
+            b = bytearray(files[name + ".jpg"])
+            i = int(len(b) * cut)
+            while b[i] == 255 or b[i - 1] == 255 or b[i] ^ 0x10 == 255:
+                i += 1
+            b[i] ^= 0x10
+            files[f"flipped{k}-{name}.jpg"] = bytes(b)
+
+
+# ---------------------------------------------------------------- PNG
+
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def png(w, h, depth, colour, interlace=0, palette=None, trns=None):
+    """A PNG of random samples in any form."""
+    chunk = lambda t, b: struct.pack(">I", len(b)) + t + b + struct.pack(">I", binascii.crc32(t + b))
+    top = len(palette) // 3 if palette else 1 << depth
+    samples = rng.integers(0, top, (h, w, CHANNELS[colour]))
+    if trns and colour != 3:
+        samples[::3] = np.array(trns)
+    raw = b""
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)] if interlace else [(0, 0, 1, 1)]
+    for x0, y0, dx, dy in passes:
+        sub = samples[y0::dy, x0::dx]
+        if sub.size == 0:
+            continue
+        for row in sub:
+            if depth == 16:
+                b = row.astype(">u2").tobytes()
+            else:
+                bits = "".join(format(int(v), f"0{depth}b") for v in row.flat)
+                bits += "0" * (-len(bits) % 8)
+                b = int(bits, 2).to_bytes(len(bits) // 8, "big")
+            raw += b"\0" + b
+    out = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, depth, colour, 0, 0, interlace))
+    if palette:
+        out += chunk(b"PLTE", bytes(palette))
+    if trns:
+        out += chunk(b"tRNS", bytes(trns) if colour == 3 else struct.pack(f">{len(trns)}H", *trns))
+    return out + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def pngs():
+    for depth, colour in [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (2, 3), (4, 3), (8, 3), (8, 4), (16, 4), (8, 6), (16, 6)]:
+        palette = list(rng.integers(0, 256, 3 * min(1 << depth, 200))) if colour == 3 else None
+        palette = [int(v) for v in palette] if palette else None
+        for interlace in (0, 1):
+            files[f"d{depth}c{colour}i{interlace}.png"] = png(13, 11, depth, colour, interlace, palette)
+        trns = {0: [1], 2: [7, 8, 9], 3: [0, 128, 255]}.get(colour)
+        if trns:
+            files[f"d{depth}c{colour}t.png"] = png(13, 11, depth, colour, 0, palette, trns[: len(palette) // 3] if palette else trns)
+    files["1x1.png"] = png(1, 1, 8, 2)
+    files["1x9i.png"] = png(1, 9, 8, 6, 1)
+    save("filters.png", picture("RGB", 40, 31), format="PNG", optimize=True)
+    save("filters-rgba.png", picture("RGBA", 40, 31), format="PNG")
+    save("animated.png", picture("RGB", 9, 8), format="PNG", save_all=True, append_images=[picture("RGB", 9, 8)])
+
+
+# ---------------------------------------------------------------- GIF
+
+
+def lzw(data, bits):
+    """GIF's compression with a full table: codes grow, and the table is never cleared but at the start."""
+    clear = 1 << bits
+    table = {bytes([i]): i for i in range(clear)}
+    size, nxt, out, acc, n = bits + 1, clear + 2, bytearray(), 0, 0
+
+    def put(code):
+        nonlocal acc, n
+        acc |= code << n
+        n += size
+        while n >= 8:
+            out.append(acc & 255)
+            acc >>= 8
+            n -= 8
+
+    put(clear)
+    w = b""
+    for v in data:
+        if w + bytes([v]) in table:
+            w += bytes([v])
+            continue
+        put(table[w])
+        if nxt < 4096:
+            table[w + bytes([v])] = nxt
+            if nxt == 1 << size and size < 12:
+                size += 1
+            nxt += 1
+        w = bytes([v])
+    put(table[w])
+    put(clear + 1)
+    if n:
+        out.append(acc & 255)
+    return bytes([bits]) + b"".join(bytes([len(out[i : i + 255])]) + bytes(out[i : i + 255]) for i in range(0, len(out), 255)) + b"\0"
+
+
+def gif(canvas, frame, colours, palette=None, local=None, transparent=None, interlaced=False, background=0):
+    """A GIF of one frame of random indices at frame = x, y, w, h. Palettes have `colours` entries."""
+    n = colours.bit_length() - 2  # 2^(n+1) colours
+    x, y, w, h = frame
+    out = b"GIF89a" + struct.pack("<HHBBB", *canvas, (0x80 | n) if palette else 0, background, 0) + bytes(palette or [])
+    if transparent is not None:
+        out += b"!\xf9\x04" + bytes([1 | 2 << 2, 5, 0, transparent]) + b"\0"
+    out += b"!\xfe\x03hey\0"
+    out += b"," + struct.pack("<HHHHB", x, y, w, h, ((0x80 | n) if local else 0) | (0x40 if interlaced else 0)) + bytes(local or [])
+    pixels = rng.integers(0, colours, w * h).astype(np.uint8)
+    pixels[w * h // 2 :] = pixels[w * h // 2]
+    return out + lzw(pixels.tobytes(), max(2, n + 1)) + b";"
+
+
+def gifs():
+    colour = lambda n: [int(v) for v in rng.integers(0, 256, 3 * n)]
+    grey = lambda n: [v for i in range(n) for v in (i, i, i)]
+    files["global.gif"] = gif((13, 11), (0, 0, 13, 11), 16, colour(16))
+    files["256.gif"] = gif((70, 61), (0, 0, 70, 61), 256, colour(256))
+    files["interlaced.gif"] = gif((13, 21), (0, 0, 13, 21), 16, colour(16), interlaced=True)
+    files["interlaced-1.gif"] = gif((13, 1), (0, 0, 13, 1), 16, colour(16), interlaced=True)
+    files["local.gif"] = gif((13, 11), (0, 0, 13, 11), 8, colour(8), colour(8))
+    files["offset.gif"] = gif((13, 11), (3, 2, 7, 6), 8, colour(8), background=3)
+    files["offset-transparent.gif"] = gif((13, 11), (3, 2, 7, 6), 8, colour(8), transparent=5)
+    files["beyond.gif"] = gif((5, 4), (3, 2, 7, 6), 8, colour(8))
+    files["grey-global.gif"] = gif((13, 11), (0, 0, 13, 11), 16, grey(16))
+    files["grey-local.gif"] = gif((13, 11), (0, 0, 13, 11), 16, colour(16), grey(16))
+    files["colour-local.gif"] = gif((13, 11), (0, 0, 13, 11), 16, grey(16), colour(16))
+    files["no-palette.gif"] = gif((13, 11), (0, 0, 13, 11), 16)
+    files["grey-transparent.gif"] = gif((13, 11), (3, 2, 7, 6), 16, grey(16), transparent=9)
+    files["2-colours.gif"] = gif((13, 11), (0, 0, 13, 11), 2, colour(2))
+    save("pillow.gif", picture("RGB", 40, 31), format="GIF")
+    save("animated.gif", picture("P", 19, 15), format="GIF", save_all=True, append_images=[picture("P", 19, 15)])
+
+
+# ---------------------------------------------------------------- WebP
+
+
+def webps():
+    for w, h in ((37, 29), (36, 28), (1, 1), (2, 1), (1, 2), (3, 3), (16, 17), (70, 5)):
+        save(f"lossy-{w}x{h}.webp", picture("RGB", w, h), format="WEBP", quality=70)
+    save("lossy-q1.webp", picture("RGB", 37, 29), format="WEBP", quality=1)
+    save("lossy-q100.webp", picture("RGB", 37, 29), format="WEBP", quality=100, method=6)
+    for w, h in ((37, 29), (3, 4), (1, 1)):
+        save(f"alpha-{w}x{h}.webp", picture("RGBA", w, h), format="WEBP", quality=70)
+    save("alpha-q20.webp", picture("RGBA", 37, 29), format="WEBP", quality=70, alpha_quality=20)
+    save("alpha-exact.webp", picture("RGBA", 37, 29), format="WEBP", quality=70, exact=True)
+    save("lossless.webp", picture("RGB", 37, 29), format="WEBP", lossless=True)
+    save("lossless-alpha.webp", picture("RGBA", 37, 29), format="WEBP", lossless=True, exact=True)
+    save("lossless-few.webp", picture("P", 37, 29).convert("RGB").quantize(5).convert("RGB"), format="WEBP", lossless=True)
+    save("metadata.webp", picture("RGB", 20, 20), format="WEBP", exif=b"Exif\0\0x", icc_profile=b"not a profile")
+    frames = [picture("RGB", 24, 18), picture("RGB", 24, 18)]
+    save("animated.webp", frames[0], format="WEBP", save_all=True, append_images=frames[1:])
+    frames = [picture("RGBA", 24, 18), picture("RGBA", 24, 18)]
+    save("animated-alpha.webp", frames[0], format="WEBP", save_all=True, append_images=frames[1:])
+    small = Image.new("RGBA", (24, 18))
+    small.paste(picture("RGBA", 9, 8), (6, 4))
+    save("animated-offset.webp", small, format="WEBP", save_all=True, append_images=frames, minimize_size=True, lossless=True)
+
+
+# ---------------------------------------------------------------- BMP
+
+
+def bmp(w, h, bits, data, compression=0, palette=None, header=40, masks=b"", down=False):
+    entries = bytes(palette or [])
+    if header == 12:
+        head = struct.pack("<IHHHH", 12, w, h, 1, bits)
+    else:
+        head = struct.pack("<IiiHHIIiiII", 40, w, -h if down else h, 1, bits, compression, len(data), 2835, 2835, 0, 0)
+        head = struct.pack("<I", header) + head[4:] + masks[: max(0, header - 40)] + b"\0" * max(0, header - 40 - len(masks))
+        if header == 40:
+            entries = masks + entries
+    start = 14 + len(head) + len(entries)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + entries + data
+
+
+def bmps():
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        save(f"pillow-{mode}.bmp", picture(mode, 13, 11), format="BMP")
+    w, h = 13, 11
+    noise = lambda bits, w=w, h=h: rng.integers(0, 256, h * ((w * bits + 31) // 32 * 4)).astype(np.uint8).tobytes()
+    colour = lambda n, k=4: [int(v) for v in rng.integers(0, 256, k * n)]
+    files["1.bmp"] = bmp(w, h, 1, noise(1), palette=colour(2))
+    files["1-white-first.bmp"] = bmp(w, h, 1, noise(1), palette=[255, 255, 255, 0, 0, 0, 0, 0])
+    files["4.bmp"] = bmp(w, h, 4, noise(4), palette=colour(16))
+    files["4-down.bmp"] = bmp(w, h, 4, noise(4), palette=colour(16), down=True)
+    files["8.bmp"] = bmp(w, h, 8, noise(8), palette=colour(256))
+    files["os2.bmp"] = bmp(w, h, 8, noise(8), palette=colour(256, 3), header=12)
+    files["os2-24.bmp"] = bmp(w, h, 24, noise(24), header=12)
+    files["16.bmp"] = bmp(w, h, 16, noise(16))
+    files["24-down.bmp"] = bmp(w, h, 24, noise(24), down=True)
+    files["32.bmp"] = bmp(w, h, 32, noise(32))
+    files["32-v5.bmp"] = bmp(w, h, 32, noise(32), header=124)
+    m = lambda *v: struct.pack("<" + "I" * len(v), *v)
+    files["565.bmp"] = bmp(w, h, 16, noise(16), 3, masks=m(0xF800, 0x7E0, 0x1F))
+    files["555.bmp"] = bmp(w, h, 16, noise(16), 3, masks=m(0x7C00, 0x3E0, 0x1F))
+    files["24-masks.bmp"] = bmp(w, h, 24, noise(24), 3, masks=m(0xFF0000, 0xFF00, 0xFF))
+    files["32-masks.bmp"] = bmp(w, h, 32, noise(32), 3, masks=m(0xFF000000, 0xFF0000, 0xFF00))
+    for i, v in enumerate([(0xFF0000, 0xFF00, 0xFF, 0), (0xFF000000, 0xFF00, 0xFF, 0), (0xFF000000, 0xFF0000, 0xFF00, 0xFF), (0xFF, 0xFF00, 0xFF0000, 0xFF000000), (0xFF0000, 0xFF00, 0xFF, 0xFF000000), (0xFF000000, 0xFF00, 0xFF, 0xFF0000), (0, 0, 0, 0)]):
+        files[f"32-v5-masks{i}.bmp"] = bmp(w, h, 32, noise(32), 3, masks=m(*v), header=124)
+    files["32-v2-masks.bmp"] = bmp(w, h, 32, noise(32), 3, masks=m(0xFF0000, 0xFF00, 0xFF), header=52)
+    rle8 = b""
+    for y in range(h):
+        rle8 += bytes([5, y, 0, 3, 9, 8, 7, 0, 4, 200 - y, 0, 0]) if y % 3 else bytes([0, 4, 1, 2, 3, 4, 20, 77, 0, 0])
+    files["rle8.bmp"] = bmp(w, h, 8, rle8 + b"\0\1", 1, palette=colour(256))
+    files["rle8-jump.bmp"] = bmp(w, h, 8, b"\x03\x05\0\2\2\3\x04\x09\0\0\x06\x07\0\1", 1, palette=colour(256))
+    files["rle8-short.bmp"] = bmp(w, h, 8, rle8[:60], 1, palette=colour(256))
+    rle4 = b""
+    for y in range(h):
+        rle4 += bytes([5, 0x3A, 0, 3, 0x9B, 0x70, 4, 0x12, 0, 0]) if y % 3 else bytes([0, 5, 0x12, 0x34, 0x50, 0, 7, 0xCD, 0, 0])
+    files["rle4.bmp"] = bmp(w, h, 4, rle4 + b"\0\1", 2, palette=colour(16))
+    files["rle4-down.bmp"] = bmp(w, h, 4, rle4 + b"\0\1", 2, palette=colour(16), down=True)
+
+
+# ---------------------------------------------------------------- TIFF
+
+
+def tiff(w, h, order, bits, photometric, data, extra=None, orientation=None, palette=None):
+    """An uncompressed TIFF of one strip."""
+    e = ">" if order == "MM" else "<"
+    tags = [(256, 4, [w]), (257, 4, [h]), (258, 3, bits), (259, 3, [1]), (262, 3, [photometric]), (273, 4, [0]), (277, 3, [len(bits)]), (278, 4, [h]), (279, 4, [len(data)])]
+    if orientation:
+        tags.append((274, 3, [orientation]))
+    if palette:
+        tags.append((320, 3, palette))
+    if extra is not None:
+        tags.append((338, 3, [extra]))
+    tags.sort()
+    after = 8 + 2 + 12 * len(tags) + 4
+    heap, ifd = b"", struct.pack(e + "H", len(tags))
+    sizes = {3: 2, 4: 4}
+    for tag, kind, values in tags:
+        total = sizes[kind] * len(values)
+        packed = struct.pack(e + {3: "H", 4: "I"}[kind] * len(values), *values)
+        if total > 4:
+            where = after + len(heap)
+            heap += packed + b"\0" * (len(packed) % 2)
+            packed = struct.pack(e + "I", where)
+        ifd += struct.pack(e + "HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+        if tag == 273:
+            strip = len(ifd) - 4
+    ifd += b"\0\0\0\0"
+    ifd = ifd[:strip] + struct.pack(e + "I", after + len(heap)) + ifd[strip + 4 :]
+    return order.encode() + struct.pack(e + "HI", 42, 8) + ifd + heap + data
+
+
+def tiffs():
+    for mode in ("1", "L", "P", "RGB", "RGBA", "I;16"):
+        name = mode.replace(";", "")
+        save(f"{name}.tif", picture(mode, 21, 17), format="TIFF")
+        for c in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+            save(f"{name}-{c}.tif", picture(mode, 21, 17), format="TIFF", compression=c)
+    save("1-group3.tif", picture("1", 21, 17), format="TIFF", compression="group3")
+    save("1-group4.tif", picture("1", 21, 17), format="TIFF", compression="group4")
+    for g in (3, 4):
+        entry = struct.pack("<HHI", 262, 3, 1)
+        white = files[f"1-group{g}.tif"].replace(entry + b"\1", entry + b"\0")
+        assert white != files[f"1-group{g}.tif"]
+        files[f"1-group{g}-white.tif"] = white
+    save("predictor.tif", picture("RGB", 21, 17), format="TIFF", compression="tiff_lzw", tiffinfo={317: 2})
+    w, h = 7, 5
+    for order in ("II", "MM"):
+        noise = lambda n: rng.integers(0, 256, n).astype(np.uint8).tobytes()
+        files[f"{order}-white.tif"] = tiff(w, h, order, [8], 0, noise(w * h))
+        files[f"{order}-16.tif"] = tiff(w, h, order, [16], 1, noise(2 * w * h))
+        files[f"{order}-rgb16.tif"] = tiff(w, h, order, [16] * 3, 2, noise(6 * w * h))
+        files[f"{order}-rgba16.tif"] = tiff(w, h, order, [16] * 4, 2, noise(8 * w * h), extra=2)
+        files[f"{order}-pre16.tif"] = tiff(w, h, order, [16] * 4, 2, noise(8 * w * h), extra=1)
+        files[f"{order}-pre8.tif"] = tiff(w, h, order, [8] * 4, 2, b"\1\2\3\0" + noise(4 * w * h - 4), extra=1)
+        files[f"{order}-palette.tif"] = tiff(w, h, order, [8], 3, noise(w * h), palette=[int(v) for v in rng.integers(0, 1 << 16, 768)])
+        files[f"{order}-bits-white.tif"] = tiff(w, h, order, [1], 0, noise(h))
+    files["II-16-white.tif"] = tiff(w, h, "II", [16], 0, noise(2 * w * h))
+    for o in range(1, 9):
+        files[f"orientation{o}.tif"] = tiff(w, h, "II", [8] * 3, 2, noise(3 * w * h), orientation=o)
+
+
+# ---------------------------------------------------------------- results
+
+
+def crc(m):
+    return binascii.crc32(raw(m))
+
+
+def raw(m):
+    return m.tobytes("raw", "L") if m.mode == "1" else m.tobytes()
+
+
+def describe(m):
+    d = {"mode": m.mode, "size": list(m.size), "crc": crc(m)}
+    if m.mode == "P":
+        d["rgb"] = crc(m.convert("RGB"))
+    return d
+
+
+FILTERS = {"nearest": 0, "box": 4, "bilinear": 2, "bicubic": 3}
+
+
+def clip(m, size):
+    return T.Compose([T.Resize(size, interpolation=T.InterpolationMode.BICUBIC), T.CenterCrop(size)])(m).convert("RGB")
+
+
+def formula(w, h, bands):
+    """A picture that the Go test computes too."""
+    y, x, b = np.mgrid[0:h, 0:w, 0:bands]
+    a = ((x * 7 + y * 13 + b * 29 + x * x // 16 + x * y) % 256).astype(np.uint8)
+    return Image.fromarray(a if bands > 1 else a[..., 0])
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--photos", default=os.path.join(OUT, "..", "..", "..", "shared", "data", "images"))
+    args = args.parse_args()
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs):
+        make()
+    pixels, table = {}, {"files": {}, "resize": [], "clip": [], "crop": [], "rgb": [], "formula": [], "photos": {}, "refused": {}}
+    for name in sorted(files):
+        try:
+            m = Image.open(io.BytesIO(files[name]))
+            m.load()
+        except Exception as e:
+            table["refused"][name] = str(e)
+            continue
+        table["files"][name] = describe(m)
+        if name.endswith((".jpg", ".webp")) and "lossless" not in name and "flipped" not in name:  # where a difference may be small
+            pixels[name] = raw(m)
+    w, h = 23, 17
+    for mode in ("1", "L", "La", "LA", "P", "RGB", "RGBa", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"):
+        m = picture(mode, w, h)
+        pixels["mode " + mode] = raw(m)
+        if mode == "P":
+            pixels["palette"] = m.palette.tobytes()
+        for size in ((w, h), (46, 34), (11, 8), (7, 40), (40, 5), (1, 1), (w, 5), (9, h), (100, 3), (24, 18)):
+            for name, f in FILTERS.items():
+                r = m.resize(size, f)
+                table["resize"].append([mode, name, *size, crc(r)])
+        for box in ((2, 3, 9, 8), (-3, -2, 10, 9), (15, 10, 30, 20), (40, 40, 45, 45), (5, 5, 5, 9)):
+            table["crop"].append([mode, *box, crc(m.crop(box))])
+        if mode not in ("La",):  # Pillow has no conversion
+            table["rgb"].append([mode, crc(m.convert("RGB"))])
+            for size in (8, 16, 17, 31):
+                table["clip"].append([mode, size, crc(clip(m, size))])
+    for w, h, bands, size in ((20000, 10, 3, 64), (10, 20000, 3, 64), (3, 500, 1, 24), (500, 3, 3, 24), (1, 1, 3, 30), (640, 481, 3, 96), (333, 1000, 3, 77), (301, 200, 1, 223), (225, 224, 3, 224), (224, 226, 3, 224), (224, 227, 3, 224)):
+        m = formula(w, h, bands)
+        table["formula"].append([w, h, bands, size, crc(clip(m, size))])
+    old = os.path.join(OUT, "table.json")
+    if not os.path.isdir(args.photos):
+        table["photos"] = json.load(open(old))["photos"] if os.path.exists(old) else {}
+    else:
+        for name in sorted(os.listdir(args.photos)):
+            m = Image.open(os.path.join(args.photos, name))
+            m.load()
+            c = clip(m, 336)
+            table["photos"][name] = {"mode": m.mode, "size": list(m.size), "crc": crc(m), "clip": crc(c)}
+    os.makedirs(OUT, exist_ok=True)
+    for name, content in (("files.zip", files), ("pixels.zip", pixels)):
+        with zipfile.ZipFile(os.path.join(OUT, name), "w", zipfile.ZIP_DEFLATED, compresslevel=9) as z:
+            for k in sorted(content):
+                z.writestr(zipfile.ZipInfo(k, (1980, 1, 1, 0, 0, 0)), content[k], zipfile.ZIP_DEFLATED, 9)
+    with open(os.path.join(OUT, "table.json"), "w") as f:
+        lines = []
+        for k, v in table.items():
+            items = [json.dumps(i) for i in v] if isinstance(v, list) else [json.dumps(n) + ": " + json.dumps(d) for n, d in v.items()]
+            o, c = ("[", "]") if isinstance(v, list) else ("{", "}")
+            lines.append(json.dumps(k) + ": " + o + "\n" + ",\n".join(items) + "\n" + c)
+        f.write("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+main()
