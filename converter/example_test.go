@@ -1,0 +1,69 @@
+package converter_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/vitago/vitago/converter"
+)
+
+// archive is a tiny CLIP in the form of OpenAI's archives.
+const archive = "../testdata/tiny/openai_torch1.7.1.pt"
+
+func ExampleConvert() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	report, err := converter.Convert(context.Background(), archive, filepath.Join(dir, "tiny"), converter.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report.Container, "with the names of", report.Dialect)
+	fmt.Println(report.Tensors, "tensors,", report.Parameters, "parameters in", report.Files)
+	// Output:
+	// TorchScript archive with the names of OpenAI
+	// 62 tensors, 163457 parameters in [model.safetensors config.json preprocessor_config.json]
+}
+
+func ExampleLoad() {
+	model, err := converter.Load(archive) // or a directory that Convert wrote
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(model.Config.Layers, "blocks of width", model.Config.Width)
+	// Output: 2 blocks of width 64
+}
+
+func ExampleInspect() {
+	info, err := converter.Inspect(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(info.Container, info.DTypes, info.Tensors[0])
+	// Output: TorchScript archive map[F16:27 F32:23 I64:3] {positional_embedding F32 [9 64]}
+}
+
+func ExampleOpen() {
+	c, err := converter.Open(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	scale, _ := c.Tensor("logit_scale")
+	value := make([]float32, scale.Len())
+	if err := scale.Float32s(value); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%d tensors, logit_scale is %.3f\n", len(c.Names()), value[0])
+	// Output: 53 tensors, logit_scale is 2.659
+}

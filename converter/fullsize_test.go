@@ -1,0 +1,91 @@
+package converter_test
+
+import (
+	"fmt"
+	"image"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+// FullSizeEnv names the folder that testdata/gen/fullsize.py filled: an archive of the true size
+// with random weights, and what PyTorch computes with it.
+const FullSizeEnv = "VITAGO_FULLSIZE"
+
+// TestFullSize compares ViT-L/14-336 with PyTorch's float32 on photographs: the pixels bit for bit,
+// the embedding, and every layer.
+func TestFullSize(t *testing.T) {
+	dir := os.Getenv(FullSizeEnv)
+	if dir == "" {
+		t.Skipf("%s does not name a folder made by testdata/gen/fullsize.py", FullSizeEnv)
+	}
+	m, err := converter.Load(filepath.Join(dir, "ViT-L-14-336px.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := golden.LoadFile(t, filepath.Join(dir, "expected.npz"))
+	images := 0
+	for _, name := range f.Names() {
+		name, ok := strings.CutPrefix(name, "embedding/")
+		if !ok {
+			continue
+		}
+		images++
+		file, err := os.Open(golden.SharedData(t, "images/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := clipvit.DecodeImage(file)
+		file.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPhotograph(t, m, f, name, img)
+	}
+	if images == 0 {
+		t.Error("no embeddings to compare with")
+	}
+}
+
+func checkPhotograph(t *testing.T, m *clipvit.Model, f *golden.File, name string, img image.Image) {
+	ours, err := clipvit.Preprocess(img, m.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := f.Float32("patches/" + name)
+	golden.Compare(t, name+": pixels", ours.Data().F32(), want, 0)
+	e, err := m.Encode(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, name+": embedding", e[0], f.Float32("embedding/"+name))
+	if f.Has("hidden_states/" + name) {
+		hidden := f.Float32("hidden_states/" + name) // [1+L,T,C]
+		n := len(hidden) / (1 + m.Config.Layers)
+		for layer := range 1 + m.Config.Layers {
+			x, err := m.Features(ours, layer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report(t, fmt.Sprintf("%s: layer %d", name, layer), x.Data().F32(), hidden[layer*n:(layer+1)*n])
+		}
+	}
+}
+
+// report logs how far got is from want and fails beyond 1e-4 or below cosine 0.999999.
+func report(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	d, err := golden.Diff(got, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %v", what, d)
+	if golden.Compare(t, what, got, want, 1e-4) && d.Cosine < 0.999999 {
+		t.Errorf("%s: cosine is %.9f, want at least 0.999999", what, d.Cosine)
+	}
+}
