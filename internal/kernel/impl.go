@@ -1,6 +1,6 @@
 package kernel
 
-import "strings"
+import "slices"
 
 // maxTile is the number of elements of the largest tile of any implementation.
 const maxTile = 14 * 32
@@ -46,7 +46,7 @@ func Available() []string {
 // Use selects an implementation by name, for tests and benchmarks, and reports whether it is
 // available; "" selects the best. It must not run beside any other call of this package.
 func Use(name string) bool {
-	if name != "" && !strings.Contains(strings.Join(Available(), " "), name) {
+	if name != "" && !slices.Contains(Available(), name) {
 		return false
 	}
 	found := name == ""

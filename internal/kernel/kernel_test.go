@@ -424,7 +424,10 @@ func TestAttentionGrad(t *testing.T) {
 }
 
 func TestUse(t *testing.T) {
-	if Use("no such kernel") {
-		t.Error(`Use("no such kernel") is true`)
+	before := Name()
+	for _, name := range []string{"no such kernel", "avx", "generic "} {
+		if Use(name) || Name() != before {
+			t.Errorf("Use(%q) left %q in use, want %q", name, Name(), before)
+		}
 	}
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/converter"
+)
+
+func newConvert() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "convert SRC DST",
+		Short: "Turn any checkpoint into a model directory",
+		Long: `Convert reads the checkpoint SRC, an archive of OpenAI, a file of torch.save or safetensors or a
+model directory, and writes the directory DST, which Hugging Face's transformers loads as it is:
+config.json, preprocessor_config.json, model.safetensors and, with --vocab, the tokenizer.
+DST appears complete or not at all.`,
+		Example: `  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
+  vitago convert --dtype f32 --vision-only pytorch_model.bin models/tower`,
+		Args: wantArgs(2, 2, "SRC and DST"),
+	}
+	var o converter.Options
+	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output", "source", "f16", "bf16", "f32")
+	cmd.Flags().BoolVar(&o.VisionOnly, "vision-only", false, "leave the text tower out")
+	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
+	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o.DType = dtype.value
+		c, err := converter.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		p := startProgress(cmd.ErrOrStderr(), "converting "+args[0], megabytes)
+		o.Progress = p.set
+		r, err := converter.ConvertCheckpoint(cmd.Context(), c, args[1], o)
+		elapsed := p.stop()
+		if err != nil {
+			return err
+		}
+		if _, err := cmd.OutOrStdout().Write(convertText(r, c, o.VisionOnly)); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "converted in %s\n", seconds(elapsed))
+		return nil
+	}
+	return cmd
+}
+
+func convertText(r *converter.Report, c *converter.Checkpoint, visionOnly bool) []byte {
+	rows := [][2]string{
+		{"source", r.Source},
+		{"container", r.Container},
+		{"dialect", r.Dialect},
+		{"sha256", r.SHA256},
+	}
+	rows = append(rows, configLines(r.Config)...)
+	rows = append(rows, [][2]string{
+		{"written", fmt.Sprintf("%s: %s", r.Dir, strings.Join(r.Files, ", "))},
+		{"parameters", grouped(r.Parameters)},
+		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
+		{"bytes", grouped(r.Bytes)},
+	}...)
+	var left []string
+	if visionOnly {
+		left = append(left, "the text tower")
+	}
+	for _, t := range c.Tensors() { // a parameter is a number that was trained
+		switch t.DType {
+		case converter.F16, converter.BF16, converter.F32, converter.F64:
+		default:
+			left = append(left, t.Name)
+		}
+	}
+	if left != nil {
+		rows = append(rows, [2]string{"left out", strings.Join(left, ", ")})
+	}
+	var b bytes.Buffer
+	table(&b, rows)
+	return b.Bytes()
+}

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+)
+
+// noModel says how to come by a model. The address is that of openai/CLIP, clip/clip.py, _MODELS.
+const noModel = `no model: give --model DIR, a directory that "vitago convert" wrote, or any checkpoint.
+OpenAI's ViT-L/14@336px, 0.9 GB:
+  curl -LO https://openaipublic.azureedge.net/clip/models/3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt
+  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
+  vitago encode --model models/vit-l-14-336 photo.jpg
+Without a download: vitago demo --dir models/demo`
+
+// maxBatch bounds the activations: those of ViT-L/14-336 take 20 MB an image.
+const maxBatch = 1024
+
+// An encoding is what the flags of encode ask for.
+type encoding struct {
+	model      string
+	features   string
+	layer      int
+	normalize  bool
+	format     string
+	output     string // "" is standard output
+	batch      int
+	skipErrors bool
+}
+
+func newEncode() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "encode --model DIR [flags] IMAGE|DIR|GLOB|-...",
+		Short: "Turn images into features",
+		Long: `Encode turns images into features, one after the other in the order of the arguments: a file is
+always tried; of a folder, the JPEG, PNG, GIF, WebP, BMP and TIFF files in it and all folders in it
+are taken, sorted, but not hidden ones; - is one image on standard input.
+
+Features (T tokens of width C, the first the class token, the others the patches row by row):
+  embedding  [E]       what OpenAI's encode_image gives, not normalised
+  cls        [C]       the class token of a layer
+  patches    [T-1,C]   the patches of a layer
+  all        [T,C]     both
+Layers count like Hugging Face's hidden_states: 0 is the output of the pre-norm, -1 the last block,
+without post-norm. --normalize divides every vector by its length.
+
+Formats:
+  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names
+  npy          float32, C order, one row per image: [N,E] or [N,T,C]
+  safetensors  float32, one tensor with the name of the feature; its metadata has the file names as
+               a JSON list, "images"
+Without --format the extension of FILE decides; without FILE it is jsonl. FILE appears complete or
+not at all.
+
+An image that cannot be read ends it with status 1. With --skip-errors all others are encoded, and
+the status is 1 in the end: the image has an "error" in place of features, or a row of NaN.`,
+		Example: `  vitago encode --model models/vit-l-14-336 photo.jpg
+  vitago encode --model models/vit-l-14-336 --normalize -o photos.npy photos/
+  vitago encode --model models/vit-l-14-336 --features patches --layer -2 -o llava.safetensors *.png
+  curl -s https://example.com/cat.jpg | vitago encode --model models/vit-l-14-336 -`,
+		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
+	}
+	var e encoding
+	f := cmd.Flags()
+	f.StringVar(&e.model, "model", "", "model directory or checkpoint `DIR`")
+	features := choiceFlag(cmd, "features", "embedding", "what to write", "embedding", "cls", "patches", "all")
+	f.IntVar(&e.layer, "layer", -1, "layer of cls, patches or all")
+	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
+	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
+	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
+	f.IntVar(&e.batch, "batch", 8, "images that are encoded together: speed for memory")
+	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		e.features, e.format = features.value, format.value
+		if e.output == stdinName {
+			e.output = ""
+		}
+		if err := e.check(cmd); err != nil {
+			return err
+		}
+		return e.run(cmd, args)
+	}
+	return cmd
+}
+
+// check finds what can be wrong with the flags together.
+func (e *encoding) check(cmd *cobra.Command) error {
+	switch {
+	case e.model == "":
+		return usagef("%s", noModel)
+	case e.features == "embedding" && cmd.Flags().Changed("layer"):
+		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.layer)
+	case e.batch < 1 || e.batch > maxBatch:
+		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
+	}
+	if e.format == "" {
+		e.format = "jsonl"
+		if e.output != "" {
+			ext := filepath.Ext(e.output)
+			if len(ext) == 0 || !slices.Contains(formatNames, ext[1:]) {
+				return usagef("%s: no format has the extension %q; give --format", e.output, ext)
+			}
+			e.format = ext[1:]
+		}
+	}
+	if _, ok := terminal(cmd.OutOrStdout()); ok && e.output == "" && e.format != "jsonl" {
+		return usagef("%s is not for a terminal; give -o FILE", e.format)
+	}
+	return nil
+}
+
+func (e *encoding) run(cmd *cobra.Command, args []string) error {
+	ctx, log := cmd.Context(), cmd.ErrOrStderr()
+	images, err := expandImages(args, e.skipErrors)
+	if err != nil {
+		return err
+	}
+	var w = cmd.OutOrStdout()
+	var file *atomicFile
+	if e.output != "" {
+		if file, err = createAtomic(e.output); err != nil {
+			return err
+		}
+		defer file.discard()
+		w = file
+	}
+
+	p := startProgress(log, "loading "+e.model, megabytes)
+	m, err := await(ctx, func() (*clipvit.Model, error) { return converter.Load(e.model) })
+	loaded := p.stop()
+	if err != nil {
+		return err
+	}
+	spec, err := e.spec(m.Config, images)
+	if err != nil {
+		return err
+	}
+	out, err := formats[e.format](w, spec)
+	if err != nil {
+		return err
+	}
+
+	if _, ok := terminal(w); ok {
+		log = io.Discard // the lines themselves are the progress
+	}
+	p = startProgress(log, "encoding", count)
+	skipped, err := e.encode(ctx, m, spec, cmd.InOrStdin(), out, func(n int) { p.set(int64(n), int64(len(images))) })
+	elapsed := p.stop()
+	for _, s := range skipped {
+		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %v\n", s)
+	}
+	if err != nil {
+		return err
+	}
+	if file != nil {
+		if err := file.commit(); err != nil {
+			return err
+		}
+		fmt.Fprintf(log, "%s: %s %s of %d images in %s, after %s of loading\n", e.output, e.features,
+			shape(append([]int{len(images)}, spec.shape...)), len(images), seconds(elapsed), seconds(loaded))
+	}
+	if len(skipped) > 0 {
+		return fmt.Errorf("%d of %d images could not be read", len(skipped), len(images))
+	}
+	return nil
+}
+
+// spec says what a model of configuration c makes of the images.
+func (e *encoding) spec(c clipvit.Config, images []string) (outputSpec, error) {
+	s := outputSpec{feature: e.features, images: images, extra: map[string]string{
+		"normalized": strconv.FormatBool(e.normalize),
+	}}
+	if e.features == "embedding" {
+		s.shape = []int{c.Width}
+		if c.EmbedDim > 0 {
+			s.shape = []int{c.EmbedDim}
+		}
+		return s, nil
+	}
+	if n := 1 + c.Layers; e.layer < -n || e.layer >= n {
+		return s, usagef("--layer is %d, want %d to %d for this model", e.layer, -n, n-1)
+	}
+	s.extra["layer"] = strconv.Itoa(e.layer)
+	switch e.features {
+	case "cls":
+		s.shape = []int{c.Width}
+	case "patches":
+		s.shape = []int{c.Patches(), c.Width}
+	case "all":
+		s.shape = []int{c.Tokens(), c.Width}
+	}
+	return s, nil
+}
+
+// encode writes the features of all images to out, decoding the images of the next batch while
+// those of this one are encoded. It says how many are done, and returns the errors of the images
+// that were skipped.
+func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, stdin io.Reader, out sink, done func(n int)) (skipped []error, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	size := min(e.batch, len(s.images))
+	pictures := prepare(ctx, s.images, stdin, m.Config, size)
+	patches := make([]float32, 0, size*m.Config.Patches()*m.Config.PatchLen()) // [B·G²,3P²]
+	for n := 0; n < len(s.images); {
+		batch, err := nextBatch(ctx, pictures, size)
+		if err != nil {
+			return skipped, err
+		}
+		patches = patches[:0]
+		for _, p := range batch {
+			switch {
+			case p.err == nil:
+				patches = append(patches, mat.Data[float32](p.patches)...)
+			case e.skipErrors:
+				skipped = append(skipped, p.err)
+			default:
+				return skipped, p.err
+			}
+		}
+		x, err := await(ctx, func() ([]float32, error) { return e.compute(m, patches) })
+		if err != nil {
+			return skipped, err
+		}
+		for _, p := range batch {
+			if p.err != nil {
+				err = out.fail(p.name, p.err)
+			} else {
+				err = out.write(p.name, x[:s.len()])
+				x = x[s.len():]
+			}
+			if err != nil {
+				return skipped, err
+			}
+		}
+		if err := out.flush(); err != nil {
+			return skipped, err
+		}
+		n += len(batch)
+		done(n)
+	}
+	return skipped, nil
+}
+
+// nextBatch waits for the next pictures, as many as size or as there are.
+func nextBatch(ctx context.Context, pictures <-chan chan picture, size int) ([]picture, error) {
+	batch := make([]picture, 0, size)
+	for next := range pictures {
+		select {
+		case p := <-next:
+			batch = append(batch, p)
+		case <-ctx.Done():
+		}
+		if len(batch) == size {
+			break
+		}
+	}
+	return batch, ctx.Err()
+}
+
+// compute returns the features of the images whose patches [B·G²,3P²] these are, one image after
+// the other.
+func (e *encoding) compute(m *clipvit.Model, patches []float32) ([]float32, error) {
+	c := m.Config
+	if len(patches) == 0 {
+		return nil, nil
+	}
+	rows := len(patches) / c.PatchLen()
+	x := mat.NewDense[float32](mat.WithShape(rows, c.PatchLen()), mat.WithBacking(patches)) // [B·G²,3P²]
+	if e.features == "embedding" {
+		y := mat.Data[float32](m.Embedding(x).Value().(mat.Matrix)) // [B,E]
+		return e.normalized(y, len(y)/(rows/c.Patches())), nil
+	}
+	tokens, err := m.Features(x, e.layer) // [B·T,C]
+	if err != nil {
+		return nil, err
+	}
+	all := mat.Data[float32](tokens.Value().(mat.Matrix))
+	if e.features == "all" {
+		return e.normalized(all, c.Width), nil
+	}
+	var y []float32
+	for image := range slices.Chunk(all, c.Tokens()*c.Width) {
+		if e.features == "cls" {
+			y = append(y, image[:c.Width]...)
+		} else {
+			y = append(y, image[c.Width:]...)
+		}
+	}
+	return e.normalized(y, c.Width), nil
+}
+
+// normalized divides every vector of n values in x by its length, if that is wanted.
+func (e *encoding) normalized(x []float32, n int) []float32 {
+	if !e.normalize {
+		return x
+	}
+	for v := range slices.Chunk(x, n) {
+		var sum float64
+		for _, a := range v {
+			sum += float64(a) * float64(a)
+		}
+		if sum == 0 {
+			continue // has no direction
+		}
+		for i, a := range v {
+			v[i] = float32(float64(a) / math.Sqrt(sum))
+		}
+	}
+	return x
+}

@@ -1,0 +1,531 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+var demoNames = []string{"blue-square.png", "cat.jpg", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"}
+
+// direct computes features of an image by calls of the model, [E], [C], [T-1,C] or [T,C].
+func direct(t *testing.T, path, features string, layer int) []float32 {
+	t.Helper()
+	m, err := converter.Load(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := clipvit.DecodeImage(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if features == "embedding" {
+		e, err := m.Encode(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e[0]
+	}
+	x, err := clipvit.Preprocess(img, m.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := m.Features(x, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, c := y.Value().Data().F32(), m.Config.Width
+	return map[string][]float32{"cls": all[:c], "patches": all[c:], "all": all}[features]
+}
+
+// readOutput reads what encode wrote with readers that share no code with the writers, and returns
+// the shape of the features, those of one image after the other, and the names if there are any.
+func readOutput(t *testing.T, format, feature string, data []byte) (shape []int, x []float32, names []string) {
+	t.Helper()
+	switch format {
+	case "jsonl":
+		for line := range bytes.Lines(data) {
+			var v map[string]any
+			if err := json.Unmarshal(line, &v); err != nil {
+				t.Fatal(err)
+			}
+			if len(v) != 2 {
+				t.Errorf("line has %d fields, want 2: %s", len(v), line)
+			}
+			names = append(names, v["image"].(string))
+			shape = []int{len(names)}
+			var flatten func(any, int)
+			flatten = func(v any, depth int) {
+				if list, ok := v.([]any); ok {
+					if len(shape) == depth {
+						shape = append(shape, len(list))
+					}
+					if shape[depth] != len(list) {
+						t.Fatalf("dimension %d is %d, and then %d", depth, shape[depth], len(list))
+					}
+					for _, e := range list {
+						flatten(e, depth+1)
+					}
+					return
+				}
+				x = append(x, float32(v.(float64)))
+			}
+			flatten(v[feature], 1)
+		}
+	case "npy": // as a .npz file
+		path := filepath.Join(t.TempDir(), "x.npz")
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		w, err := z.Create("x.npy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(data)
+		if err := errors.Join(z.Close(), os.WriteFile(path, b.Bytes(), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		f := golden.LoadFile(t, path)
+		shape, x = f.Shape("x"), f.Float32("x")
+		if rest := len(data) - 4*len(x); rest%64 != 0 {
+			t.Errorf("the header has %d bytes, want a multiple of 64", rest)
+		}
+	case "safetensors":
+		c, err := converter.OpenReader(bytes.NewReader(data), int64(len(data)), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, ok := c.Tensor(feature)
+		if !ok {
+			t.Fatalf("tensors are %q, want %q", c.Names(), feature)
+		}
+		shape, x = v.Shape, make([]float32, v.Len())
+		if err := v.Float32s(x); err != nil {
+			t.Fatal(err)
+		}
+		n := binary.LittleEndian.Uint64(data)
+		if n%8 != 0 {
+			t.Errorf("the header has %d bytes, want a multiple of 8", n)
+		}
+		var header struct {
+			Metadata map[string]string `json:"__metadata__"`
+		}
+		if err := json.Unmarshal(data[8:8+n], &header); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(header.Metadata["images"]), &names); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return shape, x, names
+}
+
+func TestEncode(t *testing.T) {
+	dir := t.TempDir()
+	const tokens, width, embed = 17, 64, 10
+	for _, c := range []struct {
+		features string
+		layer    int
+		shape    []int
+	}{
+		{"embedding", -1, []int{embed}},
+		{"cls", -1, []int{width}},
+		{"cls", 0, []int{width}},
+		{"patches", -2, []int{tokens - 1, width}},
+		{"all", 2, []int{tokens, width}},
+	} {
+		for _, format := range []string{"jsonl", "npy", "safetensors"} {
+			t.Run(fmt.Sprint(c.features, c.layer, format), func(t *testing.T) {
+				args := []string{"encode", "--model", tinyModel, "--features", c.features, "--batch", "4"} // batches of 4 and 2
+				if c.features != "embedding" {
+					args = append(args, "--layer", fmt.Sprint(c.layer))
+				}
+				path := filepath.Join(dir, "x."+format)
+				r := vitago(append(args, "-o", path, "demo")...)
+				r.want(t, exitDone, nil, []string{"of 6 images in "})
+				inFile, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r = vitago(append(args, "--format", format, "demo")...)
+				r.want(t, exitDone, []string{""}, nil)
+				if r.out != string(inFile) {
+					t.Error("standard output and file differ")
+				}
+				shape, got, names := readOutput(t, format, c.features, inFile)
+				if want := append([]int{6}, c.shape...); !slices.Equal(shape, want) {
+					t.Fatalf("shape is %v, want %v", shape, want)
+				}
+				n := len(got) / 6
+				for i, name := range demoNames {
+					name = filepath.Join("demo", name)
+					if want := direct(t, name, c.features, c.layer); !slices.Equal(got[i*n:(i+1)*n], want) { // shortest decimals are exact
+						t.Errorf("%s: got %v, want %v", name, got[i*n:(i+1)*n], want)
+					}
+					if names != nil && names[i] != name {
+						t.Errorf("image %d is %q, want %q", i, names[i], name)
+					}
+				}
+			})
+		}
+	}
+	if got := files(t, dir); len(got) != 3 {
+		t.Errorf("found %q, want the three outputs", got)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "x.npy")); err != nil || runtime.GOOS != "windows" && info.Mode().Perm()&0o400 == 0 {
+		t.Errorf("output: %v, %v", info, err)
+	}
+}
+
+func TestNormalize(t *testing.T) {
+	for _, features := range []string{"embedding", "cls", "patches", "all"} {
+		r := vitago("encode", "--model", tinyArchive, "--normalize", "--features", features, "demo/cat.png")
+		shape, got, _ := readOutput(t, "jsonl", features, []byte(r.out))
+		want := direct(t, "demo/cat.png", features, -1)
+		n := shape[len(shape)-1]
+		for i := 0; i < len(got); i += n {
+			var gg, gw, ww float64
+			for j := i; j < i+n; j++ {
+				g, w := float64(got[j]), float64(want[j])
+				gg, gw, ww = gg+g*g, gw+g*w, ww+w*w
+			}
+			// Rounding to float32 changes a length of 1 by at most 2⁻²⁴.
+			if math.Abs(gg-1) > 1e-6 || math.Abs(gw/math.Sqrt(ww)-1) > 1e-6 {
+				t.Errorf("%s, vector %d: length² %v, projection on what it was %v; want 1", features, i/n, gg, gw/math.Sqrt(ww))
+			}
+		}
+	}
+	e := encoding{normalize: true}
+	if got := e.normalized([]float32{0, 0, 3, 4}, 2); !slices.Equal(got, []float32{0, 0, 0.6, 0.8}) {
+		t.Errorf("got %v, want a zero vector as it is, and [0.6 0.8]", got)
+	}
+}
+
+// images makes a folder of pictures, and of files that are none.
+func images(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	png, err := os.ReadFile("demo/red-circle.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"b.png", "a.PNG", "sub/c.png", "sub/deep/d.jpeg", "notes.txt", ".hidden.png", ".git/e.png", "no-extension", "we[ird].png"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, png, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestExpandImages(t *testing.T) {
+	dir := images(t)
+	if err := os.Mkdir(filepath.Join(dir, "empty"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args, want []string
+	}{
+		{[]string{"."}, []string{"a.PNG", "b.png", "sub/c.png", "sub/deep/d.jpeg", "we[ird].png"}},
+		{[]string{"sub", "b.png", "-", "a.PNG"}, []string{"sub/c.png", "sub/deep/d.jpeg", "b.png", "-", "a.PNG"}},
+		{[]string{"*.png"}, []string{"b.png", "we[ird].png"}},
+		{[]string{".h*"}, []string{".hidden.png"}},
+		{[]string{"s*", "?.png"}, []string{"sub/c.png", "sub/deep/d.jpeg", "b.png"}},
+		{[]string{"no-extension"}, []string{"no-extension"}},
+		{[]string{"we[ird].png"}, []string{"we[ird].png"}}, // a file before it is a pattern
+		{[]string{"b.png", "b.png"}, []string{"b.png", "b.png"}},
+	} {
+		var args, want []string
+		for _, a := range c.args {
+			if a != "-" {
+				a = filepath.Join(dir, a)
+			}
+			args = append(args, a)
+		}
+		for _, w := range c.want {
+			if w != "-" {
+				w = filepath.Join(dir, filepath.FromSlash(w))
+			}
+			want = append(want, w)
+		}
+		if got, err := expandImages(args, false); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, %v; want %q", c.args, got, err, want)
+		}
+	}
+	for arg, want := range map[string]string{
+		"absent.png": "absent.png", "*.gif": "no file matches", "empty": "no images in this folder", "[": "[",
+	} {
+		if got, err := expandImages([]string{filepath.Join(dir, arg)}, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, %v; want an error with %q", arg, got, err, want)
+		}
+	}
+}
+
+func TestEncodeStdin(t *testing.T) {
+	data, err := os.ReadFile("demo/cat.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := vitagoContext(context.Background(), bytes.NewReader(data), "encode", "--model", tinyModel, "demo/cat.png", "-")
+	r.want(t, exitDone, []string{`{"image":"-","embedding":[`}, nil)
+	_, x, names := readOutput(t, "jsonl", "embedding", []byte(r.out))
+	want := append(direct(t, "demo/cat.png", "embedding", -1), direct(t, "demo/cat.jpg", "embedding", -1)...)
+	if !slices.Equal(x, want) || !slices.Equal(names, []string{"demo/cat.png", "-"}) {
+		t.Errorf("got %v of %q, want %v", x, names, want)
+	}
+	vitago("encode", "--model", tinyModel, "-").want(t, exitFailed, nil, []string{"vitago: -: ", "empty"})
+}
+
+func TestEncodeErrors(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.jpg")
+	jpeg, err := os.ReadFile("demo/cat.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(broken, jpeg[:len(jpeg)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "out.npy")
+	if err := os.WriteFile(out, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", broken}, broken + ": clipvit: "},
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "encode.go"}, "encode.go: clipvit: pillow: not an image"},
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
+		{[]string{"--model", "absent", "-o", out, "demo/cat.png"}, "absent"},
+		{[]string{"--model", "demo", "-o", out, "demo/cat.png"}, "converter: demo: a directory without"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "absent", "x.npy"), "demo/cat.png"}, "absent"},
+		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "demo/cat.png"}, "directory"},
+	} {
+		r := vitago(append([]string{"encode"}, c.args...)...)
+		r.want(t, exitFailed, nil, []string{"vitago: ", c.want})
+		if strings.Count(r.err, "\n") != 1 {
+			t.Errorf("%q: got %q, want one line", c.args, r.err)
+		}
+	}
+	if got, err := os.ReadFile(out); string(got) != "old" {
+		t.Errorf("a failure changed the output file to %q, %v", got, err)
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{"broken.jpg", "out.npy"}) {
+		t.Errorf("failures left %q", got)
+	}
+
+	// A full disk.
+	if _, err := os.Stat("/dev/full"); err == nil {
+		vitago("encode", "--model", tinyModel, "--format", "npy", "-o", "/dev/full", "demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
+	}
+}
+
+func TestSkipErrors(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"encode", "--model", tinyModel, "--skip-errors", "--batch", "2"}
+	pictures := []string{"absent.png", "encode.go", "demo/cat.png", "main.go", "demo/cat.jpg"}
+	messages := []string{"skipped: encode.go: clipvit: pillow: not an image", "absent.png", "vitago: 3 of 5 images could not be read\n"}
+
+	r := vitago(append(args, pictures...)...)
+	r.want(t, exitFailed, []string{`{"image":"encode.go","error":"encode.go: clipvit: pillow: not an image`}, messages)
+	for i, line := range strings.Split(strings.TrimSpace(r.out), "\n") {
+		var v struct {
+			Image, Error string
+			Embedding    []float32
+		}
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		if good := i == 2 || i == 4; v.Image != pictures[i] || good != (v.Error == "") || good && !slices.Equal(v.Embedding, direct(t, v.Image, "embedding", -1)) {
+			t.Errorf("line %d is %s", i, line)
+		}
+	}
+
+	path := filepath.Join(dir, "x.npy")
+	vitago(append(append(args, "-o", path), pictures...)...).want(t, exitFailed, nil, messages)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape, x, _ := readOutput(t, "npy", "embedding", data)
+	if !reflect.DeepEqual(shape, []int{5, 10}) {
+		t.Fatalf("shape is %v", shape)
+	}
+	for i, name := range pictures {
+		row := x[i*10 : (i+1)*10]
+		if i == 2 || i == 4 {
+			if !slices.Equal(row, direct(t, name, "embedding", -1)) {
+				t.Errorf("row %d is %v", i, row)
+			}
+		} else if slices.ContainsFunc(row, func(v float32) bool { return v == v }) {
+			t.Errorf("row %d is %v, want NaN", i, row)
+		}
+	}
+}
+
+// interrupting is a standard input on which Ctrl-C comes, and nothing else ever.
+type interrupting struct{ cancel func() }
+
+func (r interrupting) Read([]byte) (int, error) {
+	r.cancel()
+	select {}
+}
+
+func TestEncodeInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := vitagoContext(ctx, interrupting{cancel}, "encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "demo/cat.png", "-", "demo/cat.jpg")
+	r.want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
+	if got := files(t, dir); len(got) > 0 {
+		t.Errorf("Ctrl-C left %q", got)
+	}
+	vitagoContext(ctx, nil, "encode", "--model", tinyModel, "demo/cat.png").want(t, exitInterrupted, nil, []string{"interrupted"})
+	vitagoContext(ctx, nil, "inspect", tinyModel).want(t, exitInterrupted, nil, []string{"interrupted"})
+}
+
+// counting counts how often it is read.
+type counting struct{ n *atomic.Int64 }
+
+func (r counting) Read([]byte) (int, error) {
+	r.n.Add(1)
+	return 0, io.EOF
+}
+
+// TestPrepareAhead: images wait to be decoded until they are about to be used.
+func TestPrepareAhead(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var n atomic.Int64
+	names := slices.Repeat([]string{stdinName}, 1000)
+	const ahead = 3
+	pictures := prepare(ctx, names, counting{&n}, clipvit.ViTB32, ahead)
+	time.Sleep(100 * time.Millisecond)
+	if got := n.Load(); got < 1 || got > ahead {
+		t.Errorf("%d images were read before any was used, want 1 to %d", got, ahead)
+	}
+	got := 0
+	for next := range pictures {
+		if p := <-next; p.err == nil || p.patches != nil {
+			t.Errorf("got %v, want an error", p)
+		}
+		got++
+	}
+	if got != len(names) || n.Load() != int64(got) {
+		t.Errorf("got %d pictures of %d reads, want %d", got, n.Load(), len(names))
+	}
+}
+
+// TestAtomicFile: a link keeps pointing to the file, and a device stays one.
+func TestAtomicFile(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.WriteFile(target, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("target", link); err != nil {
+		t.Skip(err)
+	}
+	write := func(path string) {
+		t.Helper()
+		f, err := createAtomic(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.discard()
+		if _, err := f.WriteString("new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(link)
+	if got, _ := os.ReadFile(target); string(got) != "new" {
+		t.Errorf("target is %q, want new", got)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v (%v)", info, err)
+	}
+	write(os.DevNull)
+	if got := files(t, dir); len(got) != 2 {
+		t.Errorf("found %q", got)
+	}
+}
+
+// TestJSONSpecial: JSON has no NaN.
+func TestJSONSpecial(t *testing.T) {
+	var b bytes.Buffer
+	s, err := newJSONLines(&b, outputSpec{feature: "embedding", shape: []int{2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write("a.png", []float32{1, float32(math.NaN())}); err == nil || !strings.HasPrefix(err.Error(), "a.png: embedding: ") {
+		t.Errorf("got %v, want an error that names the image", err)
+	}
+	if err := errors.Join(s.write("b\"\xff&.png", []float32{1e-7, 0.1}), s.flush()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "{\"image\":\"b\\\"\\ufffd\\u0026.png\",\"embedding\":[1e-7,0.1]}\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestEncodeMemory: what is allocated for an image does not grow with the images before it.
+func TestEncodeMemory(t *testing.T) {
+	m, err := converter.Load(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := encoding{features: "embedding", batch: 4}
+	held := func(n int) uint64 {
+		images := slices.Repeat([]string{"demo/gradient.png"}, n)
+		s, err := e.spec(m.Config, images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := newNPY(io.Discard, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var most uint64
+		if _, err := e.encode(context.Background(), m, s, nil, out, func(done int) {
+			if done == n {
+				var mem runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&mem)
+				most = mem.HeapAlloc
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return most
+	}
+	few, many := held(8), held(400)
+	if grown := int64(many) - int64(few); grown > 400*1000 { // the list of names takes 16 bytes each; patches would take 7 kB
+		t.Errorf("%d bytes more are held after 400 images than after 8", grown)
+	}
+}

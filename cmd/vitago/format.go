@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+)
+
+// How numbers are shown to people.
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+func count(n int64) string { return strconv.FormatInt(n, 10) }
+
+// grouped writes 427944193 as 427,944,193.
+func grouped(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// shape writes the dimensions of a tensor as package clipvit does.
+func shape(dims []int) string { return strings.ReplaceAll(fmt.Sprint(dims), " ", ",") }
+
+// towers are the vision transformers that have a name.
+// Source: openai/CLIP, clip/clip.py, _MODELS.
+var towers = map[clipvit.Config]string{
+	clipvit.ViTB32: "ViT-B/32", clipvit.ViTB16: "ViT-B/16", clipvit.ViTL14: "ViT-L/14", clipvit.ViTL14336: "ViT-L/14@336px",
+}
+
+// configLines are the rows of a table about a CLIP.
+func configLines(c converter.Config) [][2]string {
+	v := c.Vision
+	name := ""
+	if n, ok := towers[v]; ok {
+		name = n + ": "
+	}
+	embed := "no projection"
+	if v.EmbedDim > 0 {
+		embed = fmt.Sprintf("embedding %d", v.EmbedDim)
+	}
+	lines := [][2]string{{"vision", fmt.Sprintf("%simage %d, patch %d, width %d, heads %d, layers %d, MLP %d, %s, %s",
+		name, v.ImageSize, v.PatchSize, v.Width, v.Heads, v.Layers, v.MLPWidth, embed, v.Activation)}}
+	if t := c.Text; t != nil {
+		lines = append(lines, [2]string{"text", fmt.Sprintf("vocabulary %d, context %d, width %d, heads %d, layers %d, MLP %d, embedding %d, %s",
+			t.Vocab, t.Context, t.Width, t.Heads, t.Layers, t.MLPWidth, t.EmbedDim, t.Activation)})
+	} else {
+		lines = append(lines, [2]string{"text", "none"})
+	}
+	return lines
+}
+
+// dtypes writes how many tensors have which type.
+func dtypes(n map[string]int) string {
+	var parts []string
+	for _, d := range slices.Sorted(maps.Keys(n)) {
+		parts = append(parts, fmt.Sprintf("%d %s", n[d], d))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// table writes rows of a name and a value to w.
+func table(w io.Writer, rows [][2]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\n", r[0], r[1])
+	}
+	t.Flush() // w is a buffer
+}
+
+// writeJSON writes v to w as a person reads it.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/converter"
+)
+
+func newInspect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect PATH [--json]",
+		Short: "Say what a checkpoint holds",
+		Long: `Inspect says what a checkpoint holds: container, dialect, configuration, tensors and SHA-256.
+PATH is a model directory, an archive of OpenAI, or a file of torch.save or safetensors.
+All of it is read, so damage is found.
+
+The table shows equal tensors of several blocks once, with # for the number of the block;
+--json lists them all.`,
+		Args: wantArgs(1, 1, "PATH"),
+	}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p := startProgress(cmd.ErrOrStderr(), "reading "+args[0], megabytes)
+		info, err := await(cmd.Context(), func() (*converter.Info, error) { return inspect(cmd.Context(), args[0]) })
+		p.stop()
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), info)
+		}
+		_, err = cmd.OutOrStdout().Write(inspectText(info))
+		return err
+	}
+	return cmd
+}
+
+func inspect(ctx context.Context, path string) (*converter.Info, error) {
+	c, err := converter.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return converter.InspectCheckpoint(ctx, c)
+}
+
+func inspectText(info *converter.Info) []byte {
+	rows := [][2]string{{"path", info.Path}, {"container", info.Container}}
+	if info.Dialect != "" {
+		rows = append(rows, [2]string{"dialect", info.Dialect})
+	}
+	if info.Config != nil {
+		rows = append(rows, configLines(*info.Config)...)
+	}
+	if info.Problem != "" {
+		rows = append(rows, [2]string{"problem", info.Problem})
+	}
+	rows = append(rows, [][2]string{
+		{"parameters", grouped(info.Parameters)},
+		{"tensors", fmt.Sprintf("%d: %s", len(info.Tensors), dtypes(info.DTypes))},
+		{"bytes", grouped(info.Bytes)},
+		{"sha256", info.SHA256},
+	}...)
+	var b bytes.Buffer
+	table(&b, rows)
+	b.WriteByte('\n')
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "count\tdtype\tshape\ttensor")
+	for _, g := range groupTensors(info.Tensors) {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\n", g.n, g.DType, shape(g.Shape), g.Name)
+	}
+	t.Flush()
+	return b.Bytes()
+}
+
+// A tensorGroup is a number of tensors that differ in the numbers in their names only.
+type tensorGroup struct {
+	converter.TensorInfo
+	n int
+}
+
+// groupTensors puts like tensors together, in the order of the first of each.
+func groupTensors(all []converter.TensorInfo) []*tensorGroup {
+	var groups []*tensorGroup
+	known := map[string]*tensorGroup{}
+	for _, t := range all {
+		parts := strings.Split(t.Name, ".")
+		for i, p := range parts {
+			if _, err := strconv.ParseUint(p, 10, 32); err == nil {
+				parts[i] = "#"
+			}
+		}
+		pattern := strings.Join(parts, ".")
+		key := fmt.Sprint(pattern, t.DType, t.Shape)
+		if g := known[key]; g != nil {
+			g.n++
+			g.Name = pattern
+			continue
+		}
+		known[key] = &tensorGroup{t, 1}
+		groups = append(groups, known[key])
+	}
+	return groups
+}

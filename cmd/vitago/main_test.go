@@ -1,0 +1,302 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+const (
+	tinyArchive = "../../testdata/tiny/openai_torch1.7.1.pt"
+	tinyModel   = "../../testdata/tiny/huggingface"
+)
+
+// A ran is what a command line gave.
+type ran struct {
+	status   int
+	out, err string
+}
+
+// vitago runs a command line with nothing on standard input.
+func vitago(args ...string) ran {
+	return vitagoContext(context.Background(), strings.NewReader(""), args...)
+}
+
+func vitagoContext(ctx context.Context, in io.Reader, args ...string) ran {
+	var out, err bytes.Buffer
+	status := run(ctx, args, in, &out, &err)
+	return ran{status, out.String(), err.String()}
+}
+
+// want fails the test unless the status is this and the texts are in the outputs.
+func (r ran) want(t *testing.T, status int, out, err []string) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("status %d, want %d", r.status, status)
+	}
+	for _, c := range []struct {
+		name, got string
+		want      []string
+	}{{"standard output", r.out, out}, {"standard error", r.err, err}} {
+		if c.want == nil && c.got != "" {
+			t.Errorf("%s is %q, want nothing", c.name, c.got)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(c.got, w) {
+				t.Errorf("%s lacks %q:\n%s", c.name, w, c.got)
+			}
+		}
+	}
+}
+
+// files lists everything below dir, hidden files too.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if path != dir {
+			names = append(names, strings.TrimPrefix(path, dir+string(filepath.Separator)))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	png := "demo/cat.png"
+	for _, c := range []struct {
+		args []string
+		err  []string
+	}{
+		{nil, []string{"Usage:", "encode", "vitago: no verb"}},
+		{[]string{"encoed"}, []string{`unknown verb "encoed"; did you mean "encode"?`, "Run 'vitago --help'"}},
+		{[]string{"--nonsense"}, []string{"unknown flag: --nonsense"}},
+		{[]string{"demo", "x"}, []string{"vitago demo: got 1 arguments, want none", "Run 'vitago demo --help'"}},
+		{[]string{"version", "x"}, []string{"got 1 arguments, want none"}},
+		{[]string{"inspect"}, []string{"vitago inspect: got 0 arguments, want PATH"}},
+		{[]string{"convert", tinyArchive}, []string{"got 1 arguments, want SRC and DST"}},
+		{[]string{"convert", "--dtype", "int8", tinyArchive, dir}, []string{"--dtype", "want source, f16, bf16, f32"}},
+		{[]string{"encode", "--model", tinyModel}, []string{"got 0 arguments, want at least one IMAGE"}},
+		{[]string{"encode", png}, []string{"no model", "ViT-L-14-336px.pt", "vitago demo"}},
+		{[]string{"encode", "--model", tinyModel, "--layer", "1", png}, []string{"--layer 1: an embedding has no layer"}},
+		{[]string{"encode", "--model", tinyModel, "--layer", "3", "--features", "cls", png}, []string{"--layer is 3, want -3 to 2"}},
+		{[]string{"encode", "--model", tinyModel, "--layer", "-4", "--features", "all", png}, []string{"--layer is -4, want -3 to 2"}},
+		{[]string{"encode", "--model", tinyModel, "--batch", "0", png}, []string{"--batch is 0, want 1 to 1024"}},
+		{[]string{"encode", "--model", tinyModel, "--features", "pixels", png}, []string{"want embedding, cls, patches, all"}},
+		{[]string{"encode", "--model", tinyModel, "--format", "xml", png}, []string{"want jsonl, npy, safetensors"}},
+		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npz"), png}, []string{`no format has the extension ".npz"`}},
+		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x"), png}, []string{`no format has the extension ""`}},
+		{[]string{"encode", "--model", tinyModel, "-", "-"}, []string{"standard input is named twice"}},
+		{[]string{"completion", "tcsh"}, []string{"tcsh", "vitago completion"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			vitago(c.args...).want(t, exitUsage, nil, c.err)
+		})
+	}
+	if got := files(t, dir); len(got) > 0 {
+		t.Errorf("wrong usage left %q", got)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	vitago("--help").want(t, exitDone, []string{"Exit status: 0 done", "demo", "convert", "inspect", "encode", "version", "completion"}, nil)
+	vitago("help", "encode").want(t, exitDone, []string{"hidden_states", "--features embedding|cls|patches|all", "jsonl|npy|safetensors", "[N,T,C]"}, nil)
+	vitago("convert", "-h").want(t, exitDone, []string{"--dtype source|f16|bf16|f32", "--vocab FILE"}, nil)
+	vitago("--version").want(t, exitDone, []string{"vitago version "}, nil)
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		r := vitago("completion", shell)
+		r.want(t, exitDone, []string{"vitago", "__complete"}, nil)
+	}
+	// What the scripts call.
+	vitago("__complete", "convert", "--dtype", "").want(t, exitDone, []string{"source\nf16\nbf16\nf32\n"}, []string{"Completion ended"})
+	vitago("__complete", "en").want(t, exitDone, []string{"encode\tTurn images into features"}, []string{"Completion ended"})
+}
+
+func TestVersion(t *testing.T) {
+	vitago("version").want(t, exitDone, []string{runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "generic"}, nil)
+	r := vitago("version", "--json")
+	r.want(t, exitDone, []string{"kernels"}, nil)
+	var v version
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(v.Kernels, v.Kernel) || v.Threads != runtime.GOMAXPROCS(0) || v.Version == "" {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	vitago("inspect", tinyArchive).want(t, exitDone, []string{
+		"container   TorchScript archive", "dialect     OpenAI", "image 24, patch 6, width 64", "embedding 10, quick_gelu",
+		"2      F16    [192,64]", "visual.transformer.resblocks.#.attn.in_proj_weight", "I64",
+	}, nil)
+	r := vitago("inspect", "--json", tinyModel)
+	r.want(t, exitDone, []string{"Hugging Face"}, nil)
+	var info converter.Info
+	if err := json.Unmarshal([]byte(r.out), &info); err != nil {
+		t.Fatal(err)
+	}
+	want, err := converter.Inspect(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.SHA256 != want.SHA256 || len(info.Tensors) != len(want.Tensors) || info.Config.Vision != want.Config.Vision {
+		t.Errorf("got %+v, want %+v", info, want)
+	}
+	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: converter: ", "absent.pt"})
+	vitago("inspect", "demo/cat.png").want(t, exitFailed, nil, []string{"demo/cat.png", "not a TorchScript archive"})
+}
+
+func TestGroupTensors(t *testing.T) {
+	tensor := func(name string, shape ...int) converter.TensorInfo {
+		return converter.TensorInfo{Name: name, DType: converter.F32, Shape: shape}
+	}
+	var got []string
+	for _, g := range groupTensors([]converter.TensorInfo{
+		tensor("a.0.w", 2, 3), tensor("a.1.w", 2, 3), tensor("a.2.w", 3, 2), tensor("b1.w", 2, 3), tensor("a.3.w", 2, 3),
+	}) {
+		got = append(got, strings.Join([]string{count(int64(g.n)), shape(g.Shape), g.Name}, " "))
+	}
+	if want := []string{"3 [2,3] a.#.w", "1 [3,2] a.2.w", "1 [2,3] b1.w"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestConvert(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "model")
+	r := vitago("convert", tinyArchive, dst)
+	r.want(t, exitDone, []string{
+		"TorchScript archive", "OpenAI", "image 24, patch 6", "vocabulary 50", "config.json", "F16",
+		"left out    input_resolution, context_length, vocab_size",
+	}, []string{"converted in "})
+	if strings.Count(r.err, "\n") != 1 {
+		t.Errorf("standard error is %q, want one line", r.err)
+	}
+	if _, err := converter.Load(dst); err != nil {
+		t.Error(err)
+	}
+	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: converter: ", "is not empty"})
+	vitago("convert", "--overwrite", "--vision-only", "--dtype", "f32", tinyArchive, dst).want(t, exitDone,
+		[]string{"text        none", "left out    the text tower, input_resolution"}, []string{"converted in "})
+	info, err := converter.Inspect(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Config.Text != nil || info.DTypes["F32"] != len(info.Tensors) {
+		t.Errorf("text tower %v, dtypes %v; want none, F32 alone", info.Config.Text, info.DTypes)
+	}
+	vitago("convert", "absent.pt", filepath.Join(dir, "x")).want(t, exitFailed, nil, []string{"absent.pt"})
+	vitago("convert", "--vocab", "absent.gz", tinyArchive, filepath.Join(dir, "x")).want(t, exitFailed, nil, []string{"absent.gz"})
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	vitagoContext(ctx, nil, "convert", tinyArchive, filepath.Join(dir, "x")).want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("failed conversions left %v (%v), want the model alone", entries, err)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	tmp := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} { // what os.TempDir reads
+		t.Setenv(name, tmp)
+	}
+	first := vitago("demo")
+	first.want(t, exitDone, []string{
+		"random weights", "mean nothing", "TorchScript archive", "cat.jpg", "most alike: cat.jpg and cat.png",
+	}, []string{"converted", "loaded", "encoded 6 pictures"})
+	if second := vitago("demo"); second.out != first.out {
+		t.Errorf("the demo says\n%s\nand then\n%s", first.out, second.out)
+	}
+	if got := files(t, tmp); len(got) > 0 {
+		t.Errorf("the demo left %q", got)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	vitagoContext(ctx, nil, "demo").want(t, exitInterrupted, nil, []string{"interrupted"})
+	if got := files(t, tmp); len(got) > 0 {
+		t.Errorf("an interrupted demo left %q", got)
+	}
+
+	dir := filepath.Join(tmp, "kept")
+	vitago("demo", "--dir", dir).want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
+	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
+	vitago("demo", "--dir", dir).want(t, exitFailed, nil, []string{"is not empty"})
+}
+
+// TestDemoEmbeddings compares the demo with OpenAI's code.
+func TestDemoEmbeddings(t *testing.T) {
+	r, err := runDemo(context.Background(), "", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := golden.Load(t, "testdata/demo/expected.npz")
+	const tol = 1e-5 // four blocks in float32, summed in another order, and JPEG by our own decoder
+	var cosines []float32
+	for i, name := range r.names {
+		golden.Compare(t, name, r.embeddings[i], want.Float32("embedding/"+name), tol)
+		for _, e := range r.embeddings {
+			cosines = append(cosines, float32(cosine(r.embeddings[i], e)))
+		}
+	}
+	golden.Compare(t, "cosine", cosines, want.Float32("cosine"), tol)
+}
+
+func TestProgress(t *testing.T) {
+	p := &progress{label: "converting", unit: megabytes, width: 100}
+	if got, want := p.line(2500*time.Millisecond), "converting  2.5 s"; got != want {
+		t.Errorf("without a total: got %q, want %q", got, want)
+	}
+	p.set(25e6, 100e6)
+	if got, want := p.line(3*time.Second), "converting  [=======                       ]   25%  25.0 MB of 100.0 MB  10s left"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	p.width = 0
+	if got, want := p.line(3*time.Second), "converting   25%  25.0 MB of 100.0 MB  10s left"; got != want {
+		t.Errorf("not on a terminal: got %q, want %q", got, want)
+	}
+
+	var b bytes.Buffer
+	p = startProgress(&b, "x", count)
+	if p.stop(); b.Len() > 0 {
+		t.Errorf("at once: got %q, want nothing", b.String())
+	}
+	p = &progress{w: &b, label: "encoding", unit: count, width: 20, stopped: make(chan struct{})}
+	p.set(10, 10)
+	p.show(time.Second)
+	p.label, p.width = "e", 40
+	p.show(time.Second)
+	p.stop()
+	want := "\rencoding  100%  10 " + "\re  100%  10 of 10  1s left" + "\r" + strings.Repeat(" ", 26) + "\r"
+	if b.String() != want {
+		t.Errorf("on a terminal: got %q, want %q", b.String(), want)
+	}
+}
+
+func TestGrouped(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 427944193: "427,944,193"} {
+		if got := grouped(n); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // what shells report of a program that Ctrl-C ended
+)
+
+// A usageError is a command line that asks for nothing we can do.
+type usageError struct{ error }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+// run executes the command line args and returns the exit status. Results go to out, everything
+// else to errw. When ctx ends, so does it.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	root := newRoot(in, out, errw)
+	root.SetArgs(args)
+	started := false // the command line was right, as far as cobra can tell
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitDone
+	case !started || errors.As(err, new(usageError)):
+		fmt.Fprintf(errw, "%s: %v\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), err)
+		return exitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintln(errw, "vitago: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(errw, "vitago: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	return exitFailed
+}
+
+func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vitago",
+		Short: "CLIP's vision tower in pure Go",
+		Long: `Vitago encodes images with CLIP's vision tower, in pure Go: from the archives that
+OpenAI released, or any other checkpoint of the same form, and a photograph to the
+embedding that OpenAI's own code computes.
+
+Results go to standard output, everything else to standard error.
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+		Example: `  vitago demo
+  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
+  vitago encode --model models/vit-l-14-336 photo.jpg`,
+		Version:                    readVersion().Version,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s\n\n%s\n", cmd.Long, cmd.UsageString())
+				return usagef("no verb")
+			}
+			hint := ""
+			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+				hint = fmt.Sprintf("; did you mean %q?", s[0])
+			}
+			return usagef("unknown verb %q%s", args[0], hint)
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	root.AddCommand(newDemo(), newConvert(), newInspect(), newEncode(), newVersion())
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errw)
+	root.InitDefaultCompletionCmd("completion") // remembers where to write to
+	for _, c := range root.Commands() {
+		c.Flags().SortFlags = false
+		if c.Name() == "completion" { // cobra's own takes any word
+			c.RunE = func(*cobra.Command, []string) error { return usagef("want bash, zsh, fish or powershell") }
+		}
+	}
+	return root
+}
+
+// wantArgs checks the number of arguments; what names them.
+func wantArgs(least, most int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return usagef("got %d arguments, want %s", len(args), what)
+		}
+		return nil
+	}
+}
+
+// A choice is a flag with a few possible values.
+type choice struct {
+	value string
+	of    []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.of, "|") }
+
+func (c *choice) Set(s string) error {
+	for _, v := range c.of {
+		if s == v {
+			c.value = s
+			return nil
+		}
+	}
+	return fmt.Errorf("want %s", strings.Join(c.of, ", "))
+}
+
+// choiceFlag declares a flag with a few possible values, which the shell completes.
+func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *choice {
+	c := &choice{value, of}
+	cmd.Flags().Var(c, name, usage)
+	// The error is that of a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// await returns what f returns, or an error as soon as ctx ends. Then f goes on alone, so it must
+// leave nothing behind if the process ends.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.v, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}

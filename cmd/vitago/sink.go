@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A sink takes the features of images, one after the other.
+type sink interface {
+	write(name string, x []float32) error
+	fail(name string, err error) error // instead of features
+	flush() error
+}
+
+// An outputSpec says what will be written.
+type outputSpec struct {
+	feature string // "embedding", "cls", "patches" or "all": the name of what is written
+	shape   []int  // of one image's features, [E] or [T,C]
+	images  []string
+	extra   map[string]string // for the metadata of safetensors
+}
+
+func (s outputSpec) len() int {
+	n := 1
+	for _, d := range s.shape {
+		n *= d
+	}
+	return n
+}
+
+// formats are what features can be written as, by name.
+var formats = map[string]func(w io.Writer, s outputSpec) (sink, error){
+	"jsonl":       newJSONLines,
+	"npy":         newNPY,
+	"safetensors": newSafetensors,
+}
+
+// formatNames are the formats in the order of the help.
+var formatNames = []string{"jsonl", "npy", "safetensors"}
+
+// jsonLines writes a JSON object a line. Numbers are the shortest that give the same float32.
+type jsonLines struct {
+	w *bufio.Writer
+	s outputSpec
+}
+
+func newJSONLines(w io.Writer, s outputSpec) (sink, error) {
+	return &jsonLines{bufio.NewWriter(w), s}, nil
+}
+
+func (j *jsonLines) write(name string, x []float32) error {
+	var v any = x
+	if len(j.s.shape) == 2 {
+		rows := make([][]float32, 0, j.s.shape[0])
+		for n := j.s.shape[1]; len(x) > 0; x = x[n:] {
+			rows = append(rows, x[:n])
+		}
+		v = rows
+	}
+	if err := j.line(name, j.s.feature, v); err != nil {
+		return fmt.Errorf("%s: %s: %w", name, j.s.feature, err) // a NaN or an infinity
+	}
+	return nil
+}
+
+func (j *jsonLines) fail(name string, err error) error { return j.line(name, "error", err.Error()) }
+
+func (j *jsonLines) line(name, key string, v any) error {
+	n, err := json.Marshal(name)
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(j.w, "{\"image\":%s,%q:%s}\n", n, key, value)
+	return err
+}
+
+func (j *jsonLines) flush() error { return j.w.Flush() }
+
+// rawRows writes float32, little endian, after a header that says how many there will be. The row
+// of an image that failed is NaN, so that rows keep their places.
+type rawRows struct {
+	w   *bufio.Writer
+	buf []byte
+	nan []float32
+}
+
+func newRawRows(w io.Writer, header []byte, s outputSpec) (sink, error) {
+	r := &rawRows{w: bufio.NewWriterSize(w, 1<<18)}
+	r.nan = make([]float32, s.len())
+	for i := range r.nan {
+		r.nan[i] = float32(math.NaN())
+	}
+	_, err := r.w.Write(header)
+	return r, err
+}
+
+func (r *rawRows) write(_ string, x []float32) (err error) {
+	if r.buf, err = binary.Append(r.buf[:0], binary.LittleEndian, x); err != nil {
+		return err
+	}
+	_, err = r.w.Write(r.buf)
+	return err
+}
+
+func (r *rawRows) fail(name string, _ error) error { return r.write(name, r.nan) }
+func (r *rawRows) flush() error                    { return r.w.Flush() }
+
+// newNPY writes NumPy's format. Source: numpy/lib/format.py, "Format Version 1.0".
+func newNPY(w io.Writer, s outputSpec) (sink, error) {
+	dims := fmt.Sprint(len(s.images))
+	for _, d := range s.shape {
+		dims += fmt.Sprintf(", %d", d)
+	}
+	dict := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
+	const prefix, align = 10, 64
+	size := (prefix + len(dict) + 1 + align - 1) / align * align // with the newline
+	header := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(size-prefix))
+	header = fmt.Appendf(header, "%-*s\n", size-prefix-1, dict)
+	return newRawRows(w, header, s)
+}
+
+// maxSafetensorsHeader is the largest header that readers take.
+// Source: huggingface/safetensors, safetensors/src/tensor.rs, MAX_HEADER_SIZE.
+const maxSafetensorsHeader = 100_000_000
+
+// newSafetensors writes one tensor with the name of the feature. The metadata has the names of the
+// images, as a JSON list, in the order of the rows.
+func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
+	names, err := json.Marshal(s.images)
+	if err != nil {
+		return nil, err
+	}
+	metadata := map[string]string{"images": string(names)}
+	for k, v := range s.extra {
+		metadata[k] = v
+	}
+	header, err := json.Marshal(map[string]any{
+		"__metadata__": metadata,
+		s.feature: map[string]any{
+			"dtype":        "F32",
+			"shape":        append([]int{len(s.images)}, s.shape...),
+			"data_offsets": []int64{0, 4 * int64(len(s.images)) * int64(s.len())},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	header = append(header, strings.Repeat(" ", -len(header)&7)...) // numbers are aligned
+	if len(header) > maxSafetensorsHeader {
+		return nil, fmt.Errorf("the names of %d images take %d bytes in safetensors, want at most %d", len(s.images), len(header), maxSafetensorsHeader)
+	}
+	return newRawRows(w, append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), s)
+}
+
+// An atomicFile gets its name when it is complete.
+type atomicFile struct {
+	*os.File
+	path string // "" if the file has its name already: a device or a pipe
+}
+
+// createAtomic creates a file that [atomicFile.commit] will give the name path, in place of what has
+// that name.
+func createAtomic(path string) (*atomicFile, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0) // fails for a directory
+		if err != nil {
+			return nil, err
+		}
+		return &atomicFile{f, ""}, nil
+	}
+	if err == nil { // through a link
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return nil, err
+		}
+	}
+	// os.CreateTemp would make it unreadable for others.
+	dir, base := filepath.Split(path)
+	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%08x", base, rand.Uint32()))
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &atomicFile{f, path}, nil
+}
+
+// commit makes the file appear.
+func (f *atomicFile) commit() error {
+	if f.path == "" {
+		return f.Close()
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), f.path)
+}
+
+// discard removes what was written; after commit it does nothing.
+func (f *atomicFile) discard() {
+	f.Close()
+	if f.path != "" {
+		os.Remove(f.Name())
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/cpu"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// version is what there is to know about a build and the machine it runs on.
+type version struct {
+	Version  string   `json:"version"`
+	Revision string   `json:"revision,omitempty"` // of the source
+	Go       string   `json:"go"`
+	Platform string   `json:"platform"`
+	Kernel   string   `json:"kernel"` // in use
+	Kernels  []string `json:"kernels"`
+	CPU      []string `json:"cpu_features"` // those that kernels use or could use
+	Threads  int      `json:"threads"`
+}
+
+func newVersion() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "version [--json]",
+		Short: "Say what this program is and which kernels it runs",
+		Args:  wantArgs(0, 0, "none"),
+	}
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		v := readVersion()
+		if *asJSON {
+			return writeJSON(cmd.OutOrStdout(), v)
+		}
+		rows := [][2]string{
+			{"vitago", v.Version},
+			{"revision", v.Revision},
+			{"go", v.Go},
+			{"platform", v.Platform},
+			{"kernel", v.Kernel + " (of " + strings.Join(v.Kernels, ", ") + ")"},
+			{"cpu", strings.Join(v.CPU, " ")},
+			{"threads", count(int64(v.Threads))},
+		}
+		if v.Revision == "" {
+			rows = append(rows[:1], rows[2:]...)
+		}
+		var b bytes.Buffer
+		table(&b, rows)
+		_, err := cmd.OutOrStdout().Write(b.Bytes())
+		return err
+	}
+	return cmd
+}
+
+func readVersion() version {
+	v := version{
+		Version: "(unknown)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Kernel: kernel.Name(), Kernels: kernel.Available(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v.Version = info.Main.Version
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				v.Revision = s.Value + v.Revision
+			case s.Key == "vcs.modified" && s.Value == "true":
+				v.Revision += " (modified)"
+			}
+		}
+	}
+	if v.Version == "" { // a test
+		v.Version = "(devel)"
+	}
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{ // on other processors all are false
+		{"avx", cpu.X86.HasAVX},
+		{"avx2", cpu.X86.HasAVX2},
+		{"fma", cpu.X86.HasFMA},
+		{"avx512f", cpu.X86.HasAVX512F},
+		{"avx512vnni", cpu.X86.HasAVX512VNNI},
+		{"avx512bf16", cpu.X86.HasAVX512BF16},
+		{"amx-tile", cpu.X86.HasAMXTile},
+		{"amx-bf16", cpu.X86.HasAMXBF16},
+		{"asimd", cpu.ARM64.HasASIMD},
+		{"asimdhp", cpu.ARM64.HasASIMDHP},
+		{"asimddp", cpu.ARM64.HasASIMDDP},
+		{"sve", cpu.ARM64.HasSVE},
+	} {
+		if f.has {
+			v.CPU = append(v.CPU, f.name)
+		}
+	}
+	return v
+}
