@@ -3,6 +3,7 @@ package converter
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -253,7 +254,18 @@ func TestPrecisions(t *testing.T) {
 			if last != total || total == 0 {
 				t.Errorf("progress ends at %d of %d", last, total)
 			}
-			m, err := Load(dst)
+			k, err := Open(dst)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer k.Close()
+			// Wide elements first, from a multiple of 64 on (TestConfigJSON): all are aligned.
+			for i, x := range k.Tensors()[1:] {
+				if before := k.Tensors()[i]; before.DType.Size() < x.DType.Size() {
+					t.Errorf("%s of %s lies behind %s of %s", x.Name, x.DType, before.Name, before.DType)
+				}
+			}
+			m, err := LoadCheckpoint(k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -366,8 +378,8 @@ func TestConfigJSON(t *testing.T) {
 	if want := `"source_sha256":"` + r.SHA256 + `"`; !bytes.Contains(b[:400], []byte(want)) || !bytes.Contains(b[:400], []byte(`"format":"pt"`)) {
 		t.Errorf("metadata is %.300q, want %s in it", b, want)
 	}
-	if n := b[0]; n%8 != 0 { // tensors begin at a multiple of 64
-		t.Errorf("header has %d bytes", n)
+	if n := binary.LittleEndian.Uint64(b); (8+n)%64 != 0 {
+		t.Errorf("tensors begin at byte %d, want a multiple of 64", 8+n)
 	}
 }
 
@@ -634,7 +646,7 @@ func TestInspect(t *testing.T) {
 // TestVocabulary: the words of OpenAI's list have OpenAI's numbers. The numbers were read from
 // clip.simple_tokenizer.SimpleTokenizer().encoder.
 func TestVocabulary(t *testing.T) {
-	path := golden.SharedData(t, "data/bpe_simple_vocab_16e6.txt.gz")
+	path := golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
 	v, err := readVocabulary(path)
 	if err != nil {
 		t.Fatal(err)

@@ -313,6 +313,20 @@ func TestDamagedStorage(t *testing.T) {
 	}
 }
 
+// TestDamagedCompressedStorage: checksums of compressed storages are verified as well.
+func TestDamagedCompressedStorage(t *testing.T) {
+	b := zipOf(t, entry{name: "m/data.pkl", data: stateDictOf(good)}, entry{name: "m/data/0", data: floats(6), method: zip.Deflate})
+	dir := bytes.LastIndex(b, []byte("PK\x01\x02"))
+	b[dir+16] ^= 1 // CRC-32 in the directory
+	c, err := openBytes(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.SHA256(t.Context()); err == nil || !strings.Contains(err.Error(), "m/data/0 is damaged") {
+		t.Errorf("error is %v, want that m/data/0 is damaged", err)
+	}
+}
+
 // TestTruncated cuts good files at many places: never a panic, never a success.
 func TestTruncated(t *testing.T) {
 	for _, file := range []string{"openai_torch1.7.1.pt", "state_legacy.pt", "state_torch2.9.1.pt", "huggingface/model.safetensors"} {
