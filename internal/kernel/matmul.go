@@ -69,8 +69,8 @@ const (
 //	for every mcMax rows of A:     pack them, all of k, in parallel
 //	  for every nc columns of B:   in parallel; each worker for itself:
 //	    for every kc of k:         pack nc·kc of B
-//	      for every panel of A, for every panel of B: one tile
-//	    epilogue, rows of nc columns still warm
+//	      for every panel of A:  for every panel of B, one tile
+//	                             at the last kc, the epilogue of rows that are still warm
 func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k int, accumulate bool, e Epilogue) {
 	if m == 0 || n == 0 {
 		return
@@ -105,14 +105,17 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k 
 					ap := pa[(k0*panels+p*d)*mr:]
 					rows := min(mr, mc-p*mr)
 					tiles(c[(m0+p*mr)*ldc+n0:], ldc, ap, pb, rows, w, d, accumulate || k0 > 0)
+					if k0+d == k {
+						e.apply(c, ldc, m0+p*mr, rows, n0, w, n)
+					}
 				}
 			}
-			if k == 0 && !accumulate {
-				for r := range mc {
-					clear(c[(m0+r)*ldc+n0:][:w])
+			if k == 0 {
+				for r := m0; r < m0+mc && !accumulate; r++ {
+					clear(c[r*ldc+n0:][:w])
 				}
+				e.apply(c, ldc, m0, mc, n0, w, n)
 			}
-			e.apply(c, ldc, m0, mc, n0, w, n)
 			Put(pb)
 		})
 		Put(pa)
@@ -153,8 +156,8 @@ func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bo
 	}
 }
 
-// apply finishes rows m0..m0+mc, columns n0..n0+w of C.
-func (e *Epilogue) apply(c []float32, ldc, m0, mc, n0, w, n int) {
+// apply finishes rows m0..m0+rows, columns n0..n0+w of C.
+func (e *Epilogue) apply(c []float32, ldc, m0, rows, n0, w, n int) {
 	if e.Bias == nil && e.Activation == None && e.Residual == nil {
 		return
 	}
@@ -162,7 +165,7 @@ func (e *Epilogue) apply(c []float32, ldc, m0, mc, n0, w, n int) {
 	if e.Bias != nil {
 		bias = e.Bias[n0 : n0+w]
 	}
-	for r := m0; r < m0+mc; r++ {
+	for r := m0; r < m0+rows; r++ {
 		row := c[r*ldc+n0:][:w]
 		switch {
 		case e.Activation == QuickGELU:

@@ -1,0 +1,59 @@
+package kernel
+
+import (
+	"math"
+	"testing"
+)
+
+// FuzzMatMul compares every implementation with the generic one on bytes taken as floats: NaN,
+// infinities and subnormal numbers among them.
+func FuzzMatMul(f *testing.F) {
+	f.Add([]byte("any bytes make a matrix"), uint8(7), uint8(17), uint8(9))
+	f.Add([]byte{0, 0, 0x80, 0x7f, 0, 0, 0xc0, 0x7f, 1, 0, 0, 0}, uint8(15), uint8(33), uint8(3)) // Inf, NaN, 1e-45
+	f.Fuzz(func(t *testing.T, raw []byte, m8, n8, k8 uint8) {
+		m, n, k := int(m8)%40, int(n8)%80, int(k8)%40
+		if len(raw) < 4 {
+			return
+		}
+		value := func(i int) float32 {
+			i = i * 4 % (len(raw) - 3)
+			return math.Float32frombits(uint32(raw[i]) | uint32(raw[i+1])<<8 | uint32(raw[i+2])<<16 | uint32(raw[i+3])<<24)
+		}
+		a, b := newGuarded(m*k), newGuarded(n*k)
+		for i := range a.data {
+			a.data[i] = value(i)
+		}
+		for i := range b.data {
+			b.data[i] = value(i + 3)
+		}
+		defer Use("")
+		results := map[string][]float32{}
+		for _, name := range Available() {
+			Use(name)
+			c := newGuarded(m * n)
+			MatMulNT(c.data, a.data, b.data, m, n, k, Epilogue{})
+			c.check(t, name)
+			results[name] = c.data
+		}
+		for name, c := range results {
+			for i, got := range c {
+				// The bound of the sum's error, and of overflow on the way by another order.
+				var abs float64
+				for p := range k {
+					abs += math.Abs(float64(a.data[i/n*k+p])) * math.Abs(float64(b.data[i%n*k+p]))
+				}
+				if abs > math.MaxFloat32/4 && !math.IsInf(abs, 0) {
+					continue
+				}
+				want := results["generic"][i]
+				if !math.IsInf(abs, 0) && !math.IsNaN(abs) {
+					near(t, name, got, float64(want), 2*float64(k+1)*(unit*abs+1e-45))
+				} else if finite(got) != finite(want) {
+					t.Fatalf("%s: c[%d] is %v, generic says %v", name, i, got, want)
+				}
+			}
+		}
+	})
+}
+
+func finite(x float32) bool { return x-x == 0 }
