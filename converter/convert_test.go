@@ -199,10 +199,14 @@ func TestConvertMakesWhatTransformersMakes(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-	if _, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), first, Options{}); err != nil {
+	r, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), first, Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Convert(t.Context(), first, second, Options{})
+	if want := []string{"context_length", "input_resolution", "vocab_size"}; !slices.Equal(slices.Sorted(slices.Values(r.Excused)), want) {
+		t.Errorf("excused are %v, want %v", r.Excused, want)
+	}
+	r, err = Convert(t.Context(), first, second, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,6 +56,7 @@ type Report struct {
 	Bytes      int64          `json:"bytes"`      // of model.safetensors
 	DTypes     map[string]int `json:"dtypes"`     // how many tensors of each were written
 	Files      []string       `json:"files"`      // in Dir
+	Excused    []string       `json:"excused"`    // tensors of the source that are no parameters, and so were not written
 }
 
 // Convert reads the checkpoint at src and writes the directory dst, which the Python library

@@ -48,6 +48,7 @@ type clip struct {
 	sizes   sizes
 	hasProj bool
 	params  map[string]param // by canonical path
+	excused []string         // tensors that are no parameters
 }
 
 // A param is a canonical parameter: parts of tensors, one after the other.
@@ -269,7 +270,9 @@ func resolve(c *Checkpoint) (*clip, error) {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		r, block := d.match(name)
 		if !ok || r == nil {
-			if !ok || !d.dropped[name] {
+			if ok && d.dropped[name] {
+				m.excused = append(m.excused, t.Name)
+			} else {
 				wrong.Unexpected = append(wrong.Unexpected, t.Name)
 			}
 			continue

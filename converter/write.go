@@ -201,7 +201,7 @@ func (o *output) writeTensors(ctx context.Context, w io.Writer, header []byte) e
 func (o *output) report(dst string) *Report {
 	r := &Report{
 		Source: o.name, Dir: dst, Container: o.container, Dialect: o.dialect.name, SHA256: o.sum, Config: o.config,
-		Tensors: len(o.entries), Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files,
+		Tensors: len(o.entries), Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: o.excused,
 	}
 	for i, e := range o.entries {
 		r.DTypes[string(e.dtype)]++

@@ -41,7 +41,7 @@ DST appears complete or not at all.`,
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(convertText(r, c, o.VisionOnly)); err != nil {
+		if _, err := cmd.OutOrStdout().Write(convertText(r, o.VisionOnly)); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "converted in %s\n", seconds(elapsed))
@@ -50,7 +50,7 @@ DST appears complete or not at all.`,
 	return cmd
 }
 
-func convertText(r *converter.Report, c *converter.Checkpoint, visionOnly bool) []byte {
+func convertText(r *converter.Report, visionOnly bool) []byte {
 	rows := [][2]string{
 		{"source", r.Source},
 		{"container", r.Container},
@@ -64,16 +64,9 @@ func convertText(r *converter.Report, c *converter.Checkpoint, visionOnly bool) 
 		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
 		{"bytes", grouped(r.Bytes)},
 	}...)
-	var left []string
+	left := r.Excused
 	if visionOnly {
-		left = append(left, "the text tower")
-	}
-	for _, t := range c.Tensors() { // a parameter is a number that was trained
-		switch t.DType {
-		case converter.F16, converter.BF16, converter.F32, converter.F64:
-		default:
-			left = append(left, t.Name)
-		}
+		left = append([]string{"the text tower"}, left...)
 	}
 	if left != nil {
 		rows = append(rows, [2]string{"left out", strings.Join(left, ", ")})
