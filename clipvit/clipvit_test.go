@@ -286,7 +286,7 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-// TestTorchConstants: T, D and the parameter count of ViT-L/14-336 are those of the model card.
+// TestCounts: T, D and the parameter count of ViT-L/14-336 are those of the model card.
 func TestCounts(t *testing.T) {
 	c := ViTL14336
 	if c.Tokens() != 577 || c.HeadSize() != 64 || c.PatchLen() != 588 {
@@ -373,5 +373,25 @@ func TestEncode(t *testing.T) {
 	images[11] = image.NewGray(image.Rect(0, 0, 5, 0))
 	if _, err := m.Encode(images...); err == nil || !strings.Contains(err.Error(), "image 12 of 19") {
 		t.Errorf("error is %v, want one that names image 12 of 19", err)
+	}
+}
+
+// TestGob: spago's own way to save and load a model.
+func TestGob(t *testing.T) {
+	m, f := tiny(t, "gelu")
+	path := t.TempDir() + "/model.gob"
+	if err := nn.DumpToFile(m, path); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := nn.LoadFromFile[*Model](path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded.Config != m.Config {
+		t.Errorf("configuration is %+v, want %+v", loaded.Config, m.Config)
+	}
+	x := matrix(f.Float32("patches"), f.Shape("patches"))
+	if got, want := loaded.Embedding(x).Value().Data().F32(), m.Embedding(x).Value().Data().F32(); !slices.Equal(got, want) {
+		t.Errorf("embedding is %v, want %v", got, want)
 	}
 }

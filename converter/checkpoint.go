@@ -259,11 +259,10 @@ func (t *Tensor) read(buf []byte, i int) error {
 		if err := t.readAt(src, lo); err != nil {
 			return err
 		}
-		t.each(i, n, func(k int, at int64) error {
+		return t.each(i, n, func(k int, at int64) error {
 			copy(buf[k*size:(k+1)*size], src[(at-lo)*int64(size):])
 			return nil
 		})
-		return nil
 	}
 	return t.each(i, n, func(k int, at int64) error { return t.readAt(buf[k*size:(k+1)*size], at) })
 }
@@ -300,7 +299,7 @@ func (t *Tensor) readAt(buf []byte, at int64) error {
 	if n == len(buf) {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("converter: %s: reading %d bytes of %s: %w", t.Name, len(buf), t.data.name, err)
@@ -590,7 +589,7 @@ func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
 
 // cmpErr returns err, or instead where err does not say what is wrong.
 func cmpErr(err, instead error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return instead
 	}
 	return err

@@ -165,7 +165,7 @@ func (s *scanner) next(n int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pickle: ends at byte %d: %w", s.at+int64(len(b)), cmpErr(err, io.ErrUnexpectedEOF))
 	}
-	s.r.Discard(n)
+	_, _ = s.r.Discard(n) // they have been peeked at
 	s.at += int64(n)
 	return b, nil
 }

@@ -223,8 +223,11 @@ func (p *parser) entry(name string) (e safetensor, err error) {
 			}
 		case "data_offsets":
 			ns, err := p.numbers(2)
-			if err != nil || len(ns) != 2 {
-				return fmt.Errorf("data_offsets: %d numbers, want 2 (%v)", len(ns), err)
+			if err != nil {
+				return fmt.Errorf("data_offsets: %w", err)
+			}
+			if len(ns) != 2 {
+				return fmt.Errorf("data_offsets: %d numbers, want 2", len(ns))
 			}
 			e.begin, e.end = ns[0], ns[1]
 		default:

@@ -144,8 +144,11 @@ func (o *output) writeWeights(ctx context.Context, path string) error {
 		}
 		metadata["source_sha256"] = o.sum
 		final, err := safetensorsHeader(metadata, o.entries)
-		if err != nil || len(final) != len(header) {
-			return fmt.Errorf("converter: header of %d bytes, kept %d: %v", len(final), len(header), err)
+		if err != nil {
+			return err
+		}
+		if len(final) != len(header) {
+			return fmt.Errorf("converter: header of %d bytes, kept %d", len(final), len(header))
 		}
 		_, err = f.WriteAt(final, 0)
 		return err

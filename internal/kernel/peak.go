@@ -25,9 +25,6 @@ func Peak() float64 {
 	return best
 }
 
-// sink keeps the compiler from dropping fmasGeneric.
-var sink [8]float32
-
 func fmasGeneric(n int) (flops int) {
 	var a, b, c, d, e, f, g, h float32
 	x := float32(n & 1)
@@ -35,6 +32,6 @@ func fmasGeneric(n int) (flops int) {
 		a, b, c, d = a*x+x, b*x+x, c*x+x, d*x+x
 		e, f, g, h = e*x+x, f*x+x, g*x+x, h*x+x
 	}
-	sink = [8]float32{a, b, c, d, e, f, g, h}
+	runtime.KeepAlive([...]float32{a, b, c, d, e, f, g, h})
 	return n * 16
 }

@@ -292,7 +292,7 @@ func TestNoGraph(t *testing.T) {
 		}
 		sameWithin(t, c.name, y.Data(), withGraph, 2e-6) // fused epilogues round where nodes do
 		n := len(in)
-		in = nil
+		clear(in)
 		runtime.GC()
 		for range n {
 			<-collected // a retained operand would hang here
