@@ -125,12 +125,12 @@ func naiveWeights(size, resized, i int, f Filter) (int, []float64) {
 	scale := float64(size) / float64(resized)
 	stretch := math.Max(scale, 1)
 	reach := map[Filter]float64{Box: 0.5, Bilinear: 1, Bicubic: 2}[f] * stretch
-	centre := (float64(i) + 0.5) * scale
+	centre := float64((float64(i) + 0.5) * scale) // not fused with what follows, on processors that could
 	first := max(0, int(centre-reach+0.5))
 	var k []float64
 	sum := 0.0
 	for x := first; x < min(size, int(centre+reach+0.5)); x++ {
-		t := (float64(x) - centre + 0.5) * (1 / stretch)
+		t := float64((float64(x) - centre + 0.5) * (1 / stretch))
 		v := 0.0
 		switch d := math.Abs(t); {
 		case f == Box && t > -0.5 && t <= 0.5:

@@ -149,7 +149,7 @@ func newWeights(size, resized int, f Filter, lo, hi int) *weights {
 		last := min(int(centre+support+0.5), size)
 		sum := 0.0
 		for x := first; x < last; x++ {
-			v := k.at((float64(x) - centre + 0.5) * inverse)
+			v := k.at(float64((float64(x) - centre + 0.5) * inverse))
 			w.at = append(w.at, v)
 			sum += v
 		}
