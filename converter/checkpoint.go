@@ -307,14 +307,15 @@ func (t *Tensor) readAt(buf []byte, at int64) error {
 
 // A Checkpoint is a set of named tensors in one or more files.
 type Checkpoint struct {
-	name      string // for errors
-	container string
-	tensors   []*Tensor
-	byName    map[string]*Tensor
-	config    []byte // config.json, if there is one
-	files     []*sourceFile
-	packed    []check // of parts that are compressed
-	closers   []io.Closer
+	name         string // for errors
+	container    string
+	tensors      []*Tensor
+	byName       map[string]*Tensor
+	config       []byte // config.json, if there is one
+	preprocessor []byte // preprocessor_config.json, if there is one
+	files        []*sourceFile
+	packed       []check // of parts that are compressed
+	closers      []io.Closer
 
 	mu  sync.Mutex
 	sum string // SHA-256, once it is known

@@ -18,7 +18,7 @@ const (
 	maxJSON = 16 << 20
 )
 
-// weightFiles are the names that a directory's tensors may have, the best first. An index says in
+// weightFiles are the names (patterns of filepath.Match) that a directory's tensors may have, the best first. An index says in
 // which of several files every tensor is.
 //
 // Source: huggingface/transformers, utils/__init__.py, SAFE_WEIGHTS_NAME and below.
@@ -30,19 +30,30 @@ var weightFiles = []struct {
 	{"model.safetensors.index.json", true},
 	{"pytorch_model.bin", false},
 	{"pytorch_model.bin.index.json", true},
+	{"*.pt", false}, // an archive of OpenAI's, as it came
 }
 
 // openDir opens a directory as Hugging Face lays it out.
 func openDir(dir string) (*Checkpoint, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %w", err)
+	}
 	for _, w := range weightFiles {
-		path := filepath.Join(dir, w.name)
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			continue
+		var names []string
+		for _, e := range entries {
+			if ok, _ := filepath.Match(w.name, e.Name()); ok {
+				names = append(names, e.Name())
+			}
 		}
-		var (
-			c   *Checkpoint
-			err error
-		)
+		switch {
+		case len(names) == 0:
+			continue
+		case len(names) > 1:
+			return nil, fmt.Errorf("converter: %s: %d files %s (%s, %s, …), want 1", dir, len(names), w.name, names[0], names[1])
+		}
+		path := filepath.Join(dir, names[0])
+		var c *Checkpoint
 		if w.index {
 			c, err = openShards(dir, path)
 		} else {
@@ -53,14 +64,16 @@ func openDir(dir string) (*Checkpoint, error) {
 		}
 		c.name = dir
 		c.container = "directory of " + c.container
-		c.config, err = readSmall(filepath.Join(dir, configFile))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			c.Close()
-			return nil, fmt.Errorf("converter: %w", err)
+		for name, to := range map[string]*[]byte{configFile: &c.config, preprocessorFile: &c.preprocessor} {
+			*to, err = readSmall(filepath.Join(dir, name))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				c.Close()
+				return nil, fmt.Errorf("converter: %w", err)
+			}
 		}
 		return c, nil
 	}
-	return nil, fmt.Errorf("converter: %s: a directory without %s, %s or an index of such files", dir, weightsFile, "pytorch_model.bin")
+	return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
 }
 
 // openShards opens all files that an index names, as one checkpoint.

@@ -1,0 +1,114 @@
+package converter
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// copyDir copies the files of a fixture into a new directory.
+func copyDir(t *testing.T, src string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(tiny(t, src))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestPreprocessor: a directory that asks for other preprocessing is an error that says all that is
+// other; what is left out is by default as it should be.
+func TestPreprocessor(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(p map[string]any)
+		want []string // in the error; none if it must load
+	}{
+		{"as it is", func(map[string]any) {}, nil},
+		{"nothing", func(p map[string]any) { clear(p) }, nil},
+		{"null", func(p map[string]any) { p["image_mean"] = nil }, nil},
+		{"old sizes", func(p map[string]any) { p["size"], p["crop_size"] = 24, 24 }, nil},
+		{"rounded mean", func(p map[string]any) { p["image_mean"] = []any{0.48145465, 0.4578275, 0.40821072} }, nil},
+		{"bilinear, another mean", func(p map[string]any) { p["resample"], p["image_mean"] = 2, []any{0.5, 0.5, 0.5} }, []string{"resample is 2, want 3", "image_mean is [0.5 0.5 0.5], want [0.48145"}},
+		{"two channels", func(p map[string]any) { p["image_std"] = []any{0.26862954, 0.26130258} }, []string{"image_std is"}},
+		{"size", func(p map[string]any) { p["size"] = map[string]any{"shortest_edge": 25} }, []string{"size is map[shortest_edge:25], want 24"}},
+		{"squashed", func(p map[string]any) { p["size"] = map[string]any{"height": 24, "width": 24} }, []string{"size is map"}},
+		{"no crop", func(p map[string]any) { p["do_center_crop"] = false }, []string{"do_center_crop is false, want true"}},
+		{"another processor", func(p map[string]any) { p["image_processor_type"] = "SiglipImageProcessor" }, []string{"image_processor_type is SiglipImageProcessor"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := copyDir(t, "huggingface")
+			p := readJSON(t, filepath.Join(dir, preprocessorFile))
+			c.edit(p)
+			raw, err := json.Marshal(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, preprocessorFile), raw, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Load(dir)
+			if (err == nil) != (c.want == nil) {
+				t.Fatalf("error is %v, want one with %q", err, c.want)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(err.Error(), w) || !strings.Contains(err.Error(), preprocessorFile) {
+					t.Errorf("error is %v, want one with %q and the file", err, w)
+				}
+			}
+			if _, err := Load(filepath.Join(dir, weightsFile)); err != nil {
+				t.Errorf("the file by itself: %v", err)
+			}
+		})
+	}
+	dir := copyDir(t, "huggingface")
+	if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), preprocessorFile) {
+		t.Errorf("half a file: error is %v", err)
+	}
+}
+
+// TestArchiveInDirectory: an archive of OpenAI's beside a config.json, which must agree with it.
+func TestArchiveInDirectory(t *testing.T) {
+	dir := copyDir(t, "huggingface")
+	if err := os.Remove(filepath.Join(dir, weightsFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "a directory without") {
+		t.Errorf("no tensors: error is %v", err)
+	}
+	raw, err := os.ReadFile(tiny(t, "openai_torch1.7.1.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ViT.pt"), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Load(dir); err != nil || m.Config != tinyConfig {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other.pt"), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "2 files *.pt (ViT.pt, other.pt") {
+		t.Errorf("two archives: error is %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "other.pt")); err != nil {
+		t.Fatal(err)
+	}
+	config := readJSON(t, filepath.Join(dir, configFile))
+	config["vision_config"].(map[string]any)["patch_size"] = 7
+	if raw, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, configFile), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "patch_size is 7, the tensors say 6") {
+		t.Errorf("another patch size: error is %v", err)
+	}
+}
