@@ -1,0 +1,153 @@
+// Package examples_test builds the examples and runs them on fixtures.
+package examples_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/internal/golden"
+)
+
+var bin string // directory of the examples' binaries
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "examples")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "./...")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the examples: %v\n%s", err, out)
+		return 1
+	}
+	bin = dir
+	return m.Run()
+}
+
+// example runs one and returns its standard output, standard error and exit status.
+func example(t *testing.T, name string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	cmd := exec.Command(filepath.Join(bin, name), args...)
+	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1") // no network
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// vector reads the last line of what an example printed.
+func vector(t *testing.T, stdout string) (v []float32) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	list := strings.ReplaceAll(strings.TrimSpace(lines[len(lines)-1]), " ", ",")
+	if err := json.Unmarshal([]byte(list), &v); err != nil {
+		t.Fatalf("%v in %q", err, stdout)
+	}
+	return v
+}
+
+// PyTorch sums in float32 too, in another order.
+const tolerance = 2e-5
+
+func TestEncode(t *testing.T) {
+	out, errs, status := example(t, "encode", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), golden.Path(t, "cmd/vitago/demo/cat.png"))
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	want := golden.Load(t, "testdata/demo/expected.npz")
+	golden.Compare(t, "cat.png", vector(t, out), want.Float32("embedding/cat.png"), tolerance)
+}
+
+func TestSimilarity(t *testing.T) {
+	args := []string{golden.Path(t, "cmd/vitago/demo/tiny-clip.pt")}
+	for _, name := range []string{"red-circle.png", "red-circle.png", "cat.png"} {
+		args = append(args, golden.Path(t, "cmd/vitago/demo/"+name))
+	}
+	out, errs, status := example(t, "similarity", args...)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	want := golden.Load(t, "testdata/demo/expected.npz")
+	diff, err := golden.Diff(want.Float32("embedding/cat.png"), want.Float32("embedding/red-circle.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("1.0000  %s\n%.4f  %s\n", args[2], diff.Cosine, args[3]); out != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+func TestTask(t *testing.T) {
+	out, errs, status := example(t, "task", "-models", golden.Path(t, "testdata/tiny"), "-model", "huggingface", golden.Path(t, "cmd/vitago/demo/cat.png"))
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	// Another path to the same vector.
+	want, _, _ := example(t, "encode", golden.Path(t, "testdata/tiny/huggingface"), golden.Path(t, "cmd/vitago/demo/cat.png"))
+	if out != want {
+		t.Errorf("got %s, want %s", out, want)
+	}
+}
+
+func TestText(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "bert"), os.DirFS(golden.Path(t, "tasks/testdata/bert"))); err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		Text string    `json:"text"`
+		Mean []float32 `json:"mean_pooling"`
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "bert", "expected.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, errs, status := example(t, "text", "-models", dir, "-model", "bert", want.Text)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
+	}
+	golden.Compare(t, want.Text, vector(t, out), want.Mean, 1e-5)
+}
+
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string // on standard error
+	}{
+		{[]string{"encode"}, 2, "usage: encode MODEL IMAGE"},
+		{[]string{"similarity", "model", "one.png"}, 2, "usage: similarity MODEL IMAGE OTHER..."},
+		{[]string{"task"}, 2, "usage: task"},
+		{[]string{"text"}, 2, "usage: text"},
+		{[]string{"encode", "absent.pt", "absent.png"}, 1, "absent.pt"},
+		{[]string{"similarity", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},
+		{[]string{"task", "-models", t.TempDir(), golden.Path(t, "cmd/vitago/demo/cat.png")}, 1, "config.json"}, // no network
+		{[]string{"task", "absent.png"}, 1, "absent.png"},
+	} {
+		out, errs, status := example(t, c.args[0], c.args[1:]...)
+		if status != c.status || !strings.Contains(errs, c.want) || out != "" {
+			t.Errorf("%q: status %d, output %q, error %q, want status %d, no output, error with %q", c.args, status, out, errs, c.status, c.want)
+		}
+	}
+}
