@@ -321,7 +321,7 @@ func TestEncodeErrors(t *testing.T) {
 		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "encode.go"}, "encode.go: clipvit: pillow: not an image"},
 		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
 		{[]string{"--model", "absent", "-o", out, "demo/cat.png"}, "absent"},
-		{[]string{"--model", "demo", "-o", out, "demo/cat.png"}, "converter: demo: a directory without"},
+		{[]string{"--model", ".", "-o", out, "demo/cat.png"}, "converter: .: a directory without"},
 		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "absent", "x.npy"), "demo/cat.png"}, "absent"},
 		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "demo/cat.png"}, "directory"},
 	} {
