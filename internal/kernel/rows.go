@@ -58,15 +58,3 @@ func Activate(y, x []float32, f Activation) {
 		}
 	})
 }
-
-// AddRow adds the row b [n] to every row of Y [m,n].
-func AddRow(y, b []float32, m, n int) {
-	if len(y) < m*n || len(b) < n {
-		panic("kernel: AddRow: slice shorter than its shape")
-	}
-	parallelRows(m, n, func(from, to int) {
-		for r := from; r < to; r++ {
-			addBias(y[r*n:(r+1)*n], b[:n])
-		}
-	})
-}
