@@ -49,7 +49,7 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 			rows := min(mr, t-p*mr)
 			q.pack(qp, p*mr, rows, 0, d, mr)
 			tiles(score, t, qp, kp, rows, t, d, false) // [rows,T] = q·kᵀ
-			var inverse [maxTile]float32
+			var inverse [maxRows]float32
 			for r := range rows {
 				s := score[r*t : (r+1)*t]
 				peak := maxOf(s)

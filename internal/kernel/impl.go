@@ -2,8 +2,11 @@ package kernel
 
 import "slices"
 
-// maxTile is the number of elements of the largest tile of any implementation.
-const maxTile = 14 * 32
+// maxTile and maxRows are the elements and the rows of the largest tile of any implementation.
+const (
+	maxTile = 14 * 32
+	maxRows = 14
+)
 
 // The generic tile. Six rows by sixteen columns is what sixteen registers of eight floats hold.
 const genericMR, genericNR = 6, 16

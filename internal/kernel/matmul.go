@@ -76,7 +76,7 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k 
 		return
 	}
 	mr, nr := tileShape()
-	if m*n*k < 1<<16 {
+	if float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
 	}
 	kc := min(kcMax, max(k, 1))
@@ -137,21 +137,26 @@ func columns(n, nr int) int {
 // tiles computes one panel of C: rows rows of w columns, from a panel of A and the panels of B.
 func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bool) {
 	mr, nr := tileShape()
-	var edge [maxTile]float32
 	for j := 0; j < w; j += nr {
-		b := pb[j*k:]
 		if cols := min(nr, w-j); rows == mr && cols == nr {
-			tile(c[j:], ldc, ap, b, k, accumulate)
+			tile(c[j:], ldc, ap, pb[j*k:], k, accumulate)
 		} else {
-			tile(edge[:], nr, ap, b, k, false)
-			for r := range rows {
-				dst, src := c[r*ldc+j:][:cols], edge[r*nr:][:cols]
-				if accumulate {
-					addBias(dst, src)
-				} else {
-					copy(dst, src)
-				}
-			}
+			edgeTile(c[j:], ldc, ap, pb[j*k:], rows, cols, k, accumulate)
+		}
+	}
+}
+
+// edgeTile computes a tile of which only rows rows and cols columns are C's.
+func edgeTile(c []float32, ldc int, ap, bp []float32, rows, cols, k int, accumulate bool) {
+	_, nr := tileShape()
+	var whole [maxTile]float32
+	tile(whole[:], nr, ap, bp, k, false)
+	for r := range rows {
+		dst, src := c[r*ldc:][:cols], whole[r*nr:][:cols]
+		if accumulate {
+			addBias(dst, src)
+		} else {
+			copy(dst, src)
 		}
 	}
 }
