@@ -270,7 +270,7 @@ func TestConfigValidate(t *testing.T) {
 		{func(c *Config) { c.ImageSize = 337 }, "337 is not a multiple of patch size 14"},
 		{func(c *Config) { c.PatchSize = -1 }, "patch size is -1"},
 		{func(c *Config) { c.Heads = 7 }, "width 1024 is not a multiple of the 7 heads"},
-		{func(c *Config) { c.Layers = math.MaxInt }, "layers is 9223372036854775807"},
+		{func(c *Config) { c.Layers = math.MaxInt }, fmt.Sprintf("layers is %d", math.MaxInt)},
 		{func(c *Config) { c.EmbedDim = -1 }, "embedding size is -1"},
 		{func(c *Config) { c.Activation = "relu" }, `activation is "relu"`},
 		{func(c *Config) { c.NormEps = math.NaN() }, "norm epsilon is NaN"},
