@@ -121,10 +121,16 @@ func newTensor(name string, s *storage, offset int64, shape, strides []int64) (*
 	if carry != 0 || n > 0 && end > held || n == 0 && uint64(offset) > held {
 		return nil, fmt.Errorf("offset %d, shape %v, strides %v: beyond the %d elements of %s", offset, shape, strides, held, s.name)
 	}
-	if s.compressed && s.size > maxSpan && !t.contiguous() {
-		return nil, fmt.Errorf("a strided view of %s, which is compressed and has %d bytes, want at most %d", s.name, s.size, maxSpan)
+	return t, t.readable()
+}
+
+// readable returns an error if the tensor could only be read by inflating its storage again and
+// again.
+func (t *Tensor) readable() error {
+	if s := t.data; s.compressed && s.size > maxSpan && !t.contiguous() {
+		return fmt.Errorf("a strided view of %s, which is compressed and has %d bytes, want at most %d", s.name, s.size, maxSpan)
 	}
-	return t, nil
+	return nil
 }
 
 // rowMajor returns the strides of a contiguous tensor.

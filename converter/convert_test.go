@@ -558,7 +558,7 @@ func TestAtomic(t *testing.T) {
 		if _, err := Convert(t.Context(), src, dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
-		os.WriteFile(filepath.Join(dst, "old"), nil, 0o666)
+		os.WriteFile(filepath.Join(dst, "merges.txt"), nil, 0o666) // of the tokenizer, and not written again
 		if _, err := Convert(t.Context(), src, dst, Options{}); err == nil || !strings.Contains(err.Error(), "is not empty") {
 			t.Errorf("error is %v, want that it is not empty", err)
 		}
@@ -567,7 +567,7 @@ func TestAtomic(t *testing.T) {
 		if _, err := Convert(ctx, src, dst, Options{Overwrite: true}); !errors.Is(err, context.Canceled) {
 			t.Errorf("error is %v", err)
 		}
-		if got := entries(dst); !slices.Contains(got, "old") {
+		if got := entries(dst); !slices.Contains(got, "merges.txt") {
 			t.Errorf("a conversion that failed replaced the old model by %v", got)
 		}
 		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err != nil {
@@ -596,11 +596,16 @@ func TestAtomic(t *testing.T) {
 	})
 	t.Run("no model", func(t *testing.T) {
 		dst := t.TempDir()
-		os.WriteFile(filepath.Join(dst, "thesis.txt"), []byte("years"), 0o666)
+		os.WriteFile(filepath.Join(dst, "merges.txt"), nil, 0o666)
 		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "not a model directory") {
 			t.Errorf("error is %v, want that it is no model directory", err)
 		}
-		if got := entries(dst); !slices.Equal(got, []string{"thesis.txt"}) {
+		os.WriteFile(filepath.Join(dst, configFile), nil, 0o666)
+		os.WriteFile(filepath.Join(dst, "thesis.txt"), []byte("years"), 0o666)
+		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "holds thesis.txt") {
+			t.Errorf("error is %v, want that it holds thesis.txt", err)
+		}
+		if got := entries(dst); len(got) != 3 {
 			t.Errorf("%v is there", got)
 		}
 	})

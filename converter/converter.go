@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Options are the choices of a conversion. The zero value keeps the precision of the source and
@@ -113,7 +114,11 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
+	keep := false  // tmp holds the only copy of what was replaced
 	defer func() { // after success tmp has either been renamed or holds what was replaced
+		if keep {
+			return
+		}
 		if e := os.RemoveAll(tmp); e != nil && err == nil {
 			err = fmt.Errorf("converter: %w", e)
 		}
@@ -136,7 +141,10 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 	}
 	if err := os.Rename(fresh, dst); err != nil {
 		if exists {
-			err = errors.Join(err, os.Rename(old, dst))
+			if e := os.Rename(old, dst); e != nil {
+				keep = true
+				return fmt.Errorf("converter: %w; what was %s is now %s: %w", err, dst, old, e)
+			}
 		}
 		return fmt.Errorf("converter: %w", err)
 	}
@@ -144,6 +152,12 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 		return fmt.Errorf("converter: %w", err)
 	}
 	return nil
+}
+
+// written are the names of the files that a conversion writes.
+var written = []string{
+	configFile, preprocessorFile, weightsFile,
+	"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
 }
 
 // checkTarget says whether dst exists, and returns an error if it must not be replaced.
@@ -159,12 +173,17 @@ func checkTarget(dst string, overwrite bool) (exists bool, err error) {
 	case !overwrite:
 		return true, fmt.Errorf("converter: %s is not empty, and overwriting was not asked for", dst)
 	}
+	model := false
 	for _, e := range entries {
-		if e.Name() == configFile {
-			return true, nil
+		if !e.Type().IsRegular() || !slices.Contains(written, e.Name()) {
+			return true, fmt.Errorf("converter: %s holds %s, which no conversion writes, so it is not overwritten", dst, e.Name())
 		}
+		model = model || e.Name() == configFile
 	}
-	return true, fmt.Errorf("converter: %s has no %s: not a model directory, so it is not overwritten", dst, configFile)
+	if !model {
+		return true, fmt.Errorf("converter: %s has no %s: not a model directory, so it is not overwritten", dst, configFile)
+	}
+	return true, nil
 }
 
 // syncDir makes the entries of a directory durable where the system can do that.

@@ -113,6 +113,7 @@ func openShards(dir, index string) (c *Checkpoint, err error) {
 		}
 		all.closers = append(all.closers, shard)
 		all.files = append(all.files, shard.files...)
+		all.packed = append(all.packed, shard.packed...)
 		all.container = fmt.Sprintf("%d files of %s", len(names), shard.container)
 		for _, t := range shard.tensors {
 			if list.WeightMap[t.Name] != f {

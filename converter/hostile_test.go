@@ -76,6 +76,16 @@ func TestGoodFilesOpen(t *testing.T) {
 	}
 }
 
+// doubled returns a pickle of lists that each hold the one before twice, n deep: printed it would
+// have 2ⁿ parts.
+func doubled(n int) []byte {
+	p := newPickler().op(strings.Repeat("]", n+1))
+	for i := range n {
+		p.op("q" + string(rune(i)) + "ah" + string(rune(i)) + "a")
+	}
+	return p.op(".").Bytes()
+}
+
 // TestHostile opens files that want to do harm or are broken. Every error must say what was found
 // and what was wanted.
 func TestHostile(t *testing.T) {
@@ -191,6 +201,9 @@ func TestHostile(t *testing.T) {
 		// Legacy files.
 		{"legacy: only the magic", legacyMagic, []string{"legacy", "ends at byte 0"}},
 		{"legacy: another version", append(bytes.Clone(legacyMagic), newPickler().int(9).op(".").Bytes()...), []string{"version is 9, want 1001"}},
+		{"legacy: a version that holds itself", append(bytes.Clone(legacyMagic), "\x80\x02}q\x00K\x01h\x00s."...), []string{"version is *types.Dict, want 1001"}},
+		{"legacy: a version that is large", append(bytes.Clone(legacyMagic), doubled(30)...), []string{"version is *types.List, want 1001"}},
+		{"a storage that holds itself", torchZip(t, []byte("\x80\x02(}q\x00K\x01h\x00sK\x01K\x01K\x01K\x01tQ.")), []string{"identifier of a \"*types.Dict\""}},
 		{"legacy: storage truncated", legacyOf(sd, []string{"0"}, sized(floats(6))[:20]), []string{"truncated", "wants 24 bytes"}},
 		{"legacy: storage of another size", legacyOf(sd, []string{"0"}, sized(floats(5))), []string{"5 elements, want 6"}},
 		{"legacy: storage not there", legacyOf(sd, nil), []string{"not in the file"}},

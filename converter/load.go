@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -15,7 +14,10 @@ import (
 
 // Load reads the vision tower of the checkpoint at path, which may be a directory that [Convert]
 // wrote or any other checkpoint that [Open] knows. The model is frozen; every parameter has been
-// filled exactly once. A preprocessor_config.json that is beside the tensors must say what
+// filled exactly once.
+//
+// What tensors do not say is taken from config.json, and without one as OpenAI has it: quick_gelu,
+// and heads of 64 columns. A preprocessor_config.json that is beside the tensors must say what
 // [clipvit.Preprocess] does; to use a tower with other preprocessing of one's own, name the file of
 // the tensors, not its directory.
 func Load(path string) (*clipvit.Model, error) {
@@ -32,11 +34,6 @@ func LoadCheckpoint(c *Checkpoint) (*clipvit.Model, error) {
 	m, err := resolve(c)
 	if err != nil {
 		return nil, err
-	}
-	if c.preprocessor != nil {
-		if err := checkPreprocessor(c.preprocessor, m.config.Vision.ImageSize); err != nil {
-			return nil, fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", filepath.Join(c.name, preprocessorFile), err)
-		}
 	}
 	if err := c.scan(context.Background(), nil); err != nil {
 		return nil, err

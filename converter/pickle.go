@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/nlpodyssey/gopickle/pickle"
@@ -214,6 +215,9 @@ func (s *scanner) argument(arg argument) error {
 	case argLong1:
 		if v < 1 || v > maxLong {
 			return fmt.Errorf("integer of %d bytes, want 1 to %d", v, maxLong)
+		}
+		if v > strconv.IntSize/8 && v <= 8 { // gopickle would cut it off
+			return fmt.Errorf("integer of %d bytes, want at most %d on this system", v, strconv.IntSize/8)
 		}
 		return s.skip(v)
 	case argGlobal:

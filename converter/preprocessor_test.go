@@ -58,6 +58,12 @@ func TestPreprocessor(t *testing.T) {
 					t.Errorf("error is %v, want one with %q and the file", err, w)
 				}
 			}
+			if _, e := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), Options{}); (e == nil) != (err == nil) {
+				t.Errorf("Convert says %v, Load %v", e, err)
+			}
+			if info, e := Inspect(dir); e != nil || (info.Problem == "") != (err == nil) {
+				t.Errorf("Inspect says %v, %v, Load %v", info, e, err)
+			}
 			if _, err := Load(filepath.Join(dir, weightsFile)); err != nil {
 				t.Errorf("the file by itself: %v", err)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -333,6 +334,9 @@ func resolve(c *Checkpoint) (*clip, error) {
 		default:
 			if s.rule.as == transposed {
 				t = t.transposed()
+				if err := t.readable(); err != nil {
+					wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: %v", t.Name, err))
+				}
 			}
 			m.params[s.path] = append(m.params[s.path], part{t, 0, t.Len()})
 		}
@@ -385,6 +389,11 @@ func (m *clip) configure(text bool) (c Config, err error) {
 	}
 	if err := c.Vision.Validate(); err != nil {
 		return c, fmt.Errorf("converter: %s: %w", m.name, err)
+	}
+	if m.preprocessor != nil {
+		if err := checkPreprocessor(m.preprocessor, c.Vision.ImageSize); err != nil {
+			return c, fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", filepath.Join(m.name, preprocessorFile), err)
+		}
 	}
 	if t := c.Text; t != nil && (t.Vocab < 2 || t.Heads < 1 || t.Width%t.Heads != 0) {
 		return c, fmt.Errorf("converter: %s: text tower of %d words, width %d and %d heads", m.name, t.Vocab, t.Width, t.Heads)

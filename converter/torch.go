@@ -128,6 +128,16 @@ type storageID struct {
 	size  int64 // bytes
 }
 
+// shown returns a value of a pickle for an error: itself if it is simple, and else its type, since a
+// collection may hold itself, or the same thing over and over.
+func shown(v any) string {
+	switch v.(type) {
+	case nil, bool, int, float64, string:
+		return fmt.Sprint(v)
+	}
+	return fmt.Sprintf("%T", v)
+}
+
 // parseStorageID reads ('storage', class, key, location, elements[, view]).
 func parseStorageID(v any) (id storageID, err error) {
 	t, ok := v.(*types.Tuple)
@@ -136,7 +146,7 @@ func parseStorageID(v any) (id storageID, err error) {
 	}
 	a := *t
 	if a[0] != "storage" {
-		return id, fmt.Errorf("persistent identifier of a %.40q, want a storage: a pickled module, of which only its state_dict can be read", fmt.Sprint(a[0]))
+		return id, fmt.Errorf("persistent identifier of a %.40q, want a storage: a pickled module, of which only its state_dict can be read", shown(a[0]))
 	}
 	class, isClass := a[1].(storageClass)
 	key, isKey := a[2].(string)
@@ -364,7 +374,7 @@ func openLegacy(r io.ReaderAt, size int64, c *Checkpoint) error {
 		return err
 	}
 	if version != 1001 {
-		return fmt.Errorf("protocol version is %v, want 1001", version)
+		return fmt.Errorf("protocol version is %.40s, want 1001", shown(version))
 	}
 	system, err := next(refuse)
 	if err != nil {
@@ -408,7 +418,7 @@ func openLegacy(r io.ReaderAt, size int64, c *Checkpoint) error {
 		key, _ := k.(string)
 		s := storages[key]
 		if s == nil || s.r != nil {
-			return fmt.Errorf("storage %.40q is listed twice or without a tensor", fmt.Sprint(k))
+			return fmt.Errorf("storage %.40q is listed twice or without a tensor", shown(k))
 		}
 		var head [8]byte
 		if _, err := r.ReadAt(head[:], at); err != nil {
