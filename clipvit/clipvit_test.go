@@ -268,6 +268,8 @@ func TestConfigValidate(t *testing.T) {
 	}{
 		{func(c *Config) { c.ImageSize = 0 }, "image size is 0"},
 		{func(c *Config) { c.ImageSize = 337 }, "337 is not a multiple of patch size 14"},
+		{func(c *Config) { c.ImageSize = 14 * 300 }, "image size is 4200, want at most 4096"},
+		{func(c *Config) { c.ImageSize, c.PatchSize = 4096, 1 }, "16777217 tokens of width 1024"},
 		{func(c *Config) { c.PatchSize = -1 }, "patch size is -1"},
 		{func(c *Config) { c.Heads = 7 }, "width 1024 is not a multiple of the 7 heads"},
 		{func(c *Config) { c.Layers = math.MaxInt }, fmt.Sprintf("layers is %d", math.MaxInt)},
@@ -340,7 +342,7 @@ func TestEncode(t *testing.T) {
 	m, _ := tiny(t, "quick_gelu")
 	m.Freeze()
 	var images []image.Image
-	for i := range 2*encodeBatch + 3 {
+	for i := range 4*encodeBatch + 3 {
 		images = append(images, image.NewUniform(color.Gray{uint8(10 * i)}))
 	}
 	// A uniform image has no bounds of its own: it is as good as infinite.

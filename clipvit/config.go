@@ -36,9 +36,13 @@ var (
 	ViTL14336 = Config{ImageSize: 336, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: QuickGELU, NormEps: 1e-5}
 )
 
-// maxDim bounds every field of a Config, far above any real tower, so that no product of two
-// of them overflows.
-const maxDim = 1 << 20
+// Bounds far above any real tower, so that no Config asks for more memory than a machine has:
+// every field; the pixels per side; and the elements of the position embedding.
+const (
+	maxDim       = 1 << 20
+	maxImageSize = 1 << 12
+	maxPositions = 1 << 28
+)
 
 // Grid returns G, the number of patches per side.
 func (c Config) Grid() int { return c.ImageSize / c.PatchSize }
@@ -73,7 +77,13 @@ func (c Config) Validate() error {
 	if c.EmbedDim < 0 || c.EmbedDim > maxDim {
 		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 to %d", c.EmbedDim, maxDim))
 	}
+	if c.ImageSize > maxImageSize && c.ImageSize <= maxDim {
+		errs = append(errs, fmt.Errorf("clipvit: image size is %d, want at most %d", c.ImageSize, maxImageSize))
+	}
 	if len(errs) == 0 {
+		if n := float64(c.Tokens()) * float64(c.Width); n > maxPositions {
+			errs = append(errs, fmt.Errorf("clipvit: %d tokens of width %d, want a product of at most %d", c.Tokens(), c.Width, maxPositions))
+		}
 		if c.ImageSize%c.PatchSize != 0 {
 			errs = append(errs, fmt.Errorf("clipvit: image size %d is not a multiple of patch size %d", c.ImageSize, c.PatchSize))
 		}

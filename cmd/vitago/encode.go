@@ -24,8 +24,8 @@ OpenAI's ViT-L/14@336px, 0.9 GB:
   vitago encode --model models/vit-l-14-336 photo.jpg
 Without a download: vitago demo --dir models/demo`
 
-// maxBatch bounds the activations: those of ViT-L/14-336 take 20 MB an image.
-const maxBatch = 1024
+// maxBatch bounds the activations: those of ViT-L/14-336 take 45 MB an image.
+const maxBatch = 64
 
 // An encoding is what the flags of encode ask for.
 type encoding struct {
@@ -79,7 +79,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
 	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
-	f.IntVar(&e.batch, "batch", 8, "images that are encoded together: speed for memory")
+	f.IntVar(&e.batch, "batch", 4, "images that are encoded together: speed for memory")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.features, e.format = features.value, format.value

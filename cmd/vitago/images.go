@@ -113,7 +113,8 @@ type picture struct {
 	err     error
 }
 
-// maxDecoders is how many images are decoded at a time. One may take half a gigabyte.
+// maxDecoders is how many images are decoded at a time. A photograph takes tens of megabytes; the
+// largest that Pillow permits takes two gigabytes if it is a progressive JPEG.
 const maxDecoders = 4
 
 // prepare decodes and preprocesses images in the background, at most so many ahead, and sends them

@@ -96,7 +96,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel, "--layer", "1", png}, []string{"--layer 1: an embedding has no layer"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "3", "--features", "cls", png}, []string{"--layer is 3, want -3 to 2"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "-4", "--features", "all", png}, []string{"--layer is -4, want -3 to 2"}},
-		{[]string{"encode", "--model", tinyModel, "--batch", "0", png}, []string{"--batch is 0, want 1 to 1024"}},
+		{[]string{"encode", "--model", tinyModel, "--batch", "0", png}, []string{"--batch is 0, want 1 to 64"}},
 		{[]string{"encode", "--model", tinyModel, "--features", "pixels", png}, []string{"want embedding, cls, patches, all"}},
 		{[]string{"encode", "--model", tinyModel, "--format", "xml", png}, []string{"want jsonl, npy, safetensors"}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npz"), png}, []string{`no format has the extension ".npz"`}},

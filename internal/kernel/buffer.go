@@ -5,28 +5,35 @@ import (
 	"sync"
 )
 
-// buffers holds recycled scratch memory by size: buffers[i] has slices of capacity 1<<i.
-var buffers [40]sync.Pool
+// buffers holds recycled scratch memory by size class.
+var buffers [4 * 40]sync.Pool
 
-// Get returns n floats of scratch memory with any content. Put gives them back.
-func Get(n int) []float32 {
-	if n == 0 {
-		return nil
+// classOf returns the class of the smallest buffers with n floats, and their size. There are four
+// classes from one power of two to the next, so that at most a fifth of a buffer is not used.
+func classOf(n int) (class, size int) {
+	if n <= 8 {
+		return 0, 8
 	}
-	class := bits.Len(uint(n - 1))
+	shift := bits.Len(uint(n-1)) - 3 // n-1 is 1xx in units of 1<<shift
+	quarters := (n-1)>>shift + 1     // 5 to 8
+	return 4*shift + quarters - 8, quarters << shift
+}
+
+// Get returns n floats of scratch memory with any content. [Put] gives them back.
+func Get(n int) []float32 {
+	class, size := classOf(n)
 	if p, ok := buffers[class].Get().(*[]float32); ok {
 		return (*p)[:n]
 	}
-	return make([]float32, n, 1<<class)
+	return make([]float32, n, size)
 }
 
-// Put gives memory from [Get] back; the caller must not use it again. Other slices are left to
-// the garbage collector.
+// Put gives memory from [Get] back; nobody may use it any more. Memory from elsewhere is mostly
+// told by its capacity, and left to the garbage collector.
 func Put(x []float32) {
 	c := cap(x)
-	if c == 0 || c&(c-1) != 0 {
-		return
+	if class, size := classOf(c); size == c {
+		x = x[:0]
+		buffers[class].Put(&x)
 	}
-	x = x[:0]
-	buffers[bits.Len(uint(c-1))].Put(&x)
 }

@@ -215,6 +215,18 @@ func TestMatMulPanics(t *testing.T) {
 				p.f(s[0], s[1], s[2], 3, 2, 5, Epilogue{})
 			}()
 		}
+		for i, e := range []Epilogue{
+			{Bias: make([]float32, 1)}, {Residual: make([]float32, 5)}, {Residual: make([]float32, 6), Activation: GELU},
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: no panic for epilogue %d", p.name, i)
+					}
+				}()
+				p.f(make([]float32, 6), make([]float32, 15), make([]float32, 10), 3, 2, 5, e)
+			}()
+		}
 	}
 }
 
@@ -421,6 +433,31 @@ func TestAttentionGrad(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBuffers: every size fits its class, wastes little, and comes back as what it was.
+func TestBuffers(t *testing.T) {
+	last := -1
+	for n := 0; n < 5000; n++ {
+		class, size := classOf(n)
+		if size < n || n > 8 && float64(size) > 1.25*float64(n) {
+			t.Fatalf("class of %d has %d floats", n, size)
+		}
+		if class < last || class > last+1 {
+			t.Fatalf("class of %d is %d after %d", n, class, last)
+		}
+		last = class
+		if again, _ := classOf(size); again != class {
+			t.Fatalf("%d floats are of class %d, the class %d of %d has that size", size, again, class, n)
+		}
+	}
+	if class, _ := classOf(math.MaxInt32); class >= len(buffers) {
+		t.Errorf("class %d of %d", class, len(buffers))
+	}
+	Put(Get(100)[:3])
+	if x := Get(97); len(x) != 97 {
+		t.Errorf("got %d floats, want 97", len(x))
+	}
 }
 
 func TestUse(t *testing.T) {

@@ -25,23 +25,23 @@ type Epilogue struct {
 
 // MatMulNT computes C [m,n] = A [m,k] · B [n,k]ᵀ: a linear layer, with spago's [out,in] weights.
 func MatMulNT(c, a, b []float32, m, n, k int, e Epilogue) {
-	check("MatMulNT", c, a, b, m, n, k)
+	check("MatMulNT", c, a, b, m, n, k, e)
 	gemm(parallel, c, n, operand{a, k, false}, operand{b, k, false}, m, n, k, false, e)
 }
 
 // MatMulNN computes C [m,n] = A [m,k] · B [k,n]: the gradient of a linear layer's input.
 func MatMulNN(c, a, b []float32, m, n, k int, e Epilogue) {
-	check("MatMulNN", c, a, b, m, n, k)
+	check("MatMulNN", c, a, b, m, n, k, e)
 	gemm(parallel, c, n, operand{a, k, false}, operand{b, n, true}, m, n, k, false, e)
 }
 
 // MatMulTN computes C [m,n] = A [k,m]ᵀ · B [k,n]: the gradient of a linear layer's weights.
 func MatMulTN(c, a, b []float32, m, n, k int, e Epilogue) {
-	check("MatMulTN", c, a, b, m, n, k)
+	check("MatMulTN", c, a, b, m, n, k, e)
 	gemm(parallel, c, n, operand{a, m, true}, operand{b, n, true}, m, n, k, false, e)
 }
 
-func check(name string, c, a, b []float32, m, n, k int) {
+func check(name string, c, a, b []float32, m, n, k int, e Epilogue) {
 	switch {
 	case m < 0 || n < 0 || k < 0:
 		panic("kernel: " + name + ": negative size")
@@ -51,6 +51,12 @@ func check(name string, c, a, b []float32, m, n, k int) {
 		panic("kernel: " + name + ": a is shorter than m·k")
 	case len(b) < n*k:
 		panic("kernel: " + name + ": b is shorter than n·k")
+	case e.Bias != nil && len(e.Bias) < n:
+		panic("kernel: " + name + ": the bias is shorter than n")
+	case e.Residual != nil && len(e.Residual) < m*n:
+		panic("kernel: " + name + ": the residual is shorter than m·n")
+	case e.Residual != nil && e.Activation != None:
+		panic("kernel: " + name + ": an activation and a residual exclude each other")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
@@ -295,7 +296,11 @@ func TestNoGraph(t *testing.T) {
 		clear(in)
 		runtime.GC()
 		for range n {
-			<-collected // a retained operand would hang here
+			select {
+			case <-collected:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s: the result keeps an operand alive", c.name)
+			}
 		}
 		runtime.KeepAlive(y)
 	}

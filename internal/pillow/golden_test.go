@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	shared "github.com/vitago/vitago/internal/golden"
 )
 
 // What testdata/gen/pillow.py writes.
@@ -163,15 +165,10 @@ func compare(t *testing.T, m *Image, want []byte) {
 
 // TestPhotos decodes and preprocesses the photographs that lie beside the repository.
 func TestPhotos(t *testing.T) {
-	dir := "../../../shared/data/images"
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("no photographs beside the repository")
-	}
 	for name, want := range readTable(t).Photos {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := os.Open(shared.SharedData(t, "images/"+name))
 		if err != nil {
-			t.Log(err)
-			continue
+			t.Fatal(err)
 		}
 		m, err := Decode(f)
 		f.Close()
