@@ -1,0 +1,73 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// A fence hands out slices that end where a page begins that must not be touched: reading one element
+// too many faults, which guard words do not see.
+type fence struct{ page []byte }
+
+func newFence(t *testing.T) *fence {
+	t.Helper()
+	size := syscall.Getpagesize()
+	const pages = 16
+	b, err := syscall.Mmap(-1, 0, (pages+1)*size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Munmap(b); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := syscall.Mprotect(b[pages*size:], syscall.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	return &fence{b[:pages*size]}
+}
+
+// last returns the last n floats before the fence, filled with noise.
+func (f *fence) last(rng *rand.Rand, n int) []float32 {
+	x := unsafe.Slice((*float32)(unsafe.Pointer(&f.page[len(f.page)-4*max(n, 1)])), max(n, 1))[:n]
+	for i := range x {
+		x[i] = rng.Float32() - 0.5
+	}
+	return x
+}
+
+// TestFence: no routine reads or writes beyond its slices, whatever the tail.
+func TestFence(t *testing.T) {
+	a, b, c, d := newFence(t), newFence(t), newFence(t), newFence(t)
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		mr, nr := tileShape()
+		for n := 1; n <= 2*nr+1; n++ {
+			x, y, w, v := a.last(rng, n), b.last(rng, n), c.last(rng, n), d.last(rng, n)
+			LayerNorm(y, x, w, v, nil, 1, n, 1e-5)
+			Softmax(y, x, 1, n)
+			Activate(y, x, QuickGELU)
+			Activate(y, x, GELU)
+			addBias(y, w)
+			addBias2(y, w, v)
+			for _, m := range []int{1, mr - 1, mr, mr + 1} {
+				for _, k := range []int{1, 7, 8, 17} {
+					for _, p := range products {
+						p.f(c.last(rng, m*n), a.last(rng, m*k), b.last(rng, n*k), m, n, k, Epilogue{Bias: d.last(rng, n)})
+					}
+				}
+			}
+		}
+		for _, s := range [][4]int{{1, 5, 1, 3}, {2, 17, 2, 8}, {1, 33, 1, 16}} {
+			n := s[0] * s[1] * s[2] * s[3]
+			if 3*n*4 > len(a.page) {
+				t.Fatal(fmt.Sprint("the fence is too short for ", s))
+			}
+			Attention(b.last(rng, n), a.last(rng, 3*n), c.last(rng, 2*s[0]*s[1]*s[2]), s[0], s[1], s[2], s[3])
+		}
+	})
+}
