@@ -79,7 +79,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
 	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
-	f.IntVar(&e.batch, "batch", 4, "images that are encoded together: speed for memory")
+	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.features, e.format = features.value, format.value
