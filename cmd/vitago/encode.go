@@ -236,8 +236,13 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 			if p.err != nil {
 				err = out.fail(p.name, p.err)
 			} else {
-				err = out.write(p.name, x[:s.len()])
+				y := x[:s.len()]
 				x = x[s.len():]
+				// A row of NaN stands for an image that was skipped: no other may be written.
+				if i := slices.IndexFunc(y, func(v float32) bool { return v-v != 0 }); i >= 0 {
+					return skipped, fmt.Errorf("%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", p.name, e.features, i+1, len(y), y[i])
+				}
+				err = out.write(p.name, y)
 			}
 			if err != nil {
 				return skipped, err

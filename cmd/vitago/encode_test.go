@@ -529,3 +529,38 @@ func TestEncodeMemory(t *testing.T) {
 		t.Errorf("%d bytes more are held after 400 images than after 8", grown)
 	}
 }
+
+// TestEncodeNaN: features that are no numbers are an error in every format, and leave no file.
+func TestEncodeNaN(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(tinyModel)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "model.safetensors")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 8 + int(binary.LittleEndian.Uint64(raw))
+	var header map[string]struct {
+		Offsets [2]int `json:"data_offsets"`
+	}
+	if err := json.Unmarshal(raw[8:n], &header); err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint16(raw[n+header["visual_projection.weight"].Offsets[0]:], 0x7e00) // NaN in half precision
+	if err := os.WriteFile(path, raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, ext := range []string{".npy", ".safetensors", ".jsonl"} {
+		out := filepath.Join(dir, "out"+ext)
+		var stderr bytes.Buffer
+		status := run(t.Context(), []string{"encode", "--model", dir, "-o", out, "demo/cat.png"}, nil, io.Discard, &stderr)
+		if status != 1 || !strings.Contains(stderr.String(), "demo/cat.png: embedding: value 1 of 10 is NaN") {
+			t.Errorf("%s: status %d, %s", ext, status, stderr.String())
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s was written", out)
+		}
+	}
+}
