@@ -10,8 +10,13 @@ import (
 // each. If stats is not nil it receives of each row and head the largest score and the sum of the
 // exponentials, [B·T,H,2], which is all that a gradient needs to make the probabilities again.
 //
-// No T×T matrix is kept: a worker holds the scores of one tile's rows, mr·T floats, and the keys
-// and values of one head.
+// No T×T matrix is kept. A worker takes as many queries as a tile has columns and computes everything
+// transposed, so that nothing is packed twice: the scores come out of the first product as the panel
+// that the second one reads, and softmax goes down their columns.
+//
+//	keys [T,D] · queriesᵀ [D,nr] ─▶ scores [T,nr] ─ softmax ─▶ valuesᵀ [D,T] · [T,nr] ─▶ outᵀ [D,nr]
+//
+// It works with the keys and values of one head and nr·T scores, in the second-level cache.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	t, d := tokens, headSize
 	c := heads * d
@@ -21,57 +26,106 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	if images*t*c == 0 {
 		return
 	}
-	mr, nr := tileShape()
-	panels := (t + mr - 1) / mr
+	_, nr := tileShape()
+	p := packHeads(qkv, images, t, heads, d)
+	defer p.free()
+	groups := (t + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
-	shares := min(panels, max(1, (4*runtime.GOMAXPROCS(0)+images*heads-1)/(images*heads)))
-	per := (panels + shares - 1) / shares
-	tPad, dPad := roundUp(t, nr), roundUp(d, nr)
+	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+images*heads-1)/(images*heads)))
+	per := (groups + shares - 1) / shares
 	temperature := float32(1 / math.Sqrt(float64(d)))
 
 	parallel(images*heads*shares, func(item int) {
-		head := item / shares % heads
-		image := item / shares / heads
-		row0 := image * t
-		q := operand{qkv[row0*3*c+head*d:], 3 * c, false}
-		k := operand{qkv[row0*3*c+c+head*d:], 3 * c, false}
-		v := operand{qkv[row0*3*c+2*c+head*d:], 3 * c, true}
-
-		kp := Get(tPad * d)   // panels of keys
-		vp := Get(dPad * t)   // panels of values
-		qp := Get(mr * d)     // a panel of queries
-		score := Get(mr * t)  // [mr,T], then probabilities up to a factor
-		pp := Get(mr * t)     // the same as a panel
-		mix := Get(mr * dPad) // [mr,D]
-		k.pack(kp, 0, t, 0, d, nr)
-		v.pack(vp, 0, d, 0, t, nr)
-		for p := item % shares * per; p < min(panels, (item%shares+1)*per); p++ {
-			rows := min(mr, t-p*mr)
-			q.pack(qp, p*mr, rows, 0, d, mr)
-			tiles(score, t, qp, kp, rows, t, d, false) // [rows,T] = q·kᵀ
-			var inverse [maxRows]float32
-			for r := range rows {
-				s := score[r*t : (r+1)*t]
-				peak := maxOf(s)
-				total := expSum(s, s, peak, temperature)
-				inverse[r] = 1 / total
+		head := item / shares
+		row0, column := head/heads*t, head%heads*d // in out
+		keys, values, queries := p.of(head)
+		score := Get(p.tPad * nr) // [T,nr], then exponentials
+		mix := Get(p.dPad * nr)   // [D,nr]
+		peak, total := Get(nr), Get(nr)
+		for g := item % shares * per; g < min(groups, (item%shares+1)*per); g++ {
+			count := min(nr, t-g*nr)
+			stack(score, keys, queries[g*nr*d:], t, d)
+			columnMax(peak, score[:t*nr])
+			for i := range peak {
+				peak[i] *= temperature
+			}
+			columnExp(score[:t*nr], peak, total, temperature)
+			stack(mix, values, score, d, t)
+			for i := range count {
 				if stats != nil {
-					i := 2 * ((row0+p*mr+r)*heads + head)
-					stats[i], stats[i+1] = peak*temperature, total
+					at := 2 * ((row0+g*nr+i)*heads + head%heads)
+					stats[at], stats[at+1] = peak[i], total[i]
 				}
+				total[i] = 1 / total[i]
 			}
-			operand{score, t, false}.pack(pp, 0, rows, 0, t, mr)
-			tiles(mix, dPad, pp, vp, rows, d, t, false) // [rows,D] = p·v
-			for r := range rows {
-				o := out[(row0+p*mr+r)*c+head*d:][:d]
-				copy(o, mix[r*dPad:])
-				scale(o, inverse[r])
-			}
+			scaleColumns(mix[:d*nr], total)
+			packTransposed(out[(row0+g*nr)*c+column:], c, mix, nr, d, count)
 		}
-		for _, b := range [][]float32{kp, vp, qp, score, pp, mix} {
+		for _, b := range [][]float32{score, mix, peak, total} {
 			Put(b)
 		}
 	})
+}
+
+// stack sets y [rows,nr] to a·b, where a lies in panels of mr rows and b is one panel, both of depth k.
+func stack(y, a, b []float32, rows, k int) {
+	mr, nr := tileShape()
+	for r := 0; r < rows; r += mr {
+		tile(y[r*nr:], nr, min(mr, rows-r), a[r*k:], b, k, false, nil, 0)
+	}
+}
+
+// packedHeads holds queries, keys and values as panels, head by head and image by image.
+type packedHeads struct {
+	heads, tPad, dPad int       // heads of all images
+	keys              []float32 // of each head [tPad/mr][D][mr]
+	values            []float32 // [dPad/mr][T][mr]: the columns of v
+	queries           []float32 // [tokens/nr][D][nr]
+}
+
+// packHeads packs the rows of qkv, in their order, since they are too far apart to be read head by head.
+func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
+	mr, nr := tileShape()
+	n := images * heads
+	p := &packedHeads{heads: n, tPad: roundUp(t, mr), dPad: roundUp(d, mr)}
+	p.keys, p.values, p.queries = Get(n*p.tPad*d), Get(n*p.dPad*t), Get(n*roundUp(t, nr)*d)
+	c := heads * d
+	block := mr * nr / 2 // tokens; whole panels of both widths
+	blocks := (t + block - 1) / block
+	parallel(3*images*blocks, func(item int) {
+		image, part, t0 := item/3/blocks, item%3, item/3%blocks*block
+		rows := min(block, t-t0)
+		for h := range heads {
+			x := operand{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
+			keys, values, queries := p.of(image*heads + h)
+			switch part {
+			case 0:
+				x.pack(queries[t0*d:], t0, rows, 0, d, nr)
+			case 1:
+				x.pack(keys[t0*d:], t0, rows, 0, d, mr)
+			case 2:
+				for c0 := 0; c0 < d; c0 += mr {
+					x.pack(values[c0*t+t0*mr:], c0, min(mr, d-c0), t0, rows, mr)
+				}
+			}
+		}
+	})
+	return p
+}
+
+// of returns the panels of a head.
+func (p *packedHeads) of(head int) (keys, values, queries []float32) {
+	part := func(x []float32) []float32 {
+		n := len(x) / p.heads
+		return x[head*n : (head+1)*n]
+	}
+	return part(p.keys), part(p.values), part(p.queries)
+}
+
+func (p *packedHeads) free() {
+	Put(p.keys)
+	Put(p.values)
+	Put(p.queries)
 }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }

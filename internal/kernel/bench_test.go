@@ -38,7 +38,16 @@ func BenchmarkMatMul(b *testing.B) {
 	} {
 		rng := rand.New(rand.NewPCG(1, 1))
 		x, w, y := random(rng, s.m*s.k).data, random(rng, s.n*s.k).data, make([]float32, s.m*s.n)
+		for i, v := range w {
+			w[i] = fromHalf(toHalf(v)) // as published weights are
+		}
 		for _, impl := range Available() {
+			b.Run(fmt.Sprintf("%s/packed/%s", s.name, impl), func(b *testing.B) {
+				Use(impl)
+				defer Use("")
+				p := Pack(w, s.n, s.k)
+				measure(b, 2*float64(s.m)*float64(s.n)*float64(s.k), func() { MatMulPacked(y, x, p, s.m, Epilogue{}) })
+			})
 			for _, p := range products {
 				b.Run(fmt.Sprintf("%s/%s/%s", s.name, p.name, impl), func(b *testing.B) {
 					Use(impl)

@@ -2,11 +2,15 @@
 
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 var (
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
-	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 )
 
 func init() {
@@ -21,7 +25,9 @@ func tileShape() (mr, nr int) {
 	return genericMR, genericNR
 }
 
-func tile(c []float32, ldc int, a, b []float32, k int, accumulate bool) {
+// tile computes the first rows of a tile of C, prefetching from next on, step bytes for every second
+// k; it may write mr rows.
+func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int) {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 	if k == 0 || !useAVX2 && !useAVX512 {
@@ -29,11 +35,48 @@ func tile(c []float32, ldc int, a, b []float32, k int, accumulate bool) {
 		return
 	}
 	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
-	if useAVX512 {
-		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate)
-	} else {
-		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate)
+	if next == nil {
+		next = (*byte)(unsafe.Pointer(&a[0])) // an address that is not mapped would cost a walk through the page table
 	}
+	switch {
+	case !useAVX512:
+		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+	case rows <= 4:
+		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+	case rows <= 8:
+		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+	default:
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+	}
+}
+
+// widen sets dst to the halves src, as long, and exactly.
+func widen(dst []float32, src []uint16) {
+	n := split(len(src))
+	if n > 0 {
+		_ = dst[n-1]
+		if useAVX512 {
+			widenAVX512(&dst[0], &src[0], n)
+		} else {
+			widenAVX2(&dst[0], &src[0], n)
+		}
+	}
+	widenGeneric(dst[n:], src[n:])
+}
+
+// narrow sets dst to the halves nearest to src, and reports whether they are equal to it.
+func narrow(dst []uint16, src []float32) bool {
+	n := split(len(src))
+	exact := true
+	if n > 0 {
+		_ = dst[n-1]
+		if useAVX512 {
+			exact = narrowAVX512(&dst[0], &src[0], n)
+		} else {
+			exact = narrowAVX2(&dst[0], &src[0], n)
+		}
+	}
+	return narrowGeneric(dst[n:], src[n:]) && exact
 }
 
 // packTransposed covers the rows with groups of eight and four that may overlap, the depths that
@@ -51,21 +94,6 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 	if done < k {
 		packGeneric(dst[done*stride:], stride, src[done:], ld, rows, k-done)
-	}
-}
-
-// packGroups is packTransposed for at least 4 rows and a multiple of 8 depths.
-func packGroups(dst []float32, stride int, src []float32, ld, rows, k int) {
-	for r := 0; r < rows; {
-		if rows-r >= 8 || rows >= 8 && rows-r > 4 {
-			r = min(r, rows-8)
-			pack8(&dst[r], stride, &src[r*ld], ld, k)
-			r += 8
-		} else {
-			r = min(r, rows-4)
-			pack4(&dst[r], stride, &src[r*ld], ld, k)
-			r += 4
-		}
 	}
 }
 
@@ -152,6 +180,42 @@ func scale(y []float32, s float32) {
 		}
 	}
 	scaleGeneric(y[n:], s)
+}
+
+func columnMax(m, x []float32) {
+	rows := len(x) / len(m)
+	switch {
+	case rows == 0 || !useAVX2 && !useAVX512:
+		columnMaxGeneric(m, x)
+	case useAVX512:
+		columnMaxAVX512(&m[0], &x[0], rows)
+	default:
+		columnMaxAVX2(&m[0], &x[0], rows)
+	}
+}
+
+func columnExp(x, shift, total []float32, scale float32) {
+	rows := len(x) / len(total)
+	switch {
+	case rows == 0 || !useAVX2 && !useAVX512:
+		columnExpGeneric(x, shift, total, scale)
+	case useAVX512:
+		columnExpAVX512(&x[0], &shift[0], &total[0], rows, scale)
+	default:
+		columnExpAVX2(&x[0], &shift[0], &total[0], rows, scale)
+	}
+}
+
+func scaleColumns(x, s []float32) {
+	rows := len(x) / len(s)
+	switch {
+	case rows == 0 || !useAVX2 && !useAVX512:
+		scaleColumnsGeneric(x, s)
+	case useAVX512:
+		scaleColumnsAVX512(&x[0], &s[0], rows)
+	default:
+		scaleColumnsAVX2(&x[0], &s[0], rows)
+	}
 }
 
 func addBias(y, b []float32) {

@@ -71,3 +71,20 @@ func TestFence(t *testing.T) {
 		}
 	})
 }
+
+// TestFenceTile: the tile itself, whose panels in a product lie in buffers that go on behind them.
+func TestFenceTile(t *testing.T) {
+	a, b, c := newFence(t), newFence(t), newFence(t)
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		mr, nr := tileShape()
+		for k := 1; k < 20; k++ {
+			for rows := 1; rows <= mr; rows++ {
+				for _, ldc := range []int{nr, nr + 1} {
+					x, y, z := a.last(rng, mr*k), b.last(rng, nr*k), c.last(rng, (mr-1)*ldc+nr)
+					checkTile(t, z, x, y, ldc, rows, k, rows%2 == 0)
+				}
+			}
+		}
+	})
+}

@@ -24,7 +24,7 @@ func register(name string, on *bool) {
 	impls = append(impls, impl{name, on, *on})
 }
 
-// Name says which implementation is in use: "avx512", "avx2" or "generic".
+// Name says which implementation is in use: "avx512", "avx2", "neon" or "generic".
 func Name() string {
 	for _, im := range impls {
 		if *im.on {

@@ -4,10 +4,20 @@
 
 package kernel
 
-// tileAVX2 is tileGeneric for 6 rows and 16 columns; k is at least 1.
+// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
 //
 //go:noescape
-func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool)
+func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+
+// widenAVX2 is widenGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func widenAVX2(dst *float32, src *uint16, n int)
+
+// narrowAVX2 is narrowGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func narrowAVX2(dst *uint16, src *float32, n int) bool
 
 // fmasAVX2 does n times 12 fused multiply-adds of 8 floats, all independent; n is at least 1.
 //
@@ -44,6 +54,21 @@ func expSumAVX2(y *float32, x *float32, n int, shift float32, scale float32) flo
 //go:noescape
 func scaleAVX2(y *float32, n int, s float32)
 
+// columnMaxAVX2 is columnMaxGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func columnMaxAVX2(m *float32, x *float32, rows int)
+
+// columnExpAVX2 is columnExpGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func columnExpAVX2(x *float32, shift *float32, total *float32, rows int, scale float32)
+
+// scaleColumnsAVX2 is scaleColumnsGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func scaleColumnsAVX2(x *float32, s *float32, rows int)
+
 // addBiasAVX2 is addBiasGeneric; n is a positive multiple of 8.
 //
 //go:noescape
@@ -64,10 +89,30 @@ func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func geluAVX2(y *float32, x *float32, b *float32, n int)
 
-// tileAVX512 is tileGeneric for 14 rows and 32 columns; k is at least 1.
+// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
 //
 //go:noescape
-func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool)
+func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+
+// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+//
+//go:noescape
+func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+
+// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+//
+//go:noescape
+func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+
+// widenAVX512 is widenGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func widenAVX512(dst *float32, src *uint16, n int)
+
+// narrowAVX512 is narrowGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func narrowAVX512(dst *uint16, src *float32, n int) bool
 
 // fmasAVX512 does n times 12 fused multiply-adds of 16 floats, all independent; n is at least 1.
 //
@@ -103,6 +148,21 @@ func expSumAVX512(y *float32, x *float32, n int, shift float32, scale float32) f
 //
 //go:noescape
 func scaleAVX512(y *float32, n int, s float32)
+
+// columnMaxAVX512 is columnMaxGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func columnMaxAVX512(m *float32, x *float32, rows int)
+
+// columnExpAVX512 is columnExpGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func columnExpAVX512(x *float32, shift *float32, total *float32, rows int, scale float32)
+
+// scaleColumnsAVX512 is scaleColumnsGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func scaleColumnsAVX512(x *float32, s *float32, rows int)
 
 // addBiasAVX512 is addBiasGeneric; n is a positive multiple of 16.
 //

@@ -1,6 +1,9 @@
 package kernel
 
-import "runtime"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // An Activation is applied by the epilogue of a product.
 type Activation int
@@ -69,15 +72,26 @@ const (
 	mcMax = 2304 // four images of 577 tokens
 )
 
+// A factor is B as gemm takes it.
+type factor interface {
+	// panels returns columns n0..n0+w at depths k0..k0+d as panels of nr columns, one after the
+	// other. They may lie in scratch, which has room for them.
+	panels(scratch []float32, n0, w, k0, d, nr int) []float32
+	// reads returns the memory that panels with these arguments would read, if it lies in one piece.
+	reads(n0, w, k0, d, nr int) span
+}
+
 // gemm computes C = or += A·Bᵀ, where element (r,p) of an operand is row r of its panels at depth p;
 // run is parallel, or serial inside a worker.
 //
 //	for every mcMax rows of A:     pack them, all of k, in parallel
 //	  for every nc columns of B:   in parallel; each worker for itself:
-//	    for every kc of k:         pack nc·kc of B
+//	    for every kc of k:         nc·kc of B as panels
 //	      for every panel of A:  for every panel of B, one tile
 //	                             at the last kc, the epilogue of rows that are still warm
-func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k int, accumulate bool, e Epilogue) {
+//
+// While it computes with one panel of A and one block of B, a worker prefetches the next of both.
+func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m, n, k int, accumulate bool, e Epilogue) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -86,7 +100,7 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k 
 		run = serial
 	}
 	kc := min(kcMax, max(k, 1))
-	nc := columns(n, nr)
+	cuts := cutColumns(n, nr)
 	for m0 := 0; m0 < m; m0 += mcMax {
 		mc := min(mcMax, m-m0)
 		panels := (mc + mr - 1) / mr
@@ -99,18 +113,26 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k 
 				a.pack(pa[k0*panels*mr+from*mr*d:], m0+from*mr, min((to-from)*mr, mc-from*mr), k0, d, mr)
 			}
 		})
-		run((n+nc-1)/nc, func(i int) {
-			n0 := i * nc
-			w := min(nc, n-n0)
+		run(len(cuts)-1, func(i int) {
+			n0 := cuts[i]
+			w := cuts[i+1] - n0
 			bp := (w + nr - 1) / nr
-			pb := Get(bp * nr * kc)
+			scratch := Get(bp * nr * kc)
 			for k0 := 0; k0 < k; k0 += kc {
 				d := min(kc, k-k0)
-				b.pack(pb, n0, w, k0, d, nr)
+				pb := b.panels(scratch, n0, w, k0, d, nr)
+				next := following(b, cuts, i, k0+d, kc, k, nr)
 				for p := range panels {
-					ap := pa[(k0*panels+p*d)*mr:]
+					at := k0*panels + p*d
 					rows := min(mr, mc-p*mr)
-					tiles(c[(m0+p*mr)*ldc+n0:], ldc, ap, pb, rows, w, d, accumulate || k0 > 0)
+					var soon prefetch
+					if p+1 < panels {
+						soon.a = span{(*byte)(unsafe.Pointer(&pa[(at+d)*mr])), 4 * mr * d}
+					}
+					if share := next.size / panels; share > 0 {
+						soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), p*share)), share}
+					}
+					tiles(c[(m0+p*mr)*ldc+n0:], ldc, pa[at*mr:], pb, rows, w, d, accumulate || k0 > 0, soon)
 					if k0+d == k {
 						e.apply(c, ldc, m0+p*mr, rows, n0, w, n)
 					}
@@ -122,10 +144,22 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a, b operand, m, n, k 
 				}
 				e.apply(c, ldc, m0, mc, n0, w, n)
 			}
-			Put(pb)
+			Put(scratch)
 		})
 		Put(pa)
 	}
+}
+
+// following returns the memory of B that the worker of item i needs after depth k0: of the same
+// columns or, when they are done, of those that it will most likely be given next.
+func following(b factor, cuts []int, i, k0, kc, k, nr int) span {
+	if k0 >= k {
+		if i += runtime.GOMAXPROCS(0); i >= len(cuts)-1 {
+			return span{}
+		}
+		k0 = 0
+	}
+	return b.reads(cuts[i], cuts[i+1]-cuts[i], k0, min(kc, k-k0), nr)
 }
 
 func serial(items int, f func(int)) {
@@ -134,21 +168,57 @@ func serial(items int, f func(int)) {
 	}
 }
 
-// columns returns how many columns of B one item takes: few enough that every worker gets several.
-func columns(n, nr int) int {
-	nc := n / (4 * runtime.GOMAXPROCS(0)) / nr * nr
-	return min(max(nc, nr), ncMax)
+// cutColumns cuts n columns of B into the items of a product, and returns where they begin, and n.
+// They are large at first, for the sake of the cache, and small in the end, for that of workers that
+// do not run at the same speed.
+func cutColumns(n, nr int) []int {
+	cuts := make([]int, 1, n/ncMax+16)
+	for at := 0; at < n; {
+		w := roundUp((n-at)/(3*runtime.GOMAXPROCS(0)), nr)
+		at += min(max(w, nr), ncMax, n-at)
+		cuts = append(cuts, at)
+	}
+	return cuts
 }
 
-// tiles computes one panel of C: rows rows of w columns, from a panel of A and the panels of B.
-func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bool) {
+// A prefetch says which memory to ask for while the tiles of one panel of A are computed.
+type prefetch struct{ a, b span }
+
+// A span is memory from at on, size bytes of it; nil is none.
+type span struct {
+	at   *byte
+	size int
+}
+
+// part returns where the i-th of n tiles of depth k begins to ask for s, and how many bytes further it
+// goes for every second k, at most a line.
+func (s span) part(i, n, k int) (at *byte, step int) {
+	const line = 64
+	turns := k / 2
+	if s.at == nil || turns == 0 {
+		return nil, 0
+	}
+	step = min((s.size+n*turns-1)/(n*turns), line)
+	skip := min(i*step*turns, s.size-1) // a pointer stays within its memory
+	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), skip)), step
+}
+
+// tiles computes one panel of C: rows rows of w columns, from a panel of A and the panels of B. The
+// first half of its tiles prefetches what next says of A, the second what it says of B.
+func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bool, next prefetch) {
 	mr, nr := tileShape()
-	for j := 0; j < w; j += nr {
-		if cols := min(nr, w-j); rows == mr && cols == nr {
-			tile(c[j:], ldc, ap, pb[j*k:], k, accumulate)
-		} else {
-			edgeTile(c[j:], ldc, ap, pb[j*k:], rows, cols, k, accumulate)
+	count := (w + nr - 1) / nr
+	half := (count + 1) / 2
+	for j := range count {
+		if cols := min(nr, w-j*nr); rows < mr || cols < nr {
+			edgeTile(c[j*nr:], ldc, ap, pb[j*nr*k:], rows, cols, k, accumulate)
+			continue
 		}
+		at, step := next.a.part(j, half, k)
+		if j >= half {
+			at, step = next.b.part(j-half, count-half, k)
+		}
+		tile(c[j*nr:], ldc, rows, ap, pb[j*nr*k:], k, accumulate, at, step)
 	}
 }
 
@@ -156,7 +226,7 @@ func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bo
 func edgeTile(c []float32, ldc int, ap, bp []float32, rows, cols, k int, accumulate bool) {
 	_, nr := tileShape()
 	var whole [maxTile]float32
-	tile(whole[:], nr, ap, bp, k, false)
+	tile(whole[:], nr, rows, ap, bp, k, false, nil, 0)
 	for r := range rows {
 		dst, src := c[r*ldc:][:cols], whole[r*nr:][:cols]
 		if accumulate {
@@ -202,6 +272,15 @@ type operand struct {
 	deep bool // rows of data are depths (element (r,p) is data[p·ld+r]), not panel rows (data[r·ld+p])
 }
 
+// panels packs columns of B, which are its rows here.
+func (x operand) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
+	x.pack(scratch, n0, w, k0, d, nr)
+	return scratch
+}
+
+// reads says nothing: rows lie apart.
+func (x operand) reads(n0, w, k0, d, nr int) span { return span{} }
+
 // pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other:
 // dst[panel][p][r]. Missing rows of the last panel are 0.
 func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
@@ -212,11 +291,23 @@ func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
 			clear(panel)
 		}
 		if x.deep {
-			for p := range k {
-				copy(panel[p*w:p*w+n], x.data[(k0+p)*x.ld+r0+r:])
-			}
+			copyRows(panel, w, x.data[k0*x.ld+r0+r:], x.ld, n, k)
 		} else {
 			packTransposed(panel, w, x.data[(r0+r)*x.ld+k0:], x.ld, n, k)
 		}
+	}
+}
+
+// copyRows sets row p of dst, its rows w apart, to n elements of row p of src, its rows ld apart.
+func copyRows(dst []float32, w int, src []float32, ld, n, rows int) {
+	// A copy of a length that the compiler knows is a few moves; one that it does not know is a call.
+	const unit = 8
+	for p := range rows {
+		d, s := dst[p*w:][:n], src[p*ld:][:n]
+		for len(d) >= unit {
+			*(*[unit]float32)(d) = *(*[unit]float32)(s)
+			d, s = d[unit:], s[unit:]
+		}
+		copy(d, s)
 	}
 }

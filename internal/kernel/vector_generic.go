@@ -2,7 +2,8 @@ package kernel
 
 import "math"
 
-// The row-wise loops. Each has an assembly version of the same name on amd64; see dispatch_amd64.go.
+// The row-wise loops. Each has an assembly version of the same name; see dispatch_amd64.go and
+// dispatch_arm64.go.
 
 func sumGeneric(x []float32) (s float32) {
 	var a, b, c, d float32 // four sums, as a vector would have: less rounding than one

@@ -1,0 +1,19 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func int8Tiles() []*int8Tile { return []*int8Tile{int8Generic} }
+
+func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, soon []float32, ldc int) {
+	int8TileGeneric(t, acc, ld, a, b, quads)
+}
+
+func int8Limits(x []float32) (lo, hi, finite float32) { return int8LimitsGeneric(x) }
+
+func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero int32) {
+	int8QuantiseGeneric(dst, stride, x, inverse, zero)
+}
+
+func int8Dequantise(y []float32, acc, sums []int32, scales []float32, zero int32, scale float32) {
+	int8DequantiseGeneric(y, acc, sums, scales, zero, scale)
+}

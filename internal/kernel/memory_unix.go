@@ -1,0 +1,25 @@
+//go:build unix
+
+package kernel
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+)
+
+// A block is memory for weights outside Go's heap: it is most of what a program holds, and as a part
+// of the heap it would let the collector wait until as much again is garbage. It goes back to the
+// system when owner is collected, so whoever reads it must keep the owner alive.
+func newBlock[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
+	size := n * int(unsafe.Sizeof(*new(T)))
+	if size < 1<<16 {
+		return make([]T, n)
+	}
+	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return make([]T, n) // Go says it better when there is no memory
+	}
+	runtime.AddCleanup(owner, func(b []byte) { _ = syscall.Munmap(b) }, b)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}

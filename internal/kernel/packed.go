@@ -1,0 +1,128 @@
+package kernel
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Packed is a weight matrix W [n,k] in the order in which the tile in use reads it: for each kcMax of
+// k, panels of as many rows as the tile has columns. If every value of W is a half, and the weights
+// that OpenAI published are, it keeps halves, and loses nothing; otherwise float32.
+//
+// It is not written after [Pack], and may be used by many goroutines at once.
+type Packed struct {
+	n, k, nr int
+	half     []uint16  // [k/kcMax][panels][kc][nr]
+	full     []float32 // the same; one of the two is nil
+}
+
+// Pack packs w [n,k].
+func Pack(w []float32, n, k int) *Packed {
+	if n < 0 || k < 0 || len(w) < n*k {
+		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
+	}
+	_, nr := tileShape()
+	p := &Packed{n: n, k: k, nr: nr}
+	p.half = newBlock[uint16](p, roundUp(n, nr)*k)
+	var lossy atomic.Bool
+	p.each(func(panel []float32, at int) {
+		// One that is not exact makes all of the others useless.
+		if !lossy.Load() && !narrow(p.half[at:at+len(panel)], panel) {
+			lossy.Store(true)
+		}
+	}, w)
+	if lossy.Load() {
+		p = &Packed{n: n, k: k, nr: nr}
+		p.full = newBlock[float32](p, roundUp(n, nr)*k)
+		p.each(func(panel []float32, at int) { copy(p.full[at:], panel) }, w)
+	}
+	return p
+}
+
+// each calls f in parallel with every panel of w and where it lies.
+func (p *Packed) each(f func(panel []float32, at int), w []float32) {
+	panels := (p.n + p.nr - 1) / p.nr
+	parallel(panels, func(j int) {
+		panel := Get(p.nr * min(kcMax, p.k))
+		defer Put(panel)
+		for k0 := 0; k0 < p.k; k0 += kcMax {
+			d := min(kcMax, p.k-k0)
+			operand{w, p.k, false}.pack(panel, j*p.nr, min(p.nr, p.n-j*p.nr), k0, d, p.nr)
+			f(panel[:p.nr*d], p.at(j*p.nr, k0, d))
+		}
+	})
+}
+
+// at returns where the panel of row n0, a multiple of nr, begins at depth k0, a multiple of kcMax.
+func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.nr)*k0 + n0*d }
+
+// Unpack sets w [n,k] to what was packed.
+func (p *Packed) Unpack(w []float32) {
+	if len(w) < p.n*p.k {
+		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(w), p.n, p.k))
+	}
+	panels := (p.n + p.nr - 1) / p.nr
+	parallel(panels, func(j int) {
+		scratch := Get(p.nr * min(kcMax, p.k))
+		defer Put(scratch)
+		for k0 := 0; k0 < p.k; k0 += kcMax {
+			d := min(kcMax, p.k-k0)
+			panel := p.panels(scratch, j*p.nr, p.nr, k0, d, p.nr)
+			for r := range min(p.nr, p.n-j*p.nr) {
+				row := w[(j*p.nr+r)*p.k+k0:][:d]
+				for i := range row {
+					row[i] = panel[i*p.nr+r]
+				}
+			}
+		}
+	})
+	runtime.KeepAlive(p)
+}
+
+// Shape returns the rows and columns of W.
+func (p *Packed) Shape() (n, k int) { return p.n, p.k }
+
+// Bytes returns the memory that p holds.
+func (p *Packed) Bytes() int { return 2*len(p.half) + 4*len(p.full) }
+
+// MatMulPacked computes C [m,n] = A [m,k] · Wᵀ: a linear layer whose weights were packed ahead.
+func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
+	check("MatMulPacked", c, a, nil, m, w.n, 0, e)
+	if len(a) < m*w.k {
+		panic("kernel: MatMulPacked: a is shorter than m·k")
+	}
+	if _, nr := tileShape(); nr == w.nr {
+		gemm(parallel, c, w.n, operand{a, w.k, false}, w, m, w.n, w.k, false, e)
+		runtime.KeepAlive(w)
+		return
+	}
+	// Another implementation has been chosen since, which only tests do.
+	plain := Get(w.n * w.k)
+	w.Unpack(plain)
+	MatMulNT(c, a, plain, m, w.n, w.k, e)
+	Put(plain)
+}
+
+// panels widens halves into scratch, where the second-level cache keeps them; what is full precision
+// it returns as it lies.
+func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
+	at, size := p.at(n0, k0, d), roundUp(w, nr)*d
+	if p.half == nil {
+		return p.full[at : at+size]
+	}
+	widen(scratch[:size], p.half[at:at+size])
+	return scratch
+}
+
+func (p *Packed) reads(n0, w, k0, d, nr int) span {
+	i, n := p.at(n0, k0, d), roundUp(w, nr)*d
+	switch {
+	case n == 0:
+		return span{}
+	case p.half == nil:
+		return span{(*byte)(unsafe.Pointer(&p.full[i])), 4 * n}
+	}
+	return span{(*byte)(unsafe.Pointer(&p.half[i])), 2 * n}
+}

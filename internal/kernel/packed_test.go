@@ -1,0 +1,232 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// TestHalves: every half becomes the float32 that it is, and comes back.
+func TestHalves(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		all, back := make([]uint16, 1<<16), make([]uint16, 1<<16)
+		for i := range all {
+			all[i] = uint16(i)
+		}
+		got := newGuarded(len(all))
+		widen(got.data, all)
+		got.check(t, "widen")
+		for i, f := range got.data {
+			// The definition of IEEE 754, in float64, which has room for it.
+			e, frac := i>>10&31, float64(i&1023)
+			want := math.Ldexp(1024+frac, e-25)
+			switch {
+			case e == 0:
+				want = math.Ldexp(frac, -24)
+			case e == 31 && frac == 0:
+				want = math.Inf(1)
+			case e == 31:
+				want = math.NaN()
+			}
+			if i>>15 == 1 {
+				want = -want
+			}
+			if float64(f) != want && !(math.IsNaN(want) && f != f) || math.Signbit(float64(f)) != (i>>15 == 1) {
+				t.Fatalf("half %#04x is %v, want %v", i, f, want)
+			}
+		}
+		if !narrow(back, got.data) {
+			t.Error("narrow says that halves are no halves")
+		}
+		for i, h := range back {
+			want := uint16(i)
+			if i&0x7fff > 0x7c00 {
+				want |= 0x200 // a signalling NaN has become quiet
+			}
+			if h != want {
+				t.Fatalf("half %#04x came back as %#04x, want %#04x", i, h, want)
+			}
+		}
+	})
+}
+
+// TestWiden: bytes at any address are halves, the lower byte first.
+func TestWiden(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		src := make([]byte, 100)
+		for i := range src {
+			src[i] = byte(37 * i)
+		}
+		for at := range 2 {
+			for n := range 45 {
+				got := newGuarded(n)
+				Widen(got.data, src[at:])
+				got.check(t, "Widen")
+				for i, f := range got.data {
+					h := uint16(src[at+2*i]) | uint16(src[at+2*i+1])<<8
+					if want := fromHalf(h); math.Float32bits(f) != math.Float32bits(want) {
+						t.Fatalf("%#04x at byte %d is %v, want %v", h, at+2*i, f, want)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestNarrow: rounding is to nearest, ties to even, and what is lost is told, wherever it stands.
+func TestNarrow(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		for _, c := range []struct {
+			f     float32
+			h     uint16
+			exact bool
+		}{
+			{0, 0, true}, {float32(math.Copysign(0, -1)), 0x8000, true}, {1, 0x3c00, true}, {65504, 0x7bff, true}, {0x1p-24, 1, true},
+			{1 + 0x1p-11, 0x3c00, false}, {1 + 3*0x1p-11, 0x3c02, false}, {1 + 0x1p-11 + 0x1p-20, 0x3c01, false},
+			{65520, 0x7c00, false}, {65519, 0x7bff, false}, {0x1p-25, 0, false}, {0x1.8p-24, 2, false}, {0x1p-126, 0, false},
+			{float32(math.Inf(-1)), 0xfc00, true},
+		} {
+			for n := 1; n <= 37; n++ {
+				for _, at := range []int{0, n / 2, n - 1} {
+					src, dst := make([]float32, n), make([]uint16, n)
+					src[at] = c.f
+					if exact := narrow(dst, src); dst[at] != c.h || exact != c.exact {
+						t.Fatalf("%v at %d of %d: %#04x, exact %v; want %#04x, %v", c.f, at, n, dst[at], exact, c.h, c.exact)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestPacked: a packed product is that of the plain weights to the last bit, and unpacking gives them
+// back; halves are kept in halves, and nothing else is.
+func TestPacked(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, s := range [][3]int{{1, 1, 1}, {3, 17, 5}, {15, 33, 40}, {29, 70, 1030}, {2, 64, 2100}, {5, 0, 3}, {4, 40, 0}} {
+		m, n, k := s[0], s[1], s[2]
+		a, w, bias, residual := random(rng, m*k).data, random(rng, n*k).data, random(rng, n).data, random(rng, m*n).data
+		for i := range w {
+			w[i] = fromHalf(toHalf(w[i]))
+		}
+		full := slices.Clone(w)
+		if len(full) > 0 {
+			full[len(full)-1] = 1 + 0x1p-20
+		}
+		eachImpl(t, func(t *testing.T) {
+			for _, w := range [][]float32{w, full} {
+				p := Pack(w, n, k)
+				_, nr := tileShape()
+				if want := 2 * roundUp(n, nr) * k; len(w) > 0 && w[len(w)-1] == full[len(w)-1] {
+					if p.Bytes() != 2*want {
+						t.Errorf("%v: %d bytes of float32, want %d", s, p.Bytes(), 2*want)
+					}
+				} else if p.Bytes() != want {
+					t.Errorf("%v: %d bytes of halves, want %d", s, p.Bytes(), want)
+				}
+				if gotN, gotK := p.Shape(); gotN != n || gotK != k {
+					t.Errorf("shape %d×%d, want %d×%d", gotN, gotK, n, k)
+				}
+				back := newGuarded(n * k)
+				p.Unpack(back.data)
+				back.check(t, "unpacked")
+				if !slices.Equal(back.data, w) {
+					t.Errorf("%v: unpacking does not give back what was packed", s)
+				}
+				for _, e := range []Epilogue{{}, {Bias: bias}, {Bias: bias, Activation: QuickGELU}, {Residual: residual}} {
+					got, want := newGuarded(m*n), make([]float32, m*n)
+					MatMulPacked(got.data, a, p, m, e)
+					got.check(t, "product")
+					MatMulNT(want, a, w, m, n, k, e)
+					if !slices.Equal(got.data, want) {
+						t.Errorf("%v: the packed product differs from the plain one", s)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPackedElsewhere: weights packed for one implementation are right with another.
+func TestPackedElsewhere(t *testing.T) {
+	defer Use("")
+	const m, n, k = 7, 50, 20
+	rng := rand.New(rand.NewPCG(7, 8))
+	a, w := random(rng, m*k).data, random(rng, n*k).data
+	for _, from := range Available() {
+		Use(from)
+		p := Pack(w, n, k)
+		for _, to := range Available() {
+			Use(to)
+			got, want := make([]float32, m*n), make([]float32, m*n)
+			MatMulPacked(got, a, p, m, Epilogue{})
+			MatMulNT(want, a, w, m, n, k, Epilogue{})
+			if !slices.Equal(got, want) {
+				t.Errorf("packed for %s, used by %s: another product", from, to)
+			}
+		}
+	}
+}
+
+func TestPackedPanics(t *testing.T) {
+	p := Pack(make([]float32, 6), 2, 3)
+	for name, f := range map[string]func(){
+		"kernel: Pack: 5 weights, want n·k = 2·3":            func() { Pack(make([]float32, 5), 2, 3) },
+		"kernel: Unpack: room for 5 weights, want n·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
+		"kernel: MatMulPacked: a is shorter than m·k":        func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
+		"kernel: MatMulPacked: c is shorter than m·n":        func() { MatMulPacked(make([]float32, 1), make([]float32, 3), p, 1, Epilogue{}) },
+	} {
+		func() {
+			defer func() {
+				if r := recover(); r != name {
+					t.Errorf("panic %v, want %q", r, name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+// TestColumns compares what goes down the columns of a panel with its definition.
+func TestColumns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	eachImpl(t, func(t *testing.T) {
+		_, nr := tileShape()
+		for rows := range 9 {
+			x := random(rng, rows*nr).data
+			if rows > 2 {
+				x[nr+1] = float32(math.NaN())
+				x[2*nr+2] = float32(math.Inf(-1))
+			}
+			got, want := newGuarded(nr), make([]float32, nr)
+			columnMax(got.data, x)
+			columnMaxGeneric(want, x)
+			got.check(t, "columnMax")
+			if !slices.Equal(got.data, want) {
+				t.Errorf("columnMax of %d rows: %v, want %v", rows, got.data, want)
+			}
+			shift, scale := random(rng, nr).data, random(rng, nr).data
+			gotX, wantX, total, wantTotal := newGuarded(rows*nr), slices.Clone(x), newGuarded(nr), make([]float32, nr)
+			copy(gotX.data, x)
+			columnExp(gotX.data, shift, total.data, 1.5)
+			columnExpGeneric(wantX, shift, wantTotal, 1.5)
+			gotX.check(t, "columnExp")
+			total.check(t, "columnExp's sums")
+			for i, w := range wantX {
+				// x·scale - shift is rounded once or twice, and the exponential is within 2 units of each.
+				tol := float64(w) * unit * (8 + 2*math.Abs(float64(x[i]))*1.5 + 2*math.Abs(float64(shift[i%nr])))
+				near(t, "columnExp", gotX.data[i], float64(w), tol)
+			}
+			for j, w := range wantTotal {
+				near(t, "columnExp's sum", total.data[j], float64(w), float64(w)*unit*float64(64+rows))
+			}
+			scaleColumns(gotX.data, scale)
+			gotX.check(t, "scaleColumns")
+			scaleColumnsGeneric(wantX, scale)
+			for i, w := range wantX {
+				near(t, "scaleColumns", gotX.data[i], float64(w), math.Abs(float64(w))*unit*64)
+			}
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// The products meet their tiles only as far as their blocking goes. Here are the tiles themselves.
+
+// checkTile compares a tile with float64; of C it may write whole rows of the tile, but no more than
+// its columns.
+func checkTile(t *testing.T, c, a, b []float32, ldc, rows, k int, accumulate bool) {
+	t.Helper()
+	mr, nr := tileShape()
+	before := append([]float32(nil), c...)
+	tile(c, ldc, rows, a, b, k, accumulate, nil, 0)
+	for i := range c {
+		row, col := i/ldc, i%ldc
+		what := fmt.Sprintf("k=%d ldc=%d rows=%d accumulate=%v c[%d,%d]", k, ldc, rows, accumulate, row, col)
+		if col >= nr {
+			near(t, what+", beside the tile", c[i], float64(before[i]), 0)
+		}
+		if col >= nr || row >= rows {
+			continue
+		}
+		var want, abs float64
+		if accumulate {
+			want = float64(before[i])
+			abs = math.Abs(want)
+		}
+		for p := range k {
+			x := float64(a[p*mr+row]) * float64(b[p*nr+col])
+			want += x
+			abs += math.Abs(x)
+		}
+		near(t, what, c[i], want, float64(k+3)*unit*abs)
+	}
+}
+
+// TestTile: every number of rows, every depth, rows of C close together and far apart, with and
+// without what C held before.
+func TestTile(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(21, 22))
+		mr, nr := tileShape()
+		for rows := 1; rows <= mr; rows++ {
+			for k := range 11 {
+				for _, ldc := range []int{nr, nr + 3, 5 * nr} {
+					for _, accumulate := range []bool{false, true} {
+						a, b, c := random(rng, mr*k), random(rng, nr*k), random(rng, (mr-1)*ldc+nr)
+						checkTile(t, c.data, a.data, b.data, ldc, rows, k, accumulate)
+						c.check(t, "c")
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestPackTransposed: every number of rows that a panel can have, and depths around every step.
+func TestPackTransposed(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		for rows := 1; rows <= 33; rows++ {
+			for _, k := range []int{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 71, 72, 131} {
+				for _, wider := range []int{0, 3} {
+					ld, stride := k+wider, rows+wider
+					src := make([]float32, (rows-1)*ld+k)
+					for i := range src {
+						src[i] = float32(i + 1)
+					}
+					dst := newGuarded((k-1)*stride + rows)
+					packTransposed(dst.data, stride, src, ld, rows, k)
+					dst.check(t, "dst")
+					for i, got := range dst.data {
+						want := guardWord
+						if p, r := i/stride, i%stride; r < rows {
+							want = src[r*ld+p]
+						}
+						if math.Float32bits(got) != math.Float32bits(want) {
+							t.Fatalf("rows=%d k=%d ld=%d stride=%d: dst[%d] is %v, want %v", rows, k, ld, stride, i, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestMax: NaNs, signalling ones too, are passed over wherever they stand.
+func TestMax(t *testing.T) {
+	inf := float32(math.Inf(1))
+	eachImpl(t, func(t *testing.T) {
+		near(t, "of nothing", maxOf(nil), math.Inf(-1), 0)
+		for n := 1; n < 70; n++ {
+			for at := range n {
+				x := make([]float32, n)
+				for _, top := range []float32{-2, 3, inf, -inf} {
+					for i := range x {
+						x[i] = []float32{float32(math.NaN()), guardWord, -inf, top - 1}[(i+n)%4]
+					}
+					x[at] = top
+					near(t, fmt.Sprintf("n=%d, the largest at %d", n, at), maxOf(x), float64(top), 0)
+				}
+			}
+		}
+	})
+}
