@@ -45,3 +45,13 @@ func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
 	n = op.LayerNorm(y, m.Norm2)              // [B·T,C]
 	return op.Done(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
 }
+
+// Freeze does to the block what [Model.Freeze] does to all.
+func (m *Block) Freeze() { freeze(m, m.products()) }
+
+// Unfreeze does to the block what [Model.Unfreeze] does to all: it may learn while others do not.
+func (m *Block) Unfreeze() { unfreeze(m) }
+
+func (m *Block) products() []*nn.Param {
+	return []*nn.Param{m.Attn.QKV.W, m.Attn.Out.W, m.MLP.Up.W, m.MLP.Down.W}
+}

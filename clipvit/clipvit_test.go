@@ -2,6 +2,7 @@ package clipvit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -17,6 +18,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
 
@@ -144,7 +146,7 @@ func TestPartlyFrozen(t *testing.T) {
 	m, f := tiny(t, "quick_gelu")
 	m.Freeze()
 	last := m.Blocks[len(m.Blocks)-1]
-	nn.ForEachParam(last, func(p *nn.Param) { p.SetRequiresGrad(true) })
+	last.Unfreeze()
 	last.Attn.QKV.W.SetRequiresGrad(false) // a frozen operator between trained ones
 	for range 3 {                          // the pool is warm from the second time on
 		m.Embedding(matrix(f.Float32("patches"), f.Shape("patches")))
@@ -396,4 +398,173 @@ func TestGob(t *testing.T) {
 	if got, want := loaded.Embedding(x).Value().Data().F32(), m.Embedding(x).Value().Data().F32(); !slices.Equal(got, want) {
 		t.Errorf("embedding is %v, want %v", got, want)
 	}
+}
+
+// TestFreeze: freezing changes no bit of an embedding, halves the memory of weights that are halves,
+// and unfreezing gives every parameter back as it was.
+func TestFreeze(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	before := map[string][]float32{}
+	params.Walk(m, func(path string, p *nn.Param) {
+		x := mat.Data[float32](p)
+		for i := range x { // to halves, all but one weight
+			x[i] = float32(math.Round(float64(x[i])*1024) / 1024)
+		}
+		if path == "Blocks.0.MLP.Up.W" {
+			x[0] = 1 + 0x1p-20
+		}
+		before[path] = slices.Clone(x)
+		p.SetRequiresGrad(false)
+	})
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	want := slices.Clone(m.Embedding(patches).Data().F32())
+	for range 2 {
+		m.Freeze()
+		packed := 0
+		params.Walk(m, func(path string, p *nn.Param) {
+			if p.RequiresGrad() {
+				t.Errorf("%s wants a gradient", path)
+			}
+			w, ok := p.Matrix.(*op.Frozen)
+			if !ok {
+				return
+			}
+			packed++
+			s := p.Shape()
+			size := 2
+			if path == "Blocks.0.MLP.Up.W" {
+				size = 4
+			}
+			const nr = 32 // panels of at most so many rows
+			if w.Bytes() < size*s[0]*s[1] || w.Bytes() > size*(s[0]+nr)*s[1] {
+				t.Errorf("%s %v takes %d bytes, want %d an element", path, s, w.Bytes(), size)
+			}
+		})
+		if wantPacked := 2 + 4*m.Config.Layers; packed != wantPacked {
+			t.Errorf("%d weights are packed, want %d", packed, wantPacked)
+		}
+		if got := m.Embedding(patches).Data().F32(); !slices.Equal(got, want) {
+			t.Errorf("the embedding changed: %v, want %v", got, want)
+		}
+		m.Unfreeze()
+		params.Walk(m, func(path string, p *nn.Param) {
+			if !p.RequiresGrad() || !slices.Equal(mat.Data[float32](p), before[path]) {
+				t.Errorf("%s did not come back as it was", path)
+			}
+		})
+	}
+}
+
+// TestNewFrozen: a model made of values is the one that they came from, and an error of the source ends it.
+func TestNewFrozen(t *testing.T) {
+	m, f := tiny(t, "gelu")
+	values := map[string][]float32{}
+	params.Walk(m, func(path string, p *nn.Param) { values[path] = mat.Data[float32](p) })
+	seen := 0
+	frozen, err := NewFrozen(m.Config, func(path string, x []float32) error {
+		seen++
+		if copy(x, values[path]) != len(values[path]) || len(x) != len(values[path]) {
+			t.Errorf("%s has %d values, want %d", path, len(x), len(values[path]))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen != len(values) {
+		t.Errorf("%d parameters were asked for, want %d", seen, len(values))
+	}
+	m.Freeze()
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	if got, want := frozen.Embedding(patches).Data().F32(), m.Embedding(patches).Data().F32(); !slices.Equal(got, want) {
+		t.Errorf("embedding %v, want %v", got, want)
+	}
+	broken := errors.New("broken")
+	if _, err := NewFrozen(m.Config, func(string, []float32) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v, want %v", err, broken)
+	}
+	if _, err := NewFrozen(Config{}, nil); err == nil {
+		t.Error("a model without a configuration")
+	}
+}
+
+// TestQuantize: embeddings in 8 bits point where those in float32 do, and most of the weights take a byte.
+func TestQuantize(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	m.Freeze()
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	want := m.Embedding(patches).Data().F32()
+	m.Quantize()
+	got := m.Embedding(patches).Data().F32()
+	if slices.Equal(got, want) {
+		t.Error("nothing was rounded")
+	}
+	e := m.Config.EmbedDim
+	for i := 0; i < len(want); i += e {
+		var gw, gg, ww float64
+		for j := range e {
+			g, w := float64(got[i+j]), float64(want[i+j])
+			gw, gg, ww = gw+g*w, gg+g*g, ww+w*w
+		}
+		if cosine := gw / math.Sqrt(gg*ww); cosine < 0.999 {
+			t.Errorf("image %d: cosine %v, want at least 0.999", i/e, cosine)
+		}
+	}
+	params.Walk(m, func(path string, p *nn.Param) {
+		w, ok := p.Matrix.(*op.Frozen)
+		if !ok || !strings.HasPrefix(path, "Blocks.") {
+			return
+		}
+		const nr, deep = 32, 64 // panels of at most so many rows, and depths in whole blocks of at most that
+		s := p.Shape()
+		if most := (s[0]+nr)*(s[1]+deep) + 8*s[0]; w.Bytes() > most {
+			t.Errorf("%s %v takes %d bytes, want at most %d", path, s, w.Bytes(), most)
+		}
+	})
+	rounded := map[string][]float32{}
+	params.Walk(m, func(path string, p *nn.Param) { rounded[path] = mat.Data[float32](p) })
+	m.Unfreeze()
+	params.Walk(m, func(path string, p *nn.Param) {
+		if !p.RequiresGrad() || !slices.Equal(mat.Data[float32](p), rounded[path]) {
+			t.Errorf("%s did not stay as it was rounded", path)
+		}
+	})
+}
+
+// TestNoPostNorm: a tower that ends with its last block has every layer's features, and no embedding.
+func TestNoPostNorm(t *testing.T) {
+	whole, f := tiny(t, "quick_gelu")
+	c := whole.Config
+	c.NoPostNorm = true
+	if _, err := New(c); err == nil || !strings.Contains(err.Error(), "want 0 for a tower without post-norm") {
+		t.Errorf("error is %v, want that there can be no projection", err)
+	}
+	c.EmbedDim = 0
+	m, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params.Walk(m, func(name string, p *nn.Param) {
+		if strings.HasPrefix(name, "PostNorm") {
+			t.Errorf("there is a %s", name)
+		}
+		mat.SetData(p.Value(), f.Float32("param/"+name))
+	})
+	m.Freeze()
+	m.Unfreeze()
+	want, _ := whole.Features(matrix(f.Float32("patches"), f.Shape("patches")), -1)
+	got, err := m.Features(matrix(f.Float32("patches"), f.Shape("patches")), -1)
+	if err != nil || !slices.Equal(got.Value().Data().F32(), want.Value().Data().F32()) {
+		t.Errorf("features differ, %v", err)
+	}
+	if _, err := m.Encode(image.NewGray(image.Rect(0, 0, 9, 9))); err == nil || !strings.Contains(err.Error(), "no post-norm") {
+		t.Errorf("error is %v, want that there is no embedding", err)
+	}
+	defer func() {
+		if r := recover(); !strings.Contains(fmt.Sprint(r), "without post-norm") {
+			t.Errorf("panic is %v, want that the tower has no post-norm", r)
+		}
+	}()
+	m.Embedding(matrix(f.Float32("patches"), f.Shape("patches")))
+	t.Error("there is an embedding")
 }

@@ -17,15 +17,18 @@ const (
 
 // Config says which vision transformer a [Model] is. The letters are those of the package's legend.
 type Config struct {
-	ImageSize  int        // pixels per side of the square input, G·P
-	PatchSize  int        // P
-	Width      int        // C
-	Heads      int        // H
-	Layers     int        // L
-	MLPWidth   int        // F
-	EmbedDim   int        // E; 0 if the tower has no projection
-	Activation Activation // of the MLP
-	NormEps    float64    // added to the variance by every layer norm
+	ImageSize  int        `json:"image_size"` // pixels per side of the square input, G·P
+	PatchSize  int        `json:"patch_size"` // P
+	Width      int        `json:"width"`      // C
+	Heads      int        `json:"heads"`      // H
+	Layers     int        `json:"layers"`     // L
+	MLPWidth   int        `json:"mlp_width"`  // F
+	EmbedDim   int        `json:"embed_dim"`  // E; 0 if the tower has no projection
+	Activation Activation `json:"activation"` // of the MLP
+	NormEps    float64    `json:"norm_eps"`   // added to the variance by every layer norm
+	// NoPostNorm says that the tower ends with its last block, as in language models that take the
+	// tokens of a layer: it has [Model.Features], but no [Model.Embedding].
+	NoPostNorm bool `json:"no_post_norm,omitempty"`
 }
 
 // The towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
@@ -76,6 +79,9 @@ func (c Config) Validate() error {
 	}
 	if c.EmbedDim < 0 || c.EmbedDim > maxDim {
 		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 to %d", c.EmbedDim, maxDim))
+	}
+	if c.NoPostNorm && c.EmbedDim > 0 {
+		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 for a tower without post-norm", c.EmbedDim))
 	}
 	if c.ImageSize > maxImageSize && c.ImageSize <= maxDim {
 		errs = append(errs, fmt.Errorf("clipvit: image size is %d, want at most %d", c.ImageSize, maxImageSize))

@@ -103,6 +103,9 @@ func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.NoPostNorm {
+		return nil, errors.New("clipvit: the tower has no post-norm and so no embedding; it has Features")
+	}
 	n := c.Patches() * c.PatchLen()
 	embeddings := make([][]float32, 0, len(images))
 	patches := make([]float32, min(len(images), encodeBatch)*n)

@@ -13,11 +13,14 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vitago/vitago/clipvit"
 )
 
 // A DType is the type of the elements of a tensor, by its name in safetensors.
@@ -65,6 +68,7 @@ type storage struct {
 	name  string      // for errors
 	dtype DType       // of its elements
 	size  int64       // bytes
+	crc   uint32      // its CRC-32, 0 if the container has none
 	r     io.ReaderAt // of size bytes
 	// compressed says that reading backwards or by many goroutines is slow.
 	compressed bool
@@ -167,6 +171,9 @@ func (t *Tensor) Float32s(dst []float32) error {
 	return t.float32s(dst, 0)
 }
 
+// chunks are recycled, since a model has hundreds of tensors and its weights fill the memory already.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+
 // float32s reads len(dst) elements from element lo on, with all processors.
 func (t *Tensor) float32s(dst []float32, lo int) error {
 	step := chunkSize / t.DType.Size()
@@ -180,10 +187,11 @@ func (t *Tensor) float32s(dst []float32, lo int) error {
 	)
 	for w := range workers {
 		wg.Go(func() {
-			buf := make([]byte, min(chunkSize, len(dst)*t.DType.Size()))
+			chunk := chunks.Get().(*[chunkSize]byte)
+			defer chunks.Put(chunk)
 			for i := w * step; i < len(dst); i += workers * step {
 				part := dst[i:min(i+step, len(dst))]
-				raw := buf[:len(part)*t.DType.Size()]
+				raw := chunk[:len(part)*t.DType.Size()]
 				if errs[w] = t.read(raw, lo+i); errs[w] != nil {
 					return
 				}
@@ -319,9 +327,18 @@ type Checkpoint struct {
 	byName       map[string]*Tensor
 	config       []byte // config.json, if there is one
 	preprocessor []byte // preprocessor_config.json, if there is one
-	files        []*sourceFile
-	packed       []check // of parts that are compressed
-	closers      []io.Closer
+	openCLIP     []byte // open_clip_config.json, if there is one
+	// projectorConfig is projector_config.json, if there is one.
+	projectorConfig []byte
+	dir             string             // of a single file, where configurations may be that are wanted only if nothing else helps
+	scripted        clipvit.Activation // what the classes of a TorchScript archive say
+	assumed         clipvit.Activation // what the caller says
+	absent          []string           // tensors of a language model in files that are not there
+	files           []*sourceFile
+	packed          []check // of parts that are compressed
+	closers         []io.Closer
+
+	verified sync.Map // the storages, by *storage, whose checksums were found right
 
 	mu  sync.Mutex
 	sum string // SHA-256, once it is known
@@ -352,17 +369,16 @@ func (k *check) verify(crc uint32) error {
 
 // A container is a format of single files.
 type container struct {
-	name   string
-	sniff  func(head []byte) bool
-	open   func(r io.ReaderAt, size int64, c *Checkpoint) error
-	mapped bool // read through a memory map
+	name  string
+	sniff func(head []byte) bool
+	open  func(r io.ReaderAt, size int64, c *Checkpoint) error
 }
 
 // containers are the formats that Open knows. The first that recognises the head of a file has it.
 var containers = []*container{
-	{"zip archive", func(h []byte) bool { return bytes.HasPrefix(h, []byte("PK\x03\x04")) }, openZip, false},
-	{"legacy torch.save", func(h []byte) bool { return bytes.HasPrefix(h, legacyMagic) }, openLegacy, false},
-	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors, true},
+	{"zip archive", func(h []byte) bool { return bytes.HasPrefix(h, []byte("PK\x03\x04")) }, openZip},
+	{"legacy torch.save", func(h []byte) bool { return bytes.HasPrefix(h, legacyMagic) }, openLegacy},
+	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors},
 }
 
 // headSize is how many bytes of a file the formats are recognised by.
@@ -388,11 +404,21 @@ func Open(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("converter: %w", err)
 	}
-	switch {
-	case info.IsDir():
+	if info.IsDir() {
 		return openDir(path)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("converter: %s: neither a file nor a directory", path)
+	}
+	return openOne(path)
+}
+
+// openOne is [Open] of a file. What a directory names is opened by it: then no name leads from
+// directory to directory without end.
+func openOne(path string) (*Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("converter: %s: not a file", path)
 	}
 	f, err := openFile(path)
 	if err != nil {
@@ -404,6 +430,7 @@ func Open(path string) (*Checkpoint, error) {
 		return nil, err
 	}
 	c.closers = append(c.closers, f)
+	c.dir = filepath.Dir(path)
 	return c, nil
 }
 
@@ -530,6 +557,35 @@ func (c *Checkpoint) SHA256(ctx context.Context) (string, error) {
 		c.sum = hex.EncodeToString(h.Sum(nil))
 	}
 	return c.sum, nil
+}
+
+// verify reads the storages that a parameter is of, each but once, and returns an error if the
+// container has other checksums of them.
+func (c *Checkpoint) verify(ctx context.Context, p param) error {
+	buf := make([]byte, chunkSize)
+	for _, q := range p {
+		s := q.t.data
+		if _, ok := c.verified.Load(s); ok || s.crc == 0 {
+			continue
+		}
+		var crc uint32
+		for at := int64(0); at < s.size; {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			b := buf[:min(int64(len(buf)), s.size-at)]
+			if n, err := s.r.ReadAt(b, at); n < len(b) {
+				return fmt.Errorf("converter: %s: %s: %w", c.name, s.name, cmpErr(err, io.ErrUnexpectedEOF))
+			}
+			crc = crc32.Update(crc, crc32.IEEETable, b)
+			at += int64(len(b))
+		}
+		if crc != s.crc {
+			return fmt.Errorf("converter: %s: %s is damaged: its CRC-32 is %08x, want %08x", c.name, s.name, crc, s.crc)
+		}
+		c.verified.Store(s, true)
+	}
+	return nil
 }
 
 // scan reads every file once, verifies its checksums and, if h is not nil, feeds it.

@@ -2,11 +2,11 @@ package converter
 
 import "slices"
 
-// The two dialects of CLIP: what OpenAI called the tensors (openai/CLIP, clip/model.py, class
-// CLIP; OpenCLIP kept the names) and what Hugging Face calls them (huggingface/transformers,
+// The towers of CLIP: what OpenAI called the tensors (openai/CLIP, clip/model.py, class CLIP; OpenCLIP
+// kept the names) and what Hugging Face calls them (huggingface/transformers,
 // models/clip/modeling_clip.py, class CLIPModel, whose vision half is CLIPVisionModelWithProjection).
 var (
-	openAI = newDialect("OpenAI", table{
+	openAIVision = table{
 		{"visual.conv1.weight", "Embed.Patch", flat}, // [C,3,P,P]
 		{"visual.class_embedding", "Embed.Class", same},
 		{"visual.positional_embedding", "Embed.Position", same},
@@ -16,7 +16,8 @@ var (
 		{"visual.transformer.resblocks.#.attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", same},
 		{"visual.transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", same},
 		{"visual.proj", "Proj", transposed}, // [C,E]
-
+	}
+	openAIText = table{
 		{"token_embedding.weight", "Text.Token", same},
 		{"positional_embedding", "Text.Position", same},
 		{"transformer.resblocks.#.ln_{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", same},
@@ -25,10 +26,10 @@ var (
 		{"transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", same},
 		{"ln_final.{weight,bias}", "Text.FinalNorm.{W,B}", same},
 		{"text_projection", "Text.Proj", transposed}, // [c,E]
-		{"logit_scale", "LogitScale", same},
-	}, "input_resolution", "context_length", "vocab_size")
+	}
+	scale = table{{"logit_scale", "LogitScale", same}}
 
-	huggingFace = newDialect("Hugging Face", table{
+	hfVision = table{
 		{"vision_model.embeddings.patch_embedding.weight", "Embed.Patch", flat}, // [C,3,P,P]
 		{"vision_model.embeddings.class_embedding", "Embed.Class", same},
 		{"vision_model.embeddings.position_embedding.weight", "Embed.Position", same},
@@ -37,8 +38,9 @@ var (
 		{"vision_model.encoder.layers.#.self_attn.{q,k,v}_proj.{weight,bias}", "Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", same},
 		{"vision_model.encoder.layers.#.self_attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", same},
 		{"vision_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", same},
-		{"visual_projection.weight", "Proj", same},
-
+	}
+	hfProj = table{{"visual_projection.weight", "Proj", same}}
+	hfText = table{
 		{"text_model.embeddings.token_embedding.weight", "Text.Token", same},
 		{"text_model.embeddings.position_embedding.weight", "Text.Position", same},
 		{"text_model.encoder.layers.#.layer_norm{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", same},
@@ -47,19 +49,71 @@ var (
 		{"text_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", same},
 		{"text_model.final_layer_norm.{weight,bias}", "Text.FinalNorm.{W,B}", same},
 		{"text_projection.weight", "Text.Proj", same},
-		{"logit_scale", "LogitScale", same},
-	}, "vision_model.embeddings.position_ids", "text_model.embeddings.position_ids")
-
-	dialects = []*dialect{openAI, huggingFace}
+	}
+	hfIDs = []string{"vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"}
 )
 
+// The dialects. Those of vision-language models have Hugging Face's tower under names of their own,
+// a projector, and a language model that is left where it is.
+var (
+	openAI   = newDialect("OpenAI", join(openAIVision, openAIText, scale), "input_resolution", "context_length", "vocab_size")
+	openCLIP = newDialect("OpenCLIP", join(openAIVision, under("text.", openAIText), scale)) // CustomTextCLIP
+
+	// huggingFace is also what a conversion writes, into two files: the rows of the projector, without
+	// their prefix, are projector.safetensors; the others are model.safetensors.
+	huggingFace = newDialect("Hugging Face", join(hfVision, hfProj, hfText, scale, under(projectorPrefix, table{
+		{"{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"{weight,bias}", "Projector.Layers.0.{W,B}", alone},
+		{"image_newline", "Projector.Newline", same},
+		{"plora_glb_GN", "Projector.GlobalSeparator", same},
+		{"plora_sub_GN", "Projector.RowSeparator", same},
+	})), hfIDs...)
+
+	// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, multimodal_projector/builder.py and
+	// multimodal_encoder/clip_encoder.py.
+	llava = newDialect("LLaVA", join(under("model.vision_tower.vision_tower.", hfVision), table{
+		{"model.mm_projector.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"model.mm_projector.{weight,bias}", "Projector.Layers.0.{W,B}", alone},
+		{"model.image_newline", "Projector.Newline", same},
+	}), "model.vision_tower.vision_tower.vision_model.embeddings.position_ids").
+		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")
+
+	// Source: huggingface/transformers, models/llava/modeling_llava.py; with "model." in front since 4.52.
+	hfLLaVA = newDialect("Hugging Face LLaVA", join(under("vision_tower.", hfVision), table{
+		{"multi_modal_projector.linear_{1,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", same},
+		{"image_newline", "Projector.Newline", same},
+	}), "vision_tower.vision_model.embeddings.position_ids").
+		withLanguage("language_model.", "lm_head.")
+
+	// Source: InternLM/InternLM-XComposer and its models on Hugging Face, build_mlp.py and
+	// modeling_internlm_xcomposer2.py; of the language model, *.Plora_A and *.Plora_B are parts.
+	xComposer = newDialect("XComposer", join(under("vit.vision_tower.", hfVision), table{
+		{"vision_proj.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"plora_glb_GN", "Projector.GlobalSeparator", same}, // [1,1,M]
+		{"plora_sub_GN", "Projector.RowSeparator", same},    // [1,1,1,M]
+	}), "vit.vision_tower.vision_model.embeddings.position_ids").
+		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.")
+
+	// Source: InternLM/xtuner, xtuner/model/llava.py and modules/projector/modeling_projector.py.
+	xtuner = newDialect("xtuner", join(under("visual_encoder.", hfVision), table{
+		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+	}), "visual_encoder.vision_model.embeddings.position_ids").
+		withLanguage("llm.")
+
+	dialects = []*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner}
+)
+
+// projectorPrefix is what the names in projector.safetensors have in front of them once they stand
+// beside those of the tower.
+const projectorPrefix = "projector."
+
 // prefixes are what programs put in front of the names of a whole model: nothing, what torch's
-// DataParallel adds, and the names of the field that holds the model.
-var prefixes = []string{"", "module.", "model.", "module.model."}
+// DataParallel adds, the names of the field that holds the model, and what PEFT adds.
+var prefixes = []string{"", "module.", "model.", "module.model.", "base_model.model."}
 
 // A spec is a canonical parameter: its path and its shape in the letters of package clipvit, where
 // a dimension may be a product of several. The text tower's letters are small:
-// v words, n tokens, c width, f MLP width, l blocks.
+// v words, n tokens, c width, f MLP width, l blocks. The projector maps M columns to O.
 type spec struct{ path, shape string }
 
 // The parameters of the two towers, in the order of params.Walk.
@@ -99,7 +153,22 @@ var (
 		{"Text.Proj", "E c"},
 		{"LogitScale", ""},
 	})
+	projectorSpecs = expandSpecs([]spec{
+		{"Projector.Layers.0.W", "O M"},
+		{"Projector.Layers.0.B", "O"},
+		{"Projector.Layers.{1,2,3}.W", "O O"},
+		{"Projector.Layers.{1,2,3}.B", "O"},
+		{"Projector.Newline", "O"},             // after every row of projected patches
+		{"Projector.GlobalSeparator", "1 1 M"}, // between tiles and global view, before the projection
+		{"Projector.RowSeparator", "1 1 1 M"},  // after every row of merged patches, before the projection
+	})
 )
+
+// optional are the canonical parameters that a whole model may lack.
+var optional = map[string]bool{
+	"PostNorm.W": true, "PostNorm.B": true, "Proj": true,
+	"Projector.Newline": true, "Projector.GlobalSeparator": true, "Projector.RowSeparator": true,
+}
 
 // expandSpecs writes the alternatives of a path out.
 func expandSpecs(list []spec) []spec {
@@ -115,7 +184,7 @@ func expandSpecs(list []spec) []spec {
 // specOf has the spec of every canonical path, with # for the number of a block.
 var specOf = func() map[string]spec {
 	m := map[string]spec{}
-	for _, s := range slices.Concat(visionSpecs, textSpecs) {
+	for _, s := range slices.Concat(visionSpecs, textSpecs, projectorSpecs) {
 		m[s.path] = s
 	}
 	return m

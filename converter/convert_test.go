@@ -50,6 +50,24 @@ var tinyConfig = clipvit.Config{
 	Activation: clipvit.QuickGELU, NormEps: 1e-5,
 }
 
+// open opens a tiny checkpoint, and says of those that do not say it themselves which activation
+// they have: all are OpenAI's.
+func open(t testing.TB, name string) *Checkpoint {
+	t.Helper()
+	c, err := Open(tiny(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if strings.HasPrefix(name, "state_") || name == "openclip.pt" {
+		if _, err := LoadCheckpoint(c); !errors.Is(err, ErrActivation) {
+			t.Errorf("%s: error is %v, want ErrActivation", name, err)
+		}
+		c.Assume(clipvit.QuickGELU)
+	}
+	return c
+}
+
 func tiny(t testing.TB, name string) string { return golden.Path(t, "testdata/tiny/"+name) }
 
 // wanted returns the canonical parameters that PyTorch's file of the weights gives, through a
@@ -122,7 +140,8 @@ func TestThreeNamesOneModel(t *testing.T) {
 	want := wanted(t)
 	for _, c := range checkpoints {
 		t.Run(c.path, func(t *testing.T) {
-			m, err := Load(tiny(t, c.path))
+			k := open(t, c.path)
+			m, err := LoadCheckpoint(k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +156,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 			})
 
 			dst := filepath.Join(t.TempDir(), "out")
-			r, err := Convert(t.Context(), tiny(t, c.path), dst, Options{})
+			r, err := ConvertCheckpoint(t.Context(), k, dst, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +173,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 
 // TestBFloat16 loads weights that were rounded to bfloat16, under the names of a training run.
 func TestBFloat16(t *testing.T) {
-	m, err := Load(tiny(t, "openclip.pt"))
+	m, err := LoadCheckpoint(open(t, "openclip.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +198,7 @@ func TestConvertMakesWhatTransformersMakes(t *testing.T) {
 			continue
 		}
 		dst := filepath.Join(t.TempDir(), "out")
-		if _, err := Convert(t.Context(), tiny(t, c.path), dst, Options{}); err != nil {
+		if _, err := ConvertCheckpoint(t.Context(), open(t, c.path), dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		got := contents(t, dst)
@@ -299,6 +318,7 @@ func TestOverflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Assume(clipvit.QuickGELU)
 	dir := t.TempDir()
 	_, err = ConvertCheckpoint(t.Context(), c, filepath.Join(dir, "out"), Options{DType: "f16"})
 	if err == nil || !strings.Contains(err.Error(), "visual.ln_post.bias") || !strings.Contains(err.Error(), "100000") {
@@ -458,12 +478,17 @@ func TestConfigDisagrees(t *testing.T) {
 
 // TestHeadsUnknown: a width that OpenAI's rule says nothing about needs a config.json.
 func TestHeadsUnknown(t *testing.T) {
-	m := &clip{Checkpoint: &Checkpoint{name: "x"}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
-	if _, err := m.configure(false); err == nil || !strings.Contains(err.Error(), "width 96 is not a multiple of 64") {
+	m := &clip{Checkpoint: &Checkpoint{name: "x", assumed: clipvit.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
+	settled := func() error { return errors.Join(m.configure(), m.settle()) }
+	if err := settled(); err == nil || !strings.Contains(err.Error(), "width 96, and no configuration says how many heads it has") {
+		t.Errorf("error is %v", err)
+	}
+	m.sizes["C"] = 1280 // OpenCLIP's ViT-H/14 has 16 heads of 80
+	if err := settled(); err == nil || !strings.Contains(err.Error(), "width 1280, and no configuration says how many heads it has") {
 		t.Errorf("error is %v", err)
 	}
 	m.sizes["C"], m.sizes["T"] = 64, 18
-	if _, err := m.configure(false); err == nil || !strings.Contains(err.Error(), "18 positions") {
+	if err := m.configure(); err == nil || !strings.Contains(err.Error(), "18 positions") {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -9,6 +9,18 @@
 // params.Walk gives it, and conversion goes from one dialect through the canonical names to
 // another, tensor by tensor, so that no checkpoint is ever in memory as a whole.
 //
+// # Families
+//
+// Beside CLIP itself, a checkpoint may be a vision-language model that has CLIP's tower inside: LLaVA,
+// InternLM-XComposer2, xtuner's. Of these the tower and the projector are taken; the tensors of the
+// language model are known by the beginning of their names, counted, and never read.
+//
+// # What nothing says
+//
+// OpenAI's names of tensors are those of OpenCLIP's models as well, most of which have another
+// activation, and some other heads. Where neither the classes in an archive of OpenAI's nor a
+// configuration nor the family tells, loading is [ErrActivation] rather than a guess.
+//
 // # Errors
 //
 // Input is hostile until proven otherwise: no size from a file is trusted before it has been
@@ -24,6 +36,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/vitago/vitago/clipvit"
 )
 
 // Options are the choices of a conversion. The zero value keeps the precision of the source and
@@ -37,6 +51,9 @@ type Options struct {
 	// Vocab is the path of OpenAI's bpe_simple_vocab_16e6.txt.gz. If it is set, the files of the
 	// tokenizer are written as well.
 	Vocab string
+	// Activation declares the activation of a tower for which nothing else says it; see
+	// [Checkpoint.Assume].
+	Activation clipvit.Activation
 	// Overwrite permits to replace a model directory that exists already.
 	Overwrite bool
 	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
@@ -46,23 +63,31 @@ type Options struct {
 
 // A Report says what a conversion read and wrote.
 type Report struct {
-	Source     string         `json:"source"`
-	Dir        string         `json:"dir"`       // where the model lies now
-	Container  string         `json:"container"` // of the source
-	Dialect    string         `json:"dialect"`   // of the source
-	SHA256     string         `json:"sha256"`    // of the source
-	Config     Config         `json:"config"`
-	Tensors    int            `json:"tensors"`    // written
-	Parameters int64          `json:"parameters"` // written
-	Bytes      int64          `json:"bytes"`      // of model.safetensors
-	DTypes     map[string]int `json:"dtypes"`     // how many tensors of each were written
-	Files      []string       `json:"files"`      // in Dir
-	Excused    []string       `json:"excused"`    // tensors of the source that are no parameters, and so were not written
+	Source    string `json:"source"`
+	Dir       string `json:"dir"`       // where the model lies now
+	Container string `json:"container"` // of the source
+	Dialect   string `json:"dialect"`   // of the source
+	SHA256    string `json:"sha256"`    // of the source; "" if it has a language model, which is not read
+	Config    Config `json:"config"`
+	// Projector is nil if there is none.
+	Projector  *ProjectorConfig `json:"projector,omitempty"`
+	Tensors    int              `json:"tensors"`    // written
+	Parameters int64            `json:"parameters"` // written
+	Bytes      int64            `json:"bytes"`      // of the files of tensors
+	DTypes     map[string]int   `json:"dtypes"`     // how many tensors of each were written
+	Files      []string         `json:"files"`      // in Dir
+	TextLeft   bool             `json:"text_left"`  // by [Options.VisionOnly]
+	// LanguageModel is the number of tensors of a language model, which stay where they are.
+	LanguageModel int      `json:"language_model"`
+	Excused       []string `json:"excused"`        // tensors of the source that are no parameters, and so were not written
+	Left          []string `json:"left,omitempty"` // parameters, by canonical name with # for the number of a block, that an export has no place for
 }
 
 // Convert reads the checkpoint at src and writes the directory dst, which the Python library
 // transformers loads as it is: config.json, preprocessor_config.json, model.safetensors and, with
-// [Options.Vocab], the files of the tokenizer. The directory appears complete or not at all.
+// [Options.Vocab], the files of the tokenizer. If the source has a projector, projector.safetensors and
+// projector_config.json ([ProjectorConfig]) are beside them, or alone if there is no tower: the names of
+// its tensors are those of torch's nn.Sequential. The directory appears complete or not at all.
 func Convert(ctx context.Context, src, dst string, o Options) (*Report, error) {
 	c, err := Open(src)
 	if err != nil {
@@ -78,12 +103,16 @@ func ConvertCheckpoint(ctx context.Context, c *Checkpoint, dst string, o Options
 	if err != nil {
 		return nil, err
 	}
+	if o.Activation != "" {
+		c.Assume(o.Activation)
+	}
 	m, err := resolve(c)
 	if err != nil {
 		return nil, err
 	}
-	if o.VisionOnly {
-		m.config.Text = nil
+	left := o.VisionOnly && m.has.text
+	if left {
+		m.config.Text, m.has.text = nil, false
 	}
 	out := &output{clip: m, target: target, vocab: o.Vocab, progress: o.Progress}
 	if err := out.prepare(); err != nil {
@@ -92,7 +121,9 @@ func ConvertCheckpoint(ctx context.Context, c *Checkpoint, dst string, o Options
 	if err := writeDir(dst, o.Overwrite, func(dir string) error { return out.write(ctx, dir) }); err != nil {
 		return nil, err
 	}
-	return out.report(dst), nil
+	r := out.report(dst)
+	r.TextLeft = left
+	return r, nil
 }
 
 // writeDir has write fill a temporary directory beside dst and then gives it the name dst. If
@@ -154,10 +185,11 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 	return nil
 }
 
-// written are the names of the files that a conversion writes.
+// written are the names of the files that a conversion or an export writes into a directory.
 var written = []string{
-	configFile, preprocessorFile, weightsFile,
+	configFile, preprocessorFile, weightsFile, torchFile, projectorFile, projectorWeights,
 	"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+	openCLIPConfig, openCLIPSafetensors, openCLIPTorch,
 }
 
 // checkTarget says whether dst exists, and returns an error if it must not be replaced.
@@ -178,7 +210,7 @@ func checkTarget(dst string, overwrite bool) (exists bool, err error) {
 		if !e.Type().IsRegular() || !slices.Contains(written, e.Name()) {
 			return true, fmt.Errorf("converter: %s holds %s, which no conversion writes, so it is not overwritten", dst, e.Name())
 		}
-		model = model || e.Name() == configFile
+		model = model || e.Name() == configFile || e.Name() == openCLIPConfig || e.Name() == projectorFile
 	}
 	if !model {
 		return true, fmt.Errorf("converter: %s has no %s: not a model directory, so it is not overwritten", dst, configFile)

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 const (
 	configFile       = "config.json"
 	preprocessorFile = "preprocessor_config.json"
 	weightsFile      = "model.safetensors"
+	torchFile        = "pytorch_model.bin"
 	// maxJSON is how many bytes a configuration or an index may have.
 	maxJSON = 16 << 20
 )
@@ -28,17 +31,156 @@ var weightFiles = []struct {
 }{
 	{weightsFile, false},
 	{"model.safetensors.index.json", true},
-	{"pytorch_model.bin", false},
+	{torchFile, false},
 	{"pytorch_model.bin.index.json", true},
-	{"*.pt", false}, // an archive of OpenAI's, as it came
+	{"open_clip_model.safetensors", false},
+	{"open_clip_pytorch_model.bin", false},
+	{"mm_projector.bin", false}, // LLaVA's, of a training of the projector alone
+	{"*.pt", false},             // an archive of OpenAI's, as it came
+	{"*.pth", false},            // xtuner's
 }
 
-// openDir opens a directory as Hugging Face lays it out.
+// openDir opens a directory as Hugging Face lays it out, as a conversion wrote it, with a projector
+// beside the tower, or as xtuner does, with both in directories of their own.
 func openDir(dir string) (*Checkpoint, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("converter: %w", err)
 	}
+	if isXtuner(entries) {
+		return openXtuner(dir, entries)
+	}
+	c, err := openTensors(dir, entries)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == projectorWeights }) {
+		tower := c
+		c = &Checkpoint{byName: map[string]*Tensor{}}
+		if err := errors.Join(c.include(tower, ""), c.includeFile(filepath.Join(dir, projectorWeights), projectorPrefix), c.finish()); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	if c == nil {
+		return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+	}
+	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.name, c.dir, c.container = dir, "", "directory of "+c.container
+	return c, nil
+}
+
+// The directories in one of xtuner's. Beside them may lie the language model.
+//
+// Source: InternLM/xtuner, xtuner/model/llava.py, to_xtuner_llava.
+const (
+	xtunerTower     = "visual_encoder"
+	xtunerAdapter   = "visual_encoder_adapter"
+	xtunerProjector = "projector"
+)
+
+func isXtuner(entries []os.DirEntry) bool {
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.IsDir() && e.Name() == xtunerProjector })
+}
+
+// openXtuner opens a directory of xtuner's: the projector and, if it was trained, the tower.
+func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
+	c := &Checkpoint{byName: map[string]*Tensor{}}
+	var errs []error
+	for _, e := range entries {
+		switch e.Name() {
+		case xtunerTower, xtunerProjector:
+			errs = append(errs, c.includeDir(filepath.Join(dir, e.Name()), e.Name()+"."))
+			if e.Name() == xtunerProjector {
+				c.projectorConfig, c.config = c.config, nil
+			}
+		case xtunerAdapter:
+			errs = append(errs, fmt.Errorf("converter: %s: a LoRA of the tower, which has to be merged with it first: xtuner convert merge --is-clip", filepath.Join(dir, e.Name())))
+		}
+	}
+	if errs = append(errs, c.finish()); errors.Join(errs...) != nil {
+		c.Close()
+		return nil, errors.Join(errs...)
+	}
+	c.name, c.container = dir, "xtuner's "+c.container
+	return c, nil
+}
+
+// includeFile includes a file of tensors in c, with prefix in front of all names.
+func (c *Checkpoint) includeFile(path, prefix string) error {
+	part, err := openOne(path)
+	if err != nil {
+		return err
+	}
+	return c.include(part, prefix)
+}
+
+// includeDir includes the tensors and the config.json of a directory.
+func (c *Checkpoint) includeDir(dir, prefix string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	part, err := openTensors(dir, entries)
+	if err != nil {
+		return err
+	}
+	if part == nil {
+		return fmt.Errorf("converter: %s: no tensors", dir)
+	}
+	if err := part.readBeside(dir, configFile); err != nil {
+		part.Close()
+		return err
+	}
+	return c.include(part, prefix)
+}
+
+// include takes all that another checkpoint has, with prefix in front of the names, and closes it
+// with its own. A nil one has nothing.
+func (c *Checkpoint) include(part *Checkpoint, prefix string) error {
+	if part == nil {
+		return nil
+	}
+	c.closers = append(c.closers, part)
+	c.files = append(c.files, part.files...)
+	c.packed = append(c.packed, part.packed...)
+	c.absent = append(c.absent, part.absent...)
+	c.name, c.container, c.config = part.name, part.container, part.config
+	for _, t := range part.tensors {
+		t.Name = prefix + t.Name
+		if err := c.add(t); err != nil {
+			return fmt.Errorf("converter: %s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// readBeside reads the configurations of the given names in a directory.
+func (c *Checkpoint) readBeside(dir string, names ...string) error {
+	for name, to := range map[string]*[]byte{
+		configFile: &c.config, preprocessorFile: &c.preprocessor, openCLIPConfig: &c.openCLIP, projectorFile: &c.projectorConfig,
+	} {
+		if !slices.Contains(names, name) {
+			continue
+		}
+		raw, err := readSmall(filepath.Join(dir, name))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("converter: %w", err)
+		default:
+			*to = raw
+		}
+	}
+	return nil
+}
+
+// openTensors opens the best of the files of tensors in a directory; nil without an error if there
+// are none.
+func openTensors(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 	for _, w := range weightFiles {
 		var names []string
 		for _, e := range entries {
@@ -53,30 +195,20 @@ func openDir(dir string) (*Checkpoint, error) {
 			return nil, fmt.Errorf("converter: %s: %d files %s (%s, %s, …), want 1", dir, len(names), w.name, names[0], names[1])
 		}
 		path := filepath.Join(dir, names[0])
-		var c *Checkpoint
 		if w.index {
-			c, err = openShards(dir, path)
-		} else {
-			c, err = Open(path)
+			return openShards(dir, path)
 		}
-		if err != nil {
-			return nil, err
-		}
-		c.name = dir
-		c.container = "directory of " + c.container
-		for name, to := range map[string]*[]byte{configFile: &c.config, preprocessorFile: &c.preprocessor} {
-			*to, err = readSmall(filepath.Join(dir, name))
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				c.Close()
-				return nil, fmt.Errorf("converter: %w", err)
-			}
-		}
-		return c, nil
+		return openOne(path)
 	}
-	return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+	return nil, nil
 }
 
-// openShards opens all files that an index names, as one checkpoint.
+// openShards opens all files that an index names, as one checkpoint. A file that is not there is no
+// error if it has the language model only, which nothing here wants.
+//
+// Names must be those of files of the same directory, but these may be links: the cache of Hugging
+// Face's hub has links into a directory of its own. Who can make a link on this system needs no index
+// to lead us somewhere.
 func openShards(dir, index string) (c *Checkpoint, err error) {
 	raw, err := readSmall(index)
 	if err != nil {
@@ -90,6 +222,9 @@ func openShards(dir, index string) (c *Checkpoint, err error) {
 	}
 	files := map[string]bool{}
 	for tensor, file := range list.WeightMap {
+		if err := checkName(tensor); err != nil {
+			return nil, fmt.Errorf("converter: %s: %w", index, err)
+		}
 		if file != filepath.Base(file) || !filepath.IsLocal(file) {
 			return nil, fmt.Errorf("converter: %s: tensor %.100q is in %.100q, want a file of the same directory", index, tensor, file)
 		}
@@ -107,7 +242,15 @@ func openShards(dir, index string) (c *Checkpoint, err error) {
 	}
 	slices.Sort(names)
 	for _, f := range names {
-		shard, err := Open(filepath.Join(dir, f))
+		shard, err := openOne(filepath.Join(dir, f))
+		if errors.Is(err, os.ErrNotExist) {
+			absent := languageOnly(list.WeightMap, f)
+			if absent == nil {
+				return nil, err
+			}
+			all.absent = append(all.absent, absent...)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -124,15 +267,42 @@ func openShards(dir, index string) (c *Checkpoint, err error) {
 			}
 		}
 	}
-	if len(all.tensors) != len(list.WeightMap) {
-		return nil, fmt.Errorf("converter: %s: the index names %d tensors, the files have %d", index, len(list.WeightMap), len(all.tensors))
+	if n := len(all.tensors) + len(all.absent); n != len(list.WeightMap) {
+		return nil, fmt.Errorf("converter: %s: the index names %d tensors, the files have %d", index, len(list.WeightMap), n)
 	}
 	all.name = dir
 	return all, all.finish()
 }
 
+// languageOnly returns the names of the tensors that an index has in a file if they are all of the
+// language model, and nil otherwise.
+func languageOnly(index map[string]string, file string) []string {
+	d, prefix, err := recognise(file, slices.Collect(maps.Keys(index)))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for name, f := range index {
+		if f != file {
+			continue
+		}
+		if !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix)) {
+			return nil
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
 // readSmall reads a file that must not be large.
 func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
+		return nil, fmt.Errorf("%s: not a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,12 @@ package converter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -66,4 +68,35 @@ func ExampleOpen() {
 	}
 	fmt.Printf("%d tensors, logit_scale is %.3f\n", len(c.Names()), value[0])
 	// Output: 53 tensors, logit_scale is 2.659
+}
+
+func ExampleLoadProjector() {
+	p, err := converter.LoadProjector("../testdata/families/xcomposer2-hd") // or what Convert made of it
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c := p.Config
+	fmt.Println(c.Type, "from", c.In, "to", c.Out, "columns, fed with the", c.SelectFeature, "tokens of layer", *c.SelectLayer)
+	fmt.Println(len(p.GlobalSeparator), "values between tiles and global view")
+	// Output:
+	// mlp2x_gelu from 256 to 12 columns, fed with the patch tokens of layer -1
+	// 256 values between tiles and global view
+}
+
+func ExampleCheckpoint_Assume() {
+	c, err := converter.Open("../testdata/tiny/state_torch2.9.1.pt") // a state dict alone
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	_, err = converter.LoadCheckpoint(c)
+	fmt.Println(errors.Is(err, converter.ErrActivation))
+	c.Assume(clipvit.QuickGELU)
+	model, err := converter.LoadCheckpoint(c)
+	fmt.Println(model.Config.Activation, err)
+	// Output:
+	// true
+	// quick_gelu <nil>
 }

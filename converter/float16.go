@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // Half precision is a sign, 5 bits of exponent (bias 15) and 10 of mantissa; bfloat16 is the upper
@@ -60,11 +62,7 @@ func floatToBFloat(f float32) uint16 {
 func decode(dst []float32, src []byte, from DType) {
 	switch from {
 	case F16:
-		t := halves()
-		src = src[:2*len(dst)]
-		for i := range dst {
-			dst[i] = t[binary.LittleEndian.Uint16(src[2*i:])]
-		}
+		kernel.Widen(dst, src[:2*len(dst)])
 	case BF16:
 		src = src[:2*len(dst)]
 		for i := range dst {

@@ -3,20 +3,28 @@ package converter
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 )
 
-// Info says what a checkpoint holds.
+// Info says what a checkpoint holds. What [Info.Problem] is about may be zero in Config.
 type Info struct {
-	Path       string         `json:"path"`
-	Container  string         `json:"container"`
-	Dialect    string         `json:"dialect,omitempty"`
-	Config     *Config        `json:"config,omitempty"`
-	Problem    string         `json:"problem,omitempty"` // why it is no CLIP that can be loaded
-	Bytes      int64          `json:"bytes"`             // of the files of tensors
-	SHA256     string         `json:"sha256"`
-	Parameters int64          `json:"parameters"` // elements of floating type
-	DTypes     map[string]int `json:"dtypes"`     // how many tensors of each
-	Tensors    []TensorInfo   `json:"tensors"`
+	Path      string  `json:"path"`
+	Container string  `json:"container"`
+	Dialect   string  `json:"dialect,omitempty"`
+	Config    *Config `json:"config,omitempty"`
+	// Projector is nil if there is none; Extras are the vectors beside it, by canonical name.
+	Projector *ProjectorConfig `json:"projector,omitempty"`
+	Extras    []string         `json:"extras,omitempty"`
+	// LanguageModel is the number of tensors of a language model, those of shards that are not there
+	// included. A conversion leaves them where they are.
+	LanguageModel int            `json:"language_model"`
+	Problem       string         `json:"problem,omitempty"` // why it is no CLIP that can be loaded
+	Bytes         int64          `json:"bytes"`             // of the files of tensors
+	SHA256        string         `json:"sha256"`
+	Parameters    int64          `json:"parameters"` // elements of floating type
+	DTypes        map[string]int `json:"dtypes"`     // how many tensors of each
+	Tensors       []TensorInfo   `json:"tensors"`
 }
 
 // TensorInfo describes a tensor.
@@ -59,10 +67,19 @@ func InspectCheckpoint(ctx context.Context, c *Checkpoint) (*Info, error) {
 			info.Parameters += int64(t.Len())
 		}
 	}
-	m, err := resolve(c)
+	m, err := align(c)
+	if err == nil {
+		info.Dialect, info.Config, info.Projector, info.LanguageModel = m.dialect.name, &m.config, m.projector, m.language
+		for path := range m.has.extra {
+			if strings.HasPrefix(path, "Projector.") {
+				info.Extras = append(info.Extras, path)
+			}
+		}
+		slices.Sort(info.Extras)
+		err = m.settle()
+	}
 	switch wrong := (*MismatchError)(nil); {
 	case err == nil:
-		info.Dialect, info.Config = m.dialect.name, &m.config
 	case errors.As(err, &wrong):
 		info.Dialect, info.Problem = wrong.Dialect, err.Error()
 	default:

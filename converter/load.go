@@ -2,22 +2,19 @@ package converter
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/nlpodyssey/spago/mat"
-	"github.com/nlpodyssey/spago/nn"
+	"strings"
 
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/internal/params"
 )
 
 // Load reads the vision tower of the checkpoint at path, which may be a directory that [Convert]
 // wrote or any other checkpoint that [Open] knows. The model is frozen; every parameter has been
 // filled exactly once.
 //
-// What tensors do not say is taken from config.json, and without one as OpenAI has it: quick_gelu,
-// and heads of 64 columns. A preprocessor_config.json that is beside the tensors must say what
+// What tensors do not say is taken from config.json or open_clip_config.json in the same directory.
+// Where nothing says it, as for OpenAI's names outside its own archives, the error is
+// [ErrActivation]; see [Checkpoint.Assume]. A preprocessor_config.json that is beside the tensors must say what
 // [clipvit.Preprocess] does; to use a tower with other preprocessing of one's own, name the file of
 // the tensors, not its directory.
 func Load(path string) (*clipvit.Model, error) {
@@ -35,39 +32,40 @@ func LoadCheckpoint(c *Checkpoint) (*clipvit.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.scan(context.Background(), nil); err != nil {
-		return nil, err
+	if !m.has.vision {
+		return nil, fmt.Errorf("converter: %s: no vision tower, but a projector in the names of %s", c.name, m.dialect.name)
 	}
-	model, err := clipvit.New(m.config.Vision)
-	if err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
-	}
-	model.Freeze()
-	filled := 0
-	var errs []error
-	params.Walk(model, func(path string, p *nn.Param) {
-		src, ok := m.params[path]
-		dst := mat.Data[float32](p) // not a copy: the parameter is filled in place
-		if !ok || src.len() != len(dst) {
-			// The tables do not fit the model: a mistake of this program, which a test excludes.
-			panic(fmt.Sprintf("converter: parameter %s has %d elements, want %d", path, src.len(), len(dst)))
-		}
-		filled++
-		for _, q := range src {
-			errs = append(errs, q.t.float32s(dst[:q.n], q.lo))
-			dst = dst[q.n:]
-		}
+	filled := map[string]bool{}
+	model, err := clipvit.NewFrozen(m.config.Vision, func(path string, values []float32) error {
+		filled[path] = true
+		return m.load(path, values)
 	})
-	for path := range m.params {
-		if !isText(path) {
-			filled--
-		}
-	}
-	if filled != 0 {
-		panic(fmt.Sprintf("converter: the model has %d parameters more than the tables", filled))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return nil, err
+	}
+	for path := range m.params {
+		if !filled[path] && !isText(path) && !strings.HasPrefix(path, "Projector.") {
+			panic(fmt.Sprintf("converter: the model has no parameter %s", path)) // a mistake of the tables
+		}
 	}
 	return model, nil
+}
+
+// load reads a canonical parameter, after verifying its checksum.
+func (m *clip) load(path string, values []float32) error {
+	src := m.params[path]
+	if src.len() != len(values) {
+		// The tables do not fit the model: a mistake of this program, which a test excludes.
+		panic(fmt.Sprintf("converter: parameter %s has %d elements, want %d", path, src.len(), len(values)))
+	}
+	if err := m.verify(context.Background(), src); err != nil {
+		return err
+	}
+	for _, q := range src {
+		if err := q.t.float32s(values[:q.n], q.lo); err != nil {
+			return err
+		}
+		values = values[q.n:]
+	}
+	return nil
 }

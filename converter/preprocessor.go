@@ -42,7 +42,6 @@ type field struct {
 // Source: huggingface/transformers, models/clip/image_processing_clip.py, CLIPImageProcessor.
 func preprocessing(n int) []field {
 	pixels := float64(n)
-	channels := func(c [3]float32) any { return []any{float64(c[0]), float64(c[1]), float64(c[2])} }
 	return []field{
 		{"image_processor_type", []any{"CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPFeatureExtractor"}},
 		{"feature_extractor_type", []any{"CLIPFeatureExtractor"}},
@@ -60,6 +59,9 @@ func preprocessing(n int) []field {
 		{"do_pad", []any{false}},
 	}
 }
+
+// channels returns a value for each channel as JSON has them.
+func channels(c [3]float32) any { return []any{float64(c[0]), float64(c[1]), float64(c[2])} }
 
 // equalJSON says whether two values of a JSON file are equal, numbers but for the rounding of float32.
 func equalJSON(got, want any) bool {

@@ -1,8 +1,7 @@
 package converter
 
 import (
-	"encoding/json"
-	"errors"
+	"cmp"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -15,22 +14,23 @@ import (
 
 // Config says which CLIP a checkpoint holds.
 type Config struct {
-	Vision clipvit.Config `json:"vision"`
-	Text   *TextConfig    `json:"text,omitempty"` // nil without a text tower
+	Vision clipvit.Config `json:"vision,omitzero"` // zero without a tower
+	Text   *TextConfig    `json:"text,omitempty"`  // nil without a text tower
 }
 
 // TextConfig says which text tower a checkpoint holds. Sizes are numbers of elements.
 type TextConfig struct {
-	Vocab      int // words
-	Context    int // tokens
-	Width      int
-	Heads      int
-	Layers     int
-	MLPWidth   int
-	EmbedDim   int // E, as the vision tower's
-	Activation clipvit.Activation
-	NormEps    float64
-	BOS, EOS   int // the words that begin and end a text
+	Vocab      int                `json:"vocab"`   // words
+	Context    int                `json:"context"` // tokens
+	Width      int                `json:"width"`
+	Heads      int                `json:"heads"`
+	Layers     int                `json:"layers"`
+	MLPWidth   int                `json:"mlp_width"`
+	EmbedDim   int                `json:"embed_dim"` // E, as the vision tower's
+	Activation clipvit.Activation `json:"activation"`
+	NormEps    float64            `json:"norm_eps"`
+	BOS        int                `json:"bos"` // the word that begins a text
+	EOS        int                `json:"eos"` // the word that ends it
 }
 
 const (
@@ -39,17 +39,31 @@ const (
 	headWidth = 64
 	// normEps is what torch.nn.LayerNorm adds to the variance unless told otherwise.
 	normEps = 1e-5
+	// maxHeadless is the width up to which all towers of OpenAI and OpenCLIP have heads of headWidth.
+	// Source: mlfoundations/open_clip, src/open_clip/model_configs: ViT-H-14 has 1280 and heads of 80.
+	maxHeadless = 1024
 )
 
-// A clip is a checkpoint that holds a whole CLIP: every canonical parameter and where it lies.
+// A clip is a checkpoint that holds a whole model, which is a CLIP, or the vision half of one, and
+// perhaps a projector, or a projector alone: every canonical parameter and where it lies.
 type clip struct {
 	*Checkpoint
-	dialect *dialect
-	config  Config
-	sizes   sizes
-	hasProj bool
-	params  map[string]param // by canonical path
-	excused []string         // tensors that are no parameters
+	dialect   *dialect
+	config    Config // Vision is zero without a tower
+	projector *ProjectorConfig
+	sizes     sizes
+	has       inventory
+	params    map[string]param // by canonical path
+	excused   []string         // tensors that are no parameters
+	language  int              // tensors of the language model, which are left where they are
+}
+
+// An inventory says which parts of a model there are.
+type inventory struct {
+	vision, text bool
+	layers       int             // of the projector; 0 without one
+	alone        bool            // the projector's layer has the name of a linear one
+	extra        map[string]bool // the optional canonical paths that are there
 }
 
 // A param is a canonical parameter: parts of tensors, one after the other.
@@ -83,6 +97,15 @@ func (p param) band(i, n int) param {
 		at += q.n
 	}
 	return out
+}
+
+// transposed returns a matrix with its two dimensions exchanged. It must be the whole of a tensor:
+// no dialect divides one that another has on its side.
+func (p param) transposed() param {
+	if len(p) != 1 || p[0].n != p[0].t.Len() {
+		panic("converter: a matrix in parts is to be transposed")
+	}
+	return param{{p[0].t.transposed(), 0, p[0].n}}
 }
 
 // dtype returns the type that holds all elements: that of the parts, or float32 if they differ.
@@ -192,20 +215,21 @@ type slot struct {
 // isText says whether a canonical parameter is left out with the text tower.
 func isText(path string) bool { return strings.HasPrefix(path, "Text.") || path == "LogitScale" }
 
-// slots returns all tensors of a model in dialect d, in the order of the canonical parameters.
-func (d *dialect) slots(s sizes, proj, text bool) []slot {
-	var all []slot
-	add := func(sp spec, block int) {
-		for _, r := range d.byTo[sp.path] {
-			all = append(all, slot{number(r.from, block), number(r.to, block), r, r.shape(s)})
-		}
-	}
+// A location is a canonical parameter of a model: its spec, and the number of its block or -1.
+type location struct {
+	spec  spec
+	block int
+}
+
+// paths returns all parameters of a model, in the order of params.Walk.
+func (has inventory) paths(s sizes) []location {
+	var all []location
 	tower := func(specs []spec, layers int) {
 		for i := 0; i < len(specs); i++ {
 			sp := specs[i]
 			if !strings.Contains(sp.path, "#") {
-				if sp.path != "Proj" || proj {
-					add(sp, -1)
+				if !optional[sp.path] || has.extra[sp.path] {
+					all = append(all, location{sp, -1})
 				}
 				continue
 			}
@@ -215,30 +239,68 @@ func (d *dialect) slots(s sizes, proj, text bool) []slot {
 			}
 			for b := range layers {
 				for _, sp := range specs[i:n] {
-					add(sp, b)
+					all = append(all, location{sp, b})
 				}
 			}
 			i = n - 1
 		}
 	}
-	tower(visionSpecs, s["L"])
-	if text {
+	if has.vision {
+		tower(visionSpecs, s["L"])
+	}
+	if has.text {
 		tower(textSpecs, s["l"])
+	}
+	for _, sp := range projectorSpecs {
+		if n, ok := projectorLayer(sp.path); ok && n < has.layers || has.extra[sp.path] {
+			all = append(all, location{sp, -1})
+		}
+	}
+	return all
+}
+
+// projectorLayer returns the number of the projector's layer that a canonical parameter is of.
+func projectorLayer(path string) (n int, ok bool) {
+	rest, ok := strings.CutPrefix(path, "Projector.Layers.")
+	if !ok {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(digits)
+	return n, err == nil
+}
+
+// slots returns all tensors of a model in dialect d, in the order of the canonical parameters.
+// Parameters that d has no names for are left out; see [dialect.lacks].
+func (d *dialect) slots(s sizes, has inventory) []slot {
+	var all []slot
+	for _, p := range has.paths(s) {
+		rules := d.byTo[p.spec.path]
+		if r := d.only[p.spec.path]; r != nil && has.alone {
+			rules = []*rule{r}
+		}
+		for _, r := range rules {
+			all = append(all, slot{number(r.from, p.block), number(r.to, p.block), r, r.shape(s)})
+		}
 	}
 	return all
 }
 
 // recognise returns the dialect and the prefix that explain most names of a checkpoint.
-func recognise(c *Checkpoint) (best *dialect, prefix string, err error) {
+func recognise(file string, names []string) (best *dialect, prefix string, err error) {
 	most := 0
-	for _, d := range dialects {
-		for _, p := range prefixes {
+	for _, p := range prefixes {
+		var stripped []string
+		for _, name := range names {
+			if name, ok := strings.CutPrefix(name, p); ok {
+				stripped = append(stripped, name)
+			}
+		}
+		for _, d := range dialects {
 			n := 0
-			for _, t := range c.tensors {
-				if name, ok := strings.CutPrefix(t.Name, p); ok {
-					if r, _ := d.match(name); r != nil {
-						n++
-					}
+			for _, name := range stripped {
+				if r, _ := d.match(name); r != nil {
+					n++
 				}
 			}
 			if n > most {
@@ -247,46 +309,73 @@ func recognise(c *Checkpoint) (best *dialect, prefix string, err error) {
 		}
 	}
 	if best == nil {
-		names := c.Names()
-		return nil, "", fmt.Errorf("converter: %s: none of %d tensors has a name of CLIP's (%s, …)", c.name, len(names), strings.Join(names[:min(3, len(names))], ", "))
+		return nil, "", fmt.Errorf("converter: %s: none of %d tensors has a name of CLIP's (%s, …)", file, len(names), strings.Join(names[:min(3, len(names))], ", "))
 	}
 	return best, prefix, nil
 }
 
-// resolve finds every parameter of a CLIP in a checkpoint, or says all that is wrong.
+// resolve finds every parameter of a model in a checkpoint, and all that must be known to compute with
+// them, or says all that is wrong.
 func resolve(c *Checkpoint) (*clip, error) {
-	d, prefix, err := recognise(c)
+	m, err := align(c)
 	if err != nil {
 		return nil, err
 	}
-	m := &clip{Checkpoint: c, dialect: d, sizes: sizes{}, params: map[string]param{}}
+	if err := m.settle(); err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	return m, nil
+}
+
+// align is [resolve] for who only looks at the parameters: activation and heads may be unknown, which
+// are "" and 0 then.
+func align(c *Checkpoint) (*clip, error) {
+	d, prefix, err := recognise(c.name, c.Names())
+	if err != nil {
+		return nil, err
+	}
+	m := &clip{Checkpoint: c, dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.absent)}
+	m.has.extra = map[string]bool{}
 	wrong := &MismatchError{File: c.name, Dialect: d.name}
 
 	// What the shapes say, by vote: one wrong tensor must not make all others wrong.
 	votes := map[string]map[int]int{}
 	blocks := map[string]map[int]bool{"L": {}, "l": {}}
 	matched := map[*Tensor]bool{}
-	text := false
 	for _, t := range c.tensors {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		r, block := d.match(name)
-		if !ok || r == nil {
-			if ok && d.dropped[name] {
-				m.excused = append(m.excused, t.Name)
-			} else {
-				wrong.Unexpected = append(wrong.Unexpected, t.Name)
-			}
+		switch {
+		case ok && r != nil:
+		case ok && d.dropped[name]:
+			m.excused = append(m.excused, t.Name)
+			continue
+		case d.isLanguage(t.Name) || ok && d.isLanguage(name):
+			m.language++
+			continue
+		default:
+			wrong.Unexpected = append(wrong.Unexpected, t.Name)
 			continue
 		}
 		matched[t] = true
 		letter := "L"
-		if strings.HasPrefix(r.to, "Text.") {
-			letter, text = "l", true
+		switch {
+		case strings.HasPrefix(r.to, "Projector."):
+			if n, ok := projectorLayer(r.to); ok {
+				m.has.layers = max(m.has.layers, n+1)
+				m.has.alone = m.has.alone || r.as == alone
+			}
+		case isText(r.to):
+			letter, m.has.text = "l", m.has.text || r.to != "LogitScale"
+		default:
+			m.has.vision = true
 		}
 		if block >= 0 {
 			blocks[letter][block] = true
 		}
-		m.hasProj = m.hasProj || r.to == "Proj"
+		if optional[r.to] {
+			m.has.extra[r.to] = true
+		}
 		if dims := r.dims(); len(dims) == len(t.Shape) {
 			for i, x := range dims {
 				if letter, v, ok := x.solve(t.Shape[i]); ok {
@@ -298,7 +387,7 @@ func resolve(c *Checkpoint) (*clip, error) {
 			}
 		}
 	}
-	m.hasProj = m.hasProj || text
+	m.expect()
 	for letter, count := range votes {
 		best := 0
 		for v, n := range count {
@@ -319,7 +408,7 @@ func resolve(c *Checkpoint) (*clip, error) {
 		m.sizes[letter] = n
 	}
 
-	for _, s := range d.slots(m.sizes, m.hasProj, text) {
+	for _, s := range d.slots(m.sizes, m.has) {
 		t := c.byName[prefix+s.name]
 		if t == nil {
 			wrong.Missing = append(wrong.Missing, prefix+s.name)
@@ -349,184 +438,112 @@ func resolve(c *Checkpoint) (*clip, error) {
 	if len(wrong.Missing)+len(wrong.Unexpected)+len(wrong.Shapes) > 0 {
 		return nil, wrong
 	}
-	if m.config, err = m.configure(text); err != nil {
+	if err := m.configure(); err != nil {
 		return nil, err
+	}
+	if v := m.config.Vision; m.has.vision && m.dir != "" && (v.Activation == "" && m.assumed == "" || v.Heads == 0) {
+		if err := c.readBeside(m.dir, configFile, openCLIPConfig); err != nil {
+			return nil, err
+		}
+		if err := m.configure(); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
 }
 
-// configure returns the configuration that the shapes, and config.json if there is one, give.
+// expect adds to the inventory what a model must have: both towers a projection, and one whose
+// embedding is the point of it the norm before.
+func (m *clip) expect() {
+	if m.has.text {
+		m.has.vision = true
+		m.has.extra["Proj"] = true
+	}
+	half := m.has.extra["PostNorm.W"] || m.has.extra["PostNorm.B"]
+	if m.has.vision && (half || m.has.extra["Proj"] || m.dialect.language == nil && !m.noPostNorm()) {
+		m.has.extra["PostNorm.W"], m.has.extra["PostNorm.B"] = true, true
+	}
+	if m.has.extra["Projector.Newline"] || m.has.extra["Projector.GlobalSeparator"] || m.has.extra["Projector.RowSeparator"] {
+		m.has.layers = max(m.has.layers, 1)
+	}
+}
+
+// configure finds the configuration that the shapes, and the files beside the tensors, give.
 //
 // Source: openai/CLIP, clip/model.py, build_model.
-func (m *clip) configure(text bool) (c Config, err error) {
-	s := m.sizes
-	grid := int(math.Round(math.Sqrt(math.Max(0, float64(s["T"]-1)))))
-	if grid < 1 || grid*grid != s["T"]-1 {
-		return c, fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.name, s["T"])
+func (m *clip) configure() error {
+	c, s := &m.config, m.sizes
+	if m.has.vision {
+		grid := int(math.Round(math.Sqrt(math.Max(0, float64(s["T"]-1)))))
+		if grid < 1 || grid*grid != s["T"]-1 {
+			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.name, s["T"])
+		}
+		c.Vision = clipvit.Config{
+			ImageSize: grid * s["P"], PatchSize: s["P"], Width: s["C"], Layers: s["L"], MLPWidth: s["F"],
+			NormEps: normEps, NoPostNorm: !m.has.extra["PostNorm.W"],
+		}
+		if m.has.extra["Proj"] {
+			c.Vision.EmbedDim = s["E"]
+		}
 	}
-	c.Vision = clipvit.Config{
-		ImageSize: grid * s["P"], PatchSize: s["P"], Width: s["C"], Heads: s["C"] / headWidth, Layers: s["L"],
-		MLPWidth: s["F"], Activation: clipvit.QuickGELU, NormEps: normEps,
-	}
-	if m.hasProj {
-		c.Vision.EmbedDim = s["E"]
-	}
-	if text {
+	if m.has.text {
 		c.Text = &TextConfig{
-			Vocab: s["v"], Context: s["n"], Width: s["c"], Heads: s["c"] / headWidth, Layers: s["l"],
-			MLPWidth: s["f"], EmbedDim: s["E"], Activation: clipvit.QuickGELU, NormEps: normEps,
-			BOS: s["v"] - 2, EOS: s["v"] - 1, // the last two words: clip/simple_tokenizer.py
+			Vocab: s["v"], Context: s["n"], Width: s["c"], Layers: s["l"], MLPWidth: s["f"], EmbedDim: s["E"],
+			NormEps: normEps, BOS: s["v"] - 2, EOS: s["v"] - 1, // the last two words: clip/simple_tokenizer.py
 		}
 	}
-	if m.Checkpoint.config == nil {
-		for _, width := range []int{s["C"], s["c"]} {
-			if width%headWidth != 0 {
-				return c, fmt.Errorf("converter: %s: width %d is not a multiple of %d, and no config.json says how many heads it has", m.name, width, headWidth)
-			}
+	if m.has.layers > 0 {
+		m.projector = &ProjectorConfig{Type: fmt.Sprintf("mlp%dx_gelu", m.has.layers), In: s["M"], Out: s["O"]}
+		if m.has.alone {
+			m.projector.Type = "linear"
 		}
-	} else if err := agree(m.Checkpoint.config, &c); err != nil {
-		return c, fmt.Errorf("converter: %s: %s: %w", m.name, configFile, err)
 	}
-	if err := c.Vision.Validate(); err != nil {
-		return c, fmt.Errorf("converter: %s: %w", m.name, err)
+	if err := m.readConfigs(); err != nil {
+		return fmt.Errorf("converter: %s: %w", m.name, err)
 	}
-	if m.preprocessor != nil {
+	m.family()
+	if p := m.projector; p != nil && m.has.vision && p.SelectLayer != nil && (*p.SelectLayer > s["L"] || *p.SelectLayer < -1-s["L"]) {
+		return fmt.Errorf("converter: %s: the projector is fed with layer %d, want %d to %d", m.name, *p.SelectLayer, -1-s["L"], s["L"])
+	}
+	if v := &c.Vision; m.has.vision {
+		v.Activation = cmp.Or(v.Activation, m.scripted)
+		if v.Heads == 0 && v.Width%headWidth == 0 && v.Width <= maxHeadless {
+			v.Heads = v.Width / headWidth
+		}
+	}
+	if t := c.Text; t != nil && t.Heads == 0 && t.Width%headWidth == 0 {
+		t.Heads = t.Width / headWidth
+	}
+	// The preprocessing of a vision-language model is its own.
+	if m.preprocessor != nil && m.dialect.language == nil && m.has.vision {
 		if err := checkPreprocessor(m.preprocessor, c.Vision.ImageSize); err != nil {
-			return c, fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", filepath.Join(m.name, preprocessorFile), err)
+			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", filepath.Join(m.name, preprocessorFile), err)
 		}
 	}
-	if t := c.Text; t != nil && (t.Vocab < 2 || t.Heads < 1 || t.Width%t.Heads != 0) {
-		return c, fmt.Errorf("converter: %s: text tower of %d words, width %d and %d heads", m.name, t.Vocab, t.Width, t.Heads)
-	}
-	return c, nil
+	return nil
 }
 
-// hfTower is a tower in Hugging Face's config.json. Its zero value has to be replaced by the
-// defaults of the class: what the file leaves out has those values.
-//
-// Source: huggingface/transformers, models/clip/configuration_clip.py.
-type hfTower struct {
-	HiddenSize       int     `json:"hidden_size"`
-	IntermediateSize int     `json:"intermediate_size"`
-	ProjectionDim    int     `json:"projection_dim"`
-	Layers           int     `json:"num_hidden_layers"`
-	Heads            int     `json:"num_attention_heads"`
-	Channels         int     `json:"num_channels"`
-	ImageSize        int     `json:"image_size"`
-	PatchSize        int     `json:"patch_size"`
-	Vocab            int     `json:"vocab_size"`
-	Positions        int     `json:"max_position_embeddings"`
-	HiddenAct        string  `json:"hidden_act"`
-	LayerNormEps     float64 `json:"layer_norm_eps"`
-	BOS              int     `json:"bos_token_id"`
-	EOS              int     `json:"eos_token_id"`
-}
-
-var (
-	hfVisionDefaults = hfTower{
-		HiddenSize: 768, IntermediateSize: 3072, ProjectionDim: 512, Layers: 12, Heads: 12, Channels: 3,
-		ImageSize: 224, PatchSize: 32, HiddenAct: "quick_gelu", LayerNormEps: 1e-5,
+// settle decides what neither shapes nor files have said, and refuses what cannot be known.
+func (m *clip) settle() error {
+	v, t := &m.config.Vision, m.config.Text
+	if !m.has.vision {
+		return nil
 	}
-	hfTextDefaults = hfTower{
-		HiddenSize: 512, IntermediateSize: 2048, ProjectionDim: 512, Layers: 12, Heads: 8,
-		Vocab: 49408, Positions: 77, HiddenAct: "quick_gelu", LayerNormEps: 1e-5, BOS: 49406, EOS: 49407,
+	if v.Activation != "" && m.assumed != "" && v.Activation != m.assumed {
+		return fmt.Errorf("the activation is %q, and %q was asked for", v.Activation, m.assumed)
 	}
-)
-
-// legacyEOS stands in the configurations that OpenAI's models were published with; it is wrong,
-// and transformers takes the largest word instead. Source: modeling_clip.py, CLIPTextTransformer.
-const legacyEOS = 2
-
-// agree completes c, which shapes gave, by what only config.json says, and returns an error with
-// everything that the two say differently.
-func agree(file []byte, c *Config) error {
-	var top struct {
-		ModelType string            `json:"model_type"`
-		Project   *int              `json:"projection_dim"`
-		Vision    []json.RawMessage `json:"-"`
-		Text      []json.RawMessage `json:"-"`
-
-		VisionConfig     json.RawMessage `json:"vision_config"`
-		VisionConfigDict json.RawMessage `json:"vision_config_dict"` // an old name; it wins
-		TextConfig       json.RawMessage `json:"text_config"`
-		TextConfigDict   json.RawMessage `json:"text_config_dict"`
+	if v.Activation = cmp.Or(v.Activation, m.assumed); v.Activation == "" {
+		return ErrActivation
 	}
-	if err := json.Unmarshal(file, &top); err != nil {
+	if v.Heads == 0 {
+		return fmt.Errorf("width %d, and no configuration says how many heads it has: known is that of multiples of %d up to %d", v.Width, headWidth, maxHeadless)
+	}
+	if err := v.Validate(); err != nil || t == nil {
 		return err
 	}
-	vision, text := hfVisionDefaults, hfTextDefaults
-	switch top.ModelType {
-	case "clip":
-		top.Vision = []json.RawMessage{top.VisionConfig, top.VisionConfigDict}
-		top.Text = []json.RawMessage{top.TextConfig, top.TextConfigDict}
-	case "clip_vision_model":
-		top.Vision = []json.RawMessage{file}
-	default:
-		return fmt.Errorf("model_type is %.40q, want \"clip\" or \"clip_vision_model\"", top.ModelType)
+	t.Activation = cmp.Or(t.Activation, v.Activation)
+	if t.Vocab < 2 || t.Heads < 1 || t.Width%t.Heads != 0 {
+		return fmt.Errorf("text tower of %d words, width %d and %d heads", t.Vocab, t.Width, t.Heads)
 	}
-	for _, overlay := range []struct {
-		tower *hfTower
-		files []json.RawMessage
-	}{{&vision, top.Vision}, {&text, top.Text}} {
-		for _, raw := range overlay.files {
-			if raw == nil {
-				continue
-			}
-			if err := json.Unmarshal(raw, overlay.tower); err != nil {
-				return err
-			}
-		}
-	}
-	if top.ModelType == "clip" {
-		vision.ProjectionDim = 512
-		if top.Project != nil {
-			vision.ProjectionDim = *top.Project
-		}
-		text.ProjectionDim = vision.ProjectionDim
-	}
-
-	var errs []error
-	equal := func(tower, field string, config, tensors int) {
-		if config != tensors {
-			errs = append(errs, fmt.Errorf("%s %s is %d, the tensors say %d", tower, field, config, tensors))
-		}
-	}
-	activation := func(tower, act string) clipvit.Activation {
-		a := clipvit.Activation(act)
-		if a != clipvit.QuickGELU && a != clipvit.GELU {
-			errs = append(errs, fmt.Errorf("%s hidden_act is %.40q, want %q or %q", tower, act, clipvit.QuickGELU, clipvit.GELU))
-		}
-		return a
-	}
-	heads := func(tower string, heads, width int) int {
-		if heads < 1 || width%heads != 0 {
-			errs = append(errs, fmt.Errorf("%s num_attention_heads is %d, which does not divide the width %d", tower, heads, width))
-		}
-		return heads
-	}
-	v := &c.Vision
-	equal("vision", "hidden_size", vision.HiddenSize, v.Width)
-	equal("vision", "intermediate_size", vision.IntermediateSize, v.MLPWidth)
-	equal("vision", "num_hidden_layers", vision.Layers, v.Layers)
-	equal("vision", "image_size", vision.ImageSize, v.ImageSize)
-	equal("vision", "patch_size", vision.PatchSize, v.PatchSize)
-	equal("vision", "num_channels", vision.Channels, 3)
-	if v.EmbedDim > 0 {
-		equal("vision", "projection_dim", vision.ProjectionDim, v.EmbedDim)
-	}
-	v.Activation, v.NormEps = activation("vision", vision.HiddenAct), vision.LayerNormEps
-	v.Heads = heads("vision", vision.Heads, v.Width)
-	if t := c.Text; t != nil && top.Text != nil {
-		equal("text", "hidden_size", text.HiddenSize, t.Width)
-		equal("text", "intermediate_size", text.IntermediateSize, t.MLPWidth)
-		equal("text", "num_hidden_layers", text.Layers, t.Layers)
-		equal("text", "vocab_size", text.Vocab, t.Vocab)
-		equal("text", "max_position_embeddings", text.Positions, t.Context)
-		t.Activation, t.NormEps = activation("text", text.HiddenAct), text.LayerNormEps
-		t.Heads = heads("text", text.Heads, t.Width)
-		if text.EOS != legacyEOS {
-			t.BOS, t.EOS = text.BOS, text.EOS
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -3,6 +3,7 @@ package converter
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,6 +23,7 @@ const (
 	same       layout = iota // the shapes are equal
 	flat                     // the last dimension of the parameter is several of the tensor's
 	transposed               // rows are columns
+	alone                    // same, and the name of a projector's layer that is its only one
 )
 
 // A rule is a row of a table without alternatives.
@@ -81,23 +83,60 @@ func alternatives(s string) (before string, list []string, after string) {
 	return before, strings.Split(inner, ","), after
 }
 
-// A dialect is what one kind of software calls the tensors of CLIP.
+// join returns the rows of all tables.
+func join(all ...table) table { return slices.Concat(all...) }
+
+// under returns the rows of a table with prefix in front of the tensors' names.
+func under(prefix string, t table) table {
+	t = slices.Clone(t)
+	for i := range t {
+		t[i].From = prefix + t[i].From
+	}
+	return t
+}
+
+// A dialect is what one kind of software calls the tensors of CLIP, and of what is built upon it.
 type dialect struct {
-	name    string
-	table   table
-	excused []string // tensors that are dropped: no parameters
+	name     string
+	table    table
+	excused  []string // tensors that are dropped: no parameters
+	language []string // what the names of a language model's tensors begin with; they are never read
 
 	rules   []rule
 	byFrom  map[string]*rule
 	byTo    map[string][]*rule // in the order of their bands
+	only    map[string]*rule   // by To, those of layout alone
 	dropped map[string]bool
+}
+
+// withLanguage declares how the names of the language model begin. Such a model takes the tokens of
+// the last blocks, so that its tower may lack the post-norm.
+func (d *dialect) withLanguage(prefixes ...string) *dialect {
+	d.language = prefixes
+	return d
+}
+
+// isLanguage says whether a tensor is one of the language model's.
+func (d *dialect) isLanguage(name string) bool {
+	return slices.ContainsFunc(d.language, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// lacks returns the canonical parameters of a model that dialect d has no names for.
+func (d *dialect) lacks(s sizes, has inventory) []string {
+	var paths []string
+	for _, p := range has.paths(s) {
+		if d.byTo[p.spec.path] == nil && !(has.alone && d.only[p.spec.path] != nil) {
+			paths = append(paths, number(p.spec.path, p.block))
+		}
+	}
+	return paths
 }
 
 // newDialect returns a dialect ready for use.
 func newDialect(name string, t table, excused ...string) *dialect {
 	d := &dialect{
 		name: name, table: t, excused: excused, rules: t.expand(),
-		byFrom: map[string]*rule{}, byTo: map[string][]*rule{}, dropped: map[string]bool{},
+		byFrom: map[string]*rule{}, byTo: map[string][]*rule{}, only: map[string]*rule{}, dropped: map[string]bool{},
 	}
 	for i := range d.rules {
 		r := &d.rules[i]
@@ -105,6 +144,10 @@ func newDialect(name string, t table, excused ...string) *dialect {
 			panic(fmt.Sprintf("converter: %s: %q stands twice", name, r.from))
 		}
 		d.byFrom[r.from] = r
+		if r.as == alone {
+			d.only[r.to] = r
+			continue
+		}
 		if len(d.byTo[r.to]) != r.band {
 			panic(fmt.Sprintf("converter: %s: bands of %q are not in order", name, r.to))
 		}
@@ -171,5 +214,5 @@ func (e *MismatchError) Error() string {
 		}
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", n, l.what, text))
 	}
-	return fmt.Sprintf("converter: %s: tensors are not a whole CLIP in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
+	return fmt.Sprintf("converter: %s: tensors are not a whole model in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
 }

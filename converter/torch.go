@@ -59,7 +59,7 @@ func findGlobal(module, name string) (any, error) {
 		return v, nil
 	}
 	if module == scriptRoot || strings.HasPrefix(module, scriptRoot+".") {
-		return scriptClass{}, nil
+		return scriptClass{name}, nil
 	}
 	return nil, fmt.Errorf("global %.100q of module %.100q is not permitted", name, module)
 }
@@ -230,6 +230,9 @@ func openZip(r io.ReaderAt, size int64, c *Checkpoint) error {
 // newArchive reads the directory of a zip file and checks it.
 func newArchive(r io.ReaderAt, size int64) (*archive, error) {
 	z, err := zip.NewReader(r, size)
+	if errors.Is(err, zip.ErrFormat) { // it begins like an archive, and its directory is at the end
+		return nil, fmt.Errorf("no directory at the end of its %d bytes: the file is cut short or damaged: %w", size, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -350,7 +353,7 @@ func (a *archive) storage(id storageID, c *Checkpoint) (*storage, error) {
 			c.packed = append(c.packed, k)
 		}
 	}
-	return &storage{name: name, dtype: id.dtype, size: id.size, r: r, compressed: off < 0}, nil
+	return &storage{name: name, dtype: id.dtype, size: id.size, crc: entry.CRC32, r: r, compressed: off < 0}, nil
 }
 
 // legacyMagic is how torch.save began its files before version 1.6: the pickle of a number.

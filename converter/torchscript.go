@@ -5,20 +5,32 @@ import (
 	"fmt"
 
 	"github.com/nlpodyssey/gopickle/types"
+
+	"github.com/vitago/vitago/clipvit"
 )
 
 // scriptRoot is the module that all classes of TorchScript are in. Their names below it depend on
-// the program that was compiled, so objects are told by their attributes, never by their class.
+// the program that was compiled, so objects are told by their attributes, never by their class, but
+// for activations, which have none.
 const scriptRoot = "__torch__"
 
-// A scriptClass is any class of TorchScript.
-type scriptClass struct{}
+// A scriptClass is any class of TorchScript, by its name without the module.
+type scriptClass struct{ name string }
 
 // PyNew implements gopickle's types.PyNewable.
-func (scriptClass) PyNew(...any) (any, error) { return &scriptObject{}, nil }
+func (c scriptClass) PyNew(...any) (any, error) { return &scriptObject{class: c.name}, nil }
 
 // A scriptObject is a module: parameters, buffers, flags and modules by the names of attributes.
-type scriptObject struct{ attrs *types.Dict }
+type scriptObject struct {
+	class string
+	attrs *types.Dict
+}
+
+// scriptActivations are the classes of activations. A GELU by torch may be the approximate one, which
+// only the code says, so it tells nothing.
+//
+// Source: openai/CLIP, clip/model.py, QuickGELU.
+var scriptActivations = map[string]clipvit.Activation{"QuickGELU": clipvit.QuickGELU}
 
 // PySetState implements gopickle's types.PyStateSettable.
 func (o *scriptObject) PySetState(state any) error {
@@ -128,6 +140,9 @@ func (f *flattener) walk(name string, v any) error {
 	}
 	switch v := v.(type) {
 	case *scriptObject:
+		if a := scriptActivations[v.class]; a != "" {
+			f.c.scripted = a
+		}
 		if v.attrs == nil {
 			return nil
 		}

@@ -29,44 +29,34 @@ func parseTarget(s string) (DType, error) {
 type output struct {
 	*clip
 	target   DType
+	format   string // of the weights; "" is safetensors
 	vocab    string
 	progress func(done, total int64)
 
 	entries []safetensor
 	sources []param // of the entries
+	beside  *output // the projector, which has a file of its own
 	words   *vocabulary
-	sum     string // SHA-256 of the source
+	sum     string // SHA-256 of the source, "" if not all of it is read
 	bytes   int64  // of the weights file
 	files   []string
 }
 
 // prepare decides what will be written, and finds all that can be wrong with it before anything is.
 func (o *output) prepare() error {
-	for _, s := range huggingFace.slots(o.sizes, o.hasProj, o.config.Text != nil) {
-		p := o.params[s.path].band(s.rule.band, s.rule.bands)
-		e := safetensor{name: s.name, dtype: cmp.Or(o.target, p.dtype())}
-		e.shape = []int64{}
-		for _, d := range s.shape {
-			e.shape = append(e.shape, int64(d))
+	p := &output{clip: o.clip, target: o.target}
+	for _, s := range huggingFace.slots(o.sizes, o.has) {
+		if name, ok := strings.CutPrefix(s.name, projectorPrefix); ok {
+			s.name = name
+			p.plan([]slot{s})
+		} else {
+			o.plan([]slot{s})
 		}
-		o.entries = append(o.entries, e)
-		o.sources = append(o.sources, p)
 	}
-	// Wide elements first: then all are aligned, since the format permits no gap.
-	order := make([]int, len(o.entries))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(i, j int) int { return o.entries[j].dtype.Size() - o.entries[i].dtype.Size() })
-	entries, sources := o.entries, o.sources
-	o.entries, o.sources = nil, nil
-	var at uint64
-	for _, i := range order {
-		e := entries[i]
-		e.begin, e.end = at, at+uint64(sources[i].len()*e.dtype.Size())
-		at = e.end
-		o.entries = append(o.entries, e)
-		o.sources = append(o.sources, sources[i])
+	o.wideFirst()
+	if p.entries != nil {
+		p.wideFirst()
+		o.beside = p
 	}
 	if o.vocab == "" {
 		return nil
@@ -84,20 +74,84 @@ func (o *output) prepare() error {
 	return nil
 }
 
+// plan makes an entry of every slot, whose parameter the source must have. They lie one after the
+// other, in the order of the slots.
+func (o *output) plan(slots []slot) {
+	for _, s := range slots {
+		p := o.params[s.path].band(s.rule.band, s.rule.bands)
+		if s.rule.as == transposed {
+			p = p.transposed()
+		}
+		e := safetensor{name: s.name, dtype: cmp.Or(o.target, p.dtype()), shape: []int64{}}
+		for _, d := range s.shape {
+			e.shape = append(e.shape, int64(d))
+		}
+		o.entries = append(o.entries, e)
+		o.sources = append(o.sources, p)
+	}
+	o.layOut()
+}
+
+// layOut gives the entries their places.
+func (o *output) layOut() {
+	var at uint64
+	for i := range o.entries {
+		e := &o.entries[i]
+		e.begin, e.end = at, at+uint64(o.sources[i].len()*e.dtype.Size())
+		at = e.end
+	}
+}
+
+// wideFirst puts the entries of wide elements first: then all are aligned, since safetensors
+// permits no gap.
+func (o *output) wideFirst() {
+	order := make([]int, len(o.entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return o.entries[j].dtype.Size() - o.entries[i].dtype.Size() })
+	entries, sources := o.entries, o.sources
+	o.entries, o.sources = nil, nil
+	for _, i := range order {
+		o.entries = append(o.entries, entries[i])
+		o.sources = append(o.sources, sources[i])
+	}
+	o.layOut()
+}
+
+// A content is a file of a directory that is written, and what it says.
+type content struct {
+	name  string
+	value any
+}
+
 // write fills the directory dir.
 func (o *output) write(ctx context.Context, dir string) error {
-	if err := o.writeWeights(ctx, filepath.Join(dir, weightsFile)); err != nil {
-		return err
+	weights := weightsFile
+	if o.format == torchFormat {
+		weights = torchFile
 	}
-	o.files = append(o.files, weightsFile)
+	var contents []content
+	if o.entries != nil {
+		if err := writeFile(filepath.Join(dir, weights), func(w io.Writer) error { return o.writeWeights(ctx, w.(*os.File)) }); err != nil {
+			return err
+		}
+		o.files = append(o.files, weights)
+		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision.ImageSize)}}
+	}
+	if p := o.beside; p != nil {
+		if err := writeFile(filepath.Join(dir, projectorWeights), func(w io.Writer) error { return p.writeWeights(ctx, w.(*os.File)) }); err != nil {
+			return err
+		}
+		o.files = append(o.files, projectorWeights)
+		o.sum, o.bytes = p.sum, o.bytes+p.bytes
+		contents = append(contents, content{projectorFile, o.projector})
+	}
 	add := func(name string, data []byte) error {
 		o.files = append(o.files, name)
 		return writeFile(filepath.Join(dir, name), func(w io.Writer) error { _, err := w.Write(data); return err })
 	}
-	for _, f := range []struct {
-		name  string
-		value any
-	}{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision.ImageSize)}} {
+	for _, f := range contents {
 		if err := add(f.name, indented(f.value)); err != nil {
 			return err
 		}
@@ -112,37 +166,81 @@ func (o *output) write(ctx context.Context, dir string) error {
 	return ctx.Err()
 }
 
-// writeWeights writes the tensors while another goroutine computes the source's SHA-256, for which
-// the header has kept a place.
-func (o *output) writeWeights(ctx context.Context, path string) error {
-	metadata := map[string]string{"format": "pt", "source_sha256": strings.Repeat("0", 64)}
-	header, err := safetensorsHeader(metadata, o.entries)
-	if err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
+// verified has write write while another goroutine reads the whole source, for its SHA-256 and to
+// verify its checksums: a damaged source ends the writing at once. A write that calls sum waits for
+// the other to end. Of a source with a language model only what is written is read: then the sum
+// is "".
+func (o *output) verified(ctx context.Context, write func(ctx context.Context, sum func() (string, error)) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	hashed := make(chan struct{})
 	go func() {
 		defer close(hashed)
-		sum, err := o.SHA256(ctx)
-		if o.sum = sum; err != nil {
-			cancel(err) // a damaged source ends the writing at once
+		var err error
+		if o.language == 0 {
+			o.sum, err = o.SHA256(ctx)
+		} else {
+			err = o.verify(ctx, slices.Concat(o.sources...))
+		}
+		if err != nil {
+			cancel(err)
 		}
 	}()
 	defer func() {
 		cancel(context.Canceled)
 		<-hashed
 	}()
-	return writeFile(path, func(w io.Writer) error {
-		f := w.(*os.File)
-		if err := o.writeTensors(ctx, f, header); err != nil {
-			return err
-		}
+	sum := func() (string, error) {
 		<-hashed
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return "", context.Cause(ctx)
 		}
-		metadata["source_sha256"] = o.sum
+		return o.sum, nil
+	}
+	if err := write(ctx, sum); err != nil {
+		return err
+	}
+	_, err := sum()
+	return err
+}
+
+// writeWeights writes the tensors in the format that was chosen.
+func (o *output) writeWeights(ctx context.Context, f *os.File) error {
+	switch o.format {
+	case torchFormat:
+		return o.writeTorch(ctx, f)
+	case scriptFormat:
+		return o.writeScript(ctx, f)
+	case ggufFormat:
+		return o.writeGGUF(ctx, f)
+	}
+	return o.writeSafetensors(ctx, f)
+}
+
+// writeSafetensors writes the tensors as a file of safetensors, in whose header a place is kept for
+// the source's SHA-256.
+func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
+	metadata := map[string]string{"format": "pt"}
+	if o.language == 0 {
+		metadata["source_sha256"] = strings.Repeat("0", 64)
+	}
+	header, err := safetensorsHeader(metadata, o.entries)
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	return o.verified(ctx, func(ctx context.Context, sum func() (string, error)) error {
+		n := &counter{w: f}
+		if err := writeSafetensors(bufio.NewWriterSize(n, 4*chunkSize), header, o.entries, o.emitter(ctx)); err != nil {
+			return err
+		}
+		o.bytes = int64(n.n)
+		s, err := sum()
+		if err != nil {
+			return err
+		}
+		if s == "" {
+			return nil
+		}
+		metadata["source_sha256"] = s
 		final, err := safetensorsHeader(metadata, o.entries)
 		if err != nil {
 			return err
@@ -155,18 +253,17 @@ func (o *output) writeWeights(ctx context.Context, path string) error {
 	})
 }
 
-// writeTensors writes header and tensors in chunks, so that memory does not grow with their size.
-func (o *output) writeTensors(ctx context.Context, w io.Writer, header []byte) error {
+// emitter returns a function that writes the elements of entry i to w in chunks, so that memory
+// does not grow with their number.
+func (o *output) emitter(ctx context.Context) func(i int, w io.Writer) error {
 	var (
-		out     = bufio.NewWriterSize(w, 4*chunkSize)
 		raw     = make([]byte, chunkSize)
 		coded   = make([]byte, 2*chunkSize)
 		scratch = make([]float32, chunkSize/2)
 		done    int64
 		total   = int64(o.entries[len(o.entries)-1].end)
 	)
-	o.bytes = int64(len(header)) + total
-	return writeSafetensors(out, header, o.entries, func(i int, w io.Writer) error {
+	return func(i int, w io.Writer) error {
 		to := o.entries[i].dtype
 		for _, q := range o.sources[i] {
 			from := q.t.DType
@@ -197,18 +294,22 @@ func (o *output) writeTensors(ctx context.Context, w io.Writer, header []byte) e
 			}
 		}
 		return nil
-	})
+	}
 }
 
 // report says what was done.
 func (o *output) report(dst string) *Report {
 	r := &Report{
 		Source: o.name, Dir: dst, Container: o.container, Dialect: o.dialect.name, SHA256: o.sum, Config: o.config,
-		Tensors: len(o.entries), Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: o.excused,
+		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: o.excused,
+		Projector: o.projector, LanguageModel: o.language,
 	}
-	for i, e := range o.entries {
-		r.DTypes[string(e.dtype)]++
-		r.Parameters += int64(o.sources[i].len())
+	for p := o; p != nil; p = p.beside {
+		r.Tensors += len(p.entries)
+		for i, e := range p.entries {
+			r.DTypes[string(e.dtype)]++
+			r.Parameters += int64(p.sources[i].len())
+		}
 	}
 	return r
 }
@@ -269,7 +370,10 @@ func (o *output) configJSON() map[string]any {
 	t := o.config.Text
 	if t == nil {
 		vision["architectures"] = []string{"CLIPVisionModelWithProjection"}
-		if !o.hasProj {
+		if v.NoPostNorm {
+			vision["no_post_layernorm"] = true
+		}
+		if v.EmbedDim == 0 {
 			vision["architectures"] = []string{"CLIPVisionModel"}
 		}
 		vision["torch_dtype"] = dtype

@@ -3,17 +3,15 @@ package tasks
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
+
+	"github.com/vitago/vitago/internal/hub"
 )
 
 // A File is one that a model needs, under one of several names.
@@ -26,33 +24,29 @@ type File struct {
 	Optional bool
 }
 
-const (
-	hub      = "https://huggingface.co" // Source: cybertron, pkg/downloader/downloadmodel.go
-	revision = "main"
+// Variables for the tests.
+var (
+	stall = time.Minute // how long a download may pause
+	again = time.Second // after that it tries a second time
 )
-
-// stall is how long a download may pause; a variable for the tests.
-var stall = time.Minute
-
-// hubName is what the hub can have as the name of a model, with or without an owner.
-var hubName = regexp.MustCompile(`^[\w-][\w.-]*(/[\w-][\w.-]*)?$`)
-
-// errAbsent says that the hub has no such file.
-var errAbsent = errors.New("the hub has no such file")
 
 // A fetcher brings the files of a model into its directory.
 type fetcher struct {
-	dir, model, endpoint, token string
-	policy                      DownloadPolicy
+	dir, model string
+	policy     DownloadPolicy
+	client     *hub.Client
 }
 
 func newFetcher(conf *Config) fetcher {
+	c := hub.New()
+	c.Token = cmp.Or(conf.HubAccessToken, c.Token)
+	c.Overwrite = true // what is there is asked for only if it is no good
+	c.Idle, c.Wait = stall, again
 	return fetcher{
-		dir:      conf.FullModelPath(),
-		model:    filepath.ToSlash(conf.ModelName),
-		endpoint: cmp.Or(os.Getenv("HF_ENDPOINT"), hub),
-		token:    conf.HubAccessToken,
-		policy:   conf.DownloadPolicy,
+		dir:    conf.FullModelPath(),
+		model:  filepath.ToSlash(conf.ModelName),
+		policy: conf.DownloadPolicy,
+		client: c,
 	}
 }
 
@@ -73,7 +67,7 @@ func (f fetcher) fetch(files ...File) error {
 	default:
 		return fmt.Errorf("tasks: DownloadPolicy is %d, want %d to %d", f.policy, DownloadMissing, DownloadNever)
 	}
-	if !hubName.MatchString(f.model) {
+	if !hub.IsID(f.model) {
 		return fmt.Errorf("tasks: %s lacks files, and %q is not the name of a model on a hub, as owner/model", f.dir, f.model)
 	}
 	for _, file := range files {
@@ -112,102 +106,44 @@ func (f fetcher) download(file File) error {
 		if strings.Contains(name, "*") {
 			continue
 		}
-		err := f.get(name)
+		from := hub.File{Name: name, URL: f.client.FileURL(f.model, hub.Revision, name), Size: -1}
+		_, _, err := f.client.Fetch(context.Background(), from, f.dir)
+		var status *hub.StatusError
 		switch {
 		case err == nil:
 			return nil
-		case !errors.Is(err, errAbsent):
-			return fmt.Errorf("tasks: downloading %s of %s: %w", name, f.model, err)
+		case !errors.Is(err, hub.ErrNotFound):
+			if errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden) {
+				err = fmt.Errorf("%w, or HubAccessToken", err)
+			}
+			return fmt.Errorf("tasks: %s: %w", f.model, err)
 		}
 		tried = append(tried, name)
 	}
 	if file.Optional {
 		return nil
 	}
-	return fmt.Errorf("tasks: downloading %s of %s from %s: %w", strings.Join(tried, " or "), f.model, f.endpoint, errAbsent)
+	return fmt.Errorf("tasks: downloading %s of %s from %s: %w on the hub", strings.Join(tried, " or "), f.model, f.client.Endpoint, hub.ErrNotFound)
 }
 
-// get downloads a file under this name. It appears in the directory when it is complete.
-func (f fetcher) get(name string) (err error) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	timer := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing came for %v", stall)) })
-	defer timer.Stop()
-	defer func() {
-		if cause := context.Cause(ctx); err != nil && cause != nil {
-			err = cause
+// emptyFiles returns the names of the files in a directory that have no content.
+func emptyFiles(dir string) map[string]bool {
+	names := map[string]bool{}
+	entries, _ := os.ReadDir(dir) // a directory that cannot be read has none
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			names[e.Name()] = true
 		}
-	}()
-
-	from, err := url.JoinPath(f.endpoint, f.model, "resolve", revision, name)
-	if err != nil {
-		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return err
-	}
-	if f.token != "" {
-		req.Header.Set("Authorization", "Bearer "+f.token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound:
-		return errAbsent
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("GET %s: status is %s, want 200: no such model, or one that needs a HubAccessToken with access", from, resp.Status)
-	default:
-		return fmt.Errorf("GET %s: status is %s, want 200", from, resp.Status)
-	}
-	if err := os.MkdirAll(f.dir, 0o777); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(f.dir, name), watched{resp.Body, timer}, resp.ContentLength)
+	return names
 }
 
-// writeFile copies all of r, which has size bytes unless size is negative, to a file that gets its
-// name when it is complete and on the disk.
-func writeFile(path string, r io.Reader, size int64) (err error) {
-	tmp := path + "." + rand.Text()[:8] + ".partial"
-	out, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			out.Close()
-			os.Remove(tmp)
+// tidy removes what cybertron's downloader leaves in a directory when it fails: an empty file, which it
+// would take for a downloaded one the next time. Those that were empty before stay.
+func tidy(dir string, before map[string]bool) {
+	for name := range emptyFiles(dir) {
+		if !before[name] {
+			os.Remove(filepath.Join(dir, name))
 		}
-	}()
-	n, err := io.Copy(out, r)
-	switch {
-	case err != nil:
-		return fmt.Errorf("after %d of %d bytes: %w", n, size, err)
-	case n == 0 || size >= 0 && n != size:
-		return fmt.Errorf("got %d bytes, want %d and at least 1", n, size)
 	}
-	if err := out.Sync(); err != nil {
-		return err
-	}
-	if err := out.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
-}
-
-// A watched reader puts a timer back whenever it has read something.
-type watched struct {
-	io.Reader
-	timer *time.Timer
-}
-
-func (w watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	w.timer.Reset(stall)
-	return n, err
 }

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nlpodyssey/cybertron/pkg/tasks/textencoding"
 )
 
 func unregister[T any](model string) {
@@ -135,7 +138,7 @@ func TestDownloadAlternatives(t *testing.T) {
 
 func TestDownloadErrors(t *testing.T) {
 	defer func(d time.Duration) { stall = d }(stall)
-	stall = 600 * time.Millisecond
+	stall = 300 * time.Millisecond
 	for _, c := range []struct {
 		name  string
 		words string // on the hub
@@ -147,7 +150,7 @@ func TestDownloadErrors(t *testing.T) {
 		{"absent", "", token, "org/parrot", []string{"words.txt or words.old", "org/parrot", "no such file"}, []string{"config.json"}},
 		{"status 500", "broken", token, "org/parrot", []string{"words.txt", "500", "want 200"}, []string{"config.json"}},
 		{"short", "short", token, "org/parrot", []string{"5 of 100 bytes"}, []string{"config.json"}},
-		{"stall", "stall", token, "org/parrot", []string{"nothing came for 600ms"}, []string{"config.json"}},
+		{"stall", "stall", token, "org/parrot", []string{"nothing came for 300ms"}, []string{"config.json"}},
 		{"token", "hello", "hf_other", "org/parrot", []string{"config.json", "401", "HubAccessToken"}, nil},
 		{"model", "hello", token, "org/owl", []string{"config.json", "org/owl", "no such file"}, nil},
 		{"outside", "hello", token, "org/../../parrot", []string{"owner/model"}, nil},
@@ -192,4 +195,63 @@ func TestDownloadErrors(t *testing.T) {
 	h.files["words.txt"] = ""
 	_, err = Load[greeter](&conf)
 	wantError(t, err, "got 0 bytes")
+}
+
+// What came before a connection broke is not asked for again, even by another process.
+func TestDownloadResumes(t *testing.T) {
+	h := &fakeHub{files: map[string]string{"config.json": parrotConfig, "words.txt": "good morning"}}
+	broken := true
+	var ranges []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/words.txt") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		ranges = append(ranges, r.Header.Get("Range"))
+		w.Header().Set("ETag", `"v1"`)
+		if broken && len(ranges) > 1 {
+			panic(http.ErrAbortHandler)
+		}
+		if broken {
+			w.Header().Set("Content-Length", "12")
+			fmt.Fprint(w, "good ")
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("good morning"))
+	}))
+	defer s.Close()
+	t.Setenv("HF_ENDPOINT", s.URL)
+	conf := Config{ModelsDir: t.TempDir(), ModelName: "org/parrot", HubAccessToken: token}
+	_, err := Load[greeter](&conf)
+	wantError(t, err, "tasks: org/parrot: ", "words.txt", "5 bytes are kept, and the next run resumes there")
+	if got, want := ls(t, conf.FullModelPath()), []string{"config.json", "words.txt.partial", "words.txt.partial.json"}; !slices.Equal(got, want) {
+		t.Errorf("directory has %q, want %q", got, want)
+	}
+	broken = false
+	if g, err := Load[greeter](&conf); err != nil || g.Greet() != "good morning" {
+		t.Errorf("got %v, %v, want good morning", g, err)
+	}
+	if got := ranges[len(ranges)-1]; got != "bytes=5-" {
+		t.Errorf("asked for %q at last, want bytes=5-", got)
+	}
+	if got, want := ls(t, conf.FullModelPath()), []string{"config.json", "words.txt"}; !slices.Equal(got, want) {
+		t.Errorf("directory has %q, want %q", got, want)
+	}
+}
+
+// A transport that reaches nobody.
+type offline struct{}
+
+func (offline) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("off line") }
+
+// Cybertron creates a file before it asks for it. What it left empty would be a broken model for ever.
+func TestCybertronLeavesNothing(t *testing.T) {
+	defer func(r http.RoundTripper) { http.DefaultTransport = r }(http.DefaultTransport)
+	http.DefaultTransport = offline{}
+	dir, name := write(t, map[string]string{"mine": ""})
+	_, err := Load[textencoding.Interface](&Config{ModelsDir: dir, ModelName: name})
+	wantError(t, err, "cybertron says", "off line")
+	if got, want := ls(t, filepath.Join(dir, name)), []string{"mine"}; !slices.Equal(got, want) {
+		t.Errorf("directory has %q, want %q", got, want)
+	}
 }

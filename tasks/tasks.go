@@ -118,8 +118,9 @@ func registered[T any]() []string {
 // registered goes to cybertron's own Load.
 //
 // Files come from Hugging Face, or from where the environment variable HF_ENDPOINT points. Each
-// appears under its name when it is complete. A model that is there is not asked for, unless conf
-// says [DownloadAlways].
+// appears under its name when it is complete, and what an interrupted download left is resumed. A model
+// that is there is not asked for, unless conf says [DownloadAlways]. If conf has no HubAccessToken, that
+// of the environment variable HF_TOKEN or of Hugging Face's own login is taken.
 func Load[T any](conf *Config) (task T, err error) {
 	if conf == nil {
 		return task, errors.New("tasks: no configuration")
@@ -156,11 +157,14 @@ func Load[T any](conf *Config) (task T, err error) {
 // fromCybertron loads what is not registered here. Cybertron panics where a file of the model says
 // something that it does not know; that is an error of the user's and not of the program.
 func fromCybertron[T any](conf *Config) (task T, err error) {
+	dir := conf.FullModelPath()
+	empty := emptyFiles(dir)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 		if err != nil {
+			tidy(dir, empty)
 			err = fmt.Errorf("tasks: %v is registered for model types %q, and cybertron says: %w", reflect.TypeFor[T](), registered[T](), err)
 		}
 	}()

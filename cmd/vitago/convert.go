@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -16,19 +17,25 @@ func newConvert() *cobra.Command {
 		Short: "Turn any checkpoint into a model directory",
 		Long: `Convert reads the checkpoint SRC, an archive of OpenAI, a file of torch.save or safetensors or a
 model directory, and writes the directory DST, which Hugging Face's transformers loads as it is:
-config.json, preprocessor_config.json, model.safetensors and, with --vocab, the tokenizer.
-DST appears complete or not at all.`,
+config.json, preprocessor_config.json, model.safetensors and, with --vocab, the tokenizer. Of a
+vision-language model (LLaVA, XComposer, xtuner) it takes the tower and the projector, which it
+writes as projector.safetensors and projector_config.json, and does not read the language model.
+DST appears complete or not at all.
+
+The same names of tensors stand for towers with quick_gelu, OpenAI's, and with gelu. Where neither
+the archive nor a config.json or open_clip_config.json beside it says which, --activation must.`,
 		Example: `  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
   vitago convert --dtype f32 --vision-only pytorch_model.bin models/tower`,
 		Args: wantArgs(2, 2, "SRC and DST"),
 	}
 	var o converter.Options
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output", "source", "f16", "bf16", "f32")
+	activation := activationFlag(cmd)
 	cmd.Flags().BoolVar(&o.VisionOnly, "vision-only", false, "leave the text tower out")
 	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.DType = dtype.value
+		o.DType, o.Activation = dtype.value, clipvit.Activation(activation.value)
 		c, err := converter.Open(args[0])
 		if err != nil {
 			return err
@@ -41,7 +48,7 @@ DST appears complete or not at all.`,
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(convertText(r, o.VisionOnly)); err != nil {
+		if _, err := cmd.OutOrStdout().Write(convertText(r)); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "converted in %s\n", seconds(elapsed))
@@ -50,14 +57,17 @@ DST appears complete or not at all.`,
 	return cmd
 }
 
-func convertText(r *converter.Report, visionOnly bool) []byte {
+func convertText(r *converter.Report) []byte {
 	rows := [][2]string{
 		{"source", r.Source},
 		{"container", r.Container},
 		{"dialect", r.Dialect},
-		{"sha256", r.SHA256},
+	}
+	if r.SHA256 != "" {
+		rows = append(rows, [2]string{"sha256", r.SHA256})
 	}
 	rows = append(rows, configLines(r.Config)...)
+	rows = append(rows, projectorLines(r.Projector)...)
 	rows = append(rows, [][2]string{
 		{"written", fmt.Sprintf("%s: %s", r.Dir, strings.Join(r.Files, ", "))},
 		{"parameters", grouped(r.Parameters)},
@@ -65,7 +75,10 @@ func convertText(r *converter.Report, visionOnly bool) []byte {
 		{"bytes", grouped(r.Bytes)},
 	}...)
 	left := r.Excused
-	if visionOnly {
+	if r.LanguageModel > 0 {
+		left = append([]string{fmt.Sprintf("%d tensors of the language model", r.LanguageModel)}, left...)
+	}
+	if r.TextLeft {
 		left = append([]string{"the text tower"}, left...)
 	}
 	if left != nil {

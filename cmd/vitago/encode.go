@@ -30,6 +30,7 @@ const maxBatch = 64
 // An encoding is what the flags of encode ask for.
 type encoding struct {
 	model      string
+	activation clipvit.Activation // "" is what the model says
 	features   string
 	layer      int
 	normalize  bool
@@ -74,6 +75,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	var e encoding
 	f := cmd.Flags()
 	f.StringVar(&e.model, "model", "", "model directory or checkpoint `DIR`")
+	activation := activationFlag(cmd)
 	features := choiceFlag(cmd, "features", "embedding", "what to write", "embedding", "cls", "patches", "all")
 	f.IntVar(&e.layer, "layer", -1, "layer of cls, patches or all")
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
@@ -82,7 +84,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		e.features, e.format = features.value, format.value
+		e.features, e.format, e.activation = features.value, format.value, clipvit.Activation(activation.value)
 		if e.output == stdinName {
 			e.output = ""
 		}
@@ -137,7 +139,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	}
 
 	p := startProgress(log, "loading "+e.model, megabytes)
-	m, err := await(ctx, func() (*clipvit.Model, error) { return converter.Load(e.model) })
+	m, err := await(ctx, func() (*clipvit.Model, error) { return e.load() })
 	loaded := p.stop()
 	if err != nil {
 		return err
@@ -158,7 +160,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	skipped, err := e.encode(ctx, m, spec, cmd.InOrStdin(), out, func(n int) { p.set(int64(n), int64(len(images))) })
 	elapsed := p.stop()
 	for _, s := range skipped {
-		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %v\n", s)
+		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %s\n", plain(s))
 	}
 	if err != nil {
 		return err
@@ -176,11 +178,25 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// load reads the model.
+func (e *encoding) load() (*clipvit.Model, error) {
+	c, err := converter.Open(e.model)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	c.Assume(e.activation)
+	return converter.LoadCheckpoint(c)
+}
+
 // spec says what a model of configuration c makes of the images.
 func (e *encoding) spec(c clipvit.Config, images []string) (outputSpec, error) {
 	s := outputSpec{feature: e.features, images: images, extra: map[string]string{
 		"normalized": strconv.FormatBool(e.normalize),
 	}}
+	if e.features == "embedding" && c.NoPostNorm {
+		return s, usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)
+	}
 	if e.features == "embedding" {
 		s.shape = []int{c.Width}
 		if c.EmbedDim > 0 {

@@ -317,11 +317,11 @@ func TestEncodeErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", broken}, broken + ": clipvit: "},
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "encode.go"}, "encode.go: clipvit: pillow: not an image"},
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", broken}, broken + ": "},
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "encode.go"}, "encode.go: not an image"},
 		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
 		{[]string{"--model", "absent", "-o", out, "demo/cat.png"}, "absent"},
-		{[]string{"--model", ".", "-o", out, "demo/cat.png"}, "converter: .: a directory without"},
+		{[]string{"--model", ".", "-o", out, "demo/cat.png"}, ".: a directory without"},
 		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "absent", "x.npy"), "demo/cat.png"}, "absent"},
 		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "demo/cat.png"}, "directory"},
 	} {
@@ -348,10 +348,10 @@ func TestSkipErrors(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"encode", "--model", tinyModel, "--skip-errors", "--batch", "2"}
 	pictures := []string{"absent.png", "encode.go", "demo/cat.png", "main.go", "demo/cat.jpg"}
-	messages := []string{"skipped: encode.go: clipvit: pillow: not an image", "absent.png", "vitago: 3 of 5 images could not be read\n"}
+	messages := []string{"skipped: encode.go: not an image", "absent.png", "vitago: 3 of 5 images could not be read\n"}
 
 	r := vitago(append(args, pictures...)...)
-	r.want(t, exitFailed, []string{`{"image":"encode.go","error":"encode.go: clipvit: pillow: not an image`}, messages)
+	r.want(t, exitFailed, []string{`{"image":"encode.go","error":"encode.go: not an image`}, messages)
 	for i, line := range strings.Split(strings.TrimSpace(r.out), "\n") {
 		var v struct {
 			Image, Error string

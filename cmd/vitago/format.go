@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,21 +46,50 @@ var towers = map[clipvit.Config]string{
 // configLines are the rows of a table about a CLIP.
 func configLines(c converter.Config) [][2]string {
 	v := c.Vision
+	if v == (clipvit.Config{}) {
+		return [][2]string{{"vision", "none"}}
+	}
 	name := ""
 	if n, ok := towers[v]; ok {
 		name = n + ": "
 	}
 	embed := "no projection"
-	if v.EmbedDim > 0 {
+	switch {
+	case v.EmbedDim > 0:
 		embed = fmt.Sprintf("embedding %d", v.EmbedDim)
+	case v.NoPostNorm:
+		embed = "no post-norm"
 	}
+	act := func(a clipvit.Activation) clipvit.Activation { return cmp.Or(a, "activation unknown") }
 	lines := [][2]string{{"vision", fmt.Sprintf("%simage %d, patch %d, width %d, heads %d, layers %d, MLP %d, %s, %s",
-		name, v.ImageSize, v.PatchSize, v.Width, v.Heads, v.Layers, v.MLPWidth, embed, v.Activation)}}
+		name, v.ImageSize, v.PatchSize, v.Width, v.Heads, v.Layers, v.MLPWidth, embed, act(v.Activation))}}
 	if t := c.Text; t != nil {
 		lines = append(lines, [2]string{"text", fmt.Sprintf("vocabulary %d, context %d, width %d, heads %d, layers %d, MLP %d, embedding %d, %s",
-			t.Vocab, t.Context, t.Width, t.Heads, t.Layers, t.MLPWidth, t.EmbedDim, t.Activation)})
+			t.Vocab, t.Context, t.Width, t.Heads, t.Layers, t.MLPWidth, t.EmbedDim, act(t.Activation))})
 	} else {
 		lines = append(lines, [2]string{"text", "none"})
+	}
+	return lines
+}
+
+// projectorLines are the rows of a table about a projector, none if there is none.
+func projectorLines(p *converter.ProjectorConfig, extras ...string) [][2]string {
+	if p == nil {
+		return nil
+	}
+	parts := []string{p.Type, fmt.Sprintf("%d to %d", p.In, p.Out)}
+	if p.SelectLayer != nil {
+		parts = append(parts, fmt.Sprintf("layer %d", *p.SelectLayer))
+	}
+	if p.SelectFeature != "" {
+		parts = append(parts, p.SelectFeature)
+	}
+	for _, e := range extras {
+		parts = append(parts, strings.TrimPrefix(e, "Projector."))
+	}
+	lines := [][2]string{{"projector", strings.Join(parts, ", ")}}
+	if p.Family != "" {
+		lines = append([][2]string{{"family", p.Family}}, lines...)
 	}
 	return lines
 }

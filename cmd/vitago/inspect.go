@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -19,35 +21,44 @@ func newInspect() *cobra.Command {
 		Short: "Say what a checkpoint holds",
 		Long: `Inspect says what a checkpoint holds: container, dialect, configuration, tensors and SHA-256.
 PATH is a model directory, an archive of OpenAI, or a file of torch.save or safetensors.
-All of it is read, so damage is found.
+All of it is read, so damage is found. The exit status is 1 if it is sound but cannot be loaded as
+a model; what it holds is printed all the same.
 
 The table shows equal tensors of several blocks once, with # for the number of the block;
 --json lists them all.`,
 		Args: wantArgs(1, 1, "PATH"),
 	}
+	activation := activationFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p := startProgress(cmd.ErrOrStderr(), "reading "+args[0], megabytes)
-		info, err := await(cmd.Context(), func() (*converter.Info, error) { return inspect(cmd.Context(), args[0]) })
+		info, err := await(cmd.Context(), func() (*converter.Info, error) {
+			return inspect(cmd.Context(), args[0], clipvit.Activation(activation.value))
+		})
 		p.stop()
 		if err != nil {
 			return err
 		}
 		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), info)
+			err = writeJSON(cmd.OutOrStdout(), info)
+		} else {
+			_, err = cmd.OutOrStdout().Write(inspectText(info))
 		}
-		_, err = cmd.OutOrStdout().Write(inspectText(info))
+		if err == nil && info.Problem != "" {
+			err = errors.New(info.Problem)
+		}
 		return err
 	}
 	return cmd
 }
 
-func inspect(ctx context.Context, path string) (*converter.Info, error) {
+func inspect(ctx context.Context, path string, a clipvit.Activation) (*converter.Info, error) {
 	c, err := converter.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
+	c.Assume(a)
 	return converter.InspectCheckpoint(ctx, c)
 }
 
@@ -59,8 +70,12 @@ func inspectText(info *converter.Info) []byte {
 	if info.Config != nil {
 		rows = append(rows, configLines(*info.Config)...)
 	}
+	rows = append(rows, projectorLines(info.Projector, info.Extras...)...)
+	if info.LanguageModel > 0 {
+		rows = append(rows, [2]string{"language", fmt.Sprintf("%d tensors, which a conversion leaves where they are", info.LanguageModel)})
+	}
 	if info.Problem != "" {
-		rows = append(rows, [2]string{"problem", info.Problem})
+		rows = append(rows, [2]string{"problem", plain(errors.New(info.Problem))})
 	}
 	rows = append(rows, [][2]string{
 		{"parameters", grouped(info.Parameters)},

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -102,6 +104,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npz"), png}, []string{`no format has the extension ".npz"`}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x"), png}, []string{`no format has the extension ""`}},
 		{[]string{"encode", "--model", tinyModel, "-", "-"}, []string{"standard input is named twice"}},
+		{[]string{"help", "nope"}, []string{`vitago help: unknown verb "nope"`}},
+		{[]string{"help", "encoed"}, []string{`unknown verb "encoed"; did you mean "encode"?`}},
+		{[]string{"help", "encode", "more"}, []string{`unknown verb "more"`}},
+		{[]string{"compare", tinyArchive}, []string{"vitago compare: got 1 arguments, want A and B"}},
+		{[]string{"compare", "--plot", filepath.Join(dir, "x.bmp"), tinyArchive, tinyModel}, []string{`no plot has the extension ".bmp", want .pdf, .png or .svg`}},
 		{[]string{"completion", "tcsh"}, []string{"tcsh", "vitago completion"}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -117,6 +124,7 @@ func TestHelp(t *testing.T) {
 	vitago("--help").want(t, exitDone, []string{"Exit status: 0 done", "demo", "convert", "inspect", "encode", "version", "completion"}, nil)
 	vitago("help", "encode").want(t, exitDone, []string{"hidden_states", "--features embedding|cls|patches|all", "jsonl|npy|safetensors", "[N,T,C]"}, nil)
 	vitago("convert", "-h").want(t, exitDone, []string{"--dtype source|f16|bf16|f32", "--vocab FILE"}, nil)
+	vitago("help").want(t, exitDone, []string{"Exit status: 0 done", "encode"}, nil)
 	vitago("--version").want(t, exitDone, []string{"vitago version "}, nil)
 }
 
@@ -161,8 +169,43 @@ func TestInspect(t *testing.T) {
 	if info.SHA256 != want.SHA256 || len(info.Tensors) != len(want.Tensors) || info.Config.Vision != want.Config.Vision {
 		t.Errorf("got %+v, want %+v", info, want)
 	}
-	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: converter: ", "absent.pt"})
+	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: stat absent.pt: "})
 	vitago("inspect", "demo/cat.png").want(t, exitFailed, nil, []string{"demo/cat.png", "not a TorchScript archive"})
+}
+
+// A checkpoint that is sound but no model is shown, and is a failure.
+func TestInspectNoModel(t *testing.T) {
+	half := filepath.Join(t.TempDir(), "half.safetensors")
+	header := `{"visual.proj":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}`
+	file := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	if err := os.WriteFile(half, append(file, make([]byte, 8)...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	problem := "missing (visual.conv1.weight, "
+	vitago("inspect", half).want(t, exitFailed, []string{"dialect     OpenAI", "problem", problem, "[2,1]"}, []string{"vitago: " + half + ": ", problem})
+	r := vitago("inspect", "--json", half)
+	r.want(t, exitFailed, []string{`"problem": `, `"sha256": `}, []string{"vitago: " + half + ": ", problem})
+	var info converter.Info
+	if err := json.Unmarshal([]byte(r.out), &info); err != nil || len(info.Tensors) != 1 {
+		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+// Errors lose the names of packages, wherever one was wrapped, and nothing else.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"converter: a.pt: torn":                           "a.pt: torn",
+		"clipvit: pillow: not an image":                   "not an image",
+		"a.png: clipvit: pillow: not an image":            "a.png: not an image",
+		"converter: one\nconverter: two":                  "one; two",
+		"dir/converter: 3 tensors; projector: 2 layers":   "dir/converter: 3 tensors; 2 layers",
+		"open converter.pt: no such file":                 "open converter.pt: no such file",
+		"3 files (projector: has no bias) pillow:nothing": "3 files (projector: has no bias) pillow:nothing",
+	} {
+		if got := plain(errors.New(text)); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
 }
 
 func TestGroupTensors(t *testing.T) {
@@ -194,7 +237,7 @@ func TestConvert(t *testing.T) {
 	if _, err := converter.Load(dst); err != nil {
 		t.Error(err)
 	}
-	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: converter: ", "is not empty"})
+	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: " + dst + " is not empty"})
 	vitago("convert", "--overwrite", "--vision-only", "--dtype", "f32", tinyArchive, dst).want(t, exitDone,
 		[]string{"text        none", "left out    the text tower, input_resolution"}, []string{"converted in "})
 	info, err := converter.Inspect(dst)

@@ -28,6 +28,7 @@ type progress struct {
 	width       int                  // of the terminal; 0 elsewhere
 	start       time.Time
 	done, total atomic.Int64 // total is 0 while nobody knows
+	skipped     atomic.Int64 // of done, what took no time
 	shown       int          // characters on the terminal's line
 	stopped     chan struct{}
 	wg          sync.WaitGroup
@@ -99,8 +100,8 @@ func (p *progress) line(elapsed time.Duration) string {
 		bar = "[" + strings.Repeat("=", n) + strings.Repeat(" ", cells-n) + "]  "
 	}
 	line := fmt.Sprintf("%s  %s%3d%%  %s of %s", p.label, bar, done*100/total, p.unit(done), p.unit(total))
-	if done > 0 {
-		left := time.Duration(float64(elapsed) * float64(total-done) / float64(done))
+	if worked := done - p.skipped.Load(); worked > 0 {
+		left := time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))
 	}
 	return line

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,14 +37,23 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	case err == nil:
 		return exitDone
 	case !started || errors.As(err, new(usageError)):
-		fmt.Fprintf(errw, "%s: %v\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), err)
+		fmt.Fprintf(errw, "%s: %s\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), plain(err))
 		return exitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(errw, "vitago: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errw, "vitago: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(errw, "vitago: "+plain(err))
 	return exitFailed
+}
+
+// prefixes are the names of packages that errors begin with, one before the other: they help who
+// programs with the packages, and tell a user of the command nothing.
+var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|finetuning|hub|imageencoding|pillow|projector|server|tasks): )+`)
+
+// plain returns the text of an error in one line, without the names of packages.
+func plain(err error) string {
+	return strings.ReplaceAll(prefixes.ReplaceAllString(err.Error(), "$1"), "\n", "; ")
 }
 
 func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
@@ -68,26 +78,41 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 				fmt.Fprintf(cmd.ErrOrStderr(), "%s\n\n%s\n", cmd.Long, cmd.UsageString())
 				return usagef("no verb")
 			}
-			hint := ""
-			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-				hint = fmt.Sprintf("; did you mean %q?", s[0])
-			}
-			return usagef("unknown verb %q%s", args[0], hint)
+			return unknownVerb(cmd, args[0])
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newConvert(), newInspect(), newEncode(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newVersion())
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
+	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion") // remembers where to write to
 	for _, c := range root.Commands() {
 		c.Flags().SortFlags = false
-		if c.Name() == "completion" { // cobra's own takes any word
+		switch c.Name() { // cobra's own take any word
+		case "completion":
 			c.RunE = func(*cobra.Command, []string) error { return usagef("want bash, zsh, fish or powershell") }
+		case "help":
+			c.RunE = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return unknownVerb(root, args[len(args)-max(len(rest), 1)])
+				}
+				return about.Help()
+			}
 		}
 	}
 	return root
+}
+
+// unknownVerb returns the error about a verb that there is not, with what may have been meant.
+func unknownVerb(root *cobra.Command, verb string) error {
+	hint := ""
+	if s := root.SuggestionsFor(verb); len(s) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", s[0])
+	}
+	return usagef("unknown verb %q%s", verb, hint)
 }
 
 // wantArgs checks the number of arguments; what names them.
@@ -126,6 +151,11 @@ func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *ch
 	// The error is that of a flag that does not exist.
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// activationFlag declares the flag that says what a checkpoint may leave open.
+func activationFlag(cmd *cobra.Command) *choice {
+	return choiceFlag(cmd, "activation", "", "activation of a tower for which no file says it", "quick_gelu", "gelu")
 }
 
 // await returns what f returns, or an error as soon as ctx ends. Then f goes on alone, so it must

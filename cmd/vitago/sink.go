@@ -71,7 +71,7 @@ func (j *jsonLines) write(name string, x []float32) error {
 	return nil
 }
 
-func (j *jsonLines) fail(name string, err error) error { return j.line(name, "error", err.Error()) }
+func (j *jsonLines) fail(name string, err error) error { return j.line(name, "error", plain(err)) }
 
 func (j *jsonLines) line(name, key string, v any) error {
 	n, err := json.Marshal(name)

@@ -109,7 +109,11 @@ func TestPatches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c struct{ ImageSize, PatchSize, Batch int }
+		var c struct {
+			ImageSize int `json:"image_size"`
+			PatchSize int `json:"patch_size"`
+			Batch     int
+		}
 		if err := json.Unmarshal(text, &c); err != nil {
 			t.Fatal(err)
 		}

@@ -40,8 +40,12 @@ func (f *embedOp) Forward() (mat.Tensor, error) {
 		for j, v := range class {
 			tokens[j] = v + pos[j]
 		}
-		kernel.MatMulNT(tokens[f.c:], patches[i*(f.t-1)*f.p:], data(f.w), f.t-1, f.c, f.p,
-			kernel.Epilogue{Residual: pos[f.c:]})
+		x, e := patches[i*(f.t-1)*f.p:], kernel.Epilogue{Residual: pos[f.c:]}
+		if w := packed(f.w); w != nil {
+			w.matMul(tokens[f.c:], x, f.t-1, e)
+		} else {
+			kernel.MatMulNT(tokens[f.c:], x, data(f.w), f.t-1, f.c, f.p, e)
+		}
 	}
 	return y, nil
 }
@@ -57,7 +61,9 @@ func (f *embedOp) Backward(gy mat.Tensor) error {
 		copy(gp[i*n:(i+1)*n], g[i*(n+f.c)+f.c:])
 	}
 	accumulate(f.patches, func(gx []float32) {
-		kernel.MatMulNN(gx, gp, data(f.w), rows, f.p, f.c, kernel.Epilogue{})
+		useWeights(f.w, func(w []float32) {
+			kernel.MatMulNN(gx, gp, w, rows, f.p, f.c, kernel.Epilogue{})
+		})
 	})
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, gp, data(f.patches), f.c, f.p, rows, kernel.Epilogue{})

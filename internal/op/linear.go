@@ -70,7 +70,11 @@ func (f *linearOp) Forward() (mat.Tensor, error) {
 		e.Residual = data(f.residual)
 	}
 	y := fresh(f.m, f.out)
-	kernel.MatMulNT(data(y), data(f.x), data(f.w), f.m, f.out, f.in, e)
+	if w := packed(f.w); w != nil {
+		w.matMul(data(y), data(f.x), f.m, e)
+	} else {
+		kernel.MatMulNT(data(y), data(f.x), data(f.w), f.m, f.out, f.in, e)
+	}
 	return y, nil
 }
 
@@ -78,7 +82,9 @@ func (f *linearOp) Forward() (mat.Tensor, error) {
 func (f *linearOp) Backward(gy mat.Tensor) error {
 	g := data(gy)
 	accumulate(f.x, func(gx []float32) {
-		kernel.MatMulNN(gx, g, data(f.w), f.m, f.in, f.out, kernel.Epilogue{})
+		useWeights(f.w, func(w []float32) {
+			kernel.MatMulNN(gx, g, w, f.m, f.in, f.out, kernel.Epilogue{})
+		})
 	})
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, g, data(f.x), f.out, f.in, f.m, kernel.Epilogue{})

@@ -1,7 +1,7 @@
 """Tiny vision towers: every intermediate and every gradient, computed by transformers in float64.
 
 Writes tiny/stages_quickgelu.npz, tiny/stages_gelu.npz and, beside each, a .json with its configuration, whose
-fields are those of clipvit.Config. In the .npz:
+fields are those of clipvit.Config in JSON. In the .npz:
 
   pixels [B,3,S,S]        normalised images; patches [B*G*G,3*P*P] are the same values
   param/NAME              the weights under the paths of package clipvit
@@ -134,8 +134,8 @@ def make(name, c):
 
     # What PyTorch itself loses in float32 is the measure for a tolerance.
     error = {k: float("%.1e" % ((y.detach().double() - stages[k].detach()).abs().max() / stages[k].detach().abs().max())) for k, y in single.items()}
-    config = dict(ImageSize=s, PatchSize=c["P"], Width=c["C"], Heads=c["H"], Layers=c["L"], MLPWidth=c["F"], EmbedDim=c["E"],
-                  Activation=c["activation"], NormEps=1e-5)
+    config = dict(image_size=s, patch_size=c["P"], width=c["C"], heads=c["H"], layers=c["L"], mlp_width=c["F"], embed_dim=c["E"],
+                  activation=c["activation"], norm_eps=1e-5)
     with open(os.path.join(common.TINY, "stages_%s.json" % name), "w") as f:
         json.dump({**config, "Batch": c["B"], "PyTorchFloat32Error": error}, f, indent=1)
         f.write("\n")

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+)
+
+func newExport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "export SRC OUT --to FORM",
+		Short: "Write a checkpoint that other software loads",
+		Long: `Export reads the checkpoint SRC, a model directory or anything else that convert reads, and writes
+OUT under the names that other software has for the tensors:
+
+  openai       a file for clip.load of openai-clip; with --format torch a state dict, which
+               clip.load cannot read but build_model(torch.load(OUT)) of the same package
+  huggingface  a directory for transformers, as convert writes it
+  openclip     a directory for open_clip.create_model("local-dir:OUT")
+  llava        a file with the tower and the projector under the names of LLaVA; with
+               --projector-only what LLaVA calls mm_projector.bin
+  llava-hf     the same under the names of transformers' LlavaForConditionalGeneration
+  xcomposer    the same under the names of InternLM-XComposer 2 and 2.5
+  gguf         a file for llama.cpp's --mmproj: tower and projector of LLaVA 1.5's kind
+
+The files of llava, llava-hf and xcomposer hold no language model: their tensors have the names
+that they have in the files of the original, and take their place there.
+OUT appears complete or not at all.`,
+		Example: `  vitago export models/tuned tuned.pt --to openai
+  vitago export models/tuned tuned-openclip --to openclip --format torch
+  vitago export models/llava mm_projector.bin --to llava --projector-only
+  vitago export models/llava mmproj-f16.gguf --to gguf`,
+		Args: wantArgs(2, 2, "SRC and OUT"),
+	}
+	var o converter.ExportOptions
+	to := choiceFlag(cmd, "to", "", "whose checkpoint to write (required)", converter.ExportForms()...)
+	format := choiceFlag(cmd, "format", "", "of the weights (default: by the extension of OUT, else what the software prefers)", "safetensors", "torch", "torchscript")
+	dtype := choiceFlag(cmd, "dtype", "", "precision of the output (default: f16 for gguf, else source)", "source", "f16", "bf16", "f32")
+	activation := choiceFlag(cmd, "activation", "", "activation of a source that does not say it", "quick_gelu", "gelu")
+	cmd.Flags().BoolVar(&o.ProjectorOnly, "projector-only", false, "leave the tower out")
+	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a checkpoint that exists")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if to.value == "" {
+			return usagef("--to is missing, want %s", strings.Join(converter.ExportForms(), ", "))
+		}
+		o.To, o.Format, o.DType, o.Activation = to.value, format.value, dtype.value, clipvit.Activation(activation.value)
+		c, err := converter.Open(args[0])
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		p := startProgress(cmd.ErrOrStderr(), "exporting "+args[0], megabytes)
+		o.Progress = p.set
+		r, err := converter.ExportCheckpoint(cmd.Context(), c, args[1], o)
+		elapsed := p.stop()
+		if err != nil {
+			return err
+		}
+		if _, err := cmd.OutOrStdout().Write(exportText(r, o.To)); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "exported in %s\n", seconds(elapsed))
+		return nil
+	}
+	return cmd
+}
+
+func exportText(r *converter.Report, to string) []byte {
+	rows := [][2]string{
+		{"source", r.Source},
+		{"container", r.Container},
+		{"dialect", r.Dialect},
+		{"sha256", r.SHA256},
+		{"form", to},
+		{"written", fmt.Sprintf("%s: %s", r.Dir, strings.Join(r.Files, ", "))},
+		{"parameters", grouped(r.Parameters)},
+		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
+		{"bytes", grouped(r.Bytes)},
+	}
+	if r.Left != nil {
+		rows = append(rows, [2]string{"left out", strings.Join(r.Left, ", ")})
+	}
+	var b bytes.Buffer
+	table(&b, rows)
+	return b.Bytes()
+}

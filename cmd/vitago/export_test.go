@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/converter"
+)
+
+func TestExportUsage(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	for _, c := range []struct {
+		args []string
+		err  []string
+	}{
+		{[]string{"export", tinyArchive}, []string{"vitago export: got 1 arguments, want SRC and OUT"}},
+		{[]string{"export", tinyArchive, out}, []string{"--to is missing, want openai, huggingface, openclip", "Run 'vitago export --help'"}},
+		{[]string{"export", "--to", "onnx", tinyArchive, out}, []string{"--to", "want openai, huggingface"}},
+		{[]string{"export", "--to", "openai", "--format", "npz", tinyArchive, out}, []string{"--format", "want safetensors, torch, torchscript"}},
+		{[]string{"export", "--to", "openai", "--dtype", "int8", tinyArchive, out}, []string{"--dtype", "want source, f16, bf16, f32"}},
+		{[]string{"export", "--to", "openai", "--activation", "relu", tinyArchive, out}, []string{"--activation", "want quick_gelu, gelu"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			vitago(c.args...).want(t, exitUsage, nil, c.err)
+		})
+	}
+	if got := files(t, dir); len(got) > 0 {
+		t.Errorf("wrong usage left %q", got)
+	}
+	vitago("export", "-h").want(t, exitDone, []string{"mm_projector.bin", "local-dir:", "llama.cpp", "--to openai|huggingface|openclip|llava|llava-hf|xcomposer|gguf"}, nil)
+	vitago("__complete", "export", "--to", "open").want(t, exitDone, []string{"openai\n", "openclip\n"}, []string{"Completion ended"})
+}
+
+func TestExport(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "openai.pt")
+	r := vitago("export", tinyModel, file, "--to", "openai")
+	r.want(t, exitDone, []string{
+		"container   directory of safetensors", "dialect     Hugging Face", "form        openai", "written     " + dir + ": openai.pt",
+		"tensors     50: 27 F16, 23 F32", "parameters  163,457",
+	}, []string{"exported in "})
+	if strings.Count(r.err, "\n") != 1 || strings.Contains(r.out, "left out") {
+		t.Errorf("standard error is %q, standard output %q; want one line, and nothing left out", r.err, r.out)
+	}
+	if _, err := converter.Load(file); err != nil {
+		t.Error(err)
+	}
+	vitago("export", tinyModel, file, "--to", "openai").want(t, exitFailed, nil, []string{"vitago: ", "openai.pt exists"})
+	state := filepath.Join(dir, "state.pt") // does not say which activation it has
+	vitago("export", file, state, "--to", "openai", "--format", "torch").want(t, exitDone, []string{"state.pt"}, []string{"exported in "})
+	vitago("export", state, filepath.Join(dir, "x"), "--to", "openclip").want(t, exitFailed, nil, []string{"--activation"})
+	model := filepath.Join(dir, "model")
+	vitago("export", state, model, "--to", "openclip", "--activation", "quick_gelu", "--format", "torch", "--dtype", "f32").want(t, exitDone,
+		[]string{"open_clip_pytorch_model.bin, open_clip_config.json", "50: 50 F32"}, []string{"exported in "})
+	if _, err := converter.Load(model); err != nil {
+		t.Error(err)
+	}
+	vitago("export", tinyModel, file, "--to", "openai", "--overwrite", "--dtype", "bf16").want(t, exitDone, []string{"50: 50 BF16"}, []string{"exported in "})
+	for _, to := range []string{"llava", "llava-hf", "xcomposer", "gguf"} {
+		vitago("export", tinyModel, filepath.Join(dir, "x"), "--to", to).want(t, exitFailed, nil, []string{"cannot be exported to " + to, "lacks the projector"})
+	}
+	vitago("export", tinyModel, filepath.Join(dir, "x"), "--to", "openai", "--projector-only").want(t, exitFailed, nil, []string{"no file of a projector alone"})
+	vitago("export", "absent.pt", filepath.Join(dir, "x"), "--to", "openai").want(t, exitFailed, nil, []string{"absent.pt"})
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, to := range []string{"openai", "openclip"} {
+		vitagoContext(ctx, nil, "export", tinyModel, filepath.Join(dir, "x"), "--to", to).want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("failed exports left %v (%v), want the two files and the model alone", entries, err)
+	}
+}

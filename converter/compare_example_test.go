@@ -1,0 +1,28 @@
+package converter_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitago/vitago/converter"
+)
+
+func ExampleCompare() {
+	// OpenAI's names in half precision, and the same CLIP as OpenCLIP has it, in bfloat16.
+	r, err := converter.Compare(context.Background(), archive, "../testdata/tiny/openclip.pt", converter.CompareOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(r.Summary)
+	worst := r.Tensors[0]
+	for _, t := range r.Tensors {
+		if t.RelativeL2 > worst.RelativeL2 {
+			worst = t
+		}
+	}
+	fmt.Printf("%s: %s, relative L2 %.4f\n", worst.Name, worst.Verdict, worst.RelativeL2)
+	// Output:
+	// The vision tower is identical up to rounding to bfloat16 (in B). The text tower is identical up to rounding to bfloat16 (in B).
+	// Blocks.1.Norm2.B: rounded to bfloat16, relative L2 0.0019
+}

@@ -1,0 +1,536 @@
+package converter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/clipvit"
+)
+
+// ExportOptions are the choices of an export. To must be set; otherwise the zero value keeps the
+// precision of the source and writes the format that the software prefers.
+type ExportOptions struct {
+	// To says whose checkpoint to write: one of [ExportForms].
+	To string
+	// Format is "safetensors", "torch", the zip form of torch.save, or "torchscript". If it is empty the
+	// extension of the file decides, and where that says nothing what the software prefers.
+	Format string
+	// DType is the precision of the output: "source" keeps that of every tensor, "f16", "bf16" and
+	// "f32" convert them all. In GGUF it is that of the matrices alone; vectors and positions are
+	// float32. If it is empty it is "f16" for GGUF, as llama.cpp's own converter has it, and "source"
+	// for the others.
+	DType string
+	// ProjectorOnly leaves the tower out of a form that has a projector: what LLaVA calls
+	// mm_projector.bin.
+	ProjectorOnly bool
+	// Activation is that of a source that does not say it; see [Checkpoint.Assume].
+	Activation clipvit.Activation
+	// Overwrite permits to replace a checkpoint that exists already.
+	Overwrite bool
+	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
+	// by one goroutine at a time.
+	Progress func(done, total int64)
+}
+
+// A piece is a part of a model that software has or has not.
+type piece string
+
+const (
+	visionPiece    piece = "the vision tower"
+	postPiece      piece = "the vision tower's last norm"
+	projPiece      piece = "the projection into the joint space"
+	textPiece      piece = "the text tower"
+	projectorPiece piece = "the projector"
+)
+
+// pieces are all pieces, in the order of params.Walk.
+var pieces = []piece{visionPiece, postPiece, projPiece, textPiece, projectorPiece}
+
+// pieceOf returns the piece that a canonical parameter belongs to.
+func pieceOf(path string) piece {
+	switch {
+	case isText(path):
+		return textPiece
+	case path == "Proj":
+		return projPiece
+	case strings.HasPrefix(path, "PostNorm."):
+		return postPiece
+	case strings.HasPrefix(path, "Projector."):
+		return projectorPiece
+	}
+	return visionPiece
+}
+
+// only returns the inventory of some pieces.
+func (has inventory) only(keep func(p piece) bool) inventory {
+	some := inventory{vision: has.vision && keep(visionPiece), text: has.text && keep(textPiece), extra: map[string]bool{}}
+	if keep(projectorPiece) {
+		some.layers, some.alone = has.layers, has.alone
+	}
+	for path, ok := range has.extra {
+		some.extra[path] = ok && keep(pieceOf(path))
+	}
+	return some
+}
+
+// pieces returns the pieces that there are.
+func (has inventory) pieces() map[piece]bool {
+	return map[piece]bool{
+		visionPiece: has.vision, postPiece: has.vision && has.extra["PostNorm.W"], projPiece: has.vision && has.extra["Proj"],
+		textPiece: has.text, projectorPiece: has.layers > 0,
+	}
+}
+
+// The formats of weights. GGUF is the only one of its form, so it is never asked for.
+const (
+	safetensorsFormat = "safetensors"
+	torchFormat       = "torch"
+	scriptFormat      = "torchscript"
+	ggufFormat        = "gguf"
+)
+
+// A form is a kind of checkpoint that Export writes.
+type form struct {
+	name    string
+	dialect *dialect
+	formats []string // that the software reads, what it prefers first
+	needs   []piece
+	takes   []piece // if the source has them
+	// fits returns an error if the software would compute something else from the weights.
+	fits func(m *clip) error
+	// writeDir fills a directory. Without it the form is one file.
+	writeDir func(ctx context.Context, o *output, dir string) error
+}
+
+// forms are the kinds of checkpoints that Export writes.
+var forms = []*form{
+	{
+		name: "openai", dialect: openAI,
+		formats: []string{scriptFormat, torchFormat}, // see Export
+		needs:   []piece{visionPiece, postPiece, projPiece, textPiece},
+		fits:    fitsOpenAI,
+	},
+	{
+		name: "huggingface", dialect: huggingFace,
+		formats:  []string{safetensorsFormat, torchFormat},
+		needs:    []piece{visionPiece},
+		takes:    []piece{postPiece, projPiece, textPiece, projectorPiece},
+		writeDir: func(ctx context.Context, o *output, dir string) error { return o.write(ctx, dir) },
+	},
+	{
+		name: "openclip", dialect: openAI, // open_clip itself puts "text." where a model has it
+		formats:  []string{safetensorsFormat, torchFormat},
+		needs:    []piece{visionPiece, postPiece, projPiece, textPiece},
+		fits:     fitsOpenCLIP,
+		writeDir: writeOpenCLIP,
+	},
+	{
+		name: "llava", dialect: llava,
+		formats: []string{torchFormat, safetensorsFormat},
+		needs:   []piece{visionPiece, projectorPiece},
+		takes:   []piece{postPiece},
+	},
+	{
+		name: "llava-hf", dialect: hfLLaVA,
+		formats: []string{torchFormat, safetensorsFormat},
+		needs:   []piece{visionPiece, projectorPiece},
+		takes:   []piece{postPiece},
+		fits:    fitsTwoLayers,
+	},
+	{
+		name: "xcomposer", dialect: xComposer,
+		formats: []string{torchFormat, safetensorsFormat},
+		needs:   []piece{visionPiece, projectorPiece},
+		fits:    fitsXComposer,
+	},
+	{
+		name: "gguf", dialect: ggufNames,
+		formats: []string{ggufFormat},
+		needs:   []piece{visionPiece, projectorPiece},
+		fits:    fitsGGUF,
+	},
+}
+
+// ExportForms returns the values that [ExportOptions.To] may have.
+func ExportForms() []string {
+	var names []string
+	for _, f := range forms {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// Export reads the checkpoint at src, which may be a directory that [Convert] wrote or anything else
+// that [Open] knows, and writes it to dst as other software has it:
+//
+//   - openai: an archive of TorchScript that clip.load of openai/CLIP reads, with parameters and no
+//     code; or a state dict of torch.save for its build_model, since clip.load does not read those: it
+//     does not rewind the file after it has tried to read an archive (openai/CLIP, issue 396);
+//   - huggingface: the directory that [Convert] writes, for transformers;
+//   - openclip: a directory that open_clip loads as local-dir:DST;
+//   - llava, llava-hf, xcomposer: tower and projector under the names that they have in LLaVA, in
+//     transformers' LLaVA and in InternLM-XComposer 2 and 2.5: a state dict to be loaded over the
+//     original's, whose language model stays where it is;
+//   - gguf: a file for the option --mmproj of llama.cpp, of the kind that LLaVA 1.5 has: a tower and
+//     a projector of two layers. The form of two towers that clip.cpp reads is not written. What
+//     llama.cpp computes of a file is its own: its GELU is the one by tanh, and since 2025 it puts the
+//     class token behind the patches.
+//
+// The output appears complete or not at all, and tensors go through memory in parts. What the form
+// has no place for is left out, and [Report.Left] says what that is. What it needs and the source
+// does not have is an error, as is a model that the software would compute something else from.
+func Export(ctx context.Context, src, dst string, o ExportOptions) (*Report, error) {
+	c, err := Open(src)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return ExportCheckpoint(ctx, c, dst, o)
+}
+
+// ExportCheckpoint is [Export] from a checkpoint that is open already.
+func ExportCheckpoint(ctx context.Context, c *Checkpoint, dst string, opts ExportOptions) (*Report, error) {
+	i := slices.IndexFunc(forms, func(f *form) bool { return f.name == opts.To })
+	if i < 0 {
+		return nil, fmt.Errorf("converter: export to %q, want %s", opts.To, strings.Join(ExportForms(), ", "))
+	}
+	f := forms[i]
+	format, err := f.format(dst, opts.Format)
+	if err != nil {
+		return nil, err
+	}
+	if opts.DType == "" && format == ggufFormat {
+		opts.DType = "f16"
+	}
+	target, err := parseTarget(opts.DType)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Activation != "" {
+		c.Assume(opts.Activation)
+	}
+	m, err := resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	o := &output{clip: m, target: target, format: format, progress: opts.Progress}
+	left, err := f.prepare(o, opts.ProjectorOnly)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	if f.writeDir != nil {
+		err = writeDir(dst, opts.Overwrite, func(dir string) error { return f.writeDir(ctx, o, dir) })
+		r = o.report(dst)
+	} else {
+		o.files = []string{filepath.Base(dst)}
+		err = writeOne(dst, opts.Overwrite, func(w *os.File) error { return o.writeWeights(ctx, w) })
+		r = o.report(filepath.Dir(dst))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range left {
+		r.Left = append(r.Left, string(p))
+	}
+	return r, nil
+}
+
+// format returns the format of the weights.
+func (f *form) format(dst, asked string) (string, error) {
+	const extension = ".safetensors" // software tells the formats apart by it
+	named := f.writeDir == nil && filepath.Ext(dst) == extension
+	format := asked
+	switch {
+	case asked == "" && named:
+		format = safetensorsFormat
+	case asked == "":
+		format = f.formats[0]
+	}
+	if !slices.Contains(f.formats, format) {
+		return "", fmt.Errorf("converter: export to %s: format is %q, want %s", f.name, format, strings.Join(f.formats, " or "))
+	}
+	if f.writeDir == nil && named != (format == safetensorsFormat) {
+		return "", fmt.Errorf("converter: export to %s: %s is to be a file of %s, want the extension %s for safetensors and no other", f.name, dst, format, extension)
+	}
+	return format, nil
+}
+
+// prepare decides what is written, finds all that can be wrong with it before anything is, and returns
+// the pieces of the source that are not.
+func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) {
+	refuse := func(format string, a ...any) ([]piece, error) {
+		return nil, fmt.Errorf("converter: %s: cannot be exported to %s: %w", o.name, f.name, fmt.Errorf(format, a...))
+	}
+	needs, takes := f.needs, f.takes
+	if projectorOnly {
+		if !slices.Contains(needs, projectorPiece) || f.dialect == ggufNames { // which llama.cpp needs whole
+			return refuse("it has no file of a projector alone")
+		}
+		needs, takes = []piece{projectorPiece}, nil
+	}
+	there := o.has.pieces()
+	var missing []string
+	for _, p := range pieces {
+		switch {
+		case there[p] && !slices.Contains(needs, p) && !slices.Contains(takes, p):
+			left = append(left, p)
+		case !there[p] && slices.Contains(needs, p):
+			missing = append(missing, string(p))
+		}
+	}
+	if missing != nil {
+		hint := ""
+		if slices.Contains(needs, projectorPiece) && there[projectorPiece] {
+			hint = " (a projector alone is written with --projector-only)"
+		}
+		return refuse("it lacks %s%s", strings.Join(missing, ", "), hint)
+	}
+	if f.fits != nil {
+		if err := f.fits(o.clip); err != nil {
+			return refuse("%w", err)
+		}
+	}
+	has := o.has.only(func(p piece) bool { return !slices.Contains(left, p) })
+	if lacks := f.dialect.lacks(o.sizes, has); lacks != nil {
+		return refuse("there is no name for %s", strings.Join(lacks, ", "))
+	}
+	switch f.dialect {
+	case huggingFace: // the projector has a file of its own
+		return left, o.prepare()
+	case ggufNames:
+		o.plan(f.dialect.slots(o.sizes, has))
+		o.ggufDTypes()
+		return left, nil
+	}
+	o.plan(f.dialect.slots(o.sizes, has))
+	if o.format == safetensorsFormat {
+		o.wideFirst()
+	}
+	return left, nil
+}
+
+// writeOne has write fill a temporary file beside dst and then gives it the name dst. If anything
+// fails nothing is left. It does not replace what it cannot recognise as a checkpoint.
+func writeOne(dst string, overwrite bool, write func(f *os.File) error) (err error) {
+	dst, err = filepath.Abs(dst)
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	if err := checkReplaceable(dst, overwrite); err != nil {
+		return err
+	}
+	parent, name := filepath.Split(dst)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	tmp, err := os.MkdirTemp(parent, "."+name+".partial-")
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	defer func() {
+		if e := os.RemoveAll(tmp); e != nil && err == nil {
+			err = fmt.Errorf("converter: %w", e)
+		}
+	}()
+	fresh := filepath.Join(tmp, name)
+	if err := writeFile(fresh, func(w io.Writer) error { return write(w.(*os.File)) }); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, dst); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	if err := syncDir(parent); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	return nil
+}
+
+// checkReplaceable returns an error if a file dst must not be written.
+func checkReplaceable(dst string, overwrite bool) error {
+	info, err := os.Lstat(dst)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("converter: %w", err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("converter: %s is not a regular file, so it is not overwritten", dst)
+	case !overwrite:
+		return fmt.Errorf("converter: %s exists, and overwriting was not asked for", dst)
+	}
+	f, err := os.Open(dst)
+	if err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, min(info.Size(), headSize))
+	if _, err := io.ReadFull(f, head); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	if sniff(head) == nil && !strings.HasPrefix(string(head), ggufMagic) {
+		return fmt.Errorf("converter: %s is no checkpoint, so it is not overwritten", dst)
+	}
+	return nil
+}
+
+// openAIRatio is F/C in OpenAI's code, which has it built in, as it has headWidth and normEps.
+const openAIRatio = 4
+
+// A towerConfig is what the configurations of both towers have in common.
+type towerConfig struct {
+	name                   string
+	width, heads, mlpWidth int
+	activation             clipvit.Activation
+	eps                    float64
+}
+
+// towers returns the towers of a model.
+func (c Config) towers() []towerConfig {
+	v := c.Vision
+	all := []towerConfig{{"vision", v.Width, v.Heads, v.MLPWidth, v.Activation, v.NormEps}}
+	if t := c.Text; t != nil {
+		all = append(all, towerConfig{"text", t.Width, t.Heads, t.MLPWidth, t.Activation, t.NormEps})
+	}
+	return all
+}
+
+// fitsOpenAI checks what OpenAI's code takes for granted.
+//
+// Source: openai/CLIP, clip/model.py, CLIP, Transformer and build_model.
+func fitsOpenAI(m *clip) error {
+	var errs []error
+	for _, t := range m.config.towers() {
+		want := func(what string, got, want any) {
+			if got != want {
+				errs = append(errs, fmt.Errorf("the %s tower's %s is %v, and its code has %v built in", t.name, what, got, want))
+			}
+		}
+		want("activation", t.activation, clipvit.QuickGELU)
+		want("head", fmt.Sprint(t.width/t.heads, " wide"), fmt.Sprint(headWidth, " wide"))
+		want("MLP", fmt.Sprint(t.mlpWidth, " wide"), fmt.Sprint(openAIRatio*t.width, " wide"))
+		want("epsilon", t.eps, float64(normEps))
+	}
+	return errors.Join(append(errs, fitsEndOfText(m))...)
+}
+
+// fitsEndOfText checks that the largest word ends a text, by which OpenAI's code and OpenCLIP find
+// the end.
+func fitsEndOfText(m *clip) error {
+	if t := m.config.Text; t != nil && t.EOS != t.Vocab-1 {
+		return fmt.Errorf("word %d ends a text, and its code takes the largest, %d", t.EOS, t.Vocab-1)
+	}
+	return nil
+}
+
+// fitsTwoLayers checks a projector for software that knows no other.
+func fitsTwoLayers(m *clip) error {
+	if m.has.layers != 2 {
+		return fmt.Errorf("the projector is %s, and its code has mlp2x_gelu built in", m.projector.Type)
+	}
+	return nil
+}
+
+// fitsXComposer checks what InternLM-XComposer's code takes for granted.
+//
+// Source: build_mlp.py of the models on Hugging Face, CLIPVisionTower and build_vision_projector.
+func fitsXComposer(m *clip) error {
+	errs := []error{fitsTwoLayers(m)}
+	if v := m.config.Vision; m.has.vision && v.Activation != clipvit.QuickGELU {
+		errs = append(errs, fmt.Errorf("the activation is %s, and its code has %s built in", v.Activation, clipvit.QuickGELU))
+	}
+	if layer, ok := m.selected(); ok && layer != m.config.Vision.Layers {
+		errs = append(errs, fmt.Errorf("the projector is fed by layer %d of %d, and its code takes the last", layer, m.config.Vision.Layers))
+	}
+	return errors.Join(errs...)
+}
+
+// selected returns the layer whose tokens are projected, counted from the output of the pre-norm
+// on, if that and the number of layers are known.
+func (m *clip) selected() (layer int, ok bool) {
+	if p := m.projector; m.has.vision && p != nil && p.SelectLayer != nil {
+		if layer = *p.SelectLayer; layer < 0 {
+			layer += m.config.Vision.Layers + 1
+		}
+		return layer, true
+	}
+	return 0, false
+}
+
+// The names of files in a directory of OpenCLIP's.
+// Source: mlfoundations/open_clip, src/open_clip/constants.py.
+const (
+	openCLIPConfig      = "open_clip_config.json"
+	openCLIPSafetensors = "open_clip_model.safetensors"
+	openCLIPTorch       = "open_clip_pytorch_model.bin"
+)
+
+// fitsOpenCLIP checks what open_clip_config.json has no place for, or open_clip no code.
+func fitsOpenCLIP(m *clip) error {
+	errs := []error{fitsEndOfText(m)}
+	if v, t := m.config.Vision, m.config.Text; v.Activation != t.Activation {
+		errs = append(errs, fmt.Errorf("activations are %s and %s, and its configuration has one for both towers", v.Activation, t.Activation))
+	}
+	for _, t := range m.config.towers() {
+		if t.eps != normEps {
+			errs = append(errs, fmt.Errorf("the %s tower's epsilon is %v, want %v", t.name, t.eps, float64(normEps)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openCLIPConfigJSON returns what open_clip_config.json says.
+//
+// Source: mlfoundations/open_clip, src/open_clip/model.py, CLIPVisionCfg and CLIPTextCfg;
+// push_to_hf_hub.py, save_config_for_hf.
+func openCLIPConfigJSON(c Config) map[string]any {
+	v, t := c.Vision, c.Text
+	vision := map[string]any{
+		"image_size": v.ImageSize, "patch_size": v.PatchSize, "width": v.Width, "layers": v.Layers, "head_width": v.Width / v.Heads,
+		"mlp_ratio": ratio(v.MLPWidth, v.Width),
+	}
+	text := map[string]any{
+		"context_length": t.Context, "vocab_size": t.Vocab, "width": t.Width, "layers": t.Layers, "heads": t.Heads,
+		"mlp_ratio": ratio(t.MLPWidth, t.Width),
+	}
+	pixels := preprocessorJSON(v.ImageSize)
+	return map[string]any{
+		"model_cfg": map[string]any{
+			"embed_dim": v.EmbedDim, "quick_gelu": v.Activation == clipvit.QuickGELU, "vision_cfg": vision, "text_cfg": text,
+		},
+		"preprocess_cfg": map[string]any{
+			"mean": pixels["image_mean"], "std": pixels["image_std"], "interpolation": "bicubic", "resize_mode": "shortest",
+		},
+	}
+}
+
+// ratio returns a/b, or the next number whose product with b is not less than a in floating point:
+// the other side cuts the product off.
+func ratio(a, b int) float64 {
+	r := float64(a) / float64(b)
+	for int(float64(b)*r) < a {
+		r = math.Nextafter(r, math.Inf(1))
+	}
+	return r
+}
+
+// writeOpenCLIP fills a directory that open_clip.create_model loads as local-dir:DIR.
+func writeOpenCLIP(ctx context.Context, o *output, dir string) error {
+	weights := openCLIPSafetensors
+	if o.format == torchFormat {
+		weights = openCLIPTorch
+	}
+	o.files = []string{weights, openCLIPConfig}
+	if err := writeFile(filepath.Join(dir, weights), func(w io.Writer) error { return o.writeWeights(ctx, w.(*os.File)) }); err != nil {
+		return err
+	}
+	config := indented(openCLIPConfigJSON(o.config))
+	return writeFile(filepath.Join(dir, openCLIPConfig), func(w io.Writer) error { _, err := w.Write(config); return err })
+}

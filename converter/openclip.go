@@ -1,0 +1,184 @@
+package converter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vitago/vitago/clipvit"
+)
+
+// anything stands for every value of a field that does not change what a model computes from pixels
+// that are prepared.
+var anything = []any(nil)
+
+// openCLIPVision are the fields of vision_cfg that may say something only if it is this, beside
+// those that openCLIPTower has. A field that is not listed may be false, 0, empty or null.
+//
+// Source: mlfoundations/open_clip, src/open_clip/model.py, CLIPVisionCfg.
+var openCLIPVision = []field{
+	{"patch_dropout", anything}, {"attn_pooler_queries", anything}, {"attn_pooler_heads", anything},
+	{"pos_embed_type", []any{"learnable"}}, {"pool_type", []any{"tok"}}, {"output_tokens", anything},
+	{"block_type", []any{"default"}},
+	{"timm_model_pretrained", anything}, {"timm_pool", anything}, {"timm_proj", anything},
+	{"timm_proj_bias", anything}, {"timm_drop", anything}, {"timm_drop_path", anything},
+}
+
+// openCLIPText are those of text_cfg. Source: the same, CLIPTextCfg.
+var openCLIPText = []field{
+	{"hf_tokenizer_name", anything}, {"tokenizer_mode", anything}, {"tokenizer_kwargs", anything},
+	{"pad_id", anything}, {"eos_id", anything}, {"output_tokens", anything},
+	{"pool_type", []any{"argmax"}}, {"proj_type", []any{"linear"}}, {"block_type", []any{"default"}},
+	{"hf_model_pretrained", anything}, {"hf_proj_type", anything}, {"hf_pooler_type", anything},
+}
+
+// openCLIPTop are those of model_cfg.
+var openCLIPTop = []field{
+	{"init_logit_scale", anything}, {"custom_text", anything}, {"cast_dtype", anything}, {"precision", anything},
+}
+
+// openCLIPPreprocess are the fields of preprocess_cfg for which it is what [clipvit.Preprocess] does.
+//
+// Source: the same, src/open_clip/transform.py, PreprocessCfg.
+func openCLIPPreprocess(n int) []field {
+	pixels := float64(n)
+	mean, std := channels(clipvit.Mean), channels(clipvit.Std)
+	return []field{
+		{"size", []any{pixels, []any{pixels, pixels}}}, {"mode", []any{"RGB"}}, {"mean", []any{mean}}, {"std", []any{std}},
+		{"interpolation", []any{"bicubic"}}, {"resize_mode", []any{"shortest"}}, {"fill_color", anything},
+	}
+}
+
+// An openCLIPTower is what vision_cfg and text_cfg have in common and shapes can be compared with.
+// Source: the same, CLIPVisionCfg and CLIPTextCfg.
+type openCLIPTower struct {
+	Layers    json.RawMessage `json:"layers"` // a list for a ResNet
+	Width     int             `json:"width"`
+	MLPRatio  float64         `json:"mlp_ratio"`
+	HeadWidth int             `json:"head_width"` // vision
+	PatchSize int             `json:"patch_size"`
+	ImageSize json.RawMessage `json:"image_size"` // or a list of height and width
+	Heads     int             `json:"heads"`      // text
+	Context   int             `json:"context_length"`
+	Vocab     int             `json:"vocab_size"`
+}
+
+// known are the names of the fields of openCLIPTower.
+var known = []string{"layers", "width", "mlp_ratio", "head_width", "patch_size", "image_size", "heads", "context_length", "vocab_size"}
+
+// readOpenCLIP reads an open_clip_config.json. Whatever it says that a tower of OpenAI's form does
+// not do is an error: OpenCLIP has many variants that share the tensors' names.
+func readOpenCLIP(m *clip, file []byte) error {
+	if !m.native() {
+		return nil
+	}
+	var top struct {
+		Model struct {
+			Embed  int             `json:"embed_dim"`
+			Quick  bool            `json:"quick_gelu"`
+			Vision json.RawMessage `json:"vision_cfg"`
+			Text   json.RawMessage `json:"text_cfg"`
+		} `json:"model_cfg"`
+		Preprocess map[string]any `json:"preprocess_cfg"`
+	}
+	var fields struct {
+		Model map[string]any `json:"model_cfg"`
+	}
+	vision := openCLIPTower{Layers: []byte("12"), Width: 768, MLPRatio: 4, HeadWidth: 64, PatchSize: 16, ImageSize: []byte("224")}
+	text := openCLIPTower{Layers: []byte("12"), Width: 512, MLPRatio: 4, Heads: 8, Context: 77, Vocab: 49408}
+	if err := errors.Join(json.Unmarshal(file, &top), json.Unmarshal(file, &fields)); err != nil {
+		return err
+	}
+	for _, t := range []struct {
+		raw json.RawMessage
+		to  *openCLIPTower
+	}{{top.Model.Vision, &vision}, {top.Model.Text, &text}} {
+		if t.raw == nil {
+			return errors.New("model_cfg has no vision_cfg or no text_cfg")
+		}
+		if err := json.Unmarshal(t.raw, t.to); err != nil {
+			return err
+		}
+	}
+	activation := clipvit.GELU // torch's, exact
+	if top.Model.Quick {
+		activation = clipvit.QuickGELU
+	}
+	var errs []error
+	number := func(raw json.RawMessage) int {
+		var n int
+		var both []int
+		switch {
+		case json.Unmarshal(raw, &n) == nil:
+		case json.Unmarshal(raw, &both) == nil && len(both) == 2 && both[0] == both[1]:
+			n = both[0]
+		default:
+			errs = append(errs, fmt.Errorf("%.40s, want a number", raw))
+		}
+		return n
+	}
+	if v := &m.config.Vision; m.has.vision {
+		errs = append(errs,
+			equal("vision", "image_size", number(vision.ImageSize), v.ImageSize),
+			equal("vision", "layers", number(vision.Layers), v.Layers),
+			equal("vision", "width", vision.Width, v.Width),
+			equal("vision", "patch_size", vision.PatchSize, v.PatchSize),
+			equal("vision", "width times mlp_ratio", int(float64(vision.Width)*vision.MLPRatio), v.MLPWidth))
+		if v.EmbedDim > 0 {
+			errs = append(errs, equal("vision", "embed_dim", top.Model.Embed, v.EmbedDim))
+		}
+		if vision.HeadWidth < 1 || v.Width%vision.HeadWidth != 0 {
+			errs = append(errs, fmt.Errorf("vision head_width is %d, which does not divide the width %d", vision.HeadWidth, v.Width))
+		} else {
+			v.Heads = v.Width / vision.HeadWidth
+		}
+		v.Activation = activation
+		errs = append(errs, disagreements("vision_cfg.", fields.Model["vision_cfg"], openCLIPVision, known...)...)
+		if top.Preprocess != nil {
+			errs = append(errs, disagreements("preprocess_cfg.", top.Preprocess, openCLIPPreprocess(v.ImageSize))...)
+		}
+	}
+	if t := m.config.Text; t != nil {
+		errs = append(errs,
+			equal("text", "context_length", text.Context, t.Context),
+			equal("text", "vocab_size", text.Vocab, t.Vocab),
+			equal("text", "layers", number(text.Layers), t.Layers),
+			equal("text", "width", text.Width, t.Width),
+			equal("text", "width times mlp_ratio", int(float64(text.Width)*text.MLPRatio), t.MLPWidth))
+		t.Heads, t.Activation = text.Heads, activation
+		errs = append(errs, disagreements("text_cfg.", fields.Model["text_cfg"], openCLIPText, known...)...)
+	}
+	errs = append(errs, disagreements("model_cfg.", fields.Model, openCLIPTop, "embed_dim", "quick_gelu", "vision_cfg", "text_cfg")...)
+	return errors.Join(errs...)
+}
+
+// disagreements returns an error for every member of a JSON object that is neither one of the
+// fields with a value that is wanted, nor one of the others, nor nothing.
+func disagreements(where string, object any, fields []field, others ...string) []error {
+	members, _ := object.(map[string]any)
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		v := members[name]
+		switch v := v.(type) {
+		case nil:
+			continue
+		case map[string]any:
+			if len(v) == 0 {
+				continue
+			}
+		}
+		if v == false || v == 0.0 || v == "" || slices.Contains(others, name) {
+			continue
+		}
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		switch {
+		case i < 0:
+			errs = append(errs, fmt.Errorf("%s%.40s is %.40v, which is not supported", where, name, v))
+		case fields[i].want != nil && !slices.ContainsFunc(fields[i].want, func(w any) bool { return equalJSON(v, w) }):
+			errs = append(errs, fmt.Errorf("%s%s is %.40v, want %v", where, name, v, fields[i].want[0]))
+		}
+	}
+	return errs
+}

@@ -1,0 +1,197 @@
+package converter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/projector"
+)
+
+// The families of vision-language models, as [ProjectorConfig] names them. InternLM-XComposer2-4KHD
+// and -2.5 differ in nothing but the size of their tower's input.
+const (
+	familyLLaVA15    = "llava-1.5"
+	familyLLaVA16    = "llava-1.6"
+	familyXComposer  = "xcomposer2-vl"
+	familyXComposerH = "xcomposer2-hd" // one of the next two, of another size
+	family4KHD       = "xcomposer2-4khd"
+	familyXComposer5 = "xcomposer2.5"
+	familyXtuner     = "xtuner"
+)
+
+// ProjectorConfig says which projector a checkpoint holds and what it is fed with, as far as that is
+// known: projector_config.json.
+type ProjectorConfig struct {
+	Type   string `json:"projector_type"`   // "linear" or "mlp2x_gelu", "mlp3x_gelu", …
+	In     int    `json:"in"`               // M, columns of what goes in
+	Out    int    `json:"out"`              // O, the width of the language model
+	Family string `json:"family,omitempty"` // "llava-1.5", "llava-1.6", "xcomposer2-vl", "xcomposer2-4khd", "xcomposer2.5", "xcomposer2-hd", "xtuner"
+	// SelectLayer is the layer of the tower whose tokens are projected, counted as by
+	// clipvit.Model.Features; nil if that is not known.
+	SelectLayer   *int   `json:"select_layer,omitempty"`
+	SelectFeature string `json:"select_feature,omitempty"` // "patch", or "cls_patch" with the class token
+	ImageSize     int    `json:"image_size,omitempty"`     // pixels per side of a tile; 0 if not known
+}
+
+// readProjector reads the projector_config.json that a conversion wrote, or the config.json of a
+// projector of xtuner's.
+func readProjector(m *clip, file []byte) error {
+	p := m.projector
+	if p == nil {
+		return errors.New("there are no tensors of a projector")
+	}
+	if m.dialect == xtuner {
+		return readXtuner(p, file)
+	}
+	var c ProjectorConfig
+	if err := json.Unmarshal(file, &c); err != nil {
+		return err
+	}
+	var wrong error
+	switch {
+	case c.Type != p.Type:
+		wrong = fmt.Errorf("projector_type is %.40q, the tensors say %q", c.Type, p.Type)
+	case c.SelectFeature != "" && c.SelectFeature != "patch" && c.SelectFeature != "cls_patch":
+		wrong = fmt.Errorf("select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.SelectFeature)
+	case c.ImageSize < 0:
+		wrong = fmt.Errorf("image_size is %d", c.ImageSize)
+	}
+	if err := errors.Join(wrong, equal("projector", "in", c.In, p.In), equal("projector", "out", c.Out, p.Out)); err != nil {
+		return err
+	}
+	if m.has.vision && c.ImageSize != 0 {
+		if err := equal("projector", "image_size", c.ImageSize, m.config.Vision.ImageSize); err != nil {
+			return err
+		}
+	}
+	*p = c
+	return nil
+}
+
+// readXtuner reads the config.json of a projector of xtuner's.
+//
+// Source: InternLM/xtuner, xtuner/model/modules/projector/configuration_projector.py.
+func readXtuner(p *ProjectorConfig, file []byte) error {
+	c := struct {
+		In  int    `json:"visual_hidden_size"`
+		Out int    `json:"llm_hidden_size"`
+		Act string `json:"hidden_act"`
+	}{4096, 4096, "gelu"}
+	if err := json.Unmarshal(file, &c); err != nil {
+		return err
+	}
+	var wrong error
+	if c.Act != "gelu" {
+		wrong = fmt.Errorf("projector hidden_act is %.40q, want \"gelu\"", c.Act)
+	}
+	return errors.Join(wrong, equal("projector", "visual_hidden_size", c.In, p.In), equal("projector", "llm_hidden_size", c.Out, p.Out))
+}
+
+// family completes what is known by the family alone: the code of a model may say what its
+// configuration does not.
+func (m *clip) family() {
+	layer, size := -2, m.config.Vision.ImageSize
+	family := ""
+	switch m.dialect {
+	case llava, hfLLaVA:
+		if family = familyLLaVA15; m.has.extra["Projector.Newline"] {
+			family = familyLLaVA16
+		}
+	case xtuner:
+		// Source: InternLM/xtuner, xtuner/model/llava.py: visual_select_layer=-2.
+		family = familyXtuner
+	case xComposer:
+		// Source: build_mlp.py of the models on Hugging Face: openai/clip-vit-large-patch14-336, whose
+		// positions are resized, and select_layer = -1, select_feature = 'patch'.
+		if m.has.vision {
+			m.config.Vision.Activation = clipvit.QuickGELU
+		}
+		layer, family = -1, familyXComposer
+		if m.has.extra["Projector.GlobalSeparator"] {
+			switch family = familyXComposerH; size {
+			case 336:
+				family = family4KHD
+			case 560:
+				family = familyXComposer5
+			}
+		}
+	default:
+		return
+	}
+	p := m.projector
+	if p == nil {
+		return
+	}
+	p.Family = family
+	if p.SelectLayer == nil {
+		p.SelectLayer = &layer
+	}
+	if p.SelectFeature == "" {
+		p.SelectFeature = "patch"
+	}
+	if size > 0 {
+		p.ImageSize = size
+	}
+}
+
+// A Projector is what turns the tokens of a tower into those of a language model, with the vectors
+// that are put between them.
+type Projector struct {
+	Config ProjectorConfig
+	Model  *projector.Model // frozen
+	// Newline [O] follows every row of projected patches (LLaVA 1.6); nil if there is none.
+	Newline []float32
+	// GlobalSeparator [M] stands between the tiles and the global view, and RowSeparator [M] follows
+	// every row of merged patches, both before the projection (XComposer2-4KHD and 2.5: plora_glb_GN
+	// and plora_sub_GN); nil if there are none.
+	GlobalSeparator, RowSeparator []float32
+}
+
+// LoadProjector reads the projector of the checkpoint at path: a directory that [Convert] wrote, or
+// any checkpoint of a vision-language model that [Open] knows, of which no other tensor is read.
+func LoadProjector(path string) (*Projector, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return LoadProjectorCheckpoint(c)
+}
+
+// LoadProjectorCheckpoint is [LoadProjector] from a checkpoint that is open already.
+func LoadProjectorCheckpoint(c *Checkpoint) (*Projector, error) {
+	m, err := resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	if m.projector == nil {
+		return nil, fmt.Errorf("converter: %s: no projector, but a tower in the names of %s", c.name, m.dialect.name)
+	}
+	p := &Projector{Config: *m.projector}
+	if p.Model, err = projector.New(projector.Config{Type: p.Config.Type, In: p.Config.In, Out: p.Config.Out}); err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	var errs []error
+	params.Walk(p.Model, func(path string, q *nn.Param) {
+		errs = append(errs, m.load("Projector."+path, mat.Data[float32](q)))
+	})
+	p.Model.Freeze()
+	for name, to := range map[string]*[]float32{
+		"Projector.Newline": &p.Newline, "Projector.GlobalSeparator": &p.GlobalSeparator, "Projector.RowSeparator": &p.RowSeparator,
+	} {
+		if src, ok := m.params[name]; ok {
+			*to = make([]float32, src.len())
+			errs = append(errs, m.load(name, *to))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
