@@ -139,3 +139,36 @@ func ExampleNew() {
 	// 4 17 16
 	// clipvit: image size 33 is not a multiple of patch size 8
 }
+
+func ExampleModel_Quantize() {
+	model, err := clipvit.New(clipvit.ViTB32) // zeros; converter.Load gives a trained one
+	if err != nil {
+		log.Fatal(err)
+	}
+	if clipvit.Int8Pays() {
+		model.Quantize() // once, before the first image
+	}
+	embeddings, err := model.Encode(image.NewGray(image.Rect(0, 0, 8, 8)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(embeddings[0]))
+	// Output: 512
+}
+
+func ExampleNewFrozen() {
+	config := clipvit.Config{
+		ImageSize: 8, PatchSize: 4, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: 4,
+		Activation: clipvit.QuickGELU, NormEps: 1e-5,
+	}
+	paths := 0
+	model, err := clipvit.NewFrozen(config, func(path string, values []float32) error {
+		paths++ // a reader of files would set values here
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(paths, "parameters for", model.Config.Layers, "block")
+	// Output: 20 parameters for 1 block
+}

@@ -38,6 +38,7 @@ type encoding struct {
 	output     string // "" is standard output
 	batch      int
 	skipErrors bool
+	precision  string // f32 or int8
 }
 
 func newEncode() *cobra.Command {
@@ -64,6 +65,10 @@ Formats:
 Without --format the extension of FILE decides; without FILE it is jsonl. FILE appears complete or
 not at all.
 
+--precision int8 rounds the weights of the blocks, and what enters a product, to 8 bits: the embedding
+then has a cosine of about 0.9996 with that of float32, in place of six equal digits, and with AMX or
+VNNI it takes a fraction of the time. "vitago version" says which instruction there is.
+
 An image that cannot be read ends it with status 1. With --skip-errors all others are encoded, and
 the status is 1 in the end: the image has an "error" in place of features, or a row of NaN.`,
 		Example: `  vitago encode --model models/vit-l-14-336 photo.jpg
@@ -82,9 +87,10 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
+	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		e.features, e.format, e.activation = features.value, format.value, clipvit.Activation(activation.value)
+		e.features, e.format, e.precision, e.activation = features.value, format.value, precision.value, clipvit.Activation(activation.value)
 		if e.output == stdinName {
 			e.output = ""
 		}
@@ -138,6 +144,9 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		w = file
 	}
 
+	if e.precision == "int8" && !clipvit.Int8Pays() {
+		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
+	}
 	p := startProgress(log, "loading "+e.model, megabytes)
 	m, err := await(ctx, func() (*clipvit.Model, error) { return e.load() })
 	loaded := p.stop()
@@ -186,13 +195,17 @@ func (e *encoding) load() (*clipvit.Model, error) {
 	}
 	defer c.Close()
 	c.Assume(e.activation)
-	return converter.LoadCheckpoint(c)
+	m, err := converter.LoadCheckpoint(c)
+	if err == nil && e.precision == "int8" {
+		m.Quantize()
+	}
+	return m, err
 }
 
 // spec says what a model of configuration c makes of the images.
 func (e *encoding) spec(c clipvit.Config, images []string) (outputSpec, error) {
 	s := outputSpec{feature: e.features, images: images, extra: map[string]string{
-		"normalized": strconv.FormatBool(e.normalize),
+		"normalized": strconv.FormatBool(e.normalize), "precision": e.precision,
 	}}
 	if e.features == "embedding" && c.NoPostNorm {
 		return s, usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)

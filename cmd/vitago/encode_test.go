@@ -200,6 +200,32 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// TestPrecision: with int8 an embedding is another, and points where that of float32 does.
+func TestPrecision(t *testing.T) {
+	want := direct(t, "demo/cat.png", "embedding", -1)
+	for precision, same := range map[string]bool{"f32": true, "int8": false} {
+		r := vitago("encode", "--model", tinyModel, "--precision", precision, "demo/cat.png")
+		note := []string{"no"} // a note where int8 is not faster, nothing where it is
+		if same || clipvit.Int8Pays() {
+			note = nil
+		}
+		r.want(t, exitDone, []string{"embedding"}, note)
+		_, got, _ := readOutput(t, "jsonl", "embedding", []byte(r.out))
+		if slices.Equal(got, want) != same {
+			t.Errorf("%s: equal to float32: %v, want %v", precision, !same, same)
+		}
+		var gg, gw, ww float64
+		for i := range got {
+			g, w := float64(got[i]), float64(want[i])
+			gg, gw, ww = gg+g*g, gw+g*w, ww+w*w
+		}
+		if cosine := gw / math.Sqrt(gg*ww); cosine < 0.999 {
+			t.Errorf("%s: cosine %v, want at least 0.999", precision, cosine)
+		}
+	}
+	vitago("encode", "--model", tinyModel, "--precision", "int4", "demo/cat.png").want(t, exitUsage, nil, []string{"int4", "f32", "int8"})
+}
+
 func TestNormalize(t *testing.T) {
 	for _, features := range []string{"embedding", "cls", "patches", "all"} {
 		r := vitago("encode", "--model", tinyArchive, "--normalize", "--features", features, "demo/cat.png")

@@ -20,6 +20,8 @@ type version struct {
 	Platform string   `json:"platform"`
 	Kernel   string   `json:"kernel"` // in use
 	Kernels  []string `json:"kernels"`
+	Int8     string   `json:"int8"`         // the instruction of --precision int8
+	Int8Pays bool     `json:"int8_pays"`    // it is faster than float32
 	CPU      []string `json:"cpu_features"` // those that kernels use or could use
 	Threads  int      `json:"threads"`
 }
@@ -42,6 +44,7 @@ func newVersion() *cobra.Command {
 			{"go", v.Go},
 			{"platform", v.Platform},
 			{"kernel", v.Kernel + " (of " + strings.Join(v.Kernels, ", ") + ")"},
+			{"int8", v.Int8 + map[bool]string{true: "", false: ", no faster than float32"}[v.Int8Pays]},
 			{"cpu", strings.Join(v.CPU, " ")},
 			{"threads", count(int64(v.Threads))},
 		}
@@ -59,7 +62,7 @@ func newVersion() *cobra.Command {
 func readVersion() version {
 	v := version{
 		Version: "(unknown)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Kernel: kernel.Name(), Kernels: kernel.Available(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
+		Kernel: kernel.Name(), Kernels: kernel.Available(), Int8: kernel.Int8Name(), Int8Pays: kernel.Int8Pays(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v.Version = info.Main.Version
@@ -82,10 +85,13 @@ func readVersion() version {
 		{"avx", cpu.X86.HasAVX},
 		{"avx2", cpu.X86.HasAVX2},
 		{"fma", cpu.X86.HasFMA},
+		{"f16c", cpu.X86.HasF16C},
+		{"avxvnni", cpu.X86.HasAVXVNNI},
 		{"avx512f", cpu.X86.HasAVX512F},
 		{"avx512vnni", cpu.X86.HasAVX512VNNI},
 		{"avx512bf16", cpu.X86.HasAVX512BF16},
 		{"amx-tile", cpu.X86.HasAMXTile},
+		{"amx-int8", cpu.X86.HasAMXInt8},
 		{"amx-bf16", cpu.X86.HasAMXBF16},
 		{"asimd", cpu.ARM64.HasASIMD},
 		{"asimdhp", cpu.ARM64.HasASIMDHP},

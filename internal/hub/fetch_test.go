@@ -1022,3 +1022,19 @@ func TestLearnChanged(t *testing.T) {
 		})
 	}
 }
+
+// What is a part of another file is not gone on from, whatever the hub said of that one.
+func TestPartialOfAnother(t *testing.T) {
+	s := serve(t, pattern(size))
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "w.bin.partial"), make([]byte, 10), 0o666)
+	os.WriteFile(filepath.Join(dir, "w.bin.partial.json"), fmt.Appendf(nil, `{"url":"http://elsewhere","etag":"\"v1\"","digest":"sha256:%s","size":%d}`, sum256(nil), size), 0o666)
+	c, _ := client(s)
+	if _, _, err := c.Fetch(t.Context(), File{Name: "w.bin", URL: s.URL, Size: -1}, dir); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, dir, "w.bin", s.content)
+	if got, want := s.ranges(), []string{""}; !slices.Equal(got, want) {
+		t.Errorf("asked for %q, want %q", got, want)
+	}
+}
