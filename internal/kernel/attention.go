@@ -83,29 +83,34 @@ type packedHeads struct {
 	queries           []float32 // [tokens/nr][D][nr]
 }
 
-// packHeads packs the rows of qkv, in their order, since they are too far apart to be read head by head.
+// packHeads packs the rows of qkv a few at a time, all heads of them: a head's part of a row is short,
+// and the processor fetches ahead along a limited number of rows.
 func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
 	mr, nr := tileShape()
 	n := images * heads
 	p := &packedHeads{heads: n, tPad: roundUp(t, mr), dPad: roundUp(d, mr)}
 	p.keys, p.values, p.queries = Get(n*p.tPad*d), Get(n*p.dPad*t), Get(n*roundUp(t, nr)*d)
 	c := heads * d
-	block := mr * nr / 2 // tokens; whole panels of both widths
-	blocks := (t + block - 1) / block
-	parallel(3*images*blocks, func(item int) {
-		image, part, t0 := item/3/blocks, item%3, item/3%blocks*block
-		rows := min(block, t-t0)
-		for h := range heads {
-			x := operand{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
-			keys, values, queries := p.of(image*heads + h)
-			switch part {
-			case 0:
-				x.pack(queries[t0*d:], t0, rows, 0, d, nr)
-			case 1:
-				x.pack(keys[t0*d:], t0, rows, 0, d, mr)
-			case 2:
-				for c0 := 0; c0 < d; c0 += mr {
-					x.pack(values[c0*t+t0*mr:], c0, min(mr, d-c0), t0, rows, mr)
+	width := [3]int{nr, mr, mr} // rows of a panel of queries and of keys; of values, any number
+	const panels = 8            // of one item
+	items := (t + panels*mr - 1) / (panels * mr)
+	parallel(3*images*items, func(item int) {
+		image, part := item/3/items, item%3
+		w := width[part]
+		for t0 := item / 3 % items * panels * w; t0 < min(t, (item/3%items+1)*panels*w); t0 += w {
+			rows := min(w, t-t0)
+			for h := range heads {
+				x := operand{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
+				keys, values, queries := p.of(image*heads + h)
+				switch part {
+				case 0:
+					x.pack(queries[t0*d:], t0, rows, 0, d, nr)
+				case 1:
+					x.pack(keys[t0*d:], t0, rows, 0, d, mr)
+				case 2:
+					for c0 := 0; c0 < d; c0 += mr {
+						x.pack(values[c0*t+t0*mr:], c0, min(mr, d-c0), t0, rows, mr)
+					}
 				}
 			}
 		}

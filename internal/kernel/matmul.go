@@ -208,17 +208,18 @@ func (s span) part(i, n, k int) (at *byte, step int) {
 func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bool, next prefetch) {
 	mr, nr := tileShape()
 	count := (w + nr - 1) / nr
-	half := (count + 1) / 2
+	first := (count + 1) / 2
 	for j := range count {
+		bp := pb[j*nr*k:]
 		if cols := min(nr, w-j*nr); rows < mr || cols < nr {
-			edgeTile(c[j*nr:], ldc, ap, pb[j*nr*k:], rows, cols, k, accumulate)
+			edgeTile(c[j*nr:], ldc, ap, bp, rows, cols, k, accumulate)
 			continue
 		}
-		at, step := next.a.part(j, half, k)
-		if j >= half {
-			at, step = next.b.part(j-half, count-half, k)
+		at, step := next.a.part(j, first, k)
+		if j >= first {
+			at, step = next.b.part(j-first, count-first, k)
 		}
-		tile(c[j*nr:], ldc, rows, ap, pb[j*nr*k:], k, accumulate, at, step)
+		tile(c[j*nr:], ldc, rows, ap, bp, k, accumulate, at, step)
 	}
 }
 
@@ -272,7 +273,7 @@ type operand struct {
 	deep bool // rows of data are depths (element (r,p) is data[p·ld+r]), not panel rows (data[r·ld+p])
 }
 
-// panels packs columns of B, which are its rows here.
+// panels packs columns of B, which are its rows here, into scratch.
 func (x operand) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	x.pack(scratch, n0, w, k0, d, nr)
 	return scratch
@@ -300,14 +301,19 @@ func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
 
 // copyRows sets row p of dst, its rows w apart, to n elements of row p of src, its rows ld apart.
 func copyRows(dst []float32, w int, src []float32, ld, n, rows int) {
-	// A copy of a length that the compiler knows is a few moves; one that it does not know is a call.
-	const unit = 8
 	for p := range rows {
 		d, s := dst[p*w:][:n], src[p*ld:][:n]
-		for len(d) >= unit {
-			*(*[unit]float32)(d) = *(*[unit]float32)(s)
-			d, s = d[unit:], s[unit:]
+		// A copy of a length that the compiler knows is a move or two; of another, it is a call.
+		for len(d) >= 4 {
+			*(*[4]float32)(d) = *(*[4]float32)(s)
+			d, s = d[4:], s[4:]
 		}
-		copy(d, s)
+		if len(d) >= 2 {
+			*(*[2]float32)(d) = *(*[2]float32)(s)
+			d, s = d[2:], s[2:]
+		}
+		if len(d) == 1 {
+			d[0] = s[0]
+		}
 	}
 }
