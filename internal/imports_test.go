@@ -20,6 +20,7 @@ var layers = [][]string{
 	{"cmd", "examples", "bench"},
 	{"server"},
 	{"tasks"},
+	{"finetune"},
 	{"converter"},
 	{"clipvit", "cliptext", "projector"},
 	{"internal/op"},

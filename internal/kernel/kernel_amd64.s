@@ -35,6 +35,7 @@ TEXT ·tileAVX2(SB), NOSPLIT, $0-64
 	CMOVQLT R9, R10
 	SUBQ    R10, R9
 	MOVQ    AX, R11
+	PCALIGN $0x40
 
 tileAVX2First:
 	VMOVUPS      (BX), Y12
@@ -87,6 +88,7 @@ tileAVX2First:
 	JNZ          tileAVX2First
 	TESTQ        R9, R9
 	JZ           tileAVX2Rest
+	PCALIGN      $0x40
 
 tileAVX2Loop:
 	VMOVUPS      (BX), Y12
@@ -1430,6 +1432,7 @@ TEXT ·tileAVX512(SB), NOSPLIT, $0-64
 	CMOVQLT R9, R10
 	SUBQ    R10, R9
 	MOVQ    AX, R11
+	PCALIGN $0x40
 
 tileAVX512First:
 	VMOVUPS      (BX), Z28
@@ -1531,6 +1534,7 @@ tileAVX512First:
 	JNZ          tileAVX512First
 	TESTQ        R9, R9
 	JZ           tileAVX512Rest
+	PCALIGN      $0x40
 
 tileAVX512Loop:
 	VMOVUPS      (BX), Z28
@@ -1803,6 +1807,7 @@ TEXT ·tile8OfAVX512(SB), NOSPLIT, $0-64
 	CMOVQLT R9, R10
 	SUBQ    R10, R9
 	MOVQ    AX, R11
+	PCALIGN $0x40
 
 tile8OfAVX512First:
 	VMOVUPS      (BX), Z16
@@ -1868,6 +1873,7 @@ tile8OfAVX512First:
 	JNZ          tile8OfAVX512First
 	TESTQ        R9, R9
 	JZ           tile8OfAVX512Rest
+	PCALIGN      $0x40
 
 tile8OfAVX512Loop:
 	VMOVUPS      (BX), Z16
@@ -2042,6 +2048,7 @@ TEXT ·tile4OfAVX512(SB), NOSPLIT, $0-64
 	CMOVQLT R9, R10
 	SUBQ    R10, R9
 	MOVQ    AX, R11
+	PCALIGN $0x40
 
 tile4OfAVX512First:
 	VMOVUPS      (BX), Z8
@@ -2083,6 +2090,7 @@ tile4OfAVX512First:
 	JNZ          tile4OfAVX512First
 	TESTQ        R9, R9
 	JZ           tile4OfAVX512Rest
+	PCALIGN      $0x40
 
 tile4OfAVX512Loop:
 	VMOVUPS      (BX), Z8

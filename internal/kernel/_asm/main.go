@@ -8,6 +8,7 @@ import (
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -150,6 +151,7 @@ func (m machine) tile(name string, rows int) {
 		ADDQ(I32(2*m.mr*4), a)
 		ADDQ(I32(2*m.nv*width), b)
 	}
+	align()
 	Label(id + "First")
 	turn()
 	for line := 0; line < m.nv*width; line += 64 {
@@ -160,6 +162,7 @@ func (m machine) tile(name string, rows int) {
 	JNZ(LabelRef(id + "First"))
 	TESTQ(pairs, pairs)
 	JZ(LabelRef(id + "Rest"))
+	align()
 	Label(id + "Loop")
 	turn()
 	DECQ(pairs)
@@ -249,6 +252,9 @@ func (m machine) narrow() {
 	VZEROUPPER()
 	RET()
 }
+
+// align makes the next instruction begin a line of the instruction cache.
+func align() { Instruction(&ir.Instruction{Opcode: "PCALIGN", Operands: []Op{Imm(64)}}) }
 
 // fmas does nothing but independent fused multiply-adds: the most that the processor can do.
 func (m machine) fmas() {
