@@ -1,0 +1,63 @@
+package main
+
+import "slices"
+
+// A contender is one way to compute the tower or a product.
+type contender struct {
+	name   string   // in tables
+	kind   string   // of its worker
+	python bool     // whether its worker is worker.py
+	files  []string // of the model's directory that it loads
+	cosine float64  // the least to the reference that counts as right
+	warmup int      // calls after which it is as fast as it gets, 1 if this is 0
+}
+
+// f32Cosine: what float32 in any order of operations keeps by far, and float16 or int8 do not.
+const f32Cosine = 0.999999
+
+// int8Cosine: what is promised of 8 bits.
+const int8Cosine = 0.995
+
+var weights = []string{"model.safetensors"}
+
+// towers compute the tower. The first of Python's is the reference. The kernels that this processor
+// does not run are left out.
+var towers = available([]contender{
+	{name: "vitago, AVX-512", kind: "avx512", files: weights, cosine: f32Cosine},
+	{name: "vitago, AVX2", kind: "avx2", files: weights, cosine: f32Cosine},
+	{name: "vitago, NEON", kind: "neon", files: weights, cosine: f32Cosine},
+	{name: "vitago, no assembly", kind: "generic", files: weights, cosine: f32Cosine},
+	{name: "vitago, int8", kind: "int8", files: weights, cosine: int8Cosine},
+	{name: "PyTorch, eager", kind: "torch", python: true, files: weights, cosine: f32Cosine},
+	{name: "PyTorch, frozen graph", kind: "torch-frozen", python: true, files: weights, cosine: f32Cosine, warmup: 3}, // it optimizes in the second call
+	{name: "PyTorch, compiled", kind: "torch-compile", python: true, files: weights, cosine: f32Cosine},
+	{name: "ONNX Runtime", kind: "ort", python: true, files: []string{"model.onnx"}, cosine: f32Cosine},
+	{name: "OpenVINO", kind: "openvino", python: true, files: []string{"openvino.xml", "openvino.bin"}, cosine: f32Cosine},
+})
+
+// products compute x·wᵀ.
+var products = available([]contender{
+	{name: "vitago, AVX-512", kind: "avx512", cosine: f32Cosine},
+	{name: "vitago, AVX2", kind: "avx2", cosine: f32Cosine},
+	{name: "vitago, NEON", kind: "neon", cosine: f32Cosine},
+	{name: "vitago, no assembly", kind: "generic", cosine: f32Cosine},
+	{name: "vitago, packed ahead", kind: "packed", cosine: f32Cosine},
+	{name: "vitago, int8, packed ahead", kind: "int8", cosine: int8Cosine},
+	{name: "PyTorch", kind: "torch", python: true, cosine: f32Cosine},
+	{name: "numpy (OpenBLAS)", kind: "numpy", python: true, cosine: f32Cosine},
+	{name: "gonum", kind: "gonum", cosine: f32Cosine},
+})
+
+// available leaves the kernels out that this processor does not run.
+func available(all []contender) []contender {
+	return slices.DeleteFunc(all, func(c contender) bool {
+		return !c.python && !slices.Contains(otherKinds, c.kind) && !slices.Contains(kernels(), c.kind)
+	})
+}
+
+// choose returns the contenders of the given kinds, all if there are none.
+func choose(all []contender, kinds []string) []contender {
+	return slices.DeleteFunc(slices.Clone(all), func(c contender) bool {
+		return len(kinds) > 0 && !slices.Contains(kinds, c.kind)
+	})
+}

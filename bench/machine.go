@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// A machine is where and how a run took place.
+type machine struct {
+	Date     string   `json:"date"`
+	CPU      string   `json:"cpu"`
+	Cores    int      `json:"cores"`
+	Platform string   `json:"platform"`
+	Kernels  []string `json:"kernels"`
+	Revision string   `json:"revision,omitempty"` // of this project
+	Command  string   `json:"command"`
+}
+
+func thisMachine(command string) machine {
+	m := machine{
+		Date: time.Now().Format("2 January 2006"), CPU: cpuName(), Cores: runtime.NumCPU(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, Command: command, Kernels: kernels(),
+	}
+	if info, ok := debug.ReadBuildInfo(); ok { // go run leaves it out unless it has -buildvcs=true
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				m.Revision = s.Value
+			}
+		}
+	}
+	return m
+}
+
+// kernels lists what this processor runs of our kernels, best first; the generic one only if there is
+// no other.
+func kernels() []string {
+	all := kernel.Available()
+	if len(all) == 1 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(k string) bool { return k == "generic" })
+}
+
+// cpuName returns what Linux calls the processor.
+func cpuName() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+func (m machine) markdown() string {
+	s := fmt.Sprintf("%s; %s of %s, %s", m.Date, plural(m.Cores, "core"), m.CPU, m.Platform)
+	if m.Revision != "" {
+		s += "; revision " + m.Revision[:min(12, len(m.Revision))]
+	}
+	return s + "; `" + m.Command + "`"
+}
+
+// quiet is how long a worker is given until its threads sleep and no longer wait for work by running.
+// 200 ms is the longest that an OpenMP library does by default (Intel's KMP_BLOCKTIME).
+const quiet = 250 * time.Millisecond
+
+// A gauge measures the peak of the machine between measurements, in a process of its own.
+type gauge struct {
+	*process
+	last map[string]float64
+}
+
+func newGauge(ctx context.Context, o options, threads int) (*gauge, error) {
+	argv, err := o.worker(contender{kind: "machine"}, threads)
+	if err != nil {
+		return nil, err
+	}
+	p, err := launch(ctx, argv, threads)
+	if err != nil {
+		return nil, err
+	}
+	g := &gauge{process: p}
+	return g, g.measure()
+}
+
+func (g *gauge) measure() error {
+	time.Sleep(quiet)
+	r, err := g.ask(request{Cmd: "peak"})
+	g.last = r.Peaks
+	return err
+}
+
+// around calls f between two measurements of the peak and returns their mean, by kernel.
+func (g *gauge) around(f func() error) (map[string]float64, error) {
+	before := g.last
+	if err := f(); err != nil {
+		return nil, err
+	}
+	if err := g.measure(); err != nil {
+		return nil, err
+	}
+	mean := map[string]float64{}
+	for k, v := range g.last {
+		mean[k] = (before[k] + v) / 2
+	}
+	return mean, nil
+}
+
+// fractions returns how much of a kernel's peak the samples reached, each of the peak around it.
+func fractions(samples []sample, kernel string, flops float64) []float64 {
+	var all []float64
+	for _, s := range samples {
+		all = append(all, flops/s.Seconds/s.Peaks[kernel])
+	}
+	return all
+}
+
+// peakList says in words what the peaks were.
+func peakList(samples []sample, kernels []string) string {
+	var all []string
+	for _, k := range kernels {
+		var p []float64
+		for _, s := range samples {
+			p = append(p, s.Peaks[k]/1e9)
+		}
+		if len(p) > 0 {
+			all = append(all, fmt.Sprintf("%s %.0f (%.0f to %.0f)", k, median(p), slices.Min(p), slices.Max(p)))
+		}
+	}
+	return strings.Join(all, ", ") + " GFLOP/s"
+}
