@@ -24,6 +24,9 @@ type Attention struct {
 	Heads int           // H
 	QKV   *linear.Model // W [3C,C], B [3C]; rows of q, then k, then v
 	Out   *linear.Model // W [C,C], B [C]
+
+	// Corrections of the weights; nil unless the model learns or has learnt by LoRA.
+	QKVLoRA, OutLoRA []*LoRA
 }
 
 func init() { gob.Register(&Attention{}) }
@@ -39,8 +42,8 @@ func NewAttention(c Config) *Attention {
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to residual + attention [B·T,C].
 func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
-	qkv := op.Linear(x, m.QKV)               // [B·T,3C]
-	mix := op.SelfAttention(qkv, m.Heads, t) // [B·T,C]
-	y := op.LinearAdd(mix, m.Out, residual)  // [B·T,C]
+	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA)                // [B·T,3C]
+	mix := op.SelfAttention(qkv, m.Heads, t)                           // [B·T,C]
+	y := corrected(op.LinearAdd(mix, m.Out, residual), mix, m.OutLoRA) // [B·T,C]
 	return op.Done(y, qkv, mix)
 }

@@ -178,6 +178,42 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestParts: a batch that goes through a frozen tower in parts gives what it gives in one piece, and the
+// last part may be smaller.
+func TestParts(t *testing.T) {
+	m, f := tiny(t, "quick_gelu")
+	one, n := f.Float32("patches"), m.Config.Patches()*m.Config.PatchLen()
+	part := m.Config.part()
+	images := 2*part + 1
+	var all []float32
+	for i := range images {
+		x := one[i%(len(one)/n)*n:][:n]
+		for _, v := range x {
+			all = append(all, v*float32(images-i)/float32(images))
+		}
+	}
+	patches := matrix(all, []int{images * m.Config.Patches(), m.Config.PatchLen()})
+	patches.SetRequiresGrad(false)
+	m.Freeze()
+	embed := func(x mat.Tensor) mat.Tensor { return m.Probe(x, nil) }
+	layer := func(x mat.Tensor) mat.Tensor { return m.tokens(x, 1, newStep(nil)) }
+	features, err := m.Features(patches, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ got, want mat.Tensor }{
+		"embeddings": {m.Embedding(patches), embed(patches)}, "features": {features, layer(patches)},
+	} {
+		if !slices.Equal(c.got.Shape(), c.want.Shape()) || !slices.Equal(c.got.Data().F32(), c.want.Data().F32()) {
+			t.Errorf("%s in parts differ: shape %v, want %v", name, c.got.Shape(), c.want.Shape())
+		}
+	}
+	patches.SetRequiresGrad(true)
+	if y := m.Embedding(patches); !y.RequiresGrad() {
+		t.Error("the graph from the patches is lost")
+	}
+}
+
 // TestConcurrent: a frozen model may be used by many goroutines.
 func TestConcurrent(t *testing.T) {
 	m, f := tiny(t, "gelu")
@@ -344,7 +380,7 @@ func TestEncode(t *testing.T) {
 	m, _ := tiny(t, "quick_gelu")
 	m.Freeze()
 	var images []image.Image
-	for i := range 4*encodeBatch + 3 {
+	for i := range m.Config.part() + 3 {
 		images = append(images, image.NewUniform(color.Gray{uint8(10 * i)}))
 	}
 	// A uniform image has no bounds of its own: it is as good as infinite.

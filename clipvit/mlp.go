@@ -22,6 +22,9 @@ type MLP struct {
 	Activation Activation
 	Up         *linear.Model // W [F,C], B [F]
 	Down       *linear.Model // W [C,F], B [C]
+
+	// Corrections of the weights; nil unless the model learns or has learnt by LoRA.
+	UpLoRA, DownLoRA []*LoRA
 }
 
 func init() { gob.Register(&MLP{}) }
@@ -37,7 +40,7 @@ func NewMLP(c Config) *MLP {
 
 // Forward maps the tokens x [B·T,C] to residual + MLP(x) [B·T,C].
 func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor {
-	h := op.LinearAct(x, m.Up, op.Activation(m.Activation)) // [B·T,F]
-	y := op.LinearAdd(h, m.Down, residual)                  // [B·T,C]
+	h := correctedAct(x, m.Up, m.UpLoRA, op.Activation(m.Activation)) // [B·T,F]
+	y := corrected(op.LinearAdd(h, m.Down, residual), h, m.DownLoRA)  // [B·T,C]
 	return op.Done(y, h)
 }

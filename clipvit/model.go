@@ -154,7 +154,7 @@ func (m *Model) products() []*nn.Param {
 // rows [B,C]. Patches come from [Preprocess]; other shapes are a mistake of the program and panic, and
 // so is a tower without post-norm ([Config.NoPostNorm]), which has no embedding.
 func (m *Model) Embedding(patches mat.Tensor) mat.Tensor {
-	return m.Probe(patches, nil)
+	return m.inParts(patches, func(x mat.Tensor) mat.Tensor { return m.Probe(x, nil) })
 }
 
 // Features maps the patches [B·G²,3P²] of B images to the tokens [B·T,C] that leave the given
@@ -168,7 +168,45 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 	if layer < 0 {
 		layer += n + 1
 	}
-	return m.tokens(patches, layer, newStep(nil)), nil
+	return m.inParts(patches, func(x mat.Tensor) mat.Tensor { return m.tokens(x, layer, newStep(nil)) }), nil
+}
+
+// partTokens is how many tokens go through the tower together, or else those of one image: from a
+// thousand rows on, products are as fast as they get, and what lies between them should stay in cache.
+const partTokens = 1200
+
+// part returns how many images go through a frozen tower together.
+func (c Config) part() int { return max(1, partTokens/c.Tokens()) }
+
+// inParts applies f, which maps images to rows, to the patches of a few images after the other, if no
+// gradient has to flow through all of them: then a large batch takes no more memory than a small one.
+func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) mat.Tensor) mat.Tensor {
+	n, length := patches.Shape()[0], patches.Shape()[1]
+	part := m.Config.part() * m.Config.Patches()
+	if n <= part || n%m.Config.Patches() != 0 || m.wantsGrad(patches) {
+		return f(patches)
+	}
+	values := patches.Value().Data().F32()
+	var out *mat.Dense[float32]
+	filled := 0
+	for at := 0; at < n; at += part {
+		rows := min(part, n-at)
+		y := f(mat.NewDense[float32](mat.WithShape(rows, length), mat.WithBacking(values[at*length:(at+rows)*length])))
+		if out == nil {
+			s := y.Shape() // as many rows for each image
+			out = mat.NewDense[float32](mat.WithShape(n/m.Config.Patches()*(s[0]*m.Config.Patches()/rows), s[1]))
+		}
+		filled += copy(out.Data().F32()[filled:], y.Data().F32())
+		op.Done(out, y)
+	}
+	return out
+}
+
+// wantsGrad reports whether the patches or any parameter want a gradient.
+func (m *Model) wantsGrad(patches mat.Tensor) bool {
+	wants := patches.RequiresGrad()
+	nn.ForEachParam(m, func(p *nn.Param) { wants = wants || p.RequiresGrad() })
+	return wants
 }
 
 // Probe computes the [Model.Embedding] of patches and calls visit, if it is not nil, with every

@@ -91,11 +91,6 @@ var normalized = func() (table [3][256]float32) {
 	return table
 }()
 
-// encodeBatch bounds how many images [Model.Encode] takes through the tower at once: enough that
-// packing the weights costs little, few enough that the activations, 45 MB an image for
-// ViT-L/14-336, stay below 0.2 GB.
-const encodeBatch = 4
-
 // Encode returns the embedding of each image, [N,E], as OpenAI's preprocessing and encode_image
 // give it: not normalised. It takes any number of images and holds the activations of a few.
 func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
@@ -108,9 +103,10 @@ func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
 	}
 	n := c.Patches() * c.PatchLen()
 	embeddings := make([][]float32, 0, len(images))
-	patches := make([]float32, min(len(images), encodeBatch)*n)
-	for start := 0; start < len(images); start += encodeBatch {
-		batch := images[start:min(len(images), start+encodeBatch)]
+	part := c.part()
+	patches := make([]float32, min(len(images), part)*n)
+	for start := 0; start < len(images); start += part {
+		batch := images[start:min(len(images), start+part)]
 		for i, img := range batch {
 			if err := preprocess(patches[i*n:(i+1)*n], img, c); err != nil {
 				return nil, fmt.Errorf("clipvit: image %d of %d: %w", start+i+1, len(images), err)

@@ -99,14 +99,19 @@ func Convert(ctx context.Context, src, dst string, o Options) (*Report, error) {
 
 // ConvertCheckpoint is [Convert] from a checkpoint that is open already.
 func ConvertCheckpoint(ctx context.Context, c *Checkpoint, dst string, o Options) (*Report, error) {
-	target, err := parseTarget(o.DType)
-	if err != nil {
-		return nil, err
-	}
 	if o.Activation != "" {
 		c.Assume(o.Activation)
 	}
 	m, err := resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	return m.convert(ctx, dst, o)
+}
+
+// convert writes the directory dst.
+func (m *clip) convert(ctx context.Context, dst string, o Options) (*Report, error) {
+	target, err := parseTarget(o.DType)
 	if err != nil {
 		return nil, err
 	}

@@ -29,26 +29,42 @@ func TestFullSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := golden.LoadFile(t, filepath.Join(dir, "expected.npz"))
-	images := 0
+	images := map[string]image.Image{}
 	for _, name := range f.Names() {
 		name, ok := strings.CutPrefix(name, "embedding/")
 		if !ok {
 			continue
 		}
-		images++
 		file, err := os.Open(golden.SharedData(t, "images/"+name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		img, err := clipvit.DecodeImage(file)
+		images[name], err = clipvit.DecodeImage(file)
 		file.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	if len(images) == 0 {
+		t.Error("no embeddings to compare with")
+	}
+	for name, img := range images {
 		checkPhotograph(t, m, f, name, img)
 	}
-	if images == 0 {
-		t.Error("no embeddings to compare with")
+	m.Quantize()
+	for name, img := range images {
+		e, err := m.Encode(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := golden.Diff(e[0], f.Float32("embedding/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: embedding in int8: %v", name, d)
+		if d.Cosine < 0.995 {
+			t.Errorf("%s: cosine in int8 is %.6f, want at least 0.995", name, d.Cosine)
+		}
 	}
 }
 

@@ -169,14 +169,14 @@ func (o *output) write(ctx context.Context, dir string) error {
 // verified has write write while another goroutine reads the whole source, for its SHA-256 and to
 // verify its checksums: a damaged source ends the writing at once. A write that calls sum waits for
 // the other to end. Of a source with a language model only what is written is read: then the sum
-// is "".
+// is "", as it is without a source.
 func (o *output) verified(ctx context.Context, write func(ctx context.Context, sum func() (string, error)) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	hashed := make(chan struct{})
 	go func() {
 		defer close(hashed)
 		var err error
-		if o.language == 0 {
+		if o.hashed() {
 			o.sum, err = o.SHA256(ctx)
 		} else {
 			err = o.verify(ctx, slices.Concat(o.sources...))
@@ -203,6 +203,9 @@ func (o *output) verified(ctx context.Context, write func(ctx context.Context, s
 	return err
 }
 
+// hashed says whether there is a source that is read as a whole.
+func (o *output) hashed() bool { return o.language == 0 && len(o.Checkpoint.files) > 0 }
+
 // writeWeights writes the tensors in the format that was chosen.
 func (o *output) writeWeights(ctx context.Context, f *os.File) error {
 	switch o.format {
@@ -220,7 +223,7 @@ func (o *output) writeWeights(ctx context.Context, f *os.File) error {
 // the source's SHA-256.
 func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 	metadata := map[string]string{"format": "pt"}
-	if o.language == 0 {
+	if o.hashed() {
 		metadata["source_sha256"] = strings.Repeat("0", 64)
 	}
 	header, err := safetensorsHeader(metadata, o.entries)

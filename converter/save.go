@@ -1,0 +1,245 @@
+package converter
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/projector"
+)
+
+// Models are models in memory; a nil one is not there.
+type Models struct {
+	Vision    *clipvit.Model
+	Projector *projector.Model
+}
+
+// Save writes the directory dst as [ConvertCheckpoint] does, with models in memory in the place of what
+// the checkpoint c, where they come from, has of them: a text tower, the tokens between tiles and all else
+// stay. Weights from memory are float32, unless [Options.DType] says otherwise. A projector may be new.
+// Without a checkpoint (c is nil) the models are all there is.
+//
+// It returns an error if a tower has corrections by LoRA, which have to be merged before, or is of another
+// configuration than the checkpoint's; its input may have another size.
+func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Options) (*Report, error) {
+	m := &clip{
+		Checkpoint: &Checkpoint{name: "memory", container: "memory"}, dialect: huggingFace,
+		sizes: sizes{}, params: map[string]param{}, has: inventory{extra: map[string]bool{}},
+	}
+	if c != nil {
+		if o.Activation != "" {
+			c.Assume(o.Activation)
+		}
+		var err error
+		if m, err = resolve(c); err != nil {
+			return nil, err
+		}
+	}
+	if models == (Models{}) {
+		return nil, errors.New("converter: no model to save")
+	}
+	var errs []error
+	memory := &memory{}
+	if models.Vision != nil {
+		errs = append(errs, m.replaceVision(models.Vision, memory))
+	}
+	if models.Projector != nil {
+		errs = append(errs, m.replaceProjector(models.Projector, memory))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return m.convert(ctx, dst, o)
+}
+
+// replaceVision puts a tower in memory in the place of the checkpoint's, if it has one.
+func (m *clip) replaceVision(v *clipvit.Model, memory *memory) error {
+	was := m.config.Vision
+	was.ImageSize = v.Config.ImageSize
+	switch {
+	case m.has.vision && was != v.Config:
+		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.name, m.config.Vision, v.Config)
+	case m.has.text && v.Config.EmbedDim == 0:
+		return fmt.Errorf("converter: %s: a text tower, and none of its projections in memory", m.name)
+	}
+	c := v.Config
+	m.config.Vision, m.has.vision = c, true
+	for letter, n := range map[string]int{
+		"T": c.Tokens(), "P": c.PatchSize, "C": c.Width, "F": c.MLPWidth, "L": c.Layers,
+	} {
+		m.sizes[letter] = n
+	}
+	m.has.extra["PostNorm.W"], m.has.extra["PostNorm.B"] = !c.NoPostNorm, !c.NoPostNorm
+	if m.has.extra["Proj"] = c.EmbedDim > 0; c.EmbedDim > 0 {
+		m.sizes["E"] = c.EmbedDim
+	}
+	if p := m.projector; p != nil && p.ImageSize != 0 {
+		p.ImageSize = c.ImageSize
+	}
+	return m.replace("", v, memory)
+}
+
+// replaceProjector puts a projector in memory in the place of the checkpoint's, or beside its tower.
+func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
+	c := p.Config
+	if was := m.projector; was == nil {
+		m.projector = &ProjectorConfig{Type: c.Type, In: c.In, Out: c.Out}
+	} else if was.Type != c.Type || was.In != c.In || was.Out != c.Out {
+		return fmt.Errorf("converter: %s: the projector is %s from %d to %d, that in memory %+v", m.name, was.Type, was.In, was.Out, c)
+	}
+	m.has.layers, m.has.alone = len(p.Layers), c.Type == projector.Linear
+	m.sizes["M"], m.sizes["O"] = c.In, c.Out
+	return m.replace("Projector.", p, memory)
+}
+
+// replace makes the parameters of a model in memory those under a prefix of the canonical names.
+func (m *clip) replace(prefix string, model nn.Model, memory *memory) error {
+	var errs []error
+	params.Walk(model, func(path string, p *nn.Param) {
+		if strings.Contains(path, "LoRA.") {
+			errs = append(errs, fmt.Errorf("converter: %s: a correction by LoRA, which has to be merged with the weights before", path))
+			return
+		}
+		t := memory.tensor(path, p)
+		m.params[prefix+path] = param{{t, 0, t.Len()}}
+	})
+	return errors.Join(errs...)
+}
+
+// memory is where the tensors of models in memory are read. Weights that are packed for products are made
+// plain for that, one parameter at a time.
+type memory struct {
+	mu     sync.Mutex
+	param  *nn.Param
+	values []float32 // of param
+}
+
+// tensor returns a parameter as a tensor of a checkpoint.
+func (s *memory) tensor(path string, p *nn.Param) *Tensor {
+	r := memoryReader{s, p}
+	var strides []int64
+	for i := range p.Shape() {
+		step := int64(1)
+		for _, d := range p.Shape()[i+1:] {
+			step *= int64(d)
+		}
+		strides = append(strides, step)
+	}
+	return &Tensor{
+		Name: path, DType: F32, Shape: slices.Clone(p.Shape()), strides: strides,
+		data: &storage{name: path, dtype: F32, size: 4 * int64(p.Size()), r: r},
+	}
+}
+
+type memoryReader struct {
+	memory *memory
+	param  *nn.Param
+}
+
+// ReadAt gives the bytes of the values as a file has them. It is asked for whole elements.
+func (r memoryReader) ReadAt(b []byte, off int64) (int, error) {
+	s := r.memory
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.param != r.param {
+		s.param, s.values = r.param, mat.Data[float32](r.param)
+	}
+	rest := s.values[min(int(off/4), len(s.values)):]
+	n := min(len(b)/4, len(rest))
+	for i, v := range rest[:n] {
+		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
+	}
+	if 4*n < len(b) {
+		return 4 * n, io.EOF
+	}
+	return 4 * n, nil
+}
+
+// Values is a named array in memory.
+type Values struct {
+	Name  string
+	Shape []int
+	Data  []float32 // in row-major order
+}
+
+// WriteTensors writes a safetensors file of float32, which [Open] and the Python library read. Metadata
+// may be nil. When it returns nil, the file lies on the disk.
+func WriteTensors(path string, metadata map[string]string, tensors []Values) error {
+	meta := map[string]string{"format": "pt"} // transformers and peft ask for it
+	for k, v := range metadata {
+		meta[k] = v
+	}
+	var entries []safetensor
+	var at uint64
+	seen := map[string]bool{}
+	for _, t := range tensors {
+		if err := checkName(t.Name); err != nil {
+			return fmt.Errorf("converter: %s: %w", path, err)
+		}
+		if seen[t.Name] {
+			return fmt.Errorf("converter: %s: two tensors are called %s", path, t.Name)
+		}
+		seen[t.Name] = true
+		e := safetensor{name: t.Name, dtype: F32, shape: []int64{}, begin: at, end: at + 4*uint64(len(t.Data))}
+		n := 1
+		for _, d := range t.Shape {
+			e.shape = append(e.shape, int64(d))
+			n *= d
+		}
+		if n != len(t.Data) {
+			return fmt.Errorf("converter: %s: %s: %d values, want the %d of shape %v", path, t.Name, len(t.Data), n, t.Shape)
+		}
+		entries = append(entries, e)
+		at = e.end
+	}
+	header, err := safetensorsHeader(meta, entries)
+	if err != nil {
+		return fmt.Errorf("converter: %s: %w", path, err)
+	}
+	return writeFile(path, func(w io.Writer) error {
+		buf := make([]byte, chunkSize)
+		return writeSafetensors(bufio.NewWriterSize(w, 4*chunkSize), header, entries, func(i int, w io.Writer) error {
+			for x := tensors[i].Data; len(x) > 0; {
+				n := min(len(x), len(buf)/4)
+				for j, v := range x[:n] {
+					binary.LittleEndian.PutUint32(buf[4*j:], math.Float32bits(v))
+				}
+				if _, err := w.Write(buf[:4*n]); err != nil {
+					return err
+				}
+				x = x[n:]
+			}
+			return nil
+		})
+	})
+}
+
+// ReadTensors reads all tensors of a file of safetensors, in its order, as float32. Of no tensor does it
+// read more than the file holds.
+func ReadTensors(path string) ([]Values, error) {
+	c, err := openOne(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	all := make([]Values, len(c.tensors))
+	for i, t := range c.tensors {
+		all[i] = Values{t.Name, t.Shape, make([]float32, t.Len())}
+		if err := t.Float32s(all[i].Data); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
