@@ -141,6 +141,46 @@ func TestGradients(t *testing.T) {
 	}
 }
 
+// TestRecompute: gradients that are computed again are the same, also beside what is frozen and when
+// they accumulate; only the activation's last bit may differ, which is fused where no graph is kept.
+func TestRecompute(t *testing.T) {
+	gradients := func(recompute bool, frozen ...int) map[string][]float32 {
+		m, f := tiny(t, "quick_gelu")
+		m.Recompute = recompute
+		for _, i := range frozen {
+			m.Blocks[i].Freeze()
+		}
+		patches := matrix(f.Float32("patches"), f.Shape("patches"))
+		patches.SetRequiresGrad(len(frozen) == 0)
+		for range 2 {
+			y := m.Embedding(patches)
+			y.AccGrad(matrix(f.Float32("grad_embedding"), f.Shape("grad_embedding")))
+			if err := ag.Backward(y); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g := map[string][]float32{}
+		params.Walk(m, func(name string, p *nn.Param) {
+			if p.HasGrad() {
+				g[name] = slices.Clone(p.Grad().Data().F32())
+			}
+		})
+		if patches.HasGrad() {
+			g["patches"] = patches.Grad().Data().F32()
+		}
+		return g
+	}
+	for _, frozen := range [][]int{nil, {0}, {1}, {0, 1}} {
+		got, want := gradients(true, frozen...), gradients(false, frozen...)
+		if len(got) != len(want) || len(want) == 0 {
+			t.Fatalf("frozen %v: %d gradients, want %d", frozen, len(got), len(want))
+		}
+		for name, w := range want {
+			golden.Compare(t, fmt.Sprintf("frozen %v: gradient of %s", frozen, name), got[name], w, 2e-6)
+		}
+	}
+}
+
 // TestPartlyFrozen: a frozen prefix changes no gradient of the rest, though its buffers are recycled.
 func TestPartlyFrozen(t *testing.T) {
 	m, f := tiny(t, "quick_gelu")

@@ -33,6 +33,10 @@ type Model struct {
 	Blocks   []*Block
 	PostNorm *layernorm.Model // W [C], B [C]; nil if [Config.NoPostNorm]
 	Proj     *nn.Param        // [E,C]; nil if the tower has no projection
+
+	// Recompute makes every block keep only its input for the gradient and compute the rest again,
+	// which takes a third more time and a sixteenth of the memory.
+	Recompute bool
 }
 
 func init() { gob.Register(&Model{}) }
@@ -234,9 +238,20 @@ func (m *Model) tokens(patches mat.Tensor, n int, step step) mat.Tensor {
 	x := step("embed", m.Embed.Forward(patches), nil)   // [B·T,C]
 	x = step("pre_norm", op.LayerNorm(x, m.PreNorm), x) // [B·T,C]
 	for i, b := range m.Blocks[:n] {
-		x = step(fmt.Sprintf("block%02d", i), b.Forward(x, m.Config.Tokens()), x) // [B·T,C]
+		x = step(fmt.Sprintf("block%02d", i), m.block(b, x), x) // [B·T,C]
 	}
 	return x
+}
+
+// block maps the tokens x [B·T,C] to those after block b.
+func (m *Model) block(b *Block, x mat.Tensor) mat.Tensor {
+	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, m.Config.Tokens()) }
+	if !m.Recompute {
+		return forward(x)
+	}
+	var ps []*nn.Param
+	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
+	return op.Checkpoint(x, ps, forward)
 }
 
 // A step names the intermediate x and returns it; old, what x was computed from, has served.

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
@@ -51,7 +52,10 @@ func Done(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
 }
 
 func recycle(x mat.Tensor) {
-	if d, ok := x.(*mat.Dense[float32]); ok {
+	switch d := x.(type) {
+	case *mat.Dense[float32]:
+		kernel.Put(data(d))
+	case detached:
 		kernel.Put(data(d))
 	}
 }
@@ -92,20 +96,31 @@ func accumulate(x mat.Tensor, fill func(g []float32)) {
 	s := x.Shape()
 	g := fresh(s[0], s[1])
 	fill(data(g))
-	x.AccGrad(g)
-	recycle(g)
+	offer := &gift{Dense: g}
+	if x.AccGrad(offer); !offer.kept {
+		recycle(g)
+	}
 }
 
 // run computes f: with a graph node if an operand requires a gradient, and else without.
 func run(f ag.AutoGradFunction) mat.Tensor {
-	if wantsGrad(f.Operands()...) {
+	operands := f.Operands()
+	if wantsGrad(operands...) {
 		return ag.NewOperator(f).Run()
 	}
 	y, err := f.Forward()
 	if err != nil { // no operator of this package returns one
 		panic(err)
 	}
+	if slices.ContainsFunc(operands, isDetached) {
+		return detached{y.(*mat.Dense[float32])}
+	}
 	return y
+}
+
+func isDetached(x mat.Tensor) bool {
+	_, ok := x.(detached)
+	return ok
 }
 
 // present returns the operands that are not nil: ag would call methods on a nil one.
@@ -119,8 +134,11 @@ func present(xs ...mat.Tensor) []mat.Tensor {
 	return ys
 }
 
-// wantsGrad reports whether any of xs requires a gradient.
+// wantsGrad reports whether any of xs requires a gradient, and none is detached.
 func wantsGrad(xs ...mat.Tensor) bool {
+	if slices.ContainsFunc(xs, isDetached) {
+		return false
+	}
 	for _, x := range xs {
 		if x.RequiresGrad() {
 			return true
