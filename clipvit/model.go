@@ -2,9 +2,9 @@ package clipvit
 
 import (
 	"encoding/gob"
-	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -78,20 +78,21 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 		products[p] = true
 		largest = max(largest, p.Size())
 	}
-	var errs []error
 	scratch := make([]float32, largest)
 	params.Walk(m, func(path string, p *nn.Param) {
-		if !products[p] {
-			errs = append(errs, fill(path, mat.Data[float32](p)))
-			return
+		switch {
+		case err != nil: // the first is enough: reading all takes time
+		case !products[p]:
+			err = fill(path, mat.Data[float32](p))
+		default:
+			s := p.Shape()
+			values := scratch[:p.Size()]
+			p.Matrix = nil // its memory has not been touched
+			err = fill(path, values)
+			op.FreezeValues(p, values, s[0], s[1])
 		}
-		s := p.Shape()
-		values := scratch[:p.Size()]
-		p.Matrix = nil // its memory has not been touched
-		errs = append(errs, fill(path, values))
-		op.FreezeValues(p, values, s[0], s[1])
 	})
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	freeze(m, nil)
@@ -101,15 +102,16 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 
 // Freeze declares that no parameter of the model wants a gradient, and packs the weights of the
 // matrix products for the processor: in half precision if that loses nothing, as with the weights
-// that OpenAI published, which then take half the memory. Until [Model.Unfreeze] nothing can write to
-// them, and who reads one gets a copy.
+// that OpenAI published, which then take half the memory; that of the plain matrices goes back to the
+// system. Until [Model.Unfreeze] nothing can write to them, and who reads one gets a copy. It must not
+// run beside any other use of the model.
 func (m *Model) Freeze() { freeze(m, m.products()) }
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
 // product is rounded as well, row by row, when it is computed. That takes a quarter of the memory of
 // float32, and depending on the processor a fifth to two thirds of the time: see [Int8Pays]. Embeddings
 // are then near those of float32, and no longer equal to six digits. What was rounded stays so,
-// [Model.Unfreeze] or not.
+// [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the model.
 func (m *Model) Quantize() {
 	m.Freeze()
 	for _, b := range m.Blocks {
@@ -128,10 +130,18 @@ func Int8Pays() bool { return kernel.Int8Pays() }
 func (m *Model) Unfreeze() { unfreeze(m) }
 
 func freeze(m nn.Model, products []*nn.Param) {
+	changed := false
 	for _, p := range products {
-		op.Freeze(p)
+		changed = op.Freeze(p) || changed
 	}
-	nn.ForEachParam(m, func(p *nn.Param) { p.SetRequiresGrad(false) })
+	nn.ForEachParam(m, func(p *nn.Param) {
+		if p.RequiresGrad() { // who freezes a frozen model writes nothing
+			p.SetRequiresGrad(false)
+		}
+	})
+	if changed {
+		debug.FreeOSMemory() // packed weights are outside the heap, so nothing else makes the collector run
+	}
 }
 
 func unfreeze(m nn.Model) {

@@ -562,11 +562,14 @@ func (c *Checkpoint) SHA256(ctx context.Context) (string, error) {
 // verify reads the storages that a parameter is of, each but once, and returns an error if the
 // container has other checksums of them.
 func (c *Checkpoint) verify(ctx context.Context, p param) error {
-	buf := make([]byte, chunkSize)
+	var buf []byte
 	for _, q := range p {
 		s := q.t.data
 		if _, ok := c.verified.Load(s); ok || s.crc == 0 {
 			continue
+		}
+		if buf == nil {
+			buf = make([]byte, chunkSize)
 		}
 		var crc uint32
 		for at := int64(0); at < s.size; {

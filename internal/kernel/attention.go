@@ -46,15 +46,12 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 			count := min(nr, t-g*nr)
 			stack(score, keys, queries[g*nr*d:], t, d)
 			columnMax(peak, score[:t*nr])
-			for i := range peak {
-				peak[i] *= temperature
-			}
 			columnExp(score[:t*nr], peak, total, temperature)
 			stack(mix, values, score, d, t)
 			for i := range count {
 				if stats != nil {
 					at := 2 * ((row0+g*nr+i)*heads + head%heads)
-					stats[at], stats[at+1] = peak[i], total[i]
+					stats[at], stats[at+1] = peak[i]*temperature, total[i]
 				}
 				total[i] = 1 / total[i]
 			}
@@ -93,7 +90,7 @@ func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
 	c := heads * d
 	width := [3]int{nr, mr, mr} // rows of a panel of queries and of keys; of values, any number
 	const panels = 8            // of one item
-	items := (t + panels*mr - 1) / (panels * mr)
+	items := (t + panels*min(mr, nr) - 1) / (panels * min(mr, nr))
 	parallel(3*images*items, func(item int) {
 		image, part := item/3/items, item%3
 		w := width[part]

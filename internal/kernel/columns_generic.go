@@ -20,13 +20,13 @@ func columnMaxGeneric(m, x []float32) {
 	}
 }
 
-// columnExpGeneric sets x to exp(x·scale - shift), and total [nr] to the sums of its columns.
-func columnExpGeneric(x, shift, total []float32, scale float32) {
+// columnExpGeneric sets x to exp((x - peak)·scale), and total [nr] to the sums of its columns.
+func columnExpGeneric(x, peak, total []float32, scale float32) {
 	nr := len(total)
 	clear(total)
 	for i := 0; i < len(x); i += nr {
 		for j := range x[i : i+nr] {
-			e := exp(float32(x[i+j]*scale) - shift[j])
+			e := exp((x[i+j] - peak[j]) * scale)
 			x[i+j] = e
 			total[j] += e
 		}

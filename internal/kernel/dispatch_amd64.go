@@ -194,15 +194,15 @@ func columnMax(m, x []float32) {
 	}
 }
 
-func columnExp(x, shift, total []float32, scale float32) {
+func columnExp(x, peak, total []float32, scale float32) {
 	rows := len(x) / len(total)
 	switch {
 	case rows == 0 || !useAVX2 && !useAVX512:
-		columnExpGeneric(x, shift, total, scale)
+		columnExpGeneric(x, peak, total, scale)
 	case useAVX512:
-		columnExpAVX512(&x[0], &shift[0], &total[0], rows, scale)
+		columnExpAVX512(&x[0], &peak[0], &total[0], rows, scale)
 	default:
-		columnExpAVX2(&x[0], &shift[0], &total[0], rows, scale)
+		columnExpAVX2(&x[0], &peak[0], &total[0], rows, scale)
 	}
 }
 
@@ -216,6 +216,19 @@ func scaleColumns(x, s []float32) {
 	default:
 		scaleColumnsAVX2(&x[0], &s[0], rows)
 	}
+}
+
+func adamW(w, g, m, v []float32, s AdamWStep) {
+	n := split(len(w))
+	if n > 0 {
+		_, _, _ = g[n-1], m[n-1], v[n-1]
+		if useAVX512 {
+			adamWAVX512(&w[0], &g[0], &m[0], &v[0], n, s.Keep, s.Size, s.Eps, s.New1, s.Old2, s.New2)
+		} else {
+			adamWAVX2(&w[0], &g[0], &m[0], &v[0], n, s.Keep, s.Size, s.Eps, s.New1, s.Old2, s.New2)
+		}
+	}
+	adamWGeneric(w[n:], g[n:], m[n:], v[n:], s)
 }
 
 func addBias(y, b []float32) {

@@ -145,11 +145,11 @@ func columnMax(m, x []float32) {
 	}
 }
 
-func columnExp(x, shift, total []float32, scale float32) {
+func columnExp(x, peak, total []float32, scale float32) {
 	if rows := len(x) / len(total); rows > 0 && useNEON {
-		columnExpNEON(&x[0], &shift[0], &total[0], rows, scale)
+		columnExpNEON(&x[0], &peak[0], &total[0], rows, scale)
 	} else {
-		columnExpGeneric(x, shift, total, scale)
+		columnExpGeneric(x, peak, total, scale)
 	}
 }
 

@@ -15,18 +15,18 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 func widen(dst []float32, src []uint16)       { widenGeneric(dst, src) }
 func narrow(dst []uint16, src []float32) bool { return narrowGeneric(dst, src) }
 
-func sum(x []float32) float32                            { return sumGeneric(x) }
-func sumSquares(x []float32, mean float32) float32       { return sumSquaresGeneric(x, mean) }
-func normalize(y, x, w, b []float32, mean, s float32)    { normalizeGeneric(y, x, w, b, mean, s) }
-func maxOf(x []float32) float32                          { return maxGeneric(x) }
-func expSum(y, x []float32, shift, s float32) float32    { return expSumGeneric(y, x, shift, s) }
-func scale(y []float32, s float32)                       { scaleGeneric(y, s) }
-func columnMax(m, x []float32)                           { columnMaxGeneric(m, x) }
-func columnExp(x, shift, total []float32, scale float32) { columnExpGeneric(x, shift, total, scale) }
-func scaleColumns(x, s []float32)                        { scaleColumnsGeneric(x, s) }
-func addBias(y, b []float32)                             { addBiasGeneric(y, b) }
-func addBias2(y, b, r []float32)                         { addBias2Generic(y, b, r) }
-func quickGELUBias(y, x, b []float32)                    { quickGELUGeneric(y, x, b) }
-func geluBias(y, x, b []float32)                         { geluGeneric(y, x, b) }
+func sum(x []float32) float32                           { return sumGeneric(x) }
+func sumSquares(x []float32, mean float32) float32      { return sumSquaresGeneric(x, mean) }
+func normalize(y, x, w, b []float32, mean, s float32)   { normalizeGeneric(y, x, w, b, mean, s) }
+func maxOf(x []float32) float32                         { return maxGeneric(x) }
+func expSum(y, x []float32, shift, s float32) float32   { return expSumGeneric(y, x, shift, s) }
+func scale(y []float32, s float32)                      { scaleGeneric(y, s) }
+func columnMax(m, x []float32)                          { columnMaxGeneric(m, x) }
+func columnExp(x, peak, total []float32, scale float32) { columnExpGeneric(x, peak, total, scale) }
+func scaleColumns(x, s []float32)                       { scaleColumnsGeneric(x, s) }
+func addBias(y, b []float32)                            { addBiasGeneric(y, b) }
+func addBias2(y, b, r []float32)                        { addBias2Generic(y, b, r) }
+func quickGELUBias(y, x, b []float32)                   { quickGELUGeneric(y, x, b) }
+func geluBias(y, x, b []float32)                        { geluGeneric(y, x, b) }
 
 func fmas(n int) (flops int) { return fmasGeneric(n) }

@@ -88,3 +88,50 @@ func TestFenceTile(t *testing.T) {
 		}
 	})
 }
+
+// halves returns the last n half-precision numbers before the fence.
+func (f *fence) halves(n int) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&f.page[len(f.page)-2*max(n, 1)])), max(n, 1))[:n]
+}
+
+// TestFencePacked is TestFence for what goes down columns, for halves, and for weights packed ahead.
+func TestFencePacked(t *testing.T) {
+	a, b, c := newFence(t), newFence(t), newFence(t)
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		mr, nr := tileShape()
+		for rows := 1; rows < 20; rows++ {
+			x, m, s := a.last(rng, rows*nr), b.last(rng, nr), c.last(rng, nr)
+			columnMax(m, x)
+			columnExp(x, m, s, 0.5)
+			scaleColumns(x, s)
+		}
+		for n := 1; n < 100; n++ {
+			x, h := a.last(rng, n), b.halves(n)
+			narrow(h, x)
+			widen(x, h)
+		}
+		for _, s := range [][3]int{{1, 1, 1}, {7, 17, 5}, {15, 33, 40}, {mr, nr, 33}, {2, 3, 9}} {
+			m, n, k := s[0], s[1], s[2]
+			for _, whole := range []bool{false, true} { // numbers that are halves, and others
+				w := a.last(rng, n*k)
+				for i := range w {
+					if w[i] = float32(i%7) / 8; whole {
+						w[i] /= 3
+					}
+				}
+				p := Pack(w, n, k)
+				if full := a.last(rng, len(p.full)); p.full != nil {
+					copy(full, p.full)
+					p.full = full
+				}
+				if half := a.halves(len(p.half)); p.half != nil {
+					copy(half, p.half)
+					p.half = half
+				}
+				MatMulPacked(c.last(rng, m*n), b.last(rng, m*k), p, m, Epilogue{})
+				p.Unpack(b.last(rng, n*k))
+			}
+		}
+	})
+}

@@ -2,11 +2,8 @@ package kernel
 
 import "slices"
 
-// maxTile and maxRows are the elements and the rows of the largest tile of any implementation.
-const (
-	maxTile = 14 * 32
-	maxRows = 14
-)
+// maxTile is the elements of the largest tile of any implementation.
+const maxTile = 14 * 32
 
 // The generic tile. Six rows by sixteen columns is what sixteen registers of eight floats hold.
 const genericMR, genericNR = 6, 16

@@ -57,8 +57,8 @@ func Int8Pays() bool {
 	return t != int8Generic && (t != int8AVX2 || Name() == "avx2")
 }
 
-// int8MaxK keeps k·255·127, the largest sum, below 2³¹.
-const int8MaxK = (1<<31 - 1) / (255 * 127)
+// Int8MaxK is the largest k of a product in int8: it keeps k·255·127, the largest sum, below 2³¹.
+const Int8MaxK = (1<<31 - 1) / (255 * 127)
 
 // PackInt8 quantises the rows of W [n,k] to the nearest, ties to even, with the largest magnitude of a
 // row at the end of the range, and packs them. A row that holds a NaN or an infinity becomes NaN; one
@@ -69,8 +69,8 @@ func PackInt8(w []float32, n, k int) *Int8 {
 		panic("kernel: PackInt8: negative size")
 	case len(w) < n*k:
 		panic(fmt.Sprintf("kernel: PackInt8: %d weights, want n·k = %d·%d", len(w), n, k))
-	case k > int8MaxK:
-		panic(fmt.Sprintf("kernel: PackInt8: k is %d, and above %d a sum could overflow", k, int8MaxK))
+	case k > Int8MaxK:
+		panic(fmt.Sprintf("kernel: PackInt8: k is %d, and above %d a sum could overflow", k, Int8MaxK))
 	}
 	t := int8Best()
 	depth := t.depth(k)

@@ -140,7 +140,7 @@ func TestInt8Blocks(t *testing.T) {
 func TestInt8Extremes(t *testing.T) {
 	eachInt8(t, func(t *testing.T) {
 		const m, n = 3, 5
-		for _, k := range []int{64, int8MaxK} {
+		for _, k := range []int{64, Int8MaxK} {
 			a, w := make([]float32, m*k), make([]float32, n*k)
 			for p := range k {
 				a[p], a[k+p], a[2*k+p] = 1, -1, float32(p%2*2-1) // q is 255, 0, either
@@ -346,7 +346,7 @@ func TestInt8Panics(t *testing.T) {
 		"residual too short":     func() { MatMulInt8(f(6), f(15), w, 3, Epilogue{Residual: f(5)}) },
 		"weights too short":      func() { PackInt8(f(9), 2, 5) },
 		"negative size of W":     func() { PackInt8(nil, -1, 5) },
-		"a sum that could wrap":  func() { PackInt8(f(int8MaxK+1), 1, int8MaxK+1) },
+		"a sum that could wrap":  func() { PackInt8(f(Int8MaxK+1), 1, Int8MaxK+1) },
 		"activation and another": func() { MatMulInt8(f(6), f(15), w, 3, Epilogue{Residual: f(6), Activation: GELU}) },
 	} {
 		func() {

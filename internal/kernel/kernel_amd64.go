@@ -62,7 +62,7 @@ func columnMaxAVX2(m *float32, x *float32, rows int)
 // columnExpAVX2 is columnExpGeneric for rows of 16; there is at least one.
 //
 //go:noescape
-func columnExpAVX2(x *float32, shift *float32, total *float32, rows int, scale float32)
+func columnExpAVX2(x *float32, peak *float32, total *float32, rows int, scale float32)
 
 // scaleColumnsAVX2 is scaleColumnsGeneric for rows of 16; there is at least one.
 //
@@ -78,6 +78,11 @@ func addBiasAVX2(y *float32, b *float32, n int)
 //
 //go:noescape
 func addBias2AVX2(y *float32, b *float32, r *float32, n int)
+
+// adamWAVX2 is adamWGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
 
 // quickGELUAVX2 is quickGELUGeneric; n is a positive multiple of 8.
 //
@@ -157,7 +162,7 @@ func columnMaxAVX512(m *float32, x *float32, rows int)
 // columnExpAVX512 is columnExpGeneric for rows of 32; there is at least one.
 //
 //go:noescape
-func columnExpAVX512(x *float32, shift *float32, total *float32, rows int, scale float32)
+func columnExpAVX512(x *float32, peak *float32, total *float32, rows int, scale float32)
 
 // scaleColumnsAVX512 is scaleColumnsGeneric for rows of 32; there is at least one.
 //
@@ -173,6 +178,11 @@ func addBiasAVX512(y *float32, b *float32, n int)
 //
 //go:noescape
 func addBias2AVX512(y *float32, b *float32, r *float32, n int)
+
+// adamWAVX512 is adamWGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
 
 // quickGELUAVX512 is quickGELUGeneric; n is a positive multiple of 16.
 //

@@ -727,24 +727,23 @@ columnMaxAVX2Loop:
 	VZEROUPPER
 	RET
 
-// func columnExpAVX2(x *float32, shift *float32, total *float32, rows int, scale float32)
+// func columnExpAVX2(x *float32, peak *float32, total *float32, rows int, scale float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·columnExpAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x+0(FP), AX
 	MOVQ         rows+24(FP), CX
-	MOVQ         shift+8(FP), DX
+	MOVQ         peak+8(FP), DX
 	VMOVUPS      (DX), Y0
 	VMOVUPS      32(DX), Y1
 	VBROADCASTSS scale+32(FP), Y2
 	VMULPS       words3fb8aa3b<>+0(SB), Y2, Y2
-	VMULPS       words3fb8aa3b<>+0(SB), Y0, Y0
 	VXORPS       Y3, Y3, Y3
-	VMULPS       words3fb8aa3b<>+0(SB), Y1, Y1
 	VXORPS       Y4, Y4, Y4
 
 columnExpAVX2Loop:
 	VMOVUPS     (AX), Y5
-	VFMSUB213PS Y0, Y2, Y5
+	VSUBPS      Y0, Y5, Y5
+	VMULPS      Y2, Y5, Y5
 	VMOVUPS     wordsc3160000<>+0(SB), Y6
 	VMAXPS      Y5, Y6, Y5
 	VROUNDPS    $0x00, Y5, Y6
@@ -768,7 +767,8 @@ columnExpAVX2Loop:
 	VADDPS      Y7, Y3, Y3
 	VMOVUPS     Y7, (AX)
 	VMOVUPS     32(AX), Y5
-	VFMSUB213PS Y1, Y2, Y5
+	VSUBPS      Y1, Y5, Y5
+	VMULPS      Y2, Y5, Y5
 	VMOVUPS     wordsc3160000<>+0(SB), Y6
 	VMAXPS      Y5, Y6, Y5
 	VROUNDPS    $0x00, Y5, Y6
@@ -982,6 +982,47 @@ addBias2AVX2Loop:
 	ADDQ    $+32, DX
 	SUBQ    $+8, BX
 	JNZ     addBias2AVX2Loop
+	VZEROUPPER
+	RET
+
+// func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
+// Requires: AVX, FMA3
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-64
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS keep+40(FP), Y0
+	VBROADCASTSS size+44(FP), Y1
+	VBROADCASTSS eps+48(FP), Y2
+	VBROADCASTSS new1+52(FP), Y3
+	VBROADCASTSS old2+56(FP), Y4
+	VBROADCASTSS new2+60(FP), Y5
+
+adamWAVX2Loop:
+	VMOVUPS     (CX), Y6
+	VMOVUPS     (DX), Y7
+	VSUBPS      Y7, Y6, Y8
+	VFMADD231PS Y3, Y8, Y7
+	VMOVUPS     Y7, (DX)
+	VMULPS      (BX), Y4, Y8
+	VMULPS      Y6, Y6, Y6
+	VFMADD231PS Y5, Y6, Y8
+	VMOVUPS     Y8, (BX)
+	VSQRTPS     Y8, Y8
+	VADDPS      Y2, Y8, Y8
+	VMULPS      Y1, Y7, Y7
+	VDIVPS      Y8, Y7, Y7
+	VMULPS      (AX), Y0, Y6
+	VSUBPS      Y7, Y6, Y6
+	VMOVUPS     Y6, (AX)
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	ADDQ        $+32, BX
+	SUBQ        $+8, SI
+	JNZ         adamWAVX2Loop
 	VZEROUPPER
 	RET
 
@@ -2449,24 +2490,23 @@ columnMaxAVX512Loop:
 	VZEROUPPER
 	RET
 
-// func columnExpAVX512(x *float32, shift *float32, total *float32, rows int, scale float32)
+// func columnExpAVX512(x *float32, peak *float32, total *float32, rows int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·columnExpAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x+0(FP), AX
 	MOVQ         rows+24(FP), CX
-	MOVQ         shift+8(FP), DX
+	MOVQ         peak+8(FP), DX
 	VMOVUPS      (DX), Z0
 	VMOVUPS      64(DX), Z1
 	VBROADCASTSS scale+32(FP), Z2
 	VMULPS       words3fb8aa3b<>+0(SB), Z2, Z2
-	VMULPS       words3fb8aa3b<>+0(SB), Z0, Z0
 	VPXORD       Z3, Z3, Z3
-	VMULPS       words3fb8aa3b<>+0(SB), Z1, Z1
 	VPXORD       Z4, Z4, Z4
 
 columnExpAVX512Loop:
 	VMOVUPS     (AX), Z5
-	VFMSUB213PS Z0, Z2, Z5
+	VSUBPS      Z0, Z5, Z5
+	VMULPS      Z2, Z5, Z5
 	VMOVUPS     wordsc3160000<>+0(SB), Z6
 	VMAXPS      Z5, Z6, Z5
 	VRNDSCALEPS $0x00, Z5, Z6
@@ -2482,7 +2522,8 @@ columnExpAVX512Loop:
 	VADDPS      Z7, Z3, Z3
 	VMOVUPS     Z7, (AX)
 	VMOVUPS     64(AX), Z5
-	VFMSUB213PS Z1, Z2, Z5
+	VSUBPS      Z1, Z5, Z5
+	VMULPS      Z2, Z5, Z5
 	VMOVUPS     wordsc3160000<>+0(SB), Z6
 	VMAXPS      Z5, Z6, Z5
 	VRNDSCALEPS $0x00, Z5, Z6
@@ -2562,6 +2603,47 @@ addBias2AVX512Loop:
 	ADDQ    $+64, DX
 	SUBQ    $+16, BX
 	JNZ     addBias2AVX512Loop
+	VZEROUPPER
+	RET
+
+// func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
+// Requires: AVX, AVX512F
+TEXT ·adamWAVX512(SB), NOSPLIT, $0-64
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS keep+40(FP), Z0
+	VBROADCASTSS size+44(FP), Z1
+	VBROADCASTSS eps+48(FP), Z2
+	VBROADCASTSS new1+52(FP), Z3
+	VBROADCASTSS old2+56(FP), Z4
+	VBROADCASTSS new2+60(FP), Z5
+
+adamWAVX512Loop:
+	VMOVUPS     (CX), Z6
+	VMOVUPS     (DX), Z7
+	VSUBPS      Z7, Z6, Z8
+	VFMADD231PS Z3, Z8, Z7
+	VMOVUPS     Z7, (DX)
+	VMULPS      (BX), Z4, Z8
+	VMULPS      Z6, Z6, Z6
+	VFMADD231PS Z5, Z6, Z8
+	VMOVUPS     Z8, (BX)
+	VSQRTPS     Z8, Z8
+	VADDPS      Z2, Z8, Z8
+	VMULPS      Z1, Z7, Z7
+	VDIVPS      Z8, Z7, Z7
+	VMULPS      (AX), Z0, Z6
+	VSUBPS      Z7, Z6, Z6
+	VMOVUPS     Z6, (AX)
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	ADDQ        $+64, BX
+	SUBQ        $+16, SI
+	JNZ         adamWAVX512Loop
 	VZEROUPPER
 	RET
 

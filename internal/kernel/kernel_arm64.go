@@ -67,7 +67,7 @@ func columnMaxNEON(m, x *float32, rows int)
 // columnExpNEON is columnExpGeneric for rows of 8; there is at least one.
 //
 //go:noescape
-func columnExpNEON(x, shift, total *float32, rows int, scale float32)
+func columnExpNEON(x, peak, total *float32, rows int, scale float32)
 
 // scaleColumnsNEON is scaleColumnsGeneric for rows of 8; there is at least one.
 //

@@ -732,7 +732,7 @@ loop:
 	FSTPQ (F0, F1), 0(R0)
 	RET
 
-// func columnExpNEON(x, shift, total *float32, rows int, scale float32)
+// func columnExpNEON(x, peak, total *float32, rows int, scale float32)
 TEXT ·columnExpNEON(SB), NOSPLIT, $0-36
 	MOVD $0x432e0000, R15
 	VDUP R15, V8.S4
@@ -765,14 +765,14 @@ TEXT ·columnExpNEON(SB), NOSPLIT, $0-36
 	MOVD rows+24(FP), R2
 	FMOVS scale+32(FP), F6
 	VDUP V6.S[0], V6.S4
-	MOVD shift+8(FP), R3
+	MOVD peak+8(FP), R3
 	FLDPQ 0(R3), (F0, F1)
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 loop:
 	FMOVQ 0(R0), F4
-	WORD $0x6e26dc84 // FMUL V4.4S, V4.4S, V6.4S
 	WORD $0x4ea0d484 // FSUB V4.4S, V4.4S, V0.4S
+	WORD $0x6e26dc84 // FMUL V4.4S, V4.4S, V6.4S
 	WORD $0x4ea8f487 // FMIN V7.4S, V4.4S, V8.4S
 	WORD $0x4e29f4e7 // FMAX V7.4S, V7.4S, V9.4S
 	WORD $0x6e2bdcea // FMUL V10.4S, V7.4S, V11.4S
@@ -804,8 +804,8 @@ loop:
 	WORD $0x4e2fd442 // FADD V2.4S, V2.4S, V15.4S
 	FMOVQ F15, 0(R0)
 	FMOVQ 16(R0), F5
-	WORD $0x6e26dca5 // FMUL V5.4S, V5.4S, V6.4S
 	WORD $0x4ea1d4a5 // FSUB V5.4S, V5.4S, V1.4S
+	WORD $0x6e26dca5 // FMUL V5.4S, V5.4S, V6.4S
 	WORD $0x4ea8f4ba // FMIN V26.4S, V5.4S, V8.4S
 	WORD $0x4e29f75a // FMAX V26.4S, V26.4S, V9.4S
 	WORD $0x6e2bdf5b // FMUL V27.4S, V26.4S, V11.4S

@@ -206,16 +206,16 @@ func TestColumns(t *testing.T) {
 			if !slices.Equal(got.data, want) {
 				t.Errorf("columnMax of %d rows: %v, want %v", rows, got.data, want)
 			}
-			shift, scale := random(rng, nr).data, random(rng, nr).data
+			peak, scale := slices.Clone(want), random(rng, nr).data
 			gotX, wantX, total, wantTotal := newGuarded(rows*nr), slices.Clone(x), newGuarded(nr), make([]float32, nr)
 			copy(gotX.data, x)
-			columnExp(gotX.data, shift, total.data, 1.5)
-			columnExpGeneric(wantX, shift, wantTotal, 1.5)
+			columnExp(gotX.data, peak, total.data, 1.5)
+			columnExpGeneric(wantX, peak, wantTotal, 1.5)
 			gotX.check(t, "columnExp")
 			total.check(t, "columnExp's sums")
 			for i, w := range wantX {
-				// x·scale - shift is rounded once or twice, and the exponential is within 2 units of each.
-				tol := float64(w) * unit * (8 + 2*math.Abs(float64(x[i]))*1.5 + 2*math.Abs(float64(shift[i%nr])))
+				// The difference and its product are rounded, and the exponential is within 2 units of each.
+				tol := float64(w) * unit * (8 + 4*1.5*math.Abs(float64(x[i]-peak[i%nr])))
 				near(t, "columnExp", gotX.data[i], float64(w), tol)
 			}
 			for j, w := range wantTotal {
@@ -226,6 +226,26 @@ func TestColumns(t *testing.T) {
 			scaleColumnsGeneric(wantX, scale)
 			for i, w := range wantX {
 				near(t, "scaleColumns", gotX.data[i], float64(w), math.Abs(float64(w))*unit*64)
+			}
+		}
+	})
+}
+
+// TestPeak: however large scores are, the exponential of the largest is exactly 1.
+func TestPeak(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		_, nr := tileShape()
+		for _, size := range []float32{1, 1e2, 1e4, 1e8, 1e12, 1e30} {
+			x, peak, total := make([]float32, 3*nr), make([]float32, nr), make([]float32, nr)
+			for i := range x {
+				x[i] = size * (1 - float32(i)/float32(4*len(x)))
+			}
+			columnMax(peak, x)
+			columnExp(x, peak, total, 0.125)
+			for j := range nr {
+				if x[j] != 1 || !(total[j] >= 1 && total[j] <= 3) {
+					t.Fatalf("scores of %v: the largest became %v, the sum %v; want 1, and 1 to 3", size, x[j], total[j])
+				}
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -103,6 +104,34 @@ func TestMax(t *testing.T) {
 					x[at] = top
 					near(t, fmt.Sprintf("n=%d, the largest at %d", n, at), maxOf(x), float64(top), 0)
 				}
+			}
+		}
+	})
+}
+
+// TestAdamW compares a step with float64.
+func TestAdamW(t *testing.T) {
+	s := AdamWStep{Keep: 0.999, Size: 0.01, Eps: 1e-4, New1: 0.1, Old2: 0.99, New2: 0.01}
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(21, 22))
+		for n := range 70 {
+			w, g, m, v := random(rng, n), random(rng, n), random(rng, n), random(rng, n)
+			for i, x := range v.data {
+				v.data[i] = x * x
+			}
+			w0, m0, v0 := slices.Clone(w.data), slices.Clone(m.data), slices.Clone(v.data)
+			s.Apply(w.data, g.data, m.data, v.data)
+			for name, x := range map[string]guarded{"w": w, "g": g, "m": m, "v": v} {
+				x.check(t, name)
+			}
+			for i := range w0 {
+				d := float64(g.data[i])
+				a := float64(m0[i]) + (d-float64(m0[i]))*float64(s.New1)
+				b := float64(v0[i])*float64(s.Old2) + d*d*float64(s.New2)
+				x := float64(w0[i])*float64(s.Keep) - float64(s.Size)*a/(math.Sqrt(b)+float64(s.Eps))
+				near(t, "m", m.data[i], a, 4*unit*(math.Abs(float64(m0[i]))+math.Abs(d)))
+				near(t, "v", v.data[i], b, 4*unit*b)
+				near(t, "w", w.data[i], x, 8*unit*(math.Abs(float64(w0[i]))+float64(s.Size)*(math.Abs(float64(m0[i]))+math.Abs(d))/(math.Sqrt(b)+float64(s.Eps))))
 			}
 		}
 	})

@@ -15,12 +15,15 @@ import (
 )
 
 // Freeze packs the weights [out,in] of a product for the kernel and declares that they want no
-// gradient. It takes the place of the parameter's matrix, whose memory is given up.
-func Freeze(p *nn.Param) {
-	if packed(p) == nil {
-		rows, cols := dims(p)
-		FreezeValues(p, data(p), rows, cols)
+// gradient. It takes the place of the parameter's matrix, whose memory is given up. It reports whether
+// there was anything to do.
+func Freeze(p *nn.Param) bool {
+	if packed(p) != nil {
+		return false
 	}
+	rows, cols := dims(p)
+	FreezeValues(p, data(p), rows, cols)
+	return true
 }
 
 // FreezeValues is [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
@@ -29,10 +32,27 @@ func FreezeValues(p *nn.Param, values []float32, rows, cols int) {
 }
 
 // Quantize is [Freeze] with the weights rounded to 8 bits, each row of them with a scale of its own.
-// What it rounds it does not give back.
+// What it rounds it does not give back. Rows that are too long for sums in 32 bits stay as they are.
 func Quantize(p *nn.Param) {
+	Freeze(p)
+	if _, done := packed(p).w.(*kernel.Int8); done {
+		return
+	}
 	rows, cols := dims(p)
+	if cols > kernel.Int8MaxK {
+		return
+	}
 	useWeights(p, func(w []float32) { p.Matrix = &Frozen{w: kernel.PackInt8(w, rows, cols)} })
+}
+
+// Quantized reports whether a parameter's weights are rounded to 8 bits.
+func Quantized(p *nn.Param) bool {
+	f := packed(p)
+	if f == nil {
+		return false
+	}
+	_, ok := f.w.(*kernel.Int8)
+	return ok
 }
 
 // weights are packed for the kernel, in one precision or another.
@@ -166,6 +186,9 @@ func (f *Frozen) ZeroGrad() {}
 // MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. What was
 // rounded to 8 bits is kept as the float32 that it became.
 func (f *Frozen) MarshalBinary() ([]byte, error) {
+	if f.w == nil {
+		return nil, errors.New("op: a frozen weight without values")
+	}
 	rows, cols := f.w.Shape()
 	b := make([]byte, 0, 8+4*rows*cols)
 	b = binary.LittleEndian.AppendUint32(b, uint32(rows))
@@ -185,7 +208,7 @@ func (f *Frozen) UnmarshalBinary(b []byte) error {
 	if want := 8 + 4*uint64(rows)*uint64(cols); rows > 1<<24 || cols > 1<<24 || uint64(len(b)) != want {
 		return fmt.Errorf("op: a frozen weight [%d,%d] has %d bytes, want %d", rows, cols, len(b), want)
 	}
-	values := make([]float32, rows*cols)
+	values := make([]float32, int(rows)*int(cols))
 	for i := range values {
 		values[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[8+4*i:]))
 	}

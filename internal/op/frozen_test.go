@@ -11,6 +11,8 @@ import (
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // halves fills x with numbers that half precision has.
@@ -140,11 +142,24 @@ func TestFrozenElsewhere(t *testing.T) {
 	}
 }
 
+// TestQuantizeLong: a row too long for int8 stays exact.
+func TestQuantizeLong(t *testing.T) {
+	l := NewLinear(kernel.Int8MaxK+1, 1)
+	data(l.W)[7] = 1.0 / 3
+	Quantize(l.W)
+	if got := data(l.W)[7]; packed(l.W) == nil || got != 1.0/3 {
+		t.Errorf("a weight of 1/3 became %v", got)
+	}
+}
+
 func TestFrozenUnmarshal(t *testing.T) {
 	for _, b := range [][]byte{nil, make([]byte, 7), {1, 0, 0, 0, 1, 0, 0, 0}, {255, 255, 255, 255, 255, 255, 255, 255}, make([]byte, 9)} {
 		if err := new(Frozen).UnmarshalBinary(b); err == nil {
 			t.Errorf("%v is no frozen weight, but no error says so", b)
 		}
+	}
+	if _, err := new(Frozen).MarshalBinary(); err == nil {
+		t.Error("no error for a frozen weight without values")
 	}
 }
 

@@ -81,6 +81,7 @@ func main() {
 		m.scaleColumns()
 		m.addBias()
 		m.addBias2()
+		m.adamW()
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
 	}
@@ -545,14 +546,13 @@ func (m machine) columnMax() {
 }
 
 func (m machine) columnExp() {
-	var shift, acc []VecVirtual
+	var peak, acc []VecVirtual
 	var scale VecVirtual
-	m.column("columnExp", "func(x, shift, total *float32, rows int, scale float32)", func() {
-		shift, scale = m.across("shift"), m.spread("scale")
+	m.column("columnExp", "func(x, peak, total *float32, rows int, scale float32)", func() {
+		peak, scale = m.across("peak"), m.spread("scale")
 		// From here on in powers of two, which saves a multiplication of each element.
 		VMULPS(floats(math.Log2E), scale, scale)
-		for j := range m.nv {
-			VMULPS(floats(math.Log2E), shift[j], shift[j])
+		for range m.nv {
 			v := m.vec()
 			m.zero(v)
 			acc = append(acc, v)
@@ -560,7 +560,8 @@ func (m machine) columnExp() {
 	}, func(x Mem, j int) {
 		v := m.vec()
 		VMOVUPS(x, v)
-		VFMSUB213PS(shift[j], scale, v)
+		VSUBPS(peak[j], v, v) // before it is scaled: of the peak itself, exactly 0
+		VMULPS(scale, v, v)
 		e := m.exp2(v)
 		VADDPS(e, acc[j], acc[j])
 		VMOVUPS(e, x)
@@ -624,6 +625,34 @@ func (m machine) addBias2() {
 		VADDPS(Mem{Base: p[1]}, v, v)
 		VADDPS(Mem{Base: p[2]}, v, v)
 		VMOVUPS(v, Mem{Base: p[0]})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) adamW() {
+	p, n := m.row("adamW", "func(w, grad, m, v *float32, n int, keep, size, eps, new1, old2, new2 float32)", "adamW", "w", "grad", "m", "v")
+	w, g, m1, m2 := p[0], p[1], p[2], p[3]
+	keep, size, eps := m.spread("keep"), m.spread("size"), m.spread("eps")
+	new1, old2, new2 := m.spread("new1"), m.spread("old2"), m.spread("new2")
+	m.loop("adamW"+m.name, n, p, func() {
+		d, a, b, x, t := m.vec(), m.vec(), m.vec(), m.vec(), m.vec()
+		VMOVUPS(Mem{Base: g}, d)
+		VMOVUPS(Mem{Base: m1}, a)
+		VSUBPS(a, d, t)
+		VFMADD231PS(new1, t, a)
+		VMOVUPS(a, Mem{Base: m1})
+		VMULPS(Mem{Base: m2}, old2, b)
+		VMULPS(d, d, d)
+		VFMADD231PS(new2, d, b)
+		VMOVUPS(b, Mem{Base: m2})
+		VSQRTPS(b, b)
+		VADDPS(eps, b, b)
+		VMULPS(size, a, a)
+		VDIVPS(b, a, a)
+		VMULPS(Mem{Base: w}, keep, x)
+		VSUBPS(a, x, x)
+		VMOVUPS(x, Mem{Base: w})
 	})
 	VZEROUPPER()
 	RET()

@@ -353,17 +353,17 @@ func columnMax() {
 }
 
 func columnExp() {
-	column("columnExp", "func(x, shift, total *float32, rows int, scale float32)")
+	column("columnExp", "func(x, peak, total *float32, rows int, scale float32)")
 	x, total, rows := load("x"), load("total"), load("rows")
-	shift, acc, v, scale := newPair(), newPair(), newPair(), spread("scale")
-	ldp(load("shift"), 0, shift[0], shift[1])
+	peak, acc, v, scale := newPair(), newPair(), newPair(), spread("scale")
+	ldp(load("peak"), 0, peak[0], peak[1])
 	zero(acc[0])
 	zero(acc[1])
 	loop(rows, 1, func() {
 		for j := range acc {
 			ldr(x, 4*lanes*j, v[j])
+			fsub(v[j], peak[j], v[j])
 			fmul(v[j], scale, v[j])
-			fsub(v[j], shift[j], v[j])
 			e := exp(v[j])
 			fadd(acc[j], e, acc[j])
 			str(e, x, 4*lanes*j)
