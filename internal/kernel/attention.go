@@ -7,7 +7,7 @@ import (
 
 // Attention sets out [B·T,C] to softmax(q·kᵀ/√D)·v, head by head and image by image, where a row
 // of qkv [B·T,3C] holds q, k and v of a token, and H heads of D = C/H columns lie side by side in
-// each. If stats is not nil it receives of each row and head the largest score and the sum of the
+// each. If stats is not nil it receives of each row and head the largest q·k and the sum of the
 // exponentials, [B·T,H,2], which is all that a gradient needs to make the probabilities again.
 //
 // No T×T matrix is kept. A worker takes as many queries as a tile has columns and computes everything
@@ -51,7 +51,7 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 			for i := range count {
 				if stats != nil {
 					at := 2 * ((row0+g*nr+i)*heads + head%heads)
-					stats[at], stats[at+1] = peak[i]*temperature, total[i]
+					stats[at], stats[at+1] = peak[i], total[i]
 				}
 				total[i] = 1 / total[i]
 			}

@@ -218,6 +218,32 @@ func scaleColumns(x, s []float32) {
 	}
 }
 
+func scoreGrad(p, gs []float32, inverse, delta, temperature float32) {
+	n := split(len(p))
+	if n > 0 {
+		_ = gs[n-1]
+		if useAVX512 {
+			scoreGradAVX512(&p[0], &gs[0], n, inverse, delta, temperature)
+		} else {
+			scoreGradAVX2(&p[0], &gs[0], n, inverse, delta, temperature)
+		}
+	}
+	scoreGradGeneric(p[n:], gs[n:], inverse, delta, temperature)
+}
+
+func quickGELUGrad(gx, gy, x []float32) {
+	n := split(len(x))
+	if n > 0 {
+		_, _ = gx[n-1], gy[n-1]
+		if useAVX512 {
+			quickGELUGradAVX512(&gx[0], &gy[0], &x[0], n)
+		} else {
+			quickGELUGradAVX2(&gx[0], &gy[0], &x[0], n)
+		}
+	}
+	quickGELUGradGeneric(gx[n:], gy[n:], x[n:])
+}
+
 func adamW(w, g, m, v []float32, s AdamWStep) {
 	n := split(len(w))
 	if n > 0 {

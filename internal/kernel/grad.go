@@ -70,21 +70,38 @@ func ActivateGrad(gx, gy, x []float32, f Activation) {
 		panic("kernel: ActivateGrad: slice shorter than x")
 	}
 	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
-		for i := from * ncMax; i < min(to*ncMax, len(x)); i++ {
-			gx[i] = gy[i] * derivative(x[i], f)
+		from, to = from*ncMax, min(to*ncMax, len(x))
+		switch f {
+		case QuickGELU:
+			quickGELUGrad(gx[from:to], gy[from:to], x[from:to])
+		case GELU:
+			for i := from; i < to; i++ {
+				gx[i] = gy[i] * geluDerivative(x[i])
+			}
+		default:
+			copy(gx[from:to], gy[from:to])
 		}
 	})
 }
 
-func derivative(x float32, f Activation) float32 {
-	switch f {
-	case QuickGELU:
-		s := 1 / (1 + exp(-quickGELUSlope*x))
-		return s + quickGELUSlope*x*s*(1-s)
-	case GELU:
-		return 0.5*(1+erf(x*float32(1/math.Sqrt2))) + x*exp(-0.5*x*x)*float32(1/math.Sqrt(2*math.Pi))
-	default:
-		return 1
+// quickGELUGradGeneric sets gx = gy·quickGELU'(x).
+func quickGELUGradGeneric(gx, gy, x []float32) {
+	for i, v := range x {
+		s := 1 / (1 + exp(-quickGELUSlope*v))
+		gx[i] = gy[i] * (s + quickGELUSlope*v*s*(1-s))
+	}
+}
+
+func geluDerivative(x float32) float32 {
+	return 0.5*(1+erf(x*float32(1/math.Sqrt2))) + x*exp(-0.5*x*x)*float32(1/math.Sqrt(2*math.Pi))
+}
+
+// scoreGradGeneric makes probabilities of the exponentials p, whose sum's inverse is given, and sets gs,
+// the gradients of the probabilities, to those of the scores.
+func scoreGradGeneric(p, gs []float32, inverse, delta, temperature float32) {
+	for i := range p {
+		p[i] *= inverse
+		gs[i] = p[i] * (gs[i] - delta) * temperature
 	}
 }
 
@@ -92,7 +109,7 @@ func derivative(x float32, f Activation) float32 {
 // out [B·T,C] and the stats [B·T,H,2] it left. The probabilities are made again, a block of rows at
 // a time; no T×T matrix is kept.
 //
-//	p = exp(s-max)/sum   δ = Σ gout·out   gs = p·(gout·vᵀ - δ)/√D   gq = gs·k   gk = gsᵀ·q   gv = pᵀ·gout
+//	p = exp((s-max)/√D)/sum   δ = Σ gout·out   gs = p·(gout·vᵀ - δ)/√D   gq = gs·k   gk = gsᵀ·q   gv = pᵀ·gout
 //
 // Source: Dao et al., "FlashAttention", arXiv 2205.14135, appendix B.2.
 func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int) {
@@ -128,11 +145,9 @@ func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 				for j, o := range out[io+(r0+r)*c:][:d] {
 					delta += o * gout[io+(r0+r)*c+j]
 				}
-				row, grow := p[r*t:(r+1)*t], gs[r*t:(r+1)*t]
-				for j, v := range row {
-					row[j] = exp(v*temperature-peak) / total
-					grow[j] = row[j] * (grow[j] - delta) * temperature
-				}
+				row := p[r*t : (r+1)*t]
+				expSum(row, row, peak, temperature)
+				scoreGrad(row, gs[r*t:(r+1)*t], 1/total, delta, temperature)
 			}
 			prob, gscore := operand{p, t, true}, operand{gs, t, true}
 			gemm(serial, gqkv[iq+r0*3*c:], 3*c, operand{gs, t, false}, operand{qkv[ik:], 3 * c, true}, rows, d, t, false, Epilogue{}) // gs·k

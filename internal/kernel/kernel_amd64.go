@@ -84,6 +84,16 @@ func addBias2AVX2(y *float32, b *float32, r *float32, n int)
 //go:noescape
 func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
 
+// scoreGradAVX2 is scoreGradGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func scoreGradAVX2(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+
+// quickGELUGradAVX2 is quickGELUGradGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func quickGELUGradAVX2(gx *float32, gy *float32, x *float32, n int)
+
 // quickGELUAVX2 is quickGELUGeneric; n is a positive multiple of 8.
 //
 //go:noescape
@@ -183,6 +193,16 @@ func addBias2AVX512(y *float32, b *float32, r *float32, n int)
 //
 //go:noescape
 func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
+
+// scoreGradAVX512 is scoreGradGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func scoreGradAVX512(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+
+// quickGELUGradAVX512 is quickGELUGradGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func quickGELUGradAVX512(gx *float32, gy *float32, x *float32, n int)
 
 // quickGELUAVX512 is quickGELUGeneric; n is a positive multiple of 16.
 //

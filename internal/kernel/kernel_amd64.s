@@ -1026,6 +1026,141 @@ adamWAVX2Loop:
 	VZEROUPPER
 	RET
 
+// func scoreGradAVX2(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+// Requires: AVX
+TEXT ·scoreGradAVX2(SB), NOSPLIT, $0-36
+	MOVQ         p+0(FP), AX
+	MOVQ         gs+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS inverse+24(FP), Y0
+	VBROADCASTSS delta+28(FP), Y1
+	VBROADCASTSS temperature+32(FP), Y2
+
+scoreGradAVX2Loop:
+	VMULPS  (AX), Y0, Y3
+	VMOVUPS Y3, (AX)
+	VMOVUPS (CX), Y4
+	VSUBPS  Y1, Y4, Y4
+	VMULPS  Y3, Y4, Y4
+	VMULPS  Y2, Y4, Y4
+	VMOVUPS Y4, (CX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	SUBQ    $+8, DX
+	JNZ     scoreGradAVX2Loop
+	VZEROUPPER
+	RET
+
+// func quickGELUGradAVX2(gx *float32, gy *float32, x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·quickGELUGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ    gx+0(FP), AX
+	MOVQ    gy+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    n+24(FP), BX
+	VMOVUPS words3f800000<>+0(SB), Y0
+
+quickGELUGradAVX2Loop:
+	VMOVUPS      (DX), Y1
+	VMULPS       wordsbfd9db23<>+0(SB), Y1, Y2
+	VMOVUPS      wordsc2ae0000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      words432e0000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      wordsc32e0000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMULPS       words3fb8aa3b<>+0(SB), Y2, Y4
+	VROUNDPS     $0x00, Y4, Y4
+	VFNMADD231PS words3f318000<>+0(SB), Y4, Y2
+	VFNMADD231PS wordsb95e8083<>+0(SB), Y4, Y2
+	VMOVUPS      words39506967<>+0(SB), Y3
+	VFMADD213PS  words3ab743ce<>+0(SB), Y2, Y3
+	VFMADD213PS  words3c088908<>+0(SB), Y2, Y3
+	VFMADD213PS  words3d2aa9c1<>+0(SB), Y2, Y3
+	VFMADD213PS  words3e2aaaaa<>+0(SB), Y2, Y3
+	VFMADD213PS  words3f000000<>+0(SB), Y2, Y3
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y3
+	VADDPS       words3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y4, Y4
+	VPSRAD       $0x01, Y4, Y2
+	VPSUBD       Y2, Y4, Y4
+	VPADDD       words0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VPADDD       words0000007f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y3, Y3
+	VADDPS       Y0, Y3, Y3
+	VDIVPS       Y3, Y0, Y3
+	VSUBPS       Y3, Y0, Y2
+	VMULPS       Y3, Y2, Y2
+	VMULPS       words3fd9db23<>+0(SB), Y1, Y1
+	VFMADD231PS  Y1, Y2, Y3
+	VMULPS       (CX), Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	SUBQ         $+8, BX
+	JNZ          quickGELUGradAVX2Loop
+	VZEROUPPER
+	RET
+
+DATA wordsbfd9db23<>+0(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+4(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+8(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+12(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+16(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+20(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+24(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+28(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+32(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+36(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+40(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+44(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+48(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+52(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+56(SB)/4, $0xbfd9db23
+DATA wordsbfd9db23<>+60(SB)/4, $0xbfd9db23
+GLOBL wordsbfd9db23<>(SB), RODATA|NOPTR, $64
+
+DATA wordsc2ae0000<>+0(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+4(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+8(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+12(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+16(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+20(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+24(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+28(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+32(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+36(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+40(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+44(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+48(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+52(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+56(SB)/4, $0xc2ae0000
+DATA wordsc2ae0000<>+60(SB)/4, $0xc2ae0000
+GLOBL wordsc2ae0000<>(SB), RODATA|NOPTR, $64
+
+DATA words3fd9db23<>+0(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+4(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+8(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+12(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+16(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+20(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+24(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+28(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+32(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+36(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+40(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+44(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+48(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+52(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+56(SB)/4, $0x3fd9db23
+DATA words3fd9db23<>+60(SB)/4, $0x3fd9db23
+GLOBL words3fd9db23<>(SB), RODATA|NOPTR, $64
+
 // func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·quickGELUAVX2(SB), NOSPLIT, $0-32
@@ -1076,42 +1211,6 @@ quickGELUAVX2Loop:
 	JNZ          quickGELUAVX2Loop
 	VZEROUPPER
 	RET
-
-DATA wordsbfd9db23<>+0(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+4(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+8(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+12(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+16(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+20(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+24(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+28(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+32(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+36(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+40(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+44(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+48(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+52(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+56(SB)/4, $0xbfd9db23
-DATA wordsbfd9db23<>+60(SB)/4, $0xbfd9db23
-GLOBL wordsbfd9db23<>(SB), RODATA|NOPTR, $64
-
-DATA wordsc2ae0000<>+0(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+4(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+8(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+12(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+16(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+20(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+24(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+28(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+32(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+36(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+40(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+44(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+48(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+52(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+56(SB)/4, $0xc2ae0000
-DATA wordsc2ae0000<>+60(SB)/4, $0xc2ae0000
-GLOBL wordsc2ae0000<>(SB), RODATA|NOPTR, $64
 
 // func geluAVX2(y *float32, x *float32, b *float32, n int)
 // Requires: AVX, FMA3
@@ -2644,6 +2743,79 @@ adamWAVX512Loop:
 	ADDQ        $+64, BX
 	SUBQ        $+16, SI
 	JNZ         adamWAVX512Loop
+	VZEROUPPER
+	RET
+
+// func scoreGradAVX512(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+// Requires: AVX, AVX512F
+TEXT ·scoreGradAVX512(SB), NOSPLIT, $0-36
+	MOVQ         p+0(FP), AX
+	MOVQ         gs+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS inverse+24(FP), Z0
+	VBROADCASTSS delta+28(FP), Z1
+	VBROADCASTSS temperature+32(FP), Z2
+
+scoreGradAVX512Loop:
+	VMULPS  (AX), Z0, Z3
+	VMOVUPS Z3, (AX)
+	VMOVUPS (CX), Z4
+	VSUBPS  Z1, Z4, Z4
+	VMULPS  Z3, Z4, Z4
+	VMULPS  Z2, Z4, Z4
+	VMOVUPS Z4, (CX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	SUBQ    $+16, DX
+	JNZ     scoreGradAVX512Loop
+	VZEROUPPER
+	RET
+
+// func quickGELUGradAVX512(gx *float32, gy *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·quickGELUGradAVX512(SB), NOSPLIT, $0-32
+	MOVQ    gx+0(FP), AX
+	MOVQ    gy+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    n+24(FP), BX
+	VMOVUPS words3f800000<>+0(SB), Z0
+
+quickGELUGradAVX512Loop:
+	VMOVUPS      (DX), Z1
+	VMULPS       wordsbfd9db23<>+0(SB), Z1, Z2
+	VMOVUPS      wordsc2ae0000<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMOVUPS      words432e0000<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      wordsc32e0000<>+0(SB), Z3
+	VMAXPS       Z2, Z3, Z2
+	VMULPS       words3fb8aa3b<>+0(SB), Z2, Z4
+	VRNDSCALEPS  $0x00, Z4, Z4
+	VFNMADD231PS words3f318000<>+0(SB), Z4, Z2
+	VFNMADD231PS wordsb95e8083<>+0(SB), Z4, Z2
+	VMOVUPS      words39506967<>+0(SB), Z3
+	VFMADD213PS  words3ab743ce<>+0(SB), Z2, Z3
+	VFMADD213PS  words3c088908<>+0(SB), Z2, Z3
+	VFMADD213PS  words3d2aa9c1<>+0(SB), Z2, Z3
+	VFMADD213PS  words3e2aaaaa<>+0(SB), Z2, Z3
+	VFMADD213PS  words3f000000<>+0(SB), Z2, Z3
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z3
+	VADDPS       words3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS    Z4, Z3, Z3
+	VADDPS       Z0, Z3, Z3
+	VDIVPS       Z3, Z0, Z3
+	VSUBPS       Z3, Z0, Z2
+	VMULPS       Z3, Z2, Z2
+	VMULPS       words3fd9db23<>+0(SB), Z1, Z1
+	VFMADD231PS  Z1, Z2, Z3
+	VMULPS       (CX), Z3, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	SUBQ         $+16, BX
+	JNZ          quickGELUGradAVX512Loop
 	VZEROUPPER
 	RET
 

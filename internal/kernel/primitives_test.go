@@ -136,3 +136,35 @@ func TestAdamW(t *testing.T) {
 		}
 	})
 }
+
+// TestGradRows compares what gradients do along rows with float64.
+func TestGradRows(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(23, 24))
+		for n := range 70 {
+			x, gy, gx := random(rng, n), random(rng, n), newGuarded(n)
+			for i := range x.data {
+				x.data[i] *= 4
+			}
+			if n > 3 {
+				x.data[0], x.data[1] = 200, -200
+			}
+			quickGELUGrad(gx.data, gy.data, x.data)
+			gx.check(t, "quickGELUGrad")
+			for i, v := range x.data {
+				s := 1 / (1 + math.Exp(-1.702*float64(v)))
+				want := float64(gy.data[i]) * (s + 1.702*float64(v)*s*(1-s))
+				near(t, "quickGELUGrad", gx.data[i], want, 16*unit*math.Abs(float64(gy.data[i])))
+			}
+			p, gs := random(rng, n), random(rng, n)
+			p0, gs0 := slices.Clone(p.data), slices.Clone(gs.data)
+			scoreGrad(p.data, gs.data, 0.5, 0.25, 2)
+			p.check(t, "scoreGrad's p")
+			gs.check(t, "scoreGrad's gs")
+			for i := range p0 {
+				near(t, "scoreGrad's p", p.data[i], float64(p0[i])/2, 0)
+				near(t, "scoreGrad's gs", gs.data[i], float64(p0[i])*(float64(gs0[i])-0.25), 4*unit*math.Abs(float64(p0[i]))*(math.Abs(float64(gs0[i]))+0.25))
+			}
+		}
+	})
+}

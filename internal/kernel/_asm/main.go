@@ -82,6 +82,8 @@ func main() {
 		m.addBias()
 		m.addBias2()
 		m.adamW()
+		m.scoreGrad()
+		m.quickGELUGrad()
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
 	}
@@ -653,6 +655,47 @@ func (m machine) adamW() {
 		VMULPS(Mem{Base: w}, keep, x)
 		VSUBPS(a, x, x)
 		VMOVUPS(x, Mem{Base: w})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) scoreGrad() {
+	p, n := m.row("scoreGrad", "func(p, gs *float32, n int, inverse, delta, temperature float32)", "scoreGrad", "p", "gs")
+	inverse, delta, temperature := m.spread("inverse"), m.spread("delta"), m.spread("temperature")
+	m.loop("scoreGrad"+m.name, n, p, func() {
+		v, g := m.vec(), m.vec()
+		VMULPS(Mem{Base: p[0]}, inverse, v)
+		VMOVUPS(v, Mem{Base: p[0]})
+		VMOVUPS(Mem{Base: p[1]}, g)
+		VSUBPS(delta, g, g)
+		VMULPS(v, g, g)
+		VMULPS(temperature, g, g)
+		VMOVUPS(g, Mem{Base: p[1]})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) quickGELUGrad() {
+	p, n := m.row("quickGELUGrad", "func(gx, gy, x *float32, n int)", "quickGELUGrad", "gx", "gy", "x")
+	one := m.vec()
+	VMOVUPS(floats(1), one)
+	m.loop("quickGELUGrad"+m.name, n, p, func() {
+		x, t, least, d := m.vec(), m.vec(), m.vec(), m.vec()
+		VMOVUPS(Mem{Base: p[2]}, x)
+		VMULPS(floats(-1.702), x, t)
+		VMOVUPS(floats(-87), least) // as in quickGELU
+		VMAXPS(t, least, t)
+		s := m.exp(t)
+		VADDPS(one, s, s)
+		VDIVPS(s, one, s) // σ(1.702·x)
+		VSUBPS(s, one, d)
+		VMULPS(s, d, d)
+		VMULPS(floats(1.702), x, x)
+		VFMADD231PS(x, d, s) // σ + 1.702·x·σ·(1-σ)
+		VMULPS(Mem{Base: p[1]}, s, s)
+		VMOVUPS(s, Mem{Base: p[0]})
 	})
 	VZEROUPPER()
 	RET()
