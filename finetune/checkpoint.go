@@ -1,0 +1,294 @@
+package finetune
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/converter"
+)
+
+// infinity is a norm that nothing reaches.
+var infinity = math.Inf(1)
+
+// What a run keeps in its directory. A checkpoint is a directory of its own, whose name has the step.
+const (
+	metricsFile      = "metrics.jsonl"
+	bestPrefix       = "best-" // directories of weights alone
+	checkpointPrefix = "checkpoint-"
+	stateFile        = "state.json"
+	learningFile     = "learning.safetensors"  // the weights that learn
+	optimizerFile    = "optimizer.safetensors" // what the optimiser keeps
+	averagesFile     = "averages.safetensors"  // of the weights, if the recipe has them
+)
+
+// checkpointsKept is how many are there: should the last be damaged, there is one before.
+const checkpointsKept = 2
+
+// checkpointVersion is that of the form of a checkpoint.
+const checkpointVersion = 1
+
+// maxState is how many bytes a state.json may have.
+const maxState = 1 << 20
+
+type savedState struct {
+	Version  int      `json:"version"`
+	Identity identity `json:"identity"`
+	State    state    `json:"state"`
+}
+
+// checkpoint writes where the run is, unless that is there already.
+func (t *Trainer) checkpoint() error {
+	if t.Dir == "" {
+		return nil
+	}
+	dir := filepath.Join(t.Dir, fmt.Sprintf("%s%08d", checkpointPrefix, t.state.Step))
+	if _, err := os.Stat(dir); err == nil {
+		return nil // the same step is the same bits
+	}
+	if err := writeDir(dir, t.writeCheckpoint); err != nil {
+		return err
+	}
+	return t.tidy()
+}
+
+// tidy removes checkpoints that have served, and best weights that neither of those that stay speaks of.
+func (t *Trainer) tidy() error {
+	all, err := numbered(t.Dir, checkpointPrefix)
+	if err != nil {
+		return err
+	}
+	gone := all[:max(0, len(all)-checkpointsKept)]
+	best, err := numbered(t.Dir, bestPrefix)
+	if err != nil {
+		return err
+	}
+	for _, b := range best {
+		if b.step != t.state.BestStep && b.step != t.saved {
+			gone = append(gone, b)
+		}
+	}
+	t.saved = t.state.BestStep
+	var errs []error
+	for _, d := range gone {
+		errs = append(errs, os.RemoveAll(d.path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
+func (t *Trainer) writeCheckpoint(dir string) error {
+	text, err := json.MarshalIndent(savedState{checkpointVersion, t.identity, t.state}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	errs := []error{
+		converter.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights()),
+		converter.WriteTensors(filepath.Join(dir, optimizerFile), nil, vectors(t.optimizer.State())),
+	}
+	if t.ema != nil {
+		errs = append(errs, converter.WriteTensors(filepath.Join(dir, averagesFile), nil, vectors(t.ema.State())))
+	}
+	return errors.Join(append(errs, writeFile(filepath.Join(dir, stateFile), append(text, '\n')))...)
+}
+
+// weights returns what learns, by path.
+func (t *Trainer) weights() []converter.Values {
+	var all []converter.Values
+	for _, p := range t.learning() {
+		all = append(all, converter.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Param)})
+	}
+	return all
+}
+
+// vectors returns named slices in the order of their names.
+func vectors(m map[string][]float32) []converter.Values {
+	var all []converter.Values
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		all = append(all, converter.Values{Name: name, Shape: []int{len(m[name])}, Data: m[name]})
+	}
+	return all
+}
+
+func readVectors(path string) (map[string][]float32, error) {
+	all, err := converter.ReadTensors(path)
+	if err != nil {
+		return nil, err
+	}
+	m := map[string][]float32{}
+	for _, v := range all {
+		m[v.Name] = v.Data
+	}
+	return m, nil
+}
+
+// A numberedDir is a directory whose name has a step.
+type numberedDir struct {
+	path string
+	step int
+}
+
+// numbered returns the directories in dir whose names are a prefix and a number, the smallest first.
+func numbered(dir, prefix string) ([]numberedDir, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	var all []numberedDir
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), prefix)
+		if n, err := strconv.Atoi(digits); ok && err == nil && e.IsDir() {
+			all = append(all, numberedDir{filepath.Join(dir, e.Name()), n})
+		}
+	}
+	slices.SortFunc(all, func(a, b numberedDir) int { return a.step - b.step })
+	return all, nil
+}
+
+// lastCheckpoint returns the newest checkpoint in a directory, or "".
+func lastCheckpoint(dir string) (string, error) {
+	all, err := numbered(dir, checkpointPrefix)
+	if len(all) == 0 {
+		return "", err
+	}
+	return all[len(all)-1].path, nil
+}
+
+// restore goes back to a checkpoint, or changes nothing that matters and says all that is wrong.
+func (t *Trainer) restore(dir string) error {
+	raw, err := readSmall(filepath.Join(dir, stateFile), maxState)
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	var s savedState
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("finetune: %s: %w", filepath.Join(dir, stateFile), err)
+	}
+	if s.Version != checkpointVersion {
+		return fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)
+	}
+	if err := s.Identity.differs(t.identity); err != nil {
+		return fmt.Errorf("finetune: %s is of another run: %w", dir, err)
+	}
+	optimizer, err := readVectors(filepath.Join(dir, optimizerFile))
+	if err != nil {
+		return err
+	}
+	var averages map[string][]float32
+	if t.ema != nil {
+		if averages, err = readVectors(filepath.Join(dir, averagesFile)); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(dir, learningFile)
+	weights, err := converter.ReadTensors(path)
+	if err != nil {
+		return err
+	}
+	if err := t.setWeights(path, weights); err != nil {
+		return err
+	}
+	if err := t.optimizer.Restore(optimizer); err != nil {
+		return fmt.Errorf("finetune: %s: %w", dir, err)
+	}
+	if t.ema != nil {
+		if err := t.ema.Restore(averages); err != nil {
+			return fmt.Errorf("finetune: %s: %w", dir, err)
+		}
+	}
+	t.state, t.saved = s.State, s.State.BestStep
+	return nil
+}
+
+// differs says in what the run of a checkpoint is not this one.
+func (i identity) differs(now identity) error {
+	var errs []error
+	for _, f := range []struct {
+		name     string
+		was, now any
+	}{
+		{"weights of the tower", i.Tower, now.Tower}, {"head", i.Head, now.Head}, {"recipe", i.Recipe, now.Recipe},
+		{"features", i.Features, now.Features}, {"objective", i.Objective, now.Objective}, {"data", i.Data, now.Data}, {"seed", i.Seed, now.Seed},
+	} {
+		if !reflect.DeepEqual(f.was, f.now) {
+			errs = append(errs, fmt.Errorf("%s: %+v, now %+v", f.name, f.was, f.now))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setWeights sets what learns to what a file says.
+func (t *Trainer) setWeights(path string, all []converter.Values) error {
+	byName := map[string]converter.Values{}
+	for _, v := range all {
+		byName[v.Name] = v
+	}
+	learning := t.learning()
+	var errs []error
+	for _, p := range learning {
+		if v, ok := byName[p.Path]; !ok {
+			errs = append(errs, fmt.Errorf("finetune: %s: no %s", path, p.Path))
+		} else if !slices.Equal(v.Shape, p.Shape()) {
+			errs = append(errs, fmt.Errorf("finetune: %s: %s: shape %v, want %v", path, p.Path, v.Shape, p.Shape()))
+		}
+	}
+	if len(byName) != len(learning) {
+		errs = append(errs, fmt.Errorf("finetune: %s: %d weights, want %d", path, len(byName), len(learning)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, p := range learning {
+		copy(mat.Data[float32](p.Param), byName[p.Path].Data)
+	}
+	return nil
+}
+
+// bestPath returns where the best weights are.
+func (t *Trainer) bestPath() string {
+	return filepath.Join(t.Dir, fmt.Sprintf("%s%08d", bestPrefix, t.state.BestStep))
+}
+
+// keepBest remembers the weights as they are now: in a file, or in memory if there is no directory.
+func (t *Trainer) keepBest() error {
+	if t.Dir == "" {
+		t.best = t.weights()
+		for i := range t.best {
+			t.best[i].Data = slices.Clone(t.best[i].Data)
+		}
+		return nil
+	}
+	return writeDir(t.bestPath(), func(dir string) error {
+		return converter.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights())
+	})
+}
+
+// settle gives the model the weights that count in the end.
+func (t *Trainer) settle() error {
+	switch {
+	case t.state.BestStep > 0 && t.Dir == "":
+		return t.setWeights("memory", t.best)
+	case t.state.BestStep > 0:
+		path := filepath.Join(t.bestPath(), learningFile)
+		all, err := converter.ReadTensors(path)
+		if err != nil {
+			return err
+		}
+		return t.setWeights(path, all)
+	case t.ema != nil:
+		t.ema.Swap()
+	}
+	return nil
+}

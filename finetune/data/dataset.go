@@ -1,0 +1,323 @@
+package data
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Unlabelled is the Label of a sample without one.
+const Unlabelled = -1
+
+// A Sample is a picture and what is known of it.
+type Sample struct {
+	Path    string // of the file; of a picture in a shard SHARD.tar/NAME
+	Label   int    // into Dataset.Classes, or Unlabelled
+	Caption string // empty if there is none
+
+	part *part // where in a shard the picture is; nil if Path is a file of its own
+}
+
+// A Dataset is a list of samples that have all a label, or all a caption, or none of them either.
+// Those that have labels can have captions too.
+type Dataset struct {
+	Samples []Sample
+	Classes []string // names of the labels; nil if the samples have none
+
+	root string // the folder that Fingerprint takes the paths from
+}
+
+// pictures are the endings of the files that package clipvit decodes, in lower case.
+var pictures = map[string]bool{
+	"jpg": true, "jpeg": true, "png": true, "gif": true, "webp": true, "bmp": true, "tif": true, "tiff": true,
+}
+
+// ending returns what follows the last dot of a file's name, in lower case.
+func ending(name string) string {
+	return strings.ToLower(strings.TrimPrefix(path.Ext(filepath.ToSlash(name)), "."))
+}
+
+// A labelled is a sample whose label is still a name.
+type labelled struct {
+	Sample
+	label string // empty if there is none
+	where string // what to call it in an error: "line 7"
+}
+
+// build makes a Dataset of what a source found; name is the source's, for errors, and root its folder.
+// Some samples with a label and some without are an error, and so are a single class and a picture
+// that is listed twice. If bare is false, samples with neither label nor caption are an error too.
+func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
+	if len(found) == 0 {
+		return nil, fmt.Errorf("data: %s: no pictures", name)
+	}
+	var labels, captions int
+	for _, s := range found {
+		if s.label != "" {
+			labels++
+		}
+		if s.Caption != "" {
+			captions++
+		}
+	}
+	if labels == 0 && captions == 0 && !bare {
+		return nil, fmt.Errorf("data: %s: none of the %d pictures has a label or a caption", name, len(found))
+	}
+	d := &Dataset{Samples: make([]Sample, len(found)), root: root}
+	classes := map[string]int{}
+	if labels > 0 {
+		for _, s := range found {
+			if s.label != "" {
+				classes[s.label] = 0
+			}
+		}
+		for c := range classes {
+			d.Classes = append(d.Classes, c)
+		}
+		sortClasses(d.Classes)
+		for i, c := range d.Classes {
+			classes[c] = i
+		}
+	}
+	var unlabelled, uncaptioned, twice problems
+	first := make(map[string]string, len(found)) // where a path stands first
+	for i, s := range found {
+		s.Label = Unlabelled
+		switch {
+		case s.label != "":
+			s.Label = classes[s.label]
+		case labels > 0:
+			unlabelled.add(s.where)
+		}
+		if s.Caption == "" && captions > 0 && labels == 0 {
+			uncaptioned.add(s.where)
+		}
+		if at, seen := first[s.Path]; seen {
+			twice.add(fmt.Sprintf("%s (%s and %s)", filepath.Base(s.Path), at, s.where))
+		} else {
+			first[s.Path] = s.where
+		}
+		d.Samples[i] = s.Sample
+	}
+	errs := []error{
+		unlabelled.err(name, "of %d pictures have no label", len(found)),
+		uncaptioned.err(name, "of %d pictures have no caption", len(found)),
+		twice.err(name, "of %d pictures are listed twice", len(found)),
+	}
+	if len(d.Classes) == 1 {
+		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; want at least 2 classes", name, labels, d.Classes[0]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// sortClasses sorts names by value if all are integers as strconv writes them, so that the labels
+// 0 to N-1 keep their numbers, and by their bytes otherwise.
+func sortClasses(names []string) {
+	number := make(map[string]int, len(names))
+	for _, s := range names {
+		if n, err := strconv.Atoi(s); err == nil && strconv.Itoa(n) == s {
+			number[s] = n
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if len(number) == len(names) {
+			return cmp.Compare(number[a], number[b])
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+// problems is a list of the same fault in several places, of which an error names the first few.
+type problems struct {
+	n     int
+	first []string
+}
+
+// shown is how many places an error names: enough to see what they have in common, few enough to read.
+const shown = 5
+
+func (p *problems) add(where string) {
+	if p.n++; len(p.first) < shown {
+		p.first = append(p.first, where)
+	}
+}
+
+// err returns nil if there are none, and otherwise "data: NAME: N WHAT: first, second, …".
+func (p *problems) err(name, what string, args ...any) error {
+	if p.n == 0 {
+		return nil
+	}
+	list := strings.Join(p.first, ", ")
+	if p.n > len(p.first) {
+		list += fmt.Sprintf(" and %d more", p.n-len(p.first))
+	}
+	return fmt.Errorf("data: %s: %d %s: %s", name, p.n, fmt.Sprintf(what, args...), list)
+}
+
+// Open returns the bytes of picture i as they are in its file. It fails if that is no regular file.
+func (d *Dataset) Open(i int) (io.ReadCloser, error) {
+	s := d.Samples[i]
+	if s.part != nil {
+		return s.part.open()
+	}
+	// Before it is opened: that of a pipe would wait for a writer.
+	if info, err := os.Stat(s.Path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file but %v", s.Path, info.Mode())
+	}
+	return os.Open(s.Path)
+}
+
+// Counts returns how many samples each class has; nil if there are no labels.
+func (d *Dataset) Counts() []int {
+	if d.Classes == nil {
+		return nil
+	}
+	counts := make([]int, len(d.Classes))
+	for _, s := range d.Samples {
+		counts[s.Label]++
+	}
+	return counts
+}
+
+// Fingerprint returns 64 hexadecimal digits that change if a sample's place in the order, its path
+// below the data's folder, its label, its caption or the classes do: a run goes on only with the
+// data that it began with. The pictures themselves are not read.
+func (d *Dataset) Fingerprint() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", d.Classes)
+	for _, s := range d.Samples {
+		name := s.Path
+		if rel, err := filepath.Rel(d.root, s.Path); err == nil {
+			name = rel
+		}
+		fmt.Fprintf(h, "%q %d %q\n", filepath.ToSlash(name), s.Label, s.Caption)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Split sets part of the samples aside for validation: of each class the given fraction, rounded, but
+// at least one, and at least one stays. Both parts keep the order of d, and all of its classes.
+// Which samples go is decided by the seed and the number and order of samples in a class, so a class
+// that grows does not disturb the others. It returns an error if the fraction is not between 0 and 1
+// or a class has fewer than two samples.
+func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Dataset, err error) {
+	if !(fraction > 0 && fraction < 1) {
+		return nil, nil, fmt.Errorf("data: split of %v, want a fraction between 0 and 1", fraction)
+	}
+	members := map[int][]int{} // of each label
+	for i, s := range d.Samples {
+		members[s.Label] = append(members[s.Label], i)
+	}
+	aside := make([]bool, len(d.Samples))
+	var lonely problems
+	for label := Unlabelled; label < len(d.Classes); label++ {
+		name := "pictures without label"
+		if label >= 0 {
+			name = d.Classes[label]
+		}
+		is := members[label]
+		switch {
+		case len(is) == 0 && label >= 0 || len(is) == 1:
+			lonely.add(fmt.Sprintf("%q (%d)", name, len(is)))
+			continue
+		case len(is) == 0:
+			continue
+		}
+		h := fnv.New64a()
+		io.WriteString(h, name) //nolint:errcheck // a hash takes everything
+		newStream(seed, splitStream, h.Sum64()).shuffle(is)
+		n := int(math.Round(fraction * float64(len(is))))
+		for _, i := range is[:min(max(n, 1), len(is)-1)] {
+			aside[i] = true
+		}
+	}
+	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1)); err != nil {
+		return nil, nil, err
+	}
+	train = &Dataset{Classes: d.Classes, root: d.root}
+	validation = &Dataset{Classes: d.Classes, root: d.root}
+	for i, s := range d.Samples {
+		if aside[i] {
+			validation.Samples = append(validation.Samples, s)
+		} else {
+			train.Samples = append(train.Samples, s)
+		}
+	}
+	return train, validation, nil
+}
+
+// Align gives validation data of another source the classes of the training data: their labels are
+// changed to mean the same names. Classes that only the training data have are allowed. It returns
+// an error, and changes nothing, if the validation data have classes of their own, if only one of the
+// two has labels, or if a picture is in both.
+func Align(train, validation *Dataset) error {
+	if (train.Classes == nil) != (validation.Classes == nil) {
+		return fmt.Errorf("data: %d classes to train on, %d to validate on: want both or neither labelled", len(train.Classes), len(validation.Classes))
+	}
+	index := make(map[string]int, len(train.Classes))
+	for i, c := range train.Classes {
+		index[c] = i
+	}
+	counts := validation.Counts()
+	var strange, shared problems
+	for i, c := range validation.Classes {
+		if _, ok := index[c]; !ok && counts[i] > 0 {
+			strange.add(fmt.Sprintf("%q (%d)", c, counts[i]))
+		}
+	}
+	seen := make(map[string]bool, len(train.Samples))
+	for _, s := range train.Samples {
+		seen[absolute(s.Path)] = true
+	}
+	for _, s := range validation.Samples {
+		if seen[absolute(s.Path)] {
+			shared.add(s.Path)
+		}
+	}
+	if err := errors.Join(
+		strange.err("validation", "classes are not among the %d of the training data (%s)", len(train.Classes), few(train.Classes)),
+		shared.err("validation", "pictures are training data too"),
+	); err != nil {
+		return err
+	}
+	if train.Classes == nil {
+		return nil
+	}
+	for i, s := range validation.Samples {
+		validation.Samples[i].Label = index[validation.Classes[s.Label]]
+	}
+	validation.Classes = train.Classes
+	return nil
+}
+
+// absolute returns a path that can be compared.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return filepath.Clean(path)
+}
+
+// few returns the first names of a list.
+func few(names []string) string {
+	if len(names) > shown {
+		return fmt.Sprintf("%.80q …", names[:shown])
+	}
+	return fmt.Sprintf("%.80q", names)
+}

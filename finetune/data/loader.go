@@ -1,0 +1,270 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/pillow"
+)
+
+// A Loader makes batches of a Dataset. Only Data, Config and BatchSize are needed.
+//
+// Which samples a batch has, in which order, and how they are augmented depends on Data, BatchSize,
+// Shuffle, DropLast, Augment, Seed and the epoch, and on nothing else: not on Workers, nor on where a
+// run began.
+type Loader struct {
+	Data      *Dataset
+	Config    clipvit.Config // of the tower: the size of its input and of its patches
+	BatchSize int            // B, samples a batch; the last one of an epoch may have fewer
+	Shuffle   bool           // a new order every epoch; otherwise that of Data
+	DropLast  bool           // leave a last batch out that has fewer samples
+	Augment   Augment        // what is done to the pictures; the zero value is nothing
+	Seed      uint64         // of Shuffle and Augment
+	Strict    bool           // a picture that cannot be read is an error; otherwise it is skipped
+	Workers   int            // pictures decoded at a time; 0 means one a processor
+	Prefetch  int            // batches made ahead of the one in use; 0 means 2
+}
+
+// A Batch is what the tower takes and what is known about it, sample for sample.
+//
+// Pictures that cannot be read are missing from it, so it can have fewer than BatchSize samples, or
+// none: then Patches is nil and the slices are empty.
+type Batch struct {
+	Epoch, Number int                 // which batch it is, both from 0
+	Patches       *mat.Dense[float32] // [B·G²,3P²], as clipvit.Preprocess makes them
+	Labels        []int               // into Data.Classes, or Unlabelled
+	Captions      []string            // empty where there is none
+	Index         []int               // into Data.Samples
+	Skipped       []Broken            // what is missing, in order
+}
+
+// Len returns how many samples the batch has.
+func (b *Batch) Len() int { return len(b.Index) }
+
+// A Broken picture cannot be read.
+type Broken struct {
+	Index int    // into Dataset.Samples
+	Path  string // its Sample's
+	Err   error  // why
+}
+
+// Error implements error.
+func (b Broken) Error() string { return fmt.Sprintf("data: %s: %v", b.Path, b.Err) }
+
+// Unwrap returns why the picture cannot be read.
+func (b Broken) Unwrap() error { return b.Err }
+
+// Validate says what is wrong with the fields of l, all at once.
+func (l *Loader) Validate() error {
+	var errs []error
+	if l.Data == nil || len(l.Data.Samples) == 0 {
+		errs = append(errs, errors.New("data: no samples"))
+	}
+	errs = append(errs, l.Config.Validate(), l.Augment.Validate())
+	if l.BatchSize < 1 {
+		errs = append(errs, fmt.Errorf("data: batch of %d, want at least 1", l.BatchSize))
+	}
+	if l.Workers < 0 || l.Prefetch < 0 {
+		errs = append(errs, fmt.Errorf("data: %d workers and %d batches ahead, want 0 or more", l.Workers, l.Prefetch))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if l.Len() == 0 {
+		return fmt.Errorf("data: %d samples make no batch of %d, and shorter ones are left out", len(l.Data.Samples), l.BatchSize)
+	}
+	return nil
+}
+
+// Len returns how many batches an epoch has.
+func (l *Loader) Len() int {
+	n := len(l.Data.Samples)
+	if !l.DropLast {
+		n += l.BatchSize - 1
+	}
+	return n / l.BatchSize
+}
+
+// Order returns the order of the samples in an epoch, as indices into Data.Samples.
+func (l *Loader) Order(epoch int) []int {
+	order := make([]int, len(l.Data.Samples))
+	for i := range order {
+		order[i] = i
+	}
+	if l.Shuffle {
+		newStream(l.Seed, orderStream, uint64(epoch)).shuffle(order)
+	}
+	return order
+}
+
+// Batches yields the batches of an epoch from number from on, in order. Up to Prefetch of them are
+// made ahead while the caller works on one, and up to Workers pictures are decoded at a time; no more
+// is held. A picture being decoded takes its file and, once or twice, 3 or 4 bytes a pixel; one that
+// [clipvit.DecodeImage] finds too large is broken. A batch belongs to the caller.
+//
+// It yields an error, and ends, if l is not valid, ctx ends (that is ctx's cause), or l is Strict and a
+// picture cannot be read (that is a [Broken]). When the loop has ended, so have all its goroutines.
+func (l *Loader) Batches(ctx context.Context, epoch, from int) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
+		if err := l.Validate(); err != nil {
+			yield(nil, err)
+			return
+		}
+		if epoch < 0 || from < 0 || from > l.Len() {
+			yield(nil, fmt.Errorf("data: batch %d of epoch %d, want 0 to %d of 0 or later", from, epoch, l.Len()))
+			return
+		}
+		inner, cancel := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		defer running.Wait() // after cancel
+		defer cancel()
+
+		ready := l.prepare(inner, &running, epoch, from)
+		for number := from; number < l.Len(); number++ {
+			var p *pending
+			select {
+			case p = <-ready:
+			case <-ctx.Done():
+				yield(nil, context.Cause(ctx))
+				return
+			}
+			select {
+			case <-p.done:
+			case <-ctx.Done():
+				yield(nil, context.Cause(ctx))
+				return
+			}
+			b, err := p.finish(l)
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// pending is a batch in the making. Workers fill its rows in any order.
+type pending struct {
+	epoch, number int
+	index         []int // samples
+	patches       []float32
+	errs          []error // of each sample
+	left          atomic.Int64
+	done          chan struct{} // closed when no sample is left
+}
+
+// prepare starts what makes batches and returns where they come out, in order: made or in the making.
+func (l *Loader) prepare(ctx context.Context, running *sync.WaitGroup, epoch, from int) <-chan *pending {
+	workers, ahead := l.Workers, l.Prefetch
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	if ahead == 0 {
+		ahead = 2 // one that is ready, one in the making
+	}
+	n := l.Config.Patches() * l.Config.PatchLen()
+	type job struct {
+		p   *pending
+		row int
+	}
+	ready, jobs := make(chan *pending, ahead), make(chan job)
+	running.Go(func() {
+		defer close(jobs)
+		order := l.Order(epoch)
+		for number := from; number < l.Len(); number++ {
+			index := order[number*l.BatchSize : min((number+1)*l.BatchSize, len(order))]
+			p := &pending{epoch: epoch, number: number, index: index, errs: make([]error, len(index)), done: make(chan struct{})}
+			p.left.Store(int64(len(index)))
+			select {
+			case ready <- p: // waits until one of those ahead is taken
+			case <-ctx.Done():
+				return
+			}
+			p.patches = make([]float32, len(index)*n) // not before there is room
+			for row := range index {
+				select {
+				case jobs <- job{p, row}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	})
+	for range workers {
+		running.Go(func() {
+			for j := range jobs {
+				if ctx.Err() == nil {
+					j.p.errs[j.row] = l.load(j.p.patches[j.row*n:(j.row+1)*n], j.p.index[j.row], epoch)
+				}
+				if j.p.left.Add(-1) == 0 {
+					close(j.p.done)
+				}
+			}
+		})
+	}
+	return ready
+}
+
+// load writes the patches [G²,3P²] of sample i.
+func (l *Loader) load(patches []float32, i, epoch int) error {
+	r, err := l.Data.Open(i)
+	if path := (*os.PathError)(nil); errors.As(err, &path) && path.Path == l.Data.Samples[i].Path {
+		return path.Err // whose path a Broken says
+	} else if err != nil {
+		return err
+	}
+	defer r.Close()
+	img, err := clipvit.DecodeImage(r)
+	if err != nil {
+		return err
+	}
+	if l.Augment != (Augment{}) {
+		m := pillow.FromImage(img)
+		p := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(epoch), uint64(i)))
+		if img, err = p.apply(m, l.Config.ImageSize); err != nil {
+			return err
+		}
+	}
+	x, err := clipvit.Preprocess(img, l.Config) // of a picture of the right size: normalises it
+	if err != nil {
+		return err
+	}
+	copy(patches, x.Data().F32())
+	return nil
+}
+
+// finish makes a Batch of a pending one whose samples are all there, moving together what is left
+// when some are broken.
+func (p *pending) finish(l *Loader) (*Batch, error) {
+	b := &Batch{Epoch: p.epoch, Number: p.number}
+	n := l.Config.Patches() * l.Config.PatchLen()
+	for row, i := range p.index {
+		s := l.Data.Samples[i]
+		if err := p.errs[row]; err != nil {
+			broken := Broken{Index: i, Path: s.Path, Err: err}
+			if l.Strict {
+				return nil, broken
+			}
+			b.Skipped = append(b.Skipped, broken)
+			continue
+		}
+		if at := len(b.Index); at < row {
+			copy(p.patches[at*n:(at+1)*n], p.patches[row*n:])
+		}
+		b.Labels = append(b.Labels, s.Label)
+		b.Captions = append(b.Captions, s.Caption)
+		b.Index = append(b.Index, i)
+	}
+	if len(b.Index) > 0 {
+		b.Patches = mat.NewDense[float32](mat.WithShape(len(b.Index)*l.Config.Patches(), l.Config.PatchLen()), mat.WithBacking(p.patches[:len(b.Index)*n]))
+	}
+	return b, nil
+}

@@ -1,0 +1,279 @@
+package data
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/vitago/vitago/internal/pillow"
+)
+
+// Bounds on what a shard may make us hold. Shards come from the network; their pictures are bounded
+// where they are decoded.
+const (
+	maxNote  = 1 << 20         // bytes of a .cls, .txt or .json file; img2dataset's, with EXIF, have a few thousand
+	maxName  = 4096            // bytes of a name: Linux's PATH_MAX
+	maxImage = pillow.MaxBytes // bytes of a picture: no larger file is decoded
+)
+
+// notes are the endings of what WebDataset keeps beside a picture.
+// Source: webdataset/webdataset, README.md, "The WebDataset Format".
+var notes = []string{"cls", "txt", "json"}
+
+// part is where in a tar file a picture is.
+type part struct {
+	shard        string
+	offset, size int64 // bytes
+}
+
+// open returns the bytes of the picture.
+func (p *part) open() (io.ReadCloser, error) {
+	f, err := os.Open(p.shard)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, p.offset, p.size), f}, nil
+}
+
+// Shards opens the tar files that a pattern of [filepath.Glob] matches, in the order of their names,
+// each holding samples as WebDataset writes them: files that share a name up to its first dot.
+//
+//	KEY.jpg (or png, webp, …)   the picture
+//	KEY.cls                     its label, any text or number
+//	KEY.txt                     its caption
+//	KEY.json                    an object with label or caption, or both, named as in [Table]
+//
+// Other files are ignored. The shards are read once from one end to the other, skipping the pictures,
+// to index them; pictures are then read where they lie, in any order, so shards must not be compressed.
+//
+// Nothing is ever written by a name that a shard gives. It returns an error that names the shard and
+// the entry if a file is cut short or corrupt, a name is absolute or leads upwards, a name is there twice,
+// a picture has no label where others have one or no caption where it has no label, or notes have no picture or contradict
+// each other; and, as [Table], if there is a single class.
+func Shards(glob string) (*Dataset, error) {
+	files, err := filepath.Glob(glob)
+	if err != nil {
+		return nil, fmt.Errorf("data: %s: %w", glob, err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("data: %s: no such files, want a pattern like train-*.tar", glob)
+	}
+	slices.Sort(files)
+	var found []labelled
+	for _, file := range files {
+		if found, err = index(found, file); err != nil {
+			return nil, fmt.Errorf("data: %s: %w", file, err)
+		}
+	}
+	return build(glob, filepath.Dir(files[0]), found, false)
+}
+
+// index appends the samples of a tar file to found.
+func index(found []labelled, file string) ([]labelled, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("no regular file but %v", info.Mode())
+	}
+	samples, err := readShard(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range samples {
+		s.Path = file + "/" + s.name
+		s.part.shard = file
+		s.where = s.Path
+		found = append(found, s.labelled)
+	}
+	return found, nil
+}
+
+// A member is a sample of a shard.
+type member struct {
+	labelled
+	name  string  // of the picture; empty while there is none
+	has   [3]bool // which notes
+	first string  // name of the first entry, for errors
+}
+
+// readShard returns the samples of a tar file of so many bytes, in the order of their first entries.
+func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
+	if err := refuseCompressed(f); err != nil {
+		return nil, err
+	}
+	var members []*member
+	byKey := map[string]*member{}
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below, with what they are
+			return nil, fmt.Errorf("after %d samples: %w", len(members), err)
+		}
+		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse {
+			continue // folders, links, devices
+		}
+		name, err := cleanName(h.Name)
+		if err != nil {
+			return nil, err
+		}
+		key, suffix := splitKey(name)
+		note := slices.Index(notes, suffix)
+		if key == "" || !pictures[suffix] && note < 0 {
+			continue
+		}
+		if sparse(h) {
+			return nil, fmt.Errorf("%q is a sparse file, want its bytes in one piece", name)
+		}
+		m := byKey[key]
+		if m == nil {
+			m = &member{first: name}
+			byKey[key] = m
+			members = append(members, m)
+		}
+		if pictures[suffix] {
+			if m.name != "" {
+				return nil, fmt.Errorf("%q and %q are two pictures of one sample", m.name, name)
+			}
+			offset, err := f.Seek(0, io.SeekCurrent) // tar.Reader reads no further than it must
+			if err != nil {
+				return nil, err
+			}
+			if h.Size > maxImage || offset+h.Size > size {
+				return nil, fmt.Errorf("%q claims %d bytes, want at most %d and the %d that are left in the file", name, h.Size, maxImage, size-offset)
+			}
+			m.name, m.part = name, &part{offset: offset, size: h.Size}
+			continue
+		}
+		if m.has[note] {
+			return nil, fmt.Errorf("%q is there twice", name)
+		}
+		m.has[note] = true
+		if h.Size > maxNote {
+			return nil, fmt.Errorf("%q has %d bytes, want at most %d", name, h.Size, maxNote)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+		if err := m.note(suffix, text); err != nil {
+			return nil, fmt.Errorf("%q: %w", name, err)
+		}
+	}
+	var bare problems
+	for _, m := range members {
+		if m.name == "" {
+			bare.add(fmt.Sprintf("%q", m.first))
+		}
+	}
+	if bare.n > 0 {
+		return nil, fmt.Errorf("%d of %d samples have no picture, the first is that of %s", bare.n, len(members), bare.first[0])
+	}
+	return members, nil
+}
+
+// note takes what a file beside the picture says.
+func (m *member) note(suffix string, text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("not UTF-8")
+	}
+	var label, caption string
+	switch suffix {
+	case "cls":
+		label = strings.TrimSpace(string(text))
+	case "txt":
+		caption = strings.TrimSpace(string(text))
+	case "json":
+		v, err := readObject(text)
+		if err != nil {
+			return err
+		}
+		label, caption = strings.TrimSpace(v[labelColumn]), strings.TrimSpace(v[captionColumn])
+	}
+	for _, f := range []struct {
+		what string
+		new  string
+		old  *string
+	}{{"label", label, &m.label}, {"caption", caption, &m.Caption}} {
+		switch {
+		case f.new == "":
+		case *f.old == "":
+			*f.old = f.new
+		case *f.old != f.new:
+			return fmt.Errorf("%s %.40q, where another file of the sample says %.40q", f.what, f.new, *f.old)
+		}
+	}
+	return nil
+}
+
+// cleanName returns the name of an entry without "./", or an error if it does not stay in the shard.
+func cleanName(name string) (string, error) {
+	if len(name) > maxName {
+		return "", fmt.Errorf("name of %d bytes, want at most %d: %.40q …", len(name), maxName, name)
+	}
+	if strings.HasPrefix(name, "/") || slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }), "..") ||
+		strings.ContainsRune(name, 0) {
+		return "", fmt.Errorf("name %.80q is absolute or leads upwards", name)
+	}
+	return path.Clean(name), nil
+}
+
+// splitKey splits a name at the first dot of its last part; key is empty if there is none or it is the
+// first character. Source: webdataset/webdataset, tariterators.py, base_plus_ext; the suffix in lower
+// case as in group_by_keys.
+func splitKey(name string) (key, suffix string) {
+	base := strings.LastIndexByte(name, '/') + 1
+	dot := strings.IndexByte(name[base:], '.')
+	if dot < 1 {
+		return "", ""
+	}
+	return name[:base+dot], strings.ToLower(name[base+dot+1:])
+}
+
+// sparse tells whether the bytes of an entry are not in one piece.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
+}
+
+// compressions are how files begin that were a tar file once.
+var compressions = map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\xfd7zXZ": "xz", "\x28\xb5\x2f\xfd": "zstd"}
+
+// refuseCompressed says what is wrong with a compressed shard: a sample in it cannot be read without
+// all before it.
+func refuseCompressed(f io.ReadSeeker) error {
+	head := make([]byte, 6)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	for magic, name := range compressions {
+		if strings.HasPrefix(string(head[:n]), magic) {
+			return fmt.Errorf("compressed with %s, want a plain tar file: pictures are read from its middle", name)
+		}
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return err
+}

@@ -1,0 +1,20 @@
+// Package finetune trains a vision tower, a part of it, corrections of it, or what stands on top of it.
+//
+//	Loader ─▶ Batch ─▶ Tower ─▶ Features ─▶ Head ─▶ Objective ─▶ loss [1,1]
+//	                     ▲                   ▲                     │
+//	                     └─────── Recipe ────┴─── ag.Backward ◀────┘
+//
+// A [Recipe] says what learns and how; [Recipes] are the presets. A [Trainer] runs one: it estimates the
+// memory before the first step, stops at a loss or a gradient that is no number and names it, writes
+// checkpoints that appear whole or not at all, and goes on from the last of them to the same bits, however
+// the run ended. [Trainer.Save] writes a directory that loads wherever the one that it came from did.
+//
+// A head is a spago model, one's own or one of the package's. None of this is needed to train one: the
+// example of the package does it with spago's ag and the optimiser alone.
+//
+// What is not here: the contrastive objective of image and text, which needs a text tower that learns.
+//
+// Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
+// recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;
+// haotian-liu/LLaVA, scripts/v1_5/pretrain.sh, for that of a projector; huggingface/peft for LoRA.
+package finetune

@@ -1,0 +1,60 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/op"
+)
+
+// Features says what of a tower a head gets. The zero value is the embedding [B,E].
+type Features struct {
+	Patches bool // the tokens of the patches [B·G²,C] that leave Layer, without the class token
+	Layer   int  // as for [clipvit.Model.Features]
+}
+
+// Validate returns nil if m has such features.
+func (f Features) Validate(m *clipvit.Model) error {
+	switch n := len(m.Blocks); {
+	case !f.Patches && m.PostNorm == nil:
+		return errors.New("finetune: the tower has no post-norm, and so no embedding; want patches of a layer")
+	case f.Patches && (f.Layer < -(n+1) || f.Layer > n):
+		return fmt.Errorf("finetune: layer is %d, want %d to %d", f.Layer, -(n + 1), n)
+	}
+	return nil
+}
+
+// blocks returns how many blocks of m are used.
+func (f Features) blocks(m *clipvit.Model) int {
+	switch n := len(m.Blocks); {
+	case !f.Patches:
+		return n
+	case f.Layer < 0:
+		return f.Layer + n + 1
+	default:
+		return f.Layer
+	}
+}
+
+// width returns the columns of the features.
+func (f Features) width(c clipvit.Config) int {
+	if f.Patches || c.EmbedDim == 0 {
+		return c.Width
+	}
+	return c.EmbedDim
+}
+
+// of computes the features of patches [B·G²,3P²].
+func (f Features) of(m *clipvit.Model, patches mat.Tensor) mat.Tensor {
+	if !f.Patches {
+		return m.Embedding(patches) // [B,E]
+	}
+	x, err := m.Features(patches, f.Layer) // [B·T,C]
+	if err != nil {
+		panic(err) // Validate knows the layers
+	}
+	return op.Done(op.DropEvery(x, m.Config.Tokens()), x) // [B·G²,C]
+}

@@ -1,0 +1,86 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// writeFile writes a file as a whole and returns when it lies on the disk.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	defer func() {
+		if e := f.Close(); e != nil && err == nil {
+			err = fmt.Errorf("finetune: %w", e)
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
+// readSmall reads a file of at most limit bytes.
+func readSmall(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
+		return nil, fmt.Errorf("%s: not a file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: more than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// writeDir has fill write the files of a new directory, which then gets the name dir: it appears complete
+// or not at all. What had the name is removed when the new one is whole.
+func writeDir(dir string, fill func(tmp string) error) (err error) {
+	parent := filepath.Dir(dir)
+	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".partial-")
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	defer os.RemoveAll(tmp) // after success it is empty, or holds what was replaced
+	fresh := filepath.Join(tmp, "new")
+	if err := os.Mkdir(fresh, 0o777); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	if err := fill(fresh); err != nil {
+		return err
+	}
+	syncDir(fresh)
+	if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	syncDir(parent)
+	return nil
+}
+
+// syncDir makes the entries of a directory durable where the system can do that.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync() // not every system can sync a directory
+		d.Close()
+	}
+}

@@ -1,0 +1,224 @@
+package finetune
+
+import (
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nlpodyssey/spago/ag"
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// tiny returns the tower of a golden file, unfrozen, and the file.
+func tiny(t testing.TB, activation string) (*clipvit.Model, *golden.File) {
+	t.Helper()
+	path := "testdata/tiny/stages_" + activation
+	text, err := os.ReadFile(golden.Path(t, path+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c clipvit.Config
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	m, err := clipvit.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := golden.Load(t, path+".npz")
+	params.Walk(m, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32("param/"+name)) })
+	return m, f
+}
+
+func matrix(data []float32, shape []int) *mat.Dense[float32] {
+	return mat.NewDense[float32](mat.WithShape(shape...), mat.WithBacking(slices.Clone(data)))
+}
+
+// TestLoRA: an adapter that peft wrote computes what peft computes with it, forward and backward, and merged
+// with the weights it gives the same.
+func TestLoRA(t *testing.T) {
+	const tol = 5e-6 // that of the gradients of a tower without corrections
+	m, f := tiny(t, "gelu")
+	want := golden.Load(t, "testdata/tiny/lora.npz")
+	c, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Rank != 3 || c.Alpha != 5 || len(c.Targets) != 6 {
+		t.Errorf("made with %+v, want rank 3, alpha 5, 6 targets", c)
+	}
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	patches.SetRequiresGrad(true)
+	y := m.Embedding(patches)
+	golden.Compare(t, "embedding", y.Value().Data().F32(), want.Float32("embedding"), tol)
+	y.AccGrad(matrix(f.Float32("grad_embedding"), f.Shape("grad_embedding")))
+	if err := ag.Backward(y); err != nil {
+		t.Fatal(err)
+	}
+	golden.Compare(t, "patches", patches.Grad().Data().F32(), want.Float32("grad/patches"), tol)
+	compared := 0
+	c.each(m, func(module string, target loraTarget, b *clipvit.Block) {
+		w, list := target.layer(b)
+		l := target.of1(*list, w)
+		for name, p := range map[string]*nn.Param{"lora_A": l.A, "lora_B": l.B} {
+			name = adapterPrefix + module + "." + name + ".weight"
+			golden.Compare(t, name, p.Grad().Data().F32(), want.Float32("grad/"+name), tol)
+			compared++
+		}
+	})
+	learning := 0
+	params.Walk(m, func(path string, p *nn.Param) {
+		if p.HasGrad() != strings.Contains(path, "LoRA.") {
+			t.Errorf("%s has a gradient: %v", path, p.HasGrad())
+		}
+		if p.HasGrad() {
+			learning++
+		}
+	})
+	if compared != learning || compared != 2*6*m.Config.Layers {
+		t.Errorf("%d gradients compared, %d there, want %d", compared, learning, 2*6*m.Config.Layers)
+	}
+
+	MergeLoRA(m)
+	if err := withoutLoRA(m); err != nil {
+		t.Error(err)
+	}
+	golden.Compare(t, "merged embedding", m.Embedding(matrix(f.Float32("patches"), f.Shape("patches"))).Value().Data().F32(), want.Float32("embedding"), tol)
+	params.Walk(m, func(path string, p *nn.Param) {
+		if want.Has("merged/" + path) {
+			golden.Compare(t, "merged "+path, mat.Data[float32](p), want.Float32("merged/"+path), 1e-6)
+			compared--
+		}
+	})
+	if compared != 2*6*m.Config.Layers-6 {
+		t.Error("no merged weights compared")
+	}
+}
+
+// TestAddLoRA: what is added changes nothing, and what is saved comes back.
+func TestAddLoRA(t *testing.T) {
+	m, f := tiny(t, "gelu")
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	m.Freeze()
+	before := slices.Clone(m.Embedding(patches).Data().F32())
+	c := LoRA{Rank: 2, Alpha: 3, Targets: []string{"q_proj", "v_proj", "fc2"}}
+	rng := rand.New(rand.NewPCG(1, 2))
+	if err := AddLoRA(m, c, rng); err != nil {
+		t.Fatal(err)
+	}
+	// But for the fused activation, which rounds once less where there is no graph.
+	golden.Compare(t, "corrections of zero", m.Embedding(patches).Value().Data().F32(), before, 2e-6)
+	if err := AddLoRA(m, c, rng); err == nil {
+		t.Error("corrections are added to corrections")
+	}
+	params.Walk(m, func(path string, p *nn.Param) {
+		if p.RequiresGrad() != strings.Contains(path, "LoRA.") {
+			t.Errorf("%s wants a gradient: %v", path, p.RequiresGrad())
+		}
+		if strings.HasSuffix(path, "LoRA.0.A") { // uniform: the largest is near the bound
+			largest := 0.0
+			for _, v := range mat.Data[float32](p) {
+				largest = max(largest, math.Abs(float64(v)))
+			}
+			if bound := 1 / math.Sqrt(float64(p.Shape()[1])); largest > bound || largest < 0.8*bound {
+				t.Errorf("%s is up to %v, want %v", path, largest, bound)
+			}
+		}
+		if strings.HasSuffix(path, ".B") && strings.Contains(path, "LoRA.") {
+			for i := range mat.Data[float32](p) {
+				mat.Data[float32](p)[i] = float32(rng.NormFloat64())
+			}
+		}
+	})
+	want := slices.Clone(m.Embedding(patches).Value().Data().F32())
+	if slices.Equal(want, before) {
+		t.Error("corrections change nothing")
+	}
+	dir := filepath.Join(t.TempDir(), "adapter")
+	if err := SaveLoRA(m, c, "a/model", dir); err != nil {
+		t.Fatal(err)
+	}
+	back, _ := tiny(t, "gelu")
+	if got, err := LoadLoRA(back, dir); err != nil || got.Rank != 2 || got.Alpha != 3 || !slices.Equal(got.Targets, c.Targets) {
+		t.Fatalf("loaded %+v: %v", got, err)
+	}
+	if got := back.Embedding(patches).Value().Data().F32(); !slices.Equal(got, want) {
+		t.Error("what was saved computes something else")
+	}
+	c.Targets = LoRATargets
+	if err := SaveLoRA(m, c, "", dir); err == nil || !strings.Contains(err.Error(), "k_proj") {
+		t.Errorf("saving what is not there: %v", err)
+	}
+}
+
+func TestLoRARefuses(t *testing.T) {
+	for _, c := range []struct {
+		lora LoRA
+		want string
+	}{
+		{LoRA{0, 1, []string{"fc1"}}, "rank is 0"},
+		{LoRA{1, 0, []string{"fc1"}}, "alpha is 0"},
+		{LoRA{1, 1, nil}, "no targets"},
+		{LoRA{1, 1, []string{"qkv"}}, `"qkv", want one of [q_proj`},
+		{LoRA{1, 1, []string{"fc1", "fc1"}}, "twice"},
+	} {
+		if err := c.lora.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error is %v, want one with %q", c.lora, err, c.want)
+		}
+	}
+	config, err := os.ReadFile(golden.Path(t, "testdata/tiny/lora/adapter_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := golden.Path(t, "testdata/tiny/lora/adapter_model.safetensors")
+	for _, c := range []struct{ old, new, want string }{
+		{`"LORA"`, `"IA3"`, "peft_type"},
+		{`"use_dora": false`, `"use_dora": true`, "use_dora"},
+		{`"bias": "none"`, `"bias": "all"`, "bias"},
+		{`"rank_pattern": {}`, `"rank_pattern": {"fc1": 4}`, "rank_pattern"},
+		{`"layers_to_transform": null`, `"layers_to_transform": [0]`, "layers_to_transform"},
+		{`"r": 3`, `"r": 4`, "shape [3 27], want [4 27]"},
+		{`"fc1",`, ``, "is no correction"},
+		{`"r": 3`, `"r": `, "invalid character"},
+	} {
+		dir := t.TempDir()
+		changed := strings.Replace(string(config), c.old, c.new, 1)
+		if changed == string(config) {
+			t.Fatalf("no %s", c.old)
+		}
+		os.WriteFile(filepath.Join(dir, adapterConfigFile), []byte(changed), 0o666)
+		b, _ := os.ReadFile(weights)
+		os.WriteFile(filepath.Join(dir, adapterWeightsFile), b, 0o666)
+		m, _ := tiny(t, "gelu")
+		if _, err := LoadLoRA(m, dir); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want one with %q", c.new, err, c.want)
+		}
+		if err := withoutLoRA(m); err != nil {
+			t.Errorf("%s: a failed load has left something: %v", c.new, err)
+		}
+	}
+	m, _ := tiny(t, "quickgelu") // of another width
+	if _, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora")); err == nil || !strings.Contains(err.Error(), "want [3 20]") {
+		t.Errorf("another model: %v", err)
+	}
+}
+
+// TestRSLoRA: the scale of rank-stabilised LoRA.
+func TestRSLoRA(t *testing.T) {
+	config, _ := os.ReadFile(golden.Path(t, "testdata/tiny/lora/adapter_config.json"))
+	path := filepath.Join(t.TempDir(), adapterConfigFile)
+	os.WriteFile(path, []byte(strings.Replace(string(config), `"use_rslora": false`, `"use_rslora": true`, 1)), 0o666)
+	if _, scale, err := readAdapterConfig(path); err != nil || math.Abs(scale-5/math.Sqrt(3)) > 1e-12 {
+		t.Errorf("scale is %v: %v", scale, err)
+	}
+}

@@ -1,0 +1,175 @@
+package probe
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"github.com/vitago/vitago/clipvit"
+)
+
+// A Cache keeps features in a folder, one file for a picture:
+//
+//	DIR/SPACE/about.json        what all features of this folder are
+//	DIR/SPACE/01/23456789….f32  of the picture whose bytes have the SHA-256 0123456789…
+//
+// SPACE is a hash of the tower, the preprocessing and the kind of features, so nothing in the cache ever
+// becomes wrong; what is no longer needed can be deleted at any time. A file holds float32, little
+// endian, and then their CRC-32C. It appears with its name when it is complete, and one that is damaged counts
+// as absent: any number of processes may use a cache at once, and be killed.
+type Cache struct{ dir string }
+
+// OpenCache returns the cache in a folder, which it makes if it is not there.
+func OpenCache(dir string) (*Cache, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	return &Cache{dir}, nil
+}
+
+// A Key is the SHA-256 of a picture's bytes as they are in its file.
+type Key [sha256.Size]byte
+
+// KeyOf returns the key of a picture.
+func KeyOf(picture []byte) Key { return sha256.Sum256(picture) }
+
+// about is what about.json says.
+type about struct {
+	Features      Features `json:"features"`
+	Shape         []int    `json:"shape"`         // of one picture's
+	Model         string   `json:"model"`         // its Fingerprint
+	Preprocessing string   `json:"preprocessing"` // hash of what is done to the pictures
+}
+
+// preprocessing is a hash of what [clipvit.Preprocess] does for a tower. The words change when it
+// does something else.
+func preprocessing(c clipvit.Config) string {
+	h := sha256.Sum256(fmt.Appendf(nil, "OpenAI's transform, bicubic as in Pillow 13: %d pixels, patches of %d, mean %v, deviation %v",
+		c.ImageSize, c.PatchSize, clipvit.Mean, clipvit.Std))
+	return hex.EncodeToString(h[:])
+}
+
+// A Space is the part of a cache that belongs to one tower and one kind of features. Its methods may be
+// called by many goroutines at once.
+type Space struct {
+	dir string
+	n   int // features of a picture
+}
+
+// Space opens the part of the cache that belongs to the features of a tower. It reads the whole tower,
+// which takes about as long as encoding a few pictures.
+func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
+	shape, err := f.Shape(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	model, err := Fingerprint(m, f)
+	if err != nil {
+		return nil, err
+	}
+	if f.Layer < 0 {
+		f.Layer = f.blocks(m.Config) // one name for one thing
+	}
+	text, err := json.MarshalIndent(about{f, shape, model, preprocessing(m.Config)}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	hash := sha256.Sum256(text)
+	s := &Space{filepath.Join(c.dir, hex.EncodeToString(hash[:12])), 1} // 96 bits: no two of a cache's spaces agree
+	for _, d := range shape {
+		s.n *= d
+	}
+	if err := os.MkdirAll(s.dir, 0o777); err != nil {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	if err := appear(filepath.Join(s.dir, "about.json"), append(text, '\n')); err != nil {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	return s, nil
+}
+
+// Len returns how many features a picture has.
+func (s *Space) Len() int { return s.n }
+
+func (s *Space) path(k Key) string {
+	name := hex.EncodeToString(k[:])
+	return filepath.Join(s.dir, name[:2], name[2:]+".f32") // no folder gets too long
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Get returns the features of a picture, or nil if they are not there or damaged.
+func (s *Space) Get(k Key) ([]float32, error) {
+	f, err := os.Open(s.path(k))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	defer f.Close()
+	raw := make([]byte, 4*s.n+crc32.Size+1) // one more, which must not be there
+	n, err := io.ReadFull(f, raw)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return nil, fmt.Errorf("probe: cache: %w", err)
+	}
+	body, sum := raw[:4*s.n], raw[4*s.n:]
+	if n != 4*s.n+crc32.Size || binary.LittleEndian.Uint32(sum) != crc32.Checksum(body, castagnoli) {
+		return nil, nil
+	}
+	x := make([]float32, s.n)
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(body[4*i:]))
+	}
+	return x, nil
+}
+
+// Put keeps the features of a picture.
+func (s *Space) Put(k Key, x []float32) error {
+	if len(x) != s.n {
+		return fmt.Errorf("probe: cache: %d features, want %d", len(x), s.n)
+	}
+	raw := make([]byte, 0, 4*s.n+crc32.Size)
+	for _, v := range x {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	raw = binary.LittleEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli))
+	path := s.path(k)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return fmt.Errorf("probe: cache: %w", err)
+	}
+	err := appear(path, raw)
+	if err != nil {
+		// Windows does not replace a file that someone reads; then it was written by someone else.
+		if there, _ := s.Get(k); there != nil {
+			return nil
+		}
+		return fmt.Errorf("probe: cache: %w", err)
+	}
+	return nil
+}
+
+// appear writes a file that has its name only when it is complete. It may be lost or damaged if the
+// machine loses power right after that; what reads it finds out.
+func appear(path string, content []byte) error {
+	dir, name := filepath.Split(path)
+	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%016x", name, rand.Uint64()))
+	if err := os.WriteFile(tmp, content, 0o666); err != nil {
+		os.Remove(tmp) //nolint:errcheck // it may not be there
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.Remove(tmp) //nolint:errcheck // the first error counts
+		return err
+	}
+	return nil
+}

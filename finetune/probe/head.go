@@ -1,0 +1,248 @@
+package probe
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn/linear"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/floats"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+)
+
+// A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B).
+type Head struct {
+	Classes  []string      // [K]
+	Features Features      // what it reads
+	Model    string        // the Fingerprint of the tower whose features it reads; "" if any will do
+	Linear   *linear.Model // W [K,D], B [K]
+}
+
+// Head returns a fit as a head, in float32.
+func (f *Fit) Head(classes []string, features Features, model string) *Head {
+	h := &Head{classes, features, model, linear.New[float32](len(f.W)/len(f.B), len(f.B))}
+	for i, v := range f.W {
+		h.Linear.W.Data().F32()[i] = float32(v)
+	}
+	for i, v := range f.B {
+		h.Linear.B.Data().F32()[i] = float32(v)
+	}
+	return h
+}
+
+// Dim returns D, the number of features that the head reads.
+func (h *Head) Dim() int { return h.Linear.W.Shape()[1] }
+
+// Predict returns the probabilities [N,K] that the features x [N,D] are of the classes. It panics if
+// x has no whole number of rows.
+func (h *Head) Predict(x []float32) []float64 {
+	k, d := len(h.Classes), h.Dim()
+	if len(x)%d != 0 {
+		panic(fmt.Sprintf("probe: %d features, want a multiple of %d", len(x), d))
+	}
+	w := toFloat64(mat.Data[float32](h.Linear.W))
+	b := toFloat64(mat.Data[float32](h.Linear.B))
+	p := slices.Repeat(b, len(x)/d)
+	if len(p) > 0 {
+		blas64.Gemm(blas.NoTrans, blas.Trans, 1, general(len(x)/d, d, toFloat64(x)), general(k, d, w), 1, general(len(x)/d, k, p))
+	}
+	for row := range slices.Chunk(p, k) {
+		softmax(row)
+	}
+	return p
+}
+
+// Score judges the head by a set of its classes.
+func (h *Head) Score(s *Set) Score {
+	score := Score{Pictures: s.Len()}
+	for i, row := range slices.Collect(slices.Chunk(h.Predict(s.X), len(h.Classes))) {
+		if floats.MaxIdx(row) == s.Labels[i] {
+			score.Right++
+		}
+		score.Loss -= math.Log(max(row[s.Labels[i]], math.SmallestNonzeroFloat64))
+	}
+	score.Loss /= float64(s.Len())
+	return score
+}
+
+func toFloat64(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
+// Check returns an error if the head does not belong to a tower: if that has no such features, or if they
+// are those of other weights than it has learnt from.
+func (h *Head) Check(m *clipvit.Model) error {
+	d, err := h.Features.vector(m.Config)
+	if err != nil {
+		return err
+	}
+	if d != h.Dim() {
+		return fmt.Errorf("probe: the head reads %d features, %s of this tower has %d", h.Dim(), h.Features, d)
+	}
+	if h.Model == "" {
+		return nil
+	}
+	got, err := Fingerprint(m, h.Features)
+	if err != nil {
+		return err
+	}
+	if got != h.Model {
+		return fmt.Errorf("probe: the head has learnt from a tower with the fingerprint %.12s…, this one has %.12s…", h.Model, got)
+	}
+	return nil
+}
+
+// The files of a head. The names of the tensors are those of torch.nn.Linear.
+const (
+	headFile    = "head.safetensors"
+	classesFile = "classes.json"
+	weightName  = "weight" // [K,D]
+	biasName    = "bias"   // [K]
+)
+
+// maxClasses is how long classes.json may be: room for a million names.
+const maxClasses = 64 << 20
+
+// description is what classes.json says.
+type description struct {
+	Classes  []string `json:"classes"`
+	Features Features `json:"features"`
+	Model    string   `json:"model,omitempty"`
+}
+
+// Save writes head.safetensors and classes.json to a folder. Each appears complete or not at all, and
+// head.safetensors, which says how many classes there are, after classes.json.
+func (h *Head) Save(dir string) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(description{h.Classes, h.Features, h.Model}); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	if err := appear(filepath.Join(dir, classesFile), text.Bytes()); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	tmp := filepath.Join(dir, "."+headFile+".partial")
+	defer os.Remove(tmp) //nolint:errcheck // after success it is not there
+	k, d := len(h.Classes), h.Dim()
+	if err := converter.WriteTensors(tmp, nil, []converter.Values{
+		{Name: weightName, Shape: []int{k, d}, Data: mat.Data[float32](h.Linear.W)},
+		{Name: biasName, Shape: []int{k}, Data: mat.Data[float32](h.Linear.B)},
+	}); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, headFile)); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}
+
+// check says what is wrong with a head by itself.
+func (h *Head) check() error {
+	k := len(h.Classes)
+	if k < 2 {
+		return fmt.Errorf("probe: %d classes, want at least 2", k)
+	}
+	if w, b := h.Linear.W.Shape(), h.Linear.B.Shape(); w[0] != k || b[0] != k {
+		return fmt.Errorf("probe: weights %v and bias %v, want %d rows, one a class", w, b, k)
+	}
+	seen := map[string]bool{}
+	for _, c := range h.Classes {
+		if seen[c] {
+			return fmt.Errorf("probe: two classes are called %q", c)
+		}
+		seen[c] = true
+	}
+	for _, v := range slices.Concat(mat.Data[float32](h.Linear.W), mat.Data[float32](h.Linear.B)) {
+		if v-v != 0 {
+			return fmt.Errorf("probe: a weight is %v, want finite numbers", v)
+		}
+	}
+	return nil
+}
+
+// LoadHead reads what [Head.Save] has written. See [Head.Check] for whether it belongs to a tower.
+func LoadHead(dir string) (*Head, error) {
+	path := filepath.Join(dir, classesFile)
+	text, err := readSmall(path)
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	var desc description
+	if err := json.Unmarshal(text, &desc); err != nil {
+		return nil, fmt.Errorf("probe: %s: %w", path, err)
+	}
+	path = filepath.Join(dir, headFile)
+	tensors, err := converter.ReadTensors(path)
+	if err != nil {
+		return nil, err
+	}
+	var w, b *converter.Values
+	for i, t := range tensors {
+		switch t.Name {
+		case weightName:
+			w = &tensors[i]
+		case biasName:
+			b = &tensors[i]
+		default:
+			return nil, fmt.Errorf("probe: %s: tensor %.100q, want %s and %s only", path, t.Name, weightName, biasName)
+		}
+	}
+	k := len(desc.Classes)
+	switch {
+	case w == nil || b == nil:
+		return nil, fmt.Errorf("probe: %s: want two tensors, %s and %s", path, weightName, biasName)
+	case len(w.Shape) != 2 || w.Shape[0] != k || w.Shape[1] < 1 || !slices.Equal(b.Shape, []int{k}):
+		return nil, fmt.Errorf("probe: %s: %s is %v and %s is %v, want [%d,D] and [%d] for the %d classes of %s", path, weightName, w.Shape, biasName, b.Shape, k, k, k, classesFile)
+	}
+	h := &Head{desc.Classes, desc.Features, desc.Model, linear.New[float32](w.Shape[1], k)}
+	copy(h.Linear.W.Data().F32(), w.Data)
+	copy(h.Linear.B.Data().F32(), b.Data)
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("%w in %s", err, dir)
+	}
+	return h, nil
+}
+
+// readSmall reads a file that must not be large.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
+		return nil, fmt.Errorf("%s: not a file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxClasses+1))
+	if err == nil && len(b) > maxClasses {
+		err = errors.New(path + ": too large")
+	}
+	return b, err
+}

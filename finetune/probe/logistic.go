@@ -1,0 +1,196 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/optimize"
+)
+
+// How long L-BFGS looks for the optimum.
+const (
+	// maxIterations is that of the CLIP paper, appendix A.3.
+	maxIterations = 1000
+	// tolerance is how large a component of the gradient of the mean loss may remain. scikit-learn's
+	// default of 1e-4 leaves the third digit of the weights open; below 1e-8, rounding in the sum of the
+	// losses hides from the line search whether a step was downhill. Where the penalty makes the valley
+	// steeper than 1, rounding is as much larger.
+	tolerance = 1e-7
+	// history is how many steps L-BFGS remembers. Source: scipy, optimize/_lbfgsb_py.py, maxcor, which
+	// scikit-learn leaves as it is.
+	history = 10
+)
+
+// A Fit is what logistic regression found.
+type Fit struct {
+	Lambda     float64
+	W          []float64 // [K,D]
+	B          []float64 // [K]
+	Iterations int       // of L-BFGS
+	Gradient   float64   // the largest component of it that remained
+	Converged  bool      // whether that is as small as it should be
+}
+
+// Regress finds the weights W and B that minimise
+//
+//	Σ -log softmax(x·Wᵀ + B)[label] + λ/2·‖W‖²
+//
+// over the training set. It is the optimum that scikit-learn's LogisticRegression finds with C = 1/λ:
+// with two classes the penalty counts twice, which makes W[1]-W[0] the one row of weights that
+// scikit-learn has then. It ends when ctx does.
+func Regress(ctx context.Context, train *Set, lambda float64) (*Fit, error) {
+	if err := train.check("training", true); err != nil {
+		return nil, err
+	}
+	if !(lambda > 0) || math.IsInf(lambda, 1) {
+		return nil, fmt.Errorf("probe: λ is %v, want above 0 and finite", lambda)
+	}
+	return newProblem(train).solve(ctx, lambda, nil)
+}
+
+// A problem is a set in float64 with room for what is computed of it.
+type problem struct {
+	n, d, k int
+	x       blas64.General // [N,D]
+	labels  []int
+	logits  blas64.General // [N,K]; then probabilities
+}
+
+func newProblem(s *Set) *problem {
+	n, d, k := s.Len(), s.Dim, len(s.Classes)
+	p := &problem{n: n, d: d, k: k, x: general(n, d, make([]float64, n*d)), labels: s.Labels, logits: general(n, k, make([]float64, n*k))}
+	for i, v := range s.X {
+		p.x.Data[i] = float64(v)
+	}
+	return p
+}
+
+func general(rows, cols int, data []float64) blas64.General {
+	return blas64.General{Rows: rows, Cols: cols, Stride: cols, Data: data}
+}
+
+// forward sets the logits to the probabilities that w [K,D] and b [K] give, and returns the sum of
+// the losses and how often the likeliest class is the label.
+func (p *problem) forward(w, b []float64) (loss float64, right int) {
+	for row := range slices.Chunk(p.logits.Data, p.k) {
+		copy(row, b)
+	}
+	blas64.Gemm(blas.NoTrans, blas.Trans, 1, p.x, general(p.k, p.d, w), 1, p.logits) // [N,K]
+	for i, label := range p.labels {
+		row := p.logits.Data[i*p.k : (i+1)*p.k]
+		if floats.MaxIdx(row) == label {
+			right++
+		}
+		z := row[label]
+		loss += softmax(row) - z
+	}
+	return loss, right
+}
+
+// softmax makes probabilities of logits and returns the logarithm of the sum of their exponentials.
+func softmax(z []float64) float64 {
+	top := floats.Max(z)
+	var sum float64
+	for i, v := range z {
+		z[i] = math.Exp(v - top)
+		sum += z[i]
+	}
+	floats.Scale(1/sum, z)
+	return top + math.Log(sum)
+}
+
+// objective returns the mean loss with the penalty, and writes its gradient. Both take W and then B
+// as one vector.
+func (p *problem) objective(gradient, wb []float64, lambda float64) float64 {
+	w, b := wb[:p.k*p.d], wb[p.k*p.d:]
+	gw, gb := gradient[:p.k*p.d], gradient[p.k*p.d:]
+	if p.k == 2 {
+		lambda *= 2
+	}
+	n := float64(p.n)
+	loss, _ := p.forward(w, b)
+	for i, label := range p.labels {
+		p.logits.Data[i*p.k+label]--
+	}
+	copy(gw, w)
+	blas64.Gemm(blas.Trans, blas.NoTrans, 1/n, p.logits, p.x, lambda/n, general(p.k, p.d, gw)) // [K,D]
+	clear(gb)
+	for row := range slices.Chunk(p.logits.Data, p.k) {
+		floats.Add(gb, row)
+	}
+	floats.Scale(1/n, gb)
+	return loss/n + lambda/(2*n)*floats.Dot(w, w)
+}
+
+// solve minimises the objective, from start on, or from zero.
+func (p *problem) solve(ctx context.Context, lambda float64, start *Fit) (*Fit, error) {
+	wb := make([]float64, p.k*p.d+p.k)
+	if start != nil {
+		copy(wb, start.W)
+		copy(wb[p.k*p.d:], start.B)
+	}
+	// gonum asks for value and gradient one after the other, at the same place.
+	var (
+		at       []float64
+		value    float64
+		gradient = make([]float64, len(wb))
+	)
+	visit := func(x []float64) {
+		if !slices.Equal(at, x) {
+			at = append(at[:0], x...)
+			value = p.objective(gradient, x, lambda)
+		}
+	}
+	fit := &Fit{Lambda: lambda}
+	enough := tolerance * max(1, lambda/float64(p.n))
+	visit(wb)
+	if fit.Gradient = floats.Norm(gradient, math.Inf(1)); fit.Gradient >= enough { // gonum's L-BFGS divides by it
+		r, err := optimize.Minimize(optimize.Problem{
+			Func: func(x []float64) float64 { visit(x); return value },
+			Grad: func(g, x []float64) { visit(x); copy(g, gradient) },
+			Status: func() (optimize.Status, error) {
+				if ctx.Err() != nil {
+					return optimize.Failure, context.Cause(ctx)
+				}
+				return optimize.NotTerminated, nil
+			},
+		}, wb, &optimize.Settings{
+			MajorIterations: maxIterations,
+			Converger:       optimize.NeverTerminate{}, // but by the gradient
+		}, &optimize.LBFGS{
+			// Source: scipy, optimize/_lbfgsb_py.py and lbfgsb, lnsrlb: ftol 1e-3, gtol 0.9.
+			Linesearcher: &optimize.MoreThuente{DecreaseFactor: 1e-3, CurvatureFactor: 0.9},
+			Store:        history, GradStopThreshold: enough,
+		})
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		// Where rounding hides the way down, the line search fails: then this is as far as it goes.
+		if err != nil && !stuck(err) {
+			return nil, fmt.Errorf("probe: λ = %g: %w", lambda, err)
+		}
+		copy(wb, r.X)
+		fit.Iterations = r.MajorIterations
+		visit(wb)
+		fit.Gradient = floats.Norm(gradient, math.Inf(1))
+	}
+	fit.W, fit.B = wb[:p.k*p.d], wb[p.k*p.d:]
+	fit.Converged = fit.Gradient < enough
+	return fit, nil
+}
+
+// stuck says whether L-BFGS ended since no step leads further down.
+func stuck(err error) bool {
+	for _, e := range []error{optimize.ErrLinesearcherFailure, optimize.ErrNoProgress, optimize.ErrNonDescentDirection, optimize.ErrLinesearcherBound} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

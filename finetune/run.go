@@ -1,0 +1,295 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nlpodyssey/spago/ag"
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/optim"
+)
+
+// A Result says how a run went.
+type Result struct {
+	Steps    int
+	History  []Event           // all of them, those before a resumption too
+	Best     *Event            // the validation with the best score; nil if there was none
+	Stopped  string            // why before its last step; "" otherwise
+	Skipped  map[string]string // pictures that could not be read, and why
+	Duration time.Duration     // of this call
+}
+
+// Run trains to the end. Then the model has the weights that were best in validation; without validation
+// the averages, if the recipe has them, or else the last ones.
+//
+// If ctx ends, Run writes a checkpoint of the last whole step and returns ctx's cause. A loss or a gradient
+// that is no number is an *[optim.NonFiniteError], and no step is made with it; checkpoints stay as they are.
+func (t *Trainer) Run(ctx context.Context) (*Result, error) {
+	start := time.Now()
+	t.clock = start
+	defer t.journal.close() // every line has been written
+	stopped := ""
+	err := t.after(ctx) // what was due when the run was interrupted
+	for err == nil && t.state.Step < t.Steps() {
+		if stopped = t.patience(); stopped != "" {
+			break
+		}
+		if err = t.epoch(ctx); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			t.optimizer.ZeroGrad() // of half a step
+			return nil, errors.Join(context.Cause(ctx), t.checkpoint())
+		}
+		return nil, err
+	}
+	if err := errors.Join(t.checkpoint(), t.settle()); err != nil {
+		return nil, err
+	}
+	r := &Result{Steps: t.state.Step, History: t.history, Stopped: stopped, Skipped: t.skipped, Duration: time.Since(start)}
+	for i := range t.history {
+		if e := &t.history[i]; e.Kind == ValidationEvent && e.Step == t.state.BestStep {
+			r.Best = e
+		}
+	}
+	return r, nil
+}
+
+// patience returns why the run is to stop, or "".
+func (t *Trainer) patience() string {
+	if t.Patience > 0 && t.state.Worse >= t.Patience {
+		return fmt.Sprintf("%d validations without a better %s than that of step %d", t.state.Worse, t.Objective.Measure(), t.state.BestStep)
+	}
+	return ""
+}
+
+// A sum is what the batches of a step, or of a validation, add up to.
+type sum struct {
+	loss, score float64
+	images      int
+	skipped     int
+}
+
+// epoch goes on to the end of the epoch, of the run, or of the patience.
+func (t *Trainer) epoch(ctx context.Context) error {
+	var s sum
+	batches := 0
+	for b, err := range t.Train.Batches(ctx, t.state.Epoch, t.state.Batch) {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := t.learn(b, &s); err != nil {
+			return err
+		}
+		batches++
+		last := b.Number == t.Train.Len()-1
+		if batches < t.Recipe.Accumulate && !last {
+			continue
+		}
+		t.state.Epoch, t.state.Batch = b.Epoch, b.Number+1
+		if last {
+			t.state.Epoch, t.state.Batch = b.Epoch+1, 0
+		}
+		if err := t.step(s, b.Epoch); err != nil {
+			return err
+		}
+		if err := t.after(ctx); err != nil {
+			return err
+		}
+		if t.state.Step >= t.Steps() || t.patience() != "" {
+			return nil
+		}
+		s, batches = sum{}, 0
+	}
+	return nil
+}
+
+// forward computes what the head gives for a batch.
+func (t *Trainer) forward(b *data.Batch) (mat.Tensor, error) {
+	y := t.Features.of(t.Tower, b.Patches)
+	if t.Head != nil {
+		y = t.Head.Forward(y)
+	}
+	return y, t.Objective.Check(y, b)
+}
+
+// learn adds the gradients of a batch to those that are there, each image's alike.
+func (t *Trainer) learn(b *data.Batch, s *sum) error {
+	t.note(b, s)
+	if b.Len() == 0 {
+		return nil
+	}
+	y, err := t.forward(b)
+	if err != nil {
+		return err
+	}
+	loss := t.Objective.Loss(y, b) // [1,1]
+	v := loss.Item().F64()
+	if !finite(v) {
+		return &optim.NonFiniteError{Step: t.state.Step + 1, What: "loss", Value: v}
+	}
+	n := float64(b.Len())
+	s.loss += v * n
+	s.score += t.Objective.Score(y, b)
+	s.images += b.Len()
+	// The gradient of the sum, not of the mean: batches may have different numbers of images.
+	loss.AccGrad(mat.NewDense[float32](mat.WithShape(1, 1), mat.WithBacking([]float32{float32(n)})))
+	return ag.Backward(loss)
+}
+
+// note remembers what of a batch could not be read.
+func (t *Trainer) note(b *data.Batch, s *sum) {
+	for _, broken := range b.Skipped {
+		t.skipped[broken.Path] = broken.Err.Error()
+		s.skipped++
+	}
+}
+
+// step moves the parameters along the mean of the gradients that have been added up.
+func (t *Trainer) step(s sum, epoch int) error {
+	e := Event{Kind: TrainEvent, Epoch: epoch, Steps: t.Steps(), Skipped: s.skipped, Images: s.images}
+	if s.images > 0 { // or all pictures were broken
+		e.Loss, e.Score = s.loss/float64(s.images), s.score/float64(s.images)
+		optim.ScaleGradients(t.groups, 1/float64(s.images))
+		e.Norm = optim.ClipGradNorm(t.groups, t.clip())
+		e.Factor = t.schedule(t.state.Step)
+		if err := t.optimizer.Step(e.Factor); err != nil {
+			return err
+		}
+		t.optimizer.ZeroGrad()
+		if t.ema != nil {
+			t.ema.Update(t.Recipe.EMA)
+		}
+	}
+	t.state.Step++
+	e.Step = t.state.Step
+	return t.emit(e)
+}
+
+// clip returns the largest norm that gradients may have.
+func (t *Trainer) clip() float64 {
+	if t.Recipe.Clip == 0 {
+		return infinity
+	}
+	return t.Recipe.Clip
+}
+
+// after does what is due after a step, as far as it has not been done.
+func (t *Trainer) after(ctx context.Context) error {
+	if t.state.Step == 0 {
+		return nil
+	}
+	due := func(every int) bool {
+		epochEnds := t.state.Batch == 0
+		return every == 0 && epochEnds || every > 0 && t.state.Step%every == 0 || t.state.Step == t.Steps()
+	}
+	if t.Validation != nil && t.state.Validated != t.state.Step && due(t.ValidateEvery) {
+		if err := t.validate(ctx); err != nil {
+			return err
+		}
+	}
+	if due(t.CheckpointEvery) {
+		return t.checkpoint()
+	}
+	return nil
+}
+
+// emit tells the sinks of an event.
+func (t *Trainer) emit(e Event) error {
+	now := time.Now()
+	e.Seconds = now.Sub(t.clock).Seconds()
+	t.clock = now
+	t.history = append(t.history, e)
+	var errs []error
+	if t.journal != nil {
+		errs = append(errs, t.journal.Write(e))
+	}
+	for _, s := range t.Sinks {
+		errs = append(errs, s.Write(e))
+	}
+	return errors.Join(errs...)
+}
+
+// validate judges the model, or its averages, and keeps the weights if they are the best so far.
+func (t *Trainer) validate(ctx context.Context) error {
+	if t.ema != nil {
+		t.ema.Swap()
+		defer t.ema.Swap()
+	}
+	s, err := t.judge(ctx, t.Validation)
+	if err != nil {
+		return err
+	}
+	e := Event{
+		Kind: ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
+		Loss: s.loss / float64(s.images), Score: s.score / float64(s.images),
+	}
+	t.state.Worse++
+	if t.state.BestStep == 0 || e.Score > t.state.Best {
+		e.Best = true
+		t.state.Best, t.state.BestStep, t.state.Worse = e.Score, e.Step, 0
+		if err := t.keepBest(); err != nil {
+			return err
+		}
+	}
+	t.state.Validated = e.Step
+	return t.emit(e)
+}
+
+// judge runs data through the model without learning from them.
+func (t *Trainer) judge(ctx context.Context, data Source) (s sum, err error) {
+	learning := t.learning() // without gradients no graph is kept
+	for _, p := range learning {
+		p.SetRequiresGrad(false)
+	}
+	defer func() {
+		for _, p := range learning {
+			p.SetRequiresGrad(true)
+		}
+	}()
+	for b, err := range data.Batches(ctx, 0, 0) {
+		if err != nil {
+			return s, err
+		}
+		t.note(b, &s)
+		if b.Len() == 0 {
+			continue
+		}
+		y, err := t.forward(b)
+		if err != nil {
+			return s, err
+		}
+		n := float64(b.Len())
+		s.loss += t.Objective.Loss(y, b).Item().F64() * n
+		s.score += t.Objective.Score(y, b)
+		s.images += b.Len()
+	}
+	if ctx.Err() != nil {
+		return s, context.Cause(ctx)
+	}
+	if s.images == 0 {
+		return s, fmt.Errorf("finetune: none of %d pictures to validate with can be read", s.skipped)
+	}
+	if !finite(s.loss) {
+		return s, &optim.NonFiniteError{Step: t.state.Step, What: "loss of validation", Value: s.loss}
+	}
+	return s, nil
+}
+
+// Evaluate returns the mean loss and score of the model, as it is, on data.
+func (t *Trainer) Evaluate(ctx context.Context, data Source) (loss, score float64, err error) {
+	s, err := t.judge(ctx, data)
+	if err != nil {
+		return 0, 0, err
+	}
+	return s.loss / float64(s.images), s.score / float64(s.images), nil
+}

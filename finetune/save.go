@@ -1,0 +1,100 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/projector"
+)
+
+// Save writes the directory dst, which then loads wherever the checkpoint did that the tower came from: the
+// weights as they are now, and of that checkpoint, like, all else; it may be nil. Corrections by LoRA are
+// merged with the weights, so nothing can be learnt after that; see [Trainer.SaveAdapter] before. The weights
+// of a tower that did not learn keep their precision. Beside the model is the head: a projector where
+// conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as head.safetensors with
+// the paths of its parameters. dst appears complete or not at all, and takes the place of what was there.
+func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options) error {
+	MergeLoRA(t.Tower)
+	var models converter.Models
+	if t.Recipe.Tower != None || like == nil {
+		models.Vision = t.Tower
+	}
+	models.Projector, _ = t.Head.(*projector.Model)
+	return writeDir(dst, func(dir string) error {
+		var err error
+		if models == (converter.Models{}) {
+			_, err = converter.ConvertCheckpoint(ctx, like, dir, o)
+		} else {
+			_, err = converter.Save(ctx, models, like, dir, o)
+		}
+		if err != nil {
+			return err
+		}
+		switch h := t.Head.(type) {
+		case nil, *projector.Model:
+			return nil
+		case *Classifier:
+			return h.Save(dir)
+		default:
+			var all []converter.Values
+			params.Walk(h, func(path string, p *nn.Param) {
+				all = append(all, converter.Values{Name: path, Shape: p.Shape(), Data: mat.Data[float32](p)})
+			})
+			return converter.WriteTensors(filepath.Join(dir, headFile), nil, all)
+		}
+	})
+}
+
+// SaveAdapter writes the corrections by LoRA alone, as [SaveLoRA] does, into the directory dir, which appears
+// complete or not at all. It is an error if the recipe has none, or they have been merged.
+func (t *Trainer) SaveAdapter(dir, base string) error {
+	if t.Recipe.Tower != LowRank {
+		return fmt.Errorf("finetune: recipe %s has no corrections by LoRA to save", t.Recipe.Name)
+	}
+	return writeDir(dir, func(dir string) error { return SaveLoRA(t.Tower, t.Recipe.LoRA, base, dir) })
+}
+
+// Interpolate sets the weights of tuned to (1-share)·original + share·tuned. Between the tower that was and
+// the one that learnt lies one that is often better on both the old tasks and the new: WiSE-FT. Corrections
+// by LoRA must have been merged. A head has no original, and stays.
+//
+// Source: Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903, section 3.
+func Interpolate(tuned, original *clipvit.Model, share float64) error {
+	if !(share >= 0 && share <= 1) {
+		return fmt.Errorf("finetune: share of the tuned weights is %v, want 0 to 1", share)
+	}
+	if tuned.Config != original.Config {
+		return fmt.Errorf("finetune: the tuned tower is %+v, the original %+v", tuned.Config, original.Config)
+	}
+	if err := errors.Join(withoutLoRA(tuned), withoutLoRA(original)); err != nil {
+		return err
+	}
+	byPath := map[string]*nn.Param{}
+	params.Walk(original, func(path string, p *nn.Param) { byPath[path] = p })
+	params.Walk(tuned, func(path string, p *nn.Param) {
+		from, to := mat.Data[float32](byPath[path]), mat.Data[float32](p)
+		if slices.Equal(from, to) {
+			return
+		}
+		_, packed := p.Matrix.(*op.Frozen)
+		op.Thaw(p)
+		to = mat.Data[float32](p)
+		for i, v := range from {
+			to[i] = float32((1-share)*float64(v) + share*float64(to[i]))
+		}
+		if packed {
+			op.Freeze(p)
+		}
+	})
+	return nil
+}

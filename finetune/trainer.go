@@ -1,0 +1,244 @@
+package finetune
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/optim"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// A Source gives batches, the same for the same epoch every time. [data.Loader] is one.
+type Source interface {
+	// Len returns how many batches an epoch has.
+	Len() int
+	// Batches yields those of an epoch from number from on.
+	Batches(ctx context.Context, epoch, from int) iter.Seq2[*data.Batch, error]
+}
+
+var _ Source = &data.Loader{}
+
+// Config is all that a run needs. Tower, Objective, Recipe and Train must be set.
+type Config struct {
+	Tower      *clipvit.Model // it is changed: [Recipe.Tower] says how
+	Features   Features       // what the head gets of it
+	Head       Head           // nil if the objective judges the features themselves
+	Objective  Objective
+	Recipe     Recipe
+	Train      Source
+	Validation Source // nil for none
+	Seed       uint64 // of LoRA's first values; sources have their own
+
+	// Dir is where checkpoints, the best weights and metrics.jsonl are kept; "" keeps none.
+	Dir string
+	// Resume goes on from the last checkpoint in Dir, if there is one. Without it a Dir with checkpoints
+	// is an error.
+	Resume bool
+	// CheckpointEvery is the number of steps from one checkpoint to the next; 0 is an epoch.
+	CheckpointEvery int
+	// ValidateEvery is the number of steps from one validation to the next; 0 is an epoch.
+	ValidateEvery int
+	// Patience ends the run after so many validations without a better score; 0 is never.
+	Patience int
+	// MaxSteps ends the run before its epochs do; 0 is never. The schedule is that of the whole run.
+	MaxSteps int
+	// MemoryLimit is how many bytes the run may take by [Trainer.Memory]; 0 is what the machine has, and
+	// a negative number is any.
+	MemoryLimit int64
+	// Sinks hear of every step and validation.
+	Sinks []Sink
+}
+
+// A Trainer trains one model by one recipe.
+type Trainer struct {
+	Config
+	model     both
+	groups    []optim.Group
+	optimizer *optim.AdamW
+	ema       *optim.EMA // nil for none
+	schedule  optim.Schedule
+	identity  identity
+
+	state   state
+	best    []converter.Values // the best weights, if there is no directory for them
+	saved   int                // the BestStep of the checkpoint before
+	history []Event
+	journal *journal
+	skipped map[string]string // pictures that cannot be read, and why
+	clock   time.Time
+}
+
+// An identity says what a checkpoint is of.
+type identity struct {
+	Tower     string `json:"tower"` // SHA-256 of the weights that the run began with
+	Head      string `json:"head"`  // its type, and the shapes of its parameters
+	Recipe    Recipe `json:"recipe"`
+	Features  Features
+	Objective string `json:"objective"`
+	Data      string `json:"data"` // fingerprint and order of the training data
+	Seed      uint64 `json:"seed"`
+}
+
+// A state is what a run has done so far, besides weights.
+type state struct {
+	Step      int     `json:"step"`
+	Epoch     int     `json:"epoch"`     // of the next batch
+	Batch     int     `json:"batch"`     // the next of the epoch
+	Validated int     `json:"validated"` // the step of the last validation; 0 if there was none
+	Best      float64 `json:"best"`      // score
+	BestStep  int     `json:"best_step"`
+	Worse     int     `json:"worse"` // validations since the best
+}
+
+// New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and
+// goes back to the last checkpoint if it is asked to.
+func New(c Config) (*Trainer, error) {
+	if c.Tower == nil || c.Objective == nil || c.Train == nil {
+		return nil, errors.New("finetune: tower, objective and training data must be given")
+	}
+	if err := errors.Join(c.Recipe.Validate(), c.Features.Validate(c.Tower)); err != nil {
+		return nil, err
+	}
+	t := &Trainer{Config: c, model: both{Tower: c.Tower}, skipped: map[string]string{}}
+	if c.Head != nil {
+		t.model.Head = c.Head
+		nn.ForEachParam(c.Head, func(p *nn.Param) { p.SetRequiresGrad(c.Recipe.HeadRate > 0) })
+	}
+	if c.Train.Len() < 1 {
+		return nil, errors.New("finetune: no batches to train on")
+	}
+	recipe := c.Recipe
+	recipe.About = ""
+	t.identity = identity{
+		Tower: hashOf(c.Tower), Head: headName(c.Head), Recipe: recipe, Features: c.Features,
+		Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed,
+	}
+	// Two streams of one seed are one stream: 1 is the number of this use.
+	if err := c.Recipe.free(c.Tower, c.Features, rand.New(rand.NewPCG(c.Seed, 1))); err != nil {
+		return nil, err
+	}
+	t.groups = c.Recipe.groups(t.model)
+	if len(t.groups) == 0 {
+		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: the tower is frozen, and there is no head that may", c.Recipe.Name)
+	}
+	if err := t.checkMemory(); err != nil {
+		return nil, err
+	}
+	var err error
+	b := c.Recipe.Betas
+	if t.optimizer, err = optim.NewAdamW(t.groups, optim.AdamWConfig{Beta1: b[0], Beta2: b[1], Eps: optim.DefaultAdamW.Eps}); err != nil {
+		return nil, err
+	}
+	if c.Recipe.EMA > 0 {
+		t.ema = optim.NewEMA(t.learning())
+	}
+	total := c.Recipe.Epochs * t.stepsPerEpoch()
+	t.schedule = c.Recipe.Schedule.of(int(math.Ceil(c.Recipe.Warmup*float64(total))), total)
+	return t, t.open()
+}
+
+// open makes Dir ready, and goes back to its last checkpoint.
+func (t *Trainer) open() error {
+	if t.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(t.Dir, 0o777); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	last, err := lastCheckpoint(t.Dir)
+	if err != nil {
+		return err
+	}
+	if last != "" && !t.Resume {
+		return fmt.Errorf("finetune: %s holds checkpoints of a run (%s): resume it, or choose another directory", t.Dir, filepath.Base(last))
+	}
+	if last != "" {
+		if err := t.restore(last); err != nil {
+			return err
+		}
+	}
+	t.journal, t.history, err = openJournal(filepath.Join(t.Dir, metricsFile), t.state)
+	return err
+}
+
+// learning returns all parameters that learn.
+func (t *Trainer) learning() []optim.Named {
+	var all []optim.Named
+	for _, g := range t.groups {
+		all = append(all, g.Params...)
+	}
+	return all
+}
+
+// stepsPerEpoch counts a last step of fewer batches, too.
+func (t *Trainer) stepsPerEpoch() int {
+	a := t.Recipe.Accumulate
+	return (t.Train.Len() + a - 1) / a
+}
+
+// Steps returns how many steps the whole run has.
+func (t *Trainer) Steps() int {
+	n := t.Recipe.Epochs * t.stepsPerEpoch()
+	if t.MaxSteps > 0 {
+		n = min(n, t.MaxSteps)
+	}
+	return n
+}
+
+// Step returns how many steps have been made.
+func (t *Trainer) Step() int { return t.state.Step }
+
+// Table says what learns, a line for every group: tensors, parameters, rate and decay.
+func (t *Trainer) Table() string { return table(t.model, t.groups) }
+
+// hashOf returns the SHA-256 of all weights of a model.
+func hashOf(m nn.Model) string {
+	h := sha256.New()
+	var buf []byte
+	params.Walk(m, func(path string, p *nn.Param) {
+		values := mat.Data[float32](p)
+		fmt.Fprintf(h, "%s %v\n", path, p.Shape())
+		buf = buf[:0]
+		for _, v := range values {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		}
+		h.Write(buf)
+	})
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// headName returns the type of a head and the shapes of its parameters.
+func headName(h Head) string {
+	if h == nil {
+		return ""
+	}
+	s := reflect.TypeOf(h).String()
+	params.Walk(h, func(path string, p *nn.Param) { s += fmt.Sprintf(" %s%v", path, p.Shape()) })
+	return s
+}
+
+// sourceName says which data in which order a source gives, as far as it is known.
+func sourceName(s Source) string {
+	name := fmt.Sprintf("%d batches", s.Len())
+	if l, ok := s.(*data.Loader); ok {
+		name += fmt.Sprintf(" of %d, shuffled %v, seed %d, short batches %v, %+v, %s", l.BatchSize, l.Shuffle, l.Seed, !l.DropLast, l.Augment, l.Data.Fingerprint())
+	}
+	return name
+}

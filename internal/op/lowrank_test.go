@@ -1,0 +1,54 @@
+package op
+
+import (
+	"testing"
+
+	"github.com/nlpodyssey/spago/ag"
+	"github.com/nlpodyssey/spago/mat"
+)
+
+func init() {
+	cases = append(cases, caseOf{ // the correction of rows 3 to 5 of the weights
+		"LowRank", [][2]int{{5, 9}, {5, 7}, {2, 7}, {3, 2}},
+		func(in []mat.Tensor) mat.Tensor {
+			y := fresh(dims(in[0]))
+			copy(data(y), data(in[0])) // LowRank writes to its operand, and the test reads it again
+			return LowRank(keeps{in[0], y}, in[1], param(in[2]), param(in[3]), 0.5, 3)
+		},
+		func(in []mat.Tensor) mat.Tensor {
+			d := ag.ProdScalar(ag.Mul(ag.Mul(in[1], ag.T(in[2])), ag.T(in[3])), mat.Scalar(0.5)) // [5,3]
+			var rows []mat.Tensor
+			for r, y := range ag.RowViews(in[0]) {
+				part := func(lo, hi int) mat.Tensor { return ag.T(ag.Slice(y, 0, lo, 1, hi)) }
+				rows = append(rows, ag.Concat(part(0, 3), ag.Add(part(3, 6), ag.T(ag.RowView(d, r))), part(6, 9)))
+			}
+			return ag.Stack(rows...)
+		},
+	})
+}
+
+// keeps is a tensor with the value of another.
+type keeps struct {
+	mat.Tensor
+	value mat.Tensor
+}
+
+func (k keeps) Value() mat.Tensor { return k.value }
+
+func TestBadLowRank(t *testing.T) {
+	x := func(r, c int) mat.Tensor { return mat.NewDense[float32](mat.WithShape(r, c)) }
+	for name, f := range map[string]func(){
+		"rows":    func() { LowRank(x(2, 4), x(2, 3), NewParam(1, 3), NewParam(3, 1), 1, 2) },
+		"rank":    func() { LowRank(x(2, 4), x(2, 3), NewParam(1, 3), NewParam(3, 2), 1, 0) },
+		"columns": func() { LowRank(x(2, 4), x(2, 3), NewParam(1, 2), NewParam(3, 1), 1, 0) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s does not panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}

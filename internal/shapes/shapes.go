@@ -1,0 +1,205 @@
+// Package shapes draws pictures to learn from: circles, crosses, rings, squares, stars and triangles. In
+// the easy ones the colour, the size and a bit of noise vary; in the hard ones everything does, and only the
+// outline tells the classes apart. The same seed draws the same pictures.
+package shapes
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+// A class is a shape. Inside says whether a point is in it, of a plane in which the shape has about the
+// area of a circle of radius 0.8 around 0.
+type class struct {
+	name   string
+	inside func(x, y float64) bool
+}
+
+var classes = []class{
+	{"circle", func(x, y float64) bool { return x*x+y*y < 0.64 }},
+	{"cross", func(x, y float64) bool {
+		x, y = math.Abs(x), math.Abs(y)
+		return min(x, y) < 0.3 && max(x, y) < 0.95
+	}},
+	{"ring", func(x, y float64) bool { r := x*x + y*y; return r < 0.9 && r > 0.3 }},
+	{"square", func(x, y float64) bool { return max(math.Abs(x), math.Abs(y)) < 0.71 }},
+	{"star", func(x, y float64) bool { return star(x, y, 5, 1.15, 0.5) }},
+	{"triangle", func(x, y float64) bool { return star(x, y, 3, 1.2, 0.6) }},
+}
+
+// star says whether a point is in a star of so many tips, at a distance of outer from 0, with corners
+// between them at a distance of inner. With 3 tips and half the distance, it is a triangle.
+func star(x, y float64, tips int, outer, inner float64) bool {
+	sector := math.Pi / float64(tips) // half of what belongs to a tip
+	r, angle := math.Hypot(x, y), math.Atan2(x, -y)
+	angle = math.Abs(math.Remainder(angle, 2*sector)) // from the tip
+	// The edge goes from the tip, (outer, 0), to the corner.
+	cx, cy := inner*math.Cos(sector), inner*math.Sin(sector)
+	px, py := r*math.Cos(angle), r*math.Sin(angle)
+	return (cx-outer)*py-cy*(px-outer) > 0
+}
+
+// Classes returns the names of the shapes, sorted. The label of a picture is an index into it.
+func Classes() []string {
+	names := make([]string, len(classes))
+	for i, c := range classes {
+		names[i] = c.name
+	}
+	return names
+}
+
+// random are numbers that are the same with every version of Go, which those of rand.Rand need not be.
+type random struct{ rand.PCG }
+
+// between returns a number from lo to below hi.
+func (r *random) between(lo, hi float64) float64 {
+	return lo + (hi-lo)*float64(r.Uint64()>>11)/(1<<53)
+}
+
+// normal returns a number of a distribution that is close to the normal one: the sum of twelve.
+func (r *random) normal() float64 {
+	sum := -6.0
+	for range 12 {
+		sum += r.between(0, 1)
+	}
+	return sum
+}
+
+// look is what the two kinds of pictures differ in.
+type look struct {
+	radius     [2]float64 // of the shape, in halves of the picture
+	offset     float64    // of its centre from that of the picture, at most, in the same unit
+	turn       float64    // at most, in radians
+	contrast   float64    // the least distance of the colours of shape and ground, of levels from 0 to 255
+	noise      float64    // standard deviation, in the same levels
+	blots      int        // discs of other colours behind the shape, at most
+	darkGround bool
+}
+
+var (
+	easy = look{radius: [2]float64{0.55, 0.8}, offset: 0.1, turn: 0.1, contrast: 120, noise: 8, darkGround: true}
+	hard = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 60, noise: 30, blots: 4}
+)
+
+// samples is how many points a side of a pixel are looked at, so that edges are smooth.
+const samples = 3
+
+// Draw draws picture number of a class, size×size pixels.
+func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
+	l := easy
+	if difficult {
+		l = hard
+	}
+	r := &random{}
+	r.Seed(seed, uint64(number)*uint64(len(classes))+uint64(label))
+	r.Uint64() // the first ones of seeds that are close are not unlike enough
+	ground := [3]float64{r.between(0, 40), r.between(0, 40), r.between(0, 40)}
+	if !l.darkGround {
+		ground = r.colour()
+	}
+	ink := r.colour()
+	for distance(ink, ground) < l.contrast {
+		ink = r.colour()
+	}
+	type disc struct {
+		x, y, radius float64
+		colour       [3]float64
+	}
+	var blots []disc
+	for range int(r.between(0, float64(l.blots)+1)) {
+		b := disc{r.between(-1, 1), r.between(-1, 1), r.between(0.05, 0.3), r.colour()}
+		for distance(b.colour, ink) < l.contrast {
+			b.colour = r.colour()
+		}
+		blots = append(blots, b)
+	}
+	radius := r.between(l.radius[0], l.radius[1])
+	cx, cy := r.between(-l.offset, l.offset), r.between(-l.offset, l.offset)
+	sin, cos := math.Sincos(r.between(-l.turn, l.turn))
+
+	at := func(x, y float64) [3]float64 {
+		u, v := (x-cx)/radius, (y-cy)/radius
+		if classes[label].inside(cos*u+sin*v, cos*v-sin*u) {
+			return ink
+		}
+		for _, b := range blots {
+			if math.Hypot(x-b.x, y-b.y) < b.radius {
+				return b.colour
+			}
+		}
+		return ground
+	}
+	m := image.NewRGBA(image.Rect(0, 0, size, size))
+	for py := range size {
+		for px := range size {
+			var sum [3]float64
+			for s := range samples * samples {
+				x := (float64(px) + (float64(s%samples)+0.5)/samples) / float64(size)
+				y := (float64(py) + (float64(s/samples)+0.5)/samples) / float64(size)
+				for i, v := range at(2*x-1, 2*y-1) {
+					sum[i] += v / (samples * samples)
+				}
+			}
+			for i := range sum {
+				sum[i] = min(max(sum[i]+l.noise*r.normal(), 0), 255)
+			}
+			m.SetRGBA(px, py, color.RGBA{uint8(sum[0]), uint8(sum[1]), uint8(sum[2]), 255})
+		}
+	}
+	return m
+}
+
+// colour returns any colour.
+func (r *random) colour() (c [3]float64) {
+	for i := range c {
+		c[i] = r.between(0, 255)
+	}
+	return c
+}
+
+func distance(a, b [3]float64) float64 {
+	return math.Sqrt((a[0]-b[0])*(a[0]-b[0]) + (a[1]-b[1])*(a[1]-b[1]) + (a[2]-b[2])*(a[2]-b[2]))
+}
+
+// Write draws n pictures of each class, from number first on, as DIR/CLASS/NUMBER.png. It returns an
+// error if DIR is not empty: the pictures of two data sets should not be mixed.
+func Write(dir string, first, n, size int, difficult bool, seed uint64) error {
+	if n < 1 || size < 1 || size > 4096 {
+		return fmt.Errorf("shapes: %d pictures of %d pixels, want 1 or more of 1 to 4096", n, size)
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("shapes: %s is not empty", dir)
+	}
+	for label, c := range classes {
+		folder := filepath.Join(dir, c.name)
+		if err := os.MkdirAll(folder, 0o777); err != nil {
+			return fmt.Errorf("shapes: %w", err)
+		}
+		for number := first; number < first+n; number++ {
+			m := Draw(label, number, size, difficult, seed)
+			if err := write(filepath.Join(folder, fmt.Sprintf("%05d.png", number)), m); err != nil {
+				return fmt.Errorf("shapes: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func write(path string, m image.Image) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := f.Close(); err == nil {
+			err = e
+		}
+	}()
+	return png.Encode(f, m)
+}

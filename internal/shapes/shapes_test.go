@@ -1,0 +1,96 @@
+package shapes
+
+import (
+	"bytes"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every shape covers about the same area, so that the amount of colour does not tell its class.
+func TestArea(t *testing.T) {
+	if !slices.IsSorted(Classes()) {
+		t.Errorf("%q is not sorted: labels are not those of the folders", Classes())
+	}
+	for _, c := range classes {
+		const n = 400
+		inside := 0
+		for i := range n * n {
+			x, y := 3*(float64(i%n)+0.5)/n-1.5, 3*(float64(i/n)+0.5)/n-1.5
+			if c.inside(x, y) {
+				inside++
+			}
+		}
+		if area := 9 * float64(inside) / (n * n); area < 1.6 || area > 2.1 {
+			t.Errorf("%s has an area of %.2f, want about 1.9", c.name, area)
+		}
+	}
+}
+
+func TestDraw(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		seen := map[string]string{}
+		for label, name := range Classes() {
+			for number := range 3 {
+				m := Draw(label, number, 32, hard, 1)
+				if again := Draw(label, number, 32, hard, 1); !bytes.Equal(m.Pix, again.Pix) {
+					t.Errorf("%s %d is not the same twice", name, number)
+				}
+				if other := Draw(label, number, 32, hard, 2); bytes.Equal(m.Pix, other.Pix) {
+					t.Errorf("%s %d is the same with another seed", name, number)
+				}
+				if twin := seen[string(m.Pix)]; twin != "" {
+					t.Errorf("%s %d is like %s", name, number, twin)
+				}
+				seen[string(m.Pix)] = name
+				// Without noise there would be two or three colours and mixtures of them.
+				min, max := m.Pix[0], m.Pix[0]
+				for i, v := range m.Pix {
+					if i%4 == 0 && v < min {
+						min = v
+					} else if i%4 == 0 && v > max {
+						max = v
+					}
+				}
+				if max-min < 16 {
+					t.Errorf("%s %d: red from %d to %d, nothing to see", name, number, min, max)
+				}
+			}
+		}
+	}
+}
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	if err := Write(dir, 5, 2, 16, false, 1); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.png"))
+	if err != nil || len(files) != 12 {
+		t.Fatalf("got %q, %v, want 12 files", files, err)
+	}
+	f, err := os.Open(filepath.Join(dir, "ring", "00006.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Draw(slices.Index(Classes(), "ring"), 6, 16, false, 1)
+	for i := range 16 * 16 {
+		if m.At(i%16, i/16) != want.At(i%16, i/16) {
+			t.Fatalf("pixel %d is %v, want %v", i, m.At(i%16, i/16), want.At(i%16, i/16))
+		}
+	}
+	if err := Write(dir, 0, 1, 16, false, 1); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("a second time: %v", err)
+	}
+	if err := Write(t.TempDir(), 0, 0, 16, false, 1); err == nil {
+		t.Error("no pictures are no error")
+	}
+}
