@@ -218,6 +218,24 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+func TestOutputDim(t *testing.T) {
+	for _, embedDim := range []int{0, 5} {
+		c := Config{ImageSize: 8, PatchSize: 4, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: embedDim, Activation: QuickGELU, NormEps: 1e-5}
+		m, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Freeze()
+		e, err := m.Encode(image.NewGray(image.Rect(0, 0, 8, 8)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(e[0]) != c.OutputDim() {
+			t.Errorf("an embedding has %d values, OutputDim is %d", len(e[0]), c.OutputDim())
+		}
+	}
+}
+
 // TestParts: a batch that goes through a frozen tower in parts gives what it gives in one piece, and the
 // last part may be smaller.
 func TestParts(t *testing.T) {

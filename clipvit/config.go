@@ -62,6 +62,14 @@ func (c Config) HeadSize() int { return c.Width / c.Heads }
 // PatchLen returns 3P², the number of values of a patch.
 func (c Config) PatchLen() int { return 3 * c.PatchSize * c.PatchSize }
 
+// OutputDim returns the length of an embedding: E, or C if the tower has no projection.
+func (c Config) OutputDim() int {
+	if c.EmbedDim > 0 {
+		return c.EmbedDim
+	}
+	return c.Width
+}
+
 // Validate returns nil if c describes a tower, and otherwise an error with everything that is
 // wrong with it.
 func (c Config) Validate() error {
