@@ -106,8 +106,8 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 		panels := (mc + mr - 1) / mr
 		pa := Get(panels * mr * k)
 		// pa holds, for each kc of k, all panels of that depth.
-		run((panels+15)/16, func(i int) {
-			from, to := i*16, min(panels, (i+1)*16)
+		run((panels+3)/4, func(i int) {
+			from, to := i*4, min(panels, (i+1)*4)
 			for k0 := 0; k0 < k; k0 += kc {
 				d := min(kc, k-k0)
 				a.pack(pa[k0*panels*mr+from*mr*d:], m0+from*mr, min((to-from)*mr, mc-from*mr), k0, d, mr)

@@ -2,13 +2,15 @@ package kernel
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
-// parallel calls f for every item in [0,items), on as many goroutines as there are processors, and
-// returns when all calls have. Items are handed out one by one: cores that run at different speeds
-// end together.
+// parallel calls f for every item in [0,items), on as many processors as there are, and returns when all
+// calls have. Items are handed out one by one: cores that run at different speeds end together.
+//
+// An image takes hundreds of such calls, a few milliseconds each. To start goroutines for each would wake a
+// sleeping core every time, which takes it longer than some of the calls; so the goroutines that help stay,
+// and look out for the next call a while before they sleep.
 func parallel(items int, f func(item int)) {
 	workers := min(items, runtime.GOMAXPROCS(0))
 	if workers <= 1 {
@@ -17,22 +19,101 @@ func parallel(items int, f func(item int)) {
 		}
 		return
 	}
-	var next atomic.Int64
-	work := func() {
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= items {
-				return
-			}
-			f(i)
+	j := &job{f: f, items: int64(items), finished: make(chan struct{})}
+	j.places.Store(int64(workers - 1))
+	crew.post(j, workers-1)
+	j.work()
+	for range patience {
+		if j.done.Load() == j.items {
+			break
 		}
 	}
-	var wg sync.WaitGroup
-	for range workers - 1 {
-		wg.Go(work)
+	<-j.finished
+	crew.job.CompareAndSwap(j, nil)
+}
+
+// patience is how often a goroutine looks before it sleeps: for some tens of microseconds.
+const patience = 1 << 15
+
+// A job is one call of parallel.
+type job struct {
+	f          func(item int)
+	items      int64
+	places     atomic.Int64 // for helpers that have not come yet
+	next, done atomic.Int64 // items handed out; items done
+	finished   chan struct{}
+}
+
+// work does items until none is left.
+func (j *job) work() {
+	for {
+		i := j.next.Add(1) - 1
+		if i >= j.items {
+			return
+		}
+		j.f(int(i))
+		if j.done.Add(1) == j.items {
+			close(j.finished)
+		}
 	}
-	work()
-	wg.Wait()
+}
+
+// open reports whether a helper is wanted.
+func (j *job) open() bool { return j != nil && j.places.Load() > 0 && j.next.Load() < j.items }
+
+// crew are the goroutines that help. They see one job at a time, the last that was posted: callers
+// beside each other keep the processors busy by themselves.
+var crew = helpers{wake: make(chan struct{}, 1)}
+
+type helpers struct {
+	job      atomic.Pointer[job]
+	count    atomic.Int64 // of goroutines
+	sleeping atomic.Int64
+	wake     chan struct{}
+}
+
+// post shows j to n helpers.
+func (h *helpers) post(j *job, n int) {
+	for c := h.count.Load(); c < int64(n); c = h.count.Load() {
+		if h.count.CompareAndSwap(c, c+1) {
+			go h.run()
+		}
+	}
+	h.job.Store(j)
+	// A helper that goes to sleep looks once more after it has said so: either it sees j or we see it.
+	if h.sleeping.Load() > 0 {
+		h.rouse()
+	}
+}
+
+func (h *helpers) rouse() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run helps for ever.
+func (h *helpers) run() {
+	for idle := 0; ; idle++ {
+		if j := h.job.Load(); j.open() && j.places.Add(-1) >= 0 {
+			if j.open() && h.sleeping.Load() > 0 {
+				h.rouse() // one wakes the other
+			}
+			j.work()
+			idle = 0
+			continue
+		}
+		if idle < patience {
+			continue
+		}
+		h.sleeping.Add(1)
+		if !h.job.Load().open() {
+			<-h.wake
+		}
+		h.sleeping.Add(-1)
+		idle = 0
+	}
 }
 
 // parallelRows calls f for bands [from,to) that cover rows rows of width elements each; a band is
