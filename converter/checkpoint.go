@@ -449,7 +449,10 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *Checkpoint, err erro
 		return nil, fmt.Errorf("converter: %s: %w", name, err)
 	}
 	k := sniff(head)
-	if k == nil {
+	switch {
+	case bytes.HasPrefix(head, []byte(ggufMagic)):
+		return nil, fmt.Errorf("converter: %s: GGUF is written, not read: %w", name, ErrUnknownFormat)
+	case k == nil:
 		return nil, fmt.Errorf("converter: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
 	}
 	c = &Checkpoint{name: name, container: k.name, byName: map[string]*Tensor{}, files: []*sourceFile{{r: r, size: size}}}

@@ -90,6 +90,7 @@ type Drift struct {
 // A TensorDrift compares a parameter of two checkpoints.
 type TensorDrift struct {
 	Name   string `json:"name"`              // canonical, as params.Walk names the parameters of a model
+	Tensor string `json:"tensor"`            // in A, or in B if only B has it; {q,k,v} stands for several
 	Tower  string `json:"tower"`             // as in [GroupDrift]
 	Part   string `json:"part"`              // as there; in a block "attention" or "mlp"
 	Block  int    `json:"block"`             // -1 outside the blocks
@@ -123,12 +124,14 @@ type TowerDrift struct {
 
 // Compared says what one side of a comparison is.
 type Compared struct {
-	Path       string         `json:"path"`
-	Container  string         `json:"container"`
-	Dialect    string         `json:"dialect"`
-	Config     Config         `json:"config"`
-	Parameters int64          `json:"parameters"` // elements
-	DTypes     map[string]int `json:"dtypes"`     // how many parameters of each
+	Path      string `json:"path"`
+	Container string `json:"container"`
+	Dialect   string `json:"dialect"`
+	Config    Config `json:"config"`
+	// Projector is nil if there is none.
+	Projector  *ProjectorConfig `json:"projector,omitempty"`
+	Parameters int64            `json:"parameters"` // elements
+	DTypes     map[string]int   `json:"dtypes"`     // how many parameters of each
 }
 
 // A Comparison says how far B is from A: in a sentence, by tower, by block and by tensor.
@@ -261,6 +264,31 @@ func (p param) shape() []int {
 	return shape
 }
 
+// name returns the name of the tensor, or those of all parts as a shell would expand them:
+// self_attn.{q,k,v}_proj.weight.
+func (p param) name() string {
+	first, others := p[0].t.Name, p[1:]
+	every := func(ok func(name string) bool) bool {
+		return !slices.ContainsFunc(others, func(q part) bool { return !ok(q.t.Name) })
+	}
+	if every(func(name string) bool { return name == first }) {
+		return first
+	}
+	n := 0 // bytes that all begin with
+	for n < len(first) && every(func(name string) bool { return strings.HasPrefix(name, first[:n+1]) }) {
+		n++
+	}
+	m := len(first) // where the bytes begin that all end with
+	for m > n && every(func(name string) bool { return strings.HasSuffix(name[n:], first[m-1:]) }) {
+		m--
+	}
+	var middles []string
+	for _, q := range p {
+		middles = append(middles, q.t.Name[n:len(q.t.Name)-len(first[m:])])
+	}
+	return first[:n] + "{" + strings.Join(middles, ",") + "}" + first[m:]
+}
+
 // alike says whether two shapes hold the same elements in the same order: a patch may be written as
 // [3,P,P] or [3P²], a number as [] or [1].
 func alike(a, b []int) bool {
@@ -327,7 +355,7 @@ func (k *comparer) run() (*Comparison, error) {
 
 // compared says what a side is.
 func (m *clip) compared() Compared {
-	c := Compared{Path: m.name, Container: m.container, Dialect: m.dialect.name, Config: m.config, DTypes: map[string]int{}}
+	c := Compared{Path: m.name, Container: m.container, Dialect: m.dialect.name, Config: m.config, Projector: m.projector, DTypes: map[string]int{}}
 	for _, p := range m.params {
 		c.Parameters += int64(p.len())
 		c.DTypes[string(p.dtype())]++
@@ -364,12 +392,12 @@ func (p param) read64(dst []float64, lo int, buf *bandBuffer) error {
 func (k *comparer) tensor(d *TensorDrift) (moments, error) {
 	a, b := k.a.params[d.Name], k.b.params[d.Name]
 	if a != nil {
-		d.Shape, d.DTypeA = a.shape(), a.dtype()
+		d.Tensor, d.Shape, d.DTypeA = a.name(), a.shape(), a.dtype()
 	}
 	if b != nil {
 		d.DTypeB = b.dtype()
 		if s := b.shape(); d.Shape == nil {
-			d.Shape = s
+			d.Tensor, d.Shape = b.name(), s
 		} else if !slices.Equal(d.Shape, s) {
 			d.ShapeB = s
 		}
@@ -424,6 +452,7 @@ func (k *comparer) count(n int64) {
 func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 	n := a.len()
 	bands := (n + compareBand - 1) / compareBand
+	bytes := func(n0 int) int64 { return int64(n0) * (a.bytes() + b.bytes()) / int64(n) } // of the first n0 pairs
 	workers := min(len(k.bands), bands)
 	if slices.ContainsFunc(slices.Concat(a, b), func(q part) bool { return q.t.data.compressed }) {
 		workers = min(workers, 1)
@@ -452,7 +481,7 @@ func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 					}
 				}
 				sums[i] = momentsOf(x, y)
-				k.count(int64(len(x)) * (a.bytes() + b.bytes()) / int64(n))
+				k.count(bytes(lo+len(x)) - bytes(lo)) // together exactly all
 			}
 		})
 	}

@@ -251,6 +251,45 @@ func TestCompareForms(t *testing.T) {
 	}
 }
 
+// TestCompareNames: a parameter in several tensors has the names of all, and what is read of it adds up
+// even if they differ in precision.
+func TestCompareNames(t *testing.T) {
+	for want, names := range map[string][]string{
+		"h.{q,k,v}_proj.weight": {"h.q_proj.weight", "h.k_proj.weight", "h.v_proj.weight"},
+		"w":                     {"w", "w"},
+		"{a,b}":                 {"a", "b"},
+		"a{,aa}":                {"a", "aaa"},
+		"x.{a,b}a.w":            {"x.aa.w", "x.ba.w"},
+	} {
+		var p param
+		for _, name := range names {
+			p = append(p, part{t: &Tensor{Name: name}})
+		}
+		if got := p.name(); got != want {
+			t.Errorf("%q: got %s, want %s", names, got, want)
+		}
+	}
+
+	const n = compareBand + 1
+	wide := vector("w", n)
+	wide.dtype, wide.data = F32, make([]byte, 4*n)
+	c, err := openBytes(asSafetensors(t, []named{wide, vector("v", n), vector("u", n)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p param
+	for _, name := range []string{"u", "v", "w"} {
+		x, _ := c.Tensor(name)
+		p = append(p, part{x, 0, n})
+	}
+	k := &comparer{ctx: t.Context(), bands: []*bandBuffer{{
+		x: make([]float64, compareBand), y: make([]float64, compareBand), raw: make([]byte, 8*compareBand), f32: make([]float32, compareBand),
+	}}}
+	if _, _, err := k.bandwise(p, p); err != nil || k.done != 2*p.bytes() {
+		t.Errorf("%d bytes were counted (%v), want %d", k.done, err, 2*p.bytes())
+	}
+}
+
 // The parameters come in the order in which data passes them, and every canonical one has its region.
 func TestCompareOrder(t *testing.T) {
 	r := mustCompare(t, tinyState(t).open(), tinyState(t).open())
@@ -629,8 +668,36 @@ func TestCompareShapes(t *testing.T) {
 	if d.Verdict != OtherShape || !slices.Equal(d.ShapeB, []int{40, 64}) || d.MaxAbs.Defined() {
 		t.Errorf("got %+v", d)
 	}
-	if want := "The vision tower is identical. The text tower is identical; Text.Token has shape [50 64] in A and [40 64] in B."; r.Verdict != Identical || r.Summary != want {
+	if want := "The vision tower is identical. The text tower is identical; token_embedding.weight has shape [50 64] in A and [40 64] in B."; r.Verdict != Identical || r.Summary != want {
 		t.Errorf("verdict on what both have is %s, %q; want identical, %q", r.Verdict, r.Summary, want)
+	}
+
+	// Projectors of other widths, and of another number of layers.
+	projector := func(tensors ...named) *Checkpoint {
+		c, err := openBytes(asSafetensors(t, tensors))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	linear := projector(vector("model.mm_projector.weight", 4, 8), vector("model.mm_projector.bias", 4))
+	for _, c := range []struct {
+		b    *Checkpoint
+		want string
+	}{
+		{
+			projector(vector("model.mm_projector.weight", 6, 8), vector("model.mm_projector.bias", 6)),
+			"The projector has another shape; A's is linear from 8 to 4, B's linear from 8 to 6; " +
+				"model.mm_projector.weight has shape [4 8] in A and [6 8] in B; model.mm_projector.bias has shape [4] in A and [6] in B.",
+		},
+		{
+			projector(vector("model.mm_projector.0.weight", 4, 8), vector("model.mm_projector.0.bias", 4), vector("model.mm_projector.2.weight", 4, 4), vector("model.mm_projector.2.bias", 4)),
+			"; A's is linear from 8 to 4, B's mlp2x_gelu from 8 to 4.",
+		},
+	} {
+		if r := mustCompare(t, linear, c.b); !strings.HasSuffix(r.Summary, c.want) || r.A.Projector.Type != "linear" {
+			t.Errorf("projectors: got %q, want %q", r.Summary, c.want)
+		}
 	}
 
 	// Another size of tower has nothing in common.

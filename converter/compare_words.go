@@ -228,9 +228,12 @@ func (r *Comparison) sentence(t TowerDrift) string {
 	if len(blocks) > 0 {
 		clauses = append(clauses, r.aboutOutside(outside, said)...)
 	}
+	if a, b := r.A.Projector, r.B.Projector; t.Tower == "projector" && a != nil && b != nil && (a.Type != b.Type || a.In != b.In || a.Out != b.Out) {
+		add("A's is %s from %d to %d, B's %s from %d to %d", a.Type, a.In, a.Out, b.Type, b.In, b.Out)
+	}
 	for _, d := range r.Tensors {
 		if d.Tower == t.Tower && d.Block < 0 && d.Verdict == OtherShape {
-			add("%s has shape %v in A and %v in B", d.Name, d.Shape, d.ShapeB)
+			add("%s has shape %v in A and %v in B", d.Tensor, d.Shape, d.ShapeB)
 		}
 	}
 	for _, v := range []Verdict{OnlyInA, OnlyInB} {

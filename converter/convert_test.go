@@ -584,8 +584,8 @@ func TestAtomic(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.WriteFile(filepath.Join(dst, "merges.txt"), nil, 0o666) // of the tokenizer, and not written again
-		if _, err := Convert(t.Context(), src, dst, Options{}); err == nil || !strings.Contains(err.Error(), "is not empty") {
-			t.Errorf("error is %v, want that it is not empty", err)
+		if _, err := Convert(t.Context(), src, dst, Options{}); err == nil || !strings.Contains(err.Error(), "is not empty") || !errors.Is(err, ErrExists) {
+			t.Errorf("error is %v, want that it is not empty, and ErrExists", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -634,11 +634,47 @@ func TestAtomic(t *testing.T) {
 			t.Errorf("%v is there", got)
 		}
 	})
+	t.Run("nothing is left above it", func(t *testing.T) {
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, to := range []string{"openai", "openclip"} {
+			if _, err := Export(ctx, src, filepath.Join(dir, "deep", "deeper", "out"), ExportOptions{To: to}); !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v, want %v", err, context.Canceled)
+			}
+			if left := entries(dir); left != nil {
+				t.Errorf("%v is left", left)
+			}
+		}
+	})
+	t.Run("no temporary names in errors", func(t *testing.T) {
+		dir := t.TempDir()
+		dst := filepath.Join(dir, "out")
+		err := writeDir(dst, false, func(tmp string) error { return os.Mkdir(filepath.Join(tmp, "a", "b"), 0o777) })
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(dst, "a", "b")) || strings.Contains(err.Error(), ".partial") {
+			t.Errorf("a directory: error is %v", err)
+		}
+		err = writeOne(dst, false, func(f *os.File) error { return os.Mkdir(filepath.Join(f.Name(), "a"), 0o777) })
+		if err == nil || !strings.Contains(err.Error(), filepath.Join(dst, "a")) || strings.Contains(err.Error(), ".partial") {
+			t.Errorf("a file: error is %v", err)
+		}
+		// A name that leaves no room for a temporary one: most file systems take 255 bytes.
+		long := filepath.Join(dir, strings.Repeat("x", 250))
+		for _, to := range []string{"openai", "openclip"} {
+			_, err := Export(t.Context(), src, long, ExportOptions{To: to})
+			if err == nil || !strings.Contains(err.Error(), "converter: "+long+": cannot write in the folder "+dir+": ") || strings.Contains(err.Error(), ".partial") {
+				t.Errorf("%s: error is %v", to, err)
+			}
+		}
+		if left := entries(dir); left != nil {
+			t.Errorf("%v is left", left)
+		}
+	})
 	t.Run("a file", func(t *testing.T) {
 		dst := filepath.Join(t.TempDir(), "x")
 		os.WriteFile(dst, []byte("x"), 0o666)
-		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil {
-			t.Error("a file was replaced by a directory")
+		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), dst+" is a file, want a directory that") {
+			t.Errorf("error is %v, want that %s is a file", err, dst)
 		}
 	})
 }

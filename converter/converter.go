@@ -38,7 +38,12 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/folder"
 )
+
+// ErrExists is returned where something is in the way of an output that [Options.Overwrite] or
+// [ExportOptions.Overwrite] may permit to replace.
+var ErrExists = errors.New("overwriting was not asked for")
 
 // Options are the choices of a conversion. The zero value keeps the precision of the source and
 // both towers.
@@ -80,7 +85,7 @@ type Report struct {
 	// LanguageModel is the number of tensors of a language model, which stay where they are.
 	LanguageModel int      `json:"language_model"`
 	Excused       []string `json:"excused"`        // tensors of the source that are no parameters, and so were not written
-	Left          []string `json:"left,omitempty"` // parameters, by canonical name with # for the number of a block, that an export has no place for
+	Left          []string `json:"left,omitempty"` // parts of the source that an export has no place for, in words
 }
 
 // Convert reads the checkpoint at src and writes the directory dst, which the Python library
@@ -143,12 +148,18 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 		return err
 	}
 	parent := filepath.Dir(dst)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+".partial-")
+	undo, err := folder.Make(parent)
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+".partial-")
+	if err != nil {
+		return fmt.Errorf("converter: %w", folder.Unwritable(dst, err))
 	}
 	keep := false  // tmp holds the only copy of what was replaced
 	defer func() { // after success tmp has either been renamed or holds what was replaced
@@ -164,7 +175,7 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 		return fmt.Errorf("converter: %w", err)
 	}
 	if err := write(fresh); err != nil {
-		return err
+		return folder.Renamed(err, fresh, dst)
 	}
 	if err := syncDir(fresh); err != nil {
 		return fmt.Errorf("converter: %w", err)
@@ -199,6 +210,9 @@ var written = []string{
 
 // checkTarget says whether dst exists, and returns an error if it must not be replaced.
 func checkTarget(dst string, overwrite bool) (exists bool, err error) {
+	if info, err := os.Stat(dst); err == nil && !info.IsDir() {
+		return true, fmt.Errorf("converter: %s is a file, want a directory that does not exist or is empty", dst)
+	}
 	entries, err := os.ReadDir(dst)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -208,7 +222,7 @@ func checkTarget(dst string, overwrite bool) (exists bool, err error) {
 	case len(entries) == 0:
 		return true, nil
 	case !overwrite:
-		return true, fmt.Errorf("converter: %s is not empty, and overwriting was not asked for", dst)
+		return true, fmt.Errorf("converter: %s is not empty, and %w", dst, ErrExists)
 	}
 	model := false
 	for _, e := range entries {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // ExportOptions are the choices of an export. To must be set; otherwise the zero value keeps the
@@ -197,19 +198,7 @@ func Export(ctx context.Context, src, dst string, o ExportOptions) (*Report, err
 
 // ExportCheckpoint is [Export] from a checkpoint that is open already.
 func ExportCheckpoint(ctx context.Context, c *Checkpoint, dst string, opts ExportOptions) (*Report, error) {
-	i := slices.IndexFunc(forms, func(f *form) bool { return f.name == opts.To })
-	if i < 0 {
-		return nil, fmt.Errorf("converter: export to %q, want %s", opts.To, strings.Join(ExportForms(), ", "))
-	}
-	f := forms[i]
-	format, err := f.format(dst, opts.Format)
-	if err != nil {
-		return nil, err
-	}
-	if opts.DType == "" && format == ggufFormat {
-		opts.DType = "f16"
-	}
-	target, err := parseTarget(opts.DType)
+	f, format, target, err := opts.choose(dst)
 	if err != nil {
 		return nil, err
 	}
@@ -243,22 +232,62 @@ func ExportCheckpoint(ctx context.Context, c *Checkpoint, dst string, opts Expor
 	return r, nil
 }
 
+// Check returns an error if o contradicts itself or the name dst of the output, whatever the source is.
+func (o ExportOptions) Check(dst string) error {
+	_, _, _, err := o.choose(dst)
+	return err
+}
+
+// choose returns what o asks for: the form, the format of the weights and their type, "" for that of the
+// source.
+func (o ExportOptions) choose(dst string) (f *form, format string, target DType, err error) {
+	i := slices.IndexFunc(forms, func(f *form) bool { return f.name == o.To })
+	if i < 0 {
+		return nil, "", "", fmt.Errorf("converter: export to %q, want %s", o.To, strings.Join(ExportForms(), ", "))
+	}
+	f = forms[i]
+	// llama.cpp needs the tower.
+	if o.ProjectorOnly && (!slices.Contains(f.needs, projectorPiece) || f.dialect == ggufNames) {
+		return nil, "", "", fmt.Errorf("converter: export to %s: there is no file of a projector alone", f.name)
+	}
+	if format, err = f.format(dst, o.Format); err != nil {
+		return nil, "", "", err
+	}
+	if o.DType == "" && format == ggufFormat {
+		o.DType = "f16"
+	}
+	target, err = parseTarget(o.DType)
+	return f, format, target, err
+}
+
+// extensions are those that say the format of a file. Others, as .bin, say nothing.
+var extensions = map[string][]string{
+	".safetensors": {safetensorsFormat},
+	".pt":          {torchFormat, scriptFormat},
+	".pth":         {torchFormat, scriptFormat},
+	".gguf":        {ggufFormat},
+}
+
 // format returns the format of the weights.
 func (f *form) format(dst, asked string) (string, error) {
 	const extension = ".safetensors" // software tells the formats apart by it
-	named := f.writeDir == nil && filepath.Ext(dst) == extension
+	ext := filepath.Ext(dst)
+	file := f.writeDir == nil
 	format := asked
 	switch {
-	case asked == "" && named:
+	case asked == "" && file && ext == extension && slices.Contains(f.formats, safetensorsFormat):
 		format = safetensorsFormat
 	case asked == "":
 		format = f.formats[0]
 	}
-	if !slices.Contains(f.formats, format) {
+	said := extensions[ext]
+	switch {
+	case !slices.Contains(f.formats, format):
 		return "", fmt.Errorf("converter: export to %s: format is %q, want %s", f.name, format, strings.Join(f.formats, " or "))
-	}
-	if f.writeDir == nil && named != (format == safetensorsFormat) {
-		return "", fmt.Errorf("converter: export to %s: %s is to be a file of %s, want the extension %s for safetensors and no other", f.name, dst, format, extension)
+	case file && format == safetensorsFormat && ext != extension:
+		return "", fmt.Errorf("converter: export to %s: %s is to be a file of safetensors, want the extension %s", f.name, dst, extension)
+	case file && said != nil && !slices.Contains(said, format):
+		return "", fmt.Errorf("converter: export to %s: %s is to be a file of %s, and has the extension of %s", f.name, dst, format, said[0])
 	}
 	return format, nil
 }
@@ -271,9 +300,6 @@ func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) 
 	}
 	needs, takes := f.needs, f.takes
 	if projectorOnly {
-		if !slices.Contains(needs, projectorPiece) || f.dialect == ggufNames { // which llama.cpp needs whole
-			return refuse("it has no file of a projector alone")
-		}
 		needs, takes = []piece{projectorPiece}, nil
 	}
 	there := o.has.pieces()
@@ -328,12 +354,18 @@ func writeOne(dst string, overwrite bool, write func(f *os.File) error) (err err
 		return err
 	}
 	parent, name := filepath.Split(dst)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	tmp, err := os.MkdirTemp(parent, "."+name+".partial-")
+	undo, err := folder.Make(parent)
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	tmp, err := os.MkdirTemp(parent, "."+name+".partial-")
+	if err != nil {
+		return fmt.Errorf("converter: %w", folder.Unwritable(dst, err))
 	}
 	defer func() {
 		if e := os.RemoveAll(tmp); e != nil && err == nil {
@@ -342,7 +374,7 @@ func writeOne(dst string, overwrite bool, write func(f *os.File) error) (err err
 	}()
 	fresh := filepath.Join(tmp, name)
 	if err := writeFile(fresh, func(w io.Writer) error { return write(w.(*os.File)) }); err != nil {
-		return err
+		return folder.Renamed(err, fresh, dst)
 	}
 	if err := os.Rename(fresh, dst); err != nil {
 		return fmt.Errorf("converter: %w", err)
@@ -364,7 +396,7 @@ func checkReplaceable(dst string, overwrite bool) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("converter: %s is not a regular file, so it is not overwritten", dst)
 	case !overwrite:
-		return fmt.Errorf("converter: %s exists, and overwriting was not asked for", dst)
+		return fmt.Errorf("converter: %s exists, and %w", dst, ErrExists)
 	}
 	f, err := os.Open(dst)
 	if err != nil {

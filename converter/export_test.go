@@ -349,6 +349,38 @@ func TestExportOpenCLIPConfig(t *testing.T) {
 	}
 }
 
+// TestExportCheck: options that contradict themselves or the name of the output are known to be wrong
+// without a source.
+func TestExportCheck(t *testing.T) {
+	for _, c := range []struct {
+		dst  string
+		o    ExportOptions
+		want string // "" is no error
+	}{
+		{"x.pt", ExportOptions{To: "openai"}, ""},
+		{"x", ExportOptions{To: "openai", Format: "torch"}, ""},
+		{"x.bin", ExportOptions{To: "gguf"}, ""},
+		{"x.gguf", ExportOptions{To: "gguf", DType: "bf16"}, ""},
+		{"x.safetensors", ExportOptions{To: "llava"}, ""},
+		{"x.gguf", ExportOptions{To: "openclip"}, ""}, // a directory
+		{"x.gguf", ExportOptions{To: "llava"}, "x.gguf is to be a file of torch, and has the extension of gguf"},
+		{"x.pth", ExportOptions{To: "gguf"}, "x.pth is to be a file of gguf, and has the extension of torch"},
+		{"x.safetensors", ExportOptions{To: "gguf"}, "x.safetensors is to be a file of gguf, and has the extension of safetensors"},
+		{"x.safetensors", ExportOptions{To: "openai"}, "x.safetensors is to be a file of torchscript, and has the extension of safetensors"},
+		{"x.safetensors", ExportOptions{To: "llava", Format: "torch"}, "x.safetensors is to be a file of torch, and has the extension of safetensors"},
+		{"x.pt", ExportOptions{To: "llava", Format: "safetensors"}, "x.pt is to be a file of safetensors, want the extension .safetensors"},
+		{"x", ExportOptions{To: "openclip", ProjectorOnly: true}, "there is no file of a projector alone"},
+		{"x", ExportOptions{To: "gguf", ProjectorOnly: true}, "there is no file of a projector alone"},
+		{"x", ExportOptions{To: "llava", DType: "f64"}, `dtype is "f64"`},
+		{"x", ExportOptions{To: "onnx"}, `export to "onnx"`},
+	} {
+		err := c.o.Check(c.dst)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %+v: error is %v, want %q", c.dst, c.o, err, c.want)
+		}
+	}
+}
+
 func TestExportPrecisions(t *testing.T) {
 	src, _ := llavaOf(t)
 	for dtype, want := range map[string]DType{"f16": F16, "bf16": BF16, "f32": F32} {
@@ -395,6 +427,7 @@ func TestExportRefusals(t *testing.T) {
 		{archive, ExportOptions{To: "openai", Activation: clipvit.GELU}, []string{"quick_gelu", "gelu"}},
 		{llavaDir, ExportOptions{To: "gguf", ProjectorOnly: true}, []string{"no file of a projector alone"}},
 		{llavaDir, ExportOptions{To: "llava", Format: "safetensors"}, []string{"out.bin", "extension .safetensors"}},
+		{projector, ExportOptions{To: "openai", ProjectorOnly: true}, []string{"no file of a projector alone"}},
 		{projector, ExportOptions{To: "llava"}, []string{"lacks the vision tower", "--projector-only"}},
 		{projector, ExportOptions{To: "huggingface"}, []string{"lacks the vision tower"}},
 		{tiny(t, "huggingface-vision"), ExportOptions{To: "openai"}, []string{"lacks the text tower"}},
@@ -537,8 +570,8 @@ func TestExportReplaces(t *testing.T) {
 	}
 	for _, x := range refused {
 		_, err := Export(t.Context(), archive, x.dst, ExportOptions{To: "openai", Overwrite: x.overwrite})
-		if err == nil || !strings.Contains(err.Error(), x.want) {
-			t.Errorf("%s: error is %v, want %q in it", x.dst, err, x.want)
+		if err == nil || !strings.Contains(err.Error(), x.want) || errors.Is(err, ErrExists) == x.overwrite {
+			t.Errorf("%s: error is %v, want %q in it, and ErrExists unless overwriting was asked for", x.dst, err, x.want)
 		}
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {

@@ -109,6 +109,7 @@ func TestHostile(t *testing.T) {
 		// Containers.
 		{"empty file", nil, []string{"test.pt", "not a TorchScript archive", "0 bytes"}},
 		{"text", []byte("<html>404"), []string{"not a TorchScript archive", "<html>404"}},
+		{"GGUF", []byte("GGUF\x03\x00\x00\x00"), []string{"test.pt: GGUF is written, not read", "not a TorchScript archive"}},
 		{"truncated zip", ok[:len(ok)/2], []string{"zip", "cut short", fmt.Sprint(len(ok)/2, " bytes")}},
 		{"zip of something else", zipOf(t, entry{name: "word/document.xml"}), []string{"none of 1 entries", "data.pkl"}},
 		{"data.pkl too deep", zipOf(t, entry{name: "a/b/data.pkl", data: sd}), []string{"data.pkl", "not an archive of torch"}},

@@ -19,7 +19,7 @@ type Info struct {
 	// LanguageModel is the number of tensors of a language model, those of shards that are not there
 	// included. A conversion leaves them where they are.
 	LanguageModel int            `json:"language_model"`
-	Problem       string         `json:"problem,omitempty"` // why it is no CLIP that can be loaded
+	Problem       string         `json:"problem,omitempty"` // why it can be loaded neither as a tower nor as a projector
 	Bytes         int64          `json:"bytes"`             // of the files of tensors
 	SHA256        string         `json:"sha256"`
 	Parameters    int64          `json:"parameters"` // elements of floating type
@@ -35,8 +35,8 @@ type TensorInfo struct {
 }
 
 // Inspect says what the checkpoint at path holds. It reads all of it, for the SHA-256 and to
-// verify the checksums in it. A checkpoint that is sound but no CLIP is no error: then
-// [Info.Problem] says why.
+// verify the checksums in it. A checkpoint that is sound but neither a CLIP nor a
+// projector is no error: then [Info.Problem] says why.
 func Inspect(path string) (*Info, error) {
 	c, err := Open(path)
 	if err != nil {

@@ -33,7 +33,7 @@ func LoadCheckpoint(c *Checkpoint) (*clipvit.Model, error) {
 		return nil, err
 	}
 	if !m.has.vision {
-		return nil, fmt.Errorf("converter: %s: no vision tower, but a projector in the names of %s", c.name, m.dialect.name)
+		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.name)
 	}
 	filled := map[string]bool{}
 	model, err := clipvit.NewFrozen(m.config.Vision, func(path string, values []float32) error {

@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,11 +11,7 @@ import (
 // checkPreprocessor returns an error with everything that a preprocessor_config.json asks for and
 // [clipvit.Preprocess] does otherwise, for a tower of n pixels. What it leaves out or has as null
 // is by default as it is done here.
-func checkPreprocessor(raw []byte, n int) error {
-	var object map[string]any
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return err
-	}
+func checkPreprocessor(object map[string]any, n int) error {
 	var errs []error
 	for _, f := range preprocessing(n) {
 		got := object[f.name]

@@ -70,11 +70,13 @@ func TestPreprocessor(t *testing.T) {
 		})
 	}
 	dir := copyDir(t, "huggingface")
-	if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte("{"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), preprocessorFile) {
-		t.Errorf("half a file: error is %v", err)
+	for _, text := range []string{"{", "", "[]", "no JSON"} {
+		if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), preprocessorFile+" is not JSON, or no object of it: ") {
+			t.Errorf("%q: error is %v, want that it is not JSON", text, err)
+		}
 	}
 }
 

@@ -171,7 +171,7 @@ func LoadProjectorCheckpoint(c *Checkpoint) (*Projector, error) {
 		return nil, err
 	}
 	if m.projector == nil {
-		return nil, fmt.Errorf("converter: %s: no projector, but a tower in the names of %s", c.name, m.dialect.name)
+		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.name)
 	}
 	p := &Projector{Config: *m.projector}
 	if p.Model, err = projector.New(projector.Config{Type: p.Config.Type, In: p.Config.In, Out: p.Config.Out}); err != nil {

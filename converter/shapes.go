@@ -2,6 +2,7 @@ package converter
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -516,8 +517,13 @@ func (m *clip) configure() error {
 	}
 	// The preprocessing of a vision-language model is its own.
 	if m.preprocessor != nil && m.dialect.language == nil && m.has.vision {
-		if err := checkPreprocessor(m.preprocessor, c.Vision.ImageSize); err != nil {
-			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", filepath.Join(m.name, preprocessorFile), err)
+		path := filepath.Join(m.name, preprocessorFile)
+		var object map[string]any
+		if err := json.Unmarshal(m.preprocessor, &object); err != nil {
+			return fmt.Errorf("converter: %s is not JSON, or no object of it: %w", path, err)
+		}
+		if err := checkPreprocessor(object, c.Vision.ImageSize); err != nil {
+			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", path, err)
 		}
 	}
 	return nil

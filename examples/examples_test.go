@@ -130,6 +130,21 @@ func TestText(t *testing.T) {
 	golden.Compare(t, want.Text, vector(t, out), want.Mean, 1e-5)
 }
 
+func TestShapes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shapes")
+	if out, errs, status := example(t, "shapes", "-hard", "-n", "2", "-test", "1", "-size", "16", dir); status != 0 || out+errs != "" {
+		t.Fatalf("status %d: %s%s", status, out, errs)
+	}
+	for pattern, want := range map[string]int{"train/*/*.png": 12, "test/star/00002.png": 1, "test/*/*": 6} {
+		if files, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern))); err != nil || len(files) != want {
+			t.Errorf("%s: %d files, %v, want %d", pattern, len(files), err, want)
+		}
+	}
+	if _, errs, status := example(t, "shapes", dir); status != 1 || !strings.Contains(errs, "is not empty") {
+		t.Errorf("a second time: status %d: %s", status, errs)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
@@ -140,6 +155,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"similarity", "model", "one.png"}, 2, "usage: similarity MODEL IMAGE OTHER..."},
 		{[]string{"task"}, 2, "usage: task"},
 		{[]string{"text"}, 2, "usage: text"},
+		{[]string{"shapes"}, 2, "usage: shapes"},
 		{[]string{"encode", "absent.pt", "absent.png"}, 1, "absent.pt"},
 		{[]string{"similarity", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},
 		{[]string{"task", "-models", t.TempDir(), golden.Path(t, "cmd/vitago/demo/cat.png")}, 1, "config.json"}, // no network

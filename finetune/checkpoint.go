@@ -23,6 +23,7 @@ var infinity = math.Inf(1)
 
 // What a run keeps in its directory. A checkpoint is a directory of its own, whose name has the step.
 const (
+	lockFile         = ".lock"
 	metricsFile      = "metrics.jsonl"
 	bestPrefix       = "best-" // directories of weights alone
 	checkpointPrefix = "checkpoint-"

@@ -7,6 +7,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 )
 
@@ -45,6 +46,14 @@ func (f Features) width(c clipvit.Config) int {
 		return c.Width
 	}
 	return c.EmbedDim
+}
+
+// probe returns the same features as package probe has them.
+func (f Features) probe() probe.Features {
+	if f.Patches {
+		return probe.Features{Kind: probe.Patches, Layer: f.Layer}
+	}
+	return probe.Features{Kind: probe.Embedding}
 }
 
 // of computes the features of patches [B·G²,3P²].

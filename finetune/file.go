@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // writeFile writes a file as a whole and returns when it lies on the disk.
@@ -50,11 +51,32 @@ func readSmall(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
+// partial is in the names of directories that are not finished.
+const partial = ".partial-"
+
+// removeUnfinished removes directories that a run that was killed has left in dir.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), partial) {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
 // writeDir has fill write the files of a new directory, which then gets the name dir: it appears complete
 // or not at all. What had the name is removed when the new one is whole.
 func writeDir(dir string, fill func(tmp string) error) (err error) {
 	parent := filepath.Dir(dir)
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".partial-")
+	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+partial)
 	if err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}

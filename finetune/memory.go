@@ -69,7 +69,7 @@ func (t *Trainer) Memory() Memory {
 
 // activations estimates what the tower keeps of a batch: of every block through which a gradient flows what
 // its operators have as operands, and as much again for the gradients of these, which spago's graph holds
-// until it is dropped.
+// until it is dropped. If blocks are computed again, it is that of one block, and what goes into each.
 //
 //	of a token: Norm1 C, QKV 3C, attention C, sum C, Norm2 C, Up F, activation F, sum C
 func activations(m *clipvit.Model, f Features, batch int) int64 {
@@ -84,11 +84,15 @@ func activations(m *clipvit.Model, f Features, batch int) int64 {
 	if learns(m.Embed) || learns(m.PreNorm) {
 		first = 0
 	}
-	token := int64(8*c.Width + 2*c.MLPWidth + 2*c.Heads)
 	tokens := int64(batch) * int64(c.Tokens())
-	kept := 2 * 4 * tokens * token * int64(n-first)
-	passing := 4 * tokens * token // one block's, without a graph
-	return kept + passing
+	block := 4 * tokens * int64(8*c.Width+2*c.MLPWidth+2*c.Heads)
+	blocks := int64(n - first)
+	passing := block // without a graph
+	if m.Recompute {
+		between := 4 * tokens * int64(c.Width)
+		return 2*between*blocks + 2*block*min(blocks, 1) + passing
+	}
+	return 2*block*blocks + passing
 }
 
 // learns reports whether any parameter wants a gradient.
@@ -97,13 +101,18 @@ func learns(m nn.Model) (yes bool) {
 	return yes
 }
 
-// checkMemory returns an error with advice if the run would take more memory than it may.
+// checkMemory has blocks computed again where the run would take more memory than it may otherwise, and
+// returns an error with advice if it still would.
 func (t *Trainer) checkMemory() error {
 	limit := t.MemoryLimit
 	if limit == 0 {
 		limit = physicalMemory()
 	}
 	m := t.Memory()
+	if limit > 0 && m.Total() > limit && !t.Tower.Recompute {
+		t.Tower.Recompute = true // slower, but to the same end
+		m = t.Memory()
+	}
 	if limit <= 0 || m.Total() <= limit {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // The kinds of events.
@@ -45,23 +46,26 @@ func (f SinkFunc) Write(e Event) error { return f(e) }
 
 // NewLines returns a sink that writes lines for a person: one for every so many steps, and every validation.
 func NewLines(w io.Writer, every int, measure string) Sink {
+	var sum float64 // seconds of all steps, and of validations, as they come
+	first := -1     // the step before the first
 	return SinkFunc(func(e Event) error {
+		if first < 0 {
+			first = e.Step - 1
+		}
+		sum += e.Seconds
 		if e.Kind == TrainEvent && e.Step%max(1, every) != 0 && e.Step != e.Steps {
 			return nil
 		}
-		_, err := fmt.Fprintln(w, line(e, measure))
+		s := fmt.Sprintf("step %*d/%d  %-10s loss %8.5f  %s %.4f", len(fmt.Sprint(e.Steps)), e.Step, e.Steps, e.Kind, e.Loss, measure, e.Score)
+		if e.Kind == TrainEvent {
+			left := time.Duration(sum / float64(max(1, e.Step-first)) * float64(e.Steps-e.Step) * float64(time.Second))
+			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.3g images/s  %s left", e.Norm, 100*e.Factor, float64(e.Images)/max(e.Seconds, 1e-9), left.Round(time.Second))
+		} else if e.Best {
+			s += "  best"
+		}
+		_, err := fmt.Fprintln(w, s)
 		return err
 	})
-}
-
-func line(e Event, measure string) string {
-	s := fmt.Sprintf("step %*d/%d  %-10s loss %8.5f  %s %.4f", len(fmt.Sprint(e.Steps)), e.Step, e.Steps, e.Kind, e.Loss, measure, e.Score)
-	if e.Kind == TrainEvent {
-		s += fmt.Sprintf("  norm %8.3g  factor %.3f  %.1f images/s", e.Norm, e.Factor, float64(e.Images)/max(e.Seconds, 1e-9))
-	} else if e.Best {
-		s += "  best"
-	}
-	return s
 }
 
 // A journal is a file of events, one JSON object a line.

@@ -64,7 +64,7 @@ type Recipe struct {
 	Schedule    Schedule   // of the rates
 	Warmup      float64    // share of the steps in which the rates rise first
 	Clip        float64    // largest norm of all gradients together; 0 is any
-	EMA         float64    // decay of an average of the weights, which is what counts in the end; 0 is none
+	EMA         float64    // decay of an average of the weights, which is what counts in the end; lower in the first steps; 0 is none
 	Smoothing   float64    // of labels
 
 	Epochs     int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/nlpodyssey/spago/ag"
@@ -28,12 +29,12 @@ type Result struct {
 //
 // If ctx ends, Run writes a checkpoint of the last whole step and returns ctx's cause. A loss or a gradient
 // that is no number is an *[optim.NonFiniteError], and no step is made with it; checkpoints stay as they are.
-func (t *Trainer) Run(ctx context.Context) (*Result, error) {
+func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
+	defer func() { err = errors.Join(err, t.Close()) }()
 	start := time.Now()
 	t.clock = start
-	defer t.journal.close() // every line has been written
 	stopped := ""
-	err := t.after(ctx) // what was due when the run was interrupted
+	err = t.after(ctx) // what was due when the run was interrupted
 	for err == nil && t.state.Step < t.Steps() {
 		if stopped = t.patience(); stopped != "" {
 			break
@@ -113,9 +114,12 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	return nil
 }
 
-// forward computes what the head gives for a batch.
-func (t *Trainer) forward(b *data.Batch) (mat.Tensor, error) {
-	y := t.Features.of(t.Tower, b.Patches)
+// forward computes what the head gives for a batch of a source.
+func (t *Trainer) forward(b *data.Batch, from Source) (mat.Tensor, error) {
+	y, err := t.features(b, from)
+	if err != nil {
+		return nil, err
+	}
 	if t.Head != nil {
 		y = t.Head.Forward(y)
 	}
@@ -128,7 +132,7 @@ func (t *Trainer) learn(b *data.Batch, s *sum) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	y, err := t.forward(b)
+	y, err := t.forward(b, t.Train)
 	if err != nil {
 		return err
 	}
@@ -143,7 +147,11 @@ func (t *Trainer) learn(b *data.Batch, s *sum) error {
 	s.images += b.Len()
 	// The gradient of the sum, not of the mean: batches may have different numbers of images.
 	loss.AccGrad(mat.NewDense[float32](mat.WithShape(1, 1), mat.WithBacking([]float32{float32(n)})))
-	return ag.Backward(loss)
+	err = ag.Backward(loss)
+	if t.large {
+		runtime.GC() // drops the graph before there is another; by itself it would wait for as much again
+	}
+	return err
 }
 
 // note remembers what of a batch could not be read.
@@ -167,12 +175,20 @@ func (t *Trainer) step(s sum, epoch int) error {
 		}
 		t.optimizer.ZeroGrad()
 		if t.ema != nil {
-			t.ema.Update(t.Recipe.EMA)
+			t.ema.Update(averageDecay(t.Recipe.EMA, t.state.Step+1))
 		}
 	}
 	t.state.Step++
 	e.Step = t.state.Step
 	return t.emit(e)
+}
+
+// averageDecay is the decay of averages after so many steps: lower at first, or a short run would end with an
+// average of the weights that it began with.
+//
+// Source: tensorflow/tensorflow, python/training/moving_averages.py, ExponentialMovingAverage with num_updates.
+func averageDecay(decay float64, steps int) float64 {
+	return min(decay, float64(1+steps)/float64(10+steps))
 }
 
 // clip returns the largest norm that gradients may have.
@@ -246,7 +262,7 @@ func (t *Trainer) validate(ctx context.Context) error {
 }
 
 // judge runs data through the model without learning from them.
-func (t *Trainer) judge(ctx context.Context, data Source) (s sum, err error) {
+func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 	learning := t.learning() // without gradients no graph is kept
 	for _, p := range learning {
 		p.SetRequiresGrad(false)
@@ -256,7 +272,7 @@ func (t *Trainer) judge(ctx context.Context, data Source) (s sum, err error) {
 			p.SetRequiresGrad(true)
 		}
 	}()
-	for b, err := range data.Batches(ctx, 0, 0) {
+	for b, err := range from.Batches(ctx, 0, 0) {
 		if err != nil {
 			return s, err
 		}
@@ -264,7 +280,7 @@ func (t *Trainer) judge(ctx context.Context, data Source) (s sum, err error) {
 		if b.Len() == 0 {
 			continue
 		}
-		y, err := t.forward(b)
+		y, err := t.forward(b, from)
 		if err != nil {
 			return s, err
 		}
@@ -285,9 +301,9 @@ func (t *Trainer) judge(ctx context.Context, data Source) (s sum, err error) {
 	return s, nil
 }
 
-// Evaluate returns the mean loss and score of the model, as it is, on data.
-func (t *Trainer) Evaluate(ctx context.Context, data Source) (loss, score float64, err error) {
-	s, err := t.judge(ctx, data)
+// Evaluate returns the mean loss and score of the model, as it is, on what a source gives.
+func (t *Trainer) Evaluate(ctx context.Context, from Source) (loss, score float64, err error) {
+	s, err := t.judge(ctx, from)
 	if err != nil {
 		return 0, 0, err
 	}

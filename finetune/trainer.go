@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/params"
 )
 
@@ -46,6 +48,10 @@ type Config struct {
 	Validation Source // nil for none
 	Seed       uint64 // of LoRA's first values; sources have their own
 
+	// Cache keeps what a frozen tower gives for pictures, so that each goes through it once. It is used
+	// if the recipe's tower is None and pictures come from a [data.Loader] that does not vary them.
+	Cache *probe.Cache
+
 	// Dir is where checkpoints, the best weights and metrics.jsonl are kept; "" keeps none.
 	Dir string
 	// Resume goes on from the last checkpoint in Dir, if there is one. Without it a Dir with checkpoints
@@ -59,6 +65,9 @@ type Config struct {
 	Patience int
 	// MaxSteps ends the run before its epochs do; 0 is never. The schedule is that of the whole run.
 	MaxSteps int
+	// Recompute has the tower keep next to nothing of its blocks for the gradients, and compute it again.
+	// It is done in any case where the run would not fit into the memory otherwise.
+	Recompute bool
 	// MemoryLimit is how many bytes the run may take by [Trainer.Memory]; 0 is what the machine has, and
 	// a negative number is any.
 	MemoryLimit int64
@@ -76,14 +85,21 @@ type Trainer struct {
 	schedule  optim.Schedule
 	identity  identity
 
+	space   *probe.Space // of Cache, if it is used
+	keys    map[*data.Loader]map[int]probe.Key
 	state   state
 	best    []converter.Values // the best weights, if there is no directory for them
 	saved   int                // the BestStep of the checkpoint before
 	history []Event
 	journal *journal
+	lock    *flock.Flock      // of Dir
 	skipped map[string]string // pictures that cannot be read, and why
 	clock   time.Time
+	large   bool // the graph of a batch is worth a collection
 }
+
+// largeGraph is how many bytes of activations are worth the milliseconds of a collection.
+const largeGraph = 64 << 20
 
 // An identity says what a checkpoint is of.
 type identity struct {
@@ -116,7 +132,7 @@ func New(c Config) (*Trainer, error) {
 	if err := errors.Join(c.Recipe.Validate(), c.Features.Validate(c.Tower)); err != nil {
 		return nil, err
 	}
-	t := &Trainer{Config: c, model: both{Tower: c.Tower}, skipped: map[string]string{}}
+	t := &Trainer{Config: c, model: both{Tower: c.Tower}, skipped: map[string]string{}, keys: map[*data.Loader]map[int]probe.Key{}}
 	if c.Head != nil {
 		t.model.Head = c.Head
 		nn.ForEachParam(c.Head, func(p *nn.Param) { p.SetRequiresGrad(c.Recipe.HeadRate > 0) })
@@ -138,10 +154,17 @@ func New(c Config) (*Trainer, error) {
 	if len(t.groups) == 0 {
 		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: the tower is frozen, and there is no head that may", c.Recipe.Name)
 	}
+	c.Tower.Recompute = c.Recompute
 	if err := t.checkMemory(); err != nil {
 		return nil, err
 	}
+	t.large = t.Memory().Activations > largeGraph
 	var err error
+	if c.Cache != nil && c.Recipe.Tower == None {
+		if t.space, err = c.Cache.Space(c.Tower, c.Features.probe()); err != nil {
+			return nil, err
+		}
+	}
 	b := c.Recipe.Betas
 	if t.optimizer, err = optim.NewAdamW(t.groups, optim.AdamWConfig{Beta1: b[0], Beta2: b[1], Eps: optim.DefaultAdamW.Eps}); err != nil {
 		return nil, err
@@ -155,12 +178,27 @@ func New(c Config) (*Trainer, error) {
 }
 
 // open makes Dir ready, and goes back to its last checkpoint.
-func (t *Trainer) open() error {
+func (t *Trainer) open() (err error) {
 	if t.Dir == "" {
 		return nil
 	}
 	if err := os.MkdirAll(t.Dir, 0o777); err != nil {
 		return fmt.Errorf("finetune: %w", err)
+	}
+	t.lock = flock.New(filepath.Join(t.Dir, lockFile), flock.SetPermissions(0o666))
+	switch ok, err := t.lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("finetune: %s: %w", t.Dir, err)
+	case !ok:
+		return fmt.Errorf("finetune: %s: another run is at work here", t.Dir)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if err := removeUnfinished(t.Dir); err != nil {
+		return err
 	}
 	last, err := lastCheckpoint(t.Dir)
 	if err != nil {
@@ -176,6 +214,18 @@ func (t *Trainer) open() error {
 	}
 	t.journal, t.history, err = openJournal(filepath.Join(t.Dir, metricsFile), t.state)
 	return err
+}
+
+// Close lets others use Dir. [Trainer.Run] does it in the end; who does not run has to.
+func (t *Trainer) Close() error {
+	if t.lock == nil {
+		return nil
+	}
+	if err := errors.Join(t.journal.close(), t.lock.Unlock()); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	t.journal, t.lock = nil, nil
+	return nil
 }
 
 // learning returns all parameters that learn.

@@ -149,8 +149,8 @@ func TestCurve(t *testing.T) {
 	}
 }
 
-// bits returns the weights of a run's tower and head.
-func bits(t *Trainer) map[string][]float32 {
+// weightsOf returns the weights of a run's tower and head.
+func weightsOf(t *Trainer) map[string][]float32 {
 	all := map[string][]float32{}
 	params.Walk(&t.model, func(path string, p *nn.Param) { all[path] = slices.Clone(mat.Data[float32](p)) })
 	return all
@@ -208,7 +208,7 @@ func TestResume(t *testing.T) {
 				if runs < 3 {
 					t.Errorf("%d runs: it was hardly interrupted", runs)
 				}
-				sameBits(t, "resumed", bits(tr), bits(straight))
+				sameBits(t, "resumed", weightsOf(tr), weightsOf(straight))
 				if got, want := curve(r.History), curve(want.History); !reflect.DeepEqual(got, want) {
 					t.Errorf("history %v\nwant %v", got, want)
 				}
@@ -257,6 +257,11 @@ func TestKill(t *testing.T) {
 	journal, _ := os.OpenFile(filepath.Join(dir, metricsFile), os.O_APPEND|os.O_WRONLY, 0)
 	journal.WriteString(`{"kind":"train","st`)
 	journal.Close()
+	defer func() {
+		if left, _ := filepath.Glob(filepath.Join(dir, ".*"+partial+"*")); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}()
 
 	c, _ = goldenConfig(t, 4)
 	c.Dir, c.Resume = dir, true
@@ -267,7 +272,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameBits(t, "resumed", bits(tr), bits(straight))
+	sameBits(t, "resumed", weightsOf(tr), weightsOf(straight))
 	if !reflect.DeepEqual(curve(r.History), curve(want.History)) {
 		t.Error("another history")
 	}
@@ -279,7 +284,7 @@ func TestKill(t *testing.T) {
 	c, _ = goldenConfig(t, 4)
 	c.Dir, c.Resume = dir, true
 	tr, r = run(t, c)
-	sameBits(t, "done already", bits(tr), bits(straight))
+	sameBits(t, "done already", weightsOf(tr), weightsOf(straight))
 	if len(r.History) != 20 {
 		t.Errorf("%d events", len(r.History))
 	}
@@ -390,6 +395,25 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestLock: two runs do not share a directory.
+func TestLock(t *testing.T) {
+	c, _ := goldenConfig(t, 4)
+	c.Dir = t.TempDir()
+	first, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := goldenConfig(t, 4)
+	other.Dir = c.Dir
+	if _, err := New(other); err == nil || !strings.Contains(err.Error(), "another run is at work") {
+		t.Errorf("error is %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, other)
+}
+
 // TestDamage: a checkpoint that is damaged is an error, not another training.
 func TestDamage(t *testing.T) {
 	for _, file := range []string{stateFile, learningFile, optimizerFile, averagesFile} {
@@ -472,6 +496,31 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestRecompute: a run that computes blocks again comes to the same, and does so where it would not fit
+// otherwise.
+func TestRecompute(t *testing.T) {
+	for _, part := range []Part{LowRank, Last, Complete} {
+		var want map[string][]float32
+		var need Memory
+		for _, how := range []string{"keeps", "recomputes", "has to"} {
+			c, _ := goldenConfig(t, 4)
+			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 2, LoRA{2, 2, LoRATargets}
+			c.Recompute = how == "recomputes"
+			if how == "has to" {
+				c.MemoryLimit = need.Total() - 1
+			}
+			tr, _ := run(t, c)
+			if tr.Tower.Recompute != (how != "keeps") {
+				t.Errorf("%s %s: recomputes: %v", part, how, tr.Tower.Recompute)
+			}
+			if how == "keeps" {
+				want, need = weightsOf(tr), tr.Memory()
+			}
+			sameBits(t, string(part)+" "+how, weightsOf(tr), want)
+		}
+	}
+}
+
 // TestTable: the rates of the groups, by hand.
 func TestTable(t *testing.T) {
 	m, s, _ := task(t, 4)
@@ -515,6 +564,10 @@ func TestMemory(t *testing.T) {
 	}
 	if block := int64(4 * 577 * (8*1024 + 2*4096 + 32)); got.Activations != 3*block {
 		t.Errorf("activations %d, want %d", got.Activations, 3*block)
+	}
+	tr.Tower.Recompute = true
+	if got, block := tr.Memory().Activations, int64(4*577*(8*1024+2*4096+32)); got != 3*block+2*4*577*1024 {
+		t.Errorf("activations %d where blocks are computed again, want %d", got, 3*block+2*4*577*1024)
 	}
 	if physicalMemory() <= 0 {
 		t.Error("no memory")

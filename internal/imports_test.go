@@ -24,11 +24,11 @@ var layers = [][]string{
 	{"converter"},
 	{"clipvit", "cliptext", "projector"},
 	{"internal/op"},
-	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub"},
+	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder"},
 }
 
 // apart are packages that keep to themselves: they import no other of the module.
-var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub"}
+var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder"}
 
 // unreachable says which packages must not be among the dependencies, direct or not, of a folder.
 var unreachable = []struct{ folders, packages []string }{

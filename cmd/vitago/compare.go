@@ -20,7 +20,7 @@ func newCompare() *cobra.Command {
 		Use:   "compare A B",
 		Short: "Say whether B was made from A, and how far it was tuned",
 		Long: `Compare aligns two checkpoints, whatever software wrote them and in whatever precision, and says of
-every block and, with --all or --json, of every tensor whether B's is identical to A's, rounded to
+every block and, with --all or --json, of every tensor, by its name in A, whether B's is identical to A's, rounded to
 another precision, resized (the position embedding), tuned, or unrelated:
 
   relative L2  |a-b| / |a|: how far B is from A, as a part of A's length
@@ -32,7 +32,8 @@ is taken off, since weights of norms are all near 1. A block's attention and MLP
 the norms before them. Numbers cannot tell which of two tuned towers came first.
 
 A and B are model directories, archives of OpenAI, or files of torch.save or safetensors. Of a
-vision-language model the tower and the projector are compared; its language model is not read.`,
+vision-language model the tower and the projector are compared; its language model is not read.
+--all shows shapes with the outputs first, even where OpenAI's projections have them last.`,
 		Example: `  vitago compare ViT-L-14-336px.pt models/tuned
   vitago compare ViT-L-14-336px.pt internlm-xcomposer2-vl-7b --plot drift.png
   vitago compare --json a.safetensors b.safetensors`,
@@ -135,7 +136,7 @@ func tensorTable(w io.Writer, r *converter.Comparison) {
 		if d.Filter != "" {
 			v += ", " + string(d.Filter)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, shapes, dash(string(d.DTypeA)), dash(string(d.DTypeB)), v,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Tensor, shapes, dash(string(d.DTypeA)), dash(string(d.DTypeB)), v,
 			short(d.RelativeL2), short(d.MaxAbs), cosineText(d.Cosine))
 	}
 	t.Flush()

@@ -73,8 +73,10 @@ func TestCompare(t *testing.T) {
 		t.Errorf("block 1's attention is not 0 or its MLP not 0.08…:\n%s", r.out)
 	}
 	vitago("compare", "--all", tinyArchive, b).want(t, exitDone, []string{
-		"Blocks.1.MLP.Up.W         [256,64]", "F16  F32  tuned", "Proj                      [10,64]",
+		"visual.transformer.resblocks.1.mlp.c_fc.weight       [256,64]", "F16  F32  tuned", "visual.proj                                          [10,64]",
 	}, []string{"compared in "})
+
+	vitago("compare", "--all", b, tinyArchive).want(t, exitDone, []string{"vision_model.encoder.layers.1.self_attn.{q,k,v}_proj.weight"}, []string{"compared in "})
 
 	r = vitago("compare", "--json", tinyArchive, b)
 	r.want(t, exitDone, []string{`"relative_l2": `, `"dtype_a": "F16"`, `"block": 1`}, nil)
@@ -144,8 +146,12 @@ func TestComparePlot(t *testing.T) {
 	if pdf := draw("drift.pdf"); !bytes.HasPrefix(pdf, []byte("%PDF-")) {
 		t.Errorf("the PDF begins with %.10q", pdf)
 	}
+	draw(filepath.Join("sub", "drift.png"))
+	if err := os.RemoveAll(filepath.Join(dir, "sub")); err != nil {
+		t.Fatal(err)
+	}
 	// Nothing is left of a plot that cannot be written.
-	vitago("compare", "--plot", filepath.Join(dir, "absent", "x.png"), tinyModel, tinyModel).want(t, exitFailed, nil, []string{"absent"})
+	vitago("compare", "--plot", filepath.Join(dir, "drift.svg", "x.png"), tinyModel, tinyModel).want(t, exitFailed, nil, []string{"drift.svg"})
 	if got := files(t, dir); len(got) != 3 {
 		t.Errorf("there are %q, want three plots", got)
 	}

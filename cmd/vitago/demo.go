@@ -38,8 +38,9 @@ the pictures means nothing.`,
 		Args: wantArgs(0, 0, "none"),
 	}
 	dir := cmd.Flags().String("dir", "", "keep the model directory as `DIR`")
+	overwrite := cmd.Flags().Bool("overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := runDemo(cmd.Context(), *dir, cmd.ErrOrStderr())
+		r, err := runDemo(cmd.Context(), *dir, *overwrite, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -63,7 +64,7 @@ type demoResult struct {
 
 // runDemo converts the small model to dir, or else to a directory that it removes, and encodes the
 // pictures. It writes what it does to log.
-func runDemo(ctx context.Context, dir string, log io.Writer) (r *demoResult, err error) {
+func runDemo(ctx context.Context, dir string, overwrite bool, log io.Writer) (r *demoResult, err error) {
 	const archive = "tiny-clip.pt"
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "vitago-demo-")
@@ -75,7 +76,7 @@ func runDemo(ctx context.Context, dir string, log io.Writer) (r *demoResult, err
 	}
 	r = &demoResult{}
 	p := startProgress(log, "converting", megabytes)
-	if r.report, err = convertDemo(ctx, archive, dir); err != nil {
+	if r.report, err = convertDemo(ctx, archive, dir, overwrite); err != nil {
 		p.stop()
 		return nil, err
 	}
@@ -107,7 +108,7 @@ func runDemo(ctx context.Context, dir string, log io.Writer) (r *demoResult, err
 
 func milliseconds(p *progress) string { return fmt.Sprintf("%d ms", p.stop().Milliseconds()) }
 
-func convertDemo(ctx context.Context, archive, dir string) (*converter.Report, error) {
+func convertDemo(ctx context.Context, archive, dir string, overwrite bool) (*converter.Report, error) {
 	data, err := demoFiles.ReadFile("demo/" + archive)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func convertDemo(ctx context.Context, archive, dir string) (*converter.Report, e
 		return nil, err
 	}
 	defer c.Close()
-	return converter.ConvertCheckpoint(ctx, c, dir, converter.Options{})
+	return converter.ConvertCheckpoint(ctx, c, dir, converter.Options{Overwrite: overwrite})
 }
 
 // demoPictures returns the pictures in the order of their names.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/hub"
 )
 
@@ -76,8 +77,8 @@ func listFiles(out io.Writer, files []hub.File) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range files {
 		size, digest := "-", f.Digest()
-		if f.Size >= 0 {
-			size = count(f.Size)
+		if n := max(f.Size, hub.ArchiveSize(f.SHA256)); n >= 0 {
+			size = count(n)
 		}
 		if digest == "" {
 			digest = "-"
@@ -123,10 +124,16 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 	}
 	b.expect(found.files)
 	c.Progress = b.set
+	undo, err := folder.Make(found.dir)
+	if err != nil {
+		b.stop()
+		return err
+	}
 	for _, f := range found.files {
 		b.next()
 		if _, _, err := c.Fetch(ctx, f, found.dir); err != nil {
 			b.stop()
+			undo()
 			if ctx.Err() != nil { // then no more is said of err than that
 				fmt.Fprintln(errw, "vitago: "+plain(err))
 			}
@@ -161,7 +168,7 @@ func (d downloadSpec) find(ctx context.Context, c *hub.Client) (download, error)
 	}
 	id, revision, both := strings.Cut(d.name, "@")
 	switch {
-	case !hub.IsID(id):
+	case !hub.IsID(id) || hub.IsArchiveLike(id):
 		return download{}, usagef("%q is no name of a model, want one of %s, or OWNER/NAME of Hugging Face's hub", d.name, names)
 	case both && d.revision != "":
 		return download{}, usagef("the revision is given twice, as %q and as %q", revision, d.revision)

@@ -150,7 +150,7 @@ func TestDownload(t *testing.T) {
 	if err := os.WriteFile(config, []byte("mine"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	vitago("download", "org/tiny", "--dir", dir).want(t, exitFailed, nil, []string{config + " is there and is another: size is 4"})
+	vitago("download", "org/tiny", "--dir", dir).want(t, exitFailed, nil, []string{config + " is there and is another: size is 4, want ", "; give --overwrite\n"})
 	vitago("download", "org/tiny", "--dir", dir, "--overwrite").want(t, exitDone, []string{dst}, []string{"downloaded"})
 	if b, err := os.ReadFile(config); err != nil || string(b) == "mine" {
 		t.Errorf("config.json is %q (%v)", b, err)
@@ -235,7 +235,8 @@ func TestDownloadMirror(t *testing.T) {
 		}
 		w.Write([]byte("something else"))
 	}))
-	dir := t.TempDir()
+	above := t.TempDir()
+	dir := filepath.Join(above, "models", "here")
 	vitago("download", "ViT-B/32", "--dir", dir, "--mirror", wrong.URL+"/clip").want(t, exitFailed, nil, []string{"SHA-256 is ", "want " + sum})
 	wrong.Close()
 	vitago("download", "ViT-B/32", "--dir", dir, "--mirror", wrong.URL+"/clip").want(t, exitFailed, nil, []string{
@@ -243,13 +244,14 @@ func TestDownloadMirror(t *testing.T) {
 	})
 	h.Close()
 	vitago("download", "org/tiny", "--dir", dir).want(t, exitFailed, nil, []string{"off line? fetch them by hand from " + h.URL + "/org/tiny/tree/main"})
-	if got := files(t, dir); len(got) > 0 {
+	if got := files(t, above); len(got) > 0 {
 		t.Errorf("failed downloads left %q", got)
 	}
 }
 
 func TestDownloadUsage(t *testing.T) {
-	serveHub(t, tinyModel)
+	h := serveHub(t, tinyModel)
+	dir := t.TempDir()
 	for _, c := range []struct {
 		args []string
 		err  string
@@ -258,18 +260,27 @@ func TestDownloadUsage(t *testing.T) {
 		{[]string{"a/b", "c/d"}, "got 2 arguments, want NAME"},
 		{[]string{"RN50"}, "RN50 is a ResNet"},
 		{[]string{"../x"}, `"../x" is no name of a model`},
+		{[]string{"foo"}, `"foo" is no name of a model, want one of ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, or OWNER/NAME of Hugging Face's hub`},
+		{[]string{"foo@v1"}, `"foo@v1" is no name of a model, want one of ViT-B/32`},
+		{[]string{"ViT-L/14@448"}, `"ViT-L/14@448" is no name of a model, want one of ViT-B/32`},
+		{[]string{"vit-h/14"}, `"vit-h/14" is no name of a model`},
+		{[]string{"RN50x4/x"}, `"RN50x4/x" is no name of a model`},
 		{[]string{"org/tiny@"}, "no revision after the @"},
 		{[]string{"org/tiny@v1", "--revision", "v2"}, "the revision is given twice"},
 		{[]string{"ViT-B/32", "--revision", "v2"}, "--revision and --all-files are for models of the hub"},
 		{[]string{"ViT-B/32", "--all-files"}, "--revision and --all-files are for models of the hub"},
 		{[]string{"ViT-B/32", "--mirror", "mirror.example"}, "--mirror: "},
 	} {
-		vitago(append([]string{"download", "--dir", t.TempDir()}, c.args...)...).want(t, exitUsage, nil, []string{c.err, "Run 'vitago download --help'"})
+		vitago(append([]string{"download", "--dir", filepath.Join(dir, "models")}, c.args...)...).want(t, exitUsage, nil, []string{c.err, "Run 'vitago download --help'"})
+	}
+	if got := files(t, dir); len(got) > 0 || len(h.asked) > 0 {
+		t.Errorf("wrong usage left %q, after %d requests; want nothing after none", got, len(h.asked))
 	}
 	t.Setenv("HF_ENDPOINT", "mirror.example")
 	vitago("download", "org/tiny").want(t, exitUsage, nil, []string{"HF_ENDPOINT: "})
 	vitago("download", "--list").want(t, exitDone, []string{
-		"-  sha256:3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02  ViT-L-14-336px.pt  https://openaipublic.azureedge.net/clip/models/3035c92b",
+		"353976522  sha256:40d3", "350837078  sha256:5806", "932768134  sha256:b8cc",
+		"934088680  sha256:3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02  ViT-L-14-336px.pt  https://openaipublic.azureedge.net/clip/models/3035c92b",
 	}, nil)
 }
 

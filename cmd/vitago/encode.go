@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/spf13/cobra"
@@ -16,13 +17,13 @@ import (
 	"github.com/vitago/vitago/converter"
 )
 
-// noModel says how to come by a model. The address is that of openai/CLIP, clip/clip.py, _MODELS.
-const noModel = `no model: give --model DIR, a directory that "vitago convert" wrote, or any checkpoint.
+// noModel says how to come by a model.
+const noModel = verbatim(`no model: give --model DIR, a directory that "vitago convert" wrote, or any checkpoint.
 OpenAI's ViT-L/14@336px, 0.9 GB:
-  curl -LO https://openaipublic.azureedge.net/clip/models/3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt
-  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
+  vitago download ViT-L/14@336px
+  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336
   vitago encode --model models/vit-l-14-336 photo.jpg
-Without a download: vitago demo --dir models/demo`
+Without a download: vitago demo --dir models/demo`)
 
 // maxBatch bounds the activations: those of ViT-L/14-336 take 45 MB an image.
 const maxBatch = 64
@@ -63,7 +64,7 @@ Formats:
   safetensors  float32, one tensor with the name of the feature; its metadata has the file names as
                a JSON list, "images"
 Without --format the extension of FILE decides; without FILE it is jsonl. FILE appears complete or
-not at all.
+not at all; folders above it are made.
 
 --precision int8 rounds the weights of the blocks, and what enters a product, to 8 bits: the embedding
 then has a cosine of about 0.9996 with that of float32, in place of six equal digits, and with AMX or
@@ -106,21 +107,26 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 func (e *encoding) check(cmd *cobra.Command) error {
 	switch {
 	case e.model == "":
-		return usagef("%s", noModel)
+		return usageError{noModel}
+	case isImageFile(e.model):
+		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", e.model)
 	case e.features == "embedding" && cmd.Flags().Changed("layer"):
 		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.layer)
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
 	}
-	if e.format == "" {
+	ext := filepath.Ext(e.output)
+	said := strings.TrimPrefix(ext, ".")
+	known := slices.Contains(formatNames, said)
+	switch {
+	case e.format == "" && e.output == "":
 		e.format = "jsonl"
-		if e.output != "" {
-			ext := filepath.Ext(e.output)
-			if len(ext) == 0 || !slices.Contains(formatNames, ext[1:]) {
-				return usagef("%s: no format has the extension %q; give --format", e.output, ext)
-			}
-			e.format = ext[1:]
-		}
+	case e.format == "" && known:
+		e.format = said
+	case e.format == "":
+		return usagef("%s: no format has the extension %q; give --format", e.output, ext)
+	case known && said != e.format:
+		return usagef("%s has the extension of %s, and --format is %s", e.output, said, e.format)
 	}
 	if _, ok := terminal(cmd.OutOrStdout()); ok && e.output == "" && e.format != "jsonl" {
 		return usagef("%s is not for a terminal; give -o FILE", e.format)

@@ -335,6 +335,8 @@ func TestEncodeErrors(t *testing.T) {
 	if err := os.WriteFile(broken, jpeg[:len(jpeg)/2], 0o666); err != nil {
 		t.Fatal(err)
 	}
+	// One that leaves no room for a temporary name: most file systems take 255 bytes.
+	long := strings.Repeat("x", 247) + ".npy"
 	out := filepath.Join(dir, "out.npy")
 	if err := os.WriteFile(out, []byte("old"), 0o666); err != nil {
 		t.Fatal(err)
@@ -348,13 +350,16 @@ func TestEncodeErrors(t *testing.T) {
 		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
 		{[]string{"--model", "absent", "-o", out, "demo/cat.png"}, "absent"},
 		{[]string{"--model", ".", "-o", out, "demo/cat.png"}, ".: a directory without"},
-		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "absent", "x.npy"), "demo/cat.png"}, "absent"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "sub", "deep", "x.npy"), "demo/cat.png", broken}, broken + ": "},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(broken, "x.npy"), "demo/cat.png"}, broken},
+		{[]string{"--model", tinyModel, "--format", "npy", "-o", filepath.Join(dir, "sub") + string(filepath.Separator), "demo/cat.png"}, "names a folder, want a file"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, long), "demo/cat.png"}, filepath.Join(dir, long) + ": cannot write in the folder " + dir + ": "},
 		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "demo/cat.png"}, "directory"},
 	} {
 		r := vitago(append([]string{"encode"}, c.args...)...)
 		r.want(t, exitFailed, nil, []string{"vitago: ", c.want})
-		if strings.Count(r.err, "\n") != 1 {
-			t.Errorf("%q: got %q, want one line", c.args, r.err)
+		if strings.Count(r.err, "\n") != 1 || strings.Contains(r.err, ".partial") {
+			t.Errorf("%q: got %q, want one line without temporary names", c.args, r.err)
 		}
 	}
 	if got, err := os.ReadFile(out); string(got) != "old" {
@@ -367,6 +372,15 @@ func TestEncodeErrors(t *testing.T) {
 	// A full disk.
 	if _, err := os.Stat("/dev/full"); err == nil {
 		vitago("encode", "--model", tinyModel, "--format", "npy", "-o", "/dev/full", "demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
+	}
+}
+
+// TestEncodeMakesFolders: as all other verbs do.
+func TestEncodeMakesFolders(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "sub", "deep", "x.npy")
+	vitago("encode", "--model", tinyModel, "-o", out, "demo/cat.png").want(t, exitDone, nil, []string{out + ": embedding [1,10] of 1 images in "})
+	if _, err := os.Stat(out); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -497,6 +511,18 @@ func TestAtomicFile(t *testing.T) {
 		t.Errorf("the link is %v (%v)", info, err)
 	}
 	write(os.DevNull)
+
+	// Errors have the name that the file was to get.
+	f, err := createAtomic(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.discard()
+	for what, err := range map[string]error{"write": func() error { _, err := f.Write([]byte("x")); return err }(), "commit": f.commit()} {
+		if err == nil || !strings.Contains(err.Error(), target) || strings.Contains(err.Error(), ".partial") {
+			t.Errorf("%s after the end: error is %v, want one about %s", what, err, target)
+		}
+	}
 	if got := files(t, dir); len(got) != 2 {
 		t.Errorf("found %q", got)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ OUT under the names that other software has for the tensors:
 
 The files of llava, llava-hf and xcomposer hold no language model: their tensors have the names
 that they have in the files of the original, and take their place there.
-OUT appears complete or not at all.`,
+OUT appears complete or not at all; folders above it are made.`,
 		Example: `  vitago export models/tuned tuned.pt --to openai
   vitago export models/tuned tuned-openclip --to openclip --format torch
   vitago export models/llava mm_projector.bin --to llava --projector-only
@@ -49,6 +50,9 @@ OUT appears complete or not at all.`,
 			return usagef("--to is missing, want %s", strings.Join(converter.ExportForms(), ", "))
 		}
 		o.To, o.Format, o.DType, o.Activation = to.value, format.value, dtype.value, clipvit.Activation(activation.value)
+		if err := o.Check(args[1]); err != nil {
+			return usageError{err}
+		}
 		c, err := converter.Open(args[0])
 		if err != nil {
 			return err
@@ -61,7 +65,7 @@ OUT appears complete or not at all.`,
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(exportText(r, o.To)); err != nil {
+		if _, err := cmd.OutOrStdout().Write(exportText(r, o.To, args[1])); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "exported in %s\n", seconds(elapsed))
@@ -70,20 +74,33 @@ OUT appears complete or not at all.`,
 	return cmd
 }
 
-func exportText(r *converter.Report, to string) []byte {
+// exportText describes what was written to out.
+func exportText(r *converter.Report, to, out string) []byte {
 	rows := [][2]string{
 		{"source", r.Source},
 		{"container", r.Container},
 		{"dialect", r.Dialect},
-		{"sha256", r.SHA256},
+	}
+	if r.SHA256 != "" { // a language model is not read
+		rows = append(rows, [2]string{"sha256", r.SHA256})
+	}
+	written := out
+	if r.Dir == out { // a directory
+		written += ": " + strings.Join(r.Files, ", ")
+	}
+	rows = append(rows, [][2]string{
 		{"form", to},
-		{"written", fmt.Sprintf("%s: %s", r.Dir, strings.Join(r.Files, ", "))},
+		{"written", written},
 		{"parameters", grouped(r.Parameters)},
 		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
 		{"bytes", grouped(r.Bytes)},
-	}
-	if r.Left != nil {
-		rows = append(rows, [2]string{"left out", strings.Join(r.Left, ", ")})
+	}...)
+	// Who reads that a tower was left out knows that its last norm was.
+	left := slices.DeleteFunc(slices.Clone(r.Left), func(part string) bool {
+		return slices.ContainsFunc(r.Left, func(whole string) bool { return strings.HasPrefix(part, whole+"'s ") })
+	})
+	if len(left) > 0 {
+		rows = append(rows, [2]string{"left out", strings.Join(left, ", ")})
 	}
 	var b bytes.Buffer
 	table(&b, rows)

@@ -3,6 +3,8 @@ package main
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/vitago/vitago/converter"
 )
 
 const families = "../../testdata/families/"
@@ -22,7 +24,15 @@ func TestFamilies(t *testing.T) {
 	vitago("encode", "--model", dst, "demo/cat.png").want(t, exitUsage, nil, []string{"no post-norm and so no embedding"})
 
 	vitago("convert", families+"llava-linear", filepath.Join(t.TempDir(), "x")).want(t, exitDone, []string{"vision      none", "projector   linear, 16 to 12"}, []string{"converted in "})
-	vitago("encode", "--model", families+"llava-linear", "demo/cat.png").want(t, exitFailed, nil, []string{"no vision tower"})
+	for _, name := range []string{"llava-linear", "llava-projector", "xtuner-pth"} {
+		path := families + name
+		vitago("encode", "--model", path, "demo/cat.png").want(t, exitFailed, nil, []string{"vitago: " + path + ": has a projector and no vision tower\n"})
+		// It is no tower, and can be loaded.
+		vitago("inspect", path).want(t, exitDone, []string{"vision      none", "projector   "}, nil)
+		if _, err := converter.LoadProjector(path); err != nil {
+			t.Error(err)
+		}
+	}
 	vitago("convert", "--vision-only", "../../testdata/tiny/huggingface-vision", filepath.Join(t.TempDir(), "x")).want(t, exitDone, []string{"text        none"}, []string{"converted in "})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,6 +31,15 @@ func isImageName(name string) bool {
 	return false
 }
 
+// isImageFile says whether path is a file with the name of an image.
+func isImageFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && isImageName(filepath.Base(path))
+}
+
+// address is what begins as the address of something that is not on this machine.
+var address = regexp.MustCompile(`(?i)^(https?|ftp|s3|gs)://`)
+
 // expandImages returns the images that the arguments name, in their order: files as they are, the
 // images in folders and all folders in them, sorted, and the files that match a pattern, sorted.
 // A file that is not there is an error unless absent says that this is found out later.
@@ -47,6 +57,9 @@ func expandImages(args []string, absent bool) ([]string, error) {
 		}
 		paths := []string{arg}
 		info, err := os.Stat(arg)
+		if err != nil && address.MatchString(arg) {
+			return nil, usagef("%s: addresses are not read; download it before, or pipe it to -: curl -sL URL | vitago encode --model DIR -", arg)
+		}
 		if err != nil && strings.ContainsAny(arg, "*?[") {
 			if paths, err = filepath.Glob(arg); err != nil {
 				return nil, usagef("%s: %v", arg, err)

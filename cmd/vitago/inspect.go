@@ -22,7 +22,7 @@ func newInspect() *cobra.Command {
 		Long: `Inspect says what a checkpoint holds: container, dialect, configuration, tensors and SHA-256.
 PATH is a model directory, an archive of OpenAI, or a file of torch.save or safetensors.
 All of it is read, so damage is found. The exit status is 1 if it is sound but cannot be loaded as
-a model; what it holds is printed all the same.
+a tower or a projector; what it holds is printed all the same.
 
 The table shows equal tensors of several blocks once, with # for the number of the block;
 --json lists them all.`,

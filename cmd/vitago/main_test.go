@@ -94,7 +94,15 @@ func TestUsage(t *testing.T) {
 		{[]string{"convert", tinyArchive}, []string{"got 1 arguments, want SRC and DST"}},
 		{[]string{"convert", "--dtype", "int8", tinyArchive, dir}, []string{"--dtype", "want source, f16, bf16, f32"}},
 		{[]string{"encode", "--model", tinyModel}, []string{"got 0 arguments, want at least one IMAGE"}},
-		{[]string{"encode", png}, []string{"no model", "ViT-L-14-336px.pt", "vitago demo"}},
+		{[]string{"encode", png}, []string{
+			"vitago encode: no model: give --model DIR", "or any checkpoint.\nOpenAI's ViT-L/14@336px, 0.9 GB:\n  vitago download ViT-L/14@336px\n  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336\n",
+			"\nWithout a download: vitago demo --dir models/demo\nRun 'vitago encode --help'",
+		}},
+		{[]string{"encode", "--model", png, tinyModel}, []string{"--model demo/cat.png is an image, want a model directory"}},
+		{[]string{"encode", "--model", tinyModel, "https://example.com/cat.jpg"}, []string{"https://example.com/cat.jpg: addresses are not read; download it", "curl"}},
+		{[]string{"encode", "--model", tinyModel, "--skip-errors", "HTTP://example.com/cat?size=[1]"}, []string{"addresses are not read"}},
+		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npy"), "--format", "safetensors", png}, []string{"x.npy has the extension of npy, and --format is safetensors"}},
+		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.jsonl"), "--format", "npy", png}, []string{"x.jsonl has the extension of jsonl, and --format is npy"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "1", png}, []string{"--layer 1: an embedding has no layer"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "3", "--features", "cls", png}, []string{"--layer is 3, want -3 to 2"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "-4", "--features", "all", png}, []string{"--layer is -4, want -3 to 2"}},
@@ -124,6 +132,7 @@ func TestHelp(t *testing.T) {
 	vitago("--help").want(t, exitDone, []string{"Exit status: 0 done", "demo", "convert", "inspect", "encode", "version", "completion"}, nil)
 	vitago("help", "encode").want(t, exitDone, []string{"hidden_states", "--features embedding|cls|patches|all", "jsonl|npy|safetensors", "[N,T,C]"}, nil)
 	vitago("convert", "-h").want(t, exitDone, []string{"--dtype source|f16|bf16|f32", "--vocab FILE"}, nil)
+	vitago("inspect", "-h").want(t, exitDone, []string{"cannot be loaded as\na tower or a projector"}, nil)
 	vitago("help").want(t, exitDone, []string{"Exit status: 0 done", "encode"}, nil)
 	vitago("--version").want(t, exitDone, []string{"vitago version "}, nil)
 }
@@ -237,7 +246,7 @@ func TestConvert(t *testing.T) {
 	if _, err := converter.Load(dst); err != nil {
 		t.Error(err)
 	}
-	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: " + dst + " is not empty"})
+	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: " + dst + " is not empty, and overwriting was not asked for; give --overwrite\n"})
 	vitago("convert", "--overwrite", "--vision-only", "--dtype", "f32", tinyArchive, dst).want(t, exitDone,
 		[]string{"text        none", "left out    the text tower, input_resolution"}, []string{"converted in "})
 	info, err := converter.Inspect(dst)
@@ -250,9 +259,17 @@ func TestConvert(t *testing.T) {
 	vitago("convert", "absent.pt", filepath.Join(dir, "x")).want(t, exitFailed, nil, []string{"absent.pt"})
 	vitago("convert", "--vocab", "absent.gz", tinyArchive, filepath.Join(dir, "x")).want(t, exitFailed, nil, []string{"absent.gz"})
 
+	file := filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(file, []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"convert"}, {"convert", "--overwrite"}, {"export", "--to", "openclip"}} {
+		vitago(append(args, tinyArchive, file)...).want(t, exitFailed, nil, []string{"vitago: " + file + " is a file, want a directory that does not exist or is empty\n"})
+	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	vitagoContext(ctx, nil, "convert", tinyArchive, filepath.Join(dir, "x")).want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
+	vitagoContext(ctx, nil, "convert", tinyArchive, filepath.Join(dir, "x", "y")).want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("failed conversions left %v (%v), want the model alone", entries, err)
@@ -284,12 +301,13 @@ func TestDemo(t *testing.T) {
 	dir := filepath.Join(tmp, "kept")
 	vitago("demo", "--dir", dir).want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
 	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
-	vitago("demo", "--dir", dir).want(t, exitFailed, nil, []string{"is not empty"})
+	vitago("demo", "--dir", dir).want(t, exitFailed, nil, []string{"is not empty", "; give --overwrite\n"})
+	vitago("demo", "--dir", dir, "--overwrite").want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
 }
 
 // TestDemoEmbeddings compares the demo with OpenAI's code.
 func TestDemoEmbeddings(t *testing.T) {
-	r, err := runDemo(context.Background(), "", io.Discard)
+	r, err := runDemo(context.Background(), "", false, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,9 +348,32 @@ func TestProgress(t *testing.T) {
 	p.label, p.width = "e", 40
 	p.show(time.Second)
 	p.stop()
-	want := "\rencoding  100%  10 " + "\re  100%  10 of 10  1s left" + "\r" + strings.Repeat(" ", 26) + "\r"
+	want := "\rencoding  100%  10 " + "\re  100%  10 of 10  " + "\r" + strings.Repeat(" ", 17) + "\r"
 	if b.String() != want {
 		t.Errorf("on a terminal: got %q, want %q", b.String(), want)
+	}
+
+	// The last line says that all is done, if it is, and only if there was a line before it.
+	for _, c := range []struct {
+		shown, done int64 // when a line is shown and at the end; -1 is no line
+		want        string
+	}{
+		{4, 10, "e   40%  4 of 10  2s left\ne  100%  10 of 10\n"},
+		{10, 10, "e  100%  10 of 10\n"},
+		{4, 8, "e   40%  4 of 10  2s left\n"},
+		{-1, 10, ""},
+	} {
+		b.Reset()
+		p = &progress{w: &b, label: "e", unit: count, stopped: make(chan struct{})}
+		if c.shown >= 0 {
+			p.set(c.shown, 10)
+			p.show(time.Second)
+		}
+		p.set(c.done, 10)
+		p.stop()
+		if b.String() != c.want {
+			t.Errorf("%d and then %d of 10: got %q, want %q", c.shown, c.done, b.String(), c.want)
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ type progress struct {
 	done, total atomic.Int64 // total is 0 while nobody knows
 	skipped     atomic.Int64 // of done, what took no time
 	shown       int          // characters on the terminal's line
+	lines       int          // that were shown
+	finished    bool         // the last said 100%
 	stopped     chan struct{}
 	wg          sync.WaitGroup
 }
@@ -67,6 +69,10 @@ func (p *progress) set(done, total int64) {
 func (p *progress) stop() time.Duration {
 	close(p.stopped)
 	p.wg.Wait()
+	// The last line is not one that says that something is left.
+	if total := p.total.Load(); p.lines > 0 && total > 0 && p.done.Load() >= total && !p.finished {
+		p.show(time.Since(p.start))
+	}
 	if p.shown > 0 {
 		fmt.Fprintf(p.w, "\r%*s\r", p.shown, "")
 	}
@@ -75,6 +81,7 @@ func (p *progress) stop() time.Duration {
 
 func (p *progress) show(elapsed time.Duration) {
 	line := p.line(elapsed)
+	p.lines++
 	if p.width == 0 {
 		fmt.Fprintln(p.w, line)
 		return
@@ -100,7 +107,8 @@ func (p *progress) line(elapsed time.Duration) string {
 		bar = "[" + strings.Repeat("=", n) + strings.Repeat(" ", cells-n) + "]  "
 	}
 	line := fmt.Sprintf("%s  %s%3d%%  %s of %s", p.label, bar, done*100/total, p.unit(done), p.unit(total))
-	if worked := done - p.skipped.Load(); worked > 0 {
+	p.finished = done >= total
+	if worked := done - p.skipped.Load(); worked > 0 && !p.finished {
 		left := time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))
 	}

@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/hub"
 )
 
 // The exit statuses.
@@ -22,7 +25,14 @@ const (
 // A usageError is a command line that asks for nothing we can do.
 type usageError struct{ error }
 
+func (u usageError) Unwrap() error { return u.error }
+
 func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+// A verbatim error is one of several lines that are shown as they are.
+type verbatim string
+
+func (v verbatim) Error() string { return string(v) }
 
 // run executes the command line args and returns the exit status. Results go to out, everything
 // else to errw. When ctx ends, so does it.
@@ -43,16 +53,27 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 		fmt.Fprintln(errw, "vitago: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errw, "vitago: "+plain(err))
+	fmt.Fprintln(errw, "vitago: "+plain(err)+overwriteHint(cmd, err))
 	return exitFailed
 }
 
 // prefixes are the names of packages that errors begin with, one before the other: they help who
 // programs with the packages, and tell a user of the command nothing.
-var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|finetuning|hub|imageencoding|pillow|projector|server|tasks): )+`)
+var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|optim|pillow|probe|projector|report|server|tasks): )+`)
 
-// plain returns the text of an error in one line, without the names of packages.
+// overwriteHint names the flag that would permit what was refused, "" if there is none.
+func overwriteHint(cmd *cobra.Command, err error) string {
+	if cmd.Flags().Lookup("overwrite") == nil || !errors.Is(err, converter.ErrExists) && !errors.Is(err, hub.ErrOther) {
+		return ""
+	}
+	return "; give --overwrite"
+}
+
+// plain returns the text of an error without the names of packages, in one line unless it is verbatim.
 func plain(err error) string {
+	if v := verbatim(""); errors.As(err, &v) {
+		return string(v)
+	}
 	return strings.ReplaceAll(prefixes.ReplaceAllString(err.Error(), "$1"), "\n", "; ")
 }
 
@@ -82,7 +103,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newFinetune(), newVersion())
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)

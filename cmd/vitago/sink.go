@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // A sink takes the features of images, one after the other.
@@ -168,10 +170,11 @@ func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
 type atomicFile struct {
 	*os.File
 	path string // "" if the file has its name already: a device or a pipe
+	undo func() // removes the folders that were made for it, if they are empty
 }
 
 // createAtomic creates a file that [atomicFile.commit] will give the name path, in place of what has
-// that name.
+// that name. It makes the folders above it that are missing.
 func createAtomic(path string) (*atomicFile, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -179,7 +182,7 @@ func createAtomic(path string) (*atomicFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &atomicFile{f, ""}, nil
+		return &atomicFile{f, "", func() {}}, nil
 	}
 	if err == nil { // through a link
 		if path, err = filepath.EvalSymlinks(path); err != nil {
@@ -188,12 +191,34 @@ func createAtomic(path string) (*atomicFile, error) {
 	}
 	// os.CreateTemp would make it unreadable for others.
 	dir, base := filepath.Split(path)
-	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%08x", base, rand.Uint32()))
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if base == "" {
+		return nil, fmt.Errorf("%s: names a folder, want a file", path)
+	}
+	undo, err := folder.Make(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	return &atomicFile{f, path}, nil
+	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%08x", base, rand.Uint32()))
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		undo()
+		return nil, folder.Unwritable(path, err)
+	}
+	return &atomicFile{f, path, undo}, nil
+}
+
+// Write writes to the file.
+func (f *atomicFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, f.named(err)
+}
+
+// named returns err with the name that the file is to get.
+func (f *atomicFile) named(err error) error {
+	if f.path == "" {
+		return err
+	}
+	return folder.Renamed(err, f.Name(), f.path)
 }
 
 // commit makes the file appear.
@@ -202,12 +227,12 @@ func (f *atomicFile) commit() error {
 		return f.Close()
 	}
 	if err := f.Sync(); err != nil {
-		return err
+		return f.named(err)
 	}
 	if err := f.Close(); err != nil {
-		return err
+		return f.named(err)
 	}
-	return os.Rename(f.Name(), f.path)
+	return f.named(os.Rename(f.Name(), f.path))
 }
 
 // discard removes what was written; after commit it does nothing.
@@ -216,4 +241,5 @@ func (f *atomicFile) discard() {
 	if f.path != "" {
 		os.Remove(f.Name())
 	}
+	f.undo()
 }

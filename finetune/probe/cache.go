@@ -119,7 +119,7 @@ func (s *Space) Get(k Key) ([]float32, error) {
 	defer f.Close()
 	raw := make([]byte, 4*s.n+crc32.Size+1) // one more, which must not be there
 	n, err := io.ReadFull(f, raw)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
 	body, sum := raw[:4*s.n], raw[4*s.n:]
@@ -164,11 +164,11 @@ func appear(path string, content []byte) error {
 	dir, name := filepath.Split(path)
 	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%016x", name, rand.Uint64()))
 	if err := os.WriteFile(tmp, content, 0o666); err != nil {
-		os.Remove(tmp) //nolint:errcheck // it may not be there
+		os.Remove(tmp) // it may not be there
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp) //nolint:errcheck // the first error counts
+		os.Remove(tmp)
 		return err
 	}
 	return nil

@@ -66,11 +66,13 @@ func (h *Head) Predict(x []float32) []float64 {
 // Score judges the head by a set of its classes.
 func (h *Head) Score(s *Set) Score {
 	score := Score{Pictures: s.Len()}
-	for i, row := range slices.Collect(slices.Chunk(h.Predict(s.X), len(h.Classes))) {
-		if floats.MaxIdx(row) == s.Labels[i] {
+	k, p := len(h.Classes), h.Predict(s.X)
+	for i, label := range s.Labels {
+		row := p[i*k : (i+1)*k]
+		if floats.MaxIdx(row) == label {
 			score.Right++
 		}
-		score.Loss -= math.Log(max(row[s.Labels[i]], math.SmallestNonzeroFloat64))
+		score.Loss -= math.Log(max(row[label], math.SmallestNonzeroFloat64))
 	}
 	score.Loss /= float64(s.Len())
 	return score
@@ -145,7 +147,7 @@ func (h *Head) Save(dir string) error {
 		return fmt.Errorf("probe: %w", err)
 	}
 	tmp := filepath.Join(dir, "."+headFile+".partial")
-	defer os.Remove(tmp) //nolint:errcheck // after success it is not there
+	defer os.Remove(tmp) // after success it is not there
 	k, d := len(h.Classes), h.Dim()
 	if err := converter.WriteTensors(tmp, nil, []converter.Values{
 		{Name: weightName, Shape: []int{k, d}, Data: mat.Data[float32](h.Linear.W)},

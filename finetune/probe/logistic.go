@@ -19,8 +19,7 @@ const (
 	maxIterations = 1000
 	// tolerance is how large a component of the gradient of the mean loss may remain. scikit-learn's
 	// default of 1e-4 leaves the third digit of the weights open; below 1e-8, rounding in the sum of the
-	// losses hides from the line search whether a step was downhill. Where the penalty makes the valley
-	// steeper than 1, rounding is as much larger.
+	// losses hides from the line search whether a step was downhill.
 	tolerance = 1e-7
 	// history is how many steps L-BFGS remembers. Source: scipy, optimize/_lbfgsb_py.py, maxcor, which
 	// scikit-learn leaves as it is.
@@ -33,7 +32,7 @@ type Fit struct {
 	W          []float64 // [K,D]
 	B          []float64 // [K]
 	Iterations int       // of L-BFGS
-	Gradient   float64   // the largest component of it that remained
+	Gradient   float64   // of the mean loss with the penalty: the largest component that remained
 	Converged  bool      // whether that is as small as it should be
 }
 
@@ -60,11 +59,12 @@ type problem struct {
 	x       blas64.General // [N,D]
 	labels  []int
 	logits  blas64.General // [N,K]; then probabilities
+	w       []float64      // [K,D]
 }
 
 func newProblem(s *Set) *problem {
 	n, d, k := s.Len(), s.Dim, len(s.Classes)
-	p := &problem{n: n, d: d, k: k, x: general(n, d, make([]float64, n*d)), labels: s.Labels, logits: general(n, k, make([]float64, n*k))}
+	p := &problem{n: n, d: d, k: k, x: general(n, d, make([]float64, n*d)), labels: s.Labels, logits: general(n, k, make([]float64, n*k)), w: make([]float64, k*d)}
 	for i, v := range s.X {
 		p.x.Data[i] = float64(v)
 	}
@@ -105,10 +105,16 @@ func softmax(z []float64) float64 {
 	return top + math.Log(sum)
 }
 
-// objective returns the mean loss with the penalty, and writes its gradient. Both take W and then B
-// as one vector.
-func (p *problem) objective(gradient, wb []float64, lambda float64) float64 {
-	w, b := wb[:p.k*p.d], wb[p.k*p.d:]
+// scale is what the weights are divided by where they are looked for: otherwise a strong penalty would make
+// the valley steep in them and leave it flat in the biases, which have none.
+func (p *problem) scale(lambda float64) float64 { return 1 / math.Sqrt(max(1, lambda/float64(p.n))) }
+
+// objective returns the mean loss with the penalty, and writes its gradient. Both take W, divided by
+// the scale, and then B as one vector.
+func (p *problem) objective(gradient, vb []float64, lambda float64) float64 {
+	scale := p.scale(lambda)
+	floats.ScaleTo(p.w, scale, vb[:p.k*p.d])
+	w, b := p.w, vb[p.k*p.d:]
 	gw, gb := gradient[:p.k*p.d], gradient[p.k*p.d:]
 	if p.k == 2 {
 		lambda *= 2
@@ -120,6 +126,7 @@ func (p *problem) objective(gradient, wb []float64, lambda float64) float64 {
 	}
 	copy(gw, w)
 	blas64.Gemm(blas.Trans, blas.NoTrans, 1/n, p.logits, p.x, lambda/n, general(p.k, p.d, gw)) // [K,D]
+	floats.Scale(scale, gw)
 	clear(gb)
 	for row := range slices.Chunk(p.logits.Data, p.k) {
 		floats.Add(gb, row)
@@ -130,16 +137,18 @@ func (p *problem) objective(gradient, wb []float64, lambda float64) float64 {
 
 // solve minimises the objective, from start on, or from zero.
 func (p *problem) solve(ctx context.Context, lambda float64, start *Fit) (*Fit, error) {
-	wb := make([]float64, p.k*p.d+p.k)
+	scale := p.scale(lambda)
+	vb := make([]float64, p.k*p.d+p.k)
+	v, b := vb[:p.k*p.d], vb[p.k*p.d:]
 	if start != nil {
-		copy(wb, start.W)
-		copy(wb[p.k*p.d:], start.B)
+		floats.ScaleTo(v, 1/scale, start.W)
+		copy(b, start.B)
 	}
 	// gonum asks for value and gradient one after the other, at the same place.
 	var (
 		at       []float64
 		value    float64
-		gradient = make([]float64, len(wb))
+		gradient = make([]float64, len(vb))
 	)
 	visit := func(x []float64) {
 		if !slices.Equal(at, x) {
@@ -148,9 +157,8 @@ func (p *problem) solve(ctx context.Context, lambda float64, start *Fit) (*Fit, 
 		}
 	}
 	fit := &Fit{Lambda: lambda}
-	enough := tolerance * max(1, lambda/float64(p.n))
-	visit(wb)
-	if fit.Gradient = floats.Norm(gradient, math.Inf(1)); fit.Gradient >= enough { // gonum's L-BFGS divides by it
+	visit(vb)
+	if fit.Gradient = floats.Norm(gradient, math.Inf(1)); fit.Gradient >= tolerance { // gonum's L-BFGS divides by it
 		r, err := optimize.Minimize(optimize.Problem{
 			Func: func(x []float64) float64 { visit(x); return value },
 			Grad: func(g, x []float64) { visit(x); copy(g, gradient) },
@@ -160,13 +168,13 @@ func (p *problem) solve(ctx context.Context, lambda float64, start *Fit) (*Fit, 
 				}
 				return optimize.NotTerminated, nil
 			},
-		}, wb, &optimize.Settings{
+		}, vb, &optimize.Settings{
 			MajorIterations: maxIterations,
 			Converger:       optimize.NeverTerminate{}, // but by the gradient
 		}, &optimize.LBFGS{
 			// Source: scipy, optimize/_lbfgsb_py.py and lbfgsb, lnsrlb: ftol 1e-3, gtol 0.9.
 			Linesearcher: &optimize.MoreThuente{DecreaseFactor: 1e-3, CurvatureFactor: 0.9},
-			Store:        history, GradStopThreshold: enough,
+			Store:        history, GradStopThreshold: tolerance,
 		})
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -175,13 +183,14 @@ func (p *problem) solve(ctx context.Context, lambda float64, start *Fit) (*Fit, 
 		if err != nil && !stuck(err) {
 			return nil, fmt.Errorf("probe: λ = %g: %w", lambda, err)
 		}
-		copy(wb, r.X)
+		copy(vb, r.X)
 		fit.Iterations = r.MajorIterations
-		visit(wb)
+		visit(vb)
 		fit.Gradient = floats.Norm(gradient, math.Inf(1))
 	}
-	fit.W, fit.B = wb[:p.k*p.d], wb[p.k*p.d:]
-	fit.Converged = fit.Gradient < enough
+	floats.Scale(scale, v)
+	fit.W, fit.B = v, b
+	fit.Converged = fit.Gradient < tolerance
 	return fit, nil
 }
 

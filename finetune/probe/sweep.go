@@ -25,12 +25,16 @@ type Score struct {
 // Accuracy returns the share of pictures that are right, from 0 to 1.
 func (s Score) Accuracy() float64 { return float64(s.Right) / float64(s.Pictures) }
 
+// sameLoss is how far apart losses count as equal: a fit that ends at the [tolerance] of the gradient is
+// known no better.
+const sameLoss = 1e-9
+
 // better says whether s is better than other: by accuracy, then by loss.
 func (s Score) better(other Score) bool {
 	if a, b := s.Accuracy(), other.Accuracy(); a != b {
 		return a > b
 	}
-	return s.Loss < other.Loss
+	return s.Loss < other.Loss-sameLoss
 }
 
 // A Trial is a value of λ that was tried.
@@ -39,14 +43,14 @@ type Trial struct {
 	Train, Validation Score
 }
 
-// Sweep finds λ by fitting to the training set and judging by the validation set: by accuracy, and by loss
-// where that is equal. It does not fit every value of the grid but, like the paper, halves the interval
-// around the best one until the steps are those of the grid, 15 fits instead of 97. It returns the
-// best trial and all of them in their order; tried, if it is not nil, is called after each.
+// Sweep finds λ by fitting to the training set and judging by the validation set: by accuracy, and by
+// loss where that is equal. It does not fit every value of the grid but, like the paper, halves the
+// interval around the best one until the steps are those of the grid, 15 fits instead of 97. It
+// returns the best trial and all of them in their order; tried, if it is not nil, is called after each.
 //
-// Every fit begins where that of the nearest λ ended, which only saves time: there is one optimum. With
-// tiny λ and features that planes separate, L-BFGS does not get there in its 1000 iterations; the paper's did not
-// either, and such a fit is judged like any other.
+// Every fit begins where that of the nearest λ ended, which only saves time: there is one optimum. Where
+// planes separate the features and λ is tiny, it is far away and the slope to it slight, so that a fit ends
+// on the way, by its gradient or after 1000 iterations as the paper's did; it is judged like any other.
 func Sweep(ctx context.Context, train, validation *Set, tried func(Trial)) (best Trial, all []Trial, err error) {
 	if err := train.check("training", true); err != nil {
 		return best, nil, err

@@ -58,6 +58,26 @@ func TestSweepWarmStart(t *testing.T) {
 	}
 }
 
+// Where features say nothing, the strongest penalty is as good as any and stays the best, and the
+// search does not leave the grid.
+func TestSweepEdge(t *testing.T) {
+	s := &Set{X: make([]float32, 6), Dim: 1, Labels: []int{0, 1, 0, 1, 0, 0}, Classes: []string{"a", "b"}}
+	best, all, err := Sweep(t.Context(), s, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if best.Lambda != 1e6 || len(all) != 7+4 || best.Validation.Right != 4 {
+		t.Errorf("λ = %g of %d, %d right, want 1e6 of 11, 4 right", best.Lambda, len(all), best.Validation.Right)
+	}
+	// The bias is the logarithm of the shares.
+	near(t, "B", []float64{best.B[0] - best.B[1]}, []float64{math.Log(2)}, 1e-5)
+	for _, tr := range all {
+		if tr.Lambda > 1e6 {
+			t.Errorf("λ = %g is beyond the grid", tr.Lambda)
+		}
+	}
+}
+
 func TestSetErrors(t *testing.T) {
 	good := func() *Set {
 		return &Set{X: []float32{0, 1, 2, 3, 4, 5}, Dim: 2, Labels: []int{0, 1, 0}, Classes: []string{"a", "b"}}

@@ -66,7 +66,7 @@ func (c *Client) Fetch(ctx context.Context, f File, dir string) (path string, ha
 	}
 	unlock, err := c.lock(ctx, path)
 	if err != nil {
-		return "", false, fmt.Errorf("hub: locking %s: %w", path, err)
+		return "", false, unlocked(path, err)
 	}
 	defer unlock()
 	if had, err = c.has(ctx, f, path); had || err != nil { // another process brought it meanwhile
@@ -100,10 +100,14 @@ func (c *Client) has(ctx context.Context, f File, path string) (bool, error) {
 	case !errors.As(err, &wrong):
 		return false, fmt.Errorf("hub: %w", err)
 	case !c.Overwrite:
-		return false, fmt.Errorf("hub: %s is there and is another: %w", path, err)
+		return false, fmt.Errorf("hub: %s %w: %w", path, ErrOther, err)
 	}
 	return false, nil
 }
+
+// ErrOther is returned for a file that is not the one wanted, and that [Client.Overwrite] would permit to
+// replace.
+var ErrOther = errors.New("is there and is another")
 
 // A wrongError says that a file is not the one wanted.
 type wrongError struct{ what, got, want string }
@@ -195,6 +199,15 @@ func (c *Client) lock(ctx context.Context, path string) (unlock func(), err erro
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// unlocked returns the error that the lock of path was not got. The name of the lock's file says nothing to a
+// user.
+func unlocked(path string, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("hub: %s: cannot write in the folder %s: %w", path, filepath.Dir(path), e.Err)
+	}
+	return fmt.Errorf("hub: locking %s: %w", path, err)
 }
 
 // isAt says whether the file that is locked is the one with that name.

@@ -1038,3 +1038,15 @@ func TestPartialOfAnother(t *testing.T) {
 		t.Errorf("asked for %q, want %q", got, want)
 	}
 }
+
+// A folder that cannot be written in is said in the names that a user knows.
+func TestUnlocked(t *testing.T) {
+	path := filepath.Join("models", "w.bin")
+	err := unlocked(path, &fs.PathError{Op: "open", Path: path + lockSuffix, Err: fs.ErrPermission})
+	if want := "hub: " + path + ": cannot write in the folder models: permission denied"; err.Error() != want || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if err := unlocked(path, context.Canceled); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "cannot write") {
+		t.Errorf("got %q, want that it was cancelled", err)
+	}
+}

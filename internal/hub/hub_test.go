@@ -34,6 +34,15 @@ func TestArchive(t *testing.T) {
 	if !IsResNet("RN50x64") || !IsResNet("rn101.pt") || IsResNet("ViT-B/32") {
 		t.Error("the ResNets are not told from the others")
 	}
+	for name, want := range map[string]bool{"foo": true, "vit_l_14": true, "ViT-L/14@448": true, "vit-h/14": true, "RN50/x": true, "openai/ViT-L-14": false, "rnn/x": false, "org/RN50": false} {
+		if got := IsArchiveLike(name); got != want {
+			t.Errorf("%s is like a name of OpenAI's: %v, want %v", name, got, want)
+		}
+	}
+	f, _ := c.Archive("ViT-L/14@336px")
+	if got := ArchiveSize(f.SHA256); got != 934_088_680 || ArchiveSize("") != -1 {
+		t.Errorf("sizes are %d and %d, want 934088680 and, of none, -1", got, ArchiveSize(""))
+	}
 	if names := ArchiveNames(); len(names) != 4 || names[3] != "ViT-L/14@336px" {
 		t.Errorf("names are %q", names)
 	}

@@ -1,6 +1,7 @@
 // Package shapes draws pictures to learn from: circles, crosses, rings, squares, stars and triangles. In
-// the easy ones the colour, the size and a bit of noise vary; in the hard ones everything does, and only the
-// outline tells the classes apart. The same seed draws the same pictures.
+// the easy ones every shape has colours of its own, of which size, brightness and a bit of noise take little
+// away; in the hard ones everything varies, and only the outline tells the classes apart. The same seed
+// draws the same pictures.
 package shapes
 
 import (
@@ -79,11 +80,12 @@ type look struct {
 	contrast   float64    // the least distance of the colours of shape and ground, of levels from 0 to 255
 	noise      float64    // standard deviation, in the same levels
 	blots      int        // discs of other colours behind the shape, at most
+	hue        float64    // how far that of the shape is from its class's, at most, in turns; 0 is any colour
 	darkGround bool
 }
 
 var (
-	easy = look{radius: [2]float64{0.55, 0.8}, offset: 0.1, turn: 0.1, contrast: 120, noise: 8, darkGround: true}
+	easy = look{radius: [2]float64{0.55, 0.8}, offset: 0.1, turn: 0.1, contrast: 100, noise: 8, hue: 0.07, darkGround: true}
 	hard = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 60, noise: 30, blots: 4}
 )
 
@@ -103,9 +105,12 @@ func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
 	if !l.darkGround {
 		ground = r.colour()
 	}
-	ink := r.colour()
-	for distance(ink, ground) < l.contrast {
+	var ink [3]float64
+	for again := true; again; again = distance(ink, ground) < l.contrast {
 		ink = r.colour()
+		if l.hue > 0 {
+			ink = r.hued(float64(label)/float64(len(classes)) + r.between(-l.hue, l.hue))
+		}
 	}
 	type disc struct {
 		x, y, radius float64
@@ -159,6 +164,16 @@ func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
 func (r *random) colour() (c [3]float64) {
 	for i := range c {
 		c[i] = r.between(0, 255)
+	}
+	return c
+}
+
+// hued returns a bright or dull colour of a hue, in turns from red over green and blue.
+func (r *random) hued(hue float64) (c [3]float64) {
+	value, grey := r.between(140, 255), r.between(0, 0.5)
+	for i := range c {
+		from := 6 * math.Abs(math.Remainder(hue-float64(i)/3, 1)) // sixths of a turn from red, green or blue
+		c[i] = value * (grey + (1-grey)*min(max(2-from, 0), 1))
 	}
 	return c
 }

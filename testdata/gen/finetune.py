@@ -74,7 +74,7 @@ def main():
         schedule.step()
         with torch.no_grad():
             for a, p in zip(averages, parameters):
-                a.lerp_(p, 1 - EMA)
+                a.lerp_(p, 1 - min(EMA, (2 + step) / (11 + step)))  # after step+1 steps
     final = stages.ours(dict(m.named_parameters()))
     for k in ("Embed.Patch", "Blocks.1.Attn.QKV.W"):
         out["final/" + k] = final[k].copy()

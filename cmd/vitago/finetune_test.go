@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
+)
+
+// colours writes a folder of small pictures for each of three classes: a colour, and noise.
+func colours(t *testing.T, each int) string {
+	t.Helper()
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for class, name := range []string{"blue", "green", "red"} {
+		os.Mkdir(filepath.Join(dir, name), 0o777)
+		for i := range each {
+			img := image.NewRGBA(image.Rect(0, 0, 20, 16))
+			for p := range 20 * 16 {
+				c := [3]uint8{uint8(rng.IntN(160)), uint8(rng.IntN(160)), uint8(rng.IntN(160))}
+				c[2-class] += 95
+				img.Set(p%20, p/20, color.RGBA{c[0], c[1], c[2], 255})
+			}
+			f, err := os.Create(filepath.Join(dir, name, fmt.Sprintf("%02d.png", i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := png.Encode(f, img); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+		}
+	}
+	return dir
+}
+
+// read returns the content of a file.
+func read(t *testing.T, path ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestFinetune: every recipe for classes learns them, and leaves a model that loads and encodes.
+func TestFinetune(t *testing.T) {
+	pictures := colours(t, 10)
+	for _, c := range []struct {
+		recipe string
+		flags  []string
+		files  []string // besides those of all
+	}{
+		{"probe", []string{"--epochs", "60", "--batch", "8", "--head-rate", "0.05", "--cache", filepath.Join(t.TempDir(), "cache")}, nil},
+		{"lora", []string{"--epochs", "10", "--batch", "4", "--accumulate", "2", "--rate", "0.01", "--head-rate", "0.05", "--rank", "2"}, []string{"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}},
+		{"last-n", []string{"--epochs", "10", "--blocks", "1", "--accumulate", "1", "--rate", "0.005", "--head-rate", "0.05", "--val-every", "5", "--patience", "50", "--tensorboard"}, []string{"tensorboard"}},
+		{"full", []string{"--epochs", "10", "--accumulate", "2", "--rate", "0.005", "--head-rate", "0.05", "--ema", "0.9", "--augment-flip", "0.5", "--wise-ft", "0.9"}, nil},
+	} {
+		t.Run(c.recipe, func(t *testing.T) {
+			out := filepath.Join(t.TempDir(), "out")
+			args := append([]string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", c.recipe, "--split", "0.3"}, c.flags...)
+			r := vitago(args...)
+			r.want(t, exitDone, []string{"accuracy before", "1.0000, after step ", filepath.Join(out, "model")}, []string{"group ", "learns ", "frozen ", "in all ", " MB\n", "validation loss", "trained in"})
+			for _, name := range append([]string{"metrics.jsonl", "report.md", "curve.svg", "model/config.json", "model/head.safetensors", "model/classes.json"}, c.files...) {
+				if _, err := os.Stat(filepath.Join(out, filepath.FromSlash(name))); err != nil {
+					t.Error(err)
+				}
+			}
+			head, err := finetune.LoadClassifier(filepath.Join(out, "model"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(head.Classes, []string{"blue", "green", "red"}) {
+				t.Errorf("classes %v", head.Classes)
+			}
+			encoded := vitago("encode", "--model", filepath.Join(out, "model"), filepath.Join(pictures, "red", "00.png"))
+			encoded.want(t, exitDone, []string{`"embedding":[`}, nil)
+			untuned := vitago("encode", "--model", tinyModel, filepath.Join(pictures, "red", "00.png"))
+			if same := encoded.out == untuned.out; same != (c.recipe == "probe") {
+				t.Errorf("the embedding is as it was: %v", same)
+			}
+			if page := read(t, out, "report.md"); !strings.Contains(page, "| best accuracy | 1.0000") || !strings.Contains(page, "Head ") {
+				t.Errorf("report:\n%s", page)
+			}
+			// What else there is in the checkpoint is there still.
+			tuned, err := converter.Open(filepath.Join(out, "model"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tuned.Close()
+			if _, ok := tuned.Tensor("text_projection.weight"); !ok {
+				t.Error("the text tower is gone")
+			}
+		})
+	}
+}
+
+// TestFinetuneResume: a run that is interrupted, and one that is ended and gone on with, end in the same bytes.
+func TestFinetuneResume(t *testing.T) {
+	pictures := colours(t, 6)
+	args := func(out string, more ...string) []string {
+		return append([]string{
+			"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "full", "--epochs", "4", "--batch", "3", "--accumulate", "2",
+			"--augment-crop", "0.5", "--augment-colour", "0.1", "--rate", "0.01", "--val-every", "2", "--checkpoint-every", "3",
+		}, more...)
+	}
+	straight, parts := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "out")
+	vitago(args(straight)...).want(t, exitDone, []string{"steps"}, []string{""})
+
+	vitago(args(parts, "--steps", "4")...).want(t, exitDone, []string{"steps"}, []string{""})
+	vitago(args(parts)...).want(t, exitFailed, nil, []string{"holds checkpoints of a run (checkpoint-00000004)"})
+	vitago(args(parts, "--resume", "--rate", "0.02")...).want(t, exitFailed, nil, []string{"is of another run: recipe: "})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { // when it has begun to go on
+		for ctx.Err() == nil {
+			if strings.Count(readIfThere(filepath.Join(parts, "metrics.jsonl")), `"train"`) >= 6 {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if r := vitagoContext(ctx, strings.NewReader(""), args(parts, "--resume")...); r.status == exitInterrupted {
+		r.want(t, exitInterrupted, nil, []string{"resumed after step 4 of", "--resume goes on"})
+	}
+	cancel()
+	vitago(args(parts, "--resume")...).want(t, exitDone, []string{"steps"}, []string{"resumed after step"})
+	for _, name := range []string{"model.safetensors", "head.safetensors", "config.json"} {
+		if read(t, straight, "model", name) != read(t, parts, "model", name) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
+func readIfThere(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b)
+}
+
+// TestFinetuneTargets: a projector learns vectors for patches, a tower those of another one.
+func TestFinetuneTargets(t *testing.T) {
+	pictures := colours(t, 3)
+	m, err := converter.Load(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(shape ...int) string {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(i % 3)
+		}
+		path := filepath.Join(t.TempDir(), "targets.safetensors")
+		if err := converter.WriteTensors(path, nil, []converter.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	finetune := func(out string, more ...string) ran {
+		return vitago(append([]string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--epochs", "2"}, more...)...)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	finetune(out, "--recipe", "projector", "--targets", write(9, m.Config.Patches(), 6)).want(t, exitDone, []string{"steps"}, []string{"cosine"})
+	p, err := converter.LoadProjector(filepath.Join(out, "model"))
+	if err != nil || p.Model.Config.Out != 6 {
+		t.Errorf("projector %+v: %v", p, err)
+	}
+	out = filepath.Join(t.TempDir(), "out")
+	finetune(out, "--recipe", "full", "--targets", write(9, m.Config.EmbedDim)).want(t, exitDone, []string{"steps"}, []string{"cosine"})
+	out = filepath.Join(t.TempDir(), "out")
+	finetune(out, "--recipe", "last-n", "--blocks", "1", "--teacher", tinyModel, "--distance", "mse").want(t, exitDone, []string{"cosine before  1.0000"}, []string{"cosine"})
+
+	for _, c := range []struct{ targets, want string }{
+		{write(8, 6), "want [9,…,width] for 9 pictures"},
+		{write(9, 6), "vectors of 6 numbers, the embedding has"},
+		{write(9, 2, 6), "2 vectors for each picture, want 1, or"},
+		{filepath.Join(tinyModel, "model.safetensors"), "tensors, want 1"},
+	} {
+		finetune(filepath.Join(t.TempDir(), "out"), "--recipe", "projector", "--targets", c.targets).want(t, exitFailed, nil, []string{c.want})
+	}
+}
+
+// TestFinetuneRefuses: what is wrong is said, and nothing is written.
+func TestFinetuneRefuses(t *testing.T) {
+	pictures := colours(t, 3)
+	out := filepath.Join(t.TempDir(), "out")
+	one := t.TempDir()
+	os.CopyFS(filepath.Join(one, "red"), os.DirFS(filepath.Join(pictures, "red")))
+	strange := t.TempDir()
+	for _, name := range []string{"red", "yellow"} {
+		os.CopyFS(filepath.Join(strange, name), os.DirFS(filepath.Join(pictures, "red")))
+	}
+	all := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe"}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"finetune"}, exitUsage, "--model is missing"},
+		{append(all, "--recipe", "everything"), exitUsage, "want probe, projector, lora"},
+		{append(all, "--fix-vit"), exitUsage, "are of the recipe xcomposer"},
+		{append(all, "--recipe", "projector"), exitUsage, "give --targets"},
+		{append(all, "--teacher", "a", "--targets", "b"), exitUsage, "exclude each other"},
+		{append(all, "--epochs", "-1"), exitFailed, "epochs is -1"},
+		{append(all, "--batch", "0"), exitFailed, "batch is 0"},
+		{append(all, "--data", t.TempDir()), exitFailed, "no folders of classes"},
+		{append(all, "--data", filepath.Join(out, "nothing")), exitFailed, "no such file"},
+		{append(all, "--data", one), exitFailed, "want at least 2 classes"},
+		{append(all, "--val", strange), exitFailed, `classes are not among the 3 of the training data`},
+		{append(all, "--memory", "0.00001"), exitFailed, "the limit is"},
+		{append(all, "--augment-flip", "2"), exitFailed, "probability of a flip is 2"},
+		{append(all, "--recipe", "lora", "--lora-targets", "q"), exitFailed, `target is "q"`},
+	} {
+		r := vitago(c.args...)
+		r.want(t, c.status, nil, []string{c.want})
+		if _, err := os.Stat(out); err == nil {
+			t.Fatalf("%v: something was written", c.args)
+		}
+	}
+	vitago(append(all, "--dry-run")...).want(t, exitDone, nil, []string{"Head ", "learns ", "in all "})
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a dry run has written something")
+	}
+
+	// A broken picture is skipped and listed, or the end.
+	os.WriteFile(filepath.Join(pictures, "red", "00.png"), []byte("no picture"), 0o666)
+	vitago(append(all, "--strict", "--split", "0")...).want(t, exitFailed, nil, []string{"00.png"})
+	os.RemoveAll(out)
+	vitago(append(all, "--epochs", "1", "--split", "0")...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
+	if page := read(t, out, "report.md"); !strings.Contains(page, "00.png") {
+		t.Errorf("report:\n%s", page)
+	}
+}

@@ -1,0 +1,79 @@
+package probe_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/shapes"
+)
+
+// A probe in a few lines: pictures in folders, a head in a folder.
+func Example() {
+	dir, err := os.MkdirTemp("", "probe")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := shapes.Write(filepath.Join(dir, "pictures"), 0, 20, 32, false, 1); err != nil { // or yours
+		log.Fatal(err)
+	}
+	pictures, err := data.Folder(filepath.Join(dir, "pictures"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := converter.Load("../../cmd/vitago/demo/tiny-clip.pt")
+	if err != nil {
+		log.Fatal(err)
+	}
+	cache, err := probe.OpenCache(filepath.Join(dir, "features"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	extractor := probe.Extractor{Model: model, Features: probe.Features{Kind: probe.Embedding}, Cache: cache}
+	result, err := probe.Run(context.Background(), probe.Config{Extractor: extractor, Train: pictures})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := result.Head.Save(filepath.Join(dir, "head")); err != nil {
+		log.Fatal(err)
+	}
+
+	// Later, elsewhere.
+	head, err := probe.LoadHead(filepath.Join(dir, "head"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := head.Check(model); err != nil {
+		log.Fatal(err)
+	}
+	_, err = extractor.Each(context.Background(), &data.Dataset{Samples: pictures.Samples[45:46]}, func(_ int, x []float32) error {
+		p := head.Predict(x)
+		best := slices.Index(p, slices.Max(p))
+		fmt.Println(head.Classes[best])
+		return nil
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output: ring
+}
+
+// The regression by itself, on features from anywhere.
+func ExampleRegress() {
+	fit, err := probe.Regress(context.Background(), &probe.Set{
+		X: []float32{-2, -1, 1, 2}, Dim: 1, Labels: []int{0, 0, 1, 1}, Classes: []string{"left", "right"},
+	}, 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// scikit-learn's LogisticRegression(C=1) finds 1.0066 with these.
+	fmt.Printf("%.4f\n", fit.W[1]-fit.W[0])
+	// Output: 1.0066
+}

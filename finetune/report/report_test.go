@@ -1,0 +1,63 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/finetune"
+)
+
+func TestReport(t *testing.T) {
+	r := Report{
+		Title: "A run", Facts: [][2]string{{"model", "a|b"}}, Table: "group\n", Measure: "accuracy",
+		Result: &finetune.Result{Steps: 100, Stopped: "it was enough", Skipped: map[string]string{"x.jpg": "is\nbroken"}},
+	}
+	for i := 1; i <= 100; i++ {
+		r.Result.History = append(r.Result.History, finetune.Event{Kind: finetune.TrainEvent, Step: i, Loss: 1 / float64(i), Images: i % 7})
+	}
+	r.Result.History = append(r.Result.History, finetune.Event{Kind: finetune.ValidationEvent, Step: 50, Loss: 0.5, Score: 0.75})
+	r.Result.Best = &r.Result.History[100]
+	dir := t.TempDir()
+	if err := r.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	page, _ := os.ReadFile(filepath.Join(dir, PageFile))
+	for _, want := range []string{
+		"# A run\n", `| model | a\|b |`, "| best accuracy | 0.7500, after step 50 |", "| stopped early | it was enough |", "![loss](curve.svg)",
+		"| 1 | 1.00000 | 0.0000 |", "| 100 | 0.01000 | 0.0000 |", "| 50 | 0.50000 | 0.7500 |", "- `x.jpg`: is broken",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("no %q in\n%s", want, page)
+		}
+	}
+	if n := bytes.Count(page, []byte("\n| ")); n > 3+5+2*rowsShown {
+		t.Errorf("%d rows", n)
+	}
+	curve, _ := os.ReadFile(filepath.Join(dir, CurveFile))
+	d := xml.NewDecoder(bytes.NewReader(curve))
+	lines := 0
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := tok.(xml.StartElement); ok && e.Name.Local == "path" {
+			lines++
+		}
+	}
+	if lines < 3 { // the two curves, and an axis
+		t.Errorf("%d lines in the curve", lines)
+	}
+	if err := (Report{Result: &finetune.Result{}}).Write(dir); err != nil {
+		t.Errorf("an empty run: %v", err)
+	}
+}

@@ -1,0 +1,98 @@
+package finetune
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// TensorBoard is a [Sink] that writes event files, which TensorBoard shows. The libraries that there are for
+// it have been left by their authors, or need TensorFlow itself.
+type TensorBoard struct {
+	f       *os.File
+	measure string
+}
+
+// NewTensorBoard makes a new event file in the directory dir for a run that has made so many steps: what an
+// earlier run has written of later ones is no longer shown.
+//
+// Source: tensorflow/tensorboard, compat/proto/event.proto and summary.proto; for the file
+// tensorflow/tensorflow, core/lib/io/record_writer.h.
+func NewTensorBoard(dir, measure string, step int) (*TensorBoard, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	// The number tells runs that begin in the same second apart, and files are read in the order of names.
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("events.out.tfevents.%010d.%08d", time.Now().Unix(), step)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	b := &TensorBoard{f, measure}
+	const fileVersion, sessionLog, status, started = 3, 7, 1, 1 // fields, and SessionLog.START
+	version := protowire.AppendString(protowire.AppendTag(nil, fileVersion, protowire.BytesType), "brain.Event:2")
+	session := protowire.AppendVarint(protowire.AppendTag(nil, status, protowire.VarintType), started)
+	session = protowire.AppendBytes(protowire.AppendTag(nil, sessionLog, protowire.BytesType), session)
+	if err := errors.Join(b.record(0, version), b.record(step+1, session)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Write implements [Sink].
+func (b *TensorBoard) Write(e Event) error {
+	values := []struct {
+		tag string
+		v   float64
+	}{{"loss/" + e.Kind, e.Loss}, {b.measure + "/" + e.Kind, e.Score}}
+	if e.Kind == TrainEvent {
+		values = append(values, []struct {
+			tag string
+			v   float64
+		}{{"norm", e.Norm}, {"rate", e.Factor}}...)
+	}
+	const summary, value, tag, simpleValue = 5, 1, 1, 2 // fields of Event, Summary and Summary.Value
+	var all []byte
+	for _, v := range values {
+		one := protowire.AppendString(protowire.AppendTag(nil, tag, protowire.BytesType), v.tag)
+		one = protowire.AppendFixed32(protowire.AppendTag(one, simpleValue, protowire.Fixed32Type), math.Float32bits(float32(v.v)))
+		all = protowire.AppendBytes(protowire.AppendTag(all, value, protowire.BytesType), one)
+	}
+	return b.record(e.Step, protowire.AppendBytes(protowire.AppendTag(nil, summary, protowire.BytesType), all))
+}
+
+// record writes an event of which some fields are given.
+func (b *TensorBoard) record(step int, fields []byte) error {
+	const wallTime, stepField = 1, 2
+	now := float64(time.Now().UnixNano()) / 1e9 // seconds
+	data := protowire.AppendFixed64(protowire.AppendTag(nil, wallTime, protowire.Fixed64Type), math.Float64bits(now))
+	data = protowire.AppendVarint(protowire.AppendTag(data, stepField, protowire.VarintType), uint64(step))
+	data = append(data, fields...)
+
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(data)))
+	out = binary.LittleEndian.AppendUint32(out, maskedCRC(out))
+	out = append(out, data...)
+	out = binary.LittleEndian.AppendUint32(out, maskedCRC(data))
+	if _, err := b.f.Write(out); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
+// Close closes the file.
+func (b *TensorBoard) Close() error { return b.f.Close() }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// maskedCRC is a checksum that does not look like one. Source: tensorflow/tensorflow, core/lib/hash/crc32c.h, Mask.
+func maskedCRC(b []byte) uint32 {
+	c := crc32.Checksum(b, castagnoli)
+	return (c>>15 | c<<17) + 0xa282ead8
+}

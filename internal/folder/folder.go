@@ -1,0 +1,60 @@
+// Package folder makes the folders that an output goes to, and says what is wrong with them in the names
+// that a user knows: an output has a temporary name until it is complete.
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Make makes dir and the folders above it that are missing. For an output that comes to nothing, undo
+// removes those of them that are empty.
+func Make(dir string) (undo func(), err error) {
+	var made []string // the deepest first
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		// A link that leads nowhere is there: it is not ours to remove.
+		if _, err := os.Lstat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		made = append(made, d)
+	}
+	undo = func() {
+		for _, d := range made {
+			os.Remove(d) // fails if it is not empty
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
+}
+
+// Unwritable returns the error that path cannot be written, since err came when something was to be
+// created beside it.
+func Unwritable(path string, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		err = e.Err // its path is a temporary one
+	}
+	return fmt.Errorf("%s: cannot write in the folder %s: %w", path, filepath.Dir(path), err)
+}
+
+// Renamed returns err with the name to in place of from, which is a temporary one. If err is nil, so is it.
+func Renamed(err error, from, to string) error {
+	if err == nil {
+		return nil
+	}
+	return renamed{err, strings.ReplaceAll(err.Error(), from, to)}
+}
+
+type renamed struct {
+	error
+	text string
+}
+
+func (r renamed) Error() string { return r.text }
+func (r renamed) Unwrap() error { return r.error }
