@@ -70,12 +70,12 @@ func TestPreprocessor(t *testing.T) {
 		})
 	}
 	dir := copyDir(t, "huggingface")
-	for _, text := range []string{"{", "", "[]", "no JSON"} {
+	for text, want := range map[string]string{"{": "not JSON", "": "not JSON", "[]": "no JSON object", "no JSON": "not JSON"} {
 		if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), preprocessorFile+" is not JSON, or no object of it: ") {
-			t.Errorf("%q: error is %v, want that it is not JSON", text, err)
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), preprocessorFile+" is "+want+": ") {
+			t.Errorf("%q: error is %v, want that it is %s", text, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package converter
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -520,7 +521,11 @@ func (m *clip) configure() error {
 		path := filepath.Join(m.name, preprocessorFile)
 		var object map[string]any
 		if err := json.Unmarshal(m.preprocessor, &object); err != nil {
-			return fmt.Errorf("converter: %s is not JSON, or no object of it: %w", path, err)
+			what := "not JSON"
+			if errors.As(err, new(*json.UnmarshalTypeError)) {
+				what = "no JSON object"
+			}
+			return fmt.Errorf("converter: %s is %s: %w", path, what, err)
 		}
 		if err := checkPreprocessor(object, c.Vision.ImageSize); err != nil {
 			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", path, err)

@@ -91,6 +91,7 @@ func (t *Trainer) tidy() error {
 }
 
 func (t *Trainer) writeCheckpoint(dir string) error {
+	t.state.Recompute = t.Tower.Recompute
 	text, err := json.MarshalIndent(savedState{checkpointVersion, t.identity, t.state}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("finetune: %w", err)
@@ -123,16 +124,20 @@ func vectors(m map[string][]float32) []converter.Values {
 	return all
 }
 
-func readVectors(path string) (map[string][]float32, error) {
+// restoreVectors has restore take what [vectors] made of something and a file holds.
+func restoreVectors(path string, restore func(map[string][]float32) error) error {
 	all, err := converter.ReadTensors(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m := map[string][]float32{}
 	for _, v := range all {
 		m[v.Name] = v.Data
 	}
-	return m, nil
+	if err := restore(m); err != nil {
+		return fmt.Errorf("finetune: %s: %w", path, err)
+	}
+	return nil
 }
 
 // A numberedDir is a directory whose name has a step.
@@ -167,7 +172,7 @@ func lastCheckpoint(dir string) (string, error) {
 	return all[len(all)-1].path, nil
 }
 
-// restore goes back to a checkpoint, or changes nothing that matters and says all that is wrong.
+// restore goes back to a checkpoint. After an error the trainer is of no use.
 func (t *Trainer) restore(dir string) error {
 	raw, err := readSmall(filepath.Join(dir, stateFile), maxState)
 	if err != nil {
@@ -183,33 +188,20 @@ func (t *Trainer) restore(dir string) error {
 	if err := s.Identity.differs(t.identity); err != nil {
 		return fmt.Errorf("finetune: %s is of another run: %w", dir, err)
 	}
-	optimizer, err := readVectors(filepath.Join(dir, optimizerFile))
-	if err != nil {
+	// One after the other: what was read of one is gone before the next.
+	if err := restoreVectors(filepath.Join(dir, optimizerFile), t.optimizer.Restore); err != nil {
 		return err
 	}
-	var averages map[string][]float32
 	if t.ema != nil {
-		if averages, err = readVectors(filepath.Join(dir, averagesFile)); err != nil {
+		if err := restoreVectors(filepath.Join(dir, averagesFile), t.ema.Restore); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(dir, learningFile)
-	weights, err := converter.ReadTensors(path)
-	if err != nil {
+	if err := t.readWeights(filepath.Join(dir, learningFile)); err != nil {
 		return err
-	}
-	if err := t.setWeights(path, weights); err != nil {
-		return err
-	}
-	if err := t.optimizer.Restore(optimizer); err != nil {
-		return fmt.Errorf("finetune: %s: %w", dir, err)
-	}
-	if t.ema != nil {
-		if err := t.ema.Restore(averages); err != nil {
-			return fmt.Errorf("finetune: %s: %w", dir, err)
-		}
 	}
 	t.state, t.saved = s.State, s.State.BestStep
+	t.Tower.Recompute = t.Tower.Recompute || s.State.Recompute
 	return nil
 }
 
@@ -230,29 +222,33 @@ func (i identity) differs(now identity) error {
 	return errors.Join(errs...)
 }
 
-// setWeights sets what learns to what a file says.
-func (t *Trainer) setWeights(path string, all []converter.Values) error {
-	byName := map[string]converter.Values{}
-	for _, v := range all {
-		byName[v.Name] = v
+// readWeights sets what learns to what a file says, tensor by tensor, or says all that is wrong.
+func (t *Trainer) readWeights(path string) error {
+	c, err := converter.Open(path)
+	if err != nil {
+		return err
 	}
+	defer c.Close()
 	learning := t.learning()
 	var errs []error
 	for _, p := range learning {
-		if v, ok := byName[p.Path]; !ok {
+		if x, ok := c.Tensor(p.Path); !ok {
 			errs = append(errs, fmt.Errorf("finetune: %s: no %s", path, p.Path))
-		} else if !slices.Equal(v.Shape, p.Shape()) {
-			errs = append(errs, fmt.Errorf("finetune: %s: %s: shape %v, want %v", path, p.Path, v.Shape, p.Shape()))
+		} else if !slices.Equal(x.Shape, p.Shape()) {
+			errs = append(errs, fmt.Errorf("finetune: %s: %s: shape %v, want %v", path, p.Path, x.Shape, p.Shape()))
 		}
 	}
-	if len(byName) != len(learning) {
-		errs = append(errs, fmt.Errorf("finetune: %s: %d weights, want %d", path, len(byName), len(learning)))
+	if n := len(c.Names()); n != len(learning) {
+		errs = append(errs, fmt.Errorf("finetune: %s: %d weights, want %d", path, n, len(learning)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	for _, p := range learning {
-		copy(mat.Data[float32](p.Param), byName[p.Path].Data)
+		x, _ := c.Tensor(p.Path)
+		if err := x.Float32s(mat.Data[float32](p.Param)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -280,14 +276,11 @@ func (t *Trainer) keepBest() error {
 func (t *Trainer) settle() error {
 	switch {
 	case t.state.BestStep > 0 && t.Dir == "":
-		return t.setWeights("memory", t.best)
-	case t.state.BestStep > 0:
-		path := filepath.Join(t.bestPath(), learningFile)
-		all, err := converter.ReadTensors(path)
-		if err != nil {
-			return err
+		for i, p := range t.learning() {
+			copy(mat.Data[float32](p.Param), t.best[i].Data)
 		}
-		return t.setWeights(path, all)
+	case t.state.BestStep > 0:
+		return t.readWeights(filepath.Join(t.bestPath(), learningFile))
 	case t.ema != nil:
 		t.ema.Swap()
 	}

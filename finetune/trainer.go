@@ -120,7 +120,8 @@ type state struct {
 	Validated int     `json:"validated"` // the step of the last validation; 0 if there was none
 	Best      float64 `json:"best"`      // score
 	BestStep  int     `json:"best_step"`
-	Worse     int     `json:"worse"` // validations since the best
+	Worse     int     `json:"worse"`     // validations since the best
+	Recompute bool    `json:"recompute"` // which rounds otherwise
 }
 
 // New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and

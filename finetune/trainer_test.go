@@ -496,28 +496,34 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestRecompute: a run that computes blocks again comes to the same, and does so where it would not fit
-// otherwise.
+// TestRecompute: a run that computes blocks again comes to the same, but for the rounding of fused
+// activations, and does so where it would not fit otherwise.
 func TestRecompute(t *testing.T) {
 	for _, part := range []Part{LowRank, Last, Complete} {
-		var want map[string][]float32
-		var need Memory
-		for _, how := range []string{"keeps", "recomputes", "has to"} {
+		config := func() Config {
 			c, _ := goldenConfig(t, 4)
 			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 2, LoRA{2, 2, LoRATargets}
-			c.Recompute = how == "recomputes"
-			if how == "has to" {
-				c.MemoryLimit = need.Total() - 1
-			}
-			tr, _ := run(t, c)
-			if tr.Tower.Recompute != (how != "keeps") {
-				t.Errorf("%s %s: recomputes: %v", part, how, tr.Tower.Recompute)
-			}
-			if how == "keeps" {
-				want, need = weightsOf(tr), tr.Memory()
-			}
-			sameBits(t, string(part)+" "+how, weightsOf(tr), want)
+			return c
 		}
+		keeps, want := run(t, config())
+		c := config()
+		c.Recompute = true
+		recomputes, got := run(t, c)
+		for i, e := range got.History {
+			if math.Abs(e.Loss-want.History[i].Loss) > 1e-5 {
+				t.Errorf("%s: loss of step %d is %v, want %v", part, i+1, e.Loss, want.History[i].Loss)
+			}
+		}
+		c = config()
+		c.MemoryLimit, c.Dir, c.MaxSteps = keeps.Memory().Total()-1, t.TempDir(), 11
+		run(t, c)
+		roomy := config() // goes on as it was begun
+		roomy.Dir, roomy.Resume = c.Dir, true
+		hasTo, _ := run(t, roomy)
+		if keeps.Tower.Recompute || !hasTo.Tower.Recompute {
+			t.Errorf("%s: recomputes: %v, want false; %v, want true", part, keeps.Tower.Recompute, hasTo.Tower.Recompute)
+		}
+		sameBits(t, string(part), weightsOf(hasTo), weightsOf(recomputes))
 	}
 }
 

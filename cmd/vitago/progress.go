@@ -70,7 +70,7 @@ func (p *progress) stop() time.Duration {
 	close(p.stopped)
 	p.wg.Wait()
 	// The last line is not one that says that something is left.
-	if total := p.total.Load(); p.lines > 0 && total > 0 && p.done.Load() >= total && !p.finished {
+	if p.lines > 0 && p.all() && !p.finished {
 		p.show(time.Since(p.start))
 	}
 	if p.shown > 0 {
@@ -80,8 +80,9 @@ func (p *progress) stop() time.Duration {
 }
 
 func (p *progress) show(elapsed time.Duration) {
-	line := p.line(elapsed)
+	p.finished = p.all()
 	p.lines++
+	line := p.line(elapsed)
 	if p.width == 0 {
 		fmt.Fprintln(p.w, line)
 		return
@@ -92,6 +93,12 @@ func (p *progress) show(elapsed time.Duration) {
 	// Spaces over what was longer: not every terminal knows escape sequences.
 	fmt.Fprintf(p.w, "\r%-*s", p.shown, line)
 	p.shown = len(line)
+}
+
+// all says whether all is done.
+func (p *progress) all() bool {
+	total := p.total.Load()
+	return total > 0 && p.done.Load() >= total
 }
 
 // line says what is known after some time, in ASCII.
@@ -107,8 +114,7 @@ func (p *progress) line(elapsed time.Duration) string {
 		bar = "[" + strings.Repeat("=", n) + strings.Repeat(" ", cells-n) + "]  "
 	}
 	line := fmt.Sprintf("%s  %s%3d%%  %s of %s", p.label, bar, done*100/total, p.unit(done), p.unit(total))
-	p.finished = done >= total
-	if worked := done - p.skipped.Load(); worked > 0 && !p.finished {
+	if worked := done - p.skipped.Load(); worked > 0 && done < total {
 		left := time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))
 	}
