@@ -42,10 +42,10 @@ func (f Features) blocks(m *clipvit.Model) int {
 
 // width returns the columns of the features.
 func (f Features) width(c clipvit.Config) int {
-	if f.Patches || c.EmbedDim == 0 {
+	if f.Patches {
 		return c.Width
 	}
-	return c.EmbedDim
+	return c.OutputDim()
 }
 
 // probe returns the same features as package probe has them.

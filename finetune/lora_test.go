@@ -47,7 +47,9 @@ func matrix(data []float32, shape []int) *mat.Dense[float32] {
 // TestLoRA: an adapter that peft wrote computes what peft computes with it, forward and backward, and merged
 // with the weights it gives the same.
 func TestLoRA(t *testing.T) {
-	const tol = 5e-6 // that of the gradients of a tower without corrections
+	// Twice that of the gradients of a tower without corrections: these change the embedding by more than it
+	// is, and every product has another one behind it.
+	const tol = 1e-5
 	m, f := tiny(t, "gelu")
 	want := golden.Load(t, "testdata/tiny/lora.npz")
 	c, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora"))

@@ -55,6 +55,17 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 	})
 }
 
+// SaveBeside writes the directory dst as [Trainer.Save] does for a frozen tower, of the checkpoint like, with
+// what save puts beside it: a head of package probe.
+func SaveBeside(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options, save func(dir string) error) error {
+	return writeDir(dst, func(dir string) error {
+		if _, err := converter.ConvertCheckpoint(ctx, like, dir, o); err != nil {
+			return err
+		}
+		return save(dir)
+	})
+}
+
 // SaveAdapter writes the corrections by LoRA alone, as [SaveLoRA] does, into the directory dir, which appears
 // complete or not at all. It is an error if the recipe has none, or they have been merged.
 func (t *Trainer) SaveAdapter(dir, base string) error {

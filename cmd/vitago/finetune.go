@@ -1,14 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"math/rand/v2"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,16 +9,6 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
-	"github.com/vitago/vitago/finetune/probe"
-	"github.com/vitago/vitago/finetune/report"
-	"github.com/vitago/vitago/projector"
-)
-
-// The folders in the output of a run, besides checkpoints.
-const (
-	modelFolder       = "model"
-	adapterFolder     = "adapter"
-	tensorboardFolder = "tensorboard"
 )
 
 // finetuneFlags are the choices of a run of fine-tuning.
@@ -63,7 +45,8 @@ func newFinetune() *cobra.Command {
 		Short: "Train a tower, a part of it, or a head on it, with one's own pictures",
 		Long: `Finetune trains by a recipe:
 
-  probe      a head on the frozen tower
+  probe      a head on the frozen tower, by L-BFGS on features that are kept in OUT/features;
+             with --solver adamw as the others, for pictures that are varied
   projector  a projector on the frozen tower, which regresses to --targets
   lora       corrections of low rank, and a head
   last-n     the last --blocks blocks, and a head
@@ -103,6 +86,7 @@ refused. --dry-run ends there.`,
 	distance := choiceFlag(cmd, "distance", "cosine", "from teacher or targets", "cosine", "mse")
 	v.StringVar(&f.projector, "projector", "mlp2x_gelu", "type of a new projector, where MODEL has none")
 	v.IntVar(&f.layer, "layer", -2, "layer whose patches a projector gets (default: what MODEL says)")
+	solver := choiceFlag(cmd, "solver", "", "recipe probe: of the head (default lbfgs, with the sweep of the CLIP paper)", "lbfgs", "adamw")
 	v.BoolVar(&f.fixViT, "fix-vit", false, "recipe xcomposer: freeze the tower")
 	v.BoolVar(&f.fixSampler, "fix-sampler", false, "recipe xcomposer: freeze the projector")
 
@@ -150,16 +134,25 @@ refused. --dry-run ends there.`,
 		if f.teacher != "" && f.targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
+		if !(f.wise >= 0 && f.wise <= 1) {
+			return usagef("--wise-ft is %v, want 0 to 1", f.wise)
+		}
 		r, err := f.recipe(recipe.value, v.Changed)
 		if err != nil {
 			return err
+		}
+		o := converter.Options{DType: dtype.value}
+		if lbfgs, err := f.fitsHead(recipe.value, solver.value); err != nil {
+			return err
+		} else if lbfgs {
+			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), clipvit.Activation(activation.value), o)
 		}
 		s, err := f.open(r, finetune.Distance(distance.value), clipvit.Activation(activation.value), v.Changed("layer"))
 		if err != nil {
 			return err
 		}
 		defer s.like.Close()
-		return s.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), converter.Options{DType: dtype.value})
+		return s.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
 	}
 	return cmd
 }
@@ -199,224 +192,4 @@ func set[T any](changed func(string) bool, flag string, field *T, value T) {
 	if changed(flag) {
 		*field = value
 	}
-}
-
-// A session is a run of fine-tuning that is ready to begin.
-type session struct {
-	*finetuneFlags
-	like    *converter.Checkpoint // the model that it began with
-	trainer *finetune.Trainer
-	config  finetune.Config
-	facts   [][2]string
-}
-
-// open reads the model and the lists of pictures, and decides what is to be learnt.
-func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation, layerGiven bool) (_ *session, err error) {
-	s := &session{finetuneFlags: f, facts: [][2]string{{"model", f.model}, {"recipe", r.Name + ": " + r.About}, {"data", f.data}}}
-	if s.like, err = openModel(f.model, activation); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			s.like.Close()
-		}
-	}()
-	tower, err := converter.LoadCheckpoint(s.like)
-	if err != nil {
-		return nil, err
-	}
-	train, validation, err := f.datasets()
-	if err != nil {
-		return nil, err
-	}
-	if f.crop > 0 {
-		f.augment.Area = [2]float64{f.crop, 1}
-	}
-	f.augment.Brightness, f.augment.Contrast, f.augment.Saturation = f.colour, f.colour, f.colour
-	loader := &data.Loader{Data: train, Config: tower.Config, BatchSize: r.Batch, Shuffle: true, Augment: f.augment, Seed: f.seed, Strict: f.strict}
-	if err := loader.Validate(); err != nil {
-		return nil, err
-	}
-	s.config = finetune.Config{
-		Tower: tower, Recipe: r, Train: loader, Seed: f.seed, Dir: f.out, Resume: f.resume,
-		CheckpointEvery: f.checkpointEvery, ValidateEvery: f.valEvery, Patience: f.patience, MaxSteps: f.steps,
-		MemoryLimit: int64(f.memory * 1e9), Recompute: f.recompute,
-	}
-	if validation != nil {
-		s.config.Validation = &data.Loader{Data: validation, Config: tower.Config, BatchSize: r.Batch, Strict: f.strict}
-	}
-	if f.dryRun {
-		s.config.Dir = ""
-	}
-	if f.cache != "" {
-		if s.config.Cache, err = probe.OpenCache(f.cache); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case f.teacher != "":
-		err = s.distil(distance, activation)
-	case f.targets != "":
-		err = s.regress(train, distance, layerGiven)
-	default:
-		err = s.classify(train)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.trainer, err = finetune.New(s.config)
-	return s, err
-}
-
-// openModel opens a checkpoint whose activation may have to be given.
-func openModel(path string, activation clipvit.Activation) (*converter.Checkpoint, error) {
-	c, err := converter.Open(path)
-	if err == nil && activation != "" {
-		c.Assume(activation)
-	}
-	return c, err
-}
-
-// classify makes it learn to tell classes apart.
-func (s *session) classify(train *data.Dataset) error {
-	if train.Classes == nil {
-		return fmt.Errorf("finetune: %s: pictures without labels; give --teacher or --targets to learn something else", s.data)
-	}
-	if s.config.Recipe.Name == "projector" || s.config.Recipe.Name == "xcomposer" {
-		return usagef("recipe %s trains a projector: give --targets", s.config.Recipe.Name)
-	}
-	c := s.config.Tower.Config
-	s.config.Head = finetune.NewClassifier(cmp.Or(c.EmbedDim, c.Width), train.Classes)
-	s.config.Objective = finetune.Classification{Smoothing: s.config.Recipe.Smoothing}
-	s.facts = append(s.facts, [2]string{"learns", fmt.Sprintf("%d classes from %d pictures", len(train.Classes), len(train.Samples))})
-	return nil
-}
-
-// distil makes it learn what another tower gives.
-func (s *session) distil(distance finetune.Distance, activation clipvit.Activation) error {
-	c, err := openModel(s.teacher, activation)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	teacher, err := converter.LoadCheckpoint(c)
-	if err != nil {
-		return err
-	}
-	s.config.Objective = &finetune.Distillation{Distance: distance, Teacher: teacher, What: filepath.Base(s.teacher)}
-	s.facts = append(s.facts, [2]string{"learns", "the embeddings of " + s.teacher})
-	return nil
-}
-
-// regress makes it learn the vectors of a file: by a projector if there is a row for every patch.
-func (s *session) regress(train *data.Dataset, distance finetune.Distance, layerGiven bool) error {
-	targets, rows, width, err := readTargets(s.targets, train)
-	if err != nil {
-		return err
-	}
-	c := s.config.Tower.Config
-	s.config.Objective = finetune.Regression{Distance: distance, Target: targets, What: filepath.Base(s.targets)}
-	s.facts = append(s.facts, [2]string{"learns", fmt.Sprintf("%d vectors of %d numbers for each picture", rows, width)})
-	if rows == 1 {
-		if n := cmp.Or(c.EmbedDim, c.Width); n != width {
-			return fmt.Errorf("finetune: %s has vectors of %d numbers, the embedding has %d", s.targets, width, n)
-		}
-		return nil
-	}
-	if rows != c.Patches() {
-		return fmt.Errorf("finetune: %s has %d vectors for each picture, want 1, or %d for the patches", s.targets, rows, c.Patches())
-	}
-	s.config.Features = finetune.Features{Patches: true, Layer: s.layer}
-	p, err := converter.LoadProjectorCheckpoint(s.like)
-	if err == nil {
-		if l := p.Config.SelectLayer; l != nil && !layerGiven {
-			s.config.Features.Layer = *l
-		}
-		p.Model.Unfreeze()
-		s.config.Head = p.Model
-		return nil
-	}
-	m, err := projector.New(projector.Config{Type: s.projector, In: c.Width, Out: width})
-	if err != nil {
-		return err
-	}
-	m.Init(rand.New(rand.NewPCG(s.seed, 2))) // the second stream of the seed; the first is LoRA's
-	s.config.Head = m
-	return nil
-}
-
-// run trains, and writes all that there is to write.
-func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Options) error {
-	t, measure := s.trainer, s.config.Objective.Measure()
-	defer t.Close() // which has happened if it ran
-	fmt.Fprintf(errw, "%s\n%s\n", t.Table(), t.Memory())
-	if s.dryRun {
-		return nil
-	}
-	t.Sinks = append(t.Sinks, finetune.NewLines(errw, s.every, measure))
-	if s.tensorboard {
-		b, err := finetune.NewTensorBoard(filepath.Join(s.out, tensorboardFolder), measure, t.Step())
-		if err != nil {
-			return err
-		}
-		defer b.Close()
-		t.Sinks = append(t.Sinks, b)
-	}
-	var rows [][2]string
-	switch {
-	case t.Step() > 0:
-		fmt.Fprintf(errw, "resumed after step %d of %d\n", t.Step(), t.Steps())
-	case t.Validation != nil:
-		_, before, err := t.Evaluate(ctx, t.Validation)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, [2]string{measure + " before", fmt.Sprintf("%.4f", before)})
-	}
-	r, err := t.Run(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on\n", t.Step(), t.Steps())
-		}
-		return err
-	}
-	if s.config.Recipe.Tower == finetune.LowRank {
-		if err := t.SaveAdapter(filepath.Join(s.out, adapterFolder), s.model); err != nil {
-			return err
-		}
-	}
-	if s.wise != 1 {
-		original, err := converter.LoadCheckpoint(s.like)
-		if err != nil {
-			return err
-		}
-		finetune.MergeLoRA(s.config.Tower)
-		if err := finetune.Interpolate(s.config.Tower, original, s.wise); err != nil {
-			return err
-		}
-		s.facts = append(s.facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", s.wise, 1-s.wise)})
-	}
-	model := filepath.Join(s.out, modelFolder)
-	page := report.Report{Title: "Fine-tuning of " + filepath.Base(s.model), Facts: s.facts, Table: t.Table(), Measure: measure, Result: r}
-	if err := errors.Join(t.Save(ctx, model, s.like, o), page.Write(s.out)); err != nil {
-		return err
-	}
-	rows = append(rows, [2]string{"steps", fmt.Sprint(r.Steps)})
-	if r.Stopped != "" {
-		rows = append(rows, [2]string{"stopped", r.Stopped})
-	}
-	if e := r.Best; e != nil {
-		rows = append(rows, [2]string{"best " + measure, fmt.Sprintf("%.4f, after step %d", e.Score, e.Step)})
-	}
-	if n := len(r.Skipped); n > 0 {
-		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read; see the report", n)})
-	}
-	rows = append(rows, [2]string{"model", model}, [2]string{"report", filepath.Join(s.out, report.PageFile)})
-	var b bytes.Buffer
-	table(&b, rows)
-	if _, err := out.Write(b.Bytes()); err != nil {
-		return err
-	}
-	fmt.Fprintf(errw, "trained in %s\n", seconds(r.Duration))
-	return nil
 }

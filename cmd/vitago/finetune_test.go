@@ -63,7 +63,7 @@ func TestFinetune(t *testing.T) {
 		flags  []string
 		files  []string // besides those of all
 	}{
-		{"probe", []string{"--epochs", "60", "--batch", "8", "--head-rate", "0.05", "--cache", filepath.Join(t.TempDir(), "cache")}, nil},
+		{"probe", []string{"--solver", "adamw", "--epochs", "60", "--batch", "8", "--head-rate", "0.05", "--cache", filepath.Join(t.TempDir(), "cache")}, nil},
 		{"lora", []string{"--epochs", "10", "--batch", "4", "--accumulate", "2", "--rate", "0.01", "--head-rate", "0.05", "--rank", "2"}, []string{"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}},
 		{"last-n", []string{"--epochs", "10", "--blocks", "1", "--accumulate", "1", "--rate", "0.005", "--head-rate", "0.05", "--val-every", "5", "--patience", "50", "--tensorboard"}, []string{"tensorboard"}},
 		{"full", []string{"--epochs", "10", "--accumulate", "2", "--rate", "0.005", "--head-rate", "0.05", "--ema", "0.9", "--augment-flip", "0.5", "--wise-ft", "0.9"}, nil},
@@ -104,6 +104,29 @@ func TestFinetune(t *testing.T) {
 				t.Error("the text tower is gone")
 			}
 		})
+	}
+}
+
+// TestFinetuneProbe: the head that fits best, and a second run that finds the features in the cache.
+func TestFinetuneProbe(t *testing.T) {
+	pictures := colours(t, 10)
+	out := filepath.Join(t.TempDir(), "out")
+	os.WriteFile(filepath.Join(pictures, "red", "99.png"), []byte("no picture"), 0o666)
+	var first string
+	for i := range 2 {
+		r := vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe")
+		r.want(t, exitDone, []string{"penalty ", "best accuracy    1.0000", "skipped          1 pictures"}, []string{"3 classes", "99.png"})
+		head := read(t, out, "model", "head.safetensors")
+		if i == 1 && head != first {
+			t.Error("another head from the cache")
+		}
+		first = head
+	}
+	if _, err := finetune.LoadClassifier(filepath.Join(out, "model")); err != nil {
+		t.Error(err)
+	}
+	if _, err := converter.Load(filepath.Join(out, "model")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -215,14 +238,17 @@ func TestFinetuneRefuses(t *testing.T) {
 		{append(all, "--fix-vit"), exitUsage, "are of the recipe xcomposer"},
 		{append(all, "--recipe", "projector"), exitUsage, "give --targets"},
 		{append(all, "--teacher", "a", "--targets", "b"), exitUsage, "exclude each other"},
+		{append(all, "--recipe", "full", "--solver", "lbfgs"), exitUsage, "--solver is of the recipe probe"},
+		{append(all, "--solver", "lbfgs", "--augment-flip", "0.5"), exitUsage, "--solver adamw"},
+		{append(all, "--wise-ft", "1.5"), exitUsage, "--wise-ft is 1.5"},
 		{append(all, "--epochs", "-1"), exitFailed, "epochs is -1"},
 		{append(all, "--batch", "0"), exitFailed, "batch is 0"},
 		{append(all, "--data", t.TempDir()), exitFailed, "no folders of classes"},
 		{append(all, "--data", filepath.Join(out, "nothing")), exitFailed, "no such file"},
 		{append(all, "--data", one), exitFailed, "want at least 2 classes"},
 		{append(all, "--val", strange), exitFailed, `classes are not among the 3 of the training data`},
-		{append(all, "--memory", "0.00001"), exitFailed, "the limit is"},
-		{append(all, "--augment-flip", "2"), exitFailed, "probability of a flip is 2"},
+		{append(all, "--solver", "adamw", "--memory", "0.00001"), exitFailed, "the limit is"},
+		{append(all, "--solver", "adamw", "--augment-flip", "2"), exitFailed, "probability of a flip is 2"},
 		{append(all, "--recipe", "lora", "--lora-targets", "q"), exitFailed, `target is "q"`},
 	} {
 		r := vitago(c.args...)
@@ -231,16 +257,17 @@ func TestFinetuneRefuses(t *testing.T) {
 			t.Fatalf("%v: something was written", c.args)
 		}
 	}
-	vitago(append(all, "--dry-run")...).want(t, exitDone, nil, []string{"Head ", "learns ", "in all "})
+	vitago(append(all, "--dry-run")...).want(t, exitDone, nil, []string{"3 classes, 6 pictures; the tower is frozen"})
+	vitago(append(all, "--solver", "adamw", "--dry-run")...).want(t, exitDone, nil, []string{"Head ", "learns ", "in all "})
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a dry run has written something")
 	}
 
 	// A broken picture is skipped and listed, or the end.
 	os.WriteFile(filepath.Join(pictures, "red", "00.png"), []byte("no picture"), 0o666)
-	vitago(append(all, "--strict", "--split", "0")...).want(t, exitFailed, nil, []string{"00.png"})
+	vitago(append(all, "--solver", "adamw", "--strict", "--split", "0")...).want(t, exitFailed, nil, []string{"00.png"})
 	os.RemoveAll(out)
-	vitago(append(all, "--epochs", "1", "--split", "0")...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
+	vitago(append(all, "--solver", "adamw", "--epochs", "1", "--split", "0")...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
 	if page := read(t, out, "report.md"); !strings.Contains(page, "00.png") {
 		t.Errorf("report:\n%s", page)
 	}

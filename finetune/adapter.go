@@ -1,0 +1,230 @@
+package finetune
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+)
+
+// The files of an adapter. Source: huggingface/peft, utils/constants.py.
+const (
+	adapterConfigFile  = "adapter_config.json"
+	adapterWeightsFile = "adapter_model.safetensors"
+)
+
+// adapterPrefix is in front of every name in an adapter of peft's. Source: huggingface/peft,
+// utils/save_and_load.py, get_peft_model_state_dict.
+const adapterPrefix = "base_model.model."
+
+// adapterConfig is what we write of adapter_config.json and what of it matters to us. Source:
+// huggingface/peft, tuners/lora/config.py, LoraConfig.
+type adapterConfig struct {
+	PeftType       string          `json:"peft_type"`
+	TaskType       *string         `json:"task_type"`
+	Base           string          `json:"base_model_name_or_path"`
+	R              int             `json:"r"`
+	Alpha          float64         `json:"lora_alpha"`
+	Targets        json.RawMessage `json:"target_modules"` // a list of names, or a pattern
+	Dropout        float64         `json:"lora_dropout"`   // of training; nothing in use
+	Bias           string          `json:"bias"`
+	FanInFanOut    bool            `json:"fan_in_fan_out"`
+	InferenceMode  bool            `json:"inference_mode"`
+	RSLoRA         bool            `json:"use_rslora"` // scale is α/√R
+	DoRA           bool            `json:"use_dora"`
+	ModulesToSave  []string        `json:"modules_to_save"`
+	RankPattern    map[string]any  `json:"rank_pattern"`
+	AlphaPattern   map[string]any  `json:"alpha_pattern"`
+	InitLoRA       bool            `json:"init_lora_weights"`
+	LayersToChange json.RawMessage `json:"layers_to_transform"`
+}
+
+// SaveLoRA writes the corrections of m alone into the directory dir, which may exist, as peft does:
+// PeftModel.from_pretrained(CLIPVisionModel, dir) loads them. base is what the configuration says they
+// correct, a path or a name; c is what they were made with.
+func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	var tensors []converter.Values
+	var missing []string
+	c.each(m, func(module string, t loraTarget, b *clipvit.Block) {
+		w, list := t.layer(b)
+		l := t.of1(*list, w)
+		if l == nil {
+			missing = append(missing, module)
+			return
+		}
+		for _, p := range []struct {
+			name  string
+			param *nn.Param
+		}{{"lora_A", l.A}, {"lora_B", l.B}} {
+			tensors = append(tensors, converter.Values{
+				Name: adapterPrefix + module + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
+			})
+		}
+	})
+	if missing != nil {
+		return fmt.Errorf("finetune: LoRA: %d weights are not corrected, %s first", len(missing), missing[0])
+	}
+	targets, err := json.Marshal(c.Targets)
+	if err != nil {
+		return err
+	}
+	config, err := json.MarshalIndent(adapterConfig{
+		PeftType: "LORA", Base: base, R: c.Rank, Alpha: c.Alpha, Targets: targets, Bias: "none", InferenceMode: true,
+		InitLoRA: true, RankPattern: map[string]any{}, AlphaPattern: map[string]any{}, LayersToChange: json.RawMessage("null"),
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("finetune: LoRA: %w", err)
+	}
+	return errors.Join(
+		converter.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
+		writeFile(filepath.Join(dir, adapterConfigFile), append(config, '\n')),
+	)
+}
+
+// of1 returns the correction of the target's rows, or nil.
+func (t loraTarget) of1(list []*clipvit.LoRA, w *linear.Model) *clipvit.LoRA {
+	at := t.band * w.W.Shape()[0] / t.of
+	for _, l := range list {
+		if l.At == at {
+			return l
+		}
+	}
+	return nil
+}
+
+// maxAdapterConfig is how many bytes an adapter_config.json may have.
+const maxAdapterConfig = 1 << 20
+
+// LoadLoRA reads an adapter that [SaveLoRA] or peft wrote from the directory dir and gives its corrections to
+// m, which it freezes, and returns what they were made with. The corrections want a gradient. Adapters with
+// more than corrections of a tower's linear layers, such as DoRA's, are an error.
+func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
+	c, scale, err := readAdapterConfig(filepath.Join(dir, adapterConfigFile))
+	if err != nil {
+		return c, err
+	}
+	if err := withoutLoRA(m); err != nil {
+		return c, err
+	}
+	path := filepath.Join(dir, adapterWeightsFile)
+	tensors, err := converter.ReadTensors(path)
+	if err != nil {
+		return c, err
+	}
+	byName := map[string]converter.Values{}
+	for _, t := range tensors {
+		byName[moduleName(t.Name)] = t
+	}
+	var errs []error
+	read := func(name string, p *nn.Param) {
+		t, ok := byName[name]
+		delete(byName, name)
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("finetune: %s: no %s", path, name))
+		case !slices.Equal(t.Shape, p.Shape()):
+			errs = append(errs, fmt.Errorf("finetune: %s: %s: shape %v, want %v", path, name, t.Shape, p.Shape()))
+		default:
+			copy(mat.Data[float32](p), t.Data)
+		}
+	}
+	var add []func()
+	c.each(m, func(module string, t loraTarget, b *clipvit.Block) {
+		w, list := t.layer(b)
+		l := t.correction(w, c.Rank, scale)
+		read(moduleName(module)+".lora_A.weight", l.A)
+		read(moduleName(module)+".lora_B.weight", l.B)
+		add = append(add, func() { *list = append(*list, l) })
+	})
+	for _, t := range tensors {
+		if byName[moduleName(t.Name)].Name != "" {
+			errs = append(errs, fmt.Errorf("finetune: %s: %s is no correction of %d blocks of a tower's %v", path, t.Name, len(m.Blocks), c.Targets))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return c, err
+	}
+	m.Freeze()
+	for _, f := range add {
+		f()
+	}
+	return c, nil
+}
+
+// moduleName takes from a name what is in front of "encoder": transformers 5 has a CLIPVisionModel without
+// vision_model, though its CLIPVisionModelWithProjection still has one.
+func moduleName(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, adapterPrefix), "vision_model.")
+}
+
+// loraPattern is a target_modules that is a pattern: peft writes one for "all-linear".
+var loraPattern = regexp.MustCompile(`[a-z0-9_]+`)
+
+// readAdapterConfig returns what an adapter was made with, and the scale of its products.
+func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
+	raw, err := readSmall(path, maxAdapterConfig)
+	if err != nil {
+		return c, 0, fmt.Errorf("finetune: %w", err)
+	}
+	// Fields that newer versions add are none of ours; those that change what is computed are refused.
+	f := adapterConfig{Bias: "none"}
+	var loose struct {
+		adapterConfig
+		InitLoRA json.RawMessage `json:"init_lora_weights"` // true, false or a name
+	}
+	loose.adapterConfig = f
+	if err := json.Unmarshal(raw, &loose); err != nil {
+		return c, 0, fmt.Errorf("finetune: %s: %w", path, err)
+	}
+	f = loose.adapterConfig
+	c = LoRA{Rank: f.R, Alpha: f.Alpha}
+	if err := json.Unmarshal(f.Targets, &c.Targets); err != nil {
+		for _, name := range loraPattern.FindAllString(string(f.Targets), -1) {
+			if slices.Contains(LoRATargets, name) && !slices.Contains(c.Targets, name) {
+				c.Targets = append(c.Targets, name)
+			}
+		}
+	}
+	for _, wrong := range []struct {
+		is   bool
+		what string
+	}{
+		{f.PeftType != "LORA", fmt.Sprintf("peft_type is %.20q, want LORA", f.PeftType)},
+		{f.Bias != "none" && f.Bias != "", fmt.Sprintf("bias is %.20q, want none", f.Bias)},
+		{f.FanInFanOut, "fan_in_fan_out is true, want false"},
+		{f.DoRA, "use_dora is true, want false"},
+		{len(f.ModulesToSave) > 0, fmt.Sprintf("modules_to_save has %d names, want none", len(f.ModulesToSave))},
+		{len(f.RankPattern) > 0, "rank_pattern is not empty"},
+		{len(f.AlphaPattern) > 0, "alpha_pattern is not empty"},
+		{f.LayersToChange != nil && string(f.LayersToChange) != "null", "layers_to_transform is set, want all"},
+	} {
+		if wrong.is {
+			err = errors.Join(err, fmt.Errorf("finetune: %s: %s", path, wrong.what))
+		}
+	}
+	if err = errors.Join(err, c.Validate()); err != nil {
+		return c, 0, fmt.Errorf("finetune: %s: %w", path, err)
+	}
+	if f.RSLoRA {
+		return c, c.Alpha / math.Sqrt(float64(c.Rank)), nil
+	}
+	return c, c.Alpha / float64(c.Rank), nil
+}
