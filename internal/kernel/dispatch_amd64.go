@@ -28,11 +28,24 @@ func tileShape() (mr, nr int) {
 // tile computes the first rows of a tile of C, prefetching from next on, step bytes for every second
 // k; it may write mr rows.
 func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int) {
+	tileAdd(c, ldc, rows, a, b, k, accumulate, next, step, nil, nil)
+}
+
+// tileAdd is tile, and adds bias, a row of the tile, and residual, with rows as far apart as C's, if they
+// are not nil. It reports whether it did: the generic tile leaves it to the caller.
+func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual []float32) bool {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 	if k == 0 || !useAVX2 && !useAVX512 {
 		tileGeneric(c, ldc, a, b, k, mr, nr, accumulate)
-		return
+		return false
+	}
+	var bp, rp *float32
+	if bias != nil {
+		bp = &bias[:nr][0]
+	}
+	if residual != nil {
+		rp = &residual[:(min(rows, mr)-1)*ldc+nr][0]
 	}
 	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
 	if next == nil {
@@ -40,14 +53,15 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 	}
 	switch {
 	case !useAVX512:
-		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
 	case rows <= 4:
-		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
 	case rows <= 8:
-		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
 	default:
-		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step)
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
 	}
+	return true
 }
 
 // widen sets dst to the halves src, as long, and exactly.

@@ -4,10 +4,10 @@
 
 package kernel
 
-// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
 
 // widenAVX2 is widenGeneric; n is a positive multiple of 8.
 //
@@ -104,20 +104,20 @@ func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func geluAVX2(y *float32, x *float32, b *float32, n int)
 
-// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
 
-// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
 
-// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k.
+// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
 
 // widenAVX512 is widenGeneric; n is a positive multiple of 16.
 //

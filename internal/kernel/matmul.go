@@ -132,10 +132,11 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 					if share := next.size / panels; share > 0 {
 						soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), p*share)), share}
 					}
-					tiles(c[(m0+p*mr)*ldc+n0:], ldc, pa[at*mr:], pb, rows, w, d, accumulate || k0 > 0, soon)
+					var last *Epilogue
 					if k0+d == k {
-						e.apply(c, ldc, m0+p*mr, rows, n0, w, n)
+						last = &e
 					}
+					tiles(c, ldc, m0+p*mr, rows, n0, w, n, pa[at*mr:], pb, d, accumulate || k0 > 0, soon, last)
 				}
 			}
 			if k == 0 {
@@ -203,23 +204,41 @@ func (s span) part(i, n, k int) (at *byte, step int) {
 	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), skip)), step
 }
 
-// tiles computes one panel of C: rows rows of w columns, from a panel of A and the panels of B. The
-// first half of its tiles prefetches what next says of A, the second what it says of B.
-func tiles(c []float32, ldc int, ap, pb []float32, rows, w, k int, accumulate bool, next prefetch) {
+// tiles computes one panel of C, rows m0..m0+rows and columns n0..n0+w of n, from a panel of A and the
+// panels of B, and finishes it with e, if that is not nil. The first half of its tiles prefetches what
+// next says of A, the second what it says of B.
+func tiles(c []float32, ldc, m0, rows, n0, w, n int, ap, pb []float32, k int, accumulate bool, next prefetch, e *Epilogue) {
 	mr, nr := tileShape()
 	count := (w + nr - 1) / nr
 	first := (count + 1) / 2
+	inTile := e != nil && e.Activation == None && ldc == n // the tile adds bias and residual itself
 	for j := range count {
-		bp := pb[j*nr*k:]
+		at := n0 + j*nr
+		out, bp := c[m0*ldc+at:], pb[j*nr*k:]
 		if cols := min(nr, w-j*nr); rows < mr || cols < nr {
-			edgeTile(c[j*nr:], ldc, ap, bp, rows, cols, k, accumulate)
+			edgeTile(out, ldc, ap, bp, rows, cols, k, accumulate)
+			if e != nil && e.Activation == None {
+				e.apply(c, ldc, m0, rows, at, cols, n)
+			}
 			continue
 		}
-		at, step := next.a.part(j, first, k)
+		line, step := next.a.part(j, first, k)
 		if j >= first {
-			at, step = next.b.part(j-first, count-first, k)
+			line, step = next.b.part(j-first, count-first, k)
 		}
-		tile(c[j*nr:], ldc, rows, ap, bp, k, accumulate, at, step)
+		var bias, residual []float32
+		if inTile && e.Bias != nil {
+			bias = e.Bias[at:]
+		}
+		if inTile && e.Residual != nil {
+			residual = e.Residual[m0*n+at:]
+		}
+		if added := tileAdd(out, ldc, rows, ap, bp, k, accumulate, line, step, bias, residual); e != nil && e.Activation == None && !(added && inTile) {
+			e.apply(c, ldc, m0, rows, at, nr, n)
+		}
+	}
+	if e != nil && e.Activation != None {
+		e.apply(c, ldc, m0, rows, n0, w, n)
 	}
 }
 

@@ -100,9 +100,9 @@ func main() {
 // (0.93 of the peak instead of 0.98 on a Sapphire Rapids).
 func (m machine) tile(name string, rows int) {
 	id := name + m.name
-	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int)")
+	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual *float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k.", id, rows, m.mr, m.nv*m.lanes))
+	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())
@@ -189,6 +189,29 @@ func (m machine) tile(name string, rows int) {
 		}
 	}
 	Label(id + "Write")
+	bias := Load(Param("bias"), GP64())
+	TESTQ(bias, bias)
+	JZ(LabelRef(id + "Residual"))
+	for j := range m.nv {
+		v := m.vec()
+		VMOVUPS(Mem{Base: bias, Disp: j * width}, v)
+		for i := range acc {
+			VADDPS(v, acc[i][j], acc[i][j])
+		}
+	}
+	Label(id + "Residual")
+	residual := Load(Param("residual"), GP64())
+	TESTQ(residual, residual)
+	JZ(LabelRef(id + "Out"))
+	for i := range acc {
+		for j := range acc[i] {
+			VADDPS(Mem{Base: residual, Disp: j * width}, acc[i][j], acc[i][j])
+		}
+		if i < rows-1 {
+			ADDQ(ldc, residual)
+		}
+	}
+	Label(id + "Out")
 	for i := range acc {
 		for j := range acc[i] {
 			VMOVUPS(acc[i][j], Mem{Base: c, Disp: j * width})
