@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -145,6 +146,59 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// A head of one's own learns, with as much of the tower as it is told, and what is saved is what learnt.
+func TestFinetune(t *testing.T) {
+	pictures := filepath.Join(t.TempDir(), "pictures")
+	if _, errs, status := example(t, "shapes", "-n", "5", "-test", "1", "-size", "24", pictures); status != 0 {
+		t.Fatal(errs)
+	}
+	model, picture := golden.Path(t, "testdata/tiny/huggingface"), filepath.Join(pictures, "test", "ring", "00005.png")
+	before, _, _ := example(t, "encode", model, picture)
+	for learns, tensors := range map[string]int{"head": 0, "last": 12, "full": 32} {
+		out := filepath.Join(t.TempDir(), "out")
+		args := []string{"finetune", "-learns", learns, "-epochs", "8", "-rate", "0.003", "-head-rate", "0.02", model, filepath.Join(pictures, "train"), out}
+		stdout, errs, status := example(t, args[0], args[1:]...)
+		if status != 0 || errs != "" {
+			t.Fatalf("%s: status %d: %s", learns, status, errs)
+		}
+		var losses []float64
+		for line := range strings.Lines(stdout) {
+			var epoch int
+			var loss float64
+			if _, err := fmt.Sscanf(line, "epoch %d  loss %f", &epoch, &loss); err != nil || epoch != len(losses)+1 {
+				t.Fatalf("%s: %v in %q", learns, err, stdout)
+			}
+			losses = append(losses, loss)
+		}
+		if len(losses) != 8 || !(losses[7] < 0.8*losses[0]) {
+			t.Errorf("%s: losses %v, want 8 that fall", learns, losses)
+		}
+		compared, err := converter.Compare(t.Context(), model, filepath.Join(out, "model"), converter.CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := 0
+		for _, d := range compared.Tensors {
+			if d.MaxAbs > 0 {
+				changed++
+			}
+		}
+		if changed != tensors {
+			t.Errorf("%s: %d tensors have changed, want %d", learns, changed, tensors)
+		}
+		head, err := converter.ReadTensors(filepath.Join(out, "model", "head.safetensors"))
+		if err != nil || len(head) != 4 {
+			t.Errorf("%s: %d tensors of the head, %v, want 4", learns, len(head), err)
+		}
+		// Both forms of the tuned tower give the same vector, which is the old one if the head alone has learnt.
+		after, _, _ := example(t, "encode", filepath.Join(out, "model"), picture)
+		exported, _, _ := example(t, "encode", filepath.Join(out, "tuned.pt"), picture)
+		if after == "" || exported != after || (after == before) != (learns == "head") {
+			t.Errorf("%s: vectors %s before, %s after, %s exported", learns, before, after, exported)
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct {
 		args   []string
@@ -156,10 +210,15 @@ func TestMistakes(t *testing.T) {
 		{[]string{"task"}, 2, "usage: task"},
 		{[]string{"text"}, 2, "usage: text"},
 		{[]string{"shapes"}, 2, "usage: shapes"},
+		{[]string{"finetune"}, 2, "usage: finetune"},
+		{[]string{"finetune", "-learns", "tail", "model", "pictures", "out"}, 2, "usage: finetune"},
 		{[]string{"encode", "absent.pt", "absent.png"}, 1, "absent.pt"},
 		{[]string{"similarity", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},
 		{[]string{"task", "-models", t.TempDir(), golden.Path(t, "cmd/vitago/demo/cat.png")}, 1, "config.json"}, // no network
 		{[]string{"task", "absent.png"}, 1, "absent.png"},
+		{[]string{"finetune", "absent.pt", "pictures", "out"}, 1, "absent.pt"},
+		{[]string{"finetune", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "absent", "out"}, 1, "absent"},
+		{[]string{"finetune", "model", "pictures", t.TempDir()}, 1, "is there already"},
 	} {
 		out, errs, status := example(t, c.args[0], c.args[1:]...)
 		if status != c.status || !strings.Contains(errs, c.want) || out != "" {

@@ -37,7 +37,7 @@ var unreachable = []struct{ folders, packages []string }{
 		[]string{"github.com/nlpodyssey/cybertron", "github.com/nlpodyssey/gopickle", "google.golang.org/grpc"},
 	},
 	{ // The programs that need no more than the tower and its weights.
-		[]string{"converter", "examples/encode", "examples/similarity"},
+		[]string{"converter", "finetune", "examples/encode", "examples/similarity", "examples/finetune"},
 		[]string{"github.com/nlpodyssey/cybertron", "google.golang.org/grpc"},
 	},
 }
