@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,6 +201,7 @@ func TestDownloadErrors(t *testing.T) {
 // What came before a connection broke is not asked for again, even by another process.
 func TestDownloadResumes(t *testing.T) {
 	h := &fakeHub{files: map[string]string{"config.json": parrotConfig, "words.txt": "good morning"}}
+	var mu sync.Mutex // of what follows: handlers run beside the test
 	broken := true
 	var ranges []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -207,6 +209,8 @@ func TestDownloadResumes(t *testing.T) {
 			h.ServeHTTP(w, r)
 			return
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		ranges = append(ranges, r.Header.Get("Range"))
 		w.Header().Set("ETag", `"v1"`)
 		if broken && len(ranges) > 1 {
@@ -227,10 +231,14 @@ func TestDownloadResumes(t *testing.T) {
 	if got, want := ls(t, conf.FullModelPath()), []string{"config.json", "words.txt.partial", "words.txt.partial.json"}; !slices.Equal(got, want) {
 		t.Errorf("directory has %q, want %q", got, want)
 	}
+	mu.Lock()
 	broken = false
+	mu.Unlock()
 	if g, err := Load[greeter](&conf); err != nil || g.Greet() != "good morning" {
 		t.Errorf("got %v, %v, want good morning", g, err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if got := ranges[len(ranges)-1]; got != "bytes=5-" {
 		t.Errorf("asked for %q at last, want bytes=5-", got)
 	}
