@@ -16,14 +16,15 @@ var _ nn.Model = &Attention{}
 //
 //	x [B·T,C] ── QKV ──▶ [B·T,3C] ── softmax(q·kᵀ/√D)·v, head by head ──▶ [B·T,C] ── Out ──▶ [B·T,C]
 //
-// There is no mask: a picture has no future.
+// There is no mask: a picture has no future. A text has, and its blocks are Causal (package cliptext).
 //
 // Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.attention.
 type Attention struct {
 	nn.Module
-	Heads int           // H
-	QKV   *linear.Model // W [3C,C], B [3C]; rows of q, then k, then v
-	Out   *linear.Model // W [C,C], B [C]
+	Heads  int           // H
+	Causal bool          // a token sees itself and those before it
+	QKV    *linear.Model // W [3C,C], B [3C]; rows of q, then k, then v
+	Out    *linear.Model // W [C,C], B [C]
 
 	// Corrections of the weights; nil unless the model learns or has learnt by LoRA.
 	QKVLoRA, OutLoRA []*LoRA
@@ -42,8 +43,12 @@ func NewAttention(c Config) *Attention {
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to residual + attention [B·T,C].
 func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
+	attend := op.SelfAttention
+	if m.Causal {
+		attend = op.CausalAttention
+	}
 	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA)                // [B·T,3C]
-	mix := op.SelfAttention(qkv, m.Heads, t)                           // [B·T,C]
+	mix := attend(qkv, m.Heads, t)                                     // [B·T,C]
 	y := corrected(op.LinearAdd(mix, m.Out, residual), mix, m.OutLoRA) // [B·T,C]
 	return op.Done(y, qkv, mix)
 }

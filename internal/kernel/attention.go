@@ -18,6 +18,16 @@ import (
 //
 // It works with the keys and values of one head and nr·T scores, in the second-level cache.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
+	attention(out, qkv, stats, images, tokens, heads, headSize, false)
+}
+
+// CausalAttention is [Attention] in which a token sees itself and those before it. It computes the scores
+// of later tokens too and drops them: texts are short.
+func CausalAttention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
+	attention(out, qkv, stats, images, tokens, heads, headSize, true)
+}
+
+func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, causal bool) {
 	t, d := tokens, headSize
 	c := heads * d
 	if len(out) < images*t*c || len(qkv) < 3*images*t*c || (stats != nil && len(stats) < 2*images*t*heads) {
@@ -45,6 +55,9 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 		for g := item % shares * per; g < min(groups, (item%shares+1)*per); g++ {
 			count := min(nr, t-g*nr)
 			stack(score, keys, queries[g*nr*d:], t, d)
+			if causal {
+				hideLater(score[:t*nr], g*nr, nr)
+			}
 			columnMax(peak, score[:t*nr])
 			columnExp(score[:t*nr], peak, total, temperature)
 			stack(mix, values, score, d, t)
@@ -62,6 +75,17 @@ func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 			Put(b)
 		}
 	})
+}
+
+// hideLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first
+// query of the panel is the given token.
+func hideLater(score []float32, query, nr int) {
+	for key := query + 1; key*nr < len(score); key++ {
+		row := score[key*nr : (key+1)*nr]
+		for i := range row[:min(nr, key-query)] {
+			row[i] = float32(math.Inf(-1))
+		}
+	}
 }
 
 // stack sets y [rows,nr] to a·b, where a lies in panels of mr rows and b is one panel, both of depth k.

@@ -113,6 +113,15 @@ func scoreGradGeneric(p, gs []float32, inverse, delta, temperature float32) {
 //
 // Source: Dao et al., "FlashAttention", arXiv 2205.14135, appendix B.2.
 func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int) {
+	attentionGrad(gqkv, gout, qkv, out, stats, images, tokens, heads, headSize, false)
+}
+
+// CausalAttentionGrad computes the gradient of [CausalAttention] as [AttentionGrad] does.
+func CausalAttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int) {
+	attentionGrad(gqkv, gout, qkv, out, stats, images, tokens, heads, headSize, true)
+}
+
+func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int, causal bool) {
 	t, d := tokens, headSize
 	c := heads * d
 	if n := images * t * c; len(gqkv) < 3*n || len(gout) < n || len(qkv) < 3*n || len(out) < n || len(stats) < 2*images*t*heads {
@@ -146,7 +155,12 @@ func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 					delta += o * gout[io+(r0+r)*c+j]
 				}
 				row := p[r*t : (r+1)*t]
-				expSum(row, row, peak, temperature)
+				seen := t
+				if causal {
+					seen = r0 + r + 1
+				}
+				expSum(row[:seen], row[:seen], peak, temperature)
+				clear(row[seen:])
 				scoreGrad(row, gs[r*t:(r+1)*t], 1/total, delta, temperature)
 			}
 			prob, gscore := operand{p, t, true}, operand{gs, t, true}

@@ -11,16 +11,26 @@ import (
 // SelfAttention mixes the packed projections qkv [B·T,3C] of images of t tokens into [B·T,C], head
 // by head: softmax(q·kᵀ/√D)·v.
 func SelfAttention(qkv mat.Tensor, heads, t int) mat.Tensor {
+	return attend("SelfAttention", qkv, heads, t, false)
+}
+
+// CausalAttention is [SelfAttention] in which a token sees itself and those before it, as in texts.
+func CausalAttention(qkv mat.Tensor, heads, t int) mat.Tensor {
+	return attend("CausalAttention", qkv, heads, t, true)
+}
+
+func attend(name string, qkv mat.Tensor, heads, t int, causal bool) mat.Tensor {
 	m, c3 := dims(qkv)
 	if t < 1 || heads < 1 || m%t != 0 || c3%(3*heads) != 0 {
-		panic(&ShapeError{"SelfAttention", qkv.Shape(), fmt.Sprintf("[B·%d,3·%d·D]", t, heads)})
+		panic(&ShapeError{name, qkv.Shape(), fmt.Sprintf("[B·%d,3·%d·D]", t, heads)})
 	}
-	return run(&attentionOp{qkv: qkv, images: m / t, tokens: t, heads: heads, size: c3 / 3 / heads})
+	return run(&attentionOp{qkv: qkv, images: m / t, tokens: t, heads: heads, size: c3 / 3 / heads, causal: causal})
 }
 
 type attentionOp struct {
 	qkv                         mat.Tensor // [B·T,3C]
 	images, tokens, heads, size int
+	causal                      bool
 	out, stats                  []float32 // [B·T,C], [B·T,H,2]; kept only for Backward
 }
 
@@ -33,13 +43,21 @@ func (f *attentionOp) Forward() (mat.Tensor, error) {
 		f.out = data(y)
 		f.stats = make([]float32, 2*m*f.heads)
 	}
-	kernel.Attention(data(y), data(f.qkv), f.stats, f.images, f.tokens, f.heads, f.size)
+	attention := kernel.Attention
+	if f.causal {
+		attention = kernel.CausalAttention
+	}
+	attention(data(y), data(f.qkv), f.stats, f.images, f.tokens, f.heads, f.size)
 	return y, nil
 }
 
 func (f *attentionOp) Backward(gy mat.Tensor) error {
+	gradient := kernel.AttentionGrad
+	if f.causal {
+		gradient = kernel.CausalAttentionGrad
+	}
 	accumulate(f.qkv, func(g []float32) {
-		kernel.AttentionGrad(g, data(gy), data(f.qkv), f.out, f.stats, f.images, f.tokens, f.heads, f.size)
+		gradient(g, data(gy), data(f.qkv), f.out, f.stats, f.images, f.tokens, f.heads, f.size)
 	})
 	return nil
 }

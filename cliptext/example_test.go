@@ -1,0 +1,46 @@
+package cliptext_test
+
+import (
+	"fmt"
+
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
+)
+
+// The words of CLIP's own vocabulary come from [cliptext.ReadTokenizer]; this one has two merges.
+func ExampleTokenizer() {
+	tokenizer, err := cliptext.NewTokenizer([]string{"c a", "ca t</w>"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	texts, err := tokenizer.Tokenize([]string{"A cat", "Caf&eacute;"}, 77, false)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(texts)
+	fmt.Println(tokenizer.Decode(texts[0]))
+	// Output:
+	// [[514 320 513 515] [514 512 69 127 358 515]]
+	// <|startoftext|>a cat <|endoftext|>
+}
+
+func ExampleModel_Forward() {
+	model, err := cliptext.New(cliptext.Config{
+		Vocab: 50, Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,
+		Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49,
+	}) // its weights are zero; converter.LoadText reads those of a checkpoint
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	model.Freeze()
+	embeddings, err := model.Forward([][]int{{48, 3, 49}, {48, 7, 7, 1, 49}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(embeddings.Shape())
+	// Output: [2 5]
+}

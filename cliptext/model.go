@@ -1,0 +1,239 @@
+package cliptext
+
+import (
+	"encoding/gob"
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"slices"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/params"
+)
+
+var _ nn.Model = &Model{}
+
+// Model is the text tower.
+//
+//	words [B·T] ─▶ Token + Position ─▶ Blocks, causal ─▶ rows of the end of text ─▶ FinalNorm ─▶ Proj ─▶ [B,E]
+//
+// Its parameters require gradients, as all of spago's do, until [Model.Freeze] is called; a frozen
+// model keeps no graph and recycles its buffers, and may be used by many goroutines at once.
+//
+// Source: openai/CLIP, clip/model.py, CLIP.encode_text.
+type Model struct {
+	nn.Module
+	Config     Config
+	Token      *nn.Param        // [V,C]
+	Position   *nn.Param        // [N,C]
+	Blocks     []*clipvit.Block // causal
+	FinalNorm  *layernorm.Model // W [C], B [C]
+	Proj       *nn.Param        // [E,C]
+	LogitScale *nn.Param        // [1,1], the logarithm of what cosines are multiplied with; no part of an embedding
+
+	// Recompute makes every block keep only its input for the gradient and compute the rest again,
+	// which takes a third more time and a sixteenth of the memory.
+	Recompute bool
+}
+
+func init() { gob.Register(&Model{}) }
+
+// New returns a model of configuration c whose parameters are zero.
+func New(c Config) (*Model, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Model{
+		Config:     c,
+		Token:      op.NewParam(c.Vocab, c.Width),
+		Position:   op.NewParam(c.Context, c.Width),
+		Blocks:     make([]*clipvit.Block, c.Layers),
+		FinalNorm:  op.NewLayerNorm(c.Width, c.NormEps),
+		Proj:       op.NewParam(c.EmbedDim, c.Width),
+		LogitScale: op.NewParam(1, 1),
+	}
+	for i := range m.Blocks {
+		m.Blocks[i] = clipvit.NewBlock(clipvit.Config{
+			Width: c.Width, Heads: c.Heads, MLPWidth: c.MLPWidth, Activation: c.Activation, NormEps: c.NormEps,
+		})
+		m.Blocks[i].Attn.Causal = true
+	}
+	return m, nil
+}
+
+// NewFrozen returns a frozen model of configuration c. It calls fill for the values of every
+// parameter, once, with the path of Go field names that leads to it, such as Blocks.3.Attn.QKV.W, and
+// values to be set; no more than one packed parameter is in memory in plain form at a time.
+func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model, error) {
+	m, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	products := m.products()
+	params.Walk(m, func(path string, p *nn.Param) {
+		switch {
+		case err != nil: // the first is enough: reading all takes time
+		case !slices.Contains(products, p):
+			err = fill(path, mat.Data[float32](p))
+		default:
+			s, values := p.Shape(), make([]float32, p.Size())
+			p.Matrix = nil // its memory has not been touched
+			err = fill(path, values)
+			op.FreezeValues(p, values, s[0], s[1])
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	nn.ForEachParam(m, func(p *nn.Param) { p.SetRequiresGrad(false) })
+	runtime.GC() // of the plain matrices, which the collector would count as live until it runs by itself
+	return m, nil
+}
+
+// Freeze declares that no parameter of the model wants a gradient, and packs the weights of the
+// matrix products for the processor, as [clipvit.Model.Freeze] does. It must not run beside any other
+// use of the model.
+func (m *Model) Freeze() {
+	changed := false
+	for _, p := range m.products() {
+		changed = op.Freeze(p) || changed
+	}
+	nn.ForEachParam(m, func(p *nn.Param) {
+		if p.RequiresGrad() { // who freezes a frozen model writes nothing
+			p.SetRequiresGrad(false)
+		}
+	})
+	if changed {
+		debug.FreeOSMemory() // packed weights are outside the heap, so nothing else makes the collector run
+	}
+}
+
+// Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
+// matrices again, with the same values.
+func (m *Model) Unfreeze() {
+	nn.ForEachParam(m, func(p *nn.Param) {
+		op.Thaw(p)
+		p.SetRequiresGrad(true)
+	})
+}
+
+// products returns the weights of matrix products. Token is none: its rows are looked up.
+func (m *Model) products() []*nn.Param {
+	ps := []*nn.Param{m.Proj}
+	for _, b := range m.Blocks {
+		ps = append(ps, b.Attn.QKV.W, b.Attn.Out.W, b.MLP.Up.W, b.MLP.Down.W)
+	}
+	return ps
+}
+
+// Scale returns what a cosine of an image and a text is multiplied with before softmax, 100 in what
+// OpenAI released.
+func (m *Model) Scale() float64 { return math.Exp(float64(mat.Data[float32](m.LogitScale)[0])) }
+
+// partWords is how many words go through a frozen tower together, or else those of one text; see
+// clipvit's.
+const partWords = 1200
+
+// Forward maps texts, each the numbers of its words from that which starts it to [Config.End], to
+// their embeddings [B,E], as OpenAI's encode_text does: not normalised. What comes after the end of a
+// text, such as zeros up to the context, changes nothing and is not computed. It returns an error if there
+// are no texts, or for one that has no end within the context, or a word that the vocabulary has not.
+func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
+	ends, err := m.ends(texts)
+	if err != nil {
+		return nil, err
+	}
+	part := max(1, partWords/(1+slices.Max(ends)))
+	if len(texts) <= part || m.wantsGrad() {
+		return m.probe(texts, ends, nil), nil
+	}
+	out := mat.NewDense[float32](mat.WithShape(len(texts), m.Config.EmbedDim)) // [B,E]
+	for at := 0; at < len(texts); at += part {
+		to := min(at+part, len(texts))
+		y := m.probe(texts[at:to], ends[at:to], nil)
+		copy(mat.Data[float32](out)[at*m.Config.EmbedDim:], y.Value().Data().F32())
+		op.Done(out, y)
+	}
+	return out, nil
+}
+
+// Probe computes [Model.Forward] of texts and calls visit with every intermediate on the way:
+//
+//	embed, block00, block01, …  [B·T,C]
+//	end, final_norm             [B,C]
+//	embedding                   [B,E]
+func (m *Model) Probe(texts [][]int, visit func(stage string, x mat.Tensor)) (mat.Tensor, error) {
+	ends, err := m.ends(texts)
+	if err != nil {
+		return nil, err
+	}
+	return m.probe(texts, ends, visit), nil
+}
+
+// wantsGrad reports whether any parameter wants a gradient.
+func (m *Model) wantsGrad() (wants bool) {
+	nn.ForEachParam(m, func(p *nn.Param) { wants = wants || p.RequiresGrad() })
+	return wants
+}
+
+// ends returns the place of the end of every text.
+func (m *Model) ends(texts [][]int) ([]int, error) {
+	if len(texts) == 0 {
+		return nil, fmt.Errorf("cliptext: got 0 texts, want at least 1")
+	}
+	c := m.Config
+	ends := make([]int, len(texts))
+	for i, text := range texts {
+		ends[i] = slices.Index(text, c.End)
+		if ends[i] < 0 || ends[i] >= c.Context {
+			return nil, fmt.Errorf("cliptext: text %d: no word %d, the end, among the first %d of %d words", i, c.End, min(c.Context, len(text)), len(text))
+		}
+		for j, w := range text[:ends[i]] {
+			if w < 0 || w >= c.Vocab {
+				return nil, fmt.Errorf("cliptext: text %d: word %d is %d, want 0 to %d", i, j, w, c.Vocab-1)
+			}
+		}
+	}
+	return ends, nil
+}
+
+// probe computes the embeddings [B,E] of texts that end at ends.
+func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor)) mat.Tensor {
+	step := func(stage string, x, old mat.Tensor) mat.Tensor {
+		if visit == nil {
+			return op.Done(x, old)
+		}
+		visit(stage, x)
+		return x
+	}
+	t := 1 + slices.Max(ends)
+	words, rows := make([]int, len(texts)*t), make([]int, len(texts)) // zeros fill the shorter texts
+	for i, text := range texts {
+		copy(words[i*t:], text[:ends[i]+1])
+		rows[i] = i*t + ends[i]
+	}
+	x := step("embed", op.WordEmbed(words, t, m.Token, m.Position), nil) // [B·T,C]
+	for i, b := range m.Blocks {
+		x = step(fmt.Sprintf("block%02d", i), m.block(b, x, t), x) // [B·T,C]
+	}
+	x = step("end", op.Rows(x, rows), x)                    // [B,C]
+	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x) // [B,C]
+	return step("embedding", op.Project(x, m.Proj), x)      // [B,E]
+}
+
+// block maps the words x [B·T,C] to those after block b.
+func (m *Model) block(b *clipvit.Block, x mat.Tensor, t int) mat.Tensor {
+	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, t) }
+	if !m.Recompute {
+		return forward(x)
+	}
+	var ps []*nn.Param
+	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
+	return op.Checkpoint(x, ps, forward)
+}

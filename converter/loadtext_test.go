@@ -1,0 +1,143 @@
+package converter
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// expectedTexts returns the texts of the tiny CLIP.
+func expectedTexts(f *golden.File) [][]int {
+	var texts [][]int
+	for row := range slices.Chunk(f.Int64("text"), f.Shape("text")[1]) {
+		var text []int
+		for _, w := range row {
+			text = append(text, int(w))
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// TestLoadText: every form of the checkpoint gives the embeddings of texts that OpenAI's code gives.
+func TestLoadText(t *testing.T) {
+	f := golden.Load(t, "testdata/tiny/clip_expected.npz")
+	want := cliptext.Config{
+		Vocab: 50, Context: 9, Width: 64, Heads: 1, Layers: 1, MLPWidth: 256, EmbedDim: 10,
+		Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49,
+	}
+	for _, c := range checkpoints {
+		t.Run(c.path, func(t *testing.T) {
+			m, err := LoadTextCheckpoint(open(t, c.path))
+			if !c.text {
+				if err == nil || !strings.Contains(err.Error(), c.path+": has no text tower") {
+					t.Errorf("error is %v, want that there is no text tower", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Config != want {
+				t.Errorf("the tower is %+v, want %+v", m.Config, want)
+			}
+			y, err := m.Forward(expectedTexts(f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, "embedding", y.Data().F32(), f.Float32("text_embedding_openai"), 2e-6)
+			if got := m.Scale(); math.Abs(got-1/0.07) > 1e-4 {
+				t.Errorf("scale is %v, want %v", got, 1/0.07)
+			}
+			params.Walk(m, func(path string, p *nn.Param) {
+				if p.RequiresGrad() {
+					t.Errorf("%s wants a gradient", path)
+				}
+			})
+		})
+	}
+}
+
+// TestLoadTextOfFamilies: each dialect that has a text tower, and what a conversion makes of it, are the same tower.
+func TestLoadTextOfFamilies(t *testing.T) {
+	for name, activation := range map[string]clipvit.Activation{
+		"hf-clip-bin": clipvit.QuickGELU, "openclip-gelu": clipvit.GELU, "openclip-text": clipvit.QuickGELU,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := golden.Path(t, "testdata/families/"+name)
+			m, err := LoadText(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Config.Activation != activation {
+				t.Errorf("activation is %s, want %s", m.Config.Activation, activation)
+			}
+			dir := filepath.Join(t.TempDir(), "converted")
+			if _, err := Convert(t.Context(), path, dir, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			n, err := LoadText(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Config != m.Config {
+				t.Errorf("converted it is %+v, want %+v", n.Config, m.Config)
+			}
+			text := [][]int{{m.Config.Vocab - 2, 3, 1, m.Config.End}}
+			got, err := m.Forward(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := n.Forward(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := got.Data().F32()
+			if !slices.Equal(x, again.Data().F32()) || slices.Max(x) == slices.Min(x) {
+				t.Errorf("got %v and, converted, %v", x, again.Data().F32())
+			}
+		})
+	}
+	if _, err := LoadText(filepath.Join(t.TempDir(), "absent")); err == nil {
+		t.Error("no error for a checkpoint that is not there")
+	}
+}
+
+// TestVocabularyFiles: the tokenizer's files that a conversion writes give the words that OpenAI's list gives.
+func TestVocabularyFiles(t *testing.T) {
+	path := golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
+	v, err := readVocabulary(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, f := range v.files(77) {
+		if err := os.WriteFile(filepath.Join(dir, f.name), f.data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const text = "A photo of a naïve café's 3 cats & 日本語 🐱 <|endoftext|>!"
+	var words [2][]int
+	for i, from := range []string{path, dir} {
+		k, err := cliptext.ReadTokenizer(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if words[i], err = k.Encode(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(words[0]) < 15 || !slices.Equal(words[0], words[1]) {
+		t.Errorf("got %v by the list, %v by the files", words[0], words[1])
+	}
+}
