@@ -3,6 +3,8 @@ package converter
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // moments are sums over pairs of elements from which all measures follow. Means and centred sums of
@@ -224,12 +226,11 @@ func (r rounding) holds(x, y []float64) bool {
 		x, y = y, x
 	}
 	y = y[:len(x)]
-	table := halves()
 	for i, v := range x {
 		f := float32(v)
 		switch r.to {
 		case F16:
-			f = table[floatToHalf(f)]
+			f = kernel.FromHalf(kernel.ToHalf(f))
 		case BF16:
 			f = math.Float32frombits(uint32(floatToBFloat(f)) << 16)
 		}

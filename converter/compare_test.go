@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // A state is the tensors of a checkpoint, to be edited.
@@ -638,7 +639,7 @@ func TestCompareNotFinite(t *testing.T) {
 	}
 	// What overflows by rounding is still rounded.
 	huge := tinyState(t).each(name, func(f []float32) { f[3], f[4] = 1e6, 0.1 })
-	half := tinyState(t).each(name, func(f []float32) { f[3], f[4] = inf, halfToFloat(floatToHalf(0.1)) })
+	half := tinyState(t).each(name, func(f []float32) { f[3], f[4] = inf, kernel.FromHalf(kernel.ToHalf(0.1)) })
 	if d := mustCompare(t, huge.open(), half.open()).tensorOf(t, "Blocks.0.MLP.Up.W"); d.Verdict != RoundedF16 || d.NotFinite != 1 {
 		t.Errorf("overflow: got %+v", d)
 	}

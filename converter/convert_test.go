@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
 )
 
@@ -256,7 +257,7 @@ func TestPrecisions(t *testing.T) {
 	}{
 		{"source", func(f float32) float32 { return f }, map[string]int{"F16": 39, "F32": 23}},
 		{"f32", func(f float32) float32 { return f }, map[string]int{"F32": 62}},
-		{"f16", func(f float32) float32 { return halfToFloat(floatToHalf(f)) }, map[string]int{"F16": 62}},
+		{"f16", func(f float32) float32 { return kernel.FromHalf(kernel.ToHalf(f)) }, map[string]int{"F16": 62}},
 		{"bf16", func(f float32) float32 { return math.Float32frombits(uint32(floatToBFloat(f)) << 16) }, map[string]int{"BF16": 62}},
 	} {
 		t.Run(c.dtype, func(t *testing.T) {

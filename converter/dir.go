@@ -4,12 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 const (
@@ -166,7 +167,7 @@ func (c *Checkpoint) readBeside(dir string, names ...string) error {
 		if !slices.Contains(names, name) {
 			continue
 		}
-		raw, err := readSmall(filepath.Join(dir, name))
+		raw, err := folder.ReadSmall(filepath.Join(dir, name), maxJSON)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 		case err != nil:
@@ -210,7 +211,7 @@ func openTensors(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 // Face's hub has links into a directory of its own. Who can make a link on this system needs no index
 // to lead us somewhere.
 func openShards(dir, index string) (c *Checkpoint, err error) {
-	raw, err := readSmall(index)
+	raw, err := folder.ReadSmall(index, maxJSON)
 	if err != nil {
 		return nil, fmt.Errorf("converter: %w", err)
 	}
@@ -292,25 +293,4 @@ func languageOnly(index map[string]string, file string) []string {
 		names = append(names, name)
 	}
 	return names
-}
-
-// readSmall reads a file that must not be large.
-func readSmall(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
-		return nil, fmt.Errorf("%s: not a file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
-	if err == nil && len(b) > maxJSON {
-		err = fmt.Errorf("%s: more than %d bytes", path, maxJSON)
-	}
-	return b, err
 }

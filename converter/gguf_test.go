@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // A ggufTensor is a tensor as a file of GGUF has it.
@@ -210,7 +212,7 @@ func TestGGUF(t *testing.T) {
 					round := f[i]
 					switch kind {
 					case 1:
-						round = halfToFloat(floatToHalf(f[i]))
+						round = kernel.FromHalf(kernel.ToHalf(f[i]))
 					case 30:
 						round = math.Float32frombits(uint32(floatToBFloat(f[i])) << 16)
 					}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // The files of an adapter. Source: huggingface/peft, utils/constants.py.
@@ -180,7 +181,7 @@ var loraPattern = regexp.MustCompile(`[a-z0-9_]+`)
 
 // readAdapterConfig returns what an adapter was made with, and the scale of its products.
 func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
-	raw, err := readSmall(path, maxAdapterConfig)
+	raw, err := folder.ReadSmall(path, maxAdapterConfig)
 	if err != nil {
 		return c, 0, fmt.Errorf("finetune: %w", err)
 	}

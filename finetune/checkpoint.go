@@ -16,6 +16,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // infinity is a norm that nothing reaches.
@@ -174,7 +175,7 @@ func lastCheckpoint(dir string) (string, error) {
 
 // restore goes back to a checkpoint. After an error the trainer is of no use.
 func (t *Trainer) restore(dir string) error {
-	raw, err := readSmall(filepath.Join(dir, stateFile), maxState)
+	raw, err := folder.ReadSmall(filepath.Join(dir, stateFile), maxState)
 	if err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}

@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
@@ -13,14 +10,14 @@ import (
 // datasets opens the pictures to train on and, unless there are to be none, to validate on.
 func (f *finetuneFlags) datasets() (train, validation *data.Dataset, err error) {
 	labelled := f.teacher == "" && f.targets == ""
-	if train, err = openData(f.data, labelled); err != nil {
+	if train, err = data.Open(f.data, labelled); err != nil {
 		return nil, nil, err
 	}
 	switch {
 	case f.val != "" && f.targets != "":
 		return nil, nil, usagef("--val has no --targets: they are of the pictures of --data alone")
 	case f.val != "":
-		if validation, err = openData(f.val, labelled); err != nil {
+		if validation, err = data.Open(f.val, labelled); err != nil {
 			return nil, nil, err
 		}
 		if labelled {
@@ -31,24 +28,6 @@ func (f *finetuneFlags) datasets() (train, validation *data.Dataset, err error) 
 		return train, nil, nil
 	}
 	return train.Split(f.split, f.seed)
-}
-
-// openData opens a folder, a table or shards.
-func openData(path string, labelled bool) (*data.Dataset, error) {
-	info, err := os.Stat(path)
-	switch ext := strings.ToLower(filepath.Ext(path)); {
-	case err == nil && info.IsDir() && !labelled:
-		return data.Images(path)
-	case err == nil && info.IsDir():
-		return data.Folder(path)
-	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl":
-		return data.Table(path)
-	case ext == ".tar":
-		return data.Shards(path)
-	case err != nil:
-		return nil, fmt.Errorf("finetune: %w", err)
-	}
-	return nil, fmt.Errorf("finetune: %s: want a folder, a .csv, .tsv or .jsonl, or .tar files", path)
 }
 
 // readTargets reads a safetensors file of one tensor, [N,width] or [N,rows,width] for N pictures, and

@@ -3,9 +3,7 @@ package probe
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B).
@@ -188,7 +187,7 @@ func (h *Head) check() error {
 // LoadHead reads what [Head.Save] has written. See [Head.Check] for whether it belongs to a tower.
 func LoadHead(dir string) (*Head, error) {
 	path := filepath.Join(dir, classesFile)
-	text, err := readSmall(path)
+	text, err := folder.ReadSmall(path, maxClasses)
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
@@ -226,25 +225,4 @@ func LoadHead(dir string) (*Head, error) {
 		return nil, fmt.Errorf("%w in %s", err, dir)
 	}
 	return h, nil
-}
-
-// readSmall reads a file that must not be large.
-func readSmall(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for who writes to it
-		return nil, fmt.Errorf("%s: not a file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxClasses+1))
-	if err == nil && len(b) > maxClasses {
-		err = errors.New(path + ": too large")
-	}
-	return b, err
 }

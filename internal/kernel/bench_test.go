@@ -39,7 +39,7 @@ func BenchmarkMatMul(b *testing.B) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		x, w, y := random(rng, s.m*s.k).data, random(rng, s.n*s.k).data, make([]float32, s.m*s.n)
 		for i, v := range w {
-			w[i] = fromHalf(toHalf(v)) // as published weights are
+			w[i] = FromHalf(ToHalf(v)) // as published weights are
 		}
 		for _, impl := range Available() {
 			b.Run(fmt.Sprintf("%s/packed/%s", s.name, impl), func(b *testing.B) {

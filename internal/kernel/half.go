@@ -19,7 +19,7 @@ func Widen(dst []float32, src []byte) {
 		return
 	}
 	for i := range dst {
-		dst[i] = fromHalf(binary.LittleEndian.Uint16(src[2*i:]))
+		dst[i] = FromHalf(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 }
 
@@ -29,7 +29,7 @@ var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 // widenGeneric is the definition of widen: dst = src.
 func widenGeneric(dst []float32, src []uint16) {
 	for i, h := range src {
-		dst[i] = fromHalf(h)
+		dst[i] = FromHalf(h)
 	}
 }
 
@@ -38,14 +38,14 @@ func widenGeneric(dst []float32, src []uint16) {
 func narrowGeneric(dst []uint16, src []float32) bool {
 	exact := true
 	for i, f := range src {
-		dst[i] = toHalf(f)
-		exact = exact && math.Float32bits(fromHalf(dst[i])) == math.Float32bits(f)
+		dst[i] = ToHalf(f)
+		exact = exact && math.Float32bits(FromHalf(dst[i])) == math.Float32bits(f)
 	}
 	return exact
 }
 
-// fromHalf returns the float32 equal to h. As processors do, it makes signalling NaNs quiet.
-func fromHalf(h uint16) float32 {
+// FromHalf returns the float32 equal to h. As processors do, it makes signalling NaNs quiet.
+func FromHalf(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	switch {
 	case h&0x7fff > 0x7c00:
@@ -57,8 +57,8 @@ func fromHalf(h uint16) float32 {
 	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13)*0x1p112))
 }
 
-// toHalf returns the half nearest to f, ties to even.
-func toHalf(f float32) uint16 {
+// ToHalf returns the half nearest to f, ties to even.
+func ToHalf(f float32) uint16 {
 	b := math.Float32bits(f)
 	sign := uint16(b>>16) & 0x8000
 	b &= 0x7fffffff

@@ -65,7 +65,7 @@ func TestWiden(t *testing.T) {
 				got.check(t, "Widen")
 				for i, f := range got.data {
 					h := uint16(src[at+2*i]) | uint16(src[at+2*i+1])<<8
-					if want := fromHalf(h); math.Float32bits(f) != math.Float32bits(want) {
+					if want := FromHalf(h); math.Float32bits(f) != math.Float32bits(want) {
 						t.Fatalf("%#04x at byte %d is %v, want %v", h, at+2*i, f, want)
 					}
 				}
@@ -108,7 +108,7 @@ func TestPacked(t *testing.T) {
 		m, n, k := s[0], s[1], s[2]
 		a, w, bias, residual := random(rng, m*k).data, random(rng, n*k).data, random(rng, n).data, random(rng, m*n).data
 		for i := range w {
-			w[i] = fromHalf(toHalf(w[i]))
+			w[i] = FromHalf(ToHalf(w[i]))
 		}
 		full := slices.Clone(w)
 		if len(full) > 0 {

@@ -6,13 +6,10 @@
 package clip
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
@@ -275,35 +272,16 @@ func configure(source *converter.Checkpoint, r finetuning.Request, recipe finetu
 
 // datasets opens the pictures to train on and, if there are to be any, to validate on.
 func datasets(r finetuning.Request) (train, validation *data.Dataset, err error) {
-	if train, err = open(r.Data); err != nil {
+	if train, err = data.Open(r.Data, true); err != nil {
 		return nil, nil, err
 	}
 	switch {
 	case r.Validation != "":
-		if validation, err = open(r.Validation); err == nil {
+		if validation, err = data.Open(r.Validation, true); err == nil {
 			err = data.Align(train, validation)
 		}
 	case r.Split > 0:
 		train, validation, err = train.Split(r.Split, r.Seed)
 	}
 	return train, validation, err
-}
-
-// open opens labelled pictures: a folder, a table or shards.
-func open(path string) (d *data.Dataset, err error) {
-	info, err := os.Stat(path)
-	switch ext := strings.ToLower(filepath.Ext(path)); {
-	case err == nil && info.IsDir():
-		d, err = data.Folder(path)
-	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl":
-		d, err = data.Table(path)
-	case ext == ".tar":
-		d, err = data.Shards(path)
-	default:
-		err = cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv or .jsonl, or .tar files", path))
-	}
-	if err == nil && d.Classes == nil {
-		err = fmt.Errorf("%s: pictures without labels", path)
-	}
-	return d, err
 }

@@ -1,0 +1,31 @@
+package data
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Open opens pictures by what path is: a folder ([Folder], or [Images] if they need no labels), a table
+// ([Table]) or shards ([Shards]). With labelled it is an error if there are no labels.
+func Open(path string, labelled bool) (d *Dataset, err error) {
+	info, err := os.Stat(path)
+	switch ext := strings.ToLower(filepath.Ext(path)); {
+	case err == nil && info.IsDir() && !labelled:
+		return Images(path)
+	case err == nil && info.IsDir():
+		d, err = Folder(path)
+	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl":
+		d, err = Table(path)
+	case ext == ".tar":
+		d, err = Shards(path)
+	default:
+		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv or .jsonl, or .tar files", path)))
+	}
+	if err == nil && labelled && d.Classes == nil {
+		return nil, fmt.Errorf("data: %s: pictures without labels", path)
+	}
+	return d, err
+}

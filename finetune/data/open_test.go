@@ -1,0 +1,36 @@
+package data
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestOpenPath: what is no data is an error that says what would be, and what has no labels is one where they
+// are wanted.
+func TestOpenPath(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	captions := write("captions.csv", "path,caption\na.png,a cat\nb.png,a dog\n")
+	for path, want := range map[string]string{
+		write("notes.txt", "no pictures"):  "notes.txt: want a folder, a .csv, .tsv or .jsonl, or .tar files",
+		filepath.Join(dir, "absent"):       "absent",
+		filepath.Join(dir, "absent-*.tar"): "absent-*.tar",
+		captions:                           "captions.csv: pictures without labels",
+	} {
+		if _, err := Open(path, true); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "data: ") {
+			t.Errorf("%s: error %v, want one with %q", path, err, want)
+		}
+	}
+	d, err := Open(captions, false)
+	if err != nil || len(d.Samples) != 2 {
+		t.Errorf("captions, which need no labels: %v, %v", d, err)
+	}
+}
