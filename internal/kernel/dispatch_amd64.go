@@ -111,6 +111,28 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 }
 
+// copyPanels leaves the last row to Go: what a register holds beyond a panel's row, the next one overwrites.
+func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
+	var assembly func(dst *float32, apart int, src *float32, ld, rows, panels int)
+	switch mr, nr := tileShape(); {
+	case w == nr && useAVX512:
+		assembly = copyPanelsBAVX512
+	case w == mr && useAVX512:
+		assembly = copyPanelsAAVX512
+	case w == nr && useAVX2:
+		assembly = copyPanelsBAVX2
+	case w == mr && useAVX2:
+		assembly = copyPanelsAAVX2
+	}
+	done := 0
+	if assembly != nil && rows > 1 {
+		done = rows - 1
+		_, _ = dst[(panels-1)*apart+done*w+w-1], src[done*ld+panels*w-1]
+		assembly(&dst[0], apart, &src[0], ld, done, panels)
+	}
+	copyPanelsGeneric(dst[done*w:], w, src[done*ld:], ld, rows-done, panels, apart)
+}
+
 // split returns how many of n elements the assembly takes; the rest is left to Go.
 func split(n int) int {
 	switch {
@@ -232,17 +254,21 @@ func scaleColumns(x, s []float32) {
 	}
 }
 
-func scoreGrad(p, gs []float32, inverse, delta, temperature float32) {
-	n := split(len(p))
-	if n > 0 {
-		_ = gs[n-1]
-		if useAVX512 {
-			scoreGradAVX512(&p[0], &gs[0], n, inverse, delta, temperature)
-		} else {
-			scoreGradAVX2(&p[0], &gs[0], n, inverse, delta, temperature)
-		}
+func scoreGrad(p, gs, stats []float32, scale float32) {
+	_, nr := tileShape()
+	rows := len(stats) / 3
+	if rows == 0 {
+		return
 	}
-	scoreGradGeneric(p[n:], gs[n:], inverse, delta, temperature)
+	_, _ = p[rows*nr-1], gs[rows*nr-1]
+	switch {
+	case useAVX512:
+		scoreGradAVX512(&p[0], &gs[0], &stats[0], rows, scale)
+	case useAVX2:
+		scoreGradAVX2(&p[0], &gs[0], &stats[0], rows, scale)
+	default:
+		scoreGradGeneric(p, gs, stats, nr, scale)
+	}
 }
 
 func quickGELUGrad(gx, gy, x []float32) {

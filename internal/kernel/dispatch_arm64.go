@@ -60,6 +60,10 @@ func narrow(dst []uint16, src []float32) bool {
 	return narrowGeneric(dst[n:], src[n:]) && exact
 }
 
+func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
+	copyPanelsGeneric(dst, w, src, ld, rows, panels, apart)
+}
+
 // packTransposed covers the rows with groups of eight and four that may overlap, the depths that
 // are a multiple of four with assembly, and what is left with Go. It goes in steps of 64 depths, so
 // that a line of dst is still in the first-level cache when the next group writes to it.

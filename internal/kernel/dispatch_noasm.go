@@ -12,6 +12,10 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	packGeneric(dst, stride, src, ld, rows, k)
 }
 
+func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
+	copyPanelsGeneric(dst, w, src, ld, rows, panels, apart)
+}
+
 func widen(dst []float32, src []uint16)       { widenGeneric(dst, src) }
 func narrow(dst []uint16, src []float32) bool { return narrowGeneric(dst, src) }
 

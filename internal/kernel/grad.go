@@ -84,11 +84,13 @@ func ActivateGrad(gx, gy, x []float32, f Activation) {
 	})
 }
 
-// quickGELUGradGeneric sets gx = gy·quickGELU'(x).
+// quickGELUGradGeneric sets gx = gy·quickGELU'(x) = gy·(σ + 1.702·x·σ·(1-σ)), where 1-σ is e·σ, which
+// loses nothing where σ is near 1. Beyond 87, e and 1/e are still numbers, and the rest is 0 or 1.
 func quickGELUGradGeneric(gx, gy, x []float32) {
 	for i, v := range x {
-		s := 1 / (1 + exp(-quickGELUSlope*v))
-		gx[i] = gy[i] * (s + quickGELUSlope*v*s*(1-s))
+		e := exp(min(max(-quickGELUSlope*v, -87), 87))
+		s := 1 / (1 + e)
+		gx[i] = gy[i] * (s + quickGELUSlope*v*s*(e*s))
 	}
 }
 
@@ -96,20 +98,27 @@ func geluDerivative(x float32) float32 {
 	return 0.5*(1+erf(x*float32(1/math.Sqrt2))) + x*exp(-0.5*x*x)*float32(1/math.Sqrt(2*math.Pi))
 }
 
-// scoreGradGeneric makes probabilities of the exponentials p, whose sum's inverse is given, and sets gs,
-// the gradients of the probabilities, to those of the scores.
-func scoreGradGeneric(p, gs []float32, inverse, delta, temperature float32) {
-	for i := range p {
-		p[i] *= inverse
-		gs[i] = p[i] * (gs[i] - delta) * temperature
+// scoreGradGeneric makes probabilities of the scores p [rows,nr], and of gs, the gradients of the
+// probabilities, those of the scores. Of each row, stats [rows,3] holds the largest score, the inverse of
+// the sum of the exponentials, and δ, the sum of the probabilities times their gradients.
+func scoreGradGeneric(p, gs, stats []float32, nr int, scale float32) {
+	for r := range len(stats) / 3 {
+		peak, inverse, delta := stats[3*r], stats[3*r+1], stats[3*r+2]
+		p, gs := p[r*nr:(r+1)*nr], gs[r*nr:(r+1)*nr]
+		expSum(p, p, peak, scale)
+		for i := range p {
+			p[i] *= inverse
+			gs[i] = p[i] * (gs[i] - delta) * scale
+		}
 	}
 }
 
 // AttentionGrad computes the gradient gqkv [B·T,3C] of [Attention] from gout [B·T,C], its output
-// out [B·T,C] and the stats [B·T,H,2] it left. The probabilities are made again, a block of rows at
-// a time; no T×T matrix is kept.
+// out [B·T,C] and the stats [B·T,H,2] it left. No T×T matrix is kept: the probabilities are made again, for
+// as many keys at a time as a tile has columns, so that they come out as the panel that the next products read.
 //
-//	p = exp((s-max)/√D)/sum   δ = Σ gout·out   gs = p·(gout·vᵀ - δ)/√D   gq = gs·k   gk = gsᵀ·q   gv = pᵀ·gout
+//	p = exp((q·kᵀ-max)/√D)/sum   gp = gout·vᵀ   gs = p·(gp - δ)/√D, δ = Σ gout·out
+//	gvᵀ = goutᵀ·p   gkᵀ = qᵀ·gs   gq = Σ gs·k over the keys, some panels at a time
 //
 // Source: Dao et al., "FlashAttention", arXiv 2205.14135, appendix B.2.
 func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int) {
@@ -121,53 +130,96 @@ func CausalAttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, 
 	attentionGrad(gqkv, gout, qkv, out, stats, images, tokens, heads, headSize, true)
 }
 
+// gradKeys is about how many keys the gradient of the queries is summed over at a time.
+const gradKeys = 128
+
 func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int, causal bool) {
 	t, d := tokens, headSize
 	c := heads * d
 	if n := images * t * c; len(gqkv) < 3*n || len(gout) < n || len(qkv) < 3*n || len(out) < n || len(stats) < 2*images*t*heads {
 		panic("kernel: AttentionGrad: slice shorter than its shape")
 	}
-	const block = 64
+	if images*t*c == 0 {
+		return
+	}
+	mr, nr := tileShape()
+	tRows, tCols, dRows, dCols := roundUp(t, mr), roundUp(t, nr), roundUp(d, mr), roundUp(d, nr)
+	group := roundUp(gradKeys, nr)
 	temperature := float32(1 / math.Sqrt(float64(d)))
 	parallel(images*heads, func(item int) {
 		head, image := item%heads, item/heads
-		// The first elements of q, k and v of this head in qkv and gqkv; of its output in out and gout.
-		iq := image*t*3*c + head*d
-		ik, iv, io := iq+c, iq+2*c, image*t*c+head*d
-		for r := range t {
-			clear(gqkv[ik+r*3*c:][:d])
-			clear(gqkv[iv+r*3*c:][:d])
+		part := func(i int, deep bool) operand { return operand{qkv[image*t*3*c+i*c+head*d:], 3 * c, deep} }
+		grad := func(i, row int) []float32 { return gqkv[(image*t+row)*3*c+i*c+head*d:] }
+		o, g := out[image*t*c+head*d:], gout[image*t*c+head*d:]
+
+		var buffers [][]float32
+		get := func(n int) []float32 {
+			buffers = append(buffers, Get(n))
+			return buffers[len(buffers)-1]
 		}
-		p, gs := Get(block*t), Get(block*t)
-		defer Put(p)
-		defer Put(gs)
-		for r0 := 0; r0 < t; r0 += block {
-			rows := min(block, t-r0)
-			q := operand{qkv[iq+r0*3*c:], 3 * c, false}
-			g := operand{gout[io+r0*c:], c, false}
-			gemm(serial, p, t, q, operand{qkv[ik:], 3 * c, false}, rows, t, d, false, Epilogue{})  // q·kᵀ
-			gemm(serial, gs, t, g, operand{qkv[iv:], 3 * c, false}, rows, t, d, false, Epilogue{}) // gout·vᵀ
-			for r := range rows {
-				s := 2 * ((image*t+r0+r)*heads + head)
-				peak, total := stats[s], stats[s+1]
-				var delta float32
-				for j, o := range out[io+(r0+r)*c:][:d] {
-					delta += o * gout[io+(r0+r)*c+j]
-				}
-				row := p[r*t : (r+1)*t]
-				seen := t
-				if causal {
-					seen = r0 + r + 1
-				}
-				expSum(row[:seen], row[:seen], peak, temperature)
-				clear(row[seen:])
-				scoreGrad(row, gs[r*t:(r+1)*t], 1/total, delta, temperature)
+		defer func() {
+			for _, b := range buffers {
+				Put(b)
 			}
-			prob, gscore := operand{p, t, true}, operand{gs, t, true}
-			gemm(serial, gqkv[iq+r0*3*c:], 3*c, operand{gs, t, false}, operand{qkv[ik:], 3 * c, true}, rows, d, t, false, Epilogue{}) // gs·k
-			q.deep, g.deep = true, true
-			gemm(serial, gqkv[ik:], 3*c, gscore, q, t, d, rows, true, Epilogue{}) // gsᵀ·q
-			gemm(serial, gqkv[iv:], 3*c, prob, g, t, d, rows, true, Epilogue{})   // pᵀ·gout
+		}()
+		qRows, gRows := get(tRows*d), get(tRows*d) // [tRows/mr][D][mr]
+		qCols, gCols := get(dRows*t), get(dRows*t) // [dRows/mr][T][mr]
+		keys, values := get(tCols*d), get(tCols*d) // [tCols/nr][D][nr]
+		part(0, false).pack(qRows, 0, t, 0, d, mr)
+		part(0, true).pack(qCols, 0, d, 0, t, mr)
+		part(1, false).pack(keys, 0, t, 0, d, nr)
+		part(2, false).pack(values, 0, t, 0, d, nr)
+		operand{g, c, false}.pack(gRows, 0, t, 0, d, mr)
+		operand{g, c, true}.pack(gCols, 0, d, 0, t, mr)
+
+		row := get(3 * t) // see scoreGradGeneric
+		for r := range t {
+			var delta float32
+			for j, v := range o[r*c:][:d] {
+				delta += v * g[r*c+j]
+			}
+			s := 2 * ((image*t+r)*heads + head)
+			row[3*r], row[3*r+1], row[3*r+2] = stats[s], 1/stats[s+1], delta
+		}
+
+		p, allGS := get(tRows*nr), get(tRows*group)        // [T,nr] and panels of it
+		mix := get(dRows * nr)                             // [D,nr]
+		gsRows, deep := get(tRows*group), get(dCols*group) // [tRows/mr][keys][mr], [dCols/nr][keys][nr]
+		gq := get(t * d)
+		for k0 := 0; k0 < t; k0 += group {
+			count := min(group, t-k0)
+			for j := 0; j < count; j += nr {
+				n, gs := min(nr, count-j), allGS[j*tRows:][:tRows*nr]
+				stack(p, qRows, keys[(k0+j)*d:], t, d)
+				stack(gs, gRows, values[(k0+j)*d:], t, d)
+				scoreGrad(p, gs, row, temperature)
+				if causal {
+					clearLater(p, k0+j, nr)
+					clearLater(gs, k0+j, nr)
+				}
+				stack(mix, gCols, p, d, t)
+				packTransposed(grad(2, k0+j), 3*c, mix, nr, d, n)
+				stack(mix, qCols, gs, d, t)
+				packTransposed(grad(1, k0+j), 3*c, mix, nr, d, n)
+				for r := 0; r < t; r += mr {
+					packTransposed(gsRows[r*count+j*mr:], mr, gs[r*nr:], nr, min(mr, t-r), n)
+				}
+			}
+			part(1, true).pack(deep, 0, d, k0, count, nr)
+			for r := 0; r < t; r += mr {
+				tiles(gq, d, r, min(mr, t-r), 0, d, d, gsRows[r*count:], deep, count, k0 > 0, prefetch{}, nil)
+			}
+		}
+		for r := range t {
+			copy(grad(0, r)[:d], gq[r*d:])
 		}
 	})
+}
+
+// clearLater sets the probabilities [T,nr] of keys that come after their query to 0; the first key of the
+// panel is the given token.
+func clearLater(p []float32, key, nr int) {
+	for query := 0; query < key+nr && query*nr < len(p); query++ {
+		clear(p[query*nr : (query+1)*nr][min(nr, max(0, query-key+1)):])
+	}
 }

@@ -2,8 +2,9 @@
 
 package kernel
 
-func scoreGrad(p, gs []float32, inverse, delta, temperature float32) {
-	scoreGradGeneric(p, gs, inverse, delta, temperature)
+func scoreGrad(p, gs, stats []float32, scale float32) {
+	_, nr := tileShape()
+	scoreGradGeneric(p, gs, stats, nr, scale)
 }
 
 func quickGELUGrad(gx, gy, x []float32) { quickGELUGradGeneric(gx, gy, x) }

@@ -84,10 +84,10 @@ func addBias2AVX2(y *float32, b *float32, r *float32, n int)
 //go:noescape
 func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
 
-// scoreGradAVX2 is scoreGradGeneric; n is a positive multiple of 8.
+// scoreGradAVX2 is scoreGradGeneric for rows of 16; there is at least one.
 //
 //go:noescape
-func scoreGradAVX2(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+func scoreGradAVX2(p *float32, gs *float32, stats *float32, rows int, scale float32)
 
 // quickGELUGradAVX2 is quickGELUGradGeneric; n is a positive multiple of 8.
 //
@@ -103,6 +103,16 @@ func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 //
 //go:noescape
 func geluAVX2(y *float32, x *float32, b *float32, n int)
+
+// copyPanelsAAVX2 is copyPanelsGeneric for panels of 6; there is at least one, and a row. It may write more than that of a row.
+//
+//go:noescape
+func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+
+// copyPanelsBAVX2 is copyPanelsGeneric for panels of 16; there is at least one, and a row. It may write more than that of a row.
+//
+//go:noescape
+func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
 // tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
 //
@@ -194,10 +204,10 @@ func addBias2AVX512(y *float32, b *float32, r *float32, n int)
 //go:noescape
 func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, n int, keep float32, size float32, eps float32, new1 float32, old2 float32, new2 float32)
 
-// scoreGradAVX512 is scoreGradGeneric; n is a positive multiple of 16.
+// scoreGradAVX512 is scoreGradGeneric for rows of 32; there is at least one.
 //
 //go:noescape
-func scoreGradAVX512(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+func scoreGradAVX512(p *float32, gs *float32, stats *float32, rows int, scale float32)
 
 // quickGELUGradAVX512 is quickGELUGradGeneric; n is a positive multiple of 16.
 //
@@ -213,6 +223,16 @@ func quickGELUAVX512(y *float32, x *float32, b *float32, n int)
 //
 //go:noescape
 func geluAVX512(y *float32, x *float32, b *float32, n int)
+
+// copyPanelsAAVX512 is copyPanelsGeneric for panels of 14; there is at least one, and a row. It may write more than that of a row.
+//
+//go:noescape
+func copyPanelsAAVX512(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+
+// copyPanelsBAVX512 is copyPanelsGeneric for panels of 32; there is at least one, and a row. It may write more than that of a row.
+//
+//go:noescape
+func copyPanelsBAVX512(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
 // pack8 is packGeneric for 8 rows with AVX2; k is a positive multiple of 8.
 //

@@ -1067,28 +1067,85 @@ adamWAVX2Loop:
 	VZEROUPPER
 	RET
 
-// func scoreGradAVX2(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
-// Requires: AVX
+// func scoreGradAVX2(p *float32, gs *float32, stats *float32, rows int, scale float32)
+// Requires: AVX, AVX2, FMA3
 TEXT ·scoreGradAVX2(SB), NOSPLIT, $0-36
 	MOVQ         p+0(FP), AX
 	MOVQ         gs+8(FP), CX
-	MOVQ         n+16(FP), DX
-	VBROADCASTSS inverse+24(FP), Y0
-	VBROADCASTSS delta+28(FP), Y1
-	VBROADCASTSS temperature+32(FP), Y2
+	MOVQ         stats+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	VBROADCASTSS scale+32(FP), Y0
+	VMULPS       words3fb8aa3b<>+0(SB), Y0, Y1
 
 scoreGradAVX2Loop:
-	VMULPS  (AX), Y0, Y3
-	VMOVUPS Y3, (AX)
-	VMOVUPS (CX), Y4
-	VSUBPS  Y1, Y4, Y4
-	VMULPS  Y3, Y4, Y4
-	VMULPS  Y2, Y4, Y4
-	VMOVUPS Y4, (CX)
-	ADDQ    $+32, AX
-	ADDQ    $+32, CX
-	SUBQ    $+8, DX
-	JNZ     scoreGradAVX2Loop
+	VBROADCASTSS (DX), Y2
+	VBROADCASTSS 4(DX), Y3
+	VBROADCASTSS 8(DX), Y4
+	VMOVUPS      (AX), Y5
+	VSUBPS       Y2, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      wordsc3160000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VROUNDPS     $0x00, Y5, Y6
+	VSUBPS       Y6, Y5, Y5
+	VMOVUPS      words3920fdde<>+0(SB), Y7
+	VFMADD213PS  words3aaf9f29<>+0(SB), Y5, Y7
+	VFMADD213PS  words3c1d96a6<>+0(SB), Y5, Y7
+	VFMADD213PS  words3d635774<>+0(SB), Y5, Y7
+	VFMADD213PS  words3e75fdee<>+0(SB), Y5, Y7
+	VFMADD213PS  words3f317218<>+0(SB), Y5, Y7
+	VFMADD213PS  words3f800000<>+0(SB), Y5, Y7
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y5
+	VPSUBD       Y5, Y6, Y6
+	VPADDD       words0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y7, Y7
+	VPADDD       words0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y4, Y5, Y5
+	VMULPS       Y0, Y5, Y5
+	VMULPS       Y7, Y5, Y5
+	VMOVUPS      Y5, (CX)
+	VMOVUPS      32(AX), Y5
+	VSUBPS       Y2, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      wordsc3160000<>+0(SB), Y2
+	VMAXPS       Y5, Y2, Y5
+	VROUNDPS     $0x00, Y5, Y2
+	VSUBPS       Y2, Y5, Y5
+	VMOVUPS      words3920fdde<>+0(SB), Y6
+	VFMADD213PS  words3aaf9f29<>+0(SB), Y5, Y6
+	VFMADD213PS  words3c1d96a6<>+0(SB), Y5, Y6
+	VFMADD213PS  words3d635774<>+0(SB), Y5, Y6
+	VFMADD213PS  words3e75fdee<>+0(SB), Y5, Y6
+	VFMADD213PS  words3f317218<>+0(SB), Y5, Y6
+	VFMADD213PS  words3f800000<>+0(SB), Y5, Y6
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y5
+	VPSUBD       Y5, Y2, Y2
+	VPADDD       words0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y6, Y6
+	VPADDD       words0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y6, Y6
+	VMULPS       Y3, Y6, Y6
+	VMOVUPS      Y6, 32(AX)
+	VMOVUPS      32(CX), Y2
+	VSUBPS       Y4, Y2, Y2
+	VMULPS       Y0, Y2, Y2
+	VMULPS       Y6, Y2, Y2
+	VMOVUPS      Y2, 32(CX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+12, DX
+	DECQ         BX
+	JNZ          scoreGradAVX2Loop
 	VZEROUPPER
 	RET
 
@@ -1104,6 +1161,8 @@ TEXT ·quickGELUGradAVX2(SB), NOSPLIT, $0-32
 quickGELUGradAVX2Loop:
 	VMOVUPS      (DX), Y1
 	VMULPS       wordsbfd9db23<>+0(SB), Y1, Y2
+	VMOVUPS      words42ae0000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
 	VMOVUPS      wordsc2ae0000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
 	VMOVUPS      words432e0000<>+0(SB), Y3
@@ -1132,14 +1191,14 @@ quickGELUGradAVX2Loop:
 	VPADDD       words0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y3, Y3
-	VADDPS       Y0, Y3, Y3
-	VDIVPS       Y3, Y0, Y3
-	VSUBPS       Y3, Y0, Y2
-	VMULPS       Y3, Y2, Y2
+	VADDPS       Y0, Y3, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMULPS       Y2, Y3, Y3
+	VMULPS       Y2, Y3, Y3
 	VMULPS       words3fd9db23<>+0(SB), Y1, Y1
-	VFMADD231PS  Y1, Y2, Y3
-	VMULPS       (CX), Y3, Y3
-	VMOVUPS      Y3, (AX)
+	VFMADD231PS  Y1, Y3, Y2
+	VMULPS       (CX), Y2, Y2
+	VMOVUPS      Y2, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
 	ADDQ         $+32, DX
@@ -1165,6 +1224,24 @@ DATA wordsbfd9db23<>+52(SB)/4, $0xbfd9db23
 DATA wordsbfd9db23<>+56(SB)/4, $0xbfd9db23
 DATA wordsbfd9db23<>+60(SB)/4, $0xbfd9db23
 GLOBL wordsbfd9db23<>(SB), RODATA|NOPTR, $64
+
+DATA words42ae0000<>+0(SB)/4, $0x42ae0000
+DATA words42ae0000<>+4(SB)/4, $0x42ae0000
+DATA words42ae0000<>+8(SB)/4, $0x42ae0000
+DATA words42ae0000<>+12(SB)/4, $0x42ae0000
+DATA words42ae0000<>+16(SB)/4, $0x42ae0000
+DATA words42ae0000<>+20(SB)/4, $0x42ae0000
+DATA words42ae0000<>+24(SB)/4, $0x42ae0000
+DATA words42ae0000<>+28(SB)/4, $0x42ae0000
+DATA words42ae0000<>+32(SB)/4, $0x42ae0000
+DATA words42ae0000<>+36(SB)/4, $0x42ae0000
+DATA words42ae0000<>+40(SB)/4, $0x42ae0000
+DATA words42ae0000<>+44(SB)/4, $0x42ae0000
+DATA words42ae0000<>+48(SB)/4, $0x42ae0000
+DATA words42ae0000<>+52(SB)/4, $0x42ae0000
+DATA words42ae0000<>+56(SB)/4, $0x42ae0000
+DATA words42ae0000<>+60(SB)/4, $0x42ae0000
+GLOBL words42ae0000<>(SB), RODATA|NOPTR, $64
 
 DATA wordsc2ae0000<>+0(SB)/4, $0xc2ae0000
 DATA wordsc2ae0000<>+4(SB)/4, $0xc2ae0000
@@ -1565,6 +1642,80 @@ DATA wordsbc69b6a7<>+52(SB)/4, $0xbc69b6a7
 DATA wordsbc69b6a7<>+56(SB)/4, $0xbc69b6a7
 DATA wordsbc69b6a7<>+60(SB)/4, $0xbc69b6a7
 GLOBL wordsbc69b6a7<>(SB), RODATA|NOPTR, $64
+
+// func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+// Requires: AVX, MMX+
+TEXT ·copyPanelsAAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ apart+8(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ panels+40(FP), DI
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+
+copyPanelsAAVX2Row:
+	MOVQ CX, R8
+	MOVQ AX, R9
+	MOVQ BX, R10
+	SHLQ $0x05, R10
+	ADDQ CX, R10
+	MOVQ DI, R11
+
+copyPanelsAAVX2Panel:
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (R9)
+	PREFETCHT0 (R10)
+	ADDQ       $+24, R8
+	ADDQ       $+24, R10
+	ADDQ       DX, R9
+	DECQ       R11
+	JNZ        copyPanelsAAVX2Panel
+	ADDQ       BX, CX
+	ADDQ       $+24, AX
+	DECQ       SI
+	JNZ        copyPanelsAAVX2Row
+	VZEROUPPER
+	RET
+
+// func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+// Requires: AVX, MMX+
+TEXT ·copyPanelsBAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ apart+8(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ panels+40(FP), DI
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+
+copyPanelsBAVX2Row:
+	MOVQ CX, R8
+	MOVQ AX, R9
+	MOVQ BX, R10
+	SHLQ $0x05, R10
+	ADDQ CX, R10
+	MOVQ DI, R11
+
+copyPanelsBAVX2Panel:
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (R9)
+	PREFETCHT0 (R10)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(R9)
+	ADDQ       $+64, R8
+	ADDQ       $+64, R10
+	ADDQ       DX, R9
+	DECQ       R11
+	JNZ        copyPanelsBAVX2Panel
+	ADDQ       BX, CX
+	ADDQ       $+64, AX
+	DECQ       SI
+	JNZ        copyPanelsBAVX2Row
+	VZEROUPPER
+	RET
 
 // func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
@@ -2950,28 +3101,69 @@ adamWAVX512Loop:
 	VZEROUPPER
 	RET
 
-// func scoreGradAVX512(p *float32, gs *float32, n int, inverse float32, delta float32, temperature float32)
+// func scoreGradAVX512(p *float32, gs *float32, stats *float32, rows int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·scoreGradAVX512(SB), NOSPLIT, $0-36
 	MOVQ         p+0(FP), AX
 	MOVQ         gs+8(FP), CX
-	MOVQ         n+16(FP), DX
-	VBROADCASTSS inverse+24(FP), Z0
-	VBROADCASTSS delta+28(FP), Z1
-	VBROADCASTSS temperature+32(FP), Z2
+	MOVQ         stats+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	VBROADCASTSS scale+32(FP), Z0
+	VMULPS       words3fb8aa3b<>+0(SB), Z0, Z1
 
 scoreGradAVX512Loop:
-	VMULPS  (AX), Z0, Z3
-	VMOVUPS Z3, (AX)
-	VMOVUPS (CX), Z4
-	VSUBPS  Z1, Z4, Z4
-	VMULPS  Z3, Z4, Z4
-	VMULPS  Z2, Z4, Z4
-	VMOVUPS Z4, (CX)
-	ADDQ    $+64, AX
-	ADDQ    $+64, CX
-	SUBQ    $+16, DX
-	JNZ     scoreGradAVX512Loop
+	VBROADCASTSS (DX), Z2
+	VBROADCASTSS 4(DX), Z3
+	VBROADCASTSS 8(DX), Z4
+	VMOVUPS      (AX), Z5
+	VSUBPS       Z2, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      wordsc3160000<>+0(SB), Z6
+	VMAXPS       Z5, Z6, Z5
+	VRNDSCALEPS  $0x00, Z5, Z6
+	VSUBPS       Z6, Z5, Z5
+	VMOVUPS      words3920fdde<>+0(SB), Z7
+	VFMADD213PS  words3aaf9f29<>+0(SB), Z5, Z7
+	VFMADD213PS  words3c1d96a6<>+0(SB), Z5, Z7
+	VFMADD213PS  words3d635774<>+0(SB), Z5, Z7
+	VFMADD213PS  words3e75fdee<>+0(SB), Z5, Z7
+	VFMADD213PS  words3f317218<>+0(SB), Z5, Z7
+	VFMADD213PS  words3f800000<>+0(SB), Z5, Z7
+	VSCALEFPS    Z6, Z7, Z7
+	VMULPS       Z3, Z7, Z7
+	VMOVUPS      Z7, (AX)
+	VMOVUPS      (CX), Z5
+	VSUBPS       Z4, Z5, Z5
+	VMULPS       Z0, Z5, Z5
+	VMULPS       Z7, Z5, Z5
+	VMOVUPS      Z5, (CX)
+	VMOVUPS      64(AX), Z5
+	VSUBPS       Z2, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      wordsc3160000<>+0(SB), Z2
+	VMAXPS       Z5, Z2, Z5
+	VRNDSCALEPS  $0x00, Z5, Z2
+	VSUBPS       Z2, Z5, Z5
+	VMOVUPS      words3920fdde<>+0(SB), Z6
+	VFMADD213PS  words3aaf9f29<>+0(SB), Z5, Z6
+	VFMADD213PS  words3c1d96a6<>+0(SB), Z5, Z6
+	VFMADD213PS  words3d635774<>+0(SB), Z5, Z6
+	VFMADD213PS  words3e75fdee<>+0(SB), Z5, Z6
+	VFMADD213PS  words3f317218<>+0(SB), Z5, Z6
+	VFMADD213PS  words3f800000<>+0(SB), Z5, Z6
+	VSCALEFPS    Z2, Z6, Z6
+	VMULPS       Z3, Z6, Z6
+	VMOVUPS      Z6, 64(AX)
+	VMOVUPS      64(CX), Z2
+	VSUBPS       Z4, Z2, Z2
+	VMULPS       Z0, Z2, Z2
+	VMULPS       Z6, Z2, Z2
+	VMOVUPS      Z2, 64(CX)
+	ADDQ         $+128, AX
+	ADDQ         $+128, CX
+	ADDQ         $+12, DX
+	DECQ         BX
+	JNZ          scoreGradAVX512Loop
 	VZEROUPPER
 	RET
 
@@ -2987,6 +3179,8 @@ TEXT ·quickGELUGradAVX512(SB), NOSPLIT, $0-32
 quickGELUGradAVX512Loop:
 	VMOVUPS      (DX), Z1
 	VMULPS       wordsbfd9db23<>+0(SB), Z1, Z2
+	VMOVUPS      words42ae0000<>+0(SB), Z3
+	VMINPS       Z2, Z3, Z2
 	VMOVUPS      wordsc2ae0000<>+0(SB), Z3
 	VMAXPS       Z2, Z3, Z2
 	VMOVUPS      words432e0000<>+0(SB), Z3
@@ -3007,14 +3201,14 @@ quickGELUGradAVX512Loop:
 	VFMADD213PS  Z2, Z5, Z3
 	VADDPS       words3f800000<>+0(SB), Z3, Z3
 	VSCALEFPS    Z4, Z3, Z3
-	VADDPS       Z0, Z3, Z3
-	VDIVPS       Z3, Z0, Z3
-	VSUBPS       Z3, Z0, Z2
-	VMULPS       Z3, Z2, Z2
+	VADDPS       Z0, Z3, Z2
+	VDIVPS       Z2, Z0, Z2
+	VMULPS       Z2, Z3, Z3
+	VMULPS       Z2, Z3, Z3
 	VMULPS       words3fd9db23<>+0(SB), Z1, Z1
-	VFMADD231PS  Z1, Z2, Z3
-	VMULPS       (CX), Z3, Z3
-	VMOVUPS      Z3, (AX)
+	VFMADD231PS  Z1, Z3, Z2
+	VMULPS       (CX), Z2, Z2
+	VMOVUPS      Z2, (AX)
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX
 	ADDQ         $+64, DX
@@ -3109,8 +3303,83 @@ geluAVX512Loop:
 	VZEROUPPER
 	RET
 
+// func copyPanelsAAVX512(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·copyPanelsAAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ apart+8(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ panels+40(FP), DI
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+
+copyPanelsAAVX512Row:
+	MOVQ CX, R8
+	MOVQ AX, R9
+	MOVQ BX, R10
+	SHLQ $0x05, R10
+	ADDQ CX, R10
+	MOVQ DI, R11
+
+copyPanelsAAVX512Panel:
+	VMOVUPS    (R8), Z0
+	VMOVUPS    Z0, (R9)
+	PREFETCHT0 (R10)
+	ADDQ       $+56, R8
+	ADDQ       $+56, R10
+	ADDQ       DX, R9
+	DECQ       R11
+	JNZ        copyPanelsAAVX512Panel
+	ADDQ       BX, CX
+	ADDQ       $+56, AX
+	DECQ       SI
+	JNZ        copyPanelsAAVX512Row
+	VZEROUPPER
+	RET
+
+// func copyPanelsBAVX512(dst *float32, apart int, src *float32, ld int, rows int, panels int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·copyPanelsBAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+16(FP), CX
+	MOVQ apart+8(FP), DX
+	MOVQ ld+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ panels+40(FP), DI
+	SHLQ $0x02, DX
+	SHLQ $0x02, BX
+
+copyPanelsBAVX512Row:
+	MOVQ CX, R8
+	MOVQ AX, R9
+	MOVQ BX, R10
+	SHLQ $0x05, R10
+	ADDQ CX, R10
+	MOVQ DI, R11
+
+copyPanelsBAVX512Panel:
+	VMOVUPS    (R8), Z0
+	VMOVUPS    Z0, (R9)
+	PREFETCHT0 (R10)
+	VMOVUPS    64(R8), Z0
+	VMOVUPS    Z0, 64(R9)
+	PREFETCHT0 64(R10)
+	ADDQ       $+128, R8
+	ADDQ       $+128, R10
+	ADDQ       DX, R9
+	DECQ       R11
+	JNZ        copyPanelsBAVX512Panel
+	ADDQ       BX, CX
+	ADDQ       $+128, AX
+	DECQ       SI
+	JNZ        copyPanelsBAVX512Row
+	VZEROUPPER
+	RET
+
 // func pack8(dst *float32, stride int, src *float32, ld int, k int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·pack8(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ stride+8(FP), CX
@@ -3124,13 +3393,21 @@ TEXT ·pack8(SB), NOSPLIT, $0-40
 pack8Loop:
 	LEAQ       (DX)(BX*4), R8
 	VMOVUPS    (DX), Y0
+	PREFETCHT0 256(DX)
 	VMOVUPS    (DX)(BX*1), Y1
+	PREFETCHT0 256(DX)(BX*1)
 	VMOVUPS    (DX)(BX*2), Y2
+	PREFETCHT0 256(DX)(BX*2)
 	VMOVUPS    (DX)(DI*1), Y3
+	PREFETCHT0 256(DX)(DI*1)
 	VMOVUPS    (R8), Y4
+	PREFETCHT0 256(R8)
 	VMOVUPS    (R8)(BX*1), Y5
+	PREFETCHT0 256(R8)(BX*1)
 	VMOVUPS    (R8)(BX*2), Y6
+	PREFETCHT0 256(R8)(BX*2)
 	VMOVUPS    (R8)(DI*1), Y7
+	PREFETCHT0 256(R8)(DI*1)
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -3178,7 +3455,7 @@ pack8Loop:
 	RET
 
 // func pack4(dst *float32, stride int, src *float32, ld int, k int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·pack4(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), AX
 	MOVQ stride+8(FP), CX
@@ -3190,27 +3467,31 @@ TEXT ·pack4(SB), NOSPLIT, $0-40
 	LEAQ (BX)(BX*2), DI
 
 pack4Loop:
-	VMOVUPS   (DX), X0
-	VMOVUPS   (DX)(BX*1), X1
-	VMOVUPS   (DX)(BX*2), X2
-	VMOVUPS   (DX)(DI*1), X3
-	VUNPCKLPS X1, X0, X4
-	VUNPCKHPS X1, X0, X0
-	VUNPCKLPS X3, X2, X1
-	VUNPCKHPS X3, X2, X2
-	VUNPCKLPD X1, X4, X3
-	VUNPCKHPD X1, X4, X1
-	VUNPCKLPD X2, X0, X4
-	VUNPCKHPD X2, X0, X0
-	VMOVUPS   X3, (AX)
-	ADDQ      CX, AX
-	VMOVUPS   X1, (AX)
-	ADDQ      CX, AX
-	VMOVUPS   X4, (AX)
-	ADDQ      CX, AX
-	VMOVUPS   X0, (AX)
-	ADDQ      CX, AX
-	ADDQ      $+16, DX
-	SUBQ      $+4, SI
-	JNZ       pack4Loop
+	VMOVUPS    (DX), X0
+	PREFETCHT0 256(DX)
+	VMOVUPS    (DX)(BX*1), X1
+	PREFETCHT0 256(DX)(BX*1)
+	VMOVUPS    (DX)(BX*2), X2
+	PREFETCHT0 256(DX)(BX*2)
+	VMOVUPS    (DX)(DI*1), X3
+	PREFETCHT0 256(DX)(DI*1)
+	VUNPCKLPS  X1, X0, X4
+	VUNPCKHPS  X1, X0, X0
+	VUNPCKLPS  X3, X2, X1
+	VUNPCKHPS  X3, X2, X2
+	VUNPCKLPD  X1, X4, X3
+	VUNPCKHPD  X1, X4, X1
+	VUNPCKLPD  X2, X0, X4
+	VUNPCKHPD  X2, X0, X0
+	VMOVUPS    X3, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    X1, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    X4, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    X0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $+16, DX
+	SUBQ       $+4, SI
+	JNZ        pack4Loop
 	RET

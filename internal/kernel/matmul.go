@@ -304,35 +304,23 @@ func (x operand) reads(n0, w, k0, d, nr int) span { return span{} }
 // pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other:
 // dst[panel][p][r]. Missing rows of the last panel are 0.
 func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
-	for r := 0; r < rows; r += w {
-		n := min(w, rows-r)
-		panel := dst[r*k : (r+w)*k]
-		if n < w {
-			clear(panel)
+	whole := rows / w * w
+	if x.deep {
+		if whole > 0 {
+			copyPanels(dst, w, x.data[k0*x.ld+r0:], x.ld, k, whole/w, w*k)
 		}
-		if x.deep {
-			copyRows(panel, w, x.data[k0*x.ld+r0+r:], x.ld, n, k)
-		} else {
-			packTransposed(panel, w, x.data[(r0+r)*x.ld+k0:], x.ld, n, k)
+	} else {
+		for r := 0; r < whole; r += w {
+			packTransposed(dst[r*k:], w, x.data[(r0+r)*x.ld+k0:], x.ld, w, k)
 		}
 	}
-}
-
-// copyRows sets row p of dst, its rows w apart, to n elements of row p of src, its rows ld apart.
-func copyRows(dst []float32, w int, src []float32, ld, n, rows int) {
-	for p := range rows {
-		d, s := dst[p*w:][:n], src[p*ld:][:n]
-		// A copy of a length that the compiler knows is a move or two; of another, it is a call.
-		for len(d) >= 4 {
-			*(*[4]float32)(d) = *(*[4]float32)(s)
-			d, s = d[4:], s[4:]
-		}
-		if len(d) >= 2 {
-			*(*[2]float32)(d) = *(*[2]float32)(s)
-			d, s = d[2:], s[2:]
-		}
-		if len(d) == 1 {
-			d[0] = s[0]
+	if n := rows - whole; n > 0 {
+		last := dst[whole*k : (whole+w)*k]
+		clear(last)
+		if x.deep {
+			copyRows(last, w, x.data[k0*x.ld+r0+whole:], x.ld, n, k)
+		} else {
+			packTransposed(last, w, x.data[(r0+whole)*x.ld+k0:], x.ld, n, k)
 		}
 	}
 }

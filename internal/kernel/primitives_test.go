@@ -156,14 +156,22 @@ func TestGradRows(t *testing.T) {
 				want := float64(gy.data[i]) * (s + 1.702*float64(v)*s*(1-s))
 				near(t, "quickGELUGrad", gx.data[i], want, 16*unit*math.Abs(float64(gy.data[i])))
 			}
-			p, gs := random(rng, n), random(rng, n)
+			_, nr := tileShape()
+			p, gs := random(rng, n*nr), random(rng, n*nr)
 			p0, gs0 := slices.Clone(p.data), slices.Clone(gs.data)
-			scoreGrad(p.data, gs.data, 0.5, 0.25, 2)
+			stats := make([]float32, 3*n)
+			for r := range n {
+				stats[3*r], stats[3*r+1], stats[3*r+2] = slices.Max(p0[r*nr:(r+1)*nr]), 1/float32(r+1), float32(r)/4
+			}
+			const scale = 0.5
+			scoreGrad(p.data, gs.data, stats, scale)
 			p.check(t, "scoreGrad's p")
 			gs.check(t, "scoreGrad's gs")
 			for i := range p0 {
-				near(t, "scoreGrad's p", p.data[i], float64(p0[i])/2, 0)
-				near(t, "scoreGrad's gs", gs.data[i], float64(p0[i])*(float64(gs0[i])-0.25), 4*unit*math.Abs(float64(p0[i]))*(math.Abs(float64(gs0[i]))+0.25))
+				peak, inverse, delta := float64(stats[i/nr*3]), float64(stats[i/nr*3+1]), float64(stats[i/nr*3+2])
+				want := math.Exp((float64(p0[i])-peak)*scale) * inverse
+				near(t, "scoreGrad's p", p.data[i], want, 8*unit*want)
+				near(t, "scoreGrad's gs", gs.data[i], want*(float64(gs0[i])-delta)*scale, 12*unit*want*(math.Abs(float64(gs0[i]))+delta))
 			}
 		}
 	})

@@ -28,3 +28,30 @@ func packGeneric(dst []float32, stride int, src []float32, ld, rows, k int) {
 		}
 	}
 }
+
+// copyPanelsGeneric is the definition of packing what lies in the right order: dst[j·apart+p·w+i] =
+// src[p·ld+j·w+i] for rows p and panels j of w columns.
+func copyPanelsGeneric(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
+	for j := range panels {
+		copyRows(dst[j*apart:], w, src[j*w:], ld, w, rows)
+	}
+}
+
+// copyRows sets row p of dst, its rows w apart, to n elements of row p of src, its rows ld apart.
+func copyRows(dst []float32, w int, src []float32, ld, n, rows int) {
+	for p := range rows {
+		d, s := dst[p*w:][:n], src[p*ld:][:n]
+		// A copy of a length that the compiler knows is a move or two; of another, it is a call.
+		for len(d) >= 4 {
+			*(*[4]float32)(d) = *(*[4]float32)(s)
+			d, s = d[4:], s[4:]
+		}
+		if len(d) >= 2 {
+			*(*[2]float32)(d) = *(*[2]float32)(s)
+			d, s = d[2:], s[2:]
+		}
+		if len(d) == 1 {
+			d[0] = s[0]
+		}
+	}
+}

@@ -86,6 +86,8 @@ func main() {
 		m.quickGELUGrad()
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
+		m.copyPanels("copyPanelsA", m.mr)
+		m.copyPanels("copyPanelsB", m.nv*m.lanes)
 	}
 	pack(8)
 	pack(4)
@@ -345,13 +347,17 @@ func pack(rows int) {
 	if rows == 8 {
 		LEAQ(Mem{Base: src, Index: ld, Scale: 4}, upper)
 	}
+	// What is packed next lies behind this: further depths of the same rows, or another head.
+	const ahead = 4 * packDepths
 	for r := range x {
 		x[r] = vec()
-		if r < 4 {
-			VMOVUPS(at(src, r), x[r])
-		} else {
-			VMOVUPS(at(upper, r-4), x[r])
+		row := at(src, r)
+		if r >= 4 {
+			row = at(upper, r-4)
 		}
+		VMOVUPS(row, x[r])
+		row.Disp += ahead
+		PREFETCHT0(row)
 	}
 	// Pairs of rows, then fours, then (for eight) halves change places.
 	y := make([]VecVirtual, rows)
@@ -389,6 +395,51 @@ func pack(rows int) {
 	if rows == 8 {
 		VZEROUPPER()
 	}
+	RET()
+}
+
+// packDepths is how many depths packTransposed takes of a group of rows at a time.
+const packDepths = 64
+
+// copyPanels copies rows to panels that lie side by side in them, as wide as some registers or a bit
+// narrower, and asks for the rows that come a few later.
+func (m machine) copyPanels(name string, width int) {
+	TEXT(name+m.name, NOSPLIT, "func(dst *float32, apart int, src *float32, ld, rows, panels int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s%s is copyPanelsGeneric for panels of %d; there is at least one, and a row. It may write more than that of a row.", name, m.name, width))
+	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
+	apart, ld := Load(Param("apart"), GP64()), Load(Param("ld"), GP64())
+	rows, panels := Load(Param("rows"), GP64()), Load(Param("panels"), GP64())
+	SHLQ(U8(2), apart)
+	SHLQ(U8(2), ld)
+	const aheadLog = 5 // 32 rows
+	from, to, ahead, left := GP64(), GP64(), GP64(), GP64()
+	Label(name + m.name + "Row")
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	MOVQ(ld, ahead)
+	SHLQ(U8(aheadLog), ahead)
+	ADDQ(src, ahead)
+	MOVQ(panels, left)
+	Label(name + m.name + "Panel")
+	for at := 0; at < width; at += m.lanes {
+		v := m.vec()
+		VMOVUPS(Mem{Base: from, Disp: 4 * at}, v)
+		VMOVUPS(v, Mem{Base: to, Disp: 4 * at})
+		if 4*at%64 == 0 {
+			PREFETCHT0(Mem{Base: ahead, Disp: 4 * at})
+		}
+	}
+	ADDQ(I32(4*width), from)
+	ADDQ(I32(4*width), ahead)
+	ADDQ(apart, to)
+	DECQ(left)
+	JNZ(LabelRef(name + m.name + "Panel"))
+	ADDQ(ld, src)
+	ADDQ(I32(4*width), dst)
+	DECQ(rows)
+	JNZ(LabelRef(name + m.name + "Row"))
+	VZEROUPPER()
 	RET()
 }
 
@@ -684,18 +735,39 @@ func (m machine) adamW() {
 }
 
 func (m machine) scoreGrad() {
-	p, n := m.row("scoreGrad", "func(p, gs *float32, n int, inverse, delta, temperature float32)", "scoreGrad", "p", "gs")
-	inverse, delta, temperature := m.spread("inverse"), m.spread("delta"), m.spread("temperature")
-	m.loop("scoreGrad"+m.name, n, p, func() {
+	const name = "scoreGrad"
+	TEXT(name+m.name, NOSPLIT, "func(p, gs, stats *float32, rows int, scale float32)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s%s is %sGeneric for rows of %d; there is at least one.", name, m.name, name, m.nv*m.lanes))
+	p, gs := Load(Param("p"), GP64()), Load(Param("gs"), GP64())
+	stats, rows := Load(Param("stats"), GP64()), Load(Param("rows"), GP64())
+	scale, scale2 := m.spread("scale"), m.vec()
+	VMULPS(floats(math.Log2E), scale, scale2)
+	peak, inverse, delta := m.vec(), m.vec(), m.vec()
+	Label(name + m.name + "Loop")
+	for i, v := range []VecVirtual{peak, inverse, delta} {
+		VBROADCASTSS(Mem{Base: stats, Disp: 4 * i}, v)
+	}
+	for j := range m.nv {
+		at := 4 * m.lanes * j
 		v, g := m.vec(), m.vec()
-		VMULPS(Mem{Base: p[0]}, inverse, v)
-		VMOVUPS(v, Mem{Base: p[0]})
-		VMOVUPS(Mem{Base: p[1]}, g)
+		VMOVUPS(Mem{Base: p, Disp: at}, v)
+		VSUBPS(peak, v, v)
+		VMULPS(scale2, v, v)
+		e := m.exp2(v)
+		VMULPS(inverse, e, e)
+		VMOVUPS(e, Mem{Base: p, Disp: at})
+		VMOVUPS(Mem{Base: gs, Disp: at}, g)
 		VSUBPS(delta, g, g)
-		VMULPS(v, g, g)
-		VMULPS(temperature, g, g)
-		VMOVUPS(g, Mem{Base: p[1]})
-	})
+		VMULPS(scale, g, g)
+		VMULPS(e, g, g)
+		VMOVUPS(g, Mem{Base: gs, Disp: at})
+	}
+	ADDQ(I32(4*m.nv*m.lanes), p)
+	ADDQ(I32(4*m.nv*m.lanes), gs)
+	ADDQ(I32(4*3), stats)
+	DECQ(rows)
+	JNZ(LabelRef(name + m.name + "Loop"))
 	VZEROUPPER()
 	RET()
 }
@@ -705,15 +777,13 @@ func (m machine) quickGELUGrad() {
 	one := m.vec()
 	VMOVUPS(floats(1), one)
 	m.loop("quickGELUGrad"+m.name, n, p, func() {
-		x, t, least, d := m.vec(), m.vec(), m.vec(), m.vec()
+		x, t, s, d := m.vec(), m.vec(), m.vec(), m.vec()
 		VMOVUPS(Mem{Base: p[2]}, x)
 		VMULPS(floats(-1.702), x, t)
-		VMOVUPS(floats(-87), least) // as in quickGELU
-		VMAXPS(t, least, t)
-		s := m.exp(t)
-		VADDPS(one, s, s)
+		e := m.exp(m.clamp(t, 87))
+		VADDPS(one, e, s)
 		VDIVPS(s, one, s) // σ(1.702·x)
-		VSUBPS(s, one, d)
+		VMULPS(s, e, d)   // 1-σ
 		VMULPS(s, d, d)
 		VMULPS(floats(1.702), x, x)
 		VFMADD231PS(x, d, s) // σ + 1.702·x·σ·(1-σ)
