@@ -36,10 +36,14 @@ func NewLoRA(rank, in, at, rows int, scale float64) *LoRA {
 
 // corrected returns y, which a layer computed from x, with corrections of the layer's weights.
 func corrected(y, x mat.Tensor, corrections []*LoRA) mat.Tensor {
-	for _, c := range corrections {
-		y = op.LowRank(y, x, c.A, c.B, c.Scale, c.At)
+	if len(corrections) == 0 {
+		return y
 	}
-	return y
+	list := make([]op.Correction, len(corrections))
+	for i, c := range corrections {
+		list[i] = op.Correction{A: c.A, B: c.B, Scale: c.Scale, At: c.At}
+	}
+	return op.LowRank(y, x, list...)
 }
 
 // correctedAct maps x [m,in] to f(x·Wᵀ + B) with corrections of W.

@@ -32,6 +32,14 @@ func DecodeImage(r io.Reader) (image.Image, error) {
 	return m, nil
 }
 
+// ImageSize returns the width and height that [DecodeImage] would give an image file, from its headers alone.
+func ImageSize(r io.Reader) (width, height int, err error) {
+	if width, height, err = pillow.Size(r); err != nil {
+		return 0, 0, fmt.Errorf("clipvit: %w", err)
+	}
+	return width, height, nil
+}
+
 // Preprocess turns an image into the patches [G²,3P²] of a tower: the shorter side is scaled to the
 // tower's size with Pillow's bicubic filter, the centre is cut out, the colours are made RGB, and
 // the channels are normalised by [Mean] and [Std]. The result is bit for bit that of OpenAI's
@@ -61,6 +69,36 @@ func preprocess(patches []float32, img image.Image, c Config) error {
 	if err != nil {
 		return err
 	}
+	cut(patches, m, c)
+	return nil
+}
+
+// Cut writes the patches [G²,3P²] of an image that has the tower's size already to patches: it is what
+// [Preprocess] does after it has resized and cropped, for layouts of one's own. Another size, of the
+// image or of patches, is an error.
+func Cut(patches []float32, img image.Image, c Config) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if img == nil {
+		return errors.New("clipvit: image is nil")
+	}
+	if b := img.Bounds(); b.Dx() != c.ImageSize || b.Dy() != c.ImageSize {
+		return fmt.Errorf("clipvit: image is %d×%d pixels, want %d×%d", b.Dx(), b.Dy(), c.ImageSize, c.ImageSize)
+	}
+	if n := c.Patches() * c.PatchLen(); len(patches) != n {
+		return fmt.Errorf("clipvit: room for %d values of patches, want %d", len(patches), n)
+	}
+	m, err := pillow.FromImage(img).RGB()
+	if err != nil {
+		return fmt.Errorf("clipvit: %w", err)
+	}
+	cut(patches, m, c)
+	return nil
+}
+
+// cut writes the patches of an RGB image of the tower's size.
+func cut(patches []float32, m *pillow.Image, c Config) {
 	g, p := c.Grid(), c.PatchSize
 	for row := range g {
 		for col := range g {
@@ -75,8 +113,10 @@ func preprocess(patches []float32, img image.Image, c Config) error {
 			}
 		}
 	}
-	return nil
 }
+
+// Normalized returns what [Preprocess] makes of the level v, from 0 to 255, of channel ch: red, green, blue.
+func Normalized(ch int, v byte) float32 { return normalized[ch][v] }
 
 // normalized[ch][v] is what torchvision's ToTensor and Normalize make of the level v: three
 // roundings to float32, in this order.

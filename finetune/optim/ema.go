@@ -62,9 +62,9 @@ func (e *EMA) State() map[string][]float32 {
 	return state
 }
 
-// Restore takes the place of the averages with a copy of what [EMA.State] returned, for the same
-// parameters. If state is of anything else, it returns an error with all that is wrong, and changes
-// nothing. It panics while values and averages are exchanged.
+// Restore takes the place of the averages with what [EMA.State] returned, for the same parameters. The
+// slices become those of e. If state is of anything else, it returns an error with all that is wrong, and
+// changes nothing. It panics while values and averages are exchanged.
 func (e *EMA) Restore(state map[string][]float32) error {
 	e.must("Restore")
 	rest := maps.Clone(state)
@@ -85,7 +85,7 @@ func (e *EMA) Restore(state map[string][]float32) error {
 		return errors.Join(errs...)
 	}
 	for i, p := range e.params {
-		copy(e.avg[i], state[p.Path])
+		e.avg[i] = state[p.Path]
 	}
 	return nil
 }

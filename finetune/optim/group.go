@@ -166,12 +166,10 @@ func ScaleGradients(groups []Group, factor float64) {
 }
 
 func scale(grads [][]float32, factor float32) {
-	sweep(cut(grads), func(_ int, p piece) {
-		x := grads[p.item][p.from:p.to]
-		for i := range x {
-			x[i] *= factor
-		}
-	})
+	if factor == 1 {
+		return
+	}
+	sweep(cut(grads), func(_ int, p piece) { kernel.Scale(grads[p.item][p.from:p.to], factor) })
 }
 
 // clipEps keeps the quotient of [ClipGradNorm] finite. Source: pytorch/pytorch,

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/optimizers"
+
+	"github.com/vitago/vitago/internal/op"
 )
 
 // An Optimizer moves the parameters of groups along their gradients. It is a spago OptimizationStrategy,
@@ -21,7 +23,7 @@ type Optimizer interface {
 	ZeroGrad()
 	// State returns all that the optimiser keeps between steps, by name.
 	State() map[string][]float32
-	// Restore takes the place of what the optimiser keeps.
+	// Restore takes the place of what the optimiser keeps; the slices become its own.
 	Restore(state map[string][]float32) error
 }
 
@@ -98,7 +100,7 @@ func (o *Core) OptimizeParams(p *nn.Param) error {
 	if err := o.move([]*member{m}, o.Factor, m.steps+1); err != nil {
 		return err
 	}
-	p.ZeroGrad()
+	op.DropGrad(p)
 	return nil
 }
 
@@ -144,10 +146,10 @@ func (o *Core) move(members []*member, factor float64, step int) error {
 }
 
 // ZeroGrad takes the gradients of all parameters away: they have none then, as with PyTorch's
-// zero_grad(set_to_none=True).
+// zero_grad(set_to_none=True). Their memory is used again: who wants to keep a gradient keeps a copy.
 func (o *Core) ZeroGrad() {
 	for _, m := range o.members {
-		m.ZeroGrad()
+		op.DropGrad(m.Param)
 	}
 }
 
@@ -173,9 +175,10 @@ func (o *Core) State() map[string][]float32 {
 	return state
 }
 
-// Restore takes the place of what the optimiser keeps with a copy of what [Core.State] returned, for
-// the same parameters in the same optimiser: training goes on to the same bits. If state is of anything
-// else, it returns an error with all that is wrong, and changes nothing.
+// Restore takes the place of what the optimiser keeps with what [Core.State] returned, for the same
+// parameters in the same optimiser: training goes on to the same bits. The slices become the optimiser's
+// own, since those of a large model are not to be there twice. If state is of anything else, it returns an
+// error with all that is wrong, and changes nothing.
 func (o *Core) Restore(state map[string][]float32) error {
 	rest := maps.Clone(state)
 	var errs []error
@@ -208,7 +211,7 @@ func (o *Core) Restore(state map[string][]float32) error {
 			case ok && len(x) != n:
 				errs = append(errs, fmt.Errorf("optim: state %s has %d values, want %d", name, len(x), n))
 			case ok:
-				next[i].slots[j] = slices.Clone(x)
+				next[i].slots[j] = x
 			}
 		}
 	}

@@ -133,6 +133,27 @@ func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int
 	copyPanelsGeneric(dst[done*w:], w, src[done*ld:], ld, rows-done, panels, apart)
 }
 
+// thinRows is how many rows thin takes, or 0 if there is none.
+func thinRows() int {
+	if useAVX512 || useAVX2 {
+		mr, _ := tileShape()
+		return mr
+	}
+	return 0
+}
+
+// thin sets c [thinRows,16] to, or adds to it, the product of a, whose rows are across and columns along
+// apart, and b [k,16].
+func thin(c, a []float32, across, along int, b []float32, k int, add bool) {
+	rows := thinRows()
+	_, _, _ = c[16*rows-1], a[(rows-1)*across+(k-1)*along], b[16*k-1]
+	if useAVX512 {
+		thinAVX512(&c[0], &a[0], across, along, &b[0], k, add)
+	} else {
+		thinAVX2(&c[0], &a[0], across, along, &b[0], k, add)
+	}
+}
+
 // split returns how many of n elements the assembly takes; the rest is left to Go.
 func split(n int) int {
 	switch {
@@ -282,6 +303,19 @@ func quickGELUGrad(gx, gy, x []float32) {
 		}
 	}
 	quickGELUGradGeneric(gx[n:], gy[n:], x[n:])
+}
+
+func geluGrad(gx, gy, x []float32) {
+	n := split(len(x))
+	if n > 0 {
+		_, _ = gx[n-1], gy[n-1]
+		if useAVX512 {
+			geluGradAVX512(&gx[0], &gy[0], &x[0], n)
+		} else {
+			geluGradAVX2(&gx[0], &gy[0], &x[0], n)
+		}
+	}
+	geluGradGeneric(gx[n:], gy[n:], x[n:])
 }
 
 func adamW(w, g, m, v []float32, s AdamWStep) {

@@ -56,7 +56,9 @@ func SumRows(y, x []float32, m, n int) {
 	if len(y) < n || len(x) < m*n {
 		panic("kernel: SumRows: slice shorter than its shape")
 	}
-	parallelColumns(n, func(from, to int) {
+	const band = 512 // two KB of a row at a time, for the sake of what the processor fetches ahead
+	parallel((n+band-1)/band, func(i int) {
+		from, to := i*band, min(n, (i+1)*band)
 		clear(y[from:to])
 		for r := range m {
 			addBias(y[from:to], x[r*n+from:r*n+to])
@@ -75,9 +77,7 @@ func ActivateGrad(gx, gy, x []float32, f Activation) {
 		case QuickGELU:
 			quickGELUGrad(gx[from:to], gy[from:to], x[from:to])
 		case GELU:
-			for i := from; i < to; i++ {
-				gx[i] = gy[i] * geluDerivative(x[i])
-			}
+			geluGrad(gx[from:to], gy[from:to], x[from:to])
 		default:
 			copy(gx[from:to], gy[from:to])
 		}
@@ -94,8 +94,12 @@ func quickGELUGradGeneric(gx, gy, x []float32) {
 	}
 }
 
-func geluDerivative(x float32) float32 {
-	return 0.5*(1+erf(x*float32(1/math.Sqrt2))) + x*exp(-0.5*x*x)*float32(1/math.Sqrt(2*math.Pi))
+// geluGradGeneric sets gx = gy·gelu'(x) = gy·(Φ(x) + x·φ(x)). Beyond where φ is 10⁻³⁸ it stays that.
+func geluGradGeneric(gx, gy, x []float32) {
+	for i, v := range x {
+		phi := exp(max(-0.5*v*v, -87)) * float32(1/math.Sqrt(2*math.Pi))
+		gx[i] = gy[i] * (0.5*(1+erf(v*float32(1/math.Sqrt2))) + v*phi)
+	}
 }
 
 // scoreGradGeneric makes probabilities of the scores p [rows,nr], and of gs, the gradients of the

@@ -94,6 +94,11 @@ func scoreGradAVX2(p *float32, gs *float32, stats *float32, rows int, scale floa
 //go:noescape
 func quickGELUGradAVX2(gx *float32, gy *float32, x *float32, n int)
 
+// geluGradAVX2 is geluGradGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func geluGradAVX2(gx *float32, gy *float32, x *float32, n int)
+
 // quickGELUAVX2 is quickGELUGeneric; n is a positive multiple of 8.
 //
 //go:noescape
@@ -103,6 +108,11 @@ func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 //
 //go:noescape
 func geluAVX2(y *float32, x *float32, b *float32, n int)
+
+// thinAVX2 sets c [6,16] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,16]; k is at least 1.
+//
+//go:noescape
+func thinAVX2(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
 
 // copyPanelsAAVX2 is copyPanelsGeneric for panels of 6; there is at least one, and a row. It may write more than that of a row.
 //
@@ -214,6 +224,11 @@ func scoreGradAVX512(p *float32, gs *float32, stats *float32, rows int, scale fl
 //go:noescape
 func quickGELUGradAVX512(gx *float32, gy *float32, x *float32, n int)
 
+// geluGradAVX512 is geluGradGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func geluGradAVX512(gx *float32, gy *float32, x *float32, n int)
+
 // quickGELUAVX512 is quickGELUGeneric; n is a positive multiple of 16.
 //
 //go:noescape
@@ -223,6 +238,11 @@ func quickGELUAVX512(y *float32, x *float32, b *float32, n int)
 //
 //go:noescape
 func geluAVX512(y *float32, x *float32, b *float32, n int)
+
+// thinAVX512 sets c [14,16] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,16]; k is at least 1.
+//
+//go:noescape
+func thinAVX512(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
 
 // copyPanelsAAVX512 is copyPanelsGeneric for panels of 14; there is at least one, and a row. It may write more than that of a row.
 //

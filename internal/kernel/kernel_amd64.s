@@ -1279,97 +1279,77 @@ DATA words3fd9db23<>+56(SB)/4, $0x3fd9db23
 DATA words3fd9db23<>+60(SB)/4, $0x3fd9db23
 GLOBL words3fd9db23<>(SB), RODATA|NOPTR, $64
 
-// func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
+// func geluGradAVX2(gx *float32, gy *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·quickGELUAVX2(SB), NOSPLIT, $0-32
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ b+16(FP), DX
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
+	MOVQ gx+0(FP), AX
+	MOVQ gy+8(FP), CX
+	MOVQ x+16(FP), DX
 	MOVQ n+24(FP), BX
 
-quickGELUAVX2Loop:
-	VMOVUPS      (CX), Y0
-	VADDPS       (DX), Y0, Y0
-	VMULPS       wordsbfd9db23<>+0(SB), Y0, Y1
-	VMOVUPS      wordsc2ae0000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMOVUPS      words432e0000<>+0(SB), Y2
+geluGradAVX2Loop:
+	VMOVUPS      (DX), Y0
+	VMULPS       words3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS      words40800000<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
-	VMOVUPS      wordsc32e0000<>+0(SB), Y2
+	VMOVUPS      wordsc0800000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       words3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x00, Y2, Y2
-	VFNMADD231PS words3f318000<>+0(SB), Y2, Y1
-	VFNMADD231PS wordsb95e8083<>+0(SB), Y2, Y1
-	VMOVUPS      words39506967<>+0(SB), Y3
-	VFMADD213PS  words3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  words3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  words3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  words3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  words3f000000<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       words3f800000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y1
-	VPSUBD       Y1, Y2, Y2
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      wordsaf95df0b<>+0(SB), Y2
+	VFMADD213PS  words32edffee<>+0(SB), Y3, Y2
+	VFMADD213PS  wordsb60cff51<>+0(SB), Y3, Y2
+	VFMADD213PS  wordsb86ec2d2<>+0(SB), Y3, Y2
+	VFMADD213PS  wordsba40ac63<>+0(SB), Y3, Y2
+	VFMADD213PS  wordsbb41a1f6<>+0(SB), Y3, Y2
+	VFMADD213PS  wordsbc83dbd4<>+0(SB), Y3, Y2
+	VMOVUPS      wordsb77460cd<>+0(SB), Y4
+	VFMADD213PS  wordsb95fbd29<>+0(SB), Y3, Y4
+	VFMADD213PS  wordsbadc924e<>+0(SB), Y3, Y4
+	VFMADD213PS  wordsbbf19bf8<>+0(SB), Y3, Y4
+	VFMADD213PS  wordsbc69b6a7<>+0(SB), Y3, Y4
+	VMULPS       Y2, Y1, Y2
+	VDIVPS       Y4, Y2, Y2
+	VADDPS       words3f800000<>+0(SB), Y2, Y2
+	VMULPS       words3f000000<>+0(SB), Y2, Y2
+	VMULPS       Y0, Y0, Y1
+	VMULPS       wordsbf000000<>+0(SB), Y1, Y1
+	VMOVUPS      wordsc2ae0000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VMOVUPS      words432e0000<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      wordsc32e0000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VMULPS       words3fb8aa3b<>+0(SB), Y1, Y3
+	VROUNDPS     $0x00, Y3, Y3
+	VFNMADD231PS words3f318000<>+0(SB), Y3, Y1
+	VFNMADD231PS wordsb95e8083<>+0(SB), Y3, Y1
+	VMOVUPS      words39506967<>+0(SB), Y4
+	VFMADD213PS  words3ab743ce<>+0(SB), Y1, Y4
+	VFMADD213PS  words3c088908<>+0(SB), Y1, Y4
+	VFMADD213PS  words3d2aa9c1<>+0(SB), Y1, Y4
+	VFMADD213PS  words3e2aaaaa<>+0(SB), Y1, Y4
+	VFMADD213PS  words3f000000<>+0(SB), Y1, Y4
+	VMULPS       Y1, Y1, Y5
+	VFMADD213PS  Y1, Y5, Y4
+	VADDPS       words3f800000<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y3, Y3
+	VPSRAD       $0x01, Y3, Y1
+	VPSUBD       Y1, Y3, Y3
 	VPADDD       words0000007f<>+0(SB), Y1, Y1
 	VPSLLD       $0x17, Y1, Y1
-	VMULPS       Y1, Y3, Y3
-	VPADDD       words0000007f<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y3, Y3
-	VADDPS       words3f800000<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y0, Y0
-	VMOVUPS      Y0, (AX)
+	VMULPS       Y1, Y4, Y4
+	VPADDD       words0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y4
+	VMULPS       words3ecc422a<>+0(SB), Y4, Y4
+	VFMADD231PS  Y0, Y4, Y2
+	VMULPS       (CX), Y2, Y2
+	VMOVUPS      Y2, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
 	ADDQ         $+32, DX
 	SUBQ         $+8, BX
-	JNZ          quickGELUAVX2Loop
-	VZEROUPPER
-	RET
-
-// func geluAVX2(y *float32, x *float32, b *float32, n int)
-// Requires: AVX, FMA3
-TEXT ·geluAVX2(SB), NOSPLIT, $0-32
-	MOVQ y+0(FP), AX
-	MOVQ x+8(FP), CX
-	MOVQ b+16(FP), DX
-	MOVQ n+24(FP), BX
-
-geluAVX2Loop:
-	VMOVUPS     (CX), Y0
-	VADDPS      (DX), Y0, Y0
-	VMULPS      words3f3504f3<>+0(SB), Y0, Y1
-	VMOVUPS     words40800000<>+0(SB), Y2
-	VMINPS      Y1, Y2, Y1
-	VMOVUPS     wordsc0800000<>+0(SB), Y2
-	VMAXPS      Y1, Y2, Y1
-	VMULPS      Y1, Y1, Y2
-	VMOVUPS     wordsaf95df0b<>+0(SB), Y3
-	VFMADD213PS words32edffee<>+0(SB), Y2, Y3
-	VFMADD213PS wordsb60cff51<>+0(SB), Y2, Y3
-	VFMADD213PS wordsb86ec2d2<>+0(SB), Y2, Y3
-	VFMADD213PS wordsba40ac63<>+0(SB), Y2, Y3
-	VFMADD213PS wordsbb41a1f6<>+0(SB), Y2, Y3
-	VFMADD213PS wordsbc83dbd4<>+0(SB), Y2, Y3
-	VMOVUPS     wordsb77460cd<>+0(SB), Y4
-	VFMADD213PS wordsb95fbd29<>+0(SB), Y2, Y4
-	VFMADD213PS wordsbadc924e<>+0(SB), Y2, Y4
-	VFMADD213PS wordsbbf19bf8<>+0(SB), Y2, Y4
-	VFMADD213PS wordsbc69b6a7<>+0(SB), Y2, Y4
-	VMULPS      Y3, Y1, Y3
-	VDIVPS      Y4, Y3, Y3
-	VADDPS      words3f800000<>+0(SB), Y3, Y3
-	VMULPS      words3f000000<>+0(SB), Y0, Y0
-	VMULPS      Y3, Y0, Y0
-	VMOVUPS     Y0, (AX)
-	ADDQ        $+32, AX
-	ADDQ        $+32, CX
-	ADDQ        $+32, DX
-	SUBQ        $+8, BX
-	JNZ         geluAVX2Loop
+	JNZ          geluGradAVX2Loop
 	VZEROUPPER
 	RET
 
@@ -1642,6 +1622,221 @@ DATA wordsbc69b6a7<>+52(SB)/4, $0xbc69b6a7
 DATA wordsbc69b6a7<>+56(SB)/4, $0xbc69b6a7
 DATA wordsbc69b6a7<>+60(SB)/4, $0xbc69b6a7
 GLOBL wordsbc69b6a7<>(SB), RODATA|NOPTR, $64
+
+DATA wordsbf000000<>+0(SB)/4, $0xbf000000
+DATA wordsbf000000<>+4(SB)/4, $0xbf000000
+DATA wordsbf000000<>+8(SB)/4, $0xbf000000
+DATA wordsbf000000<>+12(SB)/4, $0xbf000000
+DATA wordsbf000000<>+16(SB)/4, $0xbf000000
+DATA wordsbf000000<>+20(SB)/4, $0xbf000000
+DATA wordsbf000000<>+24(SB)/4, $0xbf000000
+DATA wordsbf000000<>+28(SB)/4, $0xbf000000
+DATA wordsbf000000<>+32(SB)/4, $0xbf000000
+DATA wordsbf000000<>+36(SB)/4, $0xbf000000
+DATA wordsbf000000<>+40(SB)/4, $0xbf000000
+DATA wordsbf000000<>+44(SB)/4, $0xbf000000
+DATA wordsbf000000<>+48(SB)/4, $0xbf000000
+DATA wordsbf000000<>+52(SB)/4, $0xbf000000
+DATA wordsbf000000<>+56(SB)/4, $0xbf000000
+DATA wordsbf000000<>+60(SB)/4, $0xbf000000
+GLOBL wordsbf000000<>(SB), RODATA|NOPTR, $64
+
+DATA words3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA words3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL words3ecc422a<>(SB), RODATA|NOPTR, $64
+
+// func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·quickGELUAVX2(SB), NOSPLIT, $0-32
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), BX
+
+quickGELUAVX2Loop:
+	VMOVUPS      (CX), Y0
+	VADDPS       (DX), Y0, Y0
+	VMULPS       wordsbfd9db23<>+0(SB), Y0, Y1
+	VMOVUPS      wordsc2ae0000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMOVUPS      words432e0000<>+0(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      wordsc32e0000<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VMULPS       words3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS words3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS wordsb95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      words39506967<>+0(SB), Y3
+	VFMADD213PS  words3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  words3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  words3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  words3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  words3f000000<>+0(SB), Y1, Y3
+	VMULPS       Y1, Y1, Y4
+	VFMADD213PS  Y1, Y4, Y3
+	VADDPS       words3f800000<>+0(SB), Y3, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       words0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y3, Y3
+	VPADDD       words0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VADDPS       words3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	SUBQ         $+8, BX
+	JNZ          quickGELUAVX2Loop
+	VZEROUPPER
+	RET
+
+// func geluAVX2(y *float32, x *float32, b *float32, n int)
+// Requires: AVX, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-32
+	MOVQ y+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), BX
+
+geluAVX2Loop:
+	VMOVUPS     (CX), Y0
+	VADDPS      (DX), Y0, Y0
+	VMULPS      words3f3504f3<>+0(SB), Y0, Y1
+	VMOVUPS     words40800000<>+0(SB), Y2
+	VMINPS      Y1, Y2, Y1
+	VMOVUPS     wordsc0800000<>+0(SB), Y2
+	VMAXPS      Y1, Y2, Y1
+	VMULPS      Y1, Y1, Y2
+	VMOVUPS     wordsaf95df0b<>+0(SB), Y3
+	VFMADD213PS words32edffee<>+0(SB), Y2, Y3
+	VFMADD213PS wordsb60cff51<>+0(SB), Y2, Y3
+	VFMADD213PS wordsb86ec2d2<>+0(SB), Y2, Y3
+	VFMADD213PS wordsba40ac63<>+0(SB), Y2, Y3
+	VFMADD213PS wordsbb41a1f6<>+0(SB), Y2, Y3
+	VFMADD213PS wordsbc83dbd4<>+0(SB), Y2, Y3
+	VMOVUPS     wordsb77460cd<>+0(SB), Y4
+	VFMADD213PS wordsb95fbd29<>+0(SB), Y2, Y4
+	VFMADD213PS wordsbadc924e<>+0(SB), Y2, Y4
+	VFMADD213PS wordsbbf19bf8<>+0(SB), Y2, Y4
+	VFMADD213PS wordsbc69b6a7<>+0(SB), Y2, Y4
+	VMULPS      Y3, Y1, Y3
+	VDIVPS      Y4, Y3, Y3
+	VADDPS      words3f800000<>+0(SB), Y3, Y3
+	VMULPS      words3f000000<>+0(SB), Y0, Y0
+	VMULPS      Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        $+32, AX
+	ADDQ        $+32, CX
+	ADDQ        $+32, DX
+	SUBQ        $+8, BX
+	JNZ         geluAVX2Loop
+	VZEROUPPER
+	RET
+
+// func thinAVX2(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+// Requires: AVX, FMA3
+TEXT ·thinAVX2(SB), NOSPLIT, $0-49
+	MOVQ   c+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   across+16(FP), SI
+	MOVQ   along+24(FP), DI
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	LEAQ   (SI)(SI*2), R8
+	LEAQ   (CX)(SI*4), R9
+	ADDQ   SI, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+thinAVX2Loop:
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (CX)(R8*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (CX)(SI*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         DI, CX
+	ADDQ         DI, R9
+	ADDQ         $+64, DX
+	DECQ         BX
+	JNZ          thinAVX2Loop
+	MOVB         add+48(FP), CL
+	TESTB        CL, CL
+	JZ           thinAVX2Store
+	VADDPS       (AX), Y0, Y0
+	VADDPS       32(AX), Y1, Y1
+	VADDPS       64(AX), Y2, Y2
+	VADDPS       96(AX), Y3, Y3
+	VADDPS       128(AX), Y4, Y4
+	VADDPS       160(AX), Y5, Y5
+	VADDPS       192(AX), Y6, Y6
+	VADDPS       224(AX), Y7, Y7
+	VADDPS       256(AX), Y8, Y8
+	VADDPS       288(AX), Y9, Y9
+	VADDPS       320(AX), Y10, Y10
+	VADDPS       352(AX), Y11, Y11
+
+thinAVX2Store:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	VMOVUPS Y8, 256(AX)
+	VMOVUPS Y9, 288(AX)
+	VMOVUPS Y10, 320(AX)
+	VMOVUPS Y11, 352(AX)
+	VZEROUPPER
+	RET
 
 // func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 // Requires: AVX, MMX+
@@ -3217,6 +3412,72 @@ quickGELUGradAVX512Loop:
 	VZEROUPPER
 	RET
 
+// func geluGradAVX512(gx *float32, gy *float32, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluGradAVX512(SB), NOSPLIT, $0-32
+	MOVQ gx+0(FP), AX
+	MOVQ gy+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ n+24(FP), BX
+
+geluGradAVX512Loop:
+	VMOVUPS      (DX), Z0
+	VMULPS       words3f3504f3<>+0(SB), Z0, Z1
+	VMOVUPS      words40800000<>+0(SB), Z2
+	VMINPS       Z1, Z2, Z1
+	VMOVUPS      wordsc0800000<>+0(SB), Z2
+	VMAXPS       Z1, Z2, Z1
+	VMULPS       Z1, Z1, Z3
+	VMOVUPS      wordsaf95df0b<>+0(SB), Z2
+	VFMADD213PS  words32edffee<>+0(SB), Z3, Z2
+	VFMADD213PS  wordsb60cff51<>+0(SB), Z3, Z2
+	VFMADD213PS  wordsb86ec2d2<>+0(SB), Z3, Z2
+	VFMADD213PS  wordsba40ac63<>+0(SB), Z3, Z2
+	VFMADD213PS  wordsbb41a1f6<>+0(SB), Z3, Z2
+	VFMADD213PS  wordsbc83dbd4<>+0(SB), Z3, Z2
+	VMOVUPS      wordsb77460cd<>+0(SB), Z4
+	VFMADD213PS  wordsb95fbd29<>+0(SB), Z3, Z4
+	VFMADD213PS  wordsbadc924e<>+0(SB), Z3, Z4
+	VFMADD213PS  wordsbbf19bf8<>+0(SB), Z3, Z4
+	VFMADD213PS  wordsbc69b6a7<>+0(SB), Z3, Z4
+	VMULPS       Z2, Z1, Z2
+	VDIVPS       Z4, Z2, Z2
+	VADDPS       words3f800000<>+0(SB), Z2, Z2
+	VMULPS       words3f000000<>+0(SB), Z2, Z2
+	VMULPS       Z0, Z0, Z1
+	VMULPS       wordsbf000000<>+0(SB), Z1, Z1
+	VMOVUPS      wordsc2ae0000<>+0(SB), Z3
+	VMAXPS       Z1, Z3, Z1
+	VMOVUPS      words432e0000<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMOVUPS      wordsc32e0000<>+0(SB), Z3
+	VMAXPS       Z1, Z3, Z1
+	VMULPS       words3fb8aa3b<>+0(SB), Z1, Z3
+	VRNDSCALEPS  $0x00, Z3, Z3
+	VFNMADD231PS words3f318000<>+0(SB), Z3, Z1
+	VFNMADD231PS wordsb95e8083<>+0(SB), Z3, Z1
+	VMOVUPS      words39506967<>+0(SB), Z4
+	VFMADD213PS  words3ab743ce<>+0(SB), Z1, Z4
+	VFMADD213PS  words3c088908<>+0(SB), Z1, Z4
+	VFMADD213PS  words3d2aa9c1<>+0(SB), Z1, Z4
+	VFMADD213PS  words3e2aaaaa<>+0(SB), Z1, Z4
+	VFMADD213PS  words3f000000<>+0(SB), Z1, Z4
+	VMULPS       Z1, Z1, Z5
+	VFMADD213PS  Z1, Z5, Z4
+	VADDPS       words3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS    Z3, Z4, Z4
+	VMULPS       words3ecc422a<>+0(SB), Z4, Z4
+	VFMADD231PS  Z0, Z4, Z2
+	VMULPS       (CX), Z2, Z2
+	VMOVUPS      Z2, (AX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	SUBQ         $+16, BX
+	JNZ          geluGradAVX512Loop
+	VZEROUPPER
+	RET
+
 // func quickGELUAVX512(y *float32, x *float32, b *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·quickGELUAVX512(SB), NOSPLIT, $0-32
@@ -3300,6 +3561,109 @@ geluAVX512Loop:
 	ADDQ        $+64, DX
 	SUBQ        $+16, BX
 	JNZ         geluAVX512Loop
+	VZEROUPPER
+	RET
+
+// func thinAVX512(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+// Requires: AVX, AVX512F
+TEXT ·thinAVX512(SB), NOSPLIT, $0-49
+	MOVQ   c+0(FP), AX
+	MOVQ   a+8(FP), CX
+	MOVQ   b+32(FP), DX
+	MOVQ   k+40(FP), BX
+	MOVQ   across+16(FP), SI
+	MOVQ   along+24(FP), DI
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, DI
+	LEAQ   (SI)(SI*2), R8
+	LEAQ   (CX)(SI*4), R9
+	ADDQ   SI, R9
+	LEAQ   (R9)(SI*4), R10
+	ADDQ   SI, R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+thinAVX512Loop:
+	VMOVUPS      (DX), Z14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VBROADCASTSS (CX)(SI*1), Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VBROADCASTSS (CX)(SI*2), Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (CX)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS (CX)(SI*4), Z15
+	VFMADD231PS  Z14, Z15, Z4
+	VBROADCASTSS (R9), Z15
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (R9)(SI*1), Z15
+	VFMADD231PS  Z14, Z15, Z6
+	VBROADCASTSS (R9)(SI*2), Z15
+	VFMADD231PS  Z14, Z15, Z7
+	VBROADCASTSS (R9)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (R9)(SI*4), Z15
+	VFMADD231PS  Z14, Z15, Z9
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z14, Z15, Z10
+	VBROADCASTSS (R10)(SI*1), Z15
+	VFMADD231PS  Z14, Z15, Z11
+	VBROADCASTSS (R10)(SI*2), Z15
+	VFMADD231PS  Z14, Z15, Z12
+	VBROADCASTSS (R10)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z13
+	ADDQ         DI, CX
+	ADDQ         DI, R9
+	ADDQ         DI, R10
+	ADDQ         $+64, DX
+	DECQ         BX
+	JNZ          thinAVX512Loop
+	MOVB         add+48(FP), CL
+	TESTB        CL, CL
+	JZ           thinAVX512Store
+	VADDPS       (AX), Z0, Z0
+	VADDPS       64(AX), Z1, Z1
+	VADDPS       128(AX), Z2, Z2
+	VADDPS       192(AX), Z3, Z3
+	VADDPS       256(AX), Z4, Z4
+	VADDPS       320(AX), Z5, Z5
+	VADDPS       384(AX), Z6, Z6
+	VADDPS       448(AX), Z7, Z7
+	VADDPS       512(AX), Z8, Z8
+	VADDPS       576(AX), Z9, Z9
+	VADDPS       640(AX), Z10, Z10
+	VADDPS       704(AX), Z11, Z11
+	VADDPS       768(AX), Z12, Z12
+	VADDPS       832(AX), Z13, Z13
+
+thinAVX512Store:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
+	VMOVUPS Z8, 512(AX)
+	VMOVUPS Z9, 576(AX)
+	VMOVUPS Z10, 640(AX)
+	VMOVUPS Z11, 704(AX)
+	VMOVUPS Z12, 768(AX)
+	VMOVUPS Z13, 832(AX)
 	VZEROUPPER
 	RET
 

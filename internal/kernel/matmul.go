@@ -44,6 +44,38 @@ func MatMulTN(c, a, b []float32, m, n, k int, e Epilogue) {
 	gemm(parallel, c, n, operand{a, m, true}, operand{b, n, true}, m, n, k, false, e)
 }
 
+// A Strided is a matrix whose rows lie Stride apart in Data, or the transpose of one.
+type Strided struct {
+	Data       []float32
+	Stride     int
+	Transposed bool
+}
+
+// require panics unless there is memory for the shape.
+func (x Strided) require(name string, rows, cols int) {
+	if x.Transposed {
+		rows, cols = cols, rows
+	}
+	if rows > 0 && cols > 0 && (x.Stride < cols || len(x.Data) < (rows-1)*x.Stride+cols) {
+		panic("kernel: MatMulStrided: " + name + " is shorter than its shape")
+	}
+}
+
+// MatMulStrided computes C [m,n] = A [m,k] · B [k,n] of parts of matrices, or adds it to C, which is not
+// transposed.
+func MatMulStrided(c, a, b Strided, m, n, k int, add bool) {
+	if m < 0 || n < 0 || k < 0 || c.Transposed {
+		panic("kernel: MatMulStrided: negative size, or C transposed")
+	}
+	c.require("c", m, n)
+	a.require("a", m, k)
+	b.require("b", k, n)
+	if matMulThin(c, a, b, m, n, k, add) {
+		return
+	}
+	gemm(parallel, c.Data, c.Stride, operand{a.Data, a.Stride, a.Transposed}, operand{b.Data, b.Stride, !b.Transposed}, m, n, k, add, Epilogue{})
+}
+
 func check(name string, c, a, b []float32, m, n, k int, e Epilogue) {
 	switch {
 	case m < 0 || n < 0 || k < 0:

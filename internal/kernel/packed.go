@@ -105,6 +105,56 @@ func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
 	Put(plain)
 }
 
+// MatMulPackedNN computes C [m,k] = A [m,n] · W: the gradient of the input of such a layer.
+func MatMulPackedNN(c, a []float32, w *Packed, m int) {
+	check("MatMulPackedNN", c, a, nil, m, w.k, 0, Epilogue{})
+	if len(a) < m*w.n {
+		panic("kernel: MatMulPackedNN: a is shorter than m·n")
+	}
+	if _, nr := tileShape(); nr == w.nr {
+		gemm(parallel, c, w.k, operand{a, w.n, false}, across{w}, m, w.k, w.n, false, Epilogue{})
+		runtime.KeepAlive(w)
+		return
+	}
+	plain := Get(w.n * w.k)
+	w.Unpack(plain)
+	MatMulNN(c, a, plain, m, w.k, w.n, Epilogue{})
+	Put(plain)
+}
+
+// across is a packed matrix as B of a product that sums over its rows: columns of W become panels.
+type across struct{ w *Packed }
+
+// panels turns what lies as [panel of rows][column][row of it] into [panel of columns][row][column of it],
+// square by square.
+func (x across) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
+	p := x.w
+	square := Get(nr * nr)
+	defer Put(square)
+	for c := n0; c < n0+w; c += nr {
+		columns := min(nr, n0+w-c)
+		panel := scratch[(c-n0)*d:][:nr*d]
+		if columns < nr {
+			clear(panel)
+		}
+		from := c / kcMax * kcMax
+		for r := 0; r < d; r += nr {
+			at, size := p.at(k0+r, from, min(kcMax, p.k-from))+(c-from)*nr, columns*nr
+			src := square[:size]
+			if p.half != nil {
+				widen(src, p.half[at:at+size])
+			} else {
+				src = p.full[at : at+size]
+			}
+			packTransposed(panel[r*nr:], nr, src, nr, columns, min(nr, d-r))
+		}
+	}
+	return scratch
+}
+
+// reads says nothing: what belongs together lies in many pieces.
+func (x across) reads(n0, w, k0, d, nr int) span { return span{} }
+
 // panels widens halves into scratch, where the second-level cache keeps them; what is full precision
 // it returns as it lies.
 func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {

@@ -250,3 +250,78 @@ func TestPeak(t *testing.T) {
 		}
 	})
 }
+
+// TestMatMulPackedNN: what was packed for A·Wᵀ gives A·W too, whatever is left over at the edges.
+func TestMatMulPackedNN(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(71, 72))
+		for _, exact := range []bool{true, false} {
+			for _, s := range [][3]int{{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {20, 70, 31}, {15, 1030, 40}, {9, 40, 1100}, {5, 100, 2060}} {
+				m, n, k := s[0], s[1], s[2]
+				a, w := random(rng, m*n).data, random(rng, n*k).data
+				for i := range w {
+					if exact {
+						w[i] = FromHalf(ToHalf(w[i]))
+					}
+				}
+				want, got := make([]float32, m*k), newGuarded(m*k)
+				MatMulNN(want, a, w, m, k, n, Epilogue{})
+				MatMulPackedNN(got.data, a, Pack(w, n, k), m)
+				got.check(t, "MatMulPackedNN")
+				if !slices.Equal(want, got.data) { // the same tiles on the same numbers
+					t.Errorf("halves %v, m %d n %d k %d: differs from MatMulNN of the plain weights", exact, m, n, k)
+				}
+			}
+		}
+	})
+}
+
+// TestMatMulStrided compares products of parts of matrices, wide and thin, with float64, and looks whether
+// what lies between the parts is left alone.
+func TestMatMulStrided(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(81, 82))
+		for _, s := range [][3]int{{1, 1, 1}, {13, 16, 9}, {14, 16, 70}, {15, 5, 64}, {31, 48, 130}, {127, 17, 3}, {40, 64, 65}, {20, 65, 33}, {20, 100, 0}} {
+			m, n, k := s[0], s[1], s[2]
+			for mode := range 8 {
+				ta, tb, add := mode&1 != 0, mode&2 != 0, mode&4 != 0
+				part := func(rows, cols int, transposed bool) (Strided, func(r, c int) float32) {
+					if transposed {
+						rows, cols = cols, rows
+					}
+					x := Strided{random(rng, max(rows*(cols+3)-3, 0)).data, cols + 3, transposed}
+					return x, func(r, c int) float32 {
+						if transposed {
+							r, c = c, r
+						}
+						return x.Data[r*x.Stride+c]
+					}
+				}
+				a, atA := part(m, k, ta)
+				b, atB := part(k, n, tb)
+				c, _ := part(m, n, false)
+				before := slices.Clone(c.Data)
+				MatMulStrided(c, a, b, m, n, k, add)
+				for i, got := range c.Data {
+					r, col := i/c.Stride, i%c.Stride
+					if col >= n {
+						if got != before[i] {
+							t.Fatalf("%v mode %d: element %d, which is not C's, has changed", s, mode, i)
+						}
+						continue
+					}
+					want, size := 0.0, 0.0
+					if add {
+						want, size = float64(before[i]), math.Abs(float64(before[i]))
+					}
+					for p := range k {
+						v := float64(atA(r, p)) * float64(atB(p, col))
+						want += v
+						size += math.Abs(v)
+					}
+					near(t, "MatMulStrided", got, want, float64(k+2)*unit*size)
+				}
+			}
+		}
+	})
+}

@@ -156,6 +156,13 @@ func TestGradRows(t *testing.T) {
 				want := float64(gy.data[i]) * (s + 1.702*float64(v)*s*(1-s))
 				near(t, "quickGELUGrad", gx.data[i], want, 16*unit*math.Abs(float64(gy.data[i])))
 			}
+			geluGrad(gx.data, gy.data, x.data)
+			gx.check(t, "geluGrad")
+			for i, v := range x.data {
+				v := float64(v)
+				want := float64(gy.data[i]) * (math.Erfc(-v/math.Sqrt2)/2 + v*math.Exp(-v*v/2)/math.Sqrt(2*math.Pi))
+				near(t, "geluGrad", gx.data[i], want, 16*unit*math.Abs(float64(gy.data[i])))
+			}
 			_, nr := tileShape()
 			p, gs := random(rng, n*nr), random(rng, n*nr)
 			p0, gs0 := slices.Clone(p.data), slices.Clone(gs.data)

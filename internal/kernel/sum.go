@@ -29,3 +29,6 @@ func adamWGeneric(w, g, m, v []float32, s AdamWStep) {
 		w[i] = float32(x*s.Keep) - s.Size*a/(float32(math.Sqrt(float64(b)))+s.Eps)
 	}
 }
+
+// Scale multiplies every x by s, on one processor.
+func Scale(x []float32, s float32) { scale(x, s) }

@@ -29,6 +29,14 @@ func packGeneric(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 }
 
+// Transpose sets y [cols,rows] to the transpose of x, whose rows are stride apart.
+func Transpose(y, x []float32, stride, rows, cols int) {
+	if rows > 0 && cols > 0 {
+		_, _ = y[rows*cols-1], x[(rows-1)*stride+cols-1]
+		packTransposed(y, rows, x, stride, rows, cols)
+	}
+}
+
 // copyPanelsGeneric is the definition of packing what lies in the right order: dst[j·apart+p·w+i] =
 // src[p·ld+j·w+i] for rows p and panels j of w columns.
 func copyPanelsGeneric(dst []float32, w int, src []float32, ld, rows, panels, apart int) {

@@ -47,13 +47,13 @@ func (c *checkpointOp) Backward(gy mat.Tensor) error {
 	if err := ag.Backward(y); err != nil { // the parameters get their gradients here
 		return err
 	}
+	release(y, data(c.x), data(g))
 	if x.RequiresGrad() {
 		gx := &gift{Dense: x.Grad().(*mat.Dense[float32])}
 		if c.x.AccGrad(gx); !gx.kept {
 			recycle(gx.Dense)
 		}
 	}
-	release(y, data(c.x), data(g))
 	return nil
 }
 
@@ -85,12 +85,10 @@ func release(y mat.Tensor, keep ...[]float32) {
 	for _, k := range keep {
 		seen[unsafe.SliceData(k)] = true
 	}
-	put := func(x mat.Tensor) {
-		if d, ok := x.(*mat.Dense[float32]); ok && d != nil {
-			if at := unsafe.SliceData(data(d)); !seen[at] {
-				seen[at] = true
-				kernel.Put(data(d))
-			}
+	put := func(values []float32) {
+		if at := unsafe.SliceData(values); !seen[at] {
+			seen[at] = true
+			kernel.Put(values)
 		}
 	}
 	visited := map[*ag.Operator]bool{}
@@ -104,8 +102,13 @@ func release(y mat.Tensor, keep ...[]float32) {
 		for _, operand := range o.Operands() {
 			walk(operand)
 		}
-		put(o.Value())
-		put(o.Value().Grad())
+		n := o.Value().(*node)
+		if !n.lent {
+			put(n.values)
+		}
+		if g, ok := n.Grad().(*mat.Dense[float32]); ok && g != nil {
+			put(data(g))
+		}
 	}
 	walk(y)
 }

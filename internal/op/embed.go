@@ -60,11 +60,7 @@ func (f *embedOp) Backward(gy mat.Tensor) error {
 	for i := range f.images {
 		copy(gp[i*n:(i+1)*n], g[i*(n+f.c)+f.c:])
 	}
-	accumulate(f.patches, func(gx []float32) {
-		useWeights(f.w, func(w []float32) {
-			kernel.MatMulNN(gx, gp, w, rows, f.p, f.c, kernel.Epilogue{})
-		})
-	})
+	accumulate(f.patches, func(gx []float32) { matMulNN(gx, gp, f.w, rows) })
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, gp, data(f.patches), f.c, f.p, rows, kernel.Epilogue{})
 	})

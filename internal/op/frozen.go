@@ -89,6 +89,18 @@ func packed(x mat.Tensor) *Frozen {
 	return f
 }
 
+// matMulNN sets gx [m,in] to the product of g [m,out] and the weights w [out,in].
+func matMulNN(gx, g []float32, w mat.Tensor, m int) {
+	out, in := dims(w)
+	if f := packed(w); f != nil {
+		if w, ok := f.w.(*kernel.Packed); ok {
+			kernel.MatMulPackedNN(gx, g, w, m)
+			return
+		}
+	}
+	useWeights(w, func(w []float32) { kernel.MatMulNN(gx, g, w, m, in, out, kernel.Epilogue{}) })
+}
+
 // useWeights calls f with the plain values of w, which it must not keep.
 func useWeights(w mat.Tensor, f func([]float32)) {
 	p := packed(w)

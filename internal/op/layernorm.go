@@ -34,6 +34,11 @@ func (f *layerNormOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
+func (f *layerNormOp) remake(y []float32) {
+	m, n := dims(f.x)
+	kernel.LayerNorm(y, data(f.x), data(f.w), data(f.b), nil, m, n, f.eps)
+}
+
 func (f *layerNormOp) Backward(gy mat.Tensor) error {
 	m, n := dims(f.x)
 	g := data(gy)

@@ -16,7 +16,8 @@ func Linear(x mat.Tensor, m *linear.Model) mat.Tensor {
 // LinearAct maps x [m,in] to f(x·Wᵀ + B) [m,out].
 func LinearAct(x mat.Tensor, m *linear.Model, f Activation) mat.Tensor {
 	if wantsGrad(present(x, m.W, bias(m))...) {
-		return Activate(Linear(x, m), f) // the gradient of f needs what goes into it
+		y := Linear(x, m)
+		return Done(Activate(y, f), y) // the gradient of f needs y
 	}
 	return runLinear("LinearAct", x, m.W, bias(m), nil, f.kernel())
 }
@@ -78,18 +79,16 @@ func (f *linearOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
+// passes implements passer.
+func (f *linearOp) passes() mat.Tensor { return f.residual }
+
 // Backward never sees an activation: LinearAct composes where a gradient is wanted.
 func (f *linearOp) Backward(gy mat.Tensor) error {
 	g := data(gy)
-	accumulate(f.x, func(gx []float32) {
-		useWeights(f.w, func(w []float32) {
-			kernel.MatMulNN(gx, g, w, f.m, f.in, f.out, kernel.Epilogue{})
-		})
-	})
+	accumulate(f.x, func(gx []float32) { matMulNN(gx, g, f.w, f.m) })
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, g, data(f.x), f.out, f.in, f.m, kernel.Epilogue{})
 	})
 	accumulate(f.b, func(gb []float32) { kernel.SumRows(gb, g, f.m, f.out) })
-	accumulate(f.residual, func(gr []float32) { copy(gr, g) })
 	return nil
 }

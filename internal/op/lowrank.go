@@ -9,77 +9,135 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// LowRank corrects y [m,out], which a linear layer computed from x [m,in], as if scale·B·A, A [r,in] and
-// B [rows,r], had been added to rows at to at+rows of its weights. The result has the memory of y, which
-// nobody may read any more: no gradient needs what is corrected.
+// A Correction adds Scale·B·A to some rows of the weights of a linear layer.
+type Correction struct {
+	A, B  *nn.Param // [r,in], [rows,r]
+	Scale float64
+	At    int // the first of the rows
+}
+
+// LowRank corrects y [m,out], which a linear layer computed from x [m,in], as if the layer's weights had been
+// corrected. The result has the memory of y, which nobody may read any more: no gradient needs what is
+// corrected.
 //
 // Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685, section 4.1.
-func LowRank(y, x mat.Tensor, a, b *nn.Param, scale float64, at int) mat.Tensor {
+func LowRank(y, x mat.Tensor, corrections ...Correction) mat.Tensor {
 	m, out := dims(y)
-	rank, in := dims(a)
-	rows, _ := dims(b)
+	_, in := dims(x)
 	requireShape("LowRank input", x, m, in)
-	requireShape("LowRank B", b, rows, rank)
-	if at < 0 || at+rows > out {
-		panic(&ShapeError{"LowRank", y.Shape(), fmt.Sprintf("columns %d to %d", at, at+rows)})
+	f := &lowRankOp{y: y, x: x, corrections: corrections}
+	for _, c := range corrections {
+		r, _ := dims(c.A)
+		rows, _ := dims(c.B)
+		requireCols("LowRank A", c.A, in)
+		requireShape("LowRank B", c.B, rows, r)
+		if c.At < 0 || c.At+rows > out {
+			panic(&ShapeError{"LowRank", y.Shape(), fmt.Sprintf("columns %d to %d", c.At, c.At+rows)})
+		}
+		f.ranks += r
 	}
-	return run(&lowRankOp{y: y, x: x, a: a, b: b, scale: float32(scale), at: at})
+	return run(f)
 }
 
 type lowRankOp struct {
-	y, x, a, b mat.Tensor // [m,out], [m,in], [r,in], [rows,r]
-	scale      float32
-	at         int
-	low        []float32 // scale·x·Aᵀ [m,r], kept only for Backward
+	y, x        mat.Tensor // [m,out], [m,in]
+	corrections []Correction
+	ranks       int       // R, of all corrections
+	low         []float32 // scale·x·Aᵀ [m,R], kept only for Backward
 }
 
-func (f *lowRankOp) Operands() []mat.Tensor { return []mat.Tensor{f.y, f.x, f.a, f.b} }
+func (f *lowRankOp) Operands() []mat.Tensor {
+	xs := []mat.Tensor{f.y, f.x}
+	for _, c := range f.corrections {
+		xs = append(xs, c.A, c.B)
+	}
+	return xs
+}
+
+// passes implements passer: what is corrected has the gradient of the result.
+func (f *lowRankOp) passes() mat.Tensor { return f.y }
+
+// each calls g with every correction, its rank and rows, and its first column of R.
+func (f *lowRankOp) each(g func(c Correction, r, rows, at int)) {
+	at := 0
+	for _, c := range f.corrections {
+		r, _ := dims(c.A)
+		rows, _ := dims(c.B)
+		g(c, r, rows, at)
+		at += r
+	}
+}
+
+// allA returns every A, one below the other [R,in]. The caller puts it back.
+func (f *lowRankOp) allA(in int) []float32 {
+	all := kernel.Get(f.ranks * in)
+	f.each(func(c Correction, _, _, at int) { copy(all[at*in:], data(c.A)) })
+	return all
+}
+
+// scale multiplies the columns [m,R] of every correction by its scale.
+func (f *lowRankOp) scale(x []float32) {
+	f.each(func(c Correction, r, _, at int) {
+		for ; at < len(x); at += f.ranks {
+			scaleBy(x[at:at+r], float32(c.Scale))
+		}
+	})
+}
 
 func (f *lowRankOp) Forward() (mat.Tensor, error) {
 	m, out := dims(f.y)
-	r, in := dims(f.a)
-	rows, _ := dims(f.b)
+	_, in := dims(f.x)
 	y := mat.NewDense[float32](mat.WithShape(m, out), mat.WithBacking(data(f.y)))
-
-	low := make([]float32, m*r)
-	kernel.MatMulNT(low, data(f.x), data(f.a), m, r, in, kernel.Epilogue{})
-	scaleBy(low, f.scale)
-	change := kernel.Get(m * rows)
-	defer kernel.Put(change)
-	kernel.MatMulNT(change, low, data(f.b), m, rows, r, kernel.Epilogue{})
-	for i := range m {
-		row := data(y)[i*out+f.at:][:rows]
-		for j, d := range change[i*rows:][:rows] {
-			row[j] += d
-		}
+	if len(f.corrections) == 0 {
+		return y, nil
 	}
-	if wantsGrad(f.b) {
+	low, a := kernel.Get(m*f.ranks), f.allA(in)
+	defer kernel.Put(a)
+	kernel.MatMulStrided(kernel.Strided{Data: low, Stride: f.ranks}, kernel.Strided{Data: data(f.x), Stride: in},
+		kernel.Strided{Data: a, Stride: in, Transposed: true}, m, f.ranks, in, false)
+	f.scale(low)
+	f.each(func(c Correction, r, rows, at int) {
+		change := kernel.Strided{Data: low[at:], Stride: f.ranks}
+		kernel.MatMulStrided(kernel.Strided{Data: data(y)[c.At:], Stride: out}, change,
+			kernel.Strided{Data: data(c.B), Stride: r, Transposed: true}, m, rows, r, true)
+	})
+	if wantsGrad(f.Operands()...) {
 		f.low = low
+	} else {
+		kernel.Put(low)
 	}
 	return y, nil
 }
 
-// Backward gives y its gradient last: where corrections of one layer follow each other, x then gets theirs
-// in one order, and the sum is the same to the last bit every time.
 func (f *lowRankOp) Backward(gy mat.Tensor) error {
 	m, out := dims(f.y)
-	r, in := dims(f.a)
-	rows, _ := dims(f.b)
-	g := kernel.Get(m * rows) // the columns that were corrected
-	defer kernel.Put(g)
-	for i := range m {
-		copy(g[i*rows:][:rows], data(gy)[i*out+f.at:])
-	}
-	accumulate(f.b, func(gb []float32) { kernel.MatMulTN(gb, g, f.low, rows, r, m, kernel.Epilogue{}) })
-	if wantsGrad(f.a, f.x) {
-		glow := kernel.Get(m * r) // of x·Aᵀ
-		defer kernel.Put(glow)
-		kernel.MatMulNN(glow, g, data(f.b), m, r, rows, kernel.Epilogue{})
-		scaleBy(glow, f.scale)
-		accumulate(f.a, func(ga []float32) { kernel.MatMulTN(ga, glow, data(f.x), r, in, m, kernel.Epilogue{}) })
-		accumulate(f.x, func(gx []float32) { kernel.MatMulNN(gx, glow, data(f.a), m, in, r, kernel.Epilogue{}) })
-	}
-	accumulate(f.y, func(g []float32) { copy(g, data(gy)) })
+	_, in := dims(f.x)
+	glow := kernel.Get(m * f.ranks) // of x·Aᵀ
+	defer kernel.Put(glow)
+	f.each(func(c Correction, r, rows, at int) {
+		g := kernel.Strided{Data: data(gy)[c.At:], Stride: out} // the columns that were corrected
+		accumulate(c.B, func(gb []float32) {
+			g := g
+			g.Transposed = true
+			kernel.MatMulStrided(kernel.Strided{Data: gb, Stride: r}, g, kernel.Strided{Data: f.low[at:], Stride: f.ranks}, rows, r, m, false)
+		})
+		kernel.MatMulStrided(kernel.Strided{Data: glow[at:], Stride: f.ranks}, g, kernel.Strided{Data: data(c.B), Stride: r}, m, r, rows, false)
+	})
+	f.scale(glow)
+	ga := kernel.Get(in * f.ranks) // [in,R]
+	defer kernel.Put(ga)
+	kernel.MatMulStrided(kernel.Strided{Data: ga, Stride: f.ranks}, kernel.Strided{Data: data(f.x), Stride: in, Transposed: true},
+		kernel.Strided{Data: glow, Stride: f.ranks}, in, f.ranks, m, false)
+	f.each(func(c Correction, r, _, at int) {
+		accumulate(c.A, func(g []float32) { kernel.Transpose(g, ga[at:], f.ranks, in, r) })
+	})
+	accumulate(f.x, func(gx []float32) {
+		a := f.allA(in)
+		defer kernel.Put(a)
+		kernel.MatMulNN(gx, glow, a, m, in, f.ranks, kernel.Epilogue{})
+	})
+	kernel.Put(f.low)
+	f.low = nil
 	return nil
 }
 

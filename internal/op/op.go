@@ -40,15 +40,28 @@ func NewLayerNorm(n int, eps float64) *layernorm.Model {
 	return &layernorm.Model{W: NewParam(n), B: NewParam(n), Eps: nn.Buf(mat.Scalar(float32(eps)))}
 }
 
-// Done returns y, the last result computed from xs, and gives xs, results of this package's
-// operators that nobody else holds, back to the pool, unless y is part of a graph that needs them.
+// Done returns y, the last result computed from xs, and declares that nobody holds xs, results of this
+// package's operators, but what has been computed from them by this package: they go back to the pool, at
+// once or, if y is part of a graph that needs them, when their gradients have been computed. Such a graph
+// goes backward once.
 func Done(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
-	if !y.RequiresGrad() {
-		for _, x := range xs {
+	for _, x := range xs {
+		if !y.RequiresGrad() {
 			recycle(x)
+		} else if n := nodeOf(x); n != nil {
+			n.hide()
 		}
 	}
 	return y
+}
+
+// DropGrad takes the gradient of p away and gives its memory back to the pool.
+func DropGrad(p *nn.Param) {
+	g, ok := p.Grad().(*mat.Dense[float32])
+	p.ZeroGrad()
+	if ok && g != nil {
+		recycle(g)
+	}
 }
 
 func recycle(x mat.Tensor) {
@@ -106,7 +119,7 @@ func accumulate(x mat.Tensor, fill func(g []float32)) {
 func run(f ag.AutoGradFunction) mat.Tensor {
 	operands := f.Operands()
 	if wantsGrad(operands...) {
-		return ag.NewOperator(f).Run()
+		return ag.NewOperator(&function{AutoGradFunction: f}).Run()
 	}
 	y, err := f.Forward()
 	if err != nil { // no operator of this package returns one

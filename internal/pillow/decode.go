@@ -17,20 +17,24 @@ const (
 	MaxBytes = 1 << 30
 )
 
-// formats are tried in turn.
-var formats = []struct {
+// A format is a kind of file.
+type format struct {
 	name   string
 	is     func(head []byte) bool
 	decode func(data []byte) (*Image, error)
-}{
-	{"JPEG", magic("\xff\xd8\xff"), decodeJPEG},
-	{"PNG", magic("\x89PNG\r\n\x1a\n"), decodePNG},
-	{"GIF", magic("GIF87a", "GIF89a"), decodeGIF},
+	size   func(data []byte) (width, height int, err error)
+}
+
+// formats are tried in turn.
+var formats = []format{
+	{"JPEG", magic("\xff\xd8\xff"), decodeJPEG, sizeJPEG},
+	{"PNG", magic("\x89PNG\r\n\x1a\n"), decodePNG, sizePNG},
+	{"GIF", magic("GIF87a", "GIF89a"), decodeGIF, sizeGIF},
 	{"WebP", func(head []byte) bool {
 		return len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP"
-	}, decodeWebP},
-	{"TIFF", magic("II*\x00", "MM\x00*"), decodeTIFF},
-	{"BMP", magic("BM"), decodeBMP},
+	}, decodeWebP, sizeWebP},
+	{"TIFF", magic("II*\x00", "MM\x00*"), decodeTIFF, sizeTIFF},
+	{"BMP", magic("BM"), decodeBMP, sizeBMP},
 }
 
 func magic(prefixes ...string) func(head []byte) bool {
@@ -47,13 +51,22 @@ func magic(prefixes ...string) func(head []byte) bool {
 // Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
 // EXIF orientation left alone.
 func Decode(r io.Reader) (m *Image, err error) {
+	f, data, err := read(r)
+	if err != nil {
+		return nil, err
+	}
+	return safely(f.name, func() (*Image, error) { return f.decode(data) })
+}
+
+// read reads a file of a format that is known.
+func read(r io.Reader) (f format, data []byte, err error) {
 	head := make([]byte, 16)
 	n, err := io.ReadFull(r, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("pillow: %w", err)
+		return f, nil, fmt.Errorf("pillow: %w", err)
 	}
 	if head = head[:n]; n == 0 {
-		return nil, errors.New("pillow: empty file")
+		return f, nil, errors.New("pillow: empty file")
 	}
 	for _, f := range formats {
 		if !f.is(head) {
@@ -61,11 +74,11 @@ func Decode(r io.Reader) (m *Image, err error) {
 		}
 		data, err := readAll(io.MultiReader(bytes.NewReader(head), r), MaxBytes)
 		if err != nil {
-			return nil, fmt.Errorf("pillow: %s: %w", f.name, err)
+			return f, nil, fmt.Errorf("pillow: %s: %w", f.name, err)
 		}
-		return safely(f.name, func() (*Image, error) { return f.decode(data) })
+		return f, data, nil
 	}
-	return nil, fmt.Errorf("pillow: not an image: the file starts with %q, want JPEG, PNG, GIF, WebP, TIFF or BMP", head)
+	return f, nil, fmt.Errorf("pillow: not an image: the file starts with %q, want JPEG, PNG, GIF, WebP, TIFF or BMP", head)
 }
 
 // readAll is io.ReadAll with a limit.

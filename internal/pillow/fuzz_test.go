@@ -23,12 +23,16 @@ func FuzzDecode(f *testing.F) {
 			if !format.is(data) {
 				continue
 			}
+			width, height, sizeErr := format.size(data)
 			m, err := format.decode(data)
 			if err != nil {
 				return
 			}
 			if err := m.check(); err != nil {
 				t.Fatal(err)
+			}
+			if sizeErr != nil || width != m.Width || height != m.Height {
+				t.Fatalf("size by the header %dx%d, %v; decoded %dx%d", width, height, sizeErr, m.Width, m.Height)
 			}
 			if m.Width < 1 || m.Height < 1 || m.Width*m.Height > MaxPixels {
 				t.Fatalf("size %dx%d", m.Width, m.Height)

@@ -12,24 +12,71 @@ import (
 // keep the colour of the transparent index.
 func decodeGIF(data []byte) (*Image, error) {
 	b := &byteReader{data: data}
-	head := b.next(13) // signature, width, height, flags, background, aspect
+	f, err := gifHeader(b)
+	if err != nil {
+		return nil, err
+	}
+	bits := int(b.byte())
 	if b.short {
 		return nil, io.ErrUnexpectedEOF
 	}
-	width, height := int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))
-	palette := b.palette(head[10])
-	background := byte(0) // outside the frame: the transparent index, if there is one
+	if f.w == 0 || f.h == 0 || bits > 12 {
+		return nil, fmt.Errorf("frame of %dx%d in codes of %d bits, want at least 1x1 and at most 12", f.w, f.h, bits)
+	}
+	// A code of 12 bits stands for 4096 pixels at the most.
+	if err := checkHolds(int64(len(data))*8/12*4096, int64(f.w)*int64(f.h)); err != nil {
+		return nil, err
+	}
+	frame := newImage(Gray, f.w, f.h)
+	if err := b.lzw(frame, bits, f.interlaced); err != nil {
+		return nil, err
+	}
+	m := frame
+	if f.width != f.w || f.height != f.h {
+		m = newImage(Gray, f.width, f.height)
+		if f.background != 0 {
+			for i := range m.Pix {
+				m.Pix[i] = f.background
+			}
+		}
+		for row := range f.h {
+			copy(m.Pix[(f.y+row)*f.width+f.x:], frame.Pix[row*f.w:(row+1)*f.w])
+		}
+	}
+	if f.palette != nil {
+		m.Mode, m.Palette = Indexed, f.palette
+	}
+	return m, nil
+}
+
+// gifFrame is what precedes the pixels of the first frame.
+type gifFrame struct {
+	width, height int // of the canvas
+	x, y, w, h    int // of the frame in it
+	interlaced    bool
+	palette       []byte
+	background    byte // outside the frame: the transparent index, if there is one
+}
+
+// gifHeader reads up to the pixels of the first frame.
+func gifHeader(b *byteReader) (f gifFrame, err error) {
+	head := b.next(13) // signature, width, height, flags, background, aspect
+	if b.short {
+		return f, io.ErrUnexpectedEOF
+	}
+	f.width, f.height = int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))
+	f.palette = b.palette(head[10])
 	for {
 		switch kind := b.byte(); {
 		case b.short:
-			return nil, io.ErrUnexpectedEOF
+			return f, io.ErrUnexpectedEOF
 		case kind == ';':
-			return nil, errors.New("no picture before the trailer")
+			return f, errors.New("no picture before the trailer")
 		case kind == '!':
 			label := b.byte()
 			block := b.block()
 			if label == 0xf9 && len(block) >= 4 && block[0]&1 != 0 {
-				background = block[3]
+				f.background = block[3]
 			}
 			for len(block) > 0 {
 				block = b.block()
@@ -37,48 +84,19 @@ func decodeGIF(data []byte) (*Image, error) {
 		case kind == ',':
 			desc := b.next(9)
 			if b.short {
-				return nil, io.ErrUnexpectedEOF
+				return f, io.ErrUnexpectedEOF
 			}
 			u16 := func(i int) int { return int(binary.LittleEndian.Uint16(desc[i:])) }
-			x, y, w, h := u16(0), u16(2), u16(4), u16(6)
-			width, height = max(width, x+w), max(height, y+h)
-			if err := checkSize(width, height); err != nil {
-				return nil, err
+			f.x, f.y, f.w, f.h = u16(0), u16(2), u16(4), u16(6)
+			f.width, f.height = max(f.width, f.x+f.w), max(f.height, f.y+f.h)
+			if err := checkSize(f.width, f.height); err != nil {
+				return f, err
 			}
 			if desc[8]&0x80 != 0 {
-				palette = b.palette(desc[8])
+				f.palette = b.palette(desc[8])
 			}
-			bits := int(b.byte())
-			if b.short {
-				return nil, io.ErrUnexpectedEOF
-			}
-			if w == 0 || h == 0 || bits > 12 {
-				return nil, fmt.Errorf("frame of %dx%d in codes of %d bits, want at least 1x1 and at most 12", w, h, bits)
-			}
-			// A code of 12 bits stands for 4096 pixels at the most.
-			if err := checkHolds(int64(len(data))*8/12*4096, int64(w)*int64(h)); err != nil {
-				return nil, err
-			}
-			frame := newImage(Gray, w, h)
-			if err := b.lzw(frame, bits, desc[8]&0x40 != 0); err != nil {
-				return nil, err
-			}
-			m := frame
-			if width != w || height != h {
-				m = newImage(Gray, width, height)
-				if background != 0 {
-					for i := range m.Pix {
-						m.Pix[i] = background
-					}
-				}
-				for row := range h {
-					copy(m.Pix[(y+row)*width+x:], frame.Pix[row*w:(row+1)*w])
-				}
-			}
-			if palette != nil {
-				m.Mode, m.Palette = Indexed, palette
-			}
-			return m, nil
+			f.interlaced = desc[8]&0x40 != 0
+			return f, nil
 		}
 	}
 }

@@ -84,8 +84,10 @@ func main() {
 		m.adamW()
 		m.scoreGrad()
 		m.quickGELUGrad()
+		m.geluGrad()
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
+		m.thin()
 		m.copyPanels("copyPanelsA", m.mr)
 		m.copyPanels("copyPanelsB", m.nv*m.lanes)
 	}
@@ -400,6 +402,84 @@ func pack(rows int) {
 
 // packDepths is how many depths packTransposed takes of a group of rows at a time.
 const packDepths = 64
+
+// thin computes a tile of as many rows as others have and 16 columns from a matrix a that is not packed: it is
+// read once, so that packing would take as long as the product.
+func (m machine) thin() {
+	const columns = 16
+	id := "thin" + m.name
+	TEXT(id, NOSPLIT, "func(c, a *float32, across, along int, b *float32, k int, add bool)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s sets c [%d,%d] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,%d]; k is at least 1.", id, m.mr, columns, columns))
+	c, a, b, k := Load(Param("c"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("k"), GP64())
+	across, along := Load(Param("across"), GP64()), Load(Param("along"), GP64())
+	SHLQ(U8(2), across)
+	SHLQ(U8(2), along)
+	across3 := GP64()
+	LEAQ(Mem{Base: across, Index: across, Scale: 2}, across3)
+	// A base for every five rows, which are 0, 1, 2, 3 and 4 times across away.
+	bases := []Register{a}
+	for len(bases)*5 < m.mr {
+		last, next := bases[len(bases)-1], GP64()
+		LEAQ(Mem{Base: last, Index: across, Scale: 4}, next)
+		ADDQ(across, next)
+		bases = append(bases, next)
+	}
+	row := func(i int) Mem {
+		base := bases[i/5]
+		switch i % 5 {
+		case 0:
+			return Mem{Base: base}
+		case 3:
+			return Mem{Base: base, Index: across3, Scale: 1}
+		}
+		return Mem{Base: base, Index: across, Scale: uint8(i % 5)}
+	}
+	nv := columns / m.lanes
+	acc := make([][]VecVirtual, m.mr)
+	for i := range acc {
+		for range nv {
+			v := m.vec()
+			m.zero(v)
+			acc[i] = append(acc[i], v)
+		}
+	}
+	Label(id + "Loop")
+	bv := make([]VecVirtual, nv)
+	for j := range bv {
+		bv[j] = m.vec()
+		VMOVUPS(Mem{Base: b, Disp: 4 * m.lanes * j}, bv[j])
+	}
+	for i := range acc {
+		x := m.vec()
+		VBROADCASTSS(row(i), x)
+		for j := range bv {
+			VFMADD231PS(bv[j], x, acc[i][j])
+		}
+	}
+	for _, base := range bases {
+		ADDQ(along, base)
+	}
+	ADDQ(I32(4*columns), b)
+	DECQ(k)
+	JNZ(LabelRef(id + "Loop"))
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef(id + "Store"))
+	for i := range acc {
+		for j, v := range acc[i] {
+			VADDPS(Mem{Base: c, Disp: 4 * (columns*i + m.lanes*j)}, v, v)
+		}
+	}
+	Label(id + "Store")
+	for i := range acc {
+		for j, v := range acc[i] {
+			VMOVUPS(v, Mem{Base: c, Disp: 4 * (columns*i + m.lanes*j)})
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
 
 // copyPanels copies rows to panels that lie side by side in them, as wide as some registers or a bit
 // narrower, and asks for the rows that come a few later.
@@ -794,6 +874,28 @@ func (m machine) quickGELUGrad() {
 	RET()
 }
 
+func (m machine) geluGrad() {
+	p, n := m.row("geluGrad", "func(gx, gy, x *float32, n int)", "geluGrad", "gx", "gy", "x")
+	m.loop("geluGrad"+m.name, n, p, func() {
+		x, t := m.vec(), m.vec()
+		VMOVUPS(Mem{Base: p[2]}, x)
+		s := m.onePlusErf(x)
+		VMULPS(floats(0.5), s, s) // Φ(x)
+		VMULPS(x, x, t)
+		VMULPS(floats(-0.5), t, t)
+		least := m.vec()
+		VMOVUPS(floats(-87), least) // so that nothing is denormal; a NaN stays
+		VMAXPS(t, least, t)
+		e := m.exp(t)
+		VMULPS(floats(1/math.Sqrt(2*math.Pi)), e, e) // φ(x)
+		VFMADD231PS(x, e, s)
+		VMULPS(Mem{Base: p[1]}, s, s)
+		VMOVUPS(s, Mem{Base: p[0]})
+	})
+	VZEROUPPER()
+	RET()
+}
+
 // activation emits y = f(x+b).
 func (m machine) activation(name string, f func(x VecVirtual) VecVirtual) {
 	p, n := m.row(name, "func(y, x, b *float32, n int)", name, "y", "x", "b")
@@ -883,6 +985,14 @@ func (m machine) quickGELU(x VecVirtual) VecVirtual {
 
 // gelu returns x/2·(1+erf(x/√2)); see erf in vector_generic.go.
 func (m machine) gelu(x VecVirtual) VecVirtual {
+	p := m.onePlusErf(x)
+	VMULPS(floats(0.5), x, x)
+	VMULPS(p, x, x)
+	return x
+}
+
+// onePlusErf returns 1+erf(x/√2); see erf in vector_generic.go.
+func (m machine) onePlusErf(x VecVirtual) VecVirtual {
 	t := m.vec()
 	VMULPS(floats(1/math.Sqrt2), x, t)
 	t = m.clamp(t, 4)
@@ -893,7 +1003,5 @@ func (m machine) gelu(x VecVirtual) VecVirtual {
 	VMULPS(p, t, p)
 	VDIVPS(q, p, p)
 	VADDPS(floats(1), p, p)
-	VMULPS(floats(0.5), x, x)
-	VMULPS(p, x, x)
-	return x
+	return p
 }

@@ -1,0 +1,106 @@
+package pillow
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Size returns the width and height that [Decode] would give a picture, from its headers alone. That of a picture
+// whose pixels are damaged is no error.
+func Size(r io.Reader) (width, height int, err error) {
+	f, data, err := read(r)
+	if err != nil {
+		return 0, 0, err
+	}
+	m, err := safely(f.name, func() (*Image, error) {
+		width, height, err := f.size(data)
+		if err == nil {
+			err = checkSize(width, height)
+		}
+		return &Image{Width: width, Height: height}, err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return m.Width, m.Height, nil
+}
+
+func sizeJPEG(data []byte) (width, height int, err error) {
+	d := &jpegDecoder{jpegBits: jpegBits{data: data, pos: 2}}
+	for {
+		marker, err := d.marker()
+		if err != nil {
+			return 0, 0, err
+		}
+		switch {
+		case marker == jpegEOI || marker == jpegSOS:
+			return 0, 0, errors.New("no frame header before the picture")
+		case jpegRefused[marker] != "":
+			return 0, 0, fmt.Errorf("%s JPEG is not supported", jpegRefused[marker])
+		case marker == jpegSOI || marker == jpegTEM || marker >= jpegRST0 && marker <= jpegRST7:
+			continue // no length
+		}
+		if d.pos+2 > len(data) {
+			return 0, 0, io.ErrUnexpectedEOF
+		}
+		n := int(binary.BigEndian.Uint16(data[d.pos:]))
+		if n < 2 {
+			return 0, 0, fmt.Errorf("marker %#x of length %d, want at least 2", marker, n)
+		}
+		if marker >= jpegSOF0 && marker <= jpegSOF2 {
+			if n < 7 || d.pos+7 > len(data) {
+				return 0, 0, io.ErrUnexpectedEOF
+			}
+			size := data[d.pos+3:] // behind the length and the number of bits
+			return int(binary.BigEndian.Uint16(size[2:])), int(binary.BigEndian.Uint16(size)), nil
+		}
+		d.pos += n
+	}
+}
+
+func sizePNG(data []byte) (width, height int, err error) {
+	if len(data) < 24 {
+		return 0, 0, io.ErrUnexpectedEOF
+	}
+	return size(binary.BigEndian.Uint32(data[16:])), size(binary.BigEndian.Uint32(data[20:])), nil
+}
+
+func sizeGIF(data []byte) (width, height int, err error) {
+	f, err := gifHeader(&byteReader{data: data})
+	return f.width, f.height, err
+}
+
+func sizeWebP(data []byte) (width, height int, err error) {
+	f, err := parseWebP(data)
+	if err != nil {
+		return 0, 0, err
+	}
+	return f.canvas.X, f.canvas.Y, nil
+}
+
+func sizeTIFF(data []byte) (width, height int, err error) {
+	tags, _, err := tiffTags(data)
+	if tags[tiffOrientation] >= 5 && tags[tiffOrientation] <= 8 { // it lies on its side
+		return tags[tiffHeight], tags[tiffWidth], err
+	}
+	return tags[tiffWidth], tags[tiffHeight], err
+}
+
+// sizeBMP reads the header as decodeBMP does.
+func sizeBMP(data []byte) (width, height int, err error) {
+	if len(data) < 26 {
+		return 0, 0, io.ErrUnexpectedEOF
+	}
+	head := data[14:]
+	if head[0] == 12 && bytes.Equal(head[1:4], []byte{0, 0, 0}) {
+		return int(binary.LittleEndian.Uint16(head[4:])), int(binary.LittleEndian.Uint16(head[6:])), nil
+	}
+	h := binary.LittleEndian.Uint32(head[8:])
+	if head[11] == 0xff { // rows from the top
+		h = -h
+	}
+	return size(binary.LittleEndian.Uint32(head[4:])), size(h), nil
+}
