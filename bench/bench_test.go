@@ -236,7 +236,7 @@ func TestFlags(t *testing.T) {
 	if got, err := ints("8,1,8"); err != nil || !slices.Equal(got, []int{1, 8}) {
 		t.Errorf("8,1,8: %v, %v", got, err)
 	}
-	for _, bad := range [][]string{{"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}} {
+	for _, bad := range [][]string{{"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}, {"train", "-config", "tiny", "-cases", "half"}} {
 		if err := run(t.Context(), bad); err == nil {
 			t.Errorf("%v: no error", bad)
 		}

@@ -3,6 +3,7 @@
 //
 //	go run ./bench [flags]          encode and multiply, beside PyTorch, ONNX Runtime, OpenVINO, …
 //	go run ./bench scale [flags]    over batch, cores, size of the images, callers
+//	go run ./bench train [flags]    steps of fine-tuning, beside PyTorch
 //
 // The README beside it says what is measured and how.
 package main
@@ -39,7 +40,8 @@ type options struct {
 	threads, batches []int
 	kinds            []string // of contenders; all if it is empty
 	plot             string
-	command          string // as it is to be repeated
+	cases            []string // of training
+	command          string   // as it is to be repeated
 }
 
 func main() {
@@ -55,29 +57,39 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 3 && args[0] == "worker" { // what this program starts of itself
 		return serve(args[1], args[2], os.Stdin, os.Stdout)
 	}
-	scale := len(args) > 0 && args[0] == "scale"
+	mode := ""
+	if len(args) > 0 && (args[0] == "scale" || args[0] == "train") {
+		mode, args = args[0], args[1:]
+	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var o options
 	var out, raw string
 	config := flags.String("config", "vit-l-14-336", "the tower: vit-l-14-336, or tiny to try the benchmark")
 	quick := flags.Bool("quick", false, "2 rounds, to try it")
 	flags.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, of which the median counts")
-	threads := flags.String("threads", "1,"+strconv.Itoa(runtime.NumCPU()), "numbers of threads")
-	batches := flags.String("batch", "1,8", "numbers of images at once")
-	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy; the default is all")
+	someThreads, someBatches := "1,"+strconv.Itoa(runtime.NumCPU()), "1,8"
+	if mode == "train" {
+		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
+	}
+	threads := flags.String("threads", someThreads, "numbers of threads")
+	batches := flags.String("batch", someBatches, "numbers of images at once")
+	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train; the default is all")
 	flags.StringVar(&o.python, "python", "", "interpreter that has the peers; the default is bench/.venv's")
 	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB), and to find it in again")
 	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
-	if scale {
-		args = args[1:]
+	cases := ""
+	switch mode {
+	case "scale":
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
+	case "train":
+		flags.StringVar(&cases, "cases", "full,lora,projector", "what is trained")
 	}
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train or flags", flags.Arg(0))
 	}
 	var ok bool
 	var err1, err2 error
@@ -92,6 +104,9 @@ func run(ctx context.Context, args []string) error {
 	if *kinds != "" {
 		o.kinds = strings.Split(*kinds, ",")
 	}
+	if mode == "train" {
+		o.cases = strings.Split(cases, ",")
+	}
 	if *quick {
 		o.rounds = 2
 	}
@@ -102,11 +117,11 @@ func run(ctx context.Context, args []string) error {
 		o.python = filepath.Join("bench", ".venv", "bin", "python")
 	}
 	o.command = "go run ./bench"
-	if scale {
-		o.command += " scale"
+	if mode != "" {
+		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
@@ -119,10 +134,7 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	measure := compare
-	if scale {
-		measure = grow
-	}
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train}[mode]
 	if err := writeModel(o.dir, o.config); err != nil {
 		return err
 	}

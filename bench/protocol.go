@@ -20,22 +20,24 @@ import (
 // A request is what the driver asks a worker, a line of JSON on its standard input. A worker
 // answers each with one reply, a line of JSON on its standard output, and ends when its input does.
 type request struct {
-	Cmd     string `json:"cmd"`               // load, encode, gemm; our own workers: free, peak, bandwidth
-	Dir     string `json:"dir,omitempty"`     // load: of the model
+	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step; our own workers: free, peak, bandwidth
+	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model
 	Size    int    `json:"size,omitempty"`    // load: pixels per side, if not the model's own; our own workers
 	Batch   int    `json:"batch,omitempty"`   // encode: images at once
 	Callers int    `json:"callers,omitempty"` // encode: if set, so many encode at the same time, Batch images each, one after the other; our own workers
 	Shape   [3]int `json:"shape,omitzero"`    // gemm: m, n, k of x [m,k] · w [n,k]ᵀ
 	Calls   int    `json:"calls,omitempty"`   // gemm: products to take the mean time of
+	Lesson  lesson `json:"lesson,omitzero"`   // prepare: what to train
 }
 
 type reply struct {
 	Error     string             `json:"error,omitempty"`
-	Version   string             `json:"version,omitempty"`   // load, gemm: of the library
-	Seconds   float64            `json:"seconds,omitempty"`   // encode, gemm
+	Version   string             `json:"version,omitempty"`   // load, gemm, prepare: of the library
+	Seconds   float64            `json:"seconds,omitempty"`   // encode, gemm, step
 	Values    []float32          `json:"values,omitempty"`    // encode: embeddings [B,E]; gemm: the last row of the product
 	Peaks     map[string]float64 `json:"peaks,omitempty"`     // peak: operations per second, by kernel
 	Bandwidth float64            `json:"bandwidth,omitempty"` // bandwidth: bytes per second
+	Step      stepResult         `json:"step,omitzero"`       // step
 }
 
 //go:embed worker.py

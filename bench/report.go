@@ -43,9 +43,9 @@ func (c *comparison) markdown(o options) string {
 	return b.String()
 }
 
-// pick returns the samples for which f holds.
-func pick(all []sample, f func(sample) bool) []sample {
-	return slices.DeleteFunc(slices.Clone(all), func(s sample) bool { return !f(s) })
+// pick returns what of all f holds for.
+func pick[S any](all []S, f func(S) bool) []S {
+	return slices.DeleteFunc(slices.Clone(all), func(s S) bool { return !f(s) })
 }
 
 // names lists the contenders that have samples, in order.

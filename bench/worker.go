@@ -23,8 +23,8 @@ import (
 )
 
 // otherKinds are the workers that use the best kernel, or none: 8-bit weights and operands, products
-// with the weights packed ahead, gonum, and the machine itself.
-var otherKinds = []string{"int8", "packed", "gonum", "machine"}
+// with the weights packed ahead, gonum, training without and with recomputation, and the machine itself.
+var otherKinds = []string{"int8", "packed", "gonum", "train", "recompute", "machine"}
 
 // serve is a worker of our own: kind is the kernel to use, or one of otherKinds.
 func serve(kind, threads string, in io.Reader, out io.Writer) error {
@@ -64,6 +64,7 @@ type worker struct {
 	packed        *kernel.Packed
 	int8          *kernel.Int8
 	memory        []uint64 // of bandwidth
+	step          func() (stepResult, error)
 }
 
 func (w *worker) answer(q request) (r reply, err error) {
@@ -89,12 +90,21 @@ func (w *worker) answer(q request) (r reply, err error) {
 		debug.FreeOSMemory()
 	case "gemm":
 		r.Seconds, r.Values = w.gemm(q.Shape, q.Calls)
+	case "prepare":
+		err = w.prepare(q.Dir, q.Lesson)
+	case "step":
+		if w.step == nil {
+			return r, errors.New("step before prepare")
+		}
+		start := time.Now()
+		r.Step, err = w.step()
+		r.Seconds = time.Since(start).Seconds()
 	case "peak":
 		r.Peaks = peaks()
 	case "bandwidth":
 		r.Bandwidth = w.bandwidth()
 	default:
-		err = fmt.Errorf("request %q, want load, encode, free, gemm, peak or bandwidth", q.Cmd)
+		err = fmt.Errorf("request %q, want load, encode, free, gemm, prepare, step, peak or bandwidth", q.Cmd)
 	}
 	return r, err
 }
@@ -207,10 +217,13 @@ func sum(x []uint64) uint64 {
 }
 
 // values returns n numbers from -2 to 2, the same as values in worker.py makes: every float is exact.
-func values(n int) []float32 {
+func values(n int) []float32 { return valuesFrom(0, n) }
+
+// valuesFrom returns n of these numbers from number at on.
+func valuesFrom(at, n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
-		x := uint32(i) * 2654435761
+		x := uint32(at+i) * 2654435761
 		x ^= x >> 15
 		x *= 2246822519
 		x ^= x >> 13

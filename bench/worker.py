@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 
-def values(n):
-    """n numbers from -2 to 2, the same as values in worker.go makes: every float is exact."""
-    x = np.arange(n, dtype=np.uint32) * np.uint32(2654435761)
+def values(n, at=0):
+    """n numbers from -2 to 2 from number at on, the same as valuesFrom in worker.go makes: every float is exact."""
+    x = np.arange(at, at + n, dtype=np.uint32) * np.uint32(2654435761)
     x ^= x >> np.uint32(15)
     x *= np.uint32(2246822519)
     x ^= x >> np.uint32(13)
@@ -124,6 +124,104 @@ def numpy_gemm(x, w, threads):  # OpenBLAS; the driver's environment says how ma
     return f"numpy {np.__version__}, {blas['name']} {blas['version']}", lambda: x @ w.T
 
 
+# Training, as trainTower and trainProjector of train_worker.go have it: prepare returns the version and a function
+# that makes one step.
+
+HEAD_SCALE, LORA_SCALE, PROJECTOR_SCALE = 2**-5, 2**-6, 2**-6
+LINEARS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
+
+
+class Numbers:
+    """values one after the other, each once."""
+
+    def __init__(self):
+        self.at = 0
+
+    def next(self, shape, scale=1):
+        import torch
+
+        n = int(np.prod(shape))
+        x = torch.from_numpy(values(n, self.at) * np.float32(scale)).reshape(shape)
+        self.at += n
+        return x
+
+
+def torch_tower_lesson(path, lesson, numbers):
+    """The modules to train, by name, and the function that computes their loss."""
+    import torch
+    from transformers import CLIPVisionModelWithProjection
+
+    model = CLIPVisionModelWithProjection.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").train()
+    c = model.config
+    x = numbers.next((lesson["batch"], 3, c.image_size, c.image_size))
+    labels = torch.arange(lesson["batch"]) % lesson["classes"]
+    head = torch.nn.Linear(c.projection_dim, lesson["classes"])
+    with torch.no_grad():
+        head.weight.copy_(numbers.next(head.weight.shape, HEAD_SCALE))
+        head.bias.zero_()
+    if lesson["case"] == "lora":
+        import peft
+
+        model = peft.get_peft_model(model, peft.LoraConfig(r=lesson["rank"], lora_alpha=lesson["rank"], target_modules=LINEARS))
+        at = numbers.at
+        for name, p in model.named_parameters():
+            if ".lora_A." in name:
+                numbers.at = at  # the same for every A of a size
+                p.data.copy_(numbers.next(p.shape, LORA_SCALE))
+    return {"tower": model, "head": head}, lambda: torch.nn.functional.cross_entropy(head(model(x).image_embeds), labels)
+
+
+def torch_projector_lesson(path, lesson, numbers):
+    import torch
+
+    c = json.loads((Path(path) / "config.json").read_text())
+    rows, columns, width = lesson["batch"] * (c["image_size"] // c["patch_size"]) ** 2, c["hidden_size"], lesson["width"]
+    x, targets = numbers.next((rows, columns)), numbers.next((rows, width))
+    model = torch.nn.Sequential(torch.nn.Linear(columns, width), torch.nn.GELU(), torch.nn.Linear(width, width))
+    with torch.no_grad():
+        for layer in model[0], model[2]:
+            layer.weight.copy_(numbers.next(layer.weight.shape, PROJECTOR_SCALE))
+            layer.bias.zero_()
+    return {"projector": model}, lambda: torch.nn.functional.mse_loss(model(x), targets)
+
+
+def prepare(kind, path, lesson, threads):
+    import torch
+
+    torch.set_num_threads(threads)
+    numbers = Numbers()
+    make = torch_projector_lesson if lesson["case"] == "projector" else torch_tower_lesson
+    modules, compute = make(path, lesson, numbers)
+    named = [(name, p) for m in modules.values() for name, p in m.named_parameters() if p.requires_grad]
+    decays = lambda name, p: p.ndim > 1 and "position_embedding" not in name
+    groups = [
+        {"params": [p for name, p in named if decays(name, p)], "weight_decay": lesson["decay"]},
+        {"params": [p for name, p in named if not decays(name, p)], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lesson["rate"], fused=kind == "torch-fused" or None)
+    parameters = [p for _, p in named]
+
+    def step():
+        times = [time.perf_counter()]
+        loss = compute()
+        value = loss.item()
+        times.append(time.perf_counter())
+        loss.backward()
+        times.append(time.perf_counter())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, lesson["clip"]).item()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        times.append(time.perf_counter())
+        return {"loss": value, "norm": norm, "parts": np.diff(times).tolist()}
+
+    version = f"torch {torch.__version__}"
+    if lesson["case"] == "lora":
+        import peft
+
+        version += f", peft {peft.__version__}"
+    return version, step
+
+
 PEERS = {"torch": torch_eager, "torch-frozen": torch_frozen, "torch-compile": torch_compile, "ort": ort, "openvino": openvino}
 PRODUCTS = {"torch": torch_gemm, "numpy": numpy_gemm}
 
@@ -149,7 +247,7 @@ def export(path):
 
 
 def serve(kind, threads, replies):
-    encode = product = size = shape = version = None
+    encode = product = step = size = shape = version = None
     for line in sys.stdin:
         request = json.loads(line)
         reply = {}
@@ -177,8 +275,14 @@ def serve(kind, threads, replies):
                     reply["seconds"] = (time.perf_counter() - start) / request["calls"]
                     reply["values"] = y[-1].tolist()
                     reply["version"] = version
+                case "prepare":
+                    reply["version"], step = prepare(kind, request["dir"], request["lesson"], threads)
+                case "step":
+                    start = time.perf_counter()
+                    reply["step"] = step()
+                    reply["seconds"] = time.perf_counter() - start
                 case cmd:
-                    raise ValueError(f"request {cmd!r}, want load, encode or gemm")
+                    raise ValueError(f"request {cmd!r}, want load, encode, gemm, prepare or step")
         except Exception as e:  # the driver says in its table what went wrong
             reply = {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
         print(json.dumps(reply), file=replies, flush=True)

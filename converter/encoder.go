@@ -1,0 +1,148 @@
+package converter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/projector"
+)
+
+// layouts are those of the families, as their own code has them for one image.
+var layouts = map[string]string{
+	familyLLaVA15:    "pad",
+	familyLLaVA16:    "llava-1.6",
+	familyXtuner:     "pad",
+	familyXComposer:  "squash",
+	family4KHD:       "xcomposer2-4khd",
+	familyXComposer5: "xcomposer2.5",
+}
+
+// LoadEncoder reads tower, projector and separators of the checkpoint at path as one thing: a directory that
+// [Convert] wrote, or any checkpoint of a vision-language model that [Open] knows. It is frozen and packed, as
+// by [Load]; unfreeze what shall learn.
+//
+// layout is the name of one of [projector.Layouts], or "" for that of the family ([ProjectorConfig.Family]): "pad"
+// for llava-1.5 and xtuner, "squash" for xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd
+// and xcomposer2.5, all as their own code has it for one image in inference. (Checkpoints of LLaVA-1.5 in
+// transformers' form come with "clip-transformers".) A layout that does not fit the projector is an error, and so is
+// none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to another HDNum for
+// instance. The context is looked at between the parts.
+func LoadEncoder(ctx context.Context, path, layout string) (*projector.Encoder, error) {
+	c, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return LoadEncoderCheckpoint(ctx, c, layout)
+}
+
+// LoadEncoderCheckpoint is [LoadEncoder] from a checkpoint that is open already.
+func LoadEncoderCheckpoint(ctx context.Context, c *Checkpoint, layout string) (*projector.Encoder, error) {
+	e, err := loadEncoder(ctx, c, layout)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, ctx.Err())
+	}
+	return e, err
+}
+
+func loadEncoder(ctx context.Context, c *Checkpoint, layout string) (*projector.Encoder, error) {
+	e, err := OutlineEncoder(c, layout) // first, since the rest takes long
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p, err := LoadProjectorCheckpoint(c)
+	if err != nil {
+		return nil, err
+	}
+	e.Projector = p.Model
+	e.Newline, e.RowSeparator, e.GlobalSeparator = frozenRow(p.Newline), frozenRow(p.RowSeparator), frozenRow(p.GlobalSeparator)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if e.Tower, err = LoadCheckpoint(c); err != nil {
+		return nil, err
+	}
+	return e, ctx.Err()
+}
+
+// OutlineEncoder returns what [LoadEncoderCheckpoint] does, or its error, without weights: tower and projector
+// have nothing but their Config. It is for [projector.Encoder.Count]; anything else panics.
+func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
+	m, err := resolve(c)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case m.projector == nil:
+		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.name)
+	case !m.has.vision:
+		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.name)
+	}
+	p := m.projector
+	l, err := chooseLayout(layout, p.Family)
+	if err == nil && p.SelectLayer == nil {
+		err = errors.New("nothing says which layer of the tower is projected (select_layer)")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	row := func(name string) *nn.Param {
+		src, ok := m.params[name]
+		if !ok {
+			return nil
+		}
+		return frozenRow(make([]float32, src.len()))
+	}
+	e := &projector.Encoder{
+		Tower: &clipvit.Model{Config: m.config.Vision}, Layout: l, Layer: *p.SelectLayer, Feature: cmp.Or(p.SelectFeature, projector.Patch),
+		Projector: &projector.Model{Config: projector.Config{Type: p.Type, In: p.In, Out: p.Out}},
+		Newline:   row("Projector.Newline"), RowSeparator: row("Projector.RowSeparator"), GlobalSeparator: row("Projector.GlobalSeparator"),
+	}
+	if err := e.Validate(); err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	return e, nil
+}
+
+// LanguageModel returns how many tensors of a language model there are, those of shards that are not there
+// included. None of them is ever read, but for the SHA-256.
+func (c *Checkpoint) LanguageModel() (int, error) {
+	m, err := align(c)
+	if err != nil {
+		return 0, err
+	}
+	return m.language, nil
+}
+
+// chooseLayout returns the layout of the given name, or that of the family.
+func chooseLayout(name, family string) (projector.Layout, error) {
+	if name == "" {
+		if family == familyXComposerH {
+			return projector.Layout{}, fmt.Errorf("a layout has to be chosen: with this size of tiles nothing says whether it is %q or %q",
+				layouts[family4KHD], layouts[familyXComposer5])
+		}
+		if name = layouts[family]; name == "" {
+			return projector.Layout{}, fmt.Errorf("a layout has to be chosen: none is known for family %.40q", family)
+		}
+	}
+	return projector.FindLayout(name)
+}
+
+// frozenRow returns values as a frozen parameter [1,n], or nil if there are none.
+func frozenRow(values []float32) *nn.Param {
+	if values == nil {
+		return nil
+	}
+	p := nn.NewParam(mat.NewDense[float32](mat.WithShape(1, len(values)), mat.WithBacking(values)))
+	p.SetRequiresGrad(false)
+	return p
+}
