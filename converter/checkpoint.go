@@ -165,10 +165,18 @@ func (t *Tensor) Float32s(dst []float32) error {
 	if len(dst) != t.Len() {
 		return fmt.Errorf("converter: %s: room for %d elements, want %d", t.Name, len(dst), t.Len())
 	}
+	return t.Part(dst, 0)
+}
+
+// Part reads len(dst) elements from number from on, in row-major order: the rows of one image, say.
+func (t *Tensor) Part(dst []float32, from int) error {
+	if from < 0 || len(dst) > t.Len()-from {
+		return fmt.Errorf("converter: %s: elements %d to %d, want some of %d", t.Name, from, from+len(dst), t.Len())
+	}
 	if !t.DType.isFloat() {
 		return fmt.Errorf("converter: %s: elements are %s, want floating point", t.Name, t.DType)
 	}
-	return t.float32s(dst, 0)
+	return t.float32s(dst, from)
 }
 
 // chunks are recycled, since a model has hundreds of tensors and its weights fill the memory already.

@@ -53,8 +53,9 @@ type Options struct {
 	DType string
 	// VisionOnly leaves the text tower out.
 	VisionOnly bool
-	// Vocab is the path of OpenAI's bpe_simple_vocab_16e6.txt.gz. If it is set, the files of the
-	// tokenizer are written as well.
+	// Vocab is the path of OpenAI's bpe_simple_vocab_16e6.txt.gz, or of a directory with the files of a
+	// tokenizer, vocab.json and merges.txt. If it is set, these files are written as well; if not, those
+	// that are in the directory of the source are copied.
 	Vocab string
 	// Activation declares the activation of a tower for which nothing else says it; see
 	// [Checkpoint.Assume].
@@ -204,7 +205,7 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 // written are the names of the files that a conversion or an export writes into a directory.
 var written = []string{
 	configFile, preprocessorFile, weightsFile, torchFile, projectorFile, projectorWeights,
-	"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+	"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
 	openCLIPConfig, openCLIPSafetensors, openCLIPTorch,
 }
 

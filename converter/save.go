@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -23,16 +24,21 @@ import (
 // Models are models in memory; a nil one is not there.
 type Models struct {
 	Vision    *clipvit.Model
+	Text      *cliptext.Model // with LogitScale, and beside a vision tower
 	Projector *projector.Model
+	// Encoder is in the place of Projector: its projector with the vectors that are put between tokens, the layer
+	// that feeds it, and its layout's family. Its tower is not saved by it; see Vision.
+	Encoder *projector.Encoder
 }
 
 // Save writes the directory dst as [ConvertCheckpoint] does, with models in memory in the place of what
-// the checkpoint c, where they come from, has of them: a text tower, the tokens between tiles and all else
+// the checkpoint c, where they come from, has of them: towers that are nil, the tokens between tiles and all else
 // stay. Weights from memory are float32, unless [Options.DType] says otherwise. A projector may be new.
 // Without a checkpoint (c is nil) the models are all there is.
 //
 // It returns an error if a tower has corrections by LoRA, which have to be merged before, or is of another
-// configuration than the checkpoint's; its input may have another size.
+// configuration than the checkpoint's; its input may have another size. A text tower needs one of images, in memory
+// or in the checkpoint, with a projection to as many numbers.
 func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Options) (*Report, error) {
 	m := &clip{
 		Checkpoint: &Checkpoint{name: "memory", container: "memory"}, dialect: huggingFace,
@@ -55,8 +61,14 @@ func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Optio
 	if models.Vision != nil {
 		errs = append(errs, m.replaceVision(models.Vision, memory))
 	}
+	if models.Text != nil {
+		errs = append(errs, m.replaceText(models.Text, memory))
+	}
 	if models.Projector != nil {
 		errs = append(errs, m.replaceProjector(models.Projector, memory))
+	}
+	if models.Encoder != nil {
+		errs = append(errs, m.replaceEncoder(models.Encoder, memory))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -91,6 +103,27 @@ func (m *clip) replaceVision(v *clipvit.Model, memory *memory) error {
 	return m.replace("", v, memory)
 }
 
+// replaceText puts a text tower in memory in the place of the checkpoint's, or beside its tower of images.
+func (m *clip) replaceText(t *cliptext.Model, memory *memory) error {
+	c := t.Config
+	switch was := m.config.Text; {
+	case m.has.text && was.tower() != c:
+		return fmt.Errorf("converter: %s: the text tower is %+v, that in memory %+v", m.name, was.tower(), c)
+	case !m.has.vision || m.config.Vision.EmbedDim != c.EmbedDim:
+		return fmt.Errorf("converter: %s: a text tower with embeddings of %d numbers, and a tower of images with %d", m.name, c.EmbedDim, m.config.Vision.EmbedDim)
+	case !m.has.text:
+		m.has.text = true
+		m.config.Text = &TextConfig{
+			Vocab: c.Vocab, Context: c.Context, Width: c.Width, Heads: c.Heads, Layers: c.Layers, MLPWidth: c.MLPWidth, EmbedDim: c.EmbedDim,
+			Activation: c.Activation, NormEps: c.NormEps, BOS: c.End - 1, EOS: c.End, // as OpenAI numbers them; nothing of the tower depends on the first
+		}
+	}
+	for letter, n := range map[string]int{"v": c.Vocab, "n": c.Context, "c": c.Width, "f": c.MLPWidth, "l": c.Layers} {
+		m.sizes[letter] = n
+	}
+	return m.replaceAt(textPath, t, memory)
+}
+
 // replaceProjector puts a projector in memory in the place of the checkpoint's, or beside its tower.
 func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
 	c := p.Config
@@ -104,8 +137,46 @@ func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
 	return m.replace("Projector.", p, memory)
 }
 
+// replaceEncoder puts what stands on the tower of an encoder in memory in the place of what the checkpoint has of it.
+func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
+	if err := m.replaceProjector(e.Projector, memory); err != nil {
+		return err
+	}
+	for path, q := range map[string]*nn.Param{
+		"Projector.Newline": e.Newline, "Projector.RowSeparator": e.RowSeparator, "Projector.GlobalSeparator": e.GlobalSeparator,
+	} {
+		if q == nil {
+			continue // what the checkpoint has stays
+		}
+		t := memory.tensor(path, q)
+		if was, ok := m.params[path]; ok && was.len() != t.Len() {
+			return fmt.Errorf("converter: %s: %s has %d values, in memory %d", m.name, path, was.len(), t.Len())
+		}
+		m.has.extra[path], m.params[path] = true, param{{t, 0, t.Len()}}
+	}
+	p, layer := m.projector, e.Layer
+	p.SelectLayer, p.SelectFeature = &layer, e.Feature
+	if m.has.vision {
+		p.ImageSize = m.config.Vision.ImageSize
+	}
+	if _, known := layouts[p.Family]; known {
+		return nil // whose layout may have been another one for a while
+	}
+	for family, layout := range layouts {
+		if layout == e.Layout.Name && family != familyXtuner { // whose layout is LLaVA's
+			p.Family = family
+		}
+	}
+	return nil
+}
+
 // replace makes the parameters of a model in memory those under a prefix of the canonical names.
 func (m *clip) replace(prefix string, model nn.Model, memory *memory) error {
+	return m.replaceAt(func(path string) string { return prefix + path }, model, memory)
+}
+
+// replaceAt makes the parameters of a model in memory those of the canonical names of their paths.
+func (m *clip) replaceAt(name func(path string) string, model nn.Model, memory *memory) error {
 	var errs []error
 	params.Walk(model, func(path string, p *nn.Param) {
 		if strings.Contains(path, "LoRA.") {
@@ -113,7 +184,7 @@ func (m *clip) replace(prefix string, model nn.Model, memory *memory) error {
 			return
 		}
 		t := memory.tensor(path, p)
-		m.params[prefix+path] = param{{t, 0, t.Len()}}
+		m.params[name(path)] = param{{t, 0, t.Len()}}
 	})
 	return errors.Join(errs...)
 }

@@ -2,13 +2,19 @@ package converter
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 const (
@@ -106,6 +112,60 @@ func byteLetters() []string {
 type namedFile struct {
 	name string
 	data []byte
+}
+
+// tokenizerFiles are those of a tokenizer in a directory; the first two are all that is needed.
+//
+// Source: huggingface/transformers, models/clip/tokenization_clip.py and tokenization_clip_fast.py.
+var tokenizerFiles = []string{"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"}
+
+// tokenizer returns the files of the tokenizer that is written: what [Options.Vocab] gives, or else that of
+// the source, if it has one.
+func (o *output) tokenizer() ([]namedFile, error) {
+	from := cmp.Or(o.vocab, o.name)
+	info, err := os.Stat(from)
+	switch {
+	case o.vocab == "" && (err != nil || !info.IsDir()):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("converter: %w", err)
+	case info.IsDir():
+		return o.copyTokenizer(from)
+	}
+	v, err := readVocabulary(o.vocab)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(v.words); n != o.config.Text.Vocab {
+		return nil, fmt.Errorf("converter: %s has %d words, the text tower has %d", o.vocab, n, o.config.Text.Vocab)
+	}
+	return v.files(o.config.Text.Context), nil
+}
+
+// copyTokenizer returns the files of the tokenizer in a directory as they are. If it has none, that is an error
+// only if it was named.
+func (o *output) copyTokenizer(dir string) ([]namedFile, error) {
+	var files []namedFile
+	for i, name := range tokenizerFiles {
+		data, err := folder.ReadSmall(filepath.Join(dir, name), maxVocab)
+		switch {
+		case errors.Is(err, os.ErrNotExist) && i < 2 && o.vocab == "":
+			return nil, nil
+		case errors.Is(err, os.ErrNotExist) && i >= 2:
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("converter: %w", err)
+		}
+		files = append(files, namedFile{name, data})
+	}
+	k, err := cliptext.ReadTokenizer(dir)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %w", err)
+	}
+	if t := o.config.Text; k.Len() > t.Vocab || k.End() != t.EOS {
+		return nil, fmt.Errorf("converter: %s has %d words, the last of a text %d; the text tower has %d, the last %d", dir, k.Len(), k.End(), t.Vocab, t.EOS)
+	}
+	return files, nil
 }
 
 // files returns the tokenizer's files for texts of the given number of tokens.

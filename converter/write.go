@@ -36,7 +36,7 @@ type output struct {
 	entries []safetensor
 	sources []param // of the entries
 	beside  *output // the projector, which has a file of its own
-	words   *vocabulary
+	words   []namedFile // the tokenizer
 	sum     string // SHA-256 of the source, "" if not all of it is read
 	bytes   int64  // of the weights file
 	files   []string
@@ -58,20 +58,15 @@ func (o *output) prepare() error {
 		p.wideFirst()
 		o.beside = p
 	}
-	if o.vocab == "" {
+	switch {
+	case o.vocab != "" && o.config.Text == nil:
+		return fmt.Errorf("converter: a vocabulary is given, but the output has no text tower")
+	case o.config.Text == nil:
 		return nil
 	}
-	if o.config.Text == nil {
-		return fmt.Errorf("converter: a vocabulary is given, but the output has no text tower")
-	}
 	var err error
-	if o.words, err = readVocabulary(o.vocab); err != nil {
-		return err
-	}
-	if n := len(o.words.words); n != o.config.Text.Vocab {
-		return fmt.Errorf("converter: %s has %d words, the text tower has %d", o.vocab, n, o.config.Text.Vocab)
-	}
-	return nil
+	o.words, err = o.tokenizer()
+	return err
 }
 
 // plan makes an entry of every slot, whose parameter the source must have. They lie one after the
@@ -156,11 +151,9 @@ func (o *output) write(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if o.words != nil {
-		for _, f := range o.words.files(o.config.Text.Context) {
-			if err := add(f.name, f.data); err != nil {
-				return err
-			}
+	for _, f := range o.words {
+		if err := add(f.name, f.data); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()

@@ -74,7 +74,7 @@ func TestCache(t *testing.T) {
 				c.Head = p
 				target := make([]float32, 2*m.Config.Patches())
 				target[1] = 1
-				c.Objective = Regression{SquareDistance, func(int) []float32 { return target }, "a constant"}
+				c.Objective = &Regression{Distance: SquareDistance, Target: func(int) ([]float32, error) { return target, nil }, What: "a constant"}
 			}
 			tr, err := New(c)
 			if err != nil {

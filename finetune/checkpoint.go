@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +39,14 @@ const checkpointsKept = 2
 // checkpointVersion is that of the form of a checkpoint.
 const checkpointVersion = 1
 
-// maxState is how many bytes a state.json may have.
-const maxState = 1 << 20
+// maxState is how many bytes a state.json may have: 100,000 pictures that cannot be read.
+const maxState = 64 << 20
 
 type savedState struct {
-	Version  int      `json:"version"`
-	Identity identity `json:"identity"`
-	State    state    `json:"state"`
+	Version  int               `json:"version"`
+	Identity identity          `json:"identity"`
+	State    state             `json:"state"`
+	Skipped  map[string]string `json:"skipped"` // pictures that cannot be read, and why
 }
 
 // checkpoint writes where the run is, unless that is there already.
@@ -57,6 +57,9 @@ func (t *Trainer) checkpoint() error {
 	dir := filepath.Join(t.Dir, fmt.Sprintf("%s%08d", checkpointPrefix, t.state.Step))
 	if _, err := os.Stat(dir); err == nil {
 		return nil // the same step is the same bits
+	}
+	if err := t.journal.sync(); err != nil { // which is to be as far as the checkpoint
+		return err
 	}
 	if err := writeDir(dir, t.writeCheckpoint); err != nil {
 		return err
@@ -93,7 +96,7 @@ func (t *Trainer) tidy() error {
 
 func (t *Trainer) writeCheckpoint(dir string) error {
 	t.state.Recompute = t.Tower.Recompute
-	text, err := json.MarshalIndent(savedState{checkpointVersion, t.identity, t.state}, "", "  ")
+	text, err := json.MarshalIndent(savedState{checkpointVersion, t.identity, t.state, t.skipped}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
@@ -187,7 +190,7 @@ func (t *Trainer) restore(dir string) error {
 		return fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)
 	}
 	if err := s.Identity.differs(t.identity); err != nil {
-		return fmt.Errorf("finetune: %s is of another run: %w", dir, err)
+		return fmt.Errorf("finetune: %s is %w: %w", dir, ErrOtherRun, err)
 	}
 	// One after the other: what was read of one is gone before the next.
 	if err := restoreVectors(filepath.Join(dir, optimizerFile), t.optimizer.Restore); err != nil {
@@ -202,25 +205,9 @@ func (t *Trainer) restore(dir string) error {
 		return err
 	}
 	t.state, t.saved = s.State, s.State.BestStep
-	t.Tower.Recompute = t.Tower.Recompute || s.State.Recompute
+	maps.Copy(t.skipped, s.Skipped)
+	t.recompute(t.Tower.Recompute || s.State.Recompute)
 	return nil
-}
-
-// differs says in what the run of a checkpoint is not this one.
-func (i identity) differs(now identity) error {
-	var errs []error
-	for _, f := range []struct {
-		name     string
-		was, now any
-	}{
-		{"weights of the tower", i.Tower, now.Tower}, {"head", i.Head, now.Head}, {"recipe", i.Recipe, now.Recipe},
-		{"features", i.Features, now.Features}, {"objective", i.Objective, now.Objective}, {"data", i.Data, now.Data}, {"seed", i.Seed, now.Seed},
-	} {
-		if !reflect.DeepEqual(f.was, f.now) {
-			errs = append(errs, fmt.Errorf("%s: %+v, now %+v", f.name, f.was, f.now))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // readWeights sets what learns to what a file says, tensor by tensor, or says all that is wrong.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/losses"
+	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/clipvit"
@@ -32,51 +33,61 @@ func picture(rng *rand.Rand, class int) image.Image {
 	return img
 }
 
-// A head of one's own, on a tower whose last block learns with it, trained with spago's ag.
+// A head of one's own, made of spago's parts, on a tower that is frozen, learns in its last block, or learns as
+// a whole, trained with spago's ag.
 func Example() {
-	tower, err := converter.Load("../testdata/tiny/huggingface") // frozen
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	last := tower.Blocks[len(tower.Blocks)-1]
-	last.Unfreeze() // no graph is kept of what lies before
-	head := linear.New[float32](tower.Config.EmbedDim, 2)
-	optimizer, err := optim.NewAdamW([]optim.Group{
-		{Name: "tower", Rate: 1e-3, Params: optim.Collect(last)},
-		{Name: "head", Rate: 1e-2, Params: optim.Collect(head)},
-	}, optim.DefaultAdamW)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	for step := range 60 {
-		total := 0.0
-		for class := range 2 {
-			patches, err := clipvit.Preprocess(picture(rng, class), tower.Config)
-			if err != nil {
-				fmt.Println(err)
-				return
+	train := func(learns string) (loss float64, err error) {
+		tower, err := converter.Load("../testdata/tiny/huggingface") // frozen
+		if err != nil {
+			return 0, err
+		}
+		switch learns {
+		case "last block":
+			tower.Blocks[len(tower.Blocks)-1].Unfreeze() // no graph is kept of what lies before
+		case "all":
+			tower.Unfreeze()
+		}
+		head := linear.New[float32](tower.Config.EmbedDim, 2)
+		groups := []optim.Group{{Name: "head", Rate: 0.1, Params: optim.Collect(head)}, {Name: "tower", Rate: 1e-3, Params: optim.Collect(tower)}}
+		optimizer, err := optim.NewAdamW(groups, optim.DefaultAdamW)
+		rng := rand.New(rand.NewPCG(1, 2))
+		for step := 0; step < 100 && err == nil; step++ {
+			patches, labels := pictures(rng, tower.Config)
+			var each []mat.Tensor
+			for i, x := range ag.RowViews(tower.Embedding(patches)) {
+				each = append(each, losses.CrossEntropy(head.Forward(ag.T(x))[0], labels[i]))
 			}
-			y := head.Forward(ag.T(tower.Embedding(patches)))[0] // [2,1]
-			loss := losses.CrossEntropy(y, class)
-			total += loss.Item().F64()
-			if err := ag.Backward(loss); err != nil {
-				fmt.Println(err)
-				return
+			mean := ag.Mean(each)
+			loss = mean.Item().F64()
+			if err = ag.Backward(mean); err == nil {
+				err = optimizer.Step(1) // names a gradient that is no number
 			}
+			optimizer.ZeroGrad()
 		}
-		if err := optimizer.Step(1); err != nil {
-			fmt.Println(err)
-			return
-		}
-		optimizer.ZeroGrad()
-		if step == 59 {
-			fmt.Println("learnt:", total/2 < 0.2)
-		}
+		return loss, err
 	}
-	// Output: learnt: true
+	for _, learns := range []string{"head", "last block", "all"} {
+		loss, err := train(learns)
+		fmt.Printf("%s learns: %v %v\n", learns, loss < 0.2, err)
+	}
+	// Output:
+	// head learns: true <nil>
+	// last block learns: true <nil>
+	// all learns: true <nil>
+}
+
+// pictures returns patches of four pictures and their classes.
+func pictures(rng *rand.Rand, c clipvit.Config) (patches *mat.Dense[float32], labels []int) {
+	var rows []float32
+	for i := range 4 {
+		one, err := clipvit.Preprocess(picture(rng, i%2), c)
+		if err != nil {
+			panic(err)
+		}
+		rows = append(rows, one.Data().F32()...)
+		labels = append(labels, i%2)
+	}
+	return mat.NewDense[float32](mat.WithShape(len(rows)/c.PatchLen(), c.PatchLen()), mat.WithBacking(rows)), labels
 }
 
 // A recipe, on a folder of pictures.

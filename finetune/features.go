@@ -40,6 +40,14 @@ func (f Features) blocks(m *clipvit.Model) int {
 	}
 }
 
+// rows returns how many rows a batch has.
+func (f Features) rows(c clipvit.Config, batch int) int64 {
+	if f.Patches {
+		return int64(batch) * int64(c.Patches())
+	}
+	return int64(batch)
+}
+
 // width returns the columns of the features.
 func (f Features) width(c clipvit.Config) int {
 	if f.Patches {

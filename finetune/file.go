@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // writeFile writes a file as a whole and returns when it lies on the disk.
@@ -29,10 +31,15 @@ func writeFile(path string, data []byte) (err error) {
 	return nil
 }
 
-// partial is in the names of directories that are not finished.
-const partial = ".partial-"
+// partial is in the names of directories that are not finished. What they replace is moved into them, under
+// the name replaced.
+const (
+	partial  = ".partial-"
+	replaced = "old"
+)
 
-// removeUnfinished removes directories that a run that was killed has left in dir.
+// removeUnfinished removes directories that a run that was killed has left in dir, after putting back what was
+// about to be replaced.
 func removeUnfinished(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -40,8 +47,13 @@ func removeUnfinished(dir string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), partial) {
-			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		name, _, ok := strings.Cut(e.Name(), partial)
+		if name, hidden := strings.CutPrefix(name, "."); ok && hidden {
+			tmp, whole := filepath.Join(dir, e.Name()), filepath.Join(dir, name)
+			if _, err := os.Lstat(whole); errors.Is(err, fs.ErrNotExist) {
+				_ = os.Rename(filepath.Join(tmp, replaced), whole) // which is seldom there
+			}
+			errs = append(errs, os.RemoveAll(tmp))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -64,13 +76,15 @@ func writeDir(dir string, fill func(tmp string) error) (err error) {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	if err := fill(fresh); err != nil {
-		return err
+		return folder.Renamed(err, fresh, dir)
 	}
 	syncDir(fresh)
-	if err := os.Rename(dir, filepath.Join(tmp, "old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	old := filepath.Join(tmp, replaced)
+	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	if err := os.Rename(fresh, dir); err != nil {
+		_ = os.Rename(old, dir) // back; it fails if there was none
 		return fmt.Errorf("finetune: %w", err)
 	}
 	syncDir(parent)

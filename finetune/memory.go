@@ -1,7 +1,9 @@
 package finetune
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nlpodyssey/spago/nn"
@@ -13,13 +15,16 @@ import (
 
 // Memory is how many bytes a run takes at its peak, by part, as far as shapes tell.
 type Memory struct {
-	Frozen      int64 // weights that do not learn, packed
+	Frozen      int64 // weights that do not learn, packed, a teacher's among them
 	Learning    int64 // weights that do
 	Gradients   int64 // of these
 	Optimizer   int64 // two numbers for each
 	Averages    int64 // one, if the recipe has them
 	Activations int64 // what is kept of a batch for the gradients, and those on the way
 	Data        int64 // batches made ahead
+
+	// Recomputed are the activations if blocks are computed again for the gradients; see [Config.Recompute].
+	Recomputed int64
 }
 
 // Total returns the sum of the parts.
@@ -30,14 +35,17 @@ func (m Memory) Total() int64 {
 // String returns a line for every part.
 func (m Memory) String() string {
 	var b strings.Builder
-	for _, p := range []struct {
-		name string
-		n    int64
-	}{
-		{"frozen weights", m.Frozen}, {"learning weights", m.Learning}, {"gradients", m.Gradients}, {"optimiser", m.Optimizer},
-		{"averages", m.Averages}, {"activations", m.Activations}, {"batches ahead", m.Data}, {"in all", m.Total()},
-	} {
-		fmt.Fprintf(&b, "%-18s %8.1f MB\n", p.name, float64(p.n)/1e6)
+	line := func(name string, n int64) { fmt.Fprintf(&b, "%-18s %8.1f MB\n", name, float64(n)/1e6) }
+	line("frozen weights", m.Frozen)
+	line("learning weights", m.Learning)
+	line("gradients", m.Gradients)
+	line("optimiser", m.Optimizer)
+	line("averages", m.Averages)
+	line("activations", m.Activations)
+	line("batches ahead", m.Data)
+	line("in all", m.Total())
+	if m.Recomputed < m.Activations {
+		line("with recomputation", m.Total()-m.Activations+m.Recomputed)
 	}
 	return b.String()
 }
@@ -45,54 +53,95 @@ func (m Memory) String() string {
 // Memory estimates what the run takes.
 func (t *Trainer) Memory() Memory {
 	var m Memory
+	m.Frozen = weightsBeside(t.Objective)
 	params.Walk(&t.model, func(_ string, p *nn.Param) {
-		n := 4 * int64(p.Size())
-		switch frozen, ok := p.Matrix.(*op.Frozen); {
-		case p.RequiresGrad():
-			m.Learning += n
-		case ok:
-			m.Frozen += int64(frozen.Bytes())
-		default:
-			m.Frozen += n
+		if p.RequiresGrad() {
+			m.Learning += bytesOfParam(p)
+		} else {
+			m.Frozen += bytesOfParam(p)
 		}
 	})
 	m.Gradients, m.Optimizer = m.Learning, 2*m.Learning
 	if t.Recipe.EMA > 0 {
 		m.Averages = m.Learning
 	}
-	m.Activations = activations(t.Tower, t.Features, t.Recipe.Batch)
-	c := t.Tower.Config
+	c, batch := t.Tower.Config, t.Recipe.Batch
+	tower := func(recompute bool) int64 {
+		blocks := t.Tower.Blocks[:t.Features.blocks(t.Tower)]
+		return kept(blocks, learns(t.Tower.Embed) || learns(t.Tower.PreNorm), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
+	}
+	head := headActivations(t.Head, t.Features.rows(c, batch))
+	m.Activations, m.Recomputed = tower(t.Tower.Recompute)+head, tower(true)+head
 	const ahead = 4 // the batch in use, two of data.Loader's, one in the making
-	m.Data = ahead * 4 * int64(t.Recipe.Batch) * int64(c.Patches()*c.PatchLen())
+	m.Data = ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
+	if o, ok := t.Objective.(*Contrastive); ok {
+		t.pairMemory(o, &m)
+	}
 	return m
 }
 
-// activations estimates what the tower keeps of a batch: of every block through which a gradient flows what
+// bytesOf returns what the weights of a model take.
+func bytesOf(m nn.Model) (n int64) {
+	nn.ForEachParam(m, func(p *nn.Param) { n += bytesOfParam(p) })
+	return n
+}
+
+func bytesOfParam(p *nn.Param) int64 {
+	if frozen, ok := p.Matrix.(*op.Frozen); ok {
+		return int64(frozen.Bytes())
+	}
+	return 4 * int64(p.Size())
+}
+
+// weightsBeside returns the bytes of models that an objective brings with it.
+func weightsBeside(o Objective) int64 {
+	if o, ok := o.(*Distillation); ok {
+		return bytesOf(o.Teacher)
+	}
+	return 0
+}
+
+// kept estimates what a tower keeps of so many tokens if a gradient flows through the blocks from the first
+// that learns on, or through all if something below them does.
+func kept(blocks []*clipvit.Block, below bool, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
+	n := len(blocks)
+	if !below {
+		n = 0
+		if i := slices.IndexFunc(blocks, func(b *clipvit.Block) bool { return learns(b) }); i >= 0 {
+			n = len(blocks) - i
+		}
+	}
+	return activations(n, tokens, width, mlpWidth, heads, recompute)
+}
+
+// activations estimates what is kept of tokens: of every block through which a gradient flows what
 // its operators have as operands, and as much again for the gradients of these, which spago's graph holds
 // until it is dropped. If blocks are computed again, it is that of one block, and what goes into each.
 //
 //	of a token: Norm1 C, QKV 3C, attention C, sum C, Norm2 C, Up F, activation F, sum C
-func activations(m *clipvit.Model, f Features, batch int) int64 {
-	c := m.Config
-	n := f.blocks(m)
-	first := n // the first block with a gradient to compute
-	for i := n - 1; i >= 0; i-- {
-		if learns(m.Blocks[i]) {
-			first = i
-		}
-	}
-	if learns(m.Embed) || learns(m.PreNorm) {
-		first = 0
-	}
-	tokens := int64(batch) * int64(c.Tokens())
-	block := 4 * tokens * int64(8*c.Width+2*c.MLPWidth+2*c.Heads)
-	blocks := int64(n - first)
+func activations(blocks int, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
+	n := int64(blocks)
+	block := 4 * tokens * int64(8*width+2*mlpWidth+2*heads)
 	passing := block // without a graph
-	if m.Recompute {
-		between := 4 * tokens * int64(c.Width)
-		return 2*between*blocks + 2*block*min(blocks, 1) + passing
+	if recompute {
+		between := 4 * tokens * int64(width)
+		return 2*between*n + 2*block*min(n, 1) + passing
 	}
-	return 2*block*blocks + passing
+	return 2*block*n + passing
+}
+
+// headActivations estimates the same of a head that gets so many rows: of each product what comes out, twice,
+// since most have an activation behind them, and the gradients of these.
+func headActivations(h Head, rows int64) (n int64) {
+	if h == nil {
+		return 0
+	}
+	nn.ForEachParam(h, func(p *nn.Param) {
+		if s := p.Shape(); len(s) == 2 && s[1] > 1 {
+			n += 4 * rows * 2 * 2 * int64(s[0])
+		}
+	})
+	return n
 }
 
 // learns reports whether any parameter wants a gradient.
@@ -101,39 +150,100 @@ func learns(m nn.Model) (yes bool) {
 	return yes
 }
 
+// A MemoryError says that a run would take more memory than it may, although blocks are computed again for
+// the gradients.
+type MemoryError struct {
+	Need   Memory
+	Limit  int64    // bytes
+	Advice []Saving // what would take less, the least first
+}
+
+// A Saving is another way to run, and the bytes that it would take, about.
+type Saving struct {
+	What  string
+	Total int64
+}
+
+func (e *MemoryError) Error() string {
+	s := fmt.Sprintf("finetune: about %s of memory are needed, even if blocks are computed again for the gradients (recompute); the limit is %s", size(e.Need.Total()), size(e.Limit))
+	for i, a := range e.Advice {
+		s += fmt.Sprintf("%s %s %s", []string{"; it would take", ","}[min(i, 1)], size(a.Total), a.What)
+	}
+	return s + "\n" + e.Need.String()
+}
+
+// size writes bytes for a person.
+func size(n int64) string {
+	if n < 1e9 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+}
+
 // checkMemory has blocks computed again where the run would take more memory than it may otherwise, and
-// returns an error with advice if it still would.
-func (t *Trainer) checkMemory() error {
+// returns a *[MemoryError] if it still would. loaded is what the tower took before it was to learn.
+func (t *Trainer) checkMemory(loaded int64) error {
 	limit := t.MemoryLimit
 	if limit == 0 {
 		limit = physicalMemory()
 	}
 	m := t.Memory()
 	if limit > 0 && m.Total() > limit && !t.Tower.Recompute {
-		t.Tower.Recompute = true // slower, but to the same end
+		t.recompute(true) // slower, but to the same end
 		m = t.Memory()
 	}
 	if limit <= 0 || m.Total() <= limit {
 		return nil
 	}
-	var advice []string
-	if t.Recipe.Batch > 1 {
-		advice = append(advice, "a smaller batch, with more of them in a step")
+	return &MemoryError{m, limit, t.savings(m, loaded, limit)}
+}
+
+// savings returns what a run that takes m could do to take less, the least first.
+func (t *Trainer) savings(m Memory, loaded, limit int64) []Saving {
+	var all []Saving
+	add := func(total int64, format string, a ...any) {
+		if total < m.Total() {
+			all = append(all, Saving{fmt.Sprintf(format, a...), total})
+		}
 	}
-	switch t.Recipe.Tower {
-	case Complete:
-		advice = append(advice, `recipe "last-n" or "lora"`)
-	case Last:
-		advice = append(advice, `fewer blocks, or recipe "lora"`)
-	case LowRank:
-		advice = append(advice, `recipe "probe"`)
+	r, c := t.Recipe, t.Tower.Config
+	if r.Batch > 1 { // the largest that fits, or else 1
+		moving := m.Activations + m.Data // in proportion to the batch
+		batch := (limit - m.Total() + moving) * int64(r.Batch) / moving
+		batch = min(max(batch, 1), int64(r.Batch)-1)
+		steps := (int64(r.Batch*r.Accumulate) + batch - 1) / batch
+		add(m.Total()-moving+moving*batch/int64(r.Batch), "with batches of %d, %d to a step", batch, steps)
 	}
 	if m.Averages > 0 {
-		advice = append(advice, "no averages")
+		add(m.Total()-m.Averages, "without averages (EMA 0)")
 	}
-	if len(advice) == 0 {
-		advice = []string{"a machine with more memory"}
+	if o, ok := t.Objective.(*Contrastive); ok {
+		t.pairSavings(o, m, add)
+		slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
+		return all
 	}
-	return fmt.Errorf("finetune: about %.1f GB of memory are needed, the limit is %.1f GB; try %s\n%s",
-		float64(m.Total())/1e9, float64(limit)/1e9, strings.Join(advice, ", or "), m)
+	// Of another recipe: what a tower that learns in part takes beside its activations.
+	partly := func(learning int64, blocks int) int64 {
+		through := activations(blocks, int64(r.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)
+		return m.Data + weightsBeside(t.Objective) + loaded + 4*learning + through
+	}
+	used := t.Features.blocks(t.Tower)
+	blockBytes := bytesOf(t.Tower.Blocks[0]) // of float32, if it learns
+	if r.Tower == Complete {
+		const few = 4 // blocks, as the preset has
+		n := min(few, used)
+		add(partly(int64(n)*blockBytes, n), `by the recipe "last-n" with %d blocks`, n)
+	}
+	if r.Tower == Last && r.Blocks > 1 {
+		add(m.Total()-int64(r.Blocks-1)*4*blockBytes, "with 1 block that learns")
+	}
+	if r.Tower == Complete || r.Tower == Last {
+		const rank, products = 16, 2 // as the preset has: 2 matrices [C,16] for each of 2 products
+		add(partly(int64(used)*4*2*products*rank*int64(c.Width), used), `by the recipe "lora"`)
+	}
+	if r.Tower != None {
+		add(partly(0, 0), `by the recipe "probe"`)
+	}
+	slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
+	return all
 }

@@ -18,3 +18,6 @@ func physicalMemory() int64 {
 	}
 	return int64(kilobytes) << 10
 }
+
+// peakMemory returns 0: nobody says how many bytes the process has taken at most.
+func peakMemory() int64 { return 0 }

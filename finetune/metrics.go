@@ -30,7 +30,8 @@ type Event struct {
 	Images  int     `json:"images"`
 	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
 	Seconds float64 `json:"seconds"`           // since the step or validation before
-	Best    bool    `json:"best,omitempty"`    // of a validation: better than all before
+	Rate    float64 `json:"images_per_second"`
+	Best    bool    `json:"best,omitempty"` // of a validation: better than all before
 }
 
 // A Sink hears of every event. An error ends the run.
@@ -59,7 +60,7 @@ func NewLines(w io.Writer, every int, measure string) Sink {
 		s := fmt.Sprintf("step %*d/%d  %-10s loss %8.5f  %s %.4f", len(fmt.Sprint(e.Steps)), e.Step, e.Steps, e.Kind, e.Loss, measure, e.Score)
 		if e.Kind == TrainEvent {
 			left := time.Duration(sum / float64(max(1, e.Step-first)) * float64(e.Steps-e.Step) * float64(time.Second))
-			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.3g images/s  %s left", e.Norm, 100*e.Factor, float64(e.Images)/max(e.Seconds, 1e-9), left.Round(time.Second))
+			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.3g images/s  %s left", e.Norm, 100*e.Factor, e.Rate, left.Round(time.Second))
 		} else if e.Best {
 			s += "  best"
 		}
@@ -123,6 +124,17 @@ func (j *journal) Write(e Event) error {
 		_, err = j.f.Write(append(b, '\n'))
 	}
 	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
+// sync returns when all that was written lies on the disk.
+func (j *journal) sync() error {
+	if j == nil {
+		return nil
+	}
+	if err := j.f.Sync(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	return nil

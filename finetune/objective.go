@@ -25,7 +25,7 @@ type Objective interface {
 	Measure() string
 }
 
-var _, _, _ Objective = Classification{}, Regression{}, &Distillation{}
+var _, _, _ Objective = Classification{}, &Regression{}, &Distillation{}
 
 // Classification is the cross-entropy of logits [B,K] with the labels of the images.
 type Classification struct {
@@ -98,44 +98,68 @@ func (d Distance) loss(y mat.Tensor, target []float32) mat.Tensor {
 // tokens of its patches.
 type Regression struct {
 	Distance Distance
-	// Target returns the rows of sample i of the data, one after the other.
-	Target func(i int) []float32
+	// Target returns the rows of sample i of the data, one after the other. See [Config.SetTargets].
+	Target func(i int) ([]float32, error)
 	// What says where the targets are from, for [Objective.Name].
 	What string
+
+	last *data.Batch // for which the rows were got
+	rows []float32
 }
 
 // Name implements [Objective].
-func (o Regression) Name() string { return fmt.Sprintf("regression to %s, %s", o.What, o.Distance) }
+func (o *Regression) Name() string { return fmt.Sprintf("regression to %s, %s", o.What, o.Distance) }
 
-// targets returns the rows of a batch.
-func (o Regression) targets(b *data.Batch) []float32 {
-	var all []float32
-	for _, i := range b.Index {
-		all = append(all, o.Target(i)...)
+// of returns the rows of a batch.
+func (o *Regression) of(b *data.Batch) ([]float32, error) {
+	if o.last == b {
+		return o.rows, nil
 	}
-	return all
+	o.last, o.rows = nil, o.rows[:0]
+	for _, i := range b.Index {
+		rows, err := o.Target(i)
+		if err != nil {
+			return nil, err
+		}
+		o.rows = append(o.rows, rows...)
+	}
+	o.last = b
+	return o.rows, nil
+}
+
+// must returns the rows of a batch, which Check has got.
+func (o *Regression) must(b *data.Batch) []float32 {
+	rows, err := o.of(b)
+	if err != nil {
+		panic(err)
+	}
+	return rows
 }
 
 // Check implements [Objective].
-func (o Regression) Check(y mat.Tensor, b *data.Batch) error {
-	if n := len(o.targets(b)); n != y.Size() {
+func (o *Regression) Check(y mat.Tensor, b *data.Batch) error {
+	rows, err := o.of(b)
+	if err != nil {
+		return err
+	}
+	if n := len(rows); n != y.Size() {
 		return fmt.Errorf("finetune: the head gives %v for %d images, and their targets have %d numbers", y.Shape(), b.Len(), n)
 	}
 	return nil
 }
 
 // Loss implements [Objective].
-func (o Regression) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.targets(b))
+func (o *Regression) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
+	return o.Distance.loss(y, o.must(b))
 }
 
 // Score implements [Objective]: the mean cosine of an image's rows with their targets.
-func (o Regression) Score(y mat.Tensor, b *data.Batch) float64 {
-	return cosines(y, o.targets(b), b.Len())
+func (o *Regression) Score(y mat.Tensor, b *data.Batch) float64 {
+	return cosines(y, o.must(b), b.Len())
 }
 
 // Measure implements [Objective].
-func (o Regression) Measure() string { return "cosine" }
+func (o *Regression) Measure() string { return "cosine" }
 
 // cosines returns the mean cosine of rows, times the number of images.
 func cosines(y mat.Tensor, target []float32, images int) float64 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
@@ -52,9 +53,10 @@ func (s Schedule) of(warmup, total int) optim.Schedule {
 type Recipe struct {
 	Name, About string
 
-	Tower  Part
-	Blocks int  // how many of the last blocks learn, for Last
-	LoRA   LoRA // for LowRank
+	Tower    Part
+	Blocks   int  // how many of the last blocks learn, for Last
+	LoRA     LoRA // for LowRank
+	Captions bool // it is captions that are learnt: by [Contrastive], which other recipes may have as well
 
 	Rate        float64    // of the tower's last layers, at its highest
 	HeadRate    float64    // of the head
@@ -64,6 +66,8 @@ type Recipe struct {
 	Schedule    Schedule   // of the rates
 	Warmup      float64    // share of the steps in which the rates rise first
 	Clip        float64    // largest norm of all gradients together; 0 is any
+	TextRate    float64    // of the text tower's last layers, for [Contrastive]; 0 locks it
+	ScaleRate   float64    // of its LogitScale; 0 leaves it what it is
 	EMA         float64    // decay of an average of the weights, which is what counts in the end; lower in the first steps; 0 is none
 	Smoothing   float64    // of labels
 
@@ -86,6 +90,8 @@ var AllLinear = slices.Clone(LoRATargets)
 //   - full: FT-CLIP's: small rates, layer by layer smaller, averaged weights, smoothed labels, no strong
 //     augmentation. Its rate of 4e-4 to 6e-4 is for 2048 images.
 //   - xcomposer: finetune.sh's: rate 1e-5 for all, decay 0.1, β₂ 0.95, warm-up 0.01, 8 batches of one image.
+//   - contrastive: CLIP's training, whose steps have 32,768 pairs, with steps of 64 and a fiftieth of its rate of
+//     4e-4 to 5e-4, at which what CLIP knows is lost. LogitScale stays what it is, since few pairs say little of it.
 var Recipes = []Recipe{
 	{
 		Name: "probe", About: "a head on the frozen tower", Tower: None,
@@ -110,6 +116,11 @@ var Recipes = []Recipe{
 		Epochs: 5, Batch: 4, Accumulate: 8,
 	},
 	XComposer(false, false),
+	{
+		Name: "contrastive", About: "both towers, from captions, as CLIP", Tower: Complete, Captions: true,
+		Rate: 1e-5, TextRate: 1e-5, WeightDecay: 0.2, LayerDecay: 1, Betas: [2]float64{0.9, 0.98}, Schedule: Cosine, Warmup: 0.1, Clip: 1,
+		Epochs: 5, Batch: 8, Accumulate: 8,
+	},
 }
 
 // XComposer is what InternLM-XComposer's finetune.py does with the tower and the projector for its two
@@ -150,7 +161,7 @@ func (r Recipe) Validate() error {
 		name        string
 		v, from, to float64
 	}{
-		{"rate", r.Rate, 0, 1}, {"rate of the head", r.HeadRate, 0, 1}, {"weight decay", r.WeightDecay, 0, 10},
+		{"rate", r.Rate, 0, 1}, {"rate of the head", r.HeadRate, 0, 1}, {"rate of the text tower", r.TextRate, 0, 1}, {"rate of the scale", r.ScaleRate, 0, 1}, {"weight decay", r.WeightDecay, 0, 10},
 		{"layer decay", r.LayerDecay, 0, 1}, {"first beta", r.Betas[0], 0, 1}, {"second beta", r.Betas[1], 0, 1},
 		{"warm-up", r.Warmup, 0, 1}, {"clip", r.Clip, 0, math.MaxFloat64}, {"EMA", r.EMA, 0, 1}, {"smoothing", r.Smoothing, 0, 1},
 		{"epochs", float64(r.Epochs), 1, 1 << 20}, {"batch", float64(r.Batch), 1, 1 << 20}, {"batches of a step", float64(r.Accumulate), 1, 1 << 20},
@@ -227,10 +238,11 @@ func thaw(ps ...*nn.Param) {
 	}
 }
 
-// A both is a tower and a head, for the names of their parameters.
+// A both is a tower, that of texts if there is one, and a head, for the names of their parameters.
 type both struct {
 	nn.Module
 	Tower *clipvit.Model
+	Text  *cliptext.Model
 	Head  nn.Model
 }
 
@@ -241,8 +253,11 @@ func (r Recipe) groups(m both) []optim.Group {
 	for _, p := range optim.Collect(&m) {
 		name := groupName(p.Path)
 		rate := r.HeadRate
-		if strings.HasPrefix(p.Path, "Tower.") {
+		switch {
+		case strings.HasPrefix(p.Path, "Tower."):
 			rate = r.Rate * optim.LayerDecay(p.Path, len(m.Tower.Blocks), r.LayerDecay)
+		case strings.HasPrefix(p.Path, "Text."):
+			rate = r.textRate(p.Path, len(m.Text.Blocks))
 		}
 		decay := r.WeightDecay
 		if optim.NoDecay(p.Path, p.Shape()) {

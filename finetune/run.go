@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/nlpodyssey/spago/ag"
@@ -22,19 +24,37 @@ type Result struct {
 	Stopped  string            // why before its last step; "" otherwise
 	Skipped  map[string]string // pictures that could not be read, and why
 	Duration time.Duration     // of this call
+	Memory   int64             // bytes that the process took at its peak; 0 if nobody says
+}
+
+// Before returns the validation before the first step; nil if there was none.
+func (r *Result) Before() *Event {
+	for i := range r.History {
+		if e := &r.History[i]; e.Kind == ValidationEvent && e.Step == 0 {
+			return e
+		}
+	}
+	return nil
 }
 
 // Run trains to the end. Then the model has the weights that were best in validation; without validation
 // the averages, if the recipe has them, or else the last ones.
 //
-// If ctx ends, Run writes a checkpoint of the last whole step and returns ctx's cause. A loss or a gradient
+// If ctx ends, Run writes a checkpoint of the last whole step and returns ctx's cause, joined with an error if
+// that could not be written: then the checkpoint before is the last. A loss or a gradient
 // that is no number is an *[optim.NonFiniteError], and no step is made with it; checkpoints stay as they are.
 func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
-	defer func() { err = errors.Join(err, t.Close()) }()
+	defer func() {
+		if e := t.Close(); e != nil {
+			err = errors.Join(err, e)
+		}
+	}()
 	start := time.Now()
 	t.clock = start
 	stopped := ""
-	err = t.after(ctx) // what was due when the run was interrupted
+	if err = t.before(ctx); err == nil {
+		err = t.after(ctx) // what was due when the run was interrupted
+	}
 	for err == nil && t.state.Step < t.Steps() {
 		if stopped = t.patience(); stopped != "" {
 			break
@@ -46,16 +66,19 @@ func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			t.optimizer.ZeroGrad() // of half a step
-			return nil, errors.Join(context.Cause(ctx), t.checkpoint())
+			if e := t.checkpoint(); e != nil {
+				return nil, errors.Join(context.Cause(ctx), e)
+			}
+			return nil, context.Cause(ctx)
 		}
 		return nil, err
 	}
 	if err := errors.Join(t.checkpoint(), t.settle()); err != nil {
 		return nil, err
 	}
-	r := &Result{Steps: t.state.Step, History: t.history, Stopped: stopped, Skipped: t.skipped, Duration: time.Since(start)}
+	r := &Result{Steps: t.state.Step, History: t.history, Stopped: stopped, Skipped: t.skipped, Duration: time.Since(start), Memory: peakMemory()}
 	for i := range t.history {
-		if e := &t.history[i]; e.Kind == ValidationEvent && e.Step == t.state.BestStep {
+		if e := &t.history[i]; e.Kind == ValidationEvent && e.Step > 0 && e.Step == t.state.BestStep {
 			r.Best = e
 		}
 	}
@@ -80,7 +103,9 @@ type sum struct {
 // epoch goes on to the end of the epoch, of the run, or of the patience.
 func (t *Trainer) epoch(ctx context.Context) error {
 	var s sum
-	batches := 0
+	var step []*data.Batch // those of pairs, which are told from each other
+	contrastive, _ := t.Objective.(*Contrastive)
+	batches, images := 0, t.state.Batch // at least one, in what lies before
 	for b, err := range t.Train.Batches(ctx, t.state.Epoch, t.state.Batch) {
 		if err != nil {
 			return err
@@ -88,13 +113,25 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := t.learn(b, &s); err != nil {
+		if contrastive != nil {
+			step = append(step, b)
+		} else if err := t.learn(b, &s); err != nil {
 			return err
 		}
 		batches++
+		images += b.Len()
 		last := b.Number == t.Train.Len()-1
+		if last && images == 0 {
+			return t.unreadable()
+		}
 		if batches < t.Recipe.Accumulate && !last {
 			continue
+		}
+		if contrastive != nil {
+			if err := t.learnPairs(contrastive, step, &s); err != nil {
+				return err
+			}
+			step = nil
 		}
 		t.state.Epoch, t.state.Batch = b.Epoch, b.Number+1
 		if last {
@@ -112,6 +149,12 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		s, batches = sum{}, 0
 	}
 	return nil
+}
+
+// unreadable returns the error that no picture of an epoch can be read, with one of the reasons.
+func (t *Trainer) unreadable() error {
+	path := slices.Min(slices.Collect(maps.Keys(t.skipped)))
+	return fmt.Errorf("finetune: %w of the %d to train on can be read; %s: %s", data.ErrEmpty, len(t.skipped), path, t.skipped[path])
 }
 
 // forward computes what the head gives for a batch of a source.
@@ -174,6 +217,9 @@ func (t *Trainer) step(s sum, epoch int) error {
 			return err
 		}
 		t.optimizer.ZeroGrad()
+		if o, ok := t.Objective.(*Contrastive); ok && t.Recipe.ScaleRate > 0 {
+			o.clamp()
+		}
 		if t.ema != nil {
 			t.ema.Update(averageDecay(t.Recipe.EMA, t.state.Step+1))
 		}
@@ -197,6 +243,18 @@ func (t *Trainer) clip() float64 {
 		return infinity
 	}
 	return t.Recipe.Clip
+}
+
+// before judges the model before the first step.
+func (t *Trainer) before(ctx context.Context) error {
+	if t.Validation == nil || len(t.history) > 0 {
+		return nil
+	}
+	s, err := t.judge(ctx, t.Validation)
+	if err != nil {
+		return err
+	}
+	return t.emit(t.validated(s))
 }
 
 // after does what is due after a step, as far as it has not been done.
@@ -223,6 +281,7 @@ func (t *Trainer) after(ctx context.Context) error {
 func (t *Trainer) emit(e Event) error {
 	now := time.Now()
 	e.Seconds = now.Sub(t.clock).Seconds()
+	e.Rate = float64(e.Images) / max(e.Seconds, 1e-9) // a clock may stand still for so short a time
 	t.clock = now
 	t.history = append(t.history, e)
 	var errs []error
@@ -245,10 +304,7 @@ func (t *Trainer) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := Event{
-		Kind: ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
-		Loss: s.loss / float64(s.images), Score: s.score / float64(s.images),
-	}
+	e := t.validated(s)
 	t.state.Worse++
 	if t.state.BestStep == 0 || e.Score > t.state.Best {
 		e.Best = true
@@ -261,33 +317,24 @@ func (t *Trainer) validate(ctx context.Context) error {
 	return t.emit(e)
 }
 
+// validated returns the event of a validation.
+func (t *Trainer) validated(s sum) Event {
+	return Event{
+		Kind: ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
+		Loss: s.loss / float64(s.images), Score: s.score / float64(s.images),
+	}
+}
+
 // judge runs data through the model without learning from them.
 func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
-	learning := t.learning() // without gradients no graph is kept
-	for _, p := range learning {
-		p.SetRequiresGrad(false)
+	defer t.withoutGraph()()
+	if o, ok := t.Objective.(*Contrastive); ok {
+		err = t.judgePairs(ctx, o, from, &s)
+	} else {
+		err = t.judgeBatches(ctx, from, &s)
 	}
-	defer func() {
-		for _, p := range learning {
-			p.SetRequiresGrad(true)
-		}
-	}()
-	for b, err := range from.Batches(ctx, 0, 0) {
-		if err != nil {
-			return s, err
-		}
-		t.note(b, &s)
-		if b.Len() == 0 {
-			continue
-		}
-		y, err := t.forward(b, from)
-		if err != nil {
-			return s, err
-		}
-		n := float64(b.Len())
-		s.loss += t.Objective.Loss(y, b).Item().F64() * n
-		s.score += t.Objective.Score(y, b)
-		s.images += b.Len()
+	if err != nil {
+		return s, err
 	}
 	if ctx.Err() != nil {
 		return s, context.Cause(ctx)
@@ -299,6 +346,42 @@ func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 		return s, &optim.NonFiniteError{Step: t.state.Step, What: "loss of validation", Value: s.loss}
 	}
 	return s, nil
+}
+
+// judgeBatches judges each batch by itself.
+func (t *Trainer) judgeBatches(ctx context.Context, from Source, s *sum) error {
+	for b, err := range from.Batches(ctx, 0, 0) {
+		if err != nil {
+			return err
+		}
+		t.note(b, s)
+		if b.Len() == 0 {
+			continue
+		}
+		y, err := t.forward(b, from)
+		if err != nil {
+			return err
+		}
+		n := float64(b.Len())
+		s.loss += t.Objective.Loss(y, b).Item().F64() * n
+		s.score += t.Objective.Score(y, b)
+		s.images += b.Len()
+	}
+	return nil
+}
+
+// withoutGraph has what learns want no gradient, so that no graph is kept, until the function that it returns
+// is called.
+func (t *Trainer) withoutGraph() (again func()) {
+	learning := t.learning()
+	for _, p := range learning {
+		p.SetRequiresGrad(false)
+	}
+	return func() {
+		for _, p := range learning {
+			p.SetRequiresGrad(true)
+		}
+	}
 }
 
 // Evaluate returns the mean loss and score of the model, as it is, on what a source gives.

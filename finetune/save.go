@@ -30,6 +30,9 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 		models.Vision = t.Tower
 	}
 	models.Projector, _ = t.Head.(*projector.Model)
+	if o, ok := t.Objective.(*Contrastive); ok && (like == nil || t.Recipe.TextRate > 0 || t.Recipe.ScaleRate > 0) {
+		models.Text = o.Text
+	}
 	return writeDir(dst, func(dir string) error {
 		var err error
 		if models == (converter.Models{}) {
@@ -81,8 +84,8 @@ func (t *Trainer) SaveAdapter(dir, base string) error {
 //
 // Source: Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903, section 3.
 func Interpolate(tuned, original *clipvit.Model, share float64) error {
-	if !(share >= 0 && share <= 1) {
-		return fmt.Errorf("finetune: share of the tuned weights is %v, want 0 to 1", share)
+	if err := checkShare(share); err != nil {
+		return err
 	}
 	if tuned.Config != original.Config {
 		return fmt.Errorf("finetune: the tuned tower is %+v, the original %+v", tuned.Config, original.Config)
@@ -90,6 +93,19 @@ func Interpolate(tuned, original *clipvit.Model, share float64) error {
 	if err := errors.Join(withoutLoRA(tuned), withoutLoRA(original)); err != nil {
 		return err
 	}
+	interpolate(tuned, original, share)
+	return nil
+}
+
+func checkShare(share float64) error {
+	if !(share >= 0 && share <= 1) {
+		return fmt.Errorf("finetune: share of the tuned weights is %v, want 0 to 1", share)
+	}
+	return nil
+}
+
+// interpolate does it for models of one configuration.
+func interpolate(tuned, original nn.Model, share float64) {
 	byPath := map[string]*nn.Param{}
 	params.Walk(original, func(path string, p *nn.Param) { byPath[path] = p })
 	params.Walk(tuned, func(path string, p *nn.Param) {
@@ -107,5 +123,4 @@ func Interpolate(tuned, original *clipvit.Model, share float64) error {
 			op.Freeze(p)
 		}
 	})
-	return nil
 }

@@ -169,7 +169,7 @@ func TestObjectives(t *testing.T) {
 			"projector to targets": func(c *Config) {
 				c.Features = Features{true, -2}
 				c.Recipe.Tower, c.Head = None, newProjector(20, 5)
-				c.Objective = Regression{distance, func(i int) []float32 { return targets[i*36*5 : (i+1)*36*5] }, "noise"}
+				c.Objective = &Regression{Distance: distance, Target: func(i int) ([]float32, error) { return targets[i*36*5 : (i+1)*36*5], nil }, What: "noise"}
 			},
 			"projector to a teacher's patches": func(c *Config) {
 				c.Features = Features{true, 1}
@@ -200,7 +200,7 @@ func TestObjectives(t *testing.T) {
 	// Sizes that do not fit are an error, with the first batch.
 	for name, change := range map[string]func(c *Config){
 		"targets of another size": func(c *Config) {
-			c.Objective = Regression{SquareDistance, func(int) []float32 { return make([]float32, 7) }, "zeros"}
+			c.Objective = &Regression{Distance: SquareDistance, Target: func(int) ([]float32, error) { return make([]float32, 7), nil }, What: "zeros"}
 		},
 		"a teacher of another width": func(c *Config) {
 			c.Objective = &Distillation{Distance: SquareDistance, Teacher: teacher, Features: Features{true, 0}}

@@ -16,13 +16,13 @@ import (
 func TestSpagoOptimizers(t *testing.T) {
 	for name, strategy := range map[string]optimizers.OptimizationStrategy{
 		"Adam": adam.New(adam.NewConfig(3e-3, 0.9, 0.999, 1e-8)),
-		"SGD":  sgd.New[float32](sgd.NewConfig(3e-3, 0.9, true)),
+		"SGD":  sgd.New[float32](sgd.NewConfig(1e-2, 0.9, true)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, s, _ := task(t, 12)
 			head := NewClassifier(m.Config.EmbedDim, threeClasses)
 			var first, last float64
-			for step := range 15 {
+			for step := range 60 {
 				x := matrix(s.patches, []int{12 * m.Config.Patches(), m.Config.PatchLen()})
 				loss := op.CrossEntropy(head.Forward(m.Embedding(x)), s.labels, 0)
 				if err := ag.Backward(loss); err != nil {
@@ -37,7 +37,7 @@ func TestSpagoOptimizers(t *testing.T) {
 					first = last
 				}
 			}
-			if !(last < 0.97*first) {
+			if !(last < 0.3*first) { // of one batch, over and over
 				t.Errorf("loss from %v to %v", first, last)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -18,36 +19,69 @@ import (
 type TensorBoard struct {
 	f       *os.File
 	measure string
+	now     time.Time // of the event
 }
 
-// NewTensorBoard makes a new event file in the directory dir for a run that has made so many steps: what an
-// earlier run has written of later ones is no longer shown.
+// NewTensorBoard makes an event file in the directory dir, in the place of all that are there. It begins with
+// what has happened so far, see [Trainer.History]: a run that was resumed shows every step once.
 //
 // Source: tensorflow/tensorboard, compat/proto/event.proto and summary.proto; for the file
 // tensorflow/tensorflow, core/lib/io/record_writer.h.
-func NewTensorBoard(dir, measure string, step int) (*TensorBoard, error) {
+func NewTensorBoard(dir, measure string, history []Event) (_ *TensorBoard, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
 	}
-	// The number tells runs that begin in the same second apart, and files are read in the order of names.
-	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("events.out.tfevents.%010d.%08d", time.Now().Unix(), step)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	old, err := filepath.Glob(filepath.Join(globbed(dir), eventFile+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
 	}
-	b := &TensorBoard{f, measure}
+	f, err := os.CreateTemp(dir, fmt.Sprintf(eventFile+"%010d.*", time.Now().Unix()))
+	if err != nil {
+		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	b := &TensorBoard{f, measure, time.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}()
+	for _, e := range history { // when it was is not in them, but how long it took
+		b.now = b.now.Add(-duration(e))
+	}
 	const fileVersion, sessionLog, status, started = 3, 7, 1, 1 // fields, and SessionLog.START
 	version := protowire.AppendString(protowire.AppendTag(nil, fileVersion, protowire.BytesType), "brain.Event:2")
 	session := protowire.AppendVarint(protowire.AppendTag(nil, status, protowire.VarintType), started)
 	session = protowire.AppendBytes(protowire.AppendTag(nil, sessionLog, protowire.BytesType), session)
-	if err := errors.Join(b.record(0, version), b.record(step+1, session)); err != nil {
-		f.Close()
+	// A TensorBoard that watches the directory forgets what it has shown.
+	if err := errors.Join(b.record(0, version), b.record(0, session)); err != nil {
 		return nil, err
 	}
-	return b, nil
+	for _, e := range history {
+		if err := b.Write(e); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("finetune: %w", err)
+		}
+	}
+	return b, os.Chmod(f.Name(), 0o644) // TensorBoard may run as somebody else
 }
+
+// eventFile is what the names of event files begin with.
+const eventFile = "events.out.tfevents."
+
+// globbed returns a pattern that matches a path and nothing else.
+func globbed(path string) string {
+	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(path)
+}
+
+func duration(e Event) time.Duration { return time.Duration(e.Seconds * float64(time.Second)) }
 
 // Write implements [Sink].
 func (b *TensorBoard) Write(e Event) error {
+	b.now = b.now.Add(duration(e))
 	values := []struct {
 		tag string
 		v   float64
@@ -71,7 +105,7 @@ func (b *TensorBoard) Write(e Event) error {
 // record writes an event of which some fields are given.
 func (b *TensorBoard) record(step int, fields []byte) error {
 	const wallTime, stepField = 1, 2
-	now := float64(time.Now().UnixNano()) / 1e9 // seconds
+	now := float64(b.now.UnixNano()) / 1e9 // seconds
 	data := protowire.AppendFixed64(protowire.AppendTag(nil, wallTime, protowire.Fixed64Type), math.Float64bits(now))
 	data = protowire.AppendVarint(protowire.AppendTag(data, stepField, protowire.VarintType), uint64(step))
 	data = append(data, fields...)

@@ -65,8 +65,9 @@ type Config struct {
 	Patience int
 	// MaxSteps ends the run before its epochs do; 0 is never. The schedule is that of the whole run.
 	MaxSteps int
-	// Recompute has the tower keep next to nothing of its blocks for the gradients, and compute it again.
-	// It is done in any case where the run would not fit into the memory otherwise.
+	// Recompute has the tower keep next to nothing of its blocks for the gradients, and compute it again,
+	// which takes a third more time. It is done in any case where the run would not fit into the memory
+	// otherwise.
 	Recompute bool
 	// MemoryLimit is how many bytes the run may take by [Trainer.Memory]; 0 is what the machine has, and
 	// a negative number is any.
@@ -130,10 +131,17 @@ func New(c Config) (*Trainer, error) {
 	if c.Tower == nil || c.Objective == nil || c.Train == nil {
 		return nil, errors.New("finetune: tower, objective and training data must be given")
 	}
-	if err := errors.Join(c.Recipe.Validate(), c.Features.Validate(c.Tower)); err != nil {
+	if err := errors.Join(c.validate(), c.Features.Validate(c.Tower)); err != nil {
 		return nil, err
 	}
-	t := &Trainer{Config: c, model: both{Tower: c.Tower}, skipped: map[string]string{}, keys: map[*data.Loader]map[int]probe.Key{}}
+	if err := c.checkData(); err != nil {
+		return nil, err
+	}
+	text, err := c.textTower()
+	if err != nil {
+		return nil, err
+	}
+	t := &Trainer{Config: c, model: both{Tower: c.Tower, Text: text}, skipped: map[string]string{}, keys: map[*data.Loader]map[int]probe.Key{}}
 	if c.Head != nil {
 		t.model.Head = c.Head
 		nn.ForEachParam(c.Head, func(p *nn.Param) { p.SetRequiresGrad(c.Recipe.HeadRate > 0) })
@@ -147,20 +155,26 @@ func New(c Config) (*Trainer, error) {
 		Tower: hashOf(c.Tower), Head: headName(c.Head), Recipe: recipe, Features: c.Features,
 		Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed,
 	}
+	loaded := bytesOf(c.Tower)
+	if text != nil {
+		loaded += bytesOf(text)
+	}
 	// Two streams of one seed are one stream: 1 is the number of this use.
 	if err := c.Recipe.free(c.Tower, c.Features, rand.New(rand.NewPCG(c.Seed, 1))); err != nil {
 		return nil, err
+	}
+	if text != nil {
+		c.Recipe.freeText(text)
 	}
 	t.groups = c.Recipe.groups(t.model)
 	if len(t.groups) == 0 {
 		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: the tower is frozen, and there is no head that may", c.Recipe.Name)
 	}
-	c.Tower.Recompute = c.Recompute
-	if err := t.checkMemory(); err != nil {
+	t.recompute(c.Recompute)
+	if err := t.checkMemory(loaded); err != nil {
 		return nil, err
 	}
 	t.large = t.Memory().Activations > largeGraph
-	var err error
 	if c.Cache != nil && c.Recipe.Tower == None {
 		if t.space, err = c.Cache.Space(c.Tower, c.Features.probe()); err != nil {
 			return nil, err
@@ -191,7 +205,7 @@ func (t *Trainer) open() (err error) {
 	case err != nil:
 		return fmt.Errorf("finetune: %s: %w", t.Dir, err)
 	case !ok:
-		return fmt.Errorf("finetune: %s: another run is at work here", t.Dir)
+		return fmt.Errorf("finetune: %s: %w", t.Dir, ErrInUse)
 	}
 	defer func() {
 		if err != nil {
@@ -206,11 +220,13 @@ func (t *Trainer) open() (err error) {
 		return err
 	}
 	if last != "" && !t.Resume {
-		return fmt.Errorf("finetune: %s holds checkpoints of a run (%s): resume it, or choose another directory", t.Dir, filepath.Base(last))
+		return fmt.Errorf("finetune: %s %w (%s): resume it, or choose another directory", t.Dir, ErrExists, filepath.Base(last))
 	}
 	if last != "" {
-		if err := t.restore(last); err != nil {
+		if err := t.restore(last); errors.Is(err, ErrOtherRun) {
 			return err
+		} else if err != nil {
+			return fmt.Errorf("%w (without %s it goes on from the checkpoint before, or begins again)", err, last)
 		}
 	}
 	t.journal, t.history, err = openJournal(filepath.Join(t.Dir, metricsFile), t.state)
@@ -255,6 +271,9 @@ func (t *Trainer) Steps() int {
 
 // Step returns how many steps have been made.
 func (t *Trainer) Step() int { return t.state.Step }
+
+// History returns all events so far, those before a resumption too.
+func (t *Trainer) History() []Event { return t.history }
 
 // Table says what learns, a line for every group: tensors, parameters, rate and decay.
 func (t *Trainer) Table() string { return table(t.model, t.groups) }

@@ -7,12 +7,17 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -225,7 +230,7 @@ func TestResume(t *testing.T) {
 func curve(events []Event) []Event {
 	events = slices.Clone(events)
 	for i := range events {
-		events[i].Seconds = 0
+		events[i].Seconds, events[i].Rate = 0, 0
 	}
 	return events
 }
@@ -347,6 +352,42 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// A spoiler is an objective that leaves a gradient of its own with a parameter, at one step.
+type spoiler struct {
+	Classification
+	p    *nn.Param
+	left *int // batches before
+}
+
+func (o spoiler) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
+	if *o.left--; *o.left == 0 {
+		g := mat.NewDense[float32](mat.WithShape(o.p.Shape()...))
+		g.Data().F32()[3] = float32(math.Inf(-1))
+		o.p.AccGrad(g)
+	}
+	return o.Classification.Loss(y, b)
+}
+
+// TestGradientNotFinite: the tensor and the step are named, and the weights stay as they were.
+func TestGradientNotFinite(t *testing.T) {
+	c, _ := goldenConfig(t, 4)
+	c.MaxSteps = 5
+	before, _ := run(t, c)
+	c, _ = goldenConfig(t, 4)
+	c.Dir = t.TempDir()
+	c.Objective = spoiler{Classification{0.1}, c.Tower.Blocks[1].MLP.Up.W, new(6)}
+	tr, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong *optim.NonFiniteError
+	if _, err = tr.Run(context.Background()); !errors.As(err, &wrong) || *wrong != (optim.NonFiniteError{Path: "Tower.Blocks.1.MLP.Up.W", Step: 6, What: "gradient", Value: math.Inf(-1)}) {
+		t.Fatalf("error is %v", err)
+	}
+	before.ema.Swap()
+	sameBits(t, "before the step", weightsOf(tr), weightsOf(before))
+}
+
 // TestRefuses: what cannot be trained is an error that says why.
 func TestRefuses(t *testing.T) {
 	dir := t.TempDir()
@@ -368,7 +409,9 @@ func TestRefuses(t *testing.T) {
 		{"part", func(c *Config) { c.Recipe.Tower = "some" }, `"some", want none`},
 		{"nothing learns", func(c *Config) { c.Recipe.Tower, c.Head = None, nil }, "nothing learns"},
 		{"fixed head", func(c *Config) { c.Recipe = XComposer(true, true) }, "nothing learns"},
-		{"memory", func(c *Config) { c.MemoryLimit = 1e5 }, `try a smaller batch, with more of them in a step, or recipe "last-n" or "lora", or no averages`},
+		{"memory", func(c *Config) { c.MemoryLimit = 1e5 }, "the limit is 0.1 MB; it would take 0.3 MB by the recipe \"probe\", 0.4 MB with batches of 1, 4 to a step, 0.7 MB by the recipe \"lora\", 0.8 MB without averages (EMA 0), "},
+		{"negative numbers", func(c *Config) { c.Patience, c.MaxSteps = -1, -2 }, "patience is -1, want 0 or more\nfinetune: most steps is -2"},
+		{"patience", func(c *Config) { c.Patience = 2 }, "patience is 2, and there are no data to validate on"},
 		{"a directory in use", func(c *Config) { c.Dir = dir }, "holds checkpoints of a run (checkpoint-00000001)"},
 		{"another tower", func(c *Config) { c.Dir, c.Resume, c.Tower = dir, true, other }, "weights of the tower"},
 		{"another recipe", func(c *Config) { c.Dir, c.Resume, c.Recipe.Rate = dir, true, 1e-3 }, "recipe: "},
@@ -418,7 +461,7 @@ func TestLock(t *testing.T) {
 func TestDamage(t *testing.T) {
 	for _, file := range []string{stateFile, learningFile, optimizerFile, averagesFile} {
 		c, _ := goldenConfig(t, 4)
-		c.Dir, c.MaxSteps = t.TempDir(), 2
+		c.Dir, c.MaxSteps, c.CheckpointEvery = t.TempDir(), 2, 1
 		run(t, c)
 		last, _ := lastCheckpoint(c.Dir)
 		path := filepath.Join(last, file)
@@ -430,8 +473,14 @@ func TestDamage(t *testing.T) {
 		dir := c.Dir
 		c, _ = goldenConfig(t, 4)
 		c.Dir, c.Resume = dir, true
-		if _, err := New(c); err == nil || !strings.Contains(err.Error(), file) {
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "without "+last+" it goes on") {
 			t.Errorf("%s is cut short: error is %v", file, err)
+		}
+		os.RemoveAll(last) // as it says
+		if tr, err := New(c); err != nil || tr.Step() != 1 {
+			t.Errorf("%s: the checkpoint before: %v", file, err)
+		} else if err := tr.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -577,5 +626,67 @@ func TestMemory(t *testing.T) {
 	}
 	if physicalMemory() <= 0 {
 		t.Error("no memory")
+	}
+}
+
+// TestMemoryMeasured: what the heap holds at most, what waits to be collected included, is what was estimated,
+// about, by every recipe. When the collector comes differs from run to run by a fifth.
+func TestMemoryMeasured(t *testing.T) {
+	config := clipvit.Config{ImageSize: 112, PatchSize: 14, Width: 128, Heads: 2, MLPWidth: 512, Layers: 4, EmbedDim: 64, NormEps: 1e-5, Activation: clipvit.QuickGELU}
+	heap := func() float64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return float64(s[0].Value.Uint64())
+	}
+	for _, part := range []Part{None, LowRank, Last, Complete} {
+		for _, recompute := range []bool{false, true} {
+			if part == None && recompute {
+				continue
+			}
+			for range 3 { // what pools hold survives the first
+				runtime.GC()
+			}
+			base := heap()
+			m, err := clipvit.New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			nn.ForEachParam(m, func(p *nn.Param) {
+				for i := range mat.Data[float32](p) {
+					mat.Data[float32](p)[i] = float32(rng.NormFloat64()) / 16
+				}
+			})
+			r, _ := FindRecipe("full")
+			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, LoRA{4, 4, []string{"q_proj", "v_proj"}}, 8, 1, 4
+			s := &memorySource{patches: make([]float32, 8*m.Config.Patches()*m.Config.PatchLen()), labels: make([]int, 8), config: m.Config, batch: 8}
+			tr, err := New(Config{Tower: m, Head: NewClassifier(64, threeClasses), Objective: Classification{}, Train: s, Recipe: r, Recompute: recompute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			peak, done := 0.0, make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					case <-time.After(200 * time.Microsecond):
+						peak = max(peak, heap()-base)
+					}
+				}
+			})
+			_, err = tr.Run(context.Background())
+			close(done)
+			wg.Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			estimate := float64(tr.Memory().Total())
+			t.Logf("%s, recompute %v: %.1f MB estimated, %.1f MB measured", part, recompute, estimate/1e6, peak/1e6)
+			if ratio := estimate / peak; ratio < 0.6 || ratio > 1.8 {
+				t.Errorf("%s, recompute %v: %.1f MB estimated, %.1f MB measured", part, recompute, estimate/1e6, peak/1e6)
+			}
+		}
 	}
 }

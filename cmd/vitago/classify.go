@@ -85,11 +85,9 @@ It prints the name of each image and its labels, the best first. --json prints a
 
 // check finds what can be wrong with the flags together.
 func (c *classification) check() error {
-	switch {
-	case c.model == "":
-		return usageError{noModel}
-	case isImageFile(c.model):
-		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", c.model)
+	switch err := checkModel(c.model); {
+	case err != nil:
+		return err
 	case len(c.labels) < 2:
 		return usagef("got %d labels, want at least 2: --labels cat,dog", len(c.labels))
 	}
@@ -141,7 +139,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	size := min(classifyBatch, len(images))
-	pictures := prepare(ctx, images, cmd.InOrStdin(), m.vision.Config, size)
+	pictures := prepare(ctx, images, cmd.InOrStdin(), preprocess(m.vision.Config), size)
 	for n := 0; n < len(images); {
 		batch, err := nextBatch(ctx, pictures, size)
 		if err != nil {
@@ -237,16 +235,16 @@ func (c *classification) encodeLabels(m *cliptext.Model, tokenizer *cliptext.Tok
 }
 
 // embed returns the embeddings of pictures, one after the other.
-func (m *zeroShot) embed(batch []picture) ([]float32, error) {
+func (m *zeroShot) embed(batch []picture[patches]) ([]float32, error) {
 	c := m.vision.Config
-	var patches []float32 // [B·G²,3P²]
+	var all []float32 // [B·G²,3P²]
 	for _, p := range batch {
 		if p.err != nil {
 			return nil, p.err
 		}
-		patches = append(patches, mat.Data[float32](p.patches)...)
+		all = append(all, mat.Data[float32](p.of)...)
 	}
-	x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(patches))
+	x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(all))
 	return mat.Data[float32](m.vision.Embedding(x).Value().(mat.Matrix)), nil // [B,E]
 }
 

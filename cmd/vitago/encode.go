@@ -105,31 +105,45 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 
 // check finds what can be wrong with the flags together.
 func (e *encoding) check(cmd *cobra.Command) error {
-	switch {
-	case e.model == "":
-		return usageError{noModel}
-	case isImageFile(e.model):
-		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", e.model)
+	switch err := checkModel(e.model); {
+	case err != nil:
+		return err
 	case e.features == "embedding" && cmd.Flags().Changed("layer"):
 		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.layer)
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
 	}
-	ext := filepath.Ext(e.output)
-	said := strings.TrimPrefix(ext, ".")
-	known := slices.Contains(formatNames, said)
-	switch {
-	case e.format == "" && e.output == "":
-		e.format = "jsonl"
-	case e.format == "" && known:
-		e.format = said
-	case e.format == "":
-		return usagef("%s: no format has the extension %q; give --format", e.output, ext)
-	case known && said != e.format:
-		return usagef("%s has the extension of %s, and --format is %s", e.output, said, e.format)
+	return chooseFormat(cmd, &e.format, e.output, formatNames)
+}
+
+// checkModel returns an error if path cannot be that of a model.
+func checkModel(path string) error {
+	if path == "" {
+		return usageError{noModel}
 	}
-	if _, ok := terminal(cmd.OutOrStdout()); ok && e.output == "" && e.format != "jsonl" {
-		return usagef("%s is not for a terminal; give -o FILE", e.format)
+	if isImageFile(path) {
+		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", path)
+	}
+	return nil
+}
+
+// chooseFormat makes of "" the format that the extension of the output says, or jsonl without an output. What
+// contradicts is an error.
+func chooseFormat(cmd *cobra.Command, format *string, output string, known []string) error {
+	ext := filepath.Ext(output)
+	said := strings.TrimPrefix(ext, ".")
+	switch {
+	case *format == "" && output == "":
+		*format = "jsonl"
+	case *format == "" && slices.Contains(known, said):
+		*format = said
+	case *format == "":
+		return usagef("%s: no format has the extension %q; give --format", output, ext)
+	case slices.Contains(known, said) && said != *format:
+		return usagef("%s has the extension of %s, and --format is %s", output, said, *format)
+	}
+	if _, ok := terminal(cmd.OutOrStdout()); ok && output == "" && *format != "jsonl" {
+		return usagef("%s is not for a terminal; give -o FILE", *format)
 	}
 	return nil
 }
@@ -140,15 +154,11 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	var w = cmd.OutOrStdout()
-	var file *atomicFile
-	if e.output != "" {
-		if file, err = createAtomic(e.output); err != nil {
-			return err
-		}
-		defer file.discard()
-		w = file
+	dst, err := createOutput(cmd, e.output)
+	if err != nil {
+		return err
 	}
+	defer dst.discard()
 
 	if e.precision == "int8" && !clipvit.Int8Pays() {
 		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
@@ -163,12 +173,12 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	out, err := formats[e.format](w, spec)
+	out, err := formats[e.format](dst.w, spec)
 	if err != nil {
 		return err
 	}
 
-	if _, ok := terminal(w); ok {
+	if _, ok := terminal(dst.w); ok {
 		log = io.Discard // the lines themselves are the progress
 	}
 	p = startProgress(log, "encoding", count)
@@ -177,18 +187,23 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	for _, s := range skipped {
 		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %s\n", plain(s))
 	}
+	if err == nil {
+		err = dst.commit()
+	}
 	if err != nil {
 		return err
 	}
-	if file != nil {
-		if err := file.commit(); err != nil {
-			return err
-		}
+	if dst.file != nil {
 		fmt.Fprintf(log, "%s: %s %s of %d images in %s, after %s of loading\n", e.output, e.features,
 			shape(append([]int{len(images)}, spec.shape...)), len(images), seconds(elapsed), seconds(loaded))
 	}
-	if len(skipped) > 0 {
-		return fmt.Errorf("%d of %d images could not be read", len(skipped), len(images))
+	return unread(len(skipped), len(images))
+}
+
+// unread returns an error if images were skipped.
+func unread(skipped, images int) error {
+	if skipped > 0 {
+		return fmt.Errorf("%d of %d images could not be read", skipped, images)
 	}
 	return nil
 }
@@ -245,25 +260,25 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	size := min(e.batch, len(s.images))
-	pictures := prepare(ctx, s.images, stdin, m.Config, size)
-	patches := make([]float32, 0, size*m.Config.Patches()*m.Config.PatchLen()) // [B·G²,3P²]
+	pictures := prepare(ctx, s.images, stdin, preprocess(m.Config), size)
+	all := make([]float32, 0, size*m.Config.Patches()*m.Config.PatchLen()) // [B·G²,3P²]
 	for n := 0; n < len(s.images); {
 		batch, err := nextBatch(ctx, pictures, size)
 		if err != nil {
 			return skipped, err
 		}
-		patches = patches[:0]
+		all = all[:0]
 		for _, p := range batch {
 			switch {
 			case p.err == nil:
-				patches = append(patches, mat.Data[float32](p.patches)...)
+				all = append(all, mat.Data[float32](p.of)...)
 			case e.skipErrors:
 				skipped = append(skipped, p.err)
 			default:
 				return skipped, p.err
 			}
 		}
-		x, err := await(ctx, func() ([]float32, error) { return e.compute(m, patches) })
+		x, err := await(ctx, func() ([]float32, error) { return e.compute(m, all) })
 		if err != nil {
 			return skipped, err
 		}
@@ -274,8 +289,8 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 				y := x[:s.len()]
 				x = x[s.len():]
 				// A row of NaN stands for an image that was skipped: no other may be written.
-				if i := slices.IndexFunc(y, func(v float32) bool { return v-v != 0 }); i >= 0 {
-					return skipped, fmt.Errorf("%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", p.name, e.features, i+1, len(y), y[i])
+				if err := finite(p.name, e.features, y); err != nil {
+					return skipped, err
 				}
 				err = out.write(p.name, y)
 			}
@@ -293,8 +308,8 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 }
 
 // nextBatch waits for the next pictures, as many as size or as there are.
-func nextBatch(ctx context.Context, pictures <-chan chan picture, size int) ([]picture, error) {
-	batch := make([]picture, 0, size)
+func nextBatch[T any](ctx context.Context, pictures <-chan chan picture[T], size int) ([]picture[T], error) {
+	batch := make([]picture[T], 0, size)
 	for next := range pictures {
 		select {
 		case p := <-next:
@@ -306,6 +321,14 @@ func nextBatch(ctx context.Context, pictures <-chan chan picture, size int) ([]p
 		}
 	}
 	return batch, ctx.Err()
+}
+
+// finite returns an error if a value of what was made of an image is no number.
+func finite(name, what string, x []float32) error {
+	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return fmt.Errorf("%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, what, i+1, len(x), x[i])
+	}
+	return nil
 }
 
 // compute returns the features of the images whose patches [B·G²,3P²] these are, one image after

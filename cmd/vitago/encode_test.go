@@ -462,14 +462,14 @@ func TestPrepareAhead(t *testing.T) {
 	var n atomic.Int64
 	names := slices.Repeat([]string{stdinName}, 1000)
 	const ahead = 3
-	pictures := prepare(ctx, names, counting{&n}, clipvit.ViTB32, ahead)
+	pictures := prepare(ctx, names, counting{&n}, preprocess(clipvit.ViTB32), ahead)
 	time.Sleep(100 * time.Millisecond)
 	if got := n.Load(); got < 1 || got > ahead {
 		t.Errorf("%d images were read before any was used, want 1 to %d", got, ahead)
 	}
 	got := 0
 	for next := range pictures {
-		if p := <-next; p.err == nil || p.patches != nil {
+		if p := <-next; p.err == nil || p.of != nil {
 			t.Errorf("got %v, want an error", p)
 		}
 		got++

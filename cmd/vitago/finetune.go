@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,6 +10,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // finetuneFlags are the choices of a run of fine-tuning.
@@ -63,7 +65,11 @@ and OUT/metrics.jsonl step by step. A run that ended before its time, in whateve
 --resume and comes to the same bits.
 
 What learns and how much memory it takes is printed before the first step; what does not fit is
-refused. --dry-run ends there.`,
+refused, with what would take less. --dry-run ends there.
+
+Ctrl-C, SIGTERM and SIGHUP end it after the batch at hand with a checkpoint of the last whole step and
+exit status 130; a second one ends it at once, which costs no more than the steps since the last
+checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		Example: `  vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora
   vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora --resume
   vitago finetune --model models/vit-l-14-336 --data train.csv --val val.csv --out tuned --recipe full --wise-ft 0.5`,
@@ -82,7 +88,7 @@ refused. --dry-run ends there.`,
 	v.StringVar(&f.val, "val", "", "pictures to validate on (default: a part of the training data)")
 	v.Float64Var(&f.split, "split", 0.1, "share of each class that is set aside to validate on; 0 for none")
 	v.StringVar(&f.teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`")
-	v.StringVar(&f.targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture, in order")
+	v.StringVar(&f.targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture, in the order of their paths")
 	distance := choiceFlag(cmd, "distance", "cosine", "from teacher or targets", "cosine", "mse")
 	v.StringVar(&f.projector, "projector", "mlp2x_gelu", "type of a new projector, where MODEL has none")
 	v.IntVar(&f.layer, "layer", -2, "layer whose patches a projector gets (default: what MODEL says)")
@@ -134,6 +140,11 @@ refused. --dry-run ends there.`,
 		if f.teacher != "" && f.targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
+		for _, dir := range []struct{ flag, path string }{{"out", f.out}, {"cache", f.cache}} {
+			if info, err := os.Stat(f.data); err == nil && info.IsDir() && dir.path != "" && folder.Inside(dir.path, f.data) {
+				return usagef("--%s %s lies in the pictures %s, where it would be taken for a class", dir.flag, dir.path, f.data)
+			}
+		}
 		if !(f.wise >= 0 && f.wise <= 1) {
 			return usagef("--wise-ft is %v, want 0 to 1", f.wise)
 		}
@@ -151,7 +162,7 @@ refused. --dry-run ends there.`,
 		if err != nil {
 			return err
 		}
-		defer s.like.Close()
+		defer s.close()
 		return s.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
 	}
 	return cmd

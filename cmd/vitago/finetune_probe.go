@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/finetune/report"
 )
 
 // cacheFolder is where the features of pictures are kept in the output, unless they are kept elsewhere.
@@ -86,15 +87,24 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer, activa
 		{"best accuracy", fmt.Sprintf("%.4f", r.Validation.Accuracy())},
 		{"on all pictures", fmt.Sprintf("%.4f", r.Train.Accuracy())},
 	}
+	page := report.Report{
+		Title:  "Probe of " + filepath.Base(f.model),
+		Facts:  append([][2]string{{"model", f.model}, {"recipe", "probe, by L-BFGS"}, {"data", f.data}, {"classes", fmt.Sprint(len(train.Classes))}}, rows...),
+		Result: &finetune.Result{Skipped: map[string]string{}, Duration: elapsed},
+	}
 	var errs []error
 	for _, s := range r.Skipped {
 		errs = append(errs, s)
+		page.Result.Skipped[s.Path] = s.Err.Error()
 	}
 	if len(errs) > 0 {
-		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read", len(errs))})
+		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read; see the report", len(errs))})
 		fmt.Fprintln(errw, plain(errors.Join(errs...)))
 	}
-	rows = append(rows, [2]string{"model", model})
+	if err := page.Write(f.out); err != nil {
+		return err
+	}
+	rows = append(rows, [2]string{"model", model}, [2]string{"report", filepath.Join(f.out, report.PageFile)})
 	var b bytes.Buffer
 	table(&b, rows)
 	if _, err := out.Write(b.Bytes()); err != nil {

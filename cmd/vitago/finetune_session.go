@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"path/filepath"
 
 	"github.com/vitago/vitago/clipvit"
@@ -15,7 +14,6 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
-	"github.com/vitago/vitago/projector"
 )
 
 // The folders in the output of a run, besides checkpoints.
@@ -31,6 +29,7 @@ type session struct {
 	like    *converter.Checkpoint // the model that it began with
 	trainer *finetune.Trainer
 	config  finetune.Config
+	targets *finetune.Targets // nil if they are not what is learnt
 	facts   [][2]string
 }
 
@@ -42,7 +41,7 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 	}
 	defer func() {
 		if err != nil {
-			s.like.Close()
+			s.close()
 		}
 	}()
 	tower, err := converter.LoadCheckpoint(s.like)
@@ -81,7 +80,7 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 	case f.teacher != "":
 		err = s.distil(distance, activation)
 	case f.targets != "":
-		err = s.regress(train, distance, layerGiven)
+		err = s.regress(len(train.Samples), distance, layerGiven)
 	default:
 		err = s.classify(train)
 	}
@@ -127,46 +126,29 @@ func (s *session) distil(distance finetune.Distance, activation clipvit.Activati
 	if err != nil {
 		return err
 	}
-	s.config.Objective = &finetune.Distillation{Distance: distance, Teacher: teacher, What: filepath.Base(s.teacher)}
 	s.facts = append(s.facts, [2]string{"learns", "the embeddings of " + s.teacher})
-	return nil
+	return s.config.SetTeacher(teacher, filepath.Base(s.teacher), distance)
 }
 
 // regress makes it learn the vectors of a file: by a projector if there is a row for every patch.
-func (s *session) regress(train *data.Dataset, distance finetune.Distance, layerGiven bool) error {
-	targets, rows, width, err := readTargets(s.targets, train)
-	if err != nil {
+func (s *session) regress(pictures int, distance finetune.Distance, layerGiven bool) (err error) {
+	if s.targets, err = finetune.OpenTargets(s.finetuneFlags.targets, pictures); err != nil {
 		return err
 	}
-	c := s.config.Tower.Config
-	s.config.Objective = finetune.Regression{Distance: distance, Target: targets, What: filepath.Base(s.targets)}
-	s.facts = append(s.facts, [2]string{"learns", fmt.Sprintf("%d vectors of %d numbers for each picture", rows, width)})
-	if rows == 1 {
-		if n := c.OutputDim(); n != width {
-			return fmt.Errorf("finetune: %s has vectors of %d numbers, the embedding has %d", s.targets, width, n)
-		}
-		return nil
+	s.facts = append(s.facts, [2]string{"learns", fmt.Sprintf("%d vectors of %d numbers for each picture", s.targets.Rows, s.targets.Width)})
+	choice := finetune.ProjectorChoice{Type: s.projector}
+	if layerGiven {
+		choice.Layer = &s.layer
 	}
-	if rows != c.Patches() {
-		return fmt.Errorf("finetune: %s has %d vectors for each picture, want 1, or %d for the patches", s.targets, rows, c.Patches())
+	return s.config.SetTargets(s.targets, distance, s.like, choice)
+}
+
+// close closes the files that were read from.
+func (s *session) close() {
+	s.like.Close()
+	if s.targets != nil {
+		s.targets.Close()
 	}
-	s.config.Features = finetune.Features{Patches: true, Layer: s.layer}
-	p, err := converter.LoadProjectorCheckpoint(s.like)
-	if err == nil {
-		if l := p.Config.SelectLayer; l != nil && !layerGiven {
-			s.config.Features.Layer = *l
-		}
-		p.Model.Unfreeze()
-		s.config.Head = p.Model
-		return nil
-	}
-	m, err := projector.New(projector.Config{Type: s.projector, In: c.Width, Out: width})
-	if err != nil {
-		return err
-	}
-	m.Init(rand.New(rand.NewPCG(s.seed, 2))) // the second stream of the seed; the first is LoRA's
-	s.config.Head = m
-	return nil
 }
 
 // run trains, and writes all that there is to write.
@@ -177,32 +159,35 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 	if s.dryRun {
 		return nil
 	}
-	t.Sinks = append(t.Sinks, finetune.NewLines(errw, s.every, measure))
 	if s.tensorboard {
-		b, err := finetune.NewTensorBoard(filepath.Join(s.out, tensorboardFolder), measure, t.Step())
+		b, err := finetune.NewTensorBoard(filepath.Join(s.out, tensorboardFolder), measure, t.History())
 		if err != nil {
 			return err
 		}
 		defer b.Close()
 		t.Sinks = append(t.Sinks, b)
 	}
-	var rows [][2]string
-	switch {
-	case t.Step() > 0:
+	if t.Step() > 0 {
 		fmt.Fprintf(errw, "resumed after step %d of %d\n", t.Step(), t.Steps())
-	case t.Validation != nil:
-		_, before, err := t.Evaluate(ctx, t.Validation)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, [2]string{measure + " before", fmt.Sprintf("%.4f", before)})
 	}
+	sink, stop := trainingSink(errw, s.every, measure, t.Step())
+	t.Sinks = append(t.Sinks, sink)
 	r, err := t.Run(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on\n", t.Step(), t.Steps())
-		}
+	stop()
+	switch {
+	case err == nil:
+	case ctx.Err() == nil:
 		return err
+	case err == context.Cause(ctx): //nolint:errorlint // or there is more to it
+		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on\n", t.Step(), t.Steps())
+		return err
+	default: // the last checkpoint could not be written
+		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on from the last checkpoint: %s\n", t.Step(), t.Steps(), plain(err))
+		return err
+	}
+	var rows [][2]string
+	if e := r.Before(); e != nil {
+		rows = append(rows, [2]string{measure + " before", fmt.Sprintf("%.4f", e.Score)})
 	}
 	if s.config.Recipe.Tower == finetune.LowRank {
 		if err := t.SaveAdapter(filepath.Join(s.out, adapterFolder), s.model); err != nil {

@@ -117,6 +117,9 @@ func TestFinetuneProbe(t *testing.T) {
 		r := vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe")
 		r.want(t, exitDone, []string{"penalty ", "best accuracy    1.0000", "skipped          1 pictures"}, []string{"3 classes", "99.png"})
 		head := read(t, out, "model", "head.safetensors")
+		if page := read(t, out, "report.md"); !strings.Contains(page, "| best accuracy | 1.0000 |") || !strings.Contains(page, "99.png") {
+			t.Errorf("report:\n%s", page)
+		}
 		if i == 1 && head != first {
 			t.Error("another head from the cache")
 		}
@@ -227,6 +230,8 @@ func TestFinetuneRefuses(t *testing.T) {
 	for _, name := range []string{"red", "yellow"} {
 		os.CopyFS(filepath.Join(strange, name), os.DirFS(filepath.Join(pictures, "red")))
 	}
+	split := filepath.Join(t.TempDir(), "train")
+	os.CopyFS(split, os.DirFS(pictures))
 	all := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe"}
 	for _, c := range []struct {
 		args   []string
@@ -240,6 +245,10 @@ func TestFinetuneRefuses(t *testing.T) {
 		{append(all, "--teacher", "a", "--targets", "b"), exitUsage, "exclude each other"},
 		{append(all, "--recipe", "full", "--solver", "lbfgs"), exitUsage, "--solver is of the recipe probe"},
 		{append(all, "--solver", "lbfgs", "--augment-flip", "0.5"), exitUsage, "--solver adamw"},
+		{append(all, "--out", filepath.Join(pictures, "tuned")), exitUsage, "where it would be taken for a class"},
+		{append(all, "--cache", pictures), exitUsage, "where it would be taken for a class"},
+		{append(all, "--data", filepath.Dir(split)), exitFailed, "its folders are parts of a data set, not classes: train on one of them, and validate on another: " + split},
+		{append(all, "--solver", "adamw", "--patience", "3", "--split", "0"), exitFailed, "no data to validate on"},
 		{append(all, "--wise-ft", "1.5"), exitUsage, "--wise-ft is 1.5"},
 		{append(all, "--epochs", "-1"), exitFailed, "epochs is -1"},
 		{append(all, "--batch", "0"), exitFailed, "batch is 0"},
@@ -267,7 +276,9 @@ func TestFinetuneRefuses(t *testing.T) {
 	os.WriteFile(filepath.Join(pictures, "red", "00.png"), []byte("no picture"), 0o666)
 	vitago(append(all, "--solver", "adamw", "--strict", "--split", "0")...).want(t, exitFailed, nil, []string{"00.png"})
 	os.RemoveAll(out)
-	vitago(append(all, "--solver", "adamw", "--epochs", "1", "--split", "0")...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
+	for _, resume := range []string{"--resume=false", "--resume"} { // with nothing left to do
+		vitago(append(all, "--solver", "adamw", "--epochs", "1", "--split", "0", resume)...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
+	}
 	if page := read(t, out, "report.md"); !strings.Contains(page, "00.png") {
 		t.Errorf("report:\n%s", page)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"io/fs"
 	"os"
@@ -119,26 +120,29 @@ func imagesIn(dir string) (names []string, err error) {
 	return names, nil
 }
 
-// A picture is what became of an image: patches or an error.
-type picture struct {
-	name    string
-	patches *mat.Dense[float32] // [G²,3P²]
-	err     error
+// A picture is what became of an image: what was made of it, or an error.
+type picture[T any] struct {
+	name string
+	of   T
+	err  error
 }
+
+// patches are what a tower sees of an image, [G²,3P²].
+type patches = *mat.Dense[float32]
 
 // maxDecoders is how many images are decoded at a time. A photograph takes tens of megabytes; the
 // largest that Pillow permits takes two gigabytes if it is a progressive JPEG.
 const maxDecoders = 4
 
-// prepare decodes and preprocesses images in the background, at most so many ahead, and sends them
-// in their order until ctx ends.
-func prepare(ctx context.Context, names []string, stdin io.Reader, c clipvit.Config, ahead int) <-chan chan picture {
-	pictures := make(chan chan picture, ahead)
+// prepare decodes images and makes something of them in the background, at most so many ahead, and sends
+// that in their order until ctx ends.
+func prepare[T any](ctx context.Context, names []string, stdin io.Reader, of func(image.Image) (T, error), ahead int) <-chan chan picture[T] {
+	pictures := make(chan chan picture[T], ahead)
 	decoders := make(chan struct{}, min(maxDecoders, runtime.GOMAXPROCS(0)))
 	go func() {
 		defer close(pictures)
 		for _, name := range names {
-			next := make(chan picture, 1)
+			next := make(chan picture[T], 1)
 			select {
 			case pictures <- next:
 			case <-ctx.Done():
@@ -150,7 +154,7 @@ func prepare(ctx context.Context, names []string, stdin io.Reader, c clipvit.Con
 				return
 			}
 			go func() {
-				next <- readPicture(name, stdin, c)
+				next <- readPicture(name, stdin, of)
 				<-decoders
 			}()
 		}
@@ -158,24 +162,36 @@ func prepare(ctx context.Context, names []string, stdin io.Reader, c clipvit.Con
 	return pictures
 }
 
-func readPicture(name string, stdin io.Reader, c clipvit.Config) picture {
-	p := picture{name: name}
+func readPicture[T any](name string, stdin io.Reader, of func(image.Image) (T, error)) picture[T] {
+	p := picture[T]{name: name}
+	p.err = withImage(name, stdin, func(r io.Reader) error {
+		img, err := clipvit.DecodeImage(r)
+		if err == nil {
+			p.of, err = of(img)
+		}
+		return err
+	})
+	return p
+}
+
+// withImage gives the file of that name, or standard input, to a function, and its errors the name.
+func withImage(name string, stdin io.Reader, f func(io.Reader) error) error {
 	r := stdin
 	if name != stdinName {
-		f, err := os.Open(name)
+		file, err := os.Open(name)
 		if err != nil {
-			p.err = err // names the file
-			return p
+			return err // names the file
 		}
-		defer f.Close()
-		r = f
+		defer file.Close()
+		r = file
 	}
-	img, err := clipvit.DecodeImage(r)
-	if err == nil {
-		p.patches, err = clipvit.Preprocess(img, c)
+	if err := f(r); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	if err != nil {
-		p.err = fmt.Errorf("%s: %w", name, err)
-	}
-	return p
+	return nil
+}
+
+// preprocess makes of an image what a tower of configuration c sees of it.
+func preprocess(c clipvit.Config) func(image.Image) (patches, error) {
+	return func(img image.Image) (patches, error) { return clipvit.Preprocess(img, c) }
 }

@@ -29,6 +29,8 @@ type progress struct {
 	start       time.Time
 	done, total atomic.Int64 // total is 0 while nobody knows
 	skipped     atomic.Int64 // of done, what took no time
+	note        atomic.Value // string: what else is known
+	mu          sync.Mutex   // of w and what follows
 	shown       int          // characters on the terminal's line
 	lines       int          // that were shown
 	finished    bool         // the last said 100%
@@ -36,7 +38,7 @@ type progress struct {
 	wg          sync.WaitGroup
 }
 
-// startProgress begins to measure time; stop must be called before anything else is written to w.
+// startProgress begins to measure time; stop must be called before anything else is written to w, but by Write.
 func startProgress(w io.Writer, label string, unit func(n int64) string) *progress {
 	p := &progress{w: w, label: label, unit: unit, start: time.Now(), stopped: make(chan struct{})}
 	frame := progressLine
@@ -73,13 +75,29 @@ func (p *progress) stop() time.Duration {
 	if p.lines > 0 && p.all() && !p.finished {
 		p.show(time.Since(p.start))
 	}
-	if p.shown > 0 {
-		fmt.Fprintf(p.w, "\r%*s\r", p.shown, "")
-	}
+	p.wipe()
 	return time.Since(p.start)
 }
 
+// wipe takes the line off a terminal.
+func (p *progress) wipe() {
+	if p.shown > 0 {
+		fmt.Fprintf(p.w, "\r%*s\r", p.shown, "")
+		p.shown = 0
+	}
+}
+
+// Write writes whole lines, above the bar if there is one.
+func (p *progress) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wipe()
+	return p.w.Write(b)
+}
+
 func (p *progress) show(elapsed time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.finished = p.all()
 	p.lines++
 	line := p.line(elapsed)
@@ -108,7 +126,11 @@ func (p *progress) line(elapsed time.Duration) string {
 		return fmt.Sprintf("%s  %s", p.label, seconds(elapsed))
 	}
 	bar := ""
-	const cells = 30
+	note, _ := p.note.Load().(string)
+	cells := 30
+	if note != "" {
+		cells = 12
+	}
 	if p.width > 2*cells {
 		n := int(done * int64(cells) / total)
 		bar = "[" + strings.Repeat("=", n) + strings.Repeat(" ", cells-n) + "]  "
@@ -117,6 +139,9 @@ func (p *progress) line(elapsed time.Duration) string {
 	if worked := done - p.skipped.Load(); worked > 0 && done < total {
 		left := time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))
+	}
+	if note != "" {
+		line += "  " + note
 	}
 	return line
 }

@@ -103,7 +103,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newClassify(), newFinetune(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newFinetune(), newVersion())
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)

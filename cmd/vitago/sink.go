@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -119,18 +121,19 @@ func (r *rawRows) write(_ string, x []float32) (err error) {
 func (r *rawRows) fail(name string, _ error) error { return r.write(name, r.nan) }
 func (r *rawRows) flush() error                    { return r.w.Flush() }
 
-// newNPY writes NumPy's format. Source: numpy/lib/format.py, "Format Version 1.0".
+// newNPY writes NumPy's format.
 func newNPY(w io.Writer, s outputSpec) (sink, error) {
-	dims := fmt.Sprint(len(s.images))
-	for _, d := range s.shape {
-		dims += fmt.Sprintf(", %d", d)
-	}
-	dict := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
+	return newRawRows(w, npyHeader(append([]int{len(s.images)}, s.shape...)), s)
+}
+
+// npyHeader returns what stands in front of an array of float32. Source: numpy/lib/format.py, "Format Version 1.0".
+func npyHeader(shape []int) []byte {
+	dims := strings.Trim(fmt.Sprint(shape), "[]")
+	dict := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", strings.ReplaceAll(dims, " ", ", "))
 	const prefix, align = 10, 64
 	size := (prefix + len(dict) + 1 + align - 1) / align * align // with the newline
 	header := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(size-prefix))
-	header = fmt.Appendf(header, "%-*s\n", size-prefix-1, dict)
-	return newRawRows(w, header, s)
+	return fmt.Appendf(header, "%-*s\n", size-prefix-1, dict)
 }
 
 // maxSafetensorsHeader is the largest header that readers take.
@@ -148,22 +151,70 @@ func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
 	for k, v := range s.extra {
 		metadata[k] = v
 	}
-	header, err := json.Marshal(map[string]any{
-		"__metadata__": metadata,
-		s.feature: map[string]any{
-			"dtype":        "F32",
-			"shape":        append([]int{len(s.images)}, s.shape...),
-			"data_offsets": []int64{0, 4 * int64(len(s.images)) * int64(s.len())},
-		},
-	})
+	header, err := safetensorsHeader(metadata, []namedShape{{s.feature, append([]int{len(s.images)}, s.shape...)}}, 0)
 	if err != nil {
 		return nil, err
 	}
-	header = append(header, strings.Repeat(" ", -len(header)&7)...) // numbers are aligned
-	if len(header) > maxSafetensorsHeader {
-		return nil, fmt.Errorf("the names of %d images take %d bytes in safetensors, want at most %d", len(s.images), len(header), maxSafetensorsHeader)
+	return newRawRows(w, header, s)
+}
+
+// A namedShape is a tensor of float32.
+type namedShape struct {
+	name  string
+	shape []int
+}
+
+// safetensorsHeader returns what stands in front of tensors that follow each other without a gap. It is filled up with
+// spaces to at least so many bytes. Source: huggingface/safetensors, README.md, "Format".
+func safetensorsHeader(metadata map[string]string, tensors []namedShape, least int) ([]byte, error) {
+	all := map[string]any{"__metadata__": metadata}
+	var at int64
+	for _, t := range tensors {
+		n := int64(4)
+		for _, d := range t.shape {
+			n *= int64(d)
+		}
+		all[t.name] = map[string]any{"dtype": "F32", "shape": t.shape, "data_offsets": []int64{at, at + n}}
+		at += n
 	}
-	return newRawRows(w, append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), s)
+	header, err := json.Marshal(all)
+	if err != nil {
+		return nil, err
+	}
+	const length = 8                                                // of the length
+	header = append(header, strings.Repeat(" ", -len(header)&7)...) // numbers are aligned
+	header = append(header, strings.Repeat(" ", max(least-length-len(header), 0))...)
+	if len(header) > maxSafetensorsHeader {
+		return nil, fmt.Errorf("the names of the images take %d bytes in safetensors, want at most %d", len(header), maxSafetensorsHeader)
+	}
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), nil
+}
+
+// An output is a file that appears when it is complete, or standard output.
+type output struct {
+	w    io.Writer
+	file *atomicFile // nil for standard output
+}
+
+func createOutput(cmd *cobra.Command, path string) (output, error) {
+	if path == "" {
+		return output{w: cmd.OutOrStdout()}, nil
+	}
+	f, err := createAtomic(path)
+	return output{f, f}, err
+}
+
+func (o output) commit() error {
+	if o.file == nil {
+		return nil
+	}
+	return o.file.commit()
+}
+
+func (o output) discard() {
+	if o.file != nil {
+		o.file.discard()
+	}
 }
 
 // An atomicFile gets its name when it is complete.

@@ -95,6 +95,9 @@ func TestFolder(t *testing.T) {
 		{"empty", nil, "data: $DIR: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg"},
 		{"unlabelled", []string{"a.png", "b.png"}, "data: $DIR: no folders of classes, and 2 pictures without: want DIR/CLASS/picture.jpg"},
 		{"one class", []string{"cat/a.png", "cat/b.png"}, `data: $DIR: all 2 pictures are of one class, "cat"; want at least 2 classes`},
+		{"parts", []string{"Train/cat/a.png", "Train/dog/b.png", "val/cat/c.png", "readme.md"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/Train, $DIR/val"},
+		{"one part", []string{"train/a.png"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/train"},
+		{"vehicles", []string{"train/a.png", "car/b.png"}, "car/b.png=car train/a.png=train"},
 		{"no pictures", []string{"cat/a.txt"}, "data: $DIR: 1 of 1 folders of classes have no pictures: cat\ndata: $DIR: no pictures"},
 		{"all at once", []string{"x.png", "cat/a.png", "dog/a.txt", "y.jpg"},
 			"data: $DIR: 2 pictures are beside the folders of the classes, not in one: x.png, y.jpg\n" +

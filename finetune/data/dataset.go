@@ -60,7 +60,7 @@ type labelled struct {
 // that is listed twice. If bare is false, samples with neither label nor caption are an error too.
 func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
 	if len(found) == 0 {
-		return nil, fmt.Errorf("data: %s: no pictures", name)
+		return nil, fmt.Errorf("data: %s: %w", name, ErrEmpty)
 	}
 	var labels, captions int
 	for _, s := range found {
@@ -72,7 +72,7 @@ func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
 		}
 	}
 	if labels == 0 && captions == 0 && !bare {
-		return nil, fmt.Errorf("data: %s: none of the %d pictures has a label or a caption", name, len(found))
+		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: none of the %d pictures has a label or a caption", name, len(found)))
 	}
 	d := &Dataset{Samples: make([]Sample, len(found)), root: root}
 	classes := map[string]int{}
@@ -111,12 +111,12 @@ func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
 		d.Samples[i] = s.Sample
 	}
 	errs := []error{
-		unlabelled.err(name, "of %d pictures have no label", len(found)),
+		of(ErrUnlabelled, unlabelled.err(name, "of %d pictures have no label", len(found))),
 		uncaptioned.err(name, "of %d pictures have no caption", len(found)),
 		twice.err(name, "of %d pictures are listed twice", len(found)),
 	}
 	if len(d.Classes) == 1 {
-		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; want at least 2 classes", name, labels, d.Classes[0]))
+		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; %w", name, labels, d.Classes[0], ErrOneClass))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -201,14 +201,19 @@ func (d *Dataset) Counts() []int {
 func (d *Dataset) Fingerprint() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q\n", d.Classes)
-	for _, s := range d.Samples {
-		name := s.Path
-		if rel, err := filepath.Rel(d.root, s.Path); err == nil {
-			name = rel
-		}
-		fmt.Fprintf(h, "%q %d %q\n", filepath.ToSlash(name), s.Label, s.Caption)
+	for i, s := range d.Samples {
+		fmt.Fprintf(h, "%q %d %q\n", d.Name(i), s.Label, s.Caption)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Name returns the path of picture i below the data's folder, with slashes on every system.
+func (d *Dataset) Name(i int) string {
+	name := d.Samples[i].Path
+	if rel, err := filepath.Rel(d.root, name); err == nil {
+		name = rel
+	}
+	return filepath.ToSlash(name)
 }
 
 // Split sets part of the samples aside for validation: of each class the given fraction, rounded, but
@@ -268,7 +273,7 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 // two has labels, or if a picture is in both.
 func Align(train, validation *Dataset) error {
 	if (train.Classes == nil) != (validation.Classes == nil) {
-		return fmt.Errorf("data: %d classes to train on, %d to validate on: want both or neither labelled", len(train.Classes), len(validation.Classes))
+		return of(ErrClasses, fmt.Errorf("data: %d classes to train on, %d to validate on: want both or neither labelled", len(train.Classes), len(validation.Classes)))
 	}
 	index := make(map[string]int, len(train.Classes))
 	for i, c := range train.Classes {
@@ -291,7 +296,7 @@ func Align(train, validation *Dataset) error {
 		}
 	}
 	if err := errors.Join(
-		strange.err("validation", "classes are not among the %d of the training data (%s)", len(train.Classes), few(train.Classes)),
+		of(ErrClasses, strange.err("validation", "classes are not among the %d of the training data (%s)", len(train.Classes), few(train.Classes))),
 		shared.err("validation", "pictures are training data too"),
 	); err != nil {
 		return err

@@ -9,13 +9,16 @@ import (
 	"strings"
 )
 
+// parts are names of folders that data sets are split into.
+var parts = map[string]bool{"train": true, "training": true, "val": true, "valid": true, "validation": true, "dev": true, "test": true, "testing": true}
+
 // Folder opens a folder that has one folder per class, as torchvision's ImageFolder does: the
 // pictures of class C are all files under DIR/C, however deep, that end in jpg, jpeg, png, gif, webp,
 // bmp, tif or tiff in any case. Links are followed. What begins with a dot is left out, as is every
 // other file. Samples are in the order of their paths; see [Table] for that of the classes.
 //
-// It returns an error if there are no pictures, a single class, a class without pictures, or
-// pictures beside the class folders, whose class nobody knows.
+// It returns an error if there are no pictures, a single class, a class without pictures, pictures
+// beside the class folders, whose class nobody knows, or no other folders than train, val and the like.
 func Folder(dir string) (*Dataset, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
@@ -24,6 +27,7 @@ func Folder(dir string) (*Dataset, error) {
 	var found []labelled
 	var loose, hollow problems
 	classes := 0
+	var split []string // folders that are called as parts of a data set are
 	for _, e := range entries {
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
@@ -41,6 +45,9 @@ func Folder(dir string) (*Dataset, error) {
 			continue
 		}
 		classes++
+		if parts[strings.ToLower(name)] {
+			split = append(split, path)
+		}
 		n := len(found)
 		if err := walk(path, func(path string) {
 			found = append(found, labelled{Sample: Sample{Path: path}, label: name, where: path})
@@ -51,8 +58,13 @@ func Folder(dir string) (*Dataset, error) {
 			hollow.add(name)
 		}
 	}
-	if classes == 0 {
-		return nil, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg", dir, loose.n)
+	switch {
+	case classes == 0 && loose.n == 0:
+		return nil, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg", dir))
+	case classes == 0:
+		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg", dir, loose.n))
+	case len(split) == classes:
+		return nil, fmt.Errorf("data: %s: its folders are %w: train on one of them, and validate on another: %s", dir, ErrParts, strings.Join(split, ", "))
 	}
 	d, err := build(dir, dir, found, false)
 	if err := errors.Join(

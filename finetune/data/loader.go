@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/projector"
 )
 
 // A Loader makes batches of a Dataset. Only Data, Config and BatchSize are needed.
@@ -30,8 +31,13 @@ type Loader struct {
 	Augment   Augment        // what is done to the pictures; the zero value is nothing
 	Seed      uint64         // of Shuffle and Augment
 	Strict    bool           // a picture that cannot be read is an error; otherwise it is skipped
-	Workers   int            // pictures decoded at a time; 0 means one a processor
-	Prefetch  int            // batches made ahead of the one in use; 0 means 2
+
+	// Layout makes of a picture what an encoder for language models sees of it, one view or several; nil
+	// is clipvit.Preprocess. Several views want a BatchSize of 1. There is no Augment with it.
+	Layout *projector.Layout
+
+	Workers  int // pictures decoded at a time; 0 means one a processor
+	Prefetch int // batches made ahead of the one in use; 0 means 2
 }
 
 // A Batch is what the tower takes and what is known about it, sample for sample.
@@ -40,10 +46,12 @@ type Loader struct {
 // none: then Patches is nil and the slices are empty.
 type Batch struct {
 	Epoch, Number int                 // which batch it is, both from 0
-	Patches       *mat.Dense[float32] // [B·G²,3P²], as clipvit.Preprocess makes them
+	Patches       *mat.Dense[float32] // [B·G²,3P²], as clipvit.Preprocess makes them, or those of Views
+	Views         *projector.Tiles    // with Loader.Layout: of the one picture, or one of each; nil without
 	Labels        []int               // into Data.Classes, or Unlabelled
 	Captions      []string            // empty where there is none
 	Index         []int               // into Data.Samples
+	Names         []string            // Dataset.Name of each
 	Skipped       []Broken            // what is missing, in order
 }
 
@@ -67,11 +75,20 @@ func (b Broken) Unwrap() error { return b.Err }
 func (l *Loader) Validate() error {
 	var errs []error
 	if l.Data == nil || len(l.Data.Samples) == 0 {
-		errs = append(errs, errors.New("data: no samples"))
+		errs = append(errs, fmt.Errorf("data: %w", ErrEmpty))
 	}
 	errs = append(errs, l.Config.Validate(), l.Augment.Validate())
 	if l.BatchSize < 1 {
 		errs = append(errs, fmt.Errorf("data: batch of %d, want at least 1", l.BatchSize))
+	}
+	if l.Layout != nil {
+		errs = append(errs, l.Layout.Validate())
+		if n := l.Layout.Views(); n > 1 && l.BatchSize != 1 {
+			errs = append(errs, fmt.Errorf("data: batch of %d, want 1: layout %q has up to %d views of a picture", l.BatchSize, l.Layout.Name, n))
+		}
+		if l.Augment != (Augment{}) {
+			errs = append(errs, fmt.Errorf("data: layout %q and augmentation %+v: pictures of a layout are not varied", l.Layout.Name, l.Augment))
+		}
 	}
 	if l.Workers < 0 || l.Prefetch < 0 {
 		errs = append(errs, fmt.Errorf("data: %d workers and %d batches ahead, want 0 or more", l.Workers, l.Prefetch))
@@ -156,7 +173,8 @@ type pending struct {
 	epoch, number int
 	index         []int // samples
 	patches       []float32
-	errs          []error // of each sample
+	views         *projector.Tiles // of a single sample with several; patches are not used
+	errs          []error          // of each sample
 	left          atomic.Int64
 	done          chan struct{} // closed when no sample is left
 }
@@ -188,7 +206,9 @@ func (l *Loader) prepare(ctx context.Context, running *sync.WaitGroup, epoch, fr
 			case <-ctx.Done():
 				return
 			}
-			p.patches = make([]float32, len(index)*n) // not before there is room
+			if !l.several() {
+				p.patches = make([]float32, len(index)*n) // not before there is room
+			}
 			for row := range index {
 				select {
 				case jobs <- job{p, row}:
@@ -202,7 +222,7 @@ func (l *Loader) prepare(ctx context.Context, running *sync.WaitGroup, epoch, fr
 		running.Go(func() {
 			for j := range jobs {
 				if ctx.Err() == nil {
-					j.p.errs[j.row] = l.load(j.p.patches[j.row*n:(j.row+1)*n], j.p.index[j.row], epoch)
+					j.p.errs[j.row] = l.load(j.p, j.row, epoch)
 				}
 				if j.p.left.Add(-1) == 0 {
 					close(j.p.done)
@@ -213,8 +233,12 @@ func (l *Loader) prepare(ctx context.Context, running *sync.WaitGroup, epoch, fr
 	return ready
 }
 
-// load writes the patches [G²,3P²] of sample i.
-func (l *Loader) load(patches []float32, i, epoch int) error {
+// several reports whether pictures have several views.
+func (l *Loader) several() bool { return l.Layout != nil && l.Layout.Views() > 1 }
+
+// load makes the patches [G²,3P²] of a row of a batch, or the views of its only one.
+func (l *Loader) load(p *pending, row, epoch int) error {
+	i := p.index[row]
 	r, err := l.Data.Open(i)
 	if path := (*os.PathError)(nil); errors.As(err, &path) && path.Path == l.Data.Samples[i].Path {
 		return path.Err // whose path a Broken says
@@ -228,16 +252,26 @@ func (l *Loader) load(patches []float32, i, epoch int) error {
 	}
 	if l.Augment != (Augment{}) {
 		m := pillow.FromImage(img)
-		p := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(epoch), uint64(i)))
-		if img, err = p.apply(m, l.Config.ImageSize); err != nil {
+		change := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(epoch), uint64(i)))
+		if img, err = change.apply(m, l.Config.ImageSize); err != nil {
 			return err
 		}
 	}
-	x, err := clipvit.Preprocess(img, l.Config) // of a picture of the right size: normalises it
-	if err != nil {
-		return err
+	x := &projector.Tiles{}
+	if l.Layout != nil {
+		x, err = l.Layout.Split(img, l.Config)
+	} else {
+		x.Patches, err = clipvit.Preprocess(img, l.Config) // of a picture of the right size: normalises it
 	}
-	copy(patches, x.Data().F32())
+	switch {
+	case err != nil:
+		return err
+	case l.several():
+		p.views = x
+	default:
+		values := x.Patches.Data().F32()
+		copy(p.patches[row*len(values):], values)
+	}
 	return nil
 }
 
@@ -262,9 +296,17 @@ func (p *pending) finish(l *Loader) (*Batch, error) {
 		b.Labels = append(b.Labels, s.Label)
 		b.Captions = append(b.Captions, s.Caption)
 		b.Index = append(b.Index, i)
+		b.Names = append(b.Names, l.Data.Name(i))
 	}
-	if len(b.Index) > 0 {
+	switch {
+	case len(b.Index) == 0:
+	case p.views != nil:
+		b.Patches, b.Views = p.views.Patches, p.views
+	default:
 		b.Patches = mat.NewDense[float32](mat.WithShape(len(b.Index)*l.Config.Patches(), l.Config.PatchLen()), mat.WithBacking(p.patches[:len(b.Index)*n]))
+		if l.Layout != nil {
+			b.Views = &projector.Tiles{Patches: b.Patches}
+		}
 	}
 	return b, nil
 }

@@ -366,7 +366,7 @@ func TestLoaderValidate(t *testing.T) {
 		epoch, from int
 		want        string
 	}{
-		{func(l *Loader) { l.Data = nil }, 0, 0, "data: no samples"},
+		{func(l *Loader) { l.Data = nil }, 0, 0, "data: no pictures"},
 		{func(l *Loader) { l.BatchSize = 0 }, 0, 0, "data: batch of 0, want at least 1"},
 		{func(l *Loader) { l.Workers = -1 }, 0, 0, "data: -1 workers and 0 batches ahead, want 0 or more"},
 		{func(l *Loader) { l.Augment.Flip = 2 }, 0, 0, "data: probability of a flip is 2"},

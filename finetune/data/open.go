@@ -25,7 +25,7 @@ func Open(path string, labelled bool) (d *Dataset, err error) {
 		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv or .jsonl, or .tar files", path)))
 	}
 	if err == nil && labelled && d.Classes == nil {
-		return nil, fmt.Errorf("data: %s: pictures without labels", path)
+		return nil, fmt.Errorf("data: %s: %w", path, ErrUnlabelled)
 	}
 	return d, err
 }

@@ -63,12 +63,31 @@ func preprocessing(c clipvit.Config) string {
 // called by many goroutines at once.
 type Space struct {
 	dir string
-	n   int // features of a picture
+	n   int // features of a picture; 0 if each has its own number
 }
 
 // Space opens the part of the cache that belongs to the features of a tower. It reads the whole tower,
 // which takes about as long as encoding a few pictures.
 func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
+	return c.space(m, f, preprocessing(m.Config))
+}
+
+// ViewsSpace opens the part of the cache that belongs to all tokens of a layer of a tower, of pictures that reach it
+// by a layout and as any number of views: layout says all that decides what these are, but for the size of the
+// tower's input.
+func (c *Cache) ViewsSpace(m *clipvit.Model, layer int, layout string) (*Space, error) {
+	h := sha256.Sum256(fmt.Appendf(nil, "%d pixels, patches of %d, mean %v, deviation %v, as in Pillow 13: %s",
+		m.Config.ImageSize, m.Config.PatchSize, clipvit.Mean, clipvit.Std, layout))
+	s, err := c.space(m, Features{Kind: AllTokens, Layer: layer}, hex.EncodeToString(h[:]))
+	if err != nil {
+		return nil, err
+	}
+	s.n = 0
+	return s, nil
+}
+
+// space opens the part of the cache for pictures that are prepared in a way that has the given hash.
+func (c *Cache) space(m *clipvit.Model, f Features, preprocessing string) (*Space, error) {
 	shape, err := f.Shape(m.Config)
 	if err != nil {
 		return nil, err
@@ -80,7 +99,7 @@ func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
 	if f.Layer < 0 {
 		f.Layer = f.blocks(m.Config) // one name for one thing
 	}
-	text, err := json.MarshalIndent(about{f, shape, model, preprocessing(m.Config)}, "", "  ")
+	text, err := json.MarshalIndent(about{f, shape, model, preprocessing}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
@@ -98,7 +117,7 @@ func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
 	return s, nil
 }
 
-// Len returns how many features a picture has.
+// Len returns how many features a picture has, or 0 if each has its own number.
 func (s *Space) Len() int { return s.n }
 
 func (s *Space) path(k Key) string {
@@ -117,16 +136,24 @@ func (s *Space) Get(k Key) ([]float32, error) {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
 	defer f.Close()
-	raw := make([]byte, 4*s.n+crc32.Size+1) // one more, which must not be there
+	size := 4 * s.n
+	if s.n == 0 {
+		info, err := f.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("probe: cache: %w", err)
+		}
+		size = int(max(info.Size()-crc32.Size, 0)) &^ 3 // of any number of float32
+	}
+	raw := make([]byte, size+crc32.Size+1) // one more, which must not be there
 	n, err := io.ReadFull(f, raw)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
-	body, sum := raw[:4*s.n], raw[4*s.n:]
-	if n != 4*s.n+crc32.Size || binary.LittleEndian.Uint32(sum) != crc32.Checksum(body, castagnoli) {
+	body, sum := raw[:size], raw[size:]
+	if n != size+crc32.Size || binary.LittleEndian.Uint32(sum) != crc32.Checksum(body, castagnoli) {
 		return nil, nil
 	}
-	x := make([]float32, s.n)
+	x := make([]float32, size/4)
 	for i := range x {
 		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(body[4*i:]))
 	}
@@ -135,10 +162,10 @@ func (s *Space) Get(k Key) ([]float32, error) {
 
 // Put keeps the features of a picture.
 func (s *Space) Put(k Key, x []float32) error {
-	if len(x) != s.n {
+	if s.n > 0 && len(x) != s.n {
 		return fmt.Errorf("probe: cache: %d features, want %d", len(x), s.n)
 	}
-	raw := make([]byte, 0, 4*s.n+crc32.Size)
+	raw := make([]byte, 0, 4*len(x)+crc32.Size)
 	for _, v := range x {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
 	}

@@ -3,6 +3,7 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image/color"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg" // the format
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // The files of a report.
@@ -34,21 +36,34 @@ type Report struct {
 	Result  *finetune.Result
 }
 
-// Write writes the page and the curve into the directory dir.
+// Write writes the page and the curve into the directory dir, each as a whole or not at all. A run without
+// events has no curve.
 func (r Report) Write(dir string) error {
-	curve, err := r.curve()
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{CurveFile, curve}, {PageFile, r.page()}} {
-		if err := os.WriteFile(filepath.Join(dir, f.name), f.data, 0o666); err != nil {
+	var errs []error
+	if len(r.Result.History) > 0 {
+		curve, err := r.curve()
+		if err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
+		errs = append(errs, writeFile(filepath.Join(dir, CurveFile), curve))
+	}
+	if err := errors.Join(append(errs, writeFile(filepath.Join(dir, PageFile), r.page()))...); err != nil {
+		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// writeFile writes a file that appears as a whole.
+func writeFile(path string, data []byte) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".partial-0") // one run, one report
+	err := os.WriteFile(tmp, data, 0o666)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return folder.Renamed(err, tmp, path)
 }
 
 // rowsShown is how many events a table has at most: a screen.
@@ -61,15 +76,31 @@ func (r Report) page() []byte {
 	for _, f := range r.Facts {
 		fmt.Fprintf(&b, "| %s | %s |\n", cell(f[0]), cell(f[1]))
 	}
-	fmt.Fprintf(&b, "| steps | %d |\n", r.Result.Steps)
+	if n := r.Result.Steps; n > 0 {
+		fmt.Fprintf(&b, "| steps | %d |\n", n)
+	}
+	if e := r.Result.Before(); e != nil {
+		fmt.Fprintf(&b, "| %s before | %.4f |\n", r.Measure, e.Score)
+	}
 	if e := r.Result.Best; e != nil {
 		fmt.Fprintf(&b, "| best %s | %.4f, after step %d |\n", r.Measure, e.Score, e.Step)
 	}
 	if r.Result.Stopped != "" {
 		fmt.Fprintf(&b, "| stopped early | %s |\n", cell(r.Result.Stopped))
 	}
-	fmt.Fprintf(&b, "\n![loss](%s)\n\n## What learnt\n\n```\n%s```\n", CurveFile, r.Table)
 	train, validation := r.split()
+	if step, images := typical(train); step > 0 {
+		fmt.Fprintf(&b, "| a step | %.3g s, %.3g images/s |\n", step, images)
+	}
+	if n := r.Result.Memory; n > 0 {
+		fmt.Fprintf(&b, "| peak memory | %.2f GB |\n", float64(n)/1e9)
+	}
+	if len(r.Result.History) > 0 {
+		fmt.Fprintf(&b, "\n![loss](%s)\n", CurveFile)
+	}
+	if r.Table != "" {
+		fmt.Fprintf(&b, "\n## What learnt\n\n```\n%s```\n", r.Table)
+	}
 	for _, part := range []struct {
 		name   string
 		events []finetune.Event
@@ -107,6 +138,22 @@ func (r Report) split() (train, validation []finetune.Event) {
 		}
 	}
 	return train, validation
+}
+
+// typical returns the medians of the seconds and the images per second of steps.
+func typical(train []finetune.Event) (seconds, rate float64) {
+	if len(train) == 0 {
+		return 0, 0
+	}
+	median := func(of func(e finetune.Event) float64) float64 {
+		var all []float64
+		for _, e := range train {
+			all = append(all, of(e))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	return median(func(e finetune.Event) float64 { return e.Seconds }), median(func(e finetune.Event) float64 { return e.Rate })
 }
 
 // some returns at most rowsShown events, evenly, the last among them.

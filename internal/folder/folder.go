@@ -34,6 +34,14 @@ func Make(dir string) (undo func(), err error) {
 	return undo, nil
 }
 
+// Inside says whether a path is that of a folder, or below it.
+func Inside(path, folder string) bool {
+	path, err1 := filepath.Abs(path)
+	folder, err2 := filepath.Abs(folder)
+	rel, err3 := filepath.Rel(folder, path)
+	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
+}
+
 // Unwritable returns the error that path cannot be written, since err came when something was to be
 // created beside it.
 func Unwritable(path string, err error) error {

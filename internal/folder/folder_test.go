@@ -80,3 +80,13 @@ func TestErrors(t *testing.T) {
 		t.Error("the folder of a file without one is not .")
 	}
 }
+
+func TestInside(t *testing.T) {
+	for path, want := range map[string]bool{
+		"a": true, "a/b/c": true, "./x/../a": true, "a-b": false, "b": false, ".": false, "a/../b": false,
+	} {
+		if got := Inside(filepath.FromSlash(path), "a"); got != want {
+			t.Errorf("%s is in a: %v, want %v", path, got, want)
+		}
+	}
+}

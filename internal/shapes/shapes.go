@@ -1,7 +1,7 @@
 // Package shapes draws pictures to learn from: circles, crosses, rings, squares, stars and triangles. In
 // the easy ones every shape has colours of its own, of which size, brightness and a bit of noise take little
-// away; in the hard ones everything varies, and only the outline tells the classes apart. The same seed
-// draws the same pictures.
+// away; in the hard ones everything varies, and only the outline tells the classes apart. In those of colours
+// it is the other way round: any shape, and the class is its colour. The same seed draws the same pictures.
 package shapes
 
 import (
@@ -55,6 +55,21 @@ func Classes() []string {
 	return names
 }
 
+// colours are names of hues, sorted, in turns from red over green and blue.
+var colours = []struct {
+	name string
+	hue  float64
+}{{"blue", 4. / 6}, {"cyan", 3. / 6}, {"green", 2. / 6}, {"magenta", 5. / 6}, {"red", 0}, {"yellow", 1. / 6}}
+
+// Colours returns the names of the colours, sorted. The label of a picture is an index into it.
+func Colours() []string {
+	names := make([]string, len(colours))
+	for i, c := range colours {
+		names[i] = c.name
+	}
+	return names
+}
+
 // random are numbers that are the same with every version of Go, which those of rand.Rand need not be.
 type random struct{ rand.PCG }
 
@@ -72,7 +87,7 @@ func (r *random) normal() float64 {
 	return sum
 }
 
-// look is what the two kinds of pictures differ in.
+// look is what the kinds of pictures differ in.
 type look struct {
 	radius     [2]float64 // of the shape, in halves of the picture
 	offset     float64    // of its centre from that of the picture, at most, in the same unit
@@ -87,6 +102,7 @@ type look struct {
 var (
 	easy = look{radius: [2]float64{0.55, 0.8}, offset: 0.1, turn: 0.1, contrast: 100, noise: 8, hue: 0.07, darkGround: true}
 	hard = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 60, noise: 30, blots: 4}
+	dyed = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 100, noise: 30, hue: 0.05, darkGround: true}
 )
 
 // samples is how many points a side of a pixel are looked at, so that edges are smooth.
@@ -94,13 +110,30 @@ const samples = 3
 
 // Draw draws picture number of a class, size×size pixels.
 func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
-	l := easy
+	r := newRandom(seed, number, label, len(classes))
 	if difficult {
-		l = hard
+		return r.draw(hard, classes[label], 0, size)
 	}
+	return r.draw(easy, classes[label], float64(label)/float64(len(classes)), size)
+}
+
+// DrawColour draws picture number of a colour, size×size pixels, of any shape.
+func DrawColour(label, number, size int, seed uint64) *image.RGBA {
+	r := newRandom(seed, number, label, len(colours))
+	shape := int(r.between(0, float64(len(classes))))
+	return r.draw(dyed, classes[shape], colours[label].hue, size)
+}
+
+// newRandom returns the numbers of a picture of one of k classes.
+func newRandom(seed uint64, number, label, k int) *random {
 	r := &random{}
-	r.Seed(seed, uint64(number)*uint64(len(classes))+uint64(label))
+	r.Seed(seed, uint64(number)*uint64(k)+uint64(label))
 	r.Uint64() // the first ones of seeds that are close are not unlike enough
+	return r
+}
+
+// draw draws a shape of a hue.
+func (r *random) draw(l look, shape class, hue float64, size int) *image.RGBA {
 	ground := [3]float64{r.between(0, 40), r.between(0, 40), r.between(0, 40)}
 	if !l.darkGround {
 		ground = r.colour()
@@ -109,7 +142,7 @@ func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
 	for again := true; again; again = distance(ink, ground) < l.contrast {
 		ink = r.colour()
 		if l.hue > 0 {
-			ink = r.hued(float64(label)/float64(len(classes)) + r.between(-l.hue, l.hue))
+			ink = r.hued(hue + r.between(-l.hue, l.hue))
 		}
 	}
 	type disc struct {
@@ -130,7 +163,7 @@ func Draw(label, number, size int, difficult bool, seed uint64) *image.RGBA {
 
 	at := func(x, y float64) [3]float64 {
 		u, v := (x-cx)/radius, (y-cy)/radius
-		if classes[label].inside(cos*u+sin*v, cos*v-sin*u) {
+		if shape.inside(cos*u+sin*v, cos*v-sin*u) {
 			return ink
 		}
 		for _, b := range blots {
@@ -185,20 +218,32 @@ func distance(a, b [3]float64) float64 {
 // Write draws n pictures of each class, from number first on, as DIR/CLASS/NUMBER.png. It returns an
 // error if DIR is not empty: the pictures of two data sets should not be mixed.
 func Write(dir string, first, n, size int, difficult bool, seed uint64) error {
+	return writeAll(dir, Classes(), first, n, size, func(label, number int) image.Image {
+		return Draw(label, number, size, difficult, seed)
+	})
+}
+
+// WriteColours is [Write] for pictures whose classes are colours.
+func WriteColours(dir string, first, n, size int, seed uint64) error {
+	return writeAll(dir, Colours(), first, n, size, func(label, number int) image.Image {
+		return DrawColour(label, number, size, seed)
+	})
+}
+
+func writeAll(dir string, names []string, first, n, size int, draw func(label, number int) image.Image) error {
 	if n < 1 || size < 1 || size > 4096 {
 		return fmt.Errorf("shapes: %d pictures of %d pixels, want 1 or more of 1 to 4096", n, size)
 	}
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("shapes: %s is not empty", dir)
 	}
-	for label, c := range classes {
-		folder := filepath.Join(dir, c.name)
+	for label, name := range names {
+		folder := filepath.Join(dir, name)
 		if err := os.MkdirAll(folder, 0o777); err != nil {
 			return fmt.Errorf("shapes: %w", err)
 		}
 		for number := first; number < first+n; number++ {
-			m := Draw(label, number, size, difficult, seed)
-			if err := write(filepath.Join(folder, fmt.Sprintf("%05d.png", number)), m); err != nil {
+			if err := write(filepath.Join(folder, fmt.Sprintf("%05d.png", number)), draw(label, number)); err != nil {
 				return fmt.Errorf("shapes: %w", err)
 			}
 		}

@@ -1,14 +1,15 @@
-// Package finetuning is the task of training a model on one's own labelled pictures, so that it tells
-// their classes apart. It says what the task is; package clip beside it does it.
+// Package finetuning is the task of training a model on one's own pictures: to tell the classes of labelled
+// ones apart, to give what another model gives for them, or to give vectors of a file. It says what the task
+// is; package clip beside it does it.
 package finetuning
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/tasks/imageencoding"
 )
 
@@ -19,10 +20,12 @@ var (
 	// ErrRequest means that a request makes no sense, whatever the model, the data and the machine.
 	ErrRequest = errors.New("not a valid request")
 	// ErrData means that there is nothing to be learnt from the data: they are not there, have no labels or
-	// a single class, or other classes to validate on.
+	// a single class, or other classes to validate on, or teacher or targets do not fit. The errors of package
+	// data are wrapped as well.
 	ErrData = errors.New("not data to learn from")
 	// ErrRefused means that the run cannot begin here: the memory would not suffice, or the output is in use,
-	// holds a run that is not to be resumed, or one of another model, recipe or data.
+	// holds a run that is not to be resumed, or one of another model, recipe or data. The errors of package
+	// finetune are wrapped as well.
 	ErrRefused = errors.New("refused to begin")
 	// ErrInterrupted means that the run ended before its time because the context or the receiver of
 	// progress wanted it to, whose error is wrapped as well. It can be resumed.
@@ -53,7 +56,15 @@ type Request struct {
 	// Split is the share of each class of Data that is set aside for that; 0 is none.
 	Split float64 `json:"split,omitempty"`
 
-	Recipe    string    `json:"recipe"`              // name of a preset: "probe", "lora", "last-n", "full"
+	// Teacher is a model directory or checkpoint whose embeddings are learnt in the place of labels.
+	Teacher string `json:"teacher,omitempty"`
+	// Targets is a safetensors file of one tensor, whose vectors are learnt in the place of labels: [N,E] by
+	// the embeddings of N pictures in the order of Data, or [N,G²,W] by a projector of their patches.
+	Targets string `json:"targets,omitempty"`
+	// Distance is that from Teacher or Targets: "cosine", which is the default, or "mse".
+	Distance string `json:"distance,omitempty"`
+
+	Recipe    string    `json:"recipe"`              // name of a preset: "probe", "lora", "last-n", "full"; with Targets "projector", "xcomposer"
 	Overrides Overrides `json:"overrides,omitzero"`  // of the preset
 	Augment   Augment   `json:"augment,omitzero"`    // of the pictures that are trained on
 	Seed      uint64    `json:"seed,omitempty"`      // of all that is random
@@ -117,6 +128,15 @@ func (r Request) Validate() error {
 	if r.Split > 0 && r.Validation != "" {
 		errs = append(errs, fmt.Errorf("finetuning: %w: split is %v and validation %q, want one of them", ErrRequest, r.Split, r.Validation))
 	}
+	if r.Teacher != "" && r.Targets != "" {
+		errs = append(errs, fmt.Errorf("finetuning: %w: teacher %q and targets %q, want one of them", ErrRequest, r.Teacher, r.Targets))
+	}
+	if r.Targets != "" && (r.Split > 0 || r.Validation != "") {
+		errs = append(errs, fmt.Errorf("finetuning: %w: targets are of the pictures of data alone: want no split and no validation", ErrRequest))
+	}
+	if r.Distance != "" && r.Distance != "cosine" && r.Distance != "mse" {
+		errs = append(errs, fmt.Errorf("finetuning: %w: distance is %.40q, want cosine or mse", ErrRequest, r.Distance))
+	}
 	for _, f := range []struct {
 		name string
 		v    int
@@ -126,19 +146,11 @@ func (r Request) Validate() error {
 		}
 	}
 	for _, f := range []struct{ name, v string }{{"output", r.Output}, {"cache", r.Cache}} {
-		if r.Data != "" && f.v != "" && inside(f.v, r.Data) {
+		if r.Data != "" && f.v != "" && folder.Inside(f.v, r.Data) {
 			errs = append(errs, fmt.Errorf("finetuning: %w: %s %s lies in the data, where it would be taken for a class", ErrRequest, f.name, f.v))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// inside says whether a path is that of a folder, or below it.
-func inside(path, folder string) bool {
-	path, err1 := filepath.Abs(path)
-	folder, err2 := filepath.Abs(folder)
-	rel, err3 := filepath.Rel(folder, path)
-	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
 }
 
 // A Kind says what a Progress is about.
@@ -158,7 +170,7 @@ type Progress struct {
 	Steps   int     `json:"steps"` // of the whole run
 	Epoch   int     `json:"epoch"` // from 0
 	Loss    float64 `json:"loss"`  // mean over the images
-	Score   float64 `json:"score"` // mean over the images: the share that is told right
+	Score   float64 `json:"score"` // mean over the images: the share that is told right, or the cosine with what is to be given
 	Best    bool    `json:"best,omitempty"`
 	Images  int     `json:"images"`
 	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
@@ -170,17 +182,18 @@ type Progress struct {
 
 // Response says what a run came to.
 type Response struct {
-	// Model is a directory in the request's output that loads as the model did, with the classifier beside
-	// it: head.safetensors (weight, bias) and classes.json.
+	// Model is a directory in the request's output that loads as the model did, with what was learnt beside it: a
+	// classifier as head.safetensors (weight, bias) and classes.json, a projector as conversion writes it.
 	Model   string `json:"model"`
 	Adapter string `json:"adapter,omitempty"` // of "lora": a directory that peft loads
 	Report  string `json:"report"`            // a page of Markdown
 
-	Classes []string `json:"classes"` // in the order of the classifier's rows
-	Steps   int      `json:"steps"`   // of the whole run
+	Classes []string `json:"classes,omitempty"` // in the order of the classifier's rows
+	Steps   int      `json:"steps"`             // of the whole run
 	// Best is the validation whose weights were taken; nil if there was none.
 	Best     *Progress         `json:"best,omitempty"`
 	Stopped  string            `json:"stopped,omitempty"` // why before its last step
 	Skipped  map[string]string `json:"skipped,omitempty"` // pictures that could not be read, and why
+	Memory   int64             `json:"memory,omitempty"`  // bytes that the process took at its peak, where the system says
 	Duration time.Duration     `json:"duration"`          // of this call
 }

@@ -1,11 +1,12 @@
 // Package clip trains the vision towers of CLIP. Importing it registers the model types "clip" (both
 // towers) and "clip_vision_model" (the vision tower alone) for the task finetuning.
 //
-// The recipes are those of package finetune that train a classifier; projectors, which have vectors to
-// learn from in the place of labels, are trained with that package itself.
+// The recipes are those of package finetune. A classifier learns from labels, a tower from a teacher or from
+// vectors, a projector from vectors of patches.
 package clip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,11 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 	if err != nil {
 		return finetuning.Response{}, err
 	}
+	closeTargets, err := aim(&config, source, train, r)
+	if err != nil {
+		return finetuning.Response{}, fmt.Errorf("clip: %w: %w", finetuning.ErrData, err)
+	}
+	defer closeTargets()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tell := func(p finetuning.Progress) {
@@ -123,7 +129,9 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 	if err != nil {
 		return finetuning.Response{}, failure(ctx, t, err)
 	}
-	response.Classes = train.Classes
+	if r.Teacher == "" && r.Targets == "" {
+		response.Classes = train.Classes
+	}
 	return response, nil
 }
 
@@ -138,7 +146,7 @@ func failure(ctx context.Context, t *finetune.Trainer, err error) error {
 		return fmt.Errorf("clip: %w after step %d of %d: %w", finetuning.ErrInterrupted, t.Step(), t.Steps(), err)
 	case errors.As(err, &notFinite):
 		return fmt.Errorf("clip: %w: %w", finetuning.ErrDiverged, err)
-	case errors.As(err, new(data.Broken)): // of a strict run
+	case errors.As(err, new(data.Broken)), errors.Is(err, data.ErrEmpty): // of a strict run, or none can be read
 		return fmt.Errorf("clip: %w: %w", finetuning.ErrData, err)
 	}
 	return err
@@ -148,7 +156,7 @@ func failure(ctx context.Context, t *finetune.Trainer, err error) error {
 func (m *FineTuning) write(ctx context.Context, t *finetune.Trainer, source *converter.Checkpoint, result *finetune.Result, r finetuning.Request) (finetuning.Response, error) {
 	response := finetuning.Response{
 		Model: filepath.Join(r.Output, modelFolder), Report: filepath.Join(r.Output, report.PageFile),
-		Steps: result.Steps, Stopped: result.Stopped, Skipped: result.Skipped, Duration: result.Duration,
+		Steps: result.Steps, Stopped: result.Stopped, Skipped: result.Skipped, Memory: result.Memory, Duration: result.Duration,
 	}
 	if result.Best != nil {
 		response.Best = new(progressOf(*result.Best))
@@ -192,8 +200,8 @@ func recipeOf(r finetuning.Request) (finetune.Recipe, error) {
 	if err != nil {
 		return recipe, fmt.Errorf("clip: %w: %w", finetuning.ErrRequest, err)
 	}
-	if recipe.Name == "projector" || recipe.Name == "xcomposer" {
-		return recipe, fmt.Errorf("clip: %w: recipe %s trains a projector, and this task classifiers", finetuning.ErrRequest, recipe.Name)
+	if r.Targets == "" && (recipe.Name == "projector" || recipe.Name == "xcomposer") {
+		return recipe, fmt.Errorf("clip: %w: recipe %s trains a projector, and there are no targets", finetuning.ErrRequest, recipe.Name)
 	}
 	o := r.Overrides
 	set(&recipe.Epochs, o.Epochs)
@@ -253,10 +261,8 @@ func configure(source *converter.Checkpoint, r finetuning.Request, recipe finetu
 	}
 	c := finetune.Config{
 		Tower: tower, Recipe: recipe, Seed: r.Seed,
-		Head:      finetune.NewClassifier(tower.Config.OutputDim(), train.Classes),
-		Objective: finetune.Classification{Smoothing: recipe.Smoothing},
-		Train:     &data.Loader{Data: train, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Augment: augment(r.Augment), Seed: r.Seed, Strict: r.Strict},
-		Dir:       r.Output, Resume: r.Resume, CheckpointEvery: r.CheckpointEvery, ValidateEvery: r.ValidateEvery,
+		Train: &data.Loader{Data: train, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Augment: augment(r.Augment), Seed: r.Seed, Strict: r.Strict},
+		Dir:   r.Output, Resume: r.Resume, CheckpointEvery: r.CheckpointEvery, ValidateEvery: r.ValidateEvery,
 		Patience: r.Patience, MaxSteps: r.MaxSteps, MemoryLimit: r.MemoryLimit,
 	}
 	if validation != nil {
@@ -270,14 +276,41 @@ func configure(source *converter.Checkpoint, r finetuning.Request, recipe finetu
 	return c, train, nil
 }
 
+// aim says what is to be learnt. What it returns closes the files that it is read from.
+func aim(c *finetune.Config, source *converter.Checkpoint, train *data.Dataset, r finetuning.Request) (done func(), err error) {
+	distance := finetune.Distance(cmp.Or(r.Distance, string(finetune.CosineDistance)))
+	switch {
+	case r.Teacher != "":
+		teacher, err := converter.Load(r.Teacher)
+		if err != nil {
+			return nil, err
+		}
+		return func() {}, c.SetTeacher(teacher, filepath.Base(r.Teacher), distance)
+	case r.Targets != "":
+		targets, err := finetune.OpenTargets(r.Targets, len(train.Samples))
+		if err != nil {
+			return nil, err
+		}
+		if err := c.SetTargets(targets, distance, source, finetune.ProjectorChoice{}); err != nil {
+			targets.Close()
+			return nil, err
+		}
+		return func() { targets.Close() }, nil
+	}
+	c.Head = finetune.NewClassifier(c.Tower.Config.OutputDim(), train.Classes)
+	c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing}
+	return func() {}, nil
+}
+
 // datasets opens the pictures to train on and, if there are to be any, to validate on.
 func datasets(r finetuning.Request) (train, validation *data.Dataset, err error) {
-	if train, err = data.Open(r.Data, true); err != nil {
+	labelled := r.Teacher == "" && r.Targets == ""
+	if train, err = data.Open(r.Data, labelled); err != nil {
 		return nil, nil, err
 	}
 	switch {
 	case r.Validation != "":
-		if validation, err = data.Open(r.Validation, true); err == nil {
+		if validation, err = data.Open(r.Validation, labelled); err == nil && labelled {
 			err = data.Align(train, validation)
 		}
 	case r.Split > 0:

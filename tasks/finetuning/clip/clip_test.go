@@ -8,12 +8,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/shapes"
@@ -270,7 +276,7 @@ func TestBadRequests(t *testing.T) {
 	}
 	captions := filepath.Join(pictures, "captions.csv")
 	os.WriteFile(captions, []byte("path,caption\ncircle/00000.png,a circle\nring/00000.png,a ring\n"), 0o666)
-	out := filepath.Join(t.TempDir(), "out")
+	empty, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
 	for _, c := range []struct {
 		change func(r *finetuning.Request)
 		want   error
@@ -290,6 +296,10 @@ func TestBadRequests(t *testing.T) {
 		{func(r *finetuning.Request) { r.Data = one }, finetuning.ErrData, "want at least 2 classes"},
 		{func(r *finetuning.Request) { r.Data = captions }, finetuning.ErrData, "captions.csv: pictures without labels"},
 		{func(r *finetuning.Request) { r.Validation = strange }, finetuning.ErrData, `"heart"`},
+		{func(r *finetuning.Request) { r.Data = one }, data.ErrOneClass, ""},
+		{func(r *finetuning.Request) { r.Data = captions }, data.ErrUnlabelled, ""},
+		{func(r *finetuning.Request) { r.Data = empty }, data.ErrEmpty, ""},
+		{func(r *finetuning.Request) { r.Validation = strange }, data.ErrClasses, ""},
 		{func(r *finetuning.Request) { r.MemoryLimit = 1e4 }, finetuning.ErrRefused, "memory"},
 		{func(r *finetuning.Request) { r.Recipe, r.Overrides.Blocks = "last-n", new(4) }, finetuning.ErrRefused, "last 4 blocks"},
 	} {
@@ -448,5 +458,87 @@ func TestLoadErrors(t *testing.T) {
 				t.Errorf("got a %T beside the error, want nil", m)
 			}
 		})
+	}
+}
+
+// A tower learns what another gives, or the vectors of a file; a projector vectors of patches.
+func TestWithoutLabels(t *testing.T) {
+	m, pictures := load(t), draw(t, 0, 3)
+	tower, err := converter.Load(golden.Path(t, "testdata/tiny/huggingface"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := func(shape ...int) string {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(i%3) - 0.5
+		}
+		path := filepath.Join(t.TempDir(), "targets.safetensors")
+		if err := converter.WriteTensors(path, nil, []converter.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	// The teacher is the tower with another post-norm.
+	teacher := filepath.Join(t.TempDir(), "teacher")
+	for i := range mat.Data[float32](tower.PostNorm.B) {
+		mat.Data[float32](tower.PostNorm.B)[i] += float32(i%5) - 2
+	}
+	c := tower.Config
+	wide := c
+	wide.EmbedDim++
+	other, err := clipvit.New(wide)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, m := range map[string]*clipvit.Model{teacher: tower, teacher + "-wide": other} {
+		if _, err := converter.Save(t.Context(), converter.Models{Vision: m}, nil, dir, converter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []finetuning.Request{
+		{Recipe: "last-n", Teacher: teacher, Split: 0.3, Overrides: finetuning.Overrides{Blocks: new(1)}},
+		{Recipe: "full", Targets: targets(9, c.EmbedDim), Distance: "mse"},
+		{Recipe: "projector", Targets: targets(9, c.Patches(), 6)},
+	} {
+		r.Data, r.Output = pictures, filepath.Join(t.TempDir(), "out")
+		r.Overrides.Epochs, r.Overrides.Accumulate, r.Overrides.Rate, r.Overrides.HeadRate = new(20), new(1), new(3e-3), new(1e-2)
+		var losses []float64
+		got, err := m.FineTune(t.Context(), r, func(p finetuning.Progress) error {
+			if p.Kind == finetuning.Trained {
+				losses = append(losses, p.Loss)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", r.Recipe, err)
+			continue
+		}
+		if first, last := losses[0], losses[len(losses)-1]; !(last < 0.8*first) {
+			t.Errorf("%s: loss from %v to %v", r.Recipe, first, last)
+		}
+		if got.Classes != nil || got.Memory == 0 && runtime.GOOS == "linux" {
+			t.Errorf("%s: response %+v", r.Recipe, got)
+		}
+		if p, err := converter.LoadProjector(got.Model); (err == nil) != (r.Recipe == "projector") || err == nil && p.Model.Config.Out != 6 {
+			t.Errorf("%s: projector %+v: %v", r.Recipe, p, err)
+		}
+	}
+	for _, c := range []struct {
+		r     finetuning.Request
+		words string
+	}{
+		{finetuning.Request{Recipe: "full", Targets: targets(8, 6)}, "want [9,…,width] for 9 pictures"},
+		{finetuning.Request{Recipe: "full", Targets: targets(9, 6)}, "vectors of 6 numbers, the embedding has"},
+		{finetuning.Request{Recipe: "full", Targets: targets(9, 2, 6)}, "2 vectors for each picture, want 1, or"},
+		{finetuning.Request{Recipe: "full", Teacher: teacher + "-wide"}, fmt.Sprintf("the teacher teacher-wide has %d numbers in an embedding, the tower %d", wide.EmbedDim, c.EmbedDim)},
+	} {
+		c.r.Data, c.r.Output = pictures, filepath.Join(t.TempDir(), "out")
+		_, err := m.FineTune(t.Context(), c.r, nil)
+		wantError(t, err, finetuning.ErrData, c.words)
 	}
 }

@@ -1,0 +1,46 @@
+package data
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+// TestKinds: programs tell what is wrong with data apart.
+func TestKinds(t *testing.T) {
+	dir := write(t, map[string]string{
+		"bare/a.png": "", "one/cat/a.png": "", "split/train/cat/a.png": "", "split/val/cat/b.png": "",
+		"two/cat/a.png": "", "two/dog/b.png": "", "other/cat/c.png": "", "other/emu/d.png": "",
+		"half.csv": "path,label\na.png,cat\nb.png,\n", "captions.csv": "path,caption\na.png,a cat\nb.png,a dog\n", "none.csv": "path,label\na.png,\n",
+		"empty.csv": "path,label\n",
+	})
+	for _, c := range []struct {
+		path string
+		want error
+	}{
+		{t.TempDir(), ErrEmpty}, {filepath.Join(dir, "empty.csv"), ErrEmpty},
+		{filepath.Join(dir, "bare"), ErrUnlabelled}, {filepath.Join(dir, "half.csv"), ErrUnlabelled},
+		{filepath.Join(dir, "captions.csv"), ErrUnlabelled}, {filepath.Join(dir, "none.csv"), ErrUnlabelled},
+		{filepath.Join(dir, "one"), ErrOneClass}, {filepath.Join(dir, "split"), ErrParts}, {filepath.Join(dir, "two"), nil},
+	} {
+		_, err := Open(c.path, true)
+		for _, kind := range []error{ErrEmpty, ErrUnlabelled, ErrOneClass, ErrParts, ErrClasses} {
+			if got := errors.Is(err, kind); got != (kind == c.want) && !(kind == ErrOneClass && c.want == ErrUnlabelled) { // who has few labels has few classes
+				t.Errorf("%s: %v is %q: %v", c.path, err, kind, got)
+			}
+		}
+	}
+	train, err := Folder(filepath.Join(dir, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"other", "bare"} {
+		validation, err := Open(filepath.Join(dir, path), path == "other")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Align(train, validation); !errors.Is(err, ErrClasses) {
+			t.Errorf("%s: error is %v, want %q", path, err, ErrClasses)
+		}
+	}
+}

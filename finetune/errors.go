@@ -1,0 +1,92 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/vitago/vitago/finetune/data"
+)
+
+// Why [New] refuses, for [errors.Is]; see also [MemoryError], and the errors of package data. The errors that
+// wrap these say which and how many.
+var (
+	ErrExists   = errors.New("holds checkpoints of a run") // and that is not to be resumed
+	ErrInUse    = errors.New("another run is at work here")
+	ErrOtherRun = errors.New("of another run") // a checkpoint: of another model, recipe, data
+)
+
+// validate says everything that is wrong with numbers, whatever the model and the data.
+func (c *Config) validate() error {
+	errs := []error{c.Recipe.Validate()}
+	for _, f := range []struct {
+		name string
+		v    int
+	}{{"steps from one checkpoint to the next", c.CheckpointEvery}, {"steps from one validation to the next", c.ValidateEvery}, {"patience", c.Patience}, {"most steps", c.MaxSteps}} {
+		if f.v < 0 {
+			errs = append(errs, fmt.Errorf("finetune: %s is %d, want 0 or more", f.name, f.v))
+		}
+	}
+	if c.Patience > 0 && c.Validation == nil {
+		errs = append(errs, fmt.Errorf("finetune: patience is %d, and there are no data to validate on", c.Patience))
+	}
+	return errors.Join(errs...)
+}
+
+// checkData says what is wrong with data that come from loaders: whatever a run would come upon after hours.
+func (c *Config) checkData() error {
+	train, ok := c.Train.(*data.Loader)
+	if !ok {
+		return nil
+	}
+	validation, _ := c.Validation.(*data.Loader)
+	errs := []error{train.Validate()}
+	if validation != nil {
+		errs = append(errs, validation.Validate())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	if _, ok := c.Objective.(Classification); !ok {
+		return nil
+	}
+	classes := train.Data.Classes
+	switch {
+	case len(classes) == 0:
+		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Data.Samples), data.ErrUnlabelled)
+	case len(classes) == 1:
+		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Data.Samples), classes[0], data.ErrOneClass)
+	}
+	if validation != nil && !slices.Equal(validation.Data.Classes, classes) {
+		return fmt.Errorf("finetune: %w: %.80q and %.80q; see data.Align", data.ErrClasses, validation.Data.Classes, classes)
+	}
+	if h, ok := c.Head.(*Classifier); ok && !slices.Equal(h.Classes, classes) {
+		return fmt.Errorf("finetune: the head has the classes %.80q, the data %.80q", h.Classes, classes)
+	}
+	return nil
+}
+
+// differs says in what the run of a checkpoint is not this one.
+func (i identity) differs(now identity) error {
+	var errs []error
+	differ := func(name string, was, now any) {
+		if !reflect.DeepEqual(was, now) {
+			errs = append(errs, fmt.Errorf("%s: %+v, now %+v", name, was, now))
+		}
+	}
+	const digits = 12 // of 64: enough to tell two sums apart
+	if i.Tower != now.Tower {
+		differ("weights of the tower", fmt.Sprintf("%.*s…", digits, i.Tower), fmt.Sprintf("%.*s…", digits, now.Tower))
+	}
+	was, is := reflect.ValueOf(i.Recipe), reflect.ValueOf(now.Recipe)
+	for f := range was.NumField() {
+		differ("recipe: "+was.Type().Field(f).Name, was.Field(f).Interface(), is.Field(f).Interface())
+	}
+	differ("head", i.Head, now.Head)
+	differ("features", i.Features, now.Features)
+	differ("objective", i.Objective, now.Objective)
+	differ("data", i.Data, now.Data)
+	differ("seed", i.Seed, now.Seed)
+	return errors.Join(errs...)
+}
