@@ -292,6 +292,47 @@ func scoreGrad(p, gs, stats []float32, scale float32) {
 	}
 }
 
+func normSums(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
+	n := split(len(x))
+	var sums [2]float32
+	if n > 0 {
+		_, _ = g[n-1], w[n-1]
+		if useAVX512 {
+			normSumsAVX512(&sums[0], &g[0], &w[0], &x[0], n, mean, scale)
+		} else {
+			normSumsAVX2(&sums[0], &g[0], &w[0], &x[0], n, mean, scale)
+		}
+	}
+	sg, sgx = normSumsGeneric(g[n:], w[n:], x[n:], mean, scale)
+	return sg + sums[0], sgx + sums[1]
+}
+
+func normGrad(gx, g, w, x []float32, mean, scale, mg, mgx float32) {
+	n := split(len(x))
+	if n > 0 {
+		_, _, _ = gx[n-1], g[n-1], w[n-1]
+		if useAVX512 {
+			normGradAVX512(&gx[0], &g[0], &w[0], &x[0], n, mean, scale, mg, mgx)
+		} else {
+			normGradAVX2(&gx[0], &g[0], &w[0], &x[0], n, mean, scale, mg, mgx)
+		}
+	}
+	normGradGeneric(gx[n:], g[n:], w[n:], x[n:], mean, scale, mg, mgx)
+}
+
+func normWeights(gw, gb, g, x []float32, mean, scale float32) {
+	n := split(len(x))
+	if n > 0 {
+		_, _, _ = gw[n-1], gb[n-1], g[n-1]
+		if useAVX512 {
+			normWeightsAVX512(&gw[0], &gb[0], &g[0], &x[0], n, mean, scale)
+		} else {
+			normWeightsAVX2(&gw[0], &gb[0], &g[0], &x[0], n, mean, scale)
+		}
+	}
+	normWeightsGeneric(gw[n:], gb[n:], g[n:], x[n:], mean, scale)
+}
+
 func quickGELUGrad(gx, gy, x []float32) {
 	n := split(len(x))
 	if n > 0 {

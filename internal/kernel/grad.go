@@ -16,16 +16,8 @@ func LayerNormGrad(gx, gw, gb, gy, x, w, stats []float32, m, n int) {
 			for r := from; r < to; r++ {
 				mean, scale := stats[2*r], stats[2*r+1]
 				row, g, out := x[r*n:(r+1)*n], gy[r*n:(r+1)*n], gx[r*n:(r+1)*n]
-				var sg, sgx float64
-				for i, v := range row {
-					t := g[i] * w[i]
-					sg += float64(t)
-					sgx += float64(t * (v - mean) * scale)
-				}
-				mg, mgx := float32(sg/float64(n)), float32(sgx/float64(n))
-				for i, v := range row {
-					out[i] = scale * (g[i]*w[i] - mg - (v-mean)*scale*mgx)
-				}
+				sg, sgx := normSums(g, w, row, mean, scale)
+				normGrad(out, g, w, row, mean, scale, sg/float32(n), sgx/float32(n))
 			}
 		})
 	}
@@ -35,19 +27,41 @@ func LayerNormGrad(gx, gw, gb, gy, x, w, stats []float32, m, n int) {
 			clear(gb[from:to])
 			for r := range m {
 				mean, scale := stats[2*r], stats[2*r+1]
-				for i := from; i < to; i++ {
-					g := gy[r*n+i]
-					gw[i] += g * (x[r*n+i] - mean) * scale
-					gb[i] += g
-				}
+				normWeights(gw[from:to], gb[from:to], gy[r*n+from:r*n+to], x[r*n+from:r*n+to], mean, scale)
 			}
 		})
 	}
 }
 
-// parallelColumns calls f for bands of n columns.
+// normSumsGeneric returns Σ g·w and Σ g·w·x̂.
+func normSumsGeneric(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
+	for i, v := range x {
+		t := g[i] * w[i]
+		sg += t
+		sgx += t * ((v - mean) * scale)
+	}
+	return sg, sgx
+}
+
+// normGradGeneric sets gx = scale·(g·w - mg - x̂·mgx).
+func normGradGeneric(gx, g, w, x []float32, mean, scale, mg, mgx float32) {
+	for i, v := range x {
+		gx[i] = scale * (g[i]*w[i] - mg - (v-mean)*scale*mgx)
+	}
+}
+
+// normWeightsGeneric adds g·x̂ to gw, and g to gb.
+func normWeightsGeneric(gw, gb, g, x []float32, mean, scale float32) {
+	for i, v := range x {
+		gw[i] += g[i] * ((v - mean) * scale)
+		gb[i] += g[i]
+	}
+}
+
+// parallelColumns calls f for bands of n columns: a KB of a row at a time, for the sake of what the processor
+// fetches ahead.
 func parallelColumns(n int, f func(from, to int)) {
-	const band = 64
+	const band = 256
 	parallel((n+band-1)/band, func(i int) { f(i*band, min(n, (i+1)*band)) })
 }
 
@@ -56,9 +70,7 @@ func SumRows(y, x []float32, m, n int) {
 	if len(y) < n || len(x) < m*n {
 		panic("kernel: SumRows: slice shorter than its shape")
 	}
-	const band = 512 // two KB of a row at a time, for the sake of what the processor fetches ahead
-	parallel((n+band-1)/band, func(i int) {
-		from, to := i*band, min(n, (i+1)*band)
+	parallelColumns(n, func(from, to int) {
 		clear(y[from:to])
 		for r := range m {
 			addBias(y[from:to], x[r*n+from:r*n+to])

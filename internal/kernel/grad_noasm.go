@@ -15,3 +15,15 @@ func adamW(w, g, m, v []float32, s AdamWStep) { adamWGeneric(w, g, m, v, s) }
 func thinRows() int { return 0 }
 
 func thin(c, a []float32, across, along int, b []float32, k int, add bool) {}
+
+func normSums(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
+	return normSumsGeneric(g, w, x, mean, scale)
+}
+
+func normGrad(gx, g, w, x []float32, mean, scale, mg, mgx float32) {
+	normGradGeneric(gx, g, w, x, mean, scale, mg, mgx)
+}
+
+func normWeights(gw, gb, g, x []float32, mean, scale float32) {
+	normWeightsGeneric(gw, gb, g, x, mean, scale)
+}

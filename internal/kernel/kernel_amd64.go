@@ -89,6 +89,21 @@ func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, n int, keep fl
 //go:noescape
 func scoreGradAVX2(p *float32, gs *float32, stats *float32, rows int, scale float32)
 
+// normSumsAVX2 is normSumsGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func normSumsAVX2(sums *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32)
+
+// normGradAVX2 is normGradGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func normGradAVX2(gx *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32, mg float32, mgx float32)
+
+// normWeightsAVX2 is normWeightsGeneric; n is a positive multiple of 8.
+//
+//go:noescape
+func normWeightsAVX2(gw *float32, gb *float32, gy *float32, x *float32, n int, mean float32, scale float32)
+
 // quickGELUGradAVX2 is quickGELUGradGeneric; n is a positive multiple of 8.
 //
 //go:noescape
@@ -218,6 +233,21 @@ func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, n int, keep 
 //
 //go:noescape
 func scoreGradAVX512(p *float32, gs *float32, stats *float32, rows int, scale float32)
+
+// normSumsAVX512 is normSumsGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func normSumsAVX512(sums *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32)
+
+// normGradAVX512 is normGradGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func normGradAVX512(gx *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32, mg float32, mgx float32)
+
+// normWeightsAVX512 is normWeightsGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func normWeightsAVX512(gw *float32, gb *float32, gy *float32, x *float32, n int, mean float32, scale float32)
 
 // quickGELUGradAVX512 is quickGELUGradGeneric; n is a positive multiple of 16.
 //

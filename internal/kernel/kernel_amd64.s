@@ -1149,6 +1149,111 @@ scoreGradAVX2Loop:
 	VZEROUPPER
 	RET
 
+// func normSumsAVX2(sums *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32)
+// Requires: AVX, FMA3
+TEXT ·normSumsAVX2(SB), NOSPLIT, $0-48
+	MOVQ         sums+0(FP), AX
+	MOVQ         gy+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS scale+44(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+normSumsAVX2Loop:
+	VMOVUPS      (CX), Y4
+	VMULPS       (DX), Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      (BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	ADDQ         $+32, BX
+	SUBQ         $+8, SI
+	JNZ          normSumsAVX2Loop
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	VMOVSS       X0, (AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	VMOVSS       X0, 4(AX)
+	VZEROUPPER
+	RET
+
+// func normGradAVX2(gx *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32, mg float32, mgx float32)
+// Requires: AVX, FMA3
+TEXT ·normGradAVX2(SB), NOSPLIT, $0-56
+	MOVQ         gx+0(FP), AX
+	MOVQ         gy+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS scale+44(FP), Y1
+	VBROADCASTSS mg+48(FP), Y2
+	VBROADCASTSS mgx+52(FP), Y3
+
+normGradAVX2Loop:
+	VMOVUPS      (CX), Y4
+	VMULPS       (DX), Y4, Y4
+	VSUBPS       Y2, Y4, Y4
+	VMOVUPS      (BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VFNMADD231PS Y3, Y5, Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $+32, CX
+	ADDQ         $+32, DX
+	ADDQ         $+32, BX
+	SUBQ         $+8, SI
+	JNZ          normGradAVX2Loop
+	VZEROUPPER
+	RET
+
+// func normWeightsAVX2(gw *float32, gb *float32, gy *float32, x *float32, n int, mean float32, scale float32)
+// Requires: AVX
+TEXT ·normWeightsAVX2(SB), NOSPLIT, $0-48
+	MOVQ         gw+0(FP), AX
+	MOVQ         gb+8(FP), CX
+	MOVQ         gy+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Y0
+	VBROADCASTSS scale+44(FP), Y1
+
+normWeightsAVX2Loop:
+	VMOVUPS (DX), Y2
+	VADDPS  (CX), Y2, Y3
+	VMOVUPS Y3, (CX)
+	VMOVUPS (BX), Y3
+	VSUBPS  Y0, Y3, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  Y2, Y3, Y3
+	VADDPS  (AX), Y3, Y3
+	VMOVUPS Y3, (AX)
+	ADDQ    $+32, AX
+	ADDQ    $+32, CX
+	ADDQ    $+32, DX
+	ADDQ    $+32, BX
+	SUBQ    $+8, SI
+	JNZ     normWeightsAVX2Loop
+	VZEROUPPER
+	RET
+
 // func quickGELUGradAVX2(gx *float32, gy *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·quickGELUGradAVX2(SB), NOSPLIT, $0-32
@@ -3359,6 +3464,115 @@ scoreGradAVX512Loop:
 	ADDQ         $+12, DX
 	DECQ         BX
 	JNZ          scoreGradAVX512Loop
+	VZEROUPPER
+	RET
+
+// func normSumsAVX512(sums *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·normSumsAVX512(SB), NOSPLIT, $0-48
+	MOVQ         sums+0(FP), AX
+	MOVQ         gy+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS scale+44(FP), Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+
+normSumsAVX512Loop:
+	VMOVUPS       (CX), Z4
+	VMULPS        (DX), Z4, Z4
+	VADDPS        Z4, Z2, Z2
+	VMOVUPS       (BX), Z5
+	VSUBPS        Z0, Z5, Z5
+	VMULPS        Z1, Z5, Z5
+	VFMADD231PS   Z4, Z5, Z3
+	ADDQ          $+64, CX
+	ADDQ          $+64, DX
+	ADDQ          $+64, BX
+	SUBQ          $+16, SI
+	JNZ           normSumsAVX512Loop
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X1, X0, X1
+	VPSHUFD       $0x01, X1, X0
+	VADDPS        X1, X0, X1
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X1, X0, X1
+	VPSHUFD       $0x01, X1, X0
+	VADDPS        X1, X0, X1
+	VMOVSS        X1, 4(AX)
+	VZEROUPPER
+	RET
+
+// func normGradAVX512(gx *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32, mg float32, mgx float32)
+// Requires: AVX, AVX512F
+TEXT ·normGradAVX512(SB), NOSPLIT, $0-56
+	MOVQ         gx+0(FP), AX
+	MOVQ         gy+8(FP), CX
+	MOVQ         w+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS scale+44(FP), Z1
+	VBROADCASTSS mg+48(FP), Z2
+	VBROADCASTSS mgx+52(FP), Z3
+
+normGradAVX512Loop:
+	VMOVUPS      (CX), Z4
+	VMULPS       (DX), Z4, Z4
+	VSUBPS       Z2, Z4, Z4
+	VMOVUPS      (BX), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VFNMADD231PS Z3, Z5, Z4
+	VMULPS       Z1, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	ADDQ         $+64, AX
+	ADDQ         $+64, CX
+	ADDQ         $+64, DX
+	ADDQ         $+64, BX
+	SUBQ         $+16, SI
+	JNZ          normGradAVX512Loop
+	VZEROUPPER
+	RET
+
+// func normWeightsAVX512(gw *float32, gb *float32, gy *float32, x *float32, n int, mean float32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·normWeightsAVX512(SB), NOSPLIT, $0-48
+	MOVQ         gw+0(FP), AX
+	MOVQ         gb+8(FP), CX
+	MOVQ         gy+16(FP), DX
+	MOVQ         x+24(FP), BX
+	MOVQ         n+32(FP), SI
+	VBROADCASTSS mean+40(FP), Z0
+	VBROADCASTSS scale+44(FP), Z1
+
+normWeightsAVX512Loop:
+	VMOVUPS (DX), Z2
+	VADDPS  (CX), Z2, Z3
+	VMOVUPS Z3, (CX)
+	VMOVUPS (BX), Z3
+	VSUBPS  Z0, Z3, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  Z2, Z3, Z3
+	VADDPS  (AX), Z3, Z3
+	VMOVUPS Z3, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, SI
+	JNZ     normWeightsAVX512Loop
 	VZEROUPPER
 	RET
 

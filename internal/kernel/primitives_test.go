@@ -183,3 +183,42 @@ func TestGradRows(t *testing.T) {
 		}
 	})
 }
+
+// TestLayerNormGrad compares the gradients of a norm with float64, at widths that the vectors do not divide.
+func TestLayerNormGrad(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(25, 26))
+		for _, n := range []int{1, 7, 8, 16, 31, 77, 300, 1024} {
+			const m = 5
+			x, gy, w := random(rng, m*n), random(rng, m*n), random(rng, n)
+			y, stats := make([]float32, m*n), make([]float32, 2*m)
+			LayerNorm(y, x.data, w.data, make([]float32, n), stats, m, n, 1e-5)
+			gx, gw, gb := newGuarded(m*n), newGuarded(n), newGuarded(n)
+			LayerNormGrad(gx.data, gw.data, gb.data, gy.data, x.data, w.data, stats, m, n)
+			gx.check(t, "gx")
+			gw.check(t, "gw")
+			gb.check(t, "gb")
+			wantW, wantB, sizeW := make([]float64, n), make([]float64, n), make([]float64, n)
+			for r := range m {
+				mean, scale := float64(stats[2*r]), float64(stats[2*r+1])
+				hat := func(i int) float64 { return (float64(x.data[r*n+i]) - mean) * scale }
+				var sg, sgx, size float64
+				for i := range n {
+					g := float64(gy.data[r*n+i])
+					v := g * float64(w.data[i])
+					sg, sgx, size = sg+v, sgx+v*hat(i), size+math.Abs(v)*(1+math.Abs(hat(i)))
+					wantW[i], wantB[i], sizeW[i] = wantW[i]+g*hat(i), wantB[i]+g, sizeW[i]+math.Abs(g)*(1+math.Abs(hat(i)))
+				}
+				for i := range n {
+					v := float64(gy.data[r*n+i]) * float64(w.data[i])
+					want := scale * (v - sg/float64(n) - hat(i)*sgx/float64(n))
+					near(t, "gx", gx.data[r*n+i], want, 8*unit*scale*(math.Abs(v)+size*(1+math.Abs(hat(i)))))
+				}
+			}
+			for i := range n {
+				near(t, "gw", gw.data[i], wantW[i], 8*unit*sizeW[i])
+				near(t, "gb", gb.data[i], wantB[i], 8*unit*sizeW[i])
+			}
+		}
+	})
+}

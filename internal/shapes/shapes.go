@@ -1,7 +1,8 @@
 // Package shapes draws pictures to learn from: circles, crosses, rings, squares, stars and triangles. In
 // the easy ones every shape has colours of its own, of which size, brightness and a bit of noise take little
-// away; in the hard ones everything varies, and only the outline tells the classes apart. In those of colours
-// it is the other way round: any shape, and the class is its colour. The same seed draws the same pictures.
+// away; in the hard ones a shape may have any colour and blots lie about, so that only the outline tells the
+// classes apart. In those of colours it is the other way round: any shape, and the class is its colour. The same
+// seed draws the same pictures.
 package shapes
 
 import (
@@ -101,7 +102,7 @@ type look struct {
 
 var (
 	easy = look{radius: [2]float64{0.55, 0.8}, offset: 0.1, turn: 0.1, contrast: 100, noise: 8, hue: 0.07, darkGround: true}
-	hard = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 60, noise: 30, blots: 4}
+	hard = look{radius: [2]float64{0.5, 0.8}, offset: 0.1, turn: 0.4, contrast: 100, noise: 15, blots: 2, darkGround: true}
 	dyed = look{radius: [2]float64{0.25, 0.7}, offset: 0.3, turn: math.Pi, contrast: 100, noise: 30, hue: 0.05, darkGround: true}
 )
 

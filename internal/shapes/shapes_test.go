@@ -63,6 +63,49 @@ func TestDraw(t *testing.T) {
 	}
 }
 
+// Of colours, the ink is of the hue that the label says, and every shape comes up.
+func TestColours(t *testing.T) {
+	if !slices.IsSorted(Colours()) {
+		t.Errorf("%q is not sorted: labels are not those of the folders", Colours())
+	}
+	for label, name := range Colours() {
+		seen := map[string]bool{}
+		for number := range 8 {
+			m := DrawColour(label, number, 32, 1)
+			if again := DrawColour(label, number, 32, 1); !bytes.Equal(m.Pix, again.Pix) {
+				t.Errorf("%s %d is not the same twice", name, number)
+			}
+			seen[string(m.Pix)] = true
+			// The ground is grey on average, and blots there are none: red, green and blue differ by the ink.
+			var sum [3]float64
+			for i, v := range m.Pix {
+				if i%4 < 3 && v > 90 {
+					sum[i%4] += float64(v)
+				}
+			}
+			lit := sum[0]+sum[1]+sum[2] > 0
+			strong := func(channel int) bool { return sum[channel] > (sum[0]+sum[1]+sum[2])*0.8/3 }
+			want := map[string][3]bool{
+				"red": {true, false, false}, "green": {false, true, false}, "blue": {false, false, true},
+				"yellow": {true, true, false}, "cyan": {false, true, true}, "magenta": {true, false, true},
+			}[name]
+			if got := [3]bool{strong(0), strong(1), strong(2)}; !lit || got != want {
+				t.Errorf("%s %d has sums %.0f of red, green and blue", name, number, sum)
+			}
+		}
+		if len(seen) != 8 {
+			t.Errorf("%s: %d pictures of 8 differ", name, len(seen))
+		}
+	}
+	dir := t.TempDir()
+	if err := WriteColours(dir, 5, 2, 16, 1); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "*", "*.png")); err != nil || len(files) != 12 {
+		t.Errorf("got %q, %v, want 12 files", files, err)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	if err := Write(dir, 5, 2, 16, false, 1); err != nil {

@@ -83,6 +83,9 @@ func main() {
 		m.addBias2()
 		m.adamW()
 		m.scoreGrad()
+		m.normSums()
+		m.normGrad()
+		m.normWeights()
 		m.quickGELUGrad()
 		m.geluGrad()
 		m.activation("quickGELU", m.quickGELU)
@@ -869,6 +872,67 @@ func (m machine) quickGELUGrad() {
 		VFMADD231PS(x, d, s) // σ + 1.702·x·σ·(1-σ)
 		VMULPS(Mem{Base: p[1]}, s, s)
 		VMOVUPS(s, Mem{Base: p[0]})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) normSums() {
+	p, n := m.row("normSums", "func(sums, gy, w, x *float32, n int, mean, scale float32)", "normSums", "sums", "gy", "w", "x")
+	mean, scale := m.spread("mean"), m.spread("scale")
+	sg, sgx := m.vec(), m.vec()
+	m.zero(sg)
+	m.zero(sgx)
+	m.loop("normSums"+m.name, n, p[1:], func() {
+		t, v := m.vec(), m.vec()
+		VMOVUPS(Mem{Base: p[1]}, t)
+		VMULPS(Mem{Base: p[2]}, t, t)
+		VADDPS(t, sg, sg)
+		VMOVUPS(Mem{Base: p[3]}, v)
+		VSUBPS(mean, v, v)
+		VMULPS(scale, v, v)
+		VFMADD231PS(t, v, sgx)
+	})
+	for i, v := range []VecVirtual{sg, sgx} {
+		VMOVSS(m.reduce(v, VADDPS), Mem{Base: p[0], Disp: 4 * i})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) normGrad() {
+	p, n := m.row("normGrad", "func(gx, gy, w, x *float32, n int, mean, scale, mg, mgx float32)", "normGrad", "gx", "gy", "w", "x")
+	mean, scale, mg, mgx := m.spread("mean"), m.spread("scale"), m.spread("mg"), m.spread("mgx")
+	m.loop("normGrad"+m.name, n, p, func() {
+		t, v := m.vec(), m.vec()
+		VMOVUPS(Mem{Base: p[1]}, t)
+		VMULPS(Mem{Base: p[2]}, t, t)
+		VSUBPS(mg, t, t)
+		VMOVUPS(Mem{Base: p[3]}, v)
+		VSUBPS(mean, v, v)
+		VMULPS(scale, v, v)
+		VFNMADD231PS(mgx, v, t)
+		VMULPS(scale, t, t)
+		VMOVUPS(t, Mem{Base: p[0]})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) normWeights() {
+	p, n := m.row("normWeights", "func(gw, gb, gy, x *float32, n int, mean, scale float32)", "normWeights", "gw", "gb", "gy", "x")
+	mean, scale := m.spread("mean"), m.spread("scale")
+	m.loop("normWeights"+m.name, n, p, func() {
+		g, v, t := m.vec(), m.vec(), m.vec()
+		VMOVUPS(Mem{Base: p[2]}, g)
+		VADDPS(Mem{Base: p[1]}, g, t)
+		VMOVUPS(t, Mem{Base: p[1]})
+		VMOVUPS(Mem{Base: p[3]}, v)
+		VSUBPS(mean, v, v)
+		VMULPS(scale, v, v)
+		VMULPS(g, v, v)
+		VADDPS(Mem{Base: p[0]}, v, v)
+		VMOVUPS(v, Mem{Base: p[0]})
 	})
 	VZEROUPPER()
 	RET()
