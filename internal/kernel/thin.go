@@ -5,9 +5,10 @@ package kernel
 const (
 	thinColumns = 16 // of a tile
 	thinMax     = 64 // columns of a product for which packing A does not pay
-	// thinDepth is how many rows of Aᵀ are read at a time, and thinSpan of its columns: they stay in the
-	// first-level cache, since a tile reads part of a line only.
-	thinDepth, thinSpan = 64, 112
+	// thinDepth is how many rows of Aᵀ are taken at a time, and thinSpan how many of its columns. They are
+	// copied, 14 KB, since a tile reads part of a line only, and lines of rows that lie a power of two apart
+	// push each other out of the first-level cache.
+	thinDepth, thinSpan = 32, 112
 )
 
 // matMulThin computes C [m,n] = or += A·B, if n is small, and reports whether it did.
@@ -32,11 +33,22 @@ func matMulThin(c, a, b Strided, m, n, k int, add bool) bool {
 		out := Get(tiles * groups * tile)
 		defer Put(out)
 		at := func(i int) int { return min(from+i*rows, m-rows) } // the last tile may repeat rows
+		first := min(at(0), at(tiles-1))
+		part := Get(depth * (to - first)) // of Aᵀ
+		defer Put(part)
 		for k0 := 0; k0 < k; k0 += depth {
 			d := min(depth, k-k0)
+			x, along := a.Data[first*across+k0*along:], along
+			if a.Transposed {
+				along = to - first
+				for p := range d {
+					copy(part[p*along:(p+1)*along], x[p*a.Stride:])
+				}
+				x = part
+			}
 			for i := range tiles {
 				for g := range groups {
-					thin(out[(i*groups+g)*tile:], a.Data[at(i)*across+k0*along:], across, along, packed[(g*k+k0)*thinColumns:], d, k0 > 0)
+					thin(out[(i*groups+g)*tile:], x[(at(i)-first)*across:], across, along, packed[(g*k+k0)*thinColumns:], d, k0 > 0)
 				}
 			}
 		}
