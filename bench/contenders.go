@@ -1,6 +1,10 @@
 package main
 
-import "slices"
+import (
+	"errors"
+	"os"
+	"slices"
+)
 
 // A contender is one way to compute the tower or a product.
 type contender struct {
@@ -47,6 +51,22 @@ var products = available([]contender{
 	{name: "numpy (OpenBLAS)", kind: "numpy", python: true, cosine: f32Cosine},
 	{name: "gonum", kind: "gonum", cosine: f32Cosine},
 })
+
+// avx2Kinds are the contenders that can be kept to AVX2: ONNX Runtime cannot.
+var avx2Kinds = []string{"avx2", "torch", "torch-frozen", "torch-compile", "openvino", "numpy", "gonum"}
+
+// limitISA tells the libraries of the peers, through the environment that their workers inherit, to use
+// nothing beyond AVX2. Sources: oneDNN's and MKL's developer guides, pytorch/pytorch
+// aten/src/ATen/native/DispatchStub.cpp, OpenMathLib/OpenBLAS driver/others/dynamic.c.
+func limitISA() error {
+	var errs []error
+	for name, value := range map[string]string{
+		"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell",
+	} {
+		errs = append(errs, os.Setenv(name, value))
+	}
+	return errors.Join(errs...)
+}
 
 // available leaves the kernels out that this processor does not run.
 func available(all []contender) []contender {

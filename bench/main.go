@@ -78,6 +78,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB), and to find it in again")
 	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
+	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
 	cases := ""
 	switch mode {
 	case "scale":
@@ -104,6 +105,17 @@ func run(ctx context.Context, args []string) error {
 	if *kinds != "" {
 		o.kinds = strings.Split(*kinds, ",")
 	}
+	switch {
+	case *isa != "" && *isa != "avx2":
+		return fmt.Errorf("-isa is %q, want avx2, or nothing", *isa)
+	case *isa != "":
+		if err := limitISA(); err != nil {
+			return err
+		}
+		if o.kinds == nil {
+			o.kinds = avx2Kinds
+		}
+	}
 	if mode == "train" {
 		o.cases = strings.Split(cases, ",")
 	}
@@ -121,7 +133,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases", "isa"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})

@@ -113,6 +113,15 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 	return e, nil
 }
 
+// Projector returns what the checkpoint says of its projector, or nil if it has none.
+func (c *Checkpoint) Projector() (*ProjectorConfig, error) {
+	m, err := align(c)
+	if err != nil {
+		return nil, err
+	}
+	return m.projector, nil
+}
+
 // LanguageModel returns how many tensors of a language model there are, those of shards that are not there
 // included. None of them is ever read, but for the SHA-256.
 func (c *Checkpoint) LanguageModel() (int, error) {

@@ -34,11 +34,11 @@ type output struct {
 	progress func(done, total int64)
 
 	entries []safetensor
-	sources []param // of the entries
-	beside  *output // the projector, which has a file of its own
+	sources []param     // of the entries
+	beside  *output     // the projector, which has a file of its own
 	words   []namedFile // the tokenizer
-	sum     string // SHA-256 of the source, "" if not all of it is read
-	bytes   int64  // of the weights file
+	sum     string      // SHA-256 of the source, "" if not all of it is read
+	bytes   int64       // of the weights file
 	files   []string
 }
 

@@ -108,6 +108,18 @@ func TestTask(t *testing.T) {
 	}
 }
 
+func TestTokens(t *testing.T) {
+	model, picture, out := golden.Path(t, "testdata/families/llava"), golden.Path(t, "cmd/vitago/demo/cat.png"), filepath.Join(t.TempDir(), "out.safetensors")
+	stdout, errs, status := example(t, "tokens", model, out, picture)
+	if want := picture + ": 16 tokens of width 12\n"; status != 0 || stdout != want {
+		t.Fatalf("status %d, %q, want %q: %s", status, stdout, want, errs)
+	}
+	got, err := converter.ReadTensors(out)
+	if err != nil || len(got) != 1 || got[0].Name != picture || len(got[0].Data) != 16*12 {
+		t.Errorf("%d tensors, %v, want one of %s", len(got), err, picture)
+	}
+}
+
 func TestText(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "bert"), os.DirFS(golden.Path(t, "tasks/testdata/bert"))); err != nil {
@@ -211,6 +223,8 @@ func TestMistakes(t *testing.T) {
 		{[]string{"text"}, 2, "usage: text"},
 		{[]string{"shapes"}, 2, "usage: shapes"},
 		{[]string{"finetune"}, 2, "usage: finetune"},
+		{[]string{"tokens", "model", "out"}, 2, "usage: tokens MODEL OUT.safetensors IMAGE"},
+		{[]string{"tokens", golden.Path(t, "testdata/tiny/huggingface"), "out", "one.png"}, 1, "no projector"},
 		{[]string{"finetune", "-learns", "tail", "model", "pictures", "out"}, 2, "usage: finetune"},
 		{[]string{"encode", "absent.pt", "absent.png"}, 1, "absent.pt"},
 		{[]string{"similarity", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},

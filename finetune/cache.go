@@ -10,11 +10,19 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 )
 
+// compute has the tower compute the features of a batch.
+func (t *Trainer) compute(b *data.Batch) (mat.Tensor, error) {
+	if t.Encoder != nil {
+		return t.Encoder.Features(b.Views) // [B·T,C]
+	}
+	return t.Features.of(t.Tower, b.Patches), nil
+}
+
 // features returns those of a batch: from the cache, if it is used and has them all.
 func (t *Trainer) features(b *data.Batch, from Source) (mat.Tensor, error) {
 	loader, ok := from.(*data.Loader)
 	if t.space == nil || !ok || loader.Augment != (data.Augment{}) {
-		return t.Features.of(t.Tower, b.Patches), nil
+		return t.compute(b)
 	}
 	var rows []float32
 	for _, sample := range b.Index {
@@ -36,7 +44,10 @@ func (t *Trainer) features(b *data.Batch, from Source) (mat.Tensor, error) {
 	if rows != nil {
 		return mat.NewDense[float32](mat.WithShape(len(rows)/width, width), mat.WithBacking(rows)), nil
 	}
-	y := t.Features.of(t.Tower, b.Patches)
+	y, err := t.compute(b)
+	if err != nil {
+		return nil, err
+	}
 	values := y.Value().Data().F32()
 	n := len(values) / b.Len()
 	for i, sample := range b.Index {

@@ -433,14 +433,6 @@ func InterpolateText(tuned, original *cliptext.Model, share float64) error {
 	return nil
 }
 
-// textBlocks returns through how many blocks of the text tower a gradient flows.
-func (r Recipe) textBlocks(m *cliptext.Model) int {
-	if r.TextRate > 0 {
-		return len(m.Blocks)
-	}
-	return 0
-}
-
 // pairMemory adds what a text tower takes of a batch, and what a step holds of all its pairs.
 func (t *Trainer) pairMemory(o *Contrastive, m *Memory) {
 	c, batch, steps := o.Text.Config, t.Recipe.Batch, t.Recipe.Accumulate

@@ -77,6 +77,9 @@ func (t *Trainer) Memory() Memory {
 	if o, ok := t.Objective.(*Contrastive); ok {
 		t.pairMemory(o, &m)
 	}
+	if t.Encoder != nil {
+		t.encoderMemory(&m, ahead)
+	}
 	return m
 }
 
@@ -95,7 +98,10 @@ func bytesOfParam(p *nn.Param) int64 {
 
 // weightsBeside returns the bytes of models that an objective brings with it.
 func weightsBeside(o Objective) int64 {
-	if o, ok := o.(*Distillation); ok {
+	switch o := o.(type) {
+	case *Distillation:
+		return bytesOf(o.Teacher)
+	case *TokenDistillation:
 		return bytesOf(o.Teacher)
 	}
 	return 0
@@ -115,8 +121,8 @@ func kept(blocks []*clipvit.Block, below bool, tokens int64, width, mlpWidth, he
 }
 
 // activations estimates what is kept of tokens: of every block through which a gradient flows what
-// its operators have as operands, and as much again for the gradients of these, which spago's graph holds
-// until it is dropped. If blocks are computed again, it is that of one block, and what goes into each.
+// its operators have as operands, and as much again of one block for the gradients of these, since a graph
+// gives memory back as it goes. If blocks are computed again, it is that of one block, and what goes into each.
 //
 //	of a token: Norm1 C, QKV 3C, attention C, sum C, Norm2 C, Up F, activation F, sum C
 func activations(blocks int, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
@@ -127,7 +133,7 @@ func activations(blocks int, tokens int64, width, mlpWidth, heads int, recompute
 		between := 4 * tokens * int64(width)
 		return 2*between*n + 2*block*min(n, 1) + passing
 	}
-	return 2*block*n + passing
+	return block*(n+min(n, 1)) + passing
 }
 
 // headActivations estimates the same of a head that gets so many rows: of each product what comes out, twice,
@@ -219,6 +225,11 @@ func (t *Trainer) savings(m Memory, loaded, limit int64) []Saving {
 	}
 	if o, ok := t.Objective.(*Contrastive); ok {
 		t.pairSavings(o, m, add)
+		slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
+		return all
+	}
+	if t.Encoder != nil {
+		t.encoderSavings(m, loaded, limit, add)
 		slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
 		return all
 	}

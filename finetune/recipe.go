@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/projector"
 )
 
 // A Part says what of a tower learns.
@@ -244,6 +245,10 @@ type both struct {
 	Tower *clipvit.Model
 	Text  *cliptext.Model
 	Head  nn.Model
+
+	// Of an encoder.
+	Projector                              *projector.Model
+	Newline, RowSeparator, GlobalSeparator *nn.Param
 }
 
 // groups returns what learns, in groups with rates and decays of their own.
@@ -260,7 +265,7 @@ func (r Recipe) groups(m both) []optim.Group {
 			rate = r.textRate(p.Path, len(m.Text.Blocks))
 		}
 		decay := r.WeightDecay
-		if optim.NoDecay(p.Path, p.Shape()) {
+		if optim.NoDecay(p.Path, p.Shape()) || separatorNames[p.Path] != "" {
 			decay = 0
 		}
 		key := fmt.Sprint(name, decay > 0)
@@ -279,8 +284,10 @@ func (r Recipe) groups(m both) []optim.Group {
 func groupName(path string) string {
 	names := strings.Split(path, ".")
 	switch n := min(2, len(names)); {
-	case names[0] == "Head":
-		return "Head"
+	case names[0] == "Head" || names[0] == "Projector":
+		return names[0]
+	case separatorNames[path] != "":
+		return separatorNames[path]
 	case n == 2 && names[1] == "Blocks" && len(names) > 2:
 		return strings.Join(names[:3], ".")
 	default:

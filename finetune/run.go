@@ -11,9 +11,11 @@ import (
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
+	"github.com/vitago/vitago/internal/op"
 )
 
 // A Result says how a run went.
@@ -159,7 +161,13 @@ func (t *Trainer) unreadable() error {
 
 // forward computes what the head gives for a batch of a source.
 func (t *Trainer) forward(b *data.Batch, from Source) (mat.Tensor, error) {
-	y, err := t.features(b, from)
+	var y mat.Tensor
+	var err error
+	if t.Encoder != nil {
+		y, err = t.tokens(b, from)
+	} else {
+		y, err = t.features(b, from)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +182,16 @@ func (t *Trainer) learn(b *data.Batch, s *sum) error {
 	t.note(b, s)
 	if b.Len() == 0 {
 		return nil
+	}
+	if t.large && !t.reserved {
+		t.reserved = true
+		var ps []*nn.Param
+		for _, g := range t.groups {
+			for _, p := range g.Params {
+				ps = append(ps, p.Param)
+			}
+		}
+		op.ReserveGrads(ps)
 	}
 	y, err := t.forward(b, t.Train)
 	if err != nil {

@@ -30,6 +30,9 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 		models.Vision = t.Tower
 	}
 	models.Projector, _ = t.Head.(*projector.Model)
+	if t.Recipe.HeadRate > 0 || like == nil { // or it keeps its precision
+		models.Encoder = t.Encoder
+	}
 	if o, ok := t.Objective.(*Contrastive); ok && (like == nil || t.Recipe.TextRate > 0 || t.Recipe.ScaleRate > 0) {
 		models.Text = o.Text
 	}

@@ -29,7 +29,7 @@ func OpenTargets(path string, pictures int) (*Targets, error) {
 		return nil, err
 	}
 	t := &Targets{Rows: 1, path: path, file: c}
-	err = fmt.Errorf("finetune: %s has %d tensors, want 1", path, len(c.Tensors()))
+	err = fmt.Errorf("finetune: %s has %d tensors, want 1; or those of pictures, for an encoder: a model with a projector, or a layout", path, len(c.Tensors()))
 	if all := c.Tensors(); len(all) == 1 {
 		t.tensor, err = all[0], nil
 		switch s := t.tensor.Shape; {
@@ -70,9 +70,16 @@ type ProjectorChoice struct {
 }
 
 // SetTargets makes c learn the vectors t: by the embedding if there is one for each picture, and if there is
-// one for each patch by a projector, that of the checkpoint like or a new one, which becomes c's head.
+// one for each patch by a projector, that of the checkpoint like or a new one, which becomes c's head. An encoder of c
+// learns them as its tokens.
 func (c *Config) SetTargets(t *Targets, d Distance, like *converter.Checkpoint, choice ProjectorChoice) error {
 	c.Objective = &Regression{Distance: d, Target: t.Of, What: fmt.Sprintf("%s %v", filepath.Base(t.path), t.tensor.Shape)}
+	if c.Encoder != nil {
+		if out := c.Encoder.Projector.Config.Out; out != t.Width {
+			return fmt.Errorf("finetune: %s has vectors of %d numbers, the projector gives %d", t.path, t.Width, out)
+		}
+		return nil
+	}
 	tower := c.Tower.Config
 	switch {
 	case t.Rows == 1 && t.Width != tower.OutputDim():

@@ -25,6 +25,7 @@ import (
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/projector"
 )
 
 // A Source gives batches, the same for the same epoch every time. [data.Loader] is one.
@@ -39,9 +40,12 @@ var _ Source = &data.Loader{}
 
 // Config is all that a run needs. Tower, Objective, Recipe and Train must be set.
 type Config struct {
-	Tower      *clipvit.Model // it is changed: [Recipe.Tower] says how
-	Features   Features       // what the head gets of it
-	Head       Head           // nil if the objective judges the features themselves
+	Tower    *clipvit.Model // it is changed: [Recipe.Tower] says how
+	Features Features       // what the head gets of it
+	Head     Head           // nil if the objective judges the features themselves
+	// Encoder is what learns to turn pictures into tokens of a language model: it has the tower, its layer are the features,
+	// and its projector and separators are the head. Tower, Features and Head stay zero; loaders have its Layout.
+	Encoder    *projector.Encoder
 	Objective  Objective
 	Recipe     Recipe
 	Train      Source
@@ -97,6 +101,8 @@ type Trainer struct {
 	skipped map[string]string // pictures that cannot be read, and why
 	clock   time.Time
 	large   bool // the graph of a batch is worth a collection
+
+	reserved bool // memory for the gradients
 }
 
 // largeGraph is how many bytes of activations are worth the milliseconds of a collection.
@@ -128,6 +134,9 @@ type state struct {
 // New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and
 // goes back to the last checkpoint if it is asked to.
 func New(c Config) (*Trainer, error) {
+	if err := c.setEncoder(); err != nil {
+		return nil, err
+	}
 	if c.Tower == nil || c.Objective == nil || c.Train == nil {
 		return nil, errors.New("finetune: tower, objective and training data must be given")
 	}
@@ -146,6 +155,9 @@ func New(c Config) (*Trainer, error) {
 		t.model.Head = c.Head
 		nn.ForEachParam(c.Head, func(p *nn.Param) { p.SetRequiresGrad(c.Recipe.HeadRate > 0) })
 	}
+	if e := c.Encoder; e != nil {
+		t.model.Projector, t.model.Newline, t.model.RowSeparator, t.model.GlobalSeparator = e.Projector, e.Newline, e.RowSeparator, e.GlobalSeparator
+	}
 	if c.Train.Len() < 1 {
 		return nil, errors.New("finetune: no batches to train on")
 	}
@@ -154,6 +166,10 @@ func New(c Config) (*Trainer, error) {
 	t.identity = identity{
 		Tower: hashOf(c.Tower), Head: headName(c.Head), Recipe: recipe, Features: c.Features,
 		Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed,
+	}
+	if c.Encoder != nil {
+		t.identity.Tower, t.identity.Head = hashOf(c.Encoder), layoutName(c.Encoder.Layout)+c.Encoder.Feature
+		c.Recipe.freeProjector(c.Encoder)
 	}
 	loaded := bytesOf(c.Tower)
 	if text != nil {
@@ -176,7 +192,12 @@ func New(c Config) (*Trainer, error) {
 	}
 	t.large = t.Memory().Activations > largeGraph
 	if c.Cache != nil && c.Recipe.Tower == None {
-		if t.space, err = c.Cache.Space(c.Tower, c.Features.probe()); err != nil {
+		if c.Encoder != nil {
+			t.space, err = viewsSpace(c.Cache, c.Encoder)
+		} else {
+			t.space, err = c.Cache.Space(c.Tower, c.Features.probe())
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -658,7 +658,7 @@ func TestMemoryMeasured(t *testing.T) {
 				}
 			})
 			r, _ := FindRecipe("full")
-			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, LoRA{4, 4, []string{"q_proj", "v_proj"}}, 8, 1, 4
+			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, LoRA{4, 4, []string{"q_proj", "v_proj"}}, 8, 1, 2
 			s := &memorySource{patches: make([]float32, 8*m.Config.Patches()*m.Config.PatchLen()), labels: make([]int, 8), config: m.Config, batch: 8}
 			tr, err := New(Config{Tower: m, Head: NewClassifier(64, threeClasses), Objective: Classification{}, Train: s, Recipe: r, Recompute: recompute})
 			if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/projector"
 )
 
 // finetuneFlags are the choices of a run of fine-tuning.
@@ -18,7 +19,9 @@ type finetuneFlags struct {
 	model, data, val, out     string
 	split                     float64
 	teacher, targets          string
-	projector                 string
+	projector, layout         string
+	hdNum                     int
+	initProjector             bool
 	layer                     int
 	fixViT, fixSampler        bool
 	epochs, batch, accumulate int
@@ -49,7 +52,8 @@ func newFinetune() *cobra.Command {
 
   probe      a head on the frozen tower, by L-BFGS on features that are kept in OUT/features;
              with --solver adamw as the others, for pictures that are varied
-  projector  a projector on the frozen tower, which regresses to --targets
+  projector  a projector, and the vectors between its tokens, on the frozen tower; it regresses to the
+             tokens of a --teacher or of --targets
   lora       corrections of low rank, and a head
   last-n     the last --blocks blocks, and a head
   full       the whole tower, as FT-CLIP: small rates, smaller from layer to layer, averaged weights
@@ -87,10 +91,17 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	recipe := choiceFlag(cmd, "recipe", "", "what learns, and how (required)", names...)
 	v.StringVar(&f.val, "val", "", "pictures to validate on (default: a part of the training data)")
 	v.Float64Var(&f.split, "split", 0.1, "share of each class that is set aside to validate on; 0 for none")
-	v.StringVar(&f.teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`")
-	v.StringVar(&f.targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture, in the order of their paths")
-	distance := choiceFlag(cmd, "distance", "cosine", "from teacher or targets", "cosine", "mse")
+	v.StringVar(&f.teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`, or its tokens, if both have a projector")
+	v.StringVar(&f.targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture in the order of their paths, or what vitago tokens wrote of them")
+	distance := choiceFlag(cmd, "distance", "", "from teacher or targets (default: mse of tokens, cosine of others)", "cosine", "mse")
 	v.StringVar(&f.projector, "projector", "mlp2x_gelu", "type of a new projector, where MODEL has none")
+	var layouts []string
+	for _, l := range projector.Layouts {
+		layouts = append(layouts, l.Name)
+	}
+	layout := choiceFlag(cmd, "layout", "", "how a picture becomes the views whose tokens are learnt (default: that of MODEL's family)", layouts...)
+	v.IntVar(&f.hdNum, "hd-num", 0, "the most tiles of a picture (default: the layout's)")
+	v.BoolVar(&f.initProjector, "init-projector", false, "begin with a projector and separators as they are before any training, not with MODEL's")
 	v.IntVar(&f.layer, "layer", -2, "layer whose patches a projector gets (default: what MODEL says)")
 	solver := choiceFlag(cmd, "solver", "", "recipe probe: of the head (default lbfgs, with the sweep of the CLIP paper)", "lbfgs", "adamw")
 	v.BoolVar(&f.fixViT, "fix-vit", false, "recipe xcomposer: freeze the tower")
@@ -137,6 +148,12 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--%s is missing", r.name)
 			}
 		}
+		f.layout = layout.value
+		if f.teacher == "" && f.targets == "" {
+			if err := f.withoutEncoder(); err != nil {
+				return err
+			}
+		}
 		if f.teacher != "" && f.targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
@@ -158,7 +175,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		} else if lbfgs {
 			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), clipvit.Activation(activation.value), o)
 		}
-		s, err := f.open(r, finetune.Distance(distance.value), clipvit.Activation(activation.value), v.Changed("layer"))
+		s, err := f.open(cmd.Context(), r, finetune.Distance(distance.value), clipvit.Activation(activation.value), v.Changed("layer"))
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer, activa
 		return err
 	}
 	defer like.Close()
-	train, validation, err := f.datasets()
+	train, validation, err := f.datasets(false)
 	if err != nil {
 		return err
 	}

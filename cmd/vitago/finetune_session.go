@@ -30,11 +30,12 @@ type session struct {
 	trainer *finetune.Trainer
 	config  finetune.Config
 	targets *finetune.Targets // nil if they are not what is learnt
+	tokens  tokenRun
 	facts   [][2]string
 }
 
 // open reads the model and the lists of pictures, and decides what is to be learnt.
-func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation, layerGiven bool) (_ *session, err error) {
+func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation, layerGiven bool) (_ *session, err error) {
 	s := &session{finetuneFlags: f, facts: [][2]string{{"model", f.model}, {"recipe", r.Name + ": " + r.About}, {"data", f.data}}}
 	if s.like, err = openModel(f.model, activation); err != nil {
 		return nil, err
@@ -44,11 +45,15 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 			s.close()
 		}
 	}()
-	tower, err := converter.LoadCheckpoint(s.like)
+	if err := s.findEncoder(ctx, r, activation, layerGiven); err != nil {
+		return nil, err
+	}
+	r = s.tokens.together(r)
+	tower, err := s.tower()
 	if err != nil {
 		return nil, err
 	}
-	train, validation, err := f.datasets()
+	train, validation, err := f.datasets(s.tokens.named)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +61,7 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 		f.augment.Area = [2]float64{f.crop, 1}
 	}
 	f.augment.Brightness, f.augment.Contrast, f.augment.Saturation = f.colour, f.colour, f.colour
-	loader := &data.Loader{Data: train, Config: tower.Config, BatchSize: r.Batch, Shuffle: true, Augment: f.augment, Seed: f.seed, Strict: f.strict}
+	loader := &data.Loader{Data: train, Config: tower.Config, BatchSize: r.Batch, Shuffle: true, Augment: f.augment, Seed: f.seed, Strict: f.strict, Layout: s.tokens.layoutOf()}
 	if err := loader.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 		MemoryLimit: int64(f.memory * 1e9), Recompute: f.recompute,
 	}
 	if validation != nil {
-		s.config.Validation = &data.Loader{Data: validation, Config: tower.Config, BatchSize: r.Batch, Strict: f.strict}
+		s.config.Validation = &data.Loader{Data: validation, Config: tower.Config, BatchSize: r.Batch, Strict: f.strict, Layout: s.tokens.layoutOf()}
 	}
 	if f.dryRun {
 		s.config.Dir = ""
@@ -76,7 +81,12 @@ func (f *finetuneFlags) open(r finetune.Recipe, distance finetune.Distance, acti
 			return nil, err
 		}
 	}
+	if s.tokens.encoder == nil && distance == "" {
+		distance = finetune.CosineDistance
+	}
 	switch {
+	case s.tokens.encoder != nil:
+		err = s.learnTokens(train, validation, distance)
 	case f.teacher != "":
 		err = s.distil(distance, activation)
 	case f.targets != "":
@@ -106,7 +116,7 @@ func (s *session) classify(train *data.Dataset) error {
 		return fmt.Errorf("finetune: %s: pictures without labels; give --teacher or --targets to learn something else", s.data)
 	}
 	if s.config.Recipe.Name == "projector" || s.config.Recipe.Name == "xcomposer" {
-		return usagef("recipe %s trains a projector: give --targets", s.config.Recipe.Name)
+		return usagef("recipe %s trains a projector: give --targets or --teacher", s.config.Recipe.Name)
 	}
 	c := s.config.Tower.Config
 	s.config.Head = finetune.NewClassifier(c.OutputDim(), train.Classes)
@@ -148,6 +158,9 @@ func (s *session) close() {
 	s.like.Close()
 	if s.targets != nil {
 		s.targets.Close()
+	}
+	if s.tokens.targets != nil {
+		s.tokens.targets.Close()
 	}
 }
 

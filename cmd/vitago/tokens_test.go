@@ -358,7 +358,7 @@ func TestTokensInterrupted(t *testing.T) {
 func TestTokenRoom(t *testing.T) {
 	names := []string{`a"\.png`, "b&<.png", "ü.png", strings.Repeat(`"`, 200)}
 	spec := tokenSpec{images: names, width: 1, metadata: map[string]string{"layout": "pad"}, sum: func() (string, error) { return strings.Repeat("0", 64), nil }}
-	for skipped := range len(names) + 1 {
+	for skipped := range names {
 		f, err := createAtomic(filepath.Join(t.TempDir(), "x.safetensors"))
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,7 @@
 //	go run ./examples/shapes [-hard] [-n 100] [-test 50] [-size 64] [-seed 1] DIR
 //
 // It writes DIR/train/CLASS/00000.png and so on, n of each of six shapes, and others in DIR/test. Colour,
-// size and noise vary; with -hard also the ground, the place and the direction.
+// size, place and noise vary; with -hard any shape may have any colour, and blots lie about.
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	hard := flag.Bool("hard", false, "vary everything but the outline")
+	hard := flag.Bool("hard", false, "only the outline tells the shapes apart")
 	n := flag.Int("n", 100, "pictures of each shape to train on")
 	test := flag.Int("test", 50, "pictures of each shape to test with")
 	size := flag.Int("size", 64, "pixels a side")

@@ -19,13 +19,36 @@ func classOf(n int) (class, size int) {
 	return 4*shift + quarters - 8, quarters << shift
 }
 
+// large is how many floats are worth looking for in larger buffers.
+const large = 1 << 20
+
 // Get returns n floats of scratch memory with any content. [Put] gives them back.
+//
+// A large piece may come from a buffer of up to twice the size: in training, what the forward pass keeps
+// then lies where the gradients of the step before were.
 func Get(n int) []float32 {
 	class, size := classOf(n)
+	most := class
+	if n >= large {
+		most += 4
+	}
 	if p, ok := buffers[class].Get().(*[]float32); ok {
 		return (*p)[:n]
 	}
+	for c := most; c > class; c-- {
+		if p, ok := buffers[c].Get().(*[]float32); ok {
+			return (*p)[:n]
+		}
+	}
 	return make([]float32, n, size)
+}
+
+// Reserve gives [Get] memory for pieces of these sizes at the same time, before anything takes its own.
+func Reserve(sizes []int) {
+	for _, n := range sizes {
+		_, size := classOf(n)
+		Put(make([]float32, size))
+	}
 }
 
 // Put gives memory from [Get] back; nobody may use it any more. Memory from elsewhere is mostly

@@ -55,6 +55,18 @@ func Done(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
 	return y
 }
 
+// ReserveGrads makes the memory for the gradients of the parameters, so that what a graph keeps before there are
+// any finds place in it. It pays right before a graph is made.
+func ReserveGrads(ps []*nn.Param) {
+	var sizes []int
+	for _, p := range ps {
+		if p.RequiresGrad() && !p.HasGrad() {
+			sizes = append(sizes, p.Size())
+		}
+	}
+	kernel.Reserve(sizes)
+}
+
 // DropGrad takes the gradient of p away and gives its memory back to the pool.
 func DropGrad(p *nn.Param) {
 	g, ok := p.Grad().(*mat.Dense[float32])

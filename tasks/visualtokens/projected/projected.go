@@ -1,0 +1,108 @@
+// Package projected makes visual tokens with a vision tower and a projector, as LLaVA and InternLM-XComposer do.
+// Importing it registers the model types of their checkpoints, and of what vitago converts them to, for the task
+// visualtokens.
+package projected
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/projector"
+	"github.com/vitago/vitago/tasks"
+	"github.com/vitago/vitago/tasks/visualtokens"
+)
+
+// files are what a model has. Those with a * are read where they are, and nothing downloads them: a language model is
+// in them too.
+var files = []tasks.File{
+	{Names: []string{"projector.safetensors"}, Optional: true}, // of a conversion
+	{Names: []string{"model.safetensors", "pytorch_model.bin", "*.index.json"}},
+}
+
+// models are the values of model_type in config.json: LLaVA's of transformers and of its own, XComposer's, and the
+// tower's in what [converter.Convert] writes.
+var models = []string{"llava", "llava_next", "llava_llama", "internlmxcomposer2", "internlm2", "clip_vision_model"}
+
+func init() {
+	for _, model := range models {
+		tasks.Register(model, tasks.Provider[visualtokens.Interface]{
+			Files: files,
+			Load: func(dir string) (visualtokens.Interface, error) {
+				m, err := Load(dir, "")
+				if err != nil {
+					return nil, err // and not an Interface that holds a nil pointer
+				}
+				return m, nil
+			},
+		})
+	}
+}
+
+var _ visualtokens.Interface = &Tokens{}
+
+// Tokens is a [visualtokens.Interface] on an encoder.
+type Tokens struct {
+	encoder *projector.Encoder
+	slot    chan struct{} // of the one image that is worked on: it may have 26 views, and each takes all cores
+}
+
+// New returns what makes tokens with the given encoder, and freezes it. The error says what is wrong with that.
+func New(e *projector.Encoder) (*Tokens, error) {
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	e.Freeze()
+	return &Tokens{encoder: e, slot: make(chan struct{}, 1)}, nil
+}
+
+// Load returns what makes tokens with the model in directory dir and the named layout, both as
+// [converter.LoadEncoder] has them.
+func Load(dir, layout string) (*Tokens, error) {
+	e, err := converter.LoadEncoder(context.Background(), dir, layout)
+	if err != nil {
+		return nil, err
+	}
+	return New(e)
+}
+
+// Tokens implements [visualtokens.Interface]. It looks at ctx while it waits for its turn and between decoding and
+// encoding; the tower, once begun, is not interrupted.
+func (m *Tokens) Tokens(ctx context.Context, image []byte) (visualtokens.Response, error) {
+	var none visualtokens.Response
+	if n := len(image); n > visualtokens.MaxImageBytes {
+		return none, fmt.Errorf("projected: %w: %d bytes, want at most %d", visualtokens.ErrImageTooLarge, n, visualtokens.MaxImageBytes)
+	}
+	if err := ctx.Err(); err != nil { // a select with two choices may take either
+		return none, err
+	}
+	select {
+	case m.slot <- struct{}{}:
+		defer func() { <-m.slot }()
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+	img, err := clipvit.DecodeImage(bytes.NewReader(image))
+	if err != nil {
+		return none, fmt.Errorf("projected: %w: %w", visualtokens.ErrImage, err)
+	}
+	tiles, err := m.encoder.Split(img)
+	if err != nil {
+		return none, fmt.Errorf("projected: %w: %w", visualtokens.ErrImage, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	y, err := m.encoder.Forward(tiles) // [N,O]
+	if err != nil {
+		return none, fmt.Errorf("projected: %w", err)
+	}
+	return visualtokens.Response{Tokens: y.Value().(*mat.Dense[float32]), Rows: tiles.Rows, Cols: tiles.Cols}, nil
+}
+
+// Count implements [visualtokens.Interface].
+func (m *Tokens) Count(width, height int) (int, error) { return m.encoder.Count(width, height) }
