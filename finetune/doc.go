@@ -9,6 +9,11 @@
 // checkpoints that appear whole or not at all, and goes on from the last of them to the same bits, however
 // the run ended. [Trainer.Save] writes a directory that loads wherever the one that it came from did.
 //
+// With a projector.Encoder, it is the projector and the vectors between its tokens that stand on the tower; a picture is
+// what the encoder's layout makes of it, several views if need be, and tokens of a language model are what is learnt:
+//
+//	Loader, Layout ─▶ views ─▶ Tower ─▶ separators, Projector ─▶ tokens ─▶ TokenRegression, TokenDistillation
+//
 // A head is a spago model, one's own or one of the package's. None of this is needed to train one: the
 // example of the package does it with spago's ag and the optimiser alone.
 //

@@ -29,8 +29,8 @@ type TokenTargets struct {
 }
 
 // OpenTokenTargets opens a safetensors file with a tensor [N,O] for every picture of some data sets, called by its path,
-// or by the end of it that begins with the data's folder or below: the picture dogs/1.png of the data photos has
-// the tensor dogs/1.png, photos/dogs/1.png or /home/me/photos/dogs/1.png. Tensors of other pictures may be there.
+// which ends with that below the data's folder: the picture dogs/1.png of the data photos has the tensor dogs/1.png,
+// photos/dogs/1.png or /home/me/photos/dogs/1.png, the shortest that there is. Tensors of other pictures may be there.
 func OpenTokenTargets(path string, sets ...*data.Dataset) (*TokenTargets, error) {
 	c, err := converter.Open(path)
 	if err != nil {
@@ -63,7 +63,7 @@ func (t *TokenTargets) find(sets []*data.Dataset) error {
 		for i := range set.Samples {
 			pictures++
 			name := set.Name(i)
-			switch found := ends[name]; {
+			switch found := shortest(ends[name]); {
 			case len(found) == 0:
 				missing = append(missing, name)
 			case len(found) > 1:
@@ -97,6 +97,20 @@ func (t *TokenTargets) find(sets []*data.Dataset) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// shortest returns the tensors whose paths have the fewest folders.
+func shortest(all []*converter.Tensor) (some []*converter.Tensor) {
+	fewest := math.MaxInt
+	for _, x := range all {
+		switch n := strings.Count(x.Name, "/") + strings.Count(x.Name, `\`); {
+		case n < fewest:
+			fewest, some = n, []*converter.Tensor{x}
+		case n == fewest:
+			some = append(some, x)
+		}
+	}
+	return some
 }
 
 // firstOf writes the first few of a list.
@@ -224,7 +238,8 @@ func (o *TokenRegression) Score(y mat.Tensor, b *data.Batch) float64 {
 func (o *TokenRegression) Measure() string { return o.Distance.measure() }
 
 // SetTeacherEncoder makes the encoder of c learn the tokens of another one, which is frozen for it. They have one layout,
-// and towers of one input, which may be the same; then pictures go through a frozen tower once for both.
+// and towers of one input. If c's recipe, which must be there, freezes the tower and the teacher's has the same weights,
+// the teacher gets c's, and pictures go through it once for both.
 func (c *Config) SetTeacherEncoder(teacher *projector.Encoder, name string, d Distance) error {
 	e := c.Encoder
 	if err := errors.Join(e.Validate(), teacher.Validate()); err != nil {

@@ -598,6 +598,37 @@ func TestTokenTargets(t *testing.T) {
 	}
 }
 
+// TestTokenNames: of pictures one of whose paths ends as the other's each finds its own tensor.
+func TestTokenNames(t *testing.T) {
+	d := gallery(t, 1, 0)
+	folder := filepath.Join(filepath.Dir(d.Samples[0].Path), "..")
+	os.MkdirAll(filepath.Join(folder, "b", "a"), 0o777)
+	raw, err := os.ReadFile(d.Samples[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "b", "a", "00.png"), raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = data.Open(folder, false); err != nil || len(d.Samples) != 2 {
+		t.Fatal(len(d.Samples), err)
+	}
+	path := filepath.Join(t.TempDir(), "t.safetensors")
+	if err := converter.WriteTensors(path, nil, []converter.Values{{Name: `x\b\a\00.png`, Shape: []int{1, 1}, Data: []float32{2}}, {Name: "x/a/00.png", Shape: []int{1, 1}, Data: []float32{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	targets, err := OpenTokenTargets(path, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer targets.Close()
+	for name, want := range map[string]float32{"a/00.png": 1, "b/a/00.png": 2} {
+		if got, err := targets.Of(name); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %v, want %v: %v", name, got, want, err)
+		}
+	}
+}
+
 func tokensOf(t testing.TB, e *projector.Encoder, d *data.Dataset, i int) *mat.Dense[float32] {
 	t.Helper()
 	r, err := d.Open(i)

@@ -225,7 +225,7 @@ func (e *Encoder) project(x mat.Tensor, t *Tiles, stays bool) mat.Tensor {
 	if tokens != x && !stays {
 		op.Done(tokens, x)
 	}
-	y := e.Projector.Forward(tokens)                             // [N,O]
+	y := e.Projector.Forward(tokens)                            // [N,O]
 	if len(e.Projector.Layers) > 0 && (tokens != x || !stays) { // or else y is tokens
 		op.Done(y, tokens)
 	}

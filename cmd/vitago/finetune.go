@@ -68,6 +68,14 @@ classes.json; OUT/adapter, of the recipe lora, is what peft loads. OUT/report.md
 and OUT/metrics.jsonl step by step. A run that ended before its time, in whatever way, goes on with
 --resume and comes to the same bits.
 
+Where MODEL has a projector, or --recipe projector gives it a new one, tokens of a language model are
+learnt: those of a --teacher with a projector too, or of the file that vitago tokens wrote for the
+pictures, a tensor [N,O] for each under its path. Pictures become views by --layout, and one of several
+views goes through the tower alone: --batch says how many make a step. XComposer's plora_glb_GN and
+plora_sub_GN and LLaVA's image_newline learn with the projector. The score is r2, the share of the
+tokens' variance that is explained, or with --distance cosine the cosine. The other recipes train a
+part of the tower as well. With --cache a frozen tower sees each picture once.
+
 What learns and how much memory it takes is printed before the first step; what does not fit is
 refused, with what would take less. --dry-run ends there.
 
@@ -76,6 +84,7 @@ exit status 130; a second one ends it at once, which costs no more than the step
 checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		Example: `  vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora
   vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora --resume
+  vitago finetune --model models/xcomposer2-4khd --data pictures --out tuned --recipe projector --teacher models/teacher --cache cache
   vitago finetune --model models/vit-l-14-336 --data train.csv --val val.csv --out tuned --recipe full --wise-ft 0.5`,
 		Args: wantArgs(0, 0, "none"),
 	}

@@ -24,7 +24,7 @@ type tokenRun struct {
 // or the tower with a new projector. Tokens are learnt from a teacher or targets if the recipe trains a projector and any
 // model has one or a layout is given, or if both model and teacher have one, or the targets have several rows a picture.
 func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation clipvit.Activation, layerGiven bool) (err error) {
-	if s.finetuneFlags.teacher == "" && s.finetuneFlags.targets == "" {
+	if s.teacher == "" && s.finetuneFlags.targets == "" {
 		return nil
 	}
 	has, err := s.like.Projector()
@@ -33,8 +33,8 @@ func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation
 	}
 	trainsProjector := r.Name == "projector" || r.Name == "xcomposer"
 	teacherHas, shape, tensors := false, []int(nil), 0
-	if s.finetuneFlags.teacher != "" {
-		c, err := openModel(s.finetuneFlags.teacher, activation)
+	if s.teacher != "" {
+		c, err := openModel(s.teacher, activation)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation
 			return err
 		}
 		if teacherHas = p != nil; !teacherHas && trainsProjector {
-			return fmt.Errorf("finetune: %s has no projector, and so no tokens to learn", s.finetuneFlags.teacher)
+			return fmt.Errorf("finetune: %s has no projector, and so no tokens to learn", s.teacher)
 		}
 		if teacherHas && (has != nil || trainsProjector) {
 			if s.tokens.teacher, err = converter.LoadEncoderCheckpoint(ctx, c, s.layout); err != nil {
@@ -159,15 +159,15 @@ func (t tokenRun) layoutOf() *projector.Layout {
 
 // learnTokens makes it learn the tokens of a teacher or of a file.
 func (s *session) learnTokens(train, validation *data.Dataset, distance finetune.Distance) (err error) {
-	s.config.Encoder, s.config.Tower = s.tokens.encoder, nil
+	s.config.Encoder = s.tokens.encoder
 	if distance == "" {
 		distance = finetune.SquareDistance // whose tokens have the right length as well
 	}
 	p := s.tokens.encoder.Projector.Config
 	s.facts = append(s.facts, [2]string{"tokens", fmt.Sprintf("layout %s, layer %d, %s from %d to %d", s.tokens.encoder.Layout.Name, s.tokens.encoder.Layer, p.Type, p.In, p.Out)})
 	if s.tokens.teacher != nil {
-		s.facts = append(s.facts, [2]string{"learns", "the tokens of " + s.finetuneFlags.teacher})
-		return s.config.SetTeacherEncoder(s.tokens.teacher, filepath.Base(s.finetuneFlags.teacher), distance)
+		s.facts = append(s.facts, [2]string{"learns", "the tokens of " + s.teacher})
+		return s.config.SetTeacherEncoder(s.tokens.teacher, filepath.Base(s.teacher), distance)
 	}
 	path := s.finetuneFlags.targets
 	if s.tokens.named {

@@ -185,7 +185,7 @@ func TestFinetuneEncoder(t *testing.T) {
 		without      []string // what is not
 		layout       string   // to load it again
 	}{
-		{"the tower too", "xcomposer", []string{"--recipe", "full", "--model", hd, "--teacher", hd, "--layout", "xcomposer2-4khd", "--hd-num", "3", "--epochs", "3"},
+		{"the tower too", "xcomposer", []string{"--recipe", "full", "--model", hd, "--teacher", hd, "--layout", "xcomposer2-4khd", "--hd-num", "3", "--epochs", "3", "--wise-ft", "0.5"},
 			[]string{"Tower.Embed", "Tower.Blocks.1", "Projector", "plora_sub_GN"}, nil, "xcomposer2-4khd"},
 		{"fix_vit", "xcomposer", []string{"--recipe", "xcomposer", "--fix-vit", "--model", vl, "--teacher", vl, "--init-projector"},
 			[]string{"Projector"}, []string{"Tower.", "plora"}, ""},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,10 +151,11 @@ func wantArgs(least, most int, what string) cobra.PositionalArgs {
 type choice struct {
 	value string
 	of    []string
+	kind  string // how the help calls the values, in place of all of them
 }
 
 func (c *choice) String() string { return c.value }
-func (c *choice) Type() string   { return strings.Join(c.of, "|") }
+func (c *choice) Type() string   { return cmp.Or(c.kind, strings.Join(c.of, "|")) }
 
 func (c *choice) Set(s string) error {
 	for _, v := range c.of {
@@ -167,7 +169,7 @@ func (c *choice) Set(s string) error {
 
 // choiceFlag declares a flag with a few possible values, which the shell completes.
 func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *choice {
-	c := &choice{value, of}
+	c := &choice{value: value, of: of}
 	cmd.Flags().Var(c, name, usage)
 	// The error is that of a flag that does not exist.
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))

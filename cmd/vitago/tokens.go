@@ -77,11 +77,12 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	f.StringVar(&t.model, "model", "", "model directory or checkpoint `DIR`, with a projector")
 	activation := activationFlag(cmd)
 	layout := choiceFlag(cmd, "layout", "", "how an image becomes views (default: the family's)", names...)
-	f.IntVar(&t.hdNum, "hd-num", 0, "the most tiles of an image (default: the layout's)")
+	layout.kind = "NAME"
+	f.IntVar(&t.hdNum, "hd-num", 0, "the most tiles of an image, `N` (default: the layout's)")
 	f.BoolVar(&t.count, "count", false, "print how many tokens there would be")
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)
 	f.StringVarP(&t.output, "output", "o", "", "write to `FILE`, in place of standard output")
-	f.IntVar(&t.batch, "batch", 0, "views of an image that go through the tower together at most (default: as many as are worth it)")
+	f.IntVar(&t.batch, "batch", 0, "at most `N` views of an image go through the tower together (default: as many as are worth it)")
 	f.BoolVar(&t.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t.layout, t.format, t.activation = layout.value, format.value, clipvit.Activation(activation.value)
