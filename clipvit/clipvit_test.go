@@ -302,7 +302,8 @@ func TestAllocations(t *testing.T) {
 	for range 200 {
 		run()
 	}
-	if later := testing.AllocsPerRun(20, run); later > first+2 { // the pool may lose a buffer to the collector
+	// The pool may lose a buffer to the collector, and loses some by design under the race detector.
+	if later := testing.AllocsPerRun(20, run); later > 1.05*first+2 {
 		t.Errorf("%v allocations an image after 200 images, %v before", later, first)
 	}
 }

@@ -238,9 +238,12 @@ func (t *Trainer) learnPairs(o *Contrastive, batches []*data.Batch, s *sum) erro
 	case 0:
 		return nil
 	case 1:
+		t.reserve()
 		p, err = t.embed(o, batches[0], t.Train)
 	default:
-		p, err = t.embedAll(o, batches)
+		if p, err = t.embedAll(o, batches); err == nil {
+			t.reserve()
+		}
 	}
 	if err != nil {
 		return err
@@ -341,7 +344,9 @@ func (o *Contrastive) prepare(c *Config) error {
 	}
 	var errs []error
 	text := o.Text.Config
-	if e := c.Tower.Config.EmbedDim; c.Head == nil && (c.Features.Patches || e != text.EmbedDim) {
+	if c.Encoder != nil {
+		errs = append(errs, errors.New("finetune: contrastive: an encoder, whose tokens are not compared with texts"))
+	} else if e := c.Tower.Config.EmbedDim; c.Head == nil && (c.Features.Patches || e != text.EmbedDim) {
 		errs = append(errs, fmt.Errorf("finetune: contrastive: the tower of images has embeddings of %d numbers, that of texts %d", e, text.EmbedDim))
 	}
 	if n, end := o.Tokenizer.Len(), o.Tokenizer.End(); n > text.Vocab || end != text.End {

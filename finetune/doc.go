@@ -17,7 +17,9 @@
 // A head is a spago model, one's own or one of the package's. None of this is needed to train one: the
 // example of the package does it with spago's ag and the optimiser alone.
 //
-// What is not here: the contrastive objective of image and text, which needs a text tower that learns.
+// [Contrastive] learns from captions, as CLIP was trained: beside the tower of images stands that of texts, and
+// the pairs of a step are told from each other. It is no objective of single images, so its steps take all their
+// batches together, in the memory of one.
 //
 // Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
 // recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;

@@ -183,16 +183,7 @@ func (t *Trainer) learn(b *data.Batch, s *sum) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if t.large && !t.reserved {
-		t.reserved = true
-		var ps []*nn.Param
-		for _, g := range t.groups {
-			for _, p := range g.Params {
-				ps = append(ps, p.Param)
-			}
-		}
-		op.ReserveGrads(ps)
-	}
+	t.reserve()
 	y, err := t.forward(b, t.Train)
 	if err != nil {
 		return err
@@ -213,6 +204,21 @@ func (t *Trainer) learn(b *data.Batch, s *sum) error {
 		runtime.GC() // drops the graph before there is another; by itself it would wait for as much again
 	}
 	return err
+}
+
+// reserve makes the memory for the gradients before the first graph.
+func (t *Trainer) reserve() {
+	if !t.large || t.reserved {
+		return
+	}
+	t.reserved = true
+	var ps []*nn.Param
+	for _, g := range t.groups {
+		for _, p := range g.Params {
+			ps = append(ps, p.Param)
+		}
+	}
+	op.ReserveGrads(ps)
 }
 
 // note remembers what of a batch could not be read.

@@ -114,7 +114,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	tokenizer, err := c.tokenizer()
+	tokenizer, err := readTokenizer(c.model, c.vocab)
 	if err != nil {
 		return err
 	}
@@ -164,19 +164,18 @@ func (c *classification) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// tokenizer reads the vocabulary that was named, or that of the model's directory.
-func (c *classification) tokenizer() (*cliptext.Tokenizer, error) {
-	path := c.vocab
-	if path == "" {
-		path = c.model
-		if _, err := os.Stat(filepath.Join(path, "vocab.json")); err != nil {
-			if _, err := os.Stat(path); err != nil {
+// readTokenizer reads the vocabulary that was named, or that of the model's directory.
+func readTokenizer(model, vocab string) (*cliptext.Tokenizer, error) {
+	if vocab == "" {
+		vocab = model
+		if _, err := os.Stat(filepath.Join(model, "vocab.json")); err != nil {
+			if _, err := os.Stat(model); err != nil {
 				return nil, err // about the model
 			}
-			return nil, verbatim(fmt.Sprintf(noVocabulary, c.model))
+			return nil, verbatim(fmt.Sprintf(noVocabulary, model))
 		}
 	}
-	return cliptext.ReadTokenizer(path)
+	return cliptext.ReadTokenizer(vocab)
 }
 
 // A zeroShot is a CLIP with both towers.

@@ -24,6 +24,9 @@ type finetuneFlags struct {
 	initProjector             bool
 	layer                     int
 	fixViT, fixSampler        bool
+	captions, truncate        bool
+	vocab, lock               string
+	textRate, scaleRate       float64
 	epochs, batch, accumulate int
 	rate, headRate            float64
 	decay, layerDecay, ema    float64
@@ -58,10 +61,18 @@ func newFinetune() *cobra.Command {
   last-n     the last --blocks blocks, and a head
   full       the whole tower, as FT-CLIP: small rates, smaller from layer to layer, averaged weights
   xcomposer  tower and projector, as InternLM-XComposer trains them; --fix-vit, --fix-sampler
+  contrastive  both towers, from captions, as CLIP was trained; --lock images or texts
 
-The pictures are a folder with a folder for each class, a table of paths and labels (.csv, .tsv,
-.jsonl), or shards of WebDataset ("shard-*.tar"). What is learnt is to tell the classes apart; with
+The pictures are a folder with a folder for each class, a table of paths and labels or captions (.csv,
+.tsv, .jsonl), or shards of WebDataset ("shard-*.tar"). What is learnt is to tell the classes apart; with
 --teacher to give what another tower gives, with --targets to give the vectors of a file.
+
+Captions are learnt with the text tower and the vocabulary of MODEL: each is to be told from those of
+the other pictures of the step, --batch times --accumulate of them, which takes the memory of --batch.
+Captions that are the same words count as one. The score, recall@1, is the share of pictures nearest to
+their own caption, and of captions nearest to their own picture, among all that are validated on; losses
+are of as many as a step has. With --captions lora, last-n and full learn so too, the text tower locked
+but for --text-rate. The scale of the cosines stays but for --scale-rate, and at 100 at most.
 
 OUT/model is a directory that loads wherever MODEL does, with the head in head.safetensors and
 classes.json; OUT/adapter, of the recipe lora, is what peft loads. OUT/report.md says how it went,
@@ -135,6 +146,12 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.Float64Var(&f.crop, "augment-crop", 0, "cut a part of a picture out, at least this share of it; 0 for the middle square")
 	v.Float64Var(&f.augment.Flip, "augment-flip", 0, "probability to exchange left and right")
 	v.Float64Var(&f.colour, "augment-colour", 0, "vary brightness, contrast and saturation by at most this")
+	v.BoolVar(&f.captions, "captions", false, "learn from captions, by another recipe than contrastive")
+	v.StringVar(&f.vocab, "vocab", "", "captions: OpenAI's list of merges, or a folder with vocab.json and merges.txt, `FILE` (default: MODEL's)")
+	v.BoolVar(&f.truncate, "truncate", false, "cut captions that are too long for the text tower; otherwise they are an error")
+	lock := choiceFlag(cmd, "lock", "", "captions: the tower that does not learn", lockImages, lockTexts)
+	v.Float64Var(&f.textRate, "text-rate", 0, "captions: rate of the text tower; 0 locks it"+preset)
+	v.Float64Var(&f.scaleRate, "scale-rate", 0, "captions: rate of the scale of the cosines; 0 leaves it what it is"+preset)
 	v.IntVar(&f.steps, "steps", 0, "end after so many steps; 0 for the end of the epochs")
 	v.Uint64Var(&f.seed, "seed", 1, "of all that is random")
 	v.IntVar(&f.checkpointEvery, "checkpoint-every", 0, "steps from one checkpoint to the next; 0 for an epoch")
@@ -157,7 +174,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--%s is missing", r.name)
 			}
 		}
-		f.layout = layout.value
+		f.layout, f.lock = layout.value, lock.value
 		if f.teacher == "" && f.targets == "" {
 			if err := f.withoutEncoder(); err != nil {
 				return err
@@ -178,7 +195,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if err != nil {
 			return err
 		}
-		o := converter.Options{DType: dtype.value}
+		o := converter.Options{DType: dtype.value, Vocab: f.vocab}
 		if lbfgs, err := f.fitsHead(recipe.value, solver.value); err != nil {
 			return err
 		} else if lbfgs {
@@ -221,6 +238,9 @@ func (f *finetuneFlags) recipe(name string, changed func(flag string) bool) (fin
 	set(changed, "rank", &r.LoRA.Rank, f.rank)
 	set(changed, "alpha", &r.LoRA.Alpha, f.alpha)
 	set(changed, "lora-targets", &r.LoRA.Targets, f.loraTargets)
+	if err := f.learnsCaptions(&r, changed); err != nil {
+		return r, err
+	}
 	return r, r.Validate()
 }
 

@@ -85,6 +85,8 @@ func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance fi
 		distance = finetune.CosineDistance
 	}
 	switch {
+	case r.Captions:
+		err = s.contrast(train)
 	case s.tokens.encoder != nil:
 		err = s.learnTokens(train, validation, distance)
 	case f.teacher != "":
@@ -213,7 +215,7 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 			return err
 		}
 		finetune.MergeLoRA(s.config.Tower)
-		if err := finetune.Interpolate(s.config.Tower, original, s.wise); err != nil {
+		if err := errors.Join(finetune.Interpolate(s.config.Tower, original, s.wise), s.interpolateText()); err != nil {
 			return err
 		}
 		s.facts = append(s.facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", s.wise, 1-s.wise)})

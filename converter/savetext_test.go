@@ -1,0 +1,177 @@
+package converter
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// TestSaveText: a tuned text tower takes the place of the one it was, or stands beside a tower that had none, in
+// whatever form that was.
+func TestSaveText(t *testing.T) {
+	for _, src := range []string{"testdata/tiny/huggingface", "testdata/tiny/openai_torch2.9.1.pt", "testdata/tiny/openclip.pt", "testdata/tiny/huggingface-vision", ""} {
+		t.Run(filepath.Base(src), func(t *testing.T) {
+			m, err := LoadText(golden.Path(t, "testdata/tiny/huggingface"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Unfreeze()
+			rng := rand.New(rand.NewPCG(1, 2))
+			params.Walk(m, func(_ string, p *nn.Param) {
+				for i := range mat.Data[float32](p) {
+					mat.Data[float32](p)[i] += float32(rng.NormFloat64())
+				}
+			})
+			models := Models{Text: m}
+			var c *Checkpoint
+			if src != "" {
+				c = open(t, filepath.Base(src))
+			}
+			if src == "" {
+				if models.Vision, err = Load(golden.Path(t, "testdata/tiny/huggingface-vision")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dst := filepath.Join(t.TempDir(), "model")
+			o := Options{Activation: m.Config.Activation}
+			if _, err := Save(t.Context(), models, c, dst, o); err != nil {
+				t.Fatal(err)
+			}
+			back, err := LoadText(dst)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back.Config != m.Config {
+				t.Errorf("configuration %+v, want %+v", back.Config, m.Config)
+			}
+			sameWeights(t, weightsOf(back), weightsOf(m))
+			vision, err := Load(dst)
+			if err != nil {
+				t.Fatal(err)
+			}
+			original, err := Load(golden.Path(t, "testdata/tiny/huggingface-vision"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(filepath.Base(src), "open") { // whose towers are rounded
+				sameWeights(t, weightsOf(vision), weightsOf(original))
+			}
+		})
+	}
+}
+
+func TestSaveTextRefuses(t *testing.T) {
+	dst := filepath.Join(t.TempDir(), "model")
+	tower := func(change func(c *cliptext.Config)) *cliptext.Model {
+		c := cliptext.Config{Vocab: 50, Context: 9, Width: 64, Heads: 1, Layers: 1, MLPWidth: 256, EmbedDim: 10, Activation: "quick_gelu", NormEps: 1e-5, End: 49}
+		change(&c)
+		m, err := cliptext.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	for _, c := range []struct {
+		like   string
+		change func(c *cliptext.Config)
+		want   string
+	}{
+		{"huggingface", func(c *cliptext.Config) { c.Layers = 2 }, "that in memory"},
+		{"huggingface-vision", func(c *cliptext.Config) { c.EmbedDim = 12 }, "embeddings of 12 numbers, and a tower of images with 10"},
+		{"", func(*cliptext.Config) {}, "a tower of images with 0"},
+	} {
+		var like *Checkpoint
+		if c.like != "" {
+			like = open(t, c.like)
+		}
+		if _, err := Save(t.Context(), Models{Text: tower(c.change)}, like, dst, Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want one with %q", c.like, err, c.want)
+		}
+	}
+}
+
+// TestTokenizerKept: the files of the tokenizer go with the text tower, from the source's directory or the one that
+// is named, as they are.
+func TestTokenizerKept(t *testing.T) {
+	const vocab = `{"a</w>":0,"<|startoftext|>":48,"<|endoftext|>":49}`
+	write := func(dir string, files map[string]string) string {
+		t.Helper()
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	model := func(files map[string]string) string {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(golden.Path(t, "testdata/tiny/huggingface"))); err != nil {
+			t.Fatal(err)
+		}
+		return write(dir, files)
+	}
+	whole := map[string]string{"vocab.json": vocab, "merges.txt": "#version: 0.2\n", "tokenizer.json": "{}", "tokenizer_config.json": "{ }", "notes.txt": "x"}
+	named := write(t.TempDir(), map[string]string{"vocab.json": vocab, "merges.txt": "\n"})
+	for _, c := range []struct {
+		name  string
+		src   string
+		o     Options
+		files []string
+		err   string
+	}{
+		{"as it is", model(whole), Options{}, []string{"vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"}, ""},
+		{"none", model(nil), Options{}, nil, ""},
+		{"half", model(map[string]string{"vocab.json": vocab}), Options{}, nil, ""},
+		{"no text", model(whole), Options{VisionOnly: true}, nil, ""},
+		{"named", model(whole), Options{Vocab: named}, []string{"vocab.json", "merges.txt"}, ""},
+		{"named and empty", model(whole), Options{Vocab: t.TempDir()}, nil, "vocab.json"},
+		{"named and absent", model(whole), Options{Vocab: filepath.Join(named, "absent")}, nil, "absent"},
+		{"another model's", model(map[string]string{"vocab.json": `{"<|startoftext|>":60,"<|endoftext|>":61}`, "merges.txt": ""}), Options{}, nil, "has 62 words, the last of a text 61; the text tower has 50, the last 49"},
+		{"broken", model(map[string]string{"vocab.json": `{`, "merges.txt": ""}), Options{}, nil, "vocab.json"},
+	} {
+		dst := filepath.Join(t.TempDir(), "converted")
+		r, err := Convert(t.Context(), c.src, dst, c.o)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: error is %v, want one with %q", c.name, err, c.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		var got []string
+		for _, f := range r.Files {
+			if slices.Contains(tokenizerFiles, f) {
+				got = append(got, f)
+				a, err := os.ReadFile(filepath.Join(dst, f))
+				b, err2 := os.ReadFile(filepath.Join(c.src, f))
+				if c.o.Vocab != "" {
+					b, err2 = os.ReadFile(filepath.Join(c.o.Vocab, f))
+				}
+				if err != nil || err2 != nil || string(a) != string(b) {
+					t.Errorf("%s: %s is %q, want %q: %v %v", c.name, f, a, b, err, err2)
+				}
+			}
+		}
+		if !slices.Equal(got, c.files) {
+			t.Errorf("%s: files %v, want %v", c.name, got, c.files)
+		}
+		c.o.Overwrite = true // what has been written is known
+		if _, err := Convert(t.Context(), c.src, dst, c.o); err != nil {
+			t.Errorf("%s, again: %v", c.name, err)
+		}
+	}
+}
