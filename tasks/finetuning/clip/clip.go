@@ -203,6 +203,9 @@ func recipeOf(r finetuning.Request) (finetune.Recipe, error) {
 	if r.Targets == "" && (recipe.Name == "projector" || recipe.Name == "xcomposer") {
 		return recipe, fmt.Errorf("clip: %w: recipe %s trains a projector, and there are no targets", finetuning.ErrRequest, recipe.Name)
 	}
+	if recipe.Captions {
+		return recipe, fmt.Errorf("clip: %w: recipe %s learns from captions, which this task has not", finetuning.ErrRequest, recipe.Name)
+	}
 	o := r.Overrides
 	set(&recipe.Epochs, o.Epochs)
 	set(&recipe.Batch, o.Batch)

@@ -285,6 +285,7 @@ func TestBadRequests(t *testing.T) {
 		{func(r *finetuning.Request) { r.Output = "" }, finetuning.ErrRequest, "no output"},
 		{func(r *finetuning.Request) { r.Recipe = "lorra" }, finetuning.ErrRequest, `"lorra", want one of probe,`},
 		{func(r *finetuning.Request) { r.Recipe = "projector" }, finetuning.ErrRequest, "trains a projector"},
+		{func(r *finetuning.Request) { r.Recipe = "contrastive" }, finetuning.ErrRequest, "learns from captions"},
 		{func(r *finetuning.Request) { r.Overrides.Epochs = new(0) }, finetuning.ErrRequest, "epochs is 0"},
 		{func(r *finetuning.Request) { r.Overrides.Rank = new(4) }, finetuning.ErrRequest, "recipe probe has no rank, alpha and targets"},
 		{func(r *finetuning.Request) { r.Overrides.Blocks = new(4) }, finetuning.ErrRequest, "recipe probe has no blocks"},
