@@ -1303,6 +1303,9 @@ quickGELUGradAVX2Loop:
 	VMULPS       words3fd9db23<>+0(SB), Y1, Y1
 	VFMADD231PS  Y1, Y3, Y2
 	VMULPS       (CX), Y2, Y2
+	VANDPS       words7fffffff<>+0(SB), Y2, Y1
+	VCMPPS       $0x05, words0da24260<>+0(SB), Y1, Y1
+	VANDPS       Y1, Y2, Y2
 	VMOVUPS      Y2, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -1384,6 +1387,42 @@ DATA words3fd9db23<>+56(SB)/4, $0x3fd9db23
 DATA words3fd9db23<>+60(SB)/4, $0x3fd9db23
 GLOBL words3fd9db23<>(SB), RODATA|NOPTR, $64
 
+DATA words0da24260<>+0(SB)/4, $0x0da24260
+DATA words0da24260<>+4(SB)/4, $0x0da24260
+DATA words0da24260<>+8(SB)/4, $0x0da24260
+DATA words0da24260<>+12(SB)/4, $0x0da24260
+DATA words0da24260<>+16(SB)/4, $0x0da24260
+DATA words0da24260<>+20(SB)/4, $0x0da24260
+DATA words0da24260<>+24(SB)/4, $0x0da24260
+DATA words0da24260<>+28(SB)/4, $0x0da24260
+DATA words0da24260<>+32(SB)/4, $0x0da24260
+DATA words0da24260<>+36(SB)/4, $0x0da24260
+DATA words0da24260<>+40(SB)/4, $0x0da24260
+DATA words0da24260<>+44(SB)/4, $0x0da24260
+DATA words0da24260<>+48(SB)/4, $0x0da24260
+DATA words0da24260<>+52(SB)/4, $0x0da24260
+DATA words0da24260<>+56(SB)/4, $0x0da24260
+DATA words0da24260<>+60(SB)/4, $0x0da24260
+GLOBL words0da24260<>(SB), RODATA|NOPTR, $64
+
+DATA words7fffffff<>+0(SB)/4, $0x7fffffff
+DATA words7fffffff<>+4(SB)/4, $0x7fffffff
+DATA words7fffffff<>+8(SB)/4, $0x7fffffff
+DATA words7fffffff<>+12(SB)/4, $0x7fffffff
+DATA words7fffffff<>+16(SB)/4, $0x7fffffff
+DATA words7fffffff<>+20(SB)/4, $0x7fffffff
+DATA words7fffffff<>+24(SB)/4, $0x7fffffff
+DATA words7fffffff<>+28(SB)/4, $0x7fffffff
+DATA words7fffffff<>+32(SB)/4, $0x7fffffff
+DATA words7fffffff<>+36(SB)/4, $0x7fffffff
+DATA words7fffffff<>+40(SB)/4, $0x7fffffff
+DATA words7fffffff<>+44(SB)/4, $0x7fffffff
+DATA words7fffffff<>+48(SB)/4, $0x7fffffff
+DATA words7fffffff<>+52(SB)/4, $0x7fffffff
+DATA words7fffffff<>+56(SB)/4, $0x7fffffff
+DATA words7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL words7fffffff<>(SB), RODATA|NOPTR, $64
+
 // func geluGradAVX2(gx *float32, gy *float32, x *float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·geluGradAVX2(SB), NOSPLIT, $0-32
@@ -1449,6 +1488,9 @@ geluGradAVX2Loop:
 	VMULPS       words3ecc422a<>+0(SB), Y4, Y4
 	VFMADD231PS  Y0, Y4, Y2
 	VMULPS       (CX), Y2, Y2
+	VANDPS       words7fffffff<>+0(SB), Y2, Y0
+	VCMPPS       $0x05, words0da24260<>+0(SB), Y0, Y0
+	VANDPS       Y0, Y2, Y2
 	VMOVUPS      Y2, (AX)
 	ADDQ         $+32, AX
 	ADDQ         $+32, CX
@@ -3617,6 +3659,9 @@ quickGELUGradAVX512Loop:
 	VMULPS       words3fd9db23<>+0(SB), Z1, Z1
 	VFMADD231PS  Z1, Z3, Z2
 	VMULPS       (CX), Z2, Z2
+	VPANDD       words7fffffff<>+0(SB), Z2, Z1
+	VCMPPS       $0x05, words0da24260<>+0(SB), Z1, K1
+	VMOVUPS.Z    Z2, K1, Z2
 	VMOVUPS      Z2, (AX)
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX
@@ -3683,6 +3728,9 @@ geluGradAVX512Loop:
 	VMULPS       words3ecc422a<>+0(SB), Z4, Z4
 	VFMADD231PS  Z0, Z4, Z2
 	VMULPS       (CX), Z2, Z2
+	VPANDD       words7fffffff<>+0(SB), Z2, Z0
+	VCMPPS       $0x05, words0da24260<>+0(SB), Z0, K1
+	VMOVUPS.Z    Z2, K1, Z2
 	VMOVUPS      Z2, (AX)
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX

@@ -871,10 +871,27 @@ func (m machine) quickGELUGrad() {
 		VMULPS(floats(1.702), x, x)
 		VFMADD231PS(x, d, s) // σ + 1.702·x·σ·(1-σ)
 		VMULPS(Mem{Base: p[1]}, s, s)
+		m.flush(s)
 		VMOVUPS(s, Mem{Base: p[0]})
 	})
 	VZEROUPPER()
 	RET()
+}
+
+// flush sets what is below 10⁻³⁰ to 0; see flush in grad.go. A NaN stays.
+func (m machine) flush(v VecVirtual) {
+	const notLess = 5
+	size, limit := m.vec(), floats(1e-30)
+	if m.lanes == 16 {
+		keep := K()
+		VPANDD(words(0x7fffffff), v, size)
+		VCMPPS(U8(notLess), limit, size, keep)
+		VMOVUPS_Z(v, keep, v)
+		return
+	}
+	VANDPS(words(0x7fffffff), v, size)
+	VCMPPS(U8(notLess), limit, size, size)
+	VANDPS(size, v, v)
 }
 
 func (m machine) normSums() {
@@ -954,6 +971,7 @@ func (m machine) geluGrad() {
 		VMULPS(floats(1/math.Sqrt(2*math.Pi)), e, e) // φ(x)
 		VFMADD231PS(x, e, s)
 		VMULPS(Mem{Base: p[1]}, s, s)
+		m.flush(s)
 		VMOVUPS(s, Mem{Base: p[0]})
 	})
 	VZEROUPPER()
