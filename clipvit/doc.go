@@ -15,6 +15,11 @@
 // Matrices are row-major, one row per token; a batch of B images is B·T rows, image after image.
 // spago's matrices have two dimensions, and so have ours.
 //
+// # Gradients
+//
+// A graph gives the memory of what lies between back as its gradients are computed, so it goes backward once: add
+// losses up first, or give them to one ag.Backward. A second one is a mistake of the program and panics.
+//
 // # Errors
 //
 // Once [Config.Validate] has returned nil, no method of a [Model] panics on images: what a user
