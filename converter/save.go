@@ -162,8 +162,10 @@ func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
 	if _, known := layouts[p.Family]; known {
 		return nil // whose layout may have been another one for a while
 	}
+	// A variant, for training or for several images, is of the family too.
+	name := strings.TrimSuffix(strings.TrimSuffix(e.Layout.Name, "-train"), "-several")
 	for family, layout := range layouts {
-		if layout == e.Layout.Name && family != familyXtuner { // whose layout is LLaVA's
+		if layout == name && family != familyXtuner { // whose layout is LLaVA's
 			p.Family = family
 		}
 	}

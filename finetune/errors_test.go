@@ -134,19 +134,31 @@ func TestMemoryError(t *testing.T) {
 	}
 }
 
-// TestAllBroken: a run of pictures none of which can be read does not end as if all were well.
+// TestAllBroken: a run of pictures none of which can be read does not end as if all were well, nor as a mistake of
+// the program.
 func TestAllBroken(t *testing.T) {
-	c, _ := goldenConfig(t, 4)
-	d := &data.Dataset{Classes: threeClasses}
-	for i := range 6 {
-		d.Samples = append(d.Samples, data.Sample{Path: filepath.Join("absent", fmt.Sprint(i, ".png")), Label: i % 3})
-	}
-	c.Train = &data.Loader{Data: d, Config: c.Tower.Config, BatchSize: 4}
-	tr, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tr.Run(t.Context()); !errors.Is(err, data.ErrEmpty) || !strings.Contains(err.Error(), "of the 6 to train on can be read; absent") {
-		t.Errorf("error is %v", err)
+	labelled, _ := goldenConfig(t, 4)
+	pairs, _ := pairTask(t, 4, 1)
+	for name, c := range map[string]Config{"labels": labelled, "captions": pairs} {
+		for _, accumulate := range []int{1, 5} {
+			d := &data.Dataset{}
+			for i := range 6 {
+				s := data.Sample{Path: filepath.Join("absent", fmt.Sprint(i, ".png")), Label: data.Unlabelled}
+				if name == "labels" {
+					s.Label, d.Classes = i%3, threeClasses
+				} else {
+					s.Caption = "a b"
+				}
+				d.Samples = append(d.Samples, s)
+			}
+			c.Train, c.Recipe.Accumulate = &data.Loader{Data: d, Config: c.Tower.Config, BatchSize: 4}, accumulate
+			tr, err := New(c)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if _, err := tr.Run(t.Context()); !errors.Is(err, data.ErrEmpty) || !strings.Contains(err.Error(), "of the 6 to train on can be read; absent") {
+				t.Errorf("%s, %d batches a step: error is %v", name, accumulate, err)
+			}
+		}
 	}
 }

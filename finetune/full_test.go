@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,22 @@ func limitFiles(t *testing.T, n uint64) (lift func()) {
 	return lift
 }
 
+// alone runs the test in a process of its own, and reports whether this is the one: a limit is of the whole process, in
+// which go test keeps a log, of a file's size as well, and fails if it cannot.
+func alone(t *testing.T) bool {
+	t.Helper()
+	const is = "VITAGO_TEST_ALONE"
+	if os.Getenv(is) == t.Name() {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), is+"="+t.Name())
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	return false
+}
+
 // clean fails the test if something unfinished is left in a directory.
 func clean(t *testing.T, dir string) {
 	t.Helper()
@@ -55,6 +72,9 @@ func clean(t *testing.T, dir string) {
 // TestFullDisk: whichever file cannot be written, the error names it and why, the checkpoint before stays, and
 // the run goes on from it to the same bits when there is room.
 func TestFullDisk(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	config := func(dir string) Config {
 		c, _ := goldenConfig(t, 4)
 		_, c.Validation, _ = task(t, 4)
@@ -136,6 +156,9 @@ func TestFullDisk(t *testing.T) {
 
 // TestSaveFullDisk: a model that cannot be written leaves the one before.
 func TestSaveFullDisk(t *testing.T) {
+	if !alone(t) {
+		return
+	}
 	c, _ := goldenConfig(t, 4)
 	c.MaxSteps = 1
 	tr, _ := run(t, c)

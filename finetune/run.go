@@ -123,9 +123,6 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		batches++
 		images += b.Len()
 		last := b.Number == t.Train.Len()-1
-		if last && images == 0 {
-			return t.unreadable()
-		}
 		if batches < t.Recipe.Accumulate && !last {
 			continue
 		}
@@ -134,6 +131,9 @@ func (t *Trainer) epoch(ctx context.Context) error {
 				return err
 			}
 			step = nil
+		}
+		if last && images == 0 {
+			return t.unreadable()
 		}
 		t.state.Epoch, t.state.Batch = b.Epoch, b.Number+1
 		if last {

@@ -9,7 +9,7 @@ import (
 var buffers [4 * 40]sync.Pool
 
 // classOf returns the class of the smallest buffers with n floats, and their size. There are four
-// classes from one power of two to the next, so that at most a fifth of a buffer is not used.
+// classes from one power of two to the next, so that at most a fifth of a buffer of its class is not used.
 func classOf(n int) (class, size int) {
 	if n <= 8 {
 		return 0, 8

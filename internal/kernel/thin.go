@@ -33,7 +33,7 @@ func matMulThin(c, a, b Strided, m, n, k int, add bool) bool {
 		out := Get(tiles * groups * tile)
 		defer Put(out)
 		at := func(i int) int { return min(from+i*rows, m-rows) } // the last tile may repeat rows
-		first := min(at(0), at(tiles-1))
+		first := at(0)
 		part := Get(depth * (to - first)) // of Aᵀ
 		defer Put(part)
 		for k0 := 0; k0 < k; k0 += depth {

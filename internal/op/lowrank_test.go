@@ -1,10 +1,13 @@
 package op
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 func init() {
@@ -53,6 +56,30 @@ type keeps struct {
 }
 
 func (k keeps) Value() mat.Tensor { return k.value }
+
+// TestLowRankGivesBack: what is corrected hands its gradient on to its residual, and keeps none.
+func TestLowRankGivesBack(t *testing.T) {
+	ones := func(r, c int) *mat.Dense[float32] {
+		return mat.NewDense[float32](mat.WithShape(r, c), mat.WithBacking(mat.CreateInitializedSlice[float32](r*c, 1)), mat.WithGrad(true))
+	}
+	a, b := NewParam(2, 7), NewParam(9, 2)
+	x, residual, m := ones(5, 7), ones(5, 9), NewLinear(7, 9)
+	y := LinearAdd(x, m, residual)
+	z := LowRank(y, x, Correction{a, b, 1, 0})
+	out := Done(Activate(z, QuickGELU), z)
+	out.AccGrad(ones(5, 9))
+	if err := ag.Backward(out); err != nil {
+		t.Fatal(err)
+	}
+	if y.HasGrad() || z.HasGrad() {
+		t.Errorf("after the gradients, what is corrected has its own: %v, the result: %v", y.HasGrad(), z.HasGrad())
+	}
+	want := make([]float32, 5*9)
+	kernel.ActivateGrad(want, data(ones(5, 9)), data(ones(5, 9)), kernel.QuickGELU) // the weights are 0: z is the residual
+	if got := data(residual.Grad()); !slices.Equal(got, want) {
+		t.Errorf("gradient of the residual is %v, want %v", got, want)
+	}
+}
 
 func TestBadLowRank(t *testing.T) {
 	x := func(r, c int) mat.Tensor { return mat.NewDense[float32](mat.WithShape(r, c)) }

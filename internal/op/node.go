@@ -21,7 +21,7 @@ type node struct {
 	values  []float32  // nil if dropped or freed
 	again   func(y []float32)
 	from    []mat.Tensor // what it was computed from, and may be again
-	uses    int          // operators of this package whose gradient is still to come: its own, and those it goes into
+	uses    int          // operators of this package that may still want it: its own, and those it goes into until they are served
 	private bool         // see Done
 	lent    bool         // an operator has made its own value of the memory
 }
@@ -56,13 +56,14 @@ func (n *node) hide() {
 	}
 }
 
-// use notes one more operator that the node goes into. It lends it its memory if y is the same.
+// use notes one more operator that the node goes into. It lends it its memory if y is the same; nobody may read the
+// node any more then, and it is as private as with [Done].
 func (n *node) use(y *mat.Dense[float32]) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.uses++
 	if unsafe.SliceData(n.values) == unsafe.SliceData(data(y)) {
-		n.lent = true
+		n.lent, n.private = true, true
 	}
 }
 
