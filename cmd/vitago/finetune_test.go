@@ -114,7 +114,12 @@ func TestFinetuneProbe(t *testing.T) {
 	os.WriteFile(filepath.Join(pictures, "red", "99.png"), []byte("no picture"), 0o666)
 	var first string
 	for i := range 2 {
-		r := vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe")
+		args := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe"}
+		if i > 0 { // what is there is nobody's to overwrite by accident
+			vitago(args...).want(t, exitFailed, nil, []string{"model exists already: choose another --out"})
+			args = append(args, "--resume")
+		}
+		r := vitago(args...)
 		r.want(t, exitDone, []string{"penalty ", "best accuracy    1.0000", "skipped          1 pictures"}, []string{"3 classes", "99.png"})
 		head := read(t, out, "model", "head.safetensors")
 		if page := read(t, out, "report.md"); !strings.Contains(page, "| best accuracy | 1.0000 |") || !strings.Contains(page, "99.png") {
@@ -146,7 +151,9 @@ func TestFinetuneResume(t *testing.T) {
 	vitago(args(straight)...).want(t, exitDone, []string{"steps"}, []string{""})
 
 	vitago(args(parts, "--steps", "4")...).want(t, exitDone, []string{"steps"}, []string{""})
-	vitago(args(parts)...).want(t, exitFailed, nil, []string{"holds checkpoints of a run (checkpoint-00000004)"})
+	vitago(args(parts)...).want(t, exitFailed, nil, []string{"model exists already: choose another --out"})
+	vitago("finetune", "--model", filepath.Join(parts, "model"), "--data", pictures, "--out", parts, "--recipe", "lora", "--resume").
+		want(t, exitUsage, nil, []string{"holds what is learnt from"})
 	vitago(args(parts, "--resume", "--rate", "0.02")...).want(t, exitFailed, nil, []string{"is of another run: recipe: "})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { // when it has begun to go on
