@@ -187,8 +187,7 @@ type TokenRegression struct {
 	Distance Distance
 	Targets  *TokenTargets
 
-	last *data.Batch // for which the rows were got
-	rows []float32
+	given
 }
 
 // Name implements [Objective].
@@ -216,22 +215,27 @@ func (o *TokenRegression) Check(y mat.Tensor, b *data.Batch) error {
 	return nil
 }
 
-// of returns the targets of a batch that was checked.
-func (o *TokenRegression) of(b *data.Batch) []float32 {
-	if o.last != b {
-		panic("finetune: TokenRegression: a batch that was not checked")
+// given are the targets of the batch that was checked last.
+type given struct {
+	last *data.Batch
+	rows []float32
+}
+
+func (g *given) to(b *data.Batch) []float32 {
+	if g.last != b {
+		panic("finetune: targets of a batch that was not checked")
 	}
-	return o.rows
+	return g.rows
 }
 
 // Loss implements [Objective].
 func (o *TokenRegression) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.of(b))
+	return o.Distance.loss(y, o.to(b))
 }
 
 // Score implements [Objective]: see [Distance.score].
 func (o *TokenRegression) Score(y mat.Tensor, b *data.Batch) float64 {
-	return o.Distance.score(y, o.of(b), b.Len())
+	return o.Distance.score(y, o.to(b), b.Len())
 }
 
 // Measure implements [Objective].
@@ -280,8 +284,7 @@ type TokenDistillation struct {
 
 	features mat.Tensor  // [B·T,C] of a tower that is that of the teacher too
 	of       *data.Batch // for which they are
-	last     *data.Batch // for which targets were computed
-	targets  []float32
+	given
 }
 
 // shares reports whether the features of a frozen tower are the teacher's too.
@@ -309,25 +312,18 @@ func (o *TokenDistillation) Check(y mat.Tensor, b *data.Batch) (err error) {
 	if !slices.Equal(y.Shape(), z.Shape()) {
 		return fmt.Errorf("finetune: the encoder gives %v for %s, the teacher %v", y.Shape(), firstOf(b.Names), z.Shape())
 	}
-	o.last, o.targets = b, z.Value().Data().F32()
+	o.last, o.rows = b, z.Value().Data().F32()
 	return nil
-}
-
-func (o *TokenDistillation) want(b *data.Batch) []float32 {
-	if o.last != b {
-		panic("finetune: TokenDistillation: a batch that was not checked")
-	}
-	return o.targets
 }
 
 // Loss implements [Objective].
 func (o *TokenDistillation) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.want(b))
+	return o.Distance.loss(y, o.to(b))
 }
 
 // Score implements [Objective]: see [Distance.score].
 func (o *TokenDistillation) Score(y mat.Tensor, b *data.Batch) float64 {
-	return o.Distance.score(y, o.want(b), b.Len())
+	return o.Distance.score(y, o.to(b), b.Len())
 }
 
 // Measure implements [Objective].

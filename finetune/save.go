@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -59,6 +61,28 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 			return converter.WriteTensors(filepath.Join(dir, headFile), nil, all)
 		}
 	})
+}
+
+// The folders of a run's directory, beside its checkpoints.
+const (
+	ModelFolder   = "model"   // of [Trainer.Save]
+	AdapterFolder = "adapter" // of [Trainer.SaveAdapter]
+)
+
+// CheckOutput returns an error, before anything is written, if a run in the directory out would overwrite what it
+// learns from, [ErrSource], or, if it is not to be resumed, the model of another, [ErrOverwrite]. Of sources, paths of
+// models, the empty ones do not count.
+func CheckOutput(out string, resume bool, sources ...string) error {
+	for _, path := range sources {
+		if path != "" && folder.Inside(path, out) {
+			return fmt.Errorf("finetune: %s %w, %s: choose another directory", out, ErrSource, path)
+		}
+	}
+	model := filepath.Join(out, ModelFolder)
+	if _, err := os.Lstat(model); err == nil && !resume {
+		return fmt.Errorf("finetune: %s %w: choose another directory, or resume the run that wrote it", model, ErrOverwrite)
+	}
+	return nil
 }
 
 // SaveBeside writes the directory dst as [Trainer.Save] does for a frozen tower, of the checkpoint like, with

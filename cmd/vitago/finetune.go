@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -185,13 +183,8 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if f.teacher != "" && f.targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
-		// OUT/model takes the place of what is there, which must not be what is learnt from, nor another's.
-		model := filepath.Join(f.out, modelFolder)
-		if folder.Inside(f.model, f.out) || folder.Inside(f.teacher, f.out) && f.teacher != "" {
-			return usagef("--out %s holds what is learnt from: choose another directory", f.out)
-		}
-		if _, err := os.Lstat(model); err == nil && !f.resume && !f.dryRun {
-			return fmt.Errorf("%s exists already: choose another --out, or go on with the run that wrote it by --resume", model)
+		if err := finetune.CheckOutput(f.out, f.resume || f.dryRun, f.model, f.teacher); err != nil {
+			return err
 		}
 		for _, dir := range []struct{ flag, path string }{{"out", f.out}, {"cache", f.cache}} {
 			if info, err := os.Stat(f.data); err == nil && info.IsDir() && dir.path != "" && folder.Inside(dir.path, f.data) {

@@ -78,7 +78,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer, activa
 	if err != nil {
 		return err
 	}
-	model := filepath.Join(f.out, modelFolder)
+	model := filepath.Join(f.out, finetune.ModelFolder)
 	if err := finetune.SaveBeside(ctx, model, like, o, r.Head.Save); err != nil {
 		return err
 	}

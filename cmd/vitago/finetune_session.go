@@ -18,8 +18,6 @@ import (
 
 // The folders in the output of a run, besides checkpoints.
 const (
-	modelFolder       = "model"
-	adapterFolder     = "adapter"
 	tensorboardFolder = "tensorboard"
 )
 
@@ -205,7 +203,7 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 		rows = append(rows, [2]string{measure + " before", fmt.Sprintf("%.4f", e.Score)})
 	}
 	if s.config.Recipe.Tower == finetune.LowRank {
-		if err := t.SaveAdapter(filepath.Join(s.out, adapterFolder), s.model); err != nil {
+		if err := t.SaveAdapter(filepath.Join(s.out, finetune.AdapterFolder), s.model); err != nil {
 			return err
 		}
 	}
@@ -220,7 +218,7 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 		}
 		s.facts = append(s.facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", s.wise, 1-s.wise)})
 	}
-	model := filepath.Join(s.out, modelFolder)
+	model := filepath.Join(s.out, finetune.ModelFolder)
 	page := report.Report{Title: "Fine-tuning of " + filepath.Base(s.model), Facts: s.facts, Table: t.Table(), Measure: measure, Result: r}
 	if err := errors.Join(t.Save(ctx, model, s.like, o), page.Write(s.out)); err != nil {
 		return err

@@ -116,7 +116,7 @@ func TestFinetuneProbe(t *testing.T) {
 	for i := range 2 {
 		args := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe"}
 		if i > 0 { // what is there is nobody's to overwrite by accident
-			vitago(args...).want(t, exitFailed, nil, []string{"model exists already: choose another --out"})
+			vitago(args...).want(t, exitFailed, nil, []string{"model is there already: choose another directory"})
 			args = append(args, "--resume")
 		}
 		r := vitago(args...)
@@ -151,9 +151,9 @@ func TestFinetuneResume(t *testing.T) {
 	vitago(args(straight)...).want(t, exitDone, []string{"steps"}, []string{""})
 
 	vitago(args(parts, "--steps", "4")...).want(t, exitDone, []string{"steps"}, []string{""})
-	vitago(args(parts)...).want(t, exitFailed, nil, []string{"model exists already: choose another --out"})
+	vitago(args(parts)...).want(t, exitFailed, nil, []string{"model is there already: choose another directory"})
 	vitago("finetune", "--model", filepath.Join(parts, "model"), "--data", pictures, "--out", parts, "--recipe", "lora", "--resume").
-		want(t, exitUsage, nil, []string{"holds what is learnt from"})
+		want(t, exitFailed, nil, []string{"holds what is learnt from"})
 	vitago(args(parts, "--resume", "--rate", "0.02")...).want(t, exitFailed, nil, []string{"is of another run: recipe: "})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { // when it has begun to go on

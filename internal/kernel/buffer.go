@@ -35,7 +35,7 @@ func Get(n int) []float32 {
 	if p, ok := buffers[class].Get().(*[]float32); ok {
 		return (*p)[:n]
 	}
-	for c := most; c > class; c-- {
+	for c := most; c > class; c-- { // the largest, and leaves others for pieces that do not fit into it
 		if p, ok := buffers[c].Get().(*[]float32); ok {
 			return (*p)[:n]
 		}

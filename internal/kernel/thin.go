@@ -34,8 +34,11 @@ func matMulThin(c, a, b Strided, m, n, k int, add bool) bool {
 		defer Put(out)
 		at := func(i int) int { return min(from+i*rows, m-rows) } // the last tile may repeat rows
 		first := at(0)
-		part := Get(depth * (to - first)) // of Aᵀ
-		defer Put(part)
+		var part []float32 // of Aᵀ
+		if a.Transposed {
+			part = Get(depth * (to - first))
+			defer Put(part)
+		}
 		for k0 := 0; k0 < k; k0 += depth {
 			d := min(depth, k-k0)
 			x, along := a.Data[first*across+k0*along:], along

@@ -47,7 +47,13 @@ func (c *checkpointOp) Backward(gy mat.Tensor) error {
 	if err := ag.Backward(y); err != nil { // the parameters get their gradients here
 		return err
 	}
-	release(y, data(c.x), data(g))
+	// What lies between has gone back to the pool. The values of y were nobody's but ours, and its gradient is g.
+	if n := nodeOf(y); n != nil {
+		n.ZeroGrad()
+		if unsafe.SliceData(n.values) != unsafe.SliceData(data(c.x)) { // f may write to x and return it
+			kernel.Put(n.values)
+		}
+	}
 	if x.RequiresGrad() {
 		gx := &gift{Dense: x.Grad().(*mat.Dense[float32])}
 		if c.x.AccGrad(gx); !gx.kept {
@@ -76,39 +82,4 @@ type gift struct {
 func (g *gift) Clone() mat.Matrix {
 	g.kept = true
 	return g.Dense
-}
-
-// release gives the values and gradients of a graph of this package's operators, whose backward pass is
-// done, back to the pool: all but those with the memory of keep.
-func release(y mat.Tensor, keep ...[]float32) {
-	seen := map[*float32]bool{} // an operator may give its operand's memory on
-	for _, k := range keep {
-		seen[unsafe.SliceData(k)] = true
-	}
-	put := func(values []float32) {
-		if at := unsafe.SliceData(values); !seen[at] {
-			seen[at] = true
-			kernel.Put(values)
-		}
-	}
-	visited := map[*ag.Operator]bool{}
-	var walk func(x mat.Tensor)
-	walk = func(x mat.Tensor) {
-		o, ok := x.(*ag.Operator)
-		if !ok || visited[o] {
-			return
-		}
-		visited[o] = true
-		for _, operand := range o.Operands() {
-			walk(operand)
-		}
-		n := o.Value().(*node)
-		if !n.lent {
-			put(n.values)
-		}
-		if g, ok := n.Grad().(*mat.Dense[float32]); ok && g != nil {
-			put(data(g))
-		}
-	}
-	walk(y)
 }

@@ -26,7 +26,7 @@ func (f *layerNormOp) Operands() []mat.Tensor { return []mat.Tensor{f.x, f.w, f.
 
 func (f *layerNormOp) Forward() (mat.Tensor, error) {
 	m, n := dims(f.x)
-	if wantsGrad(f.x, f.w) {
+	if wantsGrad(f.x, f.w, f.b) {
 		f.stats = make([]float32, 2*m)
 	}
 	y := fresh(m, n)
@@ -45,11 +45,13 @@ func (f *layerNormOp) Backward(gy mat.Tensor) error {
 	accumulate(f.x, func(gx []float32) {
 		kernel.LayerNormGrad(gx, nil, nil, g, data(f.x), data(f.w), f.stats, m, n)
 	})
-	accumulate(f.w, func(gw []float32) {
-		gb := kernel.Get(n)
+	if wantsGrad(f.w, f.b) {
+		gw, gb := kernel.Get(n), kernel.Get(n)
+		defer kernel.Put(gw)
+		defer kernel.Put(gb)
 		kernel.LayerNormGrad(nil, gw, gb, g, data(f.x), data(f.w), f.stats, m, n)
-		kernel.Put(gb)
-	})
-	accumulate(f.b, func(gb []float32) { kernel.SumRows(gb, g, m, n) })
+		accumulate(f.w, func(y []float32) { copy(y, gw) })
+		accumulate(f.b, func(y []float32) { copy(y, gb) })
+	}
 	return nil
 }

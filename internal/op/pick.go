@@ -42,24 +42,13 @@ func (f *pickOp) Forward() (mat.Tensor, error) {
 
 func (f *pickOp) Backward(gy mat.Tensor) error {
 	g := data(gy)
-	sum := func(to []float32, of func(r int) int) { // of gives the row of to, or -1
-		clear(to)
-		for i, r := range f.rows {
-			if at := of(r); at >= 0 {
-				for j, v := range g[i*f.n : (i+1)*f.n] {
-					to[at*f.n+j] += v
-				}
-			}
-		}
-	}
-	accumulate(f.x, func(gx []float32) { sum(gx, func(r int) int { return r }) })
+	accumulate(f.x, func(gx []float32) {
+		clear(gx)
+		addRows(gx, g, f.n, func(i int) int { return f.rows[i] })
+	})
 	accumulate(f.line, func(gl []float32) {
-		sum(gl, func(r int) int {
-			if r < 0 {
-				return 0
-			}
-			return -1
-		})
+		clear(gl)
+		addRows(gl, g, f.n, func(i int) int { return -1 - f.rows[i] }) // 0 for the line, and negative for rows
 	})
 	return nil
 }

@@ -84,10 +84,14 @@ func (f *rowsOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// addRows adds row i of x to row to(i) of y, both with n columns.
+// addRows adds row i of x to row to(i) of y, both with n columns, and leaves it out if that is negative.
 func addRows(y, x []float32, n int, to func(i int) int) {
 	for i := 0; i*n < len(x); i++ {
-		row := y[to(i)*n:]
+		at := to(i)
+		if at < 0 {
+			continue
+		}
+		row := y[at*n:]
 		for j, v := range x[i*n : (i+1)*n] {
 			row[j] += v
 		}

@@ -44,10 +44,7 @@ func init() {
 }
 
 // The folders in the output of a run, besides checkpoints; those of the command vitago.
-const (
-	modelFolder   = "model"
-	adapterFolder = "adapter"
-)
+const ()
 
 var _ finetuning.Interface = &FineTuning{}
 
@@ -77,6 +74,9 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 	recipe, err := recipeOf(r)
 	if err != nil {
 		return finetuning.Response{}, err
+	}
+	if err := finetune.CheckOutput(r.Output, r.Resume, m.dir, r.Teacher); err != nil {
+		return finetuning.Response{}, fmt.Errorf("clip: %w: %w", finetuning.ErrRefused, err)
 	}
 	if ctx.Err() != nil { // a select with two choices may take either
 		return finetuning.Response{}, fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, context.Cause(ctx))
@@ -155,7 +155,7 @@ func failure(ctx context.Context, t *finetune.Trainer, err error) error {
 // write writes what a run that has ended leaves.
 func (m *FineTuning) write(ctx context.Context, t *finetune.Trainer, source *converter.Checkpoint, result *finetune.Result, r finetuning.Request) (finetuning.Response, error) {
 	response := finetuning.Response{
-		Model: filepath.Join(r.Output, modelFolder), Report: filepath.Join(r.Output, report.PageFile),
+		Model: filepath.Join(r.Output, finetune.ModelFolder), Report: filepath.Join(r.Output, report.PageFile),
 		Steps: result.Steps, Stopped: result.Stopped, Skipped: result.Skipped, Memory: result.Memory, Duration: result.Duration,
 	}
 	if result.Best != nil {
@@ -165,7 +165,7 @@ func (m *FineTuning) write(ctx context.Context, t *finetune.Trainer, source *con
 		return response, context.Cause(ctx)
 	}
 	if t.Recipe.Tower == finetune.LowRank {
-		response.Adapter = filepath.Join(r.Output, adapterFolder)
+		response.Adapter = filepath.Join(r.Output, finetune.AdapterFolder)
 		if err := t.SaveAdapter(response.Adapter, m.dir); err != nil {
 			return response, err
 		}

@@ -543,3 +543,20 @@ func TestWithoutLabels(t *testing.T) {
 		wantError(t, err, finetuning.ErrData, c.words)
 	}
 }
+
+// TestOutput: a run overwrites neither the model that it learns from nor that of another run.
+func TestOutput(t *testing.T) {
+	out := t.TempDir()
+	m := &FineTuning{dir: filepath.Join(out, finetune.ModelFolder), slot: make(chan struct{}, 1)}
+	r := finetuning.Request{Data: t.TempDir(), Recipe: "probe", Output: out, Resume: true}
+	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, finetune.ErrSource) || !errors.Is(err, finetuning.ErrRefused) {
+		t.Errorf("the model in the output: %v", err)
+	}
+	if err := os.Mkdir(m.dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	m.dir, r.Resume = t.TempDir(), false
+	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, finetune.ErrOverwrite) || !errors.Is(err, finetuning.ErrRefused) {
+		t.Errorf("another model in the output: %v", err)
+	}
+}
