@@ -257,6 +257,7 @@ func readHFLLaVA(m *clip, file []byte) error {
 		Layer        json.RawMessage `json:"vision_feature_layer"`
 		Strategy     string          `json:"vision_feature_select_strategy"`
 		Act          string          `json:"projector_hidden_act"`
+		Points       [][2]int        `json:"image_grid_pinpoints"` // heights and widths
 	}
 	c.Strategy, c.Act = "default", "gelu"
 	if err := json.Unmarshal(file, &c); err != nil {
@@ -288,6 +289,7 @@ func readHFLLaVA(m *clip, file []byte) error {
 			errs = append(errs, fmt.Errorf("projector_hidden_act is %.40q, want \"gelu\"", c.Act))
 		}
 		p.SelectLayer, p.ImageSize = &layer, vision.ImageSize
+		errs = append(errs, p.setGrids(c.Points, false, vision.ImageSize))
 		switch c.Strategy {
 		case "default":
 			p.SelectFeature = "patch"
@@ -314,12 +316,13 @@ var openAITowers = []string{"clip-vit-base-patch32", "clip-vit-base-patch16", "c
 // Source: haotian-liu/LLaVA, llava/model/llava_arch.py, initialize_vision_modules.
 func readLLaVA(m *clip, file []byte) error {
 	var c struct {
-		Tower   string `json:"mm_vision_tower"`
-		Type    string `json:"mm_projector_type"`
-		Layer   *int   `json:"mm_vision_select_layer"`
-		Feature string `json:"mm_vision_select_feature"`
-		In      int    `json:"mm_hidden_size"`
-		Out     int    `json:"hidden_size"`
+		Tower   string          `json:"mm_vision_tower"`
+		Type    string          `json:"mm_projector_type"`
+		Layer   *int            `json:"mm_vision_select_layer"`
+		Feature string          `json:"mm_vision_select_feature"`
+		In      int             `json:"mm_hidden_size"`
+		Out     int             `json:"hidden_size"`
+		Points  json.RawMessage `json:"image_grid_pinpoints"` // widths and heights, or null; a text in LLaVA-OneVision
 	}
 	if err := json.Unmarshal(file, &c); err != nil {
 		return err
@@ -348,5 +351,8 @@ func readLLaVA(m *clip, file []byte) error {
 		errs = append(errs, fmt.Errorf("mm_vision_select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.Feature))
 	}
 	p.SelectLayer = c.Layer
+	if points := [][2]int(nil); m.has.vision && json.Unmarshal(c.Points, &points) == nil {
+		errs = append(errs, p.setGrids(points, true, m.config.Vision.ImageSize))
+	}
 	return errors.Join(errs...)
 }

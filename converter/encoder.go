@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -94,6 +95,9 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	if l.Fit == projector.AnyRes && p.Grids != nil {
+		l.Grids = slices.Clone(*p.Grids)
 	}
 	row := func(name string) *nn.Param {
 		src, ok := m.params[name]

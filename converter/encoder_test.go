@@ -250,3 +250,48 @@ func TestLoadEncoderNewline(t *testing.T) {
 		}
 	}
 }
+
+// TestGrids: the grids of LLaVA 1.6 are those of its config.json, before and after a conversion, and sizes that are none
+// are an error.
+func TestGrids(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(family(t, "llava-hf"))); err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, configFile)
+	plain, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(points string) {
+		t.Helper()
+		text := strings.Replace(string(plain), "{", `{"image_grid_pinpoints": `+points+",", 1)
+		if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("[[12, 12], [24, 48]]") // of 12 pixels a side
+	dst := filepath.Join(t.TempDir(), "out")
+	if _, err := Convert(t.Context(), dir, dst, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, dst} {
+		c, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Projector()
+		if want := [][2]int{{1, 1}, {2, 4}}; err != nil || p.Grids == nil || !slices.Equal(*p.Grids, want) {
+			t.Errorf("%s: %+v, %v, want grids %v", path, p, err, want)
+		}
+		c.Close()
+	}
+	set("[[12, 13]]")
+	if _, err := LoadEncoder(t.Context(), dir, ""); err == nil || !strings.Contains(err.Error(), "[12 13]") {
+		t.Errorf("of 12 by 13 pixels: %v", err)
+	}
+	p := &ProjectorConfig{}
+	if err := p.setGrids([][2]int{{672, 336}}, true, 336); err != nil || (*p.Grids)[0] != [2]int{1, 2} {
+		t.Errorf("two tiles side by side, width first: %v, %v", p.Grids, err)
+	}
+}

@@ -37,6 +37,28 @@ type ProjectorConfig struct {
 	SelectLayer   *int   `json:"select_layer,omitempty"`
 	SelectFeature string `json:"select_feature,omitempty"` // "patch", or "cls_patch" with the class token
 	ImageSize     int    `json:"image_size,omitempty"`     // pixels per side of a tile; 0 if not known
+	// Grids are the rows and columns of tiles that LLaVA-1.6 chooses from (projector.Layout.Grids); nil if that is
+	// not known, and then they are those of all that were published.
+	Grids *[][2]int `json:"grids,omitempty"`
+}
+
+// setGrids reads the image_grid_pinpoints of a LLaVA-1.6: heights and widths in pixels, or the other way round.
+func (p *ProjectorConfig) setGrids(points [][2]int, widthFirst bool, size int) error {
+	if len(points) == 0 {
+		return nil
+	}
+	grids := make([][2]int, len(points))
+	for i, g := range points {
+		if widthFirst {
+			g[0], g[1] = g[1], g[0]
+		}
+		if size < 1 || g[0] < size || g[1] < size || g[0]%size != 0 || g[1]%size != 0 {
+			return fmt.Errorf("image_grid_pinpoints has %v, want multiples of image_size, %d", points[i], size)
+		}
+		grids[i] = [2]int{g[0] / size, g[1] / size}
+	}
+	p.Grids = &grids
+	return nil
 }
 
 // readProjector reads the projector_config.json that a conversion wrote, or the config.json of a
