@@ -102,7 +102,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 func (m *Model) Freeze() {
 	changed := false
 	for _, p := range m.products() {
-		changed = op.Freeze(p) || changed
+		changed = op.FreezeArranged(p) || changed
 	}
 	nn.ForEachParam(m, func(p *nn.Param) {
 		if p.RequiresGrad() { // who freezes a frozen model writes nothing

@@ -132,7 +132,7 @@ func (m *Model) Unfreeze() { unfreeze(m) }
 func freeze(m nn.Model, products []*nn.Param) {
 	changed := false
 	for _, p := range products {
-		changed = op.Freeze(p) || changed
+		changed = op.FreezeArranged(p) || changed
 	}
 	nn.ForEachParam(m, func(p *nn.Param) {
 		if p.RequiresGrad() { // who freezes a frozen model writes nothing
@@ -182,7 +182,9 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 	if layer < 0 {
 		layer += n + 1
 	}
-	return m.inParts(patches, func(x mat.Tensor) mat.Tensor { return m.tokens(x, layer, newStep(nil)) }), nil
+	return m.inParts(patches, func(x mat.Tensor) mat.Tensor {
+		return op.Restore(m.tokens(x, layer, newStep(nil)))
+	}), nil
 }
 
 // partTokens is how many tokens go through the tower together, or else those of one image: from a
@@ -245,8 +247,12 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 
 // tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks.
 func (m *Model) tokens(patches mat.Tensor, n int, step step) mat.Tensor {
-	x := step("embed", m.Embed.Forward(patches), nil)   // [B·T,C]
-	x = step("pre_norm", op.LayerNorm(x, m.PreNorm), x) // [B·T,C]
+	x := step("embed", m.Embed.Forward(patches), nil) // [B·T,C]
+	normed := op.LayerNorm(x, m.PreNorm)
+	if !m.wantsGrad(patches) {
+		normed = op.Arrange(normed, m.Config.Tokens())
+	}
+	x = step("pre_norm", normed, x) // [B·T,C]
 	for i, b := range m.Blocks[:n] {
 		x = step(fmt.Sprintf("block%02d", i), m.block(b, x), x) // [B·T,C]
 	}

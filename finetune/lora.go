@@ -141,7 +141,7 @@ func MergeLoRA(m *clipvit.Model) {
 				addProduct(mat.Data[float32](l.W), c)
 			}
 			if frozen {
-				op.Freeze(l.W)
+				op.FreezeArranged(l.W)
 			}
 			*list = nil
 		}

@@ -3,7 +3,7 @@ package kernel
 import "math"
 
 // The definitions of what goes down the columns of x [rows,nr], where nr is the tile's: softmax of
-// scores that lie transposed.
+// scores that lie transposed, and norms of tokens that do.
 
 // columnMaxGeneric sets m [nr] to the largest of each column; NaN does not count.
 func columnMaxGeneric(m, x []float32) {
@@ -38,6 +38,51 @@ func scaleColumnsGeneric(x, s []float32) {
 	for i := 0; i < len(x); i += len(s) {
 		for j, f := range s {
 			x[i+j] *= f
+		}
+	}
+}
+
+// columnSumGeneric sets total [nr] to the sums of the columns of x.
+func columnSumGeneric(total, x []float32) {
+	sumColumns(total, x, func(sum, row []float32) {
+		for j, v := range row {
+			sum[j] += v
+		}
+	})
+}
+
+// columnSquaresGeneric sets total [nr] to the sums of (x-mean)² of each column.
+func columnSquaresGeneric(total, x, mean []float32) {
+	sumColumns(total, x, func(sum, row []float32) {
+		for j, v := range row {
+			sum[j] += (v - mean[j]) * (v - mean[j])
+		}
+	})
+}
+
+// sumColumns adds up what add adds of each row of x, a few rows at a time: less rounding than in one go.
+func sumColumns(total, x []float32, add func(sum, row []float32)) {
+	nr := len(total)
+	const rows = 32
+	clear(total)
+	for ; len(x) > 0; x = x[min(len(x), rows*nr):] {
+		var part [maxColumns]float32
+		for i := 0; i < min(len(x), rows*nr); i += nr {
+			add(part[:nr], x[i:i+nr])
+		}
+		for j := range total {
+			total[j] += part[j]
+		}
+	}
+}
+
+// columnNormalizeGeneric sets y = (x-mean)·scale·w + b, with mean and scale [nr] of each column, w and b of
+// each row.
+func columnNormalizeGeneric(y, x, mean, scale, w, b []float32) {
+	nr := len(mean)
+	for i := range w {
+		for j, v := range x[i*nr : (i+1)*nr] {
+			y[i*nr+j] = (v-mean[j])*scale[j]*w[i] + b[i]
 		}
 	}
 }

@@ -28,24 +28,27 @@ func tileShape() (mr, nr int) {
 // tile computes the first rows of a tile of C, prefetching from next on, step bytes for every second
 // k; it may write mr rows.
 func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int) {
-	tileAdd(c, ldc, rows, a, b, k, accumulate, next, step, nil, nil)
+	tileAdd(c, ldc, rows, a, b, k, accumulate, next, step, nil, nil, nil)
 }
 
-// tileAdd is tile, and adds bias, a row of the tile, and residual, with rows as far apart as C's, if they
-// are not nil. It reports whether it did: the generic tile leaves it to the caller.
-func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual []float32) bool {
+// tileAdd is tile, and adds bias, a row of the tile, residual, with rows as far apart as C's, and down, a
+// column of the tile, if they are not nil. It reports whether it did: the generic tile leaves it to the caller.
+func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, down []float32) bool {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 	if k == 0 || !useAVX2 && !useAVX512 {
 		tileGeneric(c, ldc, a, b, k, mr, nr, accumulate)
 		return false
 	}
-	var bp, rp *float32
+	var bp, rp, dp *float32
 	if bias != nil {
 		bp = &bias[:nr][0]
 	}
 	if residual != nil {
 		rp = &residual[:(min(rows, mr)-1)*ldc+nr][0]
+	}
+	if down != nil {
+		dp = &down[:min(rows, mr)][0]
 	}
 	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
 	if next == nil {
@@ -53,13 +56,13 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	}
 	switch {
 	case !useAVX512:
-		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
+		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
 	case rows <= 4:
-		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
+		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
 	case rows <= 8:
-		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
+		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
 	default:
-		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp)
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
 	}
 	return true
 }
@@ -151,6 +154,42 @@ func thin(c, a []float32, across, along int, b []float32, k int, add bool) {
 		thinAVX512(&c[0], &a[0], across, along, &b[0], k, add)
 	} else {
 		thinAVX2(&c[0], &a[0], across, along, &b[0], k, add)
+	}
+}
+
+// fewStride is how far the columns lie apart that few gives, or 0 if there is none.
+func fewStride() int {
+	switch {
+	case useAVX512:
+		return 16
+	case useAVX2:
+		return 8
+	}
+	return 0
+}
+
+// few sets y [columns,fewStride] to the products of as many rows of x [columns,k], ldx apart, and a panel w [k,mr]
+// of weights.
+func few(y, w, x []float32, ldx, columns, k int) {
+	mr, _ := tileShape()
+	stride := fewStride()
+	_, _, _ = y[columns*stride-1], w[mr*k-1], x[(columns-1)*ldx+k-1]
+	for ; columns >= fewColumns; columns -= fewColumns {
+		if useAVX512 {
+			few4AVX512(&y[0], &w[0], &x[0], ldx, k)
+		} else {
+			few4AVX2(&y[0], &w[0], &x[0], ldx, k)
+		}
+		if columns > fewColumns {
+			y, x = y[fewColumns*stride:], x[fewColumns*ldx:]
+		}
+	}
+	for c := range columns {
+		if useAVX512 {
+			few1AVX512(&y[c*stride], &w[0], &x[c*ldx], 0, k)
+		} else {
+			few1AVX2(&y[c*stride], &w[0], &x[c*ldx], 0, k)
+		}
 	}
 }
 
@@ -272,6 +311,45 @@ func scaleColumns(x, s []float32) {
 		scaleColumnsAVX512(&x[0], &s[0], rows)
 	default:
 		scaleColumnsAVX2(&x[0], &s[0], rows)
+	}
+}
+
+func columnSum(total, x []float32) {
+	rows := len(x) / len(total)
+	switch {
+	case rows == 0 || !useAVX2 && !useAVX512:
+		columnSumGeneric(total, x)
+	case useAVX512:
+		columnSumAVX512(&total[0], &x[0], rows)
+	default:
+		columnSumAVX2(&total[0], &x[0], rows)
+	}
+}
+
+func columnSquares(total, x, mean []float32) {
+	rows := len(x) / len(total)
+	switch {
+	case rows == 0 || !useAVX2 && !useAVX512:
+		columnSquaresGeneric(total, x, mean)
+	case useAVX512:
+		columnSquaresAVX512(&total[0], &x[0], &mean[0], rows)
+	default:
+		columnSquaresAVX2(&total[0], &x[0], &mean[0], rows)
+	}
+}
+
+func columnNormalize(y, x, mean, scale, w, b []float32) {
+	rows := len(w)
+	if rows == 0 || !useAVX2 && !useAVX512 {
+		columnNormalizeGeneric(y, x, mean, scale, w, b)
+		return
+	}
+	n := rows * len(mean)
+	_, _, _ = y[n-1], x[n-1], b[rows-1]
+	if useAVX512 {
+		columnNormalizeAVX512(&y[0], &x[0], &mean[0], &scale[0], &w[0], &b[0], rows)
+	} else {
+		columnNormalizeAVX2(&y[0], &x[0], &mean[0], &scale[0], &w[0], &b[0], rows)
 	}
 }
 

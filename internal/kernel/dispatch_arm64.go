@@ -165,6 +165,12 @@ func scaleColumns(x, s []float32) {
 	}
 }
 
+func columnSum(total, x []float32)           { columnSumGeneric(total, x) }
+func columnSquares(total, x, mean []float32) { columnSquaresGeneric(total, x, mean) }
+func columnNormalize(y, x, mean, scale, w, b []float32) {
+	columnNormalizeGeneric(y, x, mean, scale, w, b)
+}
+
 func addBias(y, b []float32) {
 	n := split(len(b), 4)
 	if n > 0 {

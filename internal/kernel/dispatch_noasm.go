@@ -28,9 +28,14 @@ func scale(y []float32, s float32)                      { scaleGeneric(y, s) }
 func columnMax(m, x []float32)                          { columnMaxGeneric(m, x) }
 func columnExp(x, peak, total []float32, scale float32) { columnExpGeneric(x, peak, total, scale) }
 func scaleColumns(x, s []float32)                       { scaleColumnsGeneric(x, s) }
-func addBias(y, b []float32)                            { addBiasGeneric(y, b) }
-func addBias2(y, b, r []float32)                        { addBias2Generic(y, b, r) }
-func quickGELUBias(y, x, b []float32)                   { quickGELUGeneric(y, x, b) }
-func geluBias(y, x, b []float32)                        { geluGeneric(y, x, b) }
+func columnSum(total, x []float32)                      { columnSumGeneric(total, x) }
+func columnSquares(total, x, mean []float32)            { columnSquaresGeneric(total, x, mean) }
+func columnNormalize(y, x, mean, scale, w, b []float32) {
+	columnNormalizeGeneric(y, x, mean, scale, w, b)
+}
+func addBias(y, b []float32)          { addBiasGeneric(y, b) }
+func addBias2(y, b, r []float32)      { addBias2Generic(y, b, r) }
+func quickGELUBias(y, x, b []float32) { quickGELUGeneric(y, x, b) }
+func geluBias(y, x, b []float32)      { geluGeneric(y, x, b) }
 
 func fmas(n int) (flops int) { return fmasGeneric(n) }

@@ -105,6 +105,14 @@ func TestFencePacked(t *testing.T) {
 			columnMax(m, x)
 			columnExp(x, m, s, 0.5)
 			scaleColumns(x, s)
+			columnSum(m, x)
+			columnSquares(s, x, m)
+			columnNormalize(x, x, m, s, b.last(rng, rows), c.last(rng, rows))
+			if stride := fewStride(); stride > 0 {
+				for columns := 1; columns < 10; columns++ {
+					few(c.last(rng, columns*stride), b.last(rng, mr*rows), a.last(rng, (columns-1)*(rows+3)+rows), rows+3, columns, rows)
+				}
+			}
 		}
 		for n := 1; n < 100; n++ {
 			x, h := a.last(rng, n), b.halves(n)

@@ -2,8 +2,12 @@ package kernel
 
 import "slices"
 
-// maxTile is the elements of the largest tile of any implementation.
-const maxTile = 14 * 32
+// maxRows and maxColumns are those of the largest tile of any implementation, and maxTile its elements.
+const (
+	maxRows    = 14
+	maxColumns = 32
+	maxTile    = maxRows * maxColumns
+)
 
 // The generic tile. Six rows by sixteen columns is what sixteen registers of eight floats hold.
 const genericMR, genericNR = 6, 16

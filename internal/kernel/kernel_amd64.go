@@ -4,10 +4,10 @@
 
 package kernel
 
-// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
+// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 
 // widenAVX2 is widenGeneric; n is a positive multiple of 8.
 //
@@ -129,6 +129,31 @@ func geluAVX2(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func thinAVX2(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
 
+// few1AVX2 sets y [1,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+//
+//go:noescape
+func few1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+
+// few4AVX2 sets y [4,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+//
+//go:noescape
+func few4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+
+// columnSumAVX2 is columnSumGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func columnSumAVX2(total *float32, x *float32, rows int)
+
+// columnSquaresAVX2 is columnSquaresGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func columnSquaresAVX2(total *float32, x *float32, mean *float32, rows int)
+
+// columnNormalizeAVX2 is columnNormalizeGeneric for rows of 16; there is at least one.
+//
+//go:noescape
+func columnNormalizeAVX2(y *float32, x *float32, mean *float32, scale *float32, w *float32, b *float32, rows int)
+
 // copyPanelsAAVX2 is copyPanelsGeneric for panels of 6; there is at least one, and a row. It may write more than that of a row.
 //
 //go:noescape
@@ -139,20 +164,20 @@ func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, pa
 //go:noescape
 func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
-// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
+// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 
-// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
+// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 
-// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.
+// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 
 // widenAVX512 is widenGeneric; n is a positive multiple of 16.
 //
@@ -273,6 +298,31 @@ func geluAVX512(y *float32, x *float32, b *float32, n int)
 //
 //go:noescape
 func thinAVX512(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+
+// few1AVX512 sets y [1,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+//
+//go:noescape
+func few1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+
+// few4AVX512 sets y [4,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+//
+//go:noescape
+func few4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+
+// columnSumAVX512 is columnSumGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func columnSumAVX512(total *float32, x *float32, rows int)
+
+// columnSquaresAVX512 is columnSquaresGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func columnSquaresAVX512(total *float32, x *float32, mean *float32, rows int)
+
+// columnNormalizeAVX512 is columnNormalizeGeneric for rows of 32; there is at least one.
+//
+//go:noescape
+func columnNormalizeAVX512(y *float32, x *float32, mean *float32, scale *float32, w *float32, b *float32, rows int)
 
 // copyPanelsAAVX512 is copyPanelsGeneric for panels of 14; there is at least one, and a row. It may write more than that of a row.
 //

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+// func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·tileAVX2(SB), NOSPLIT, $0-80
+TEXT ·tileAVX2(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	MOVQ    a+16(FP), DX
@@ -188,7 +188,7 @@ tileAVX2Store:
 tileAVX2Write:
 	MOVQ    bias+64(FP), DX
 	TESTQ   DX, DX
-	JZ      tileAVX2Residual
+	JZ      tileAVX2Down
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
@@ -203,6 +203,29 @@ tileAVX2Write:
 	VADDPS  Y12, Y7, Y7
 	VADDPS  Y12, Y9, Y9
 	VADDPS  Y12, Y11, Y11
+
+tileAVX2Down:
+	MOVQ         down+80(FP), DX
+	TESTQ        DX, DX
+	JZ           tileAVX2Residual
+	VBROADCASTSS (DX), Y12
+	VADDPS       Y12, Y0, Y0
+	VADDPS       Y12, Y1, Y1
+	VBROADCASTSS 4(DX), Y12
+	VADDPS       Y12, Y2, Y2
+	VADDPS       Y12, Y3, Y3
+	VBROADCASTSS 8(DX), Y12
+	VADDPS       Y12, Y4, Y4
+	VADDPS       Y12, Y5, Y5
+	VBROADCASTSS 12(DX), Y12
+	VADDPS       Y12, Y6, Y6
+	VADDPS       Y12, Y7, Y7
+	VBROADCASTSS 16(DX), Y12
+	VADDPS       Y12, Y8, Y8
+	VADDPS       Y12, Y9, Y9
+	VBROADCASTSS 20(DX), Y12
+	VADDPS       Y12, Y10, Y10
+	VADDPS       Y12, Y11, Y11
 
 tileAVX2Residual:
 	MOVQ   residual+72(FP), DX
@@ -1985,6 +2008,314 @@ thinAVX2Store:
 	VZEROUPPER
 	RET
 
+// func few1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few1AVX2(SB), NOSPLIT, $0-40
+	MOVQ    y+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    ldx+24(FP), BX
+	MOVQ    k+32(FP), SI
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), BX
+	VMOVUPS rowsAVX2<>+0(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    SI, BX
+	SHRQ    $0x01, BX
+	JZ      few1AVX2Rest
+
+few1AVX2Loop:
+	VMASKMOVPS   (CX), Y0, Y3
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VMASKMOVPS   24(CX), Y0, Y3
+	VBROADCASTSS 4(DX), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	PREFETCHT0   1024(CX)
+	ADDQ         $+48, CX
+	ADDQ         $+8, DX
+	DECQ         BX
+	JNZ          few1AVX2Loop
+
+few1AVX2Rest:
+	ANDQ $0x00000001, SI
+	JZ   few1AVX2Store
+
+few1AVX2Next:
+	VMASKMOVPS   (CX), Y0, Y3
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $+24, CX
+	ADDQ         $+4, DX
+	DECQ         SI
+	JNZ          few1AVX2Next
+
+few1AVX2Store:
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VZEROUPPER
+	RET
+
+DATA rowsAVX2<>+0(SB)/4, $0xffffffff
+DATA rowsAVX2<>+4(SB)/4, $0xffffffff
+DATA rowsAVX2<>+8(SB)/4, $0xffffffff
+DATA rowsAVX2<>+12(SB)/4, $0xffffffff
+DATA rowsAVX2<>+16(SB)/4, $0xffffffff
+DATA rowsAVX2<>+20(SB)/4, $0xffffffff
+DATA rowsAVX2<>+24(SB)/4, $0x00000000
+DATA rowsAVX2<>+28(SB)/4, $0x00000000
+GLOBL rowsAVX2<>(SB), RODATA|NOPTR, $32
+
+// func few4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few4AVX2(SB), NOSPLIT, $0-40
+	MOVQ    y+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    ldx+24(FP), BX
+	MOVQ    k+32(FP), SI
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), DI
+	VMOVUPS rowsAVX2<>+0(SB), Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    SI, R8
+	SHRQ    $0x01, R8
+	JZ      few4AVX2Rest
+
+few4AVX2Loop:
+	VMASKMOVPS   (CX), Y0, Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(BX*1), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y7
+	VMASKMOVPS   24(CX), Y0, Y9
+	VBROADCASTSS 4(DX), Y10
+	VFMADD231PS  Y9, Y10, Y2
+	VBROADCASTSS 4(DX)(BX*1), Y10
+	VFMADD231PS  Y9, Y10, Y4
+	VBROADCASTSS 4(DX)(BX*2), Y10
+	VFMADD231PS  Y9, Y10, Y6
+	VBROADCASTSS 4(DX)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y8
+	PREFETCHT0   1024(CX)
+	ADDQ         $+48, CX
+	ADDQ         $+8, DX
+	DECQ         R8
+	JNZ          few4AVX2Loop
+
+few4AVX2Rest:
+	ANDQ $0x00000001, SI
+	JZ   few4AVX2Store
+
+few4AVX2Next:
+	VMASKMOVPS   (CX), Y0, Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(BX*1), Y10
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(DI*1), Y10
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $+24, CX
+	ADDQ         $+4, DX
+	DECQ         SI
+	JNZ          few4AVX2Next
+
+few4AVX2Store:
+	VADDPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS Y3, 32(AX)
+	VADDPS  Y6, Y5, Y5
+	VMOVUPS Y5, 64(AX)
+	VADDPS  Y8, Y7, Y7
+	VMOVUPS Y7, 96(AX)
+	VZEROUPPER
+	RET
+
+// func columnSumAVX2(total *float32, x *float32, rows int)
+// Requires: AVX
+TEXT ·columnSumAVX2(SB), NOSPLIT, $0-24
+	MOVQ   x+8(FP), AX
+	MOVQ   rows+16(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   CX, DX
+	SHRQ   $0x02, DX
+	JZ     columnSumAVX2Rest
+
+columnSumAVX2Loop:
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	VADDPS 64(AX), Y2, Y2
+	VADDPS 96(AX), Y3, Y3
+	VADDPS 128(AX), Y4, Y4
+	VADDPS 160(AX), Y5, Y5
+	VADDPS 192(AX), Y6, Y6
+	VADDPS 224(AX), Y7, Y7
+	ADDQ   $+256, AX
+	DECQ   DX
+	JNZ    columnSumAVX2Loop
+
+columnSumAVX2Rest:
+	ANDQ $0x00000003, CX
+	JZ   columnSumAVX2Store
+
+columnSumAVX2Next:
+	VADDPS (AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ   $+64, AX
+	DECQ   CX
+	JNZ    columnSumAVX2Next
+
+columnSumAVX2Store:
+	VADDPS  Y2, Y0, Y0
+	VADDPS  Y6, Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	VADDPS  Y3, Y1, Y1
+	VADDPS  Y7, Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	MOVQ    total+0(FP), AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func columnSquaresAVX2(total *float32, x *float32, mean *float32, rows int)
+// Requires: AVX, FMA3
+TEXT ·columnSquaresAVX2(SB), NOSPLIT, $0-32
+	MOVQ    x+8(FP), AX
+	MOVQ    rows+24(FP), CX
+	MOVQ    mean+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	MOVQ    CX, DX
+	SHRQ    $0x02, DX
+	JZ      columnSquaresAVX2Rest
+
+columnSquaresAVX2Loop:
+	VMOVUPS     (AX), Y10
+	VSUBPS      Y0, Y10, Y10
+	VFMADD231PS Y10, Y10, Y2
+	VMOVUPS     32(AX), Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS Y10, Y10, Y3
+	VMOVUPS     64(AX), Y10
+	VSUBPS      Y0, Y10, Y10
+	VFMADD231PS Y10, Y10, Y4
+	VMOVUPS     96(AX), Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS Y10, Y10, Y5
+	VMOVUPS     128(AX), Y10
+	VSUBPS      Y0, Y10, Y10
+	VFMADD231PS Y10, Y10, Y6
+	VMOVUPS     160(AX), Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS Y10, Y10, Y7
+	VMOVUPS     192(AX), Y10
+	VSUBPS      Y0, Y10, Y10
+	VFMADD231PS Y10, Y10, Y8
+	VMOVUPS     224(AX), Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS Y10, Y10, Y9
+	ADDQ        $+256, AX
+	DECQ        DX
+	JNZ         columnSquaresAVX2Loop
+
+columnSquaresAVX2Rest:
+	ANDQ $0x00000003, CX
+	JZ   columnSquaresAVX2Store
+
+columnSquaresAVX2Next:
+	VMOVUPS     (AX), Y10
+	VSUBPS      Y0, Y10, Y10
+	VFMADD231PS Y10, Y10, Y2
+	VMOVUPS     32(AX), Y10
+	VSUBPS      Y1, Y10, Y10
+	VFMADD231PS Y10, Y10, Y3
+	ADDQ        $+64, AX
+	DECQ        CX
+	JNZ         columnSquaresAVX2Next
+
+columnSquaresAVX2Store:
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y9, Y7, Y7
+	VADDPS  Y7, Y3, Y3
+	MOVQ    total+0(FP), AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	VZEROUPPER
+	RET
+
+// func columnNormalizeAVX2(y *float32, x *float32, mean *float32, scale *float32, w *float32, b *float32, rows int)
+// Requires: AVX
+TEXT ·columnNormalizeAVX2(SB), NOSPLIT, $0-56
+	MOVQ    x+8(FP), AX
+	MOVQ    rows+48(FP), CX
+	MOVQ    mean+16(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	MOVQ    scale+24(FP), DX
+	VMOVUPS (DX), Y2
+	VMOVUPS 32(DX), Y3
+	MOVQ    y+0(FP), DX
+	MOVQ    w+32(FP), BX
+	MOVQ    b+40(FP), SI
+
+columnNormalizeAVX2Loop:
+	VBROADCASTSS (BX), Y4
+	VBROADCASTSS (SI), Y5
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	VMOVUPS      (AX), Y6
+	VSUBPS       Y0, Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y5, Y6, Y6
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      32(AX), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y3, Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VADDPS       Y5, Y6, Y6
+	VMOVUPS      Y6, 32(DX)
+	ADDQ         $+64, DX
+	ADDQ         $+64, AX
+	DECQ         CX
+	JNZ          columnNormalizeAVX2Loop
+	VZEROUPPER
+	RET
+
 // func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 // Requires: AVX, MMX+
 TEXT ·copyPanelsAAVX2(SB), NOSPLIT, $0-48
@@ -2059,9 +2390,9 @@ copyPanelsBAVX2Panel:
 	VZEROUPPER
 	RET
 
-// func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+// func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tileAVX512(SB), NOSPLIT, $0-80
+TEXT ·tileAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	MOVQ    a+16(FP), DX
@@ -2404,7 +2735,7 @@ tileAVX512Store:
 tileAVX512Write:
 	MOVQ    bias+64(FP), DX
 	TESTQ   DX, DX
-	JZ      tileAVX512Residual
+	JZ      tileAVX512Down
 	VMOVUPS (DX), Z28
 	VADDPS  Z28, Z0, Z0
 	VADDPS  Z28, Z2, Z2
@@ -2435,6 +2766,53 @@ tileAVX512Write:
 	VADDPS  Z28, Z23, Z23
 	VADDPS  Z28, Z25, Z25
 	VADDPS  Z28, Z27, Z27
+
+tileAVX512Down:
+	MOVQ         down+80(FP), DX
+	TESTQ        DX, DX
+	JZ           tileAVX512Residual
+	VBROADCASTSS (DX), Z28
+	VADDPS       Z28, Z0, Z0
+	VADDPS       Z28, Z1, Z1
+	VBROADCASTSS 4(DX), Z28
+	VADDPS       Z28, Z2, Z2
+	VADDPS       Z28, Z3, Z3
+	VBROADCASTSS 8(DX), Z28
+	VADDPS       Z28, Z4, Z4
+	VADDPS       Z28, Z5, Z5
+	VBROADCASTSS 12(DX), Z28
+	VADDPS       Z28, Z6, Z6
+	VADDPS       Z28, Z7, Z7
+	VBROADCASTSS 16(DX), Z28
+	VADDPS       Z28, Z8, Z8
+	VADDPS       Z28, Z9, Z9
+	VBROADCASTSS 20(DX), Z28
+	VADDPS       Z28, Z10, Z10
+	VADDPS       Z28, Z11, Z11
+	VBROADCASTSS 24(DX), Z28
+	VADDPS       Z28, Z12, Z12
+	VADDPS       Z28, Z13, Z13
+	VBROADCASTSS 28(DX), Z28
+	VADDPS       Z28, Z14, Z14
+	VADDPS       Z28, Z15, Z15
+	VBROADCASTSS 32(DX), Z28
+	VADDPS       Z28, Z16, Z16
+	VADDPS       Z28, Z17, Z17
+	VBROADCASTSS 36(DX), Z28
+	VADDPS       Z28, Z18, Z18
+	VADDPS       Z28, Z19, Z19
+	VBROADCASTSS 40(DX), Z28
+	VADDPS       Z28, Z20, Z20
+	VADDPS       Z28, Z21, Z21
+	VBROADCASTSS 44(DX), Z28
+	VADDPS       Z28, Z22, Z22
+	VADDPS       Z28, Z23, Z23
+	VBROADCASTSS 48(DX), Z28
+	VADDPS       Z28, Z24, Z24
+	VADDPS       Z28, Z25, Z25
+	VBROADCASTSS 52(DX), Z28
+	VADDPS       Z28, Z26, Z26
+	VADDPS       Z28, Z27, Z27
 
 tileAVX512Residual:
 	MOVQ   residual+72(FP), DX
@@ -2527,9 +2905,9 @@ tileAVX512Out:
 	VZEROUPPER
 	RET
 
-// func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+// func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tile8OfAVX512(SB), NOSPLIT, $0-80
+TEXT ·tile8OfAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	MOVQ    a+16(FP), DX
@@ -2752,7 +3130,7 @@ tile8OfAVX512Store:
 tile8OfAVX512Write:
 	MOVQ    bias+64(FP), DX
 	TESTQ   DX, DX
-	JZ      tile8OfAVX512Residual
+	JZ      tile8OfAVX512Down
 	VMOVUPS (DX), Z16
 	VADDPS  Z16, Z0, Z0
 	VADDPS  Z16, Z2, Z2
@@ -2771,6 +3149,35 @@ tile8OfAVX512Write:
 	VADDPS  Z16, Z11, Z11
 	VADDPS  Z16, Z13, Z13
 	VADDPS  Z16, Z15, Z15
+
+tile8OfAVX512Down:
+	MOVQ         down+80(FP), DX
+	TESTQ        DX, DX
+	JZ           tile8OfAVX512Residual
+	VBROADCASTSS (DX), Z16
+	VADDPS       Z16, Z0, Z0
+	VADDPS       Z16, Z1, Z1
+	VBROADCASTSS 4(DX), Z16
+	VADDPS       Z16, Z2, Z2
+	VADDPS       Z16, Z3, Z3
+	VBROADCASTSS 8(DX), Z16
+	VADDPS       Z16, Z4, Z4
+	VADDPS       Z16, Z5, Z5
+	VBROADCASTSS 12(DX), Z16
+	VADDPS       Z16, Z6, Z6
+	VADDPS       Z16, Z7, Z7
+	VBROADCASTSS 16(DX), Z16
+	VADDPS       Z16, Z8, Z8
+	VADDPS       Z16, Z9, Z9
+	VBROADCASTSS 20(DX), Z16
+	VADDPS       Z16, Z10, Z10
+	VADDPS       Z16, Z11, Z11
+	VBROADCASTSS 24(DX), Z16
+	VADDPS       Z16, Z12, Z12
+	VADDPS       Z16, Z13, Z13
+	VBROADCASTSS 28(DX), Z16
+	VADDPS       Z16, Z14, Z14
+	VADDPS       Z16, Z15, Z15
 
 tile8OfAVX512Residual:
 	MOVQ   residual+72(FP), DX
@@ -2827,9 +3234,9 @@ tile8OfAVX512Out:
 	VZEROUPPER
 	RET
 
-// func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32)
+// func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
-TEXT ·tile4OfAVX512(SB), NOSPLIT, $0-80
+TEXT ·tile4OfAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
 	MOVQ    a+16(FP), DX
@@ -2972,7 +3379,7 @@ tile4OfAVX512Store:
 tile4OfAVX512Write:
 	MOVQ    bias+64(FP), DX
 	TESTQ   DX, DX
-	JZ      tile4OfAVX512Residual
+	JZ      tile4OfAVX512Down
 	VMOVUPS (DX), Z8
 	VADDPS  Z8, Z0, Z0
 	VADDPS  Z8, Z2, Z2
@@ -2983,6 +3390,23 @@ tile4OfAVX512Write:
 	VADDPS  Z8, Z3, Z3
 	VADDPS  Z8, Z5, Z5
 	VADDPS  Z8, Z7, Z7
+
+tile4OfAVX512Down:
+	MOVQ         down+80(FP), DX
+	TESTQ        DX, DX
+	JZ           tile4OfAVX512Residual
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z0, Z0
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS 4(DX), Z8
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS 8(DX), Z8
+	VADDPS       Z8, Z4, Z4
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS 12(DX), Z8
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z8, Z7, Z7
 
 tile4OfAVX512Residual:
 	MOVQ   residual+72(FP), DX
@@ -3926,6 +4350,356 @@ thinAVX512Store:
 	VMOVUPS Z11, 704(AX)
 	VMOVUPS Z12, 768(AX)
 	VMOVUPS Z13, 832(AX)
+	VZEROUPPER
+	RET
+
+// func few1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few1AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   w+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   ldx+24(FP), BX
+	MOVQ   k+32(FP), SI
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), BX
+	MOVL   $0x00003fff, BX
+	KMOVW  BX, K1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   SI, BX
+	SHRQ   $0x02, BX
+	JZ     few1AVX512Rest
+
+few1AVX512Loop:
+	VMOVUPS.Z    (CX), K1, Z4
+	VBROADCASTSS (DX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS.Z    56(CX), K1, Z4
+	VBROADCASTSS 4(DX), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VMOVUPS.Z    112(CX), K1, Z4
+	VBROADCASTSS 8(DX), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VMOVUPS.Z    168(CX), K1, Z4
+	VBROADCASTSS 12(DX), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	PREFETCHT0   1024(CX)
+	PREFETCHT0   1088(CX)
+	PREFETCHT0   1152(CX)
+	PREFETCHT0   1216(CX)
+	ADDQ         $+224, CX
+	ADDQ         $+16, DX
+	DECQ         BX
+	JNZ          few1AVX512Loop
+
+few1AVX512Rest:
+	ANDQ $0x00000003, SI
+	JZ   few1AVX512Store
+
+few1AVX512Next:
+	VMOVUPS.Z    (CX), K1, Z4
+	VBROADCASTSS (DX), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	ADDQ         $+56, CX
+	ADDQ         $+4, DX
+	DECQ         SI
+	JNZ          few1AVX512Next
+
+few1AVX512Store:
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func few4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few4AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   w+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   ldx+24(FP), BX
+	MOVQ   k+32(FP), SI
+	SHLQ   $0x02, BX
+	LEAQ   (BX)(BX*2), DI
+	MOVL   $0x00003fff, R8
+	KMOVW  R8, K1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   SI, R8
+	SHRQ   $0x02, R8
+	JZ     few4AVX512Rest
+
+few4AVX512Loop:
+	VMOVUPS.Z    (CX), K1, Z16
+	VBROADCASTSS (DX), Z17
+	VFMADD231PS  Z16, Z17, Z0
+	VBROADCASTSS (DX)(BX*1), Z17
+	VFMADD231PS  Z16, Z17, Z4
+	VBROADCASTSS (DX)(BX*2), Z17
+	VFMADD231PS  Z16, Z17, Z8
+	VBROADCASTSS (DX)(DI*1), Z17
+	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS.Z    56(CX), K1, Z16
+	VBROADCASTSS 4(DX), Z17
+	VFMADD231PS  Z16, Z17, Z1
+	VBROADCASTSS 4(DX)(BX*1), Z17
+	VFMADD231PS  Z16, Z17, Z5
+	VBROADCASTSS 4(DX)(BX*2), Z17
+	VFMADD231PS  Z16, Z17, Z9
+	VBROADCASTSS 4(DX)(DI*1), Z17
+	VFMADD231PS  Z16, Z17, Z13
+	VMOVUPS.Z    112(CX), K1, Z16
+	VBROADCASTSS 8(DX), Z17
+	VFMADD231PS  Z16, Z17, Z2
+	VBROADCASTSS 8(DX)(BX*1), Z17
+	VFMADD231PS  Z16, Z17, Z6
+	VBROADCASTSS 8(DX)(BX*2), Z17
+	VFMADD231PS  Z16, Z17, Z10
+	VBROADCASTSS 8(DX)(DI*1), Z17
+	VFMADD231PS  Z16, Z17, Z14
+	VMOVUPS.Z    168(CX), K1, Z16
+	VBROADCASTSS 12(DX), Z17
+	VFMADD231PS  Z16, Z17, Z3
+	VBROADCASTSS 12(DX)(BX*1), Z17
+	VFMADD231PS  Z16, Z17, Z7
+	VBROADCASTSS 12(DX)(BX*2), Z17
+	VFMADD231PS  Z16, Z17, Z11
+	VBROADCASTSS 12(DX)(DI*1), Z17
+	VFMADD231PS  Z16, Z17, Z15
+	PREFETCHT0   1024(CX)
+	PREFETCHT0   1088(CX)
+	PREFETCHT0   1152(CX)
+	PREFETCHT0   1216(CX)
+	ADDQ         $+224, CX
+	ADDQ         $+16, DX
+	DECQ         R8
+	JNZ          few4AVX512Loop
+
+few4AVX512Rest:
+	ANDQ $0x00000003, SI
+	JZ   few4AVX512Store
+
+few4AVX512Next:
+	VMOVUPS.Z    (CX), K1, Z16
+	VBROADCASTSS (DX), Z17
+	VFMADD231PS  Z16, Z17, Z0
+	VBROADCASTSS (DX)(BX*1), Z17
+	VFMADD231PS  Z16, Z17, Z4
+	VBROADCASTSS (DX)(BX*2), Z17
+	VFMADD231PS  Z16, Z17, Z8
+	VBROADCASTSS (DX)(DI*1), Z17
+	VFMADD231PS  Z16, Z17, Z12
+	ADDQ         $+56, CX
+	ADDQ         $+4, DX
+	DECQ         SI
+	JNZ          few4AVX512Next
+
+few4AVX512Store:
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VADDPS  Z6, Z4, Z4
+	VADDPS  Z7, Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, 64(AX)
+	VADDPS  Z10, Z8, Z8
+	VADDPS  Z11, Z9, Z9
+	VADDPS  Z9, Z8, Z8
+	VMOVUPS Z8, 128(AX)
+	VADDPS  Z14, Z12, Z12
+	VADDPS  Z15, Z13, Z13
+	VADDPS  Z13, Z12, Z12
+	VMOVUPS Z12, 192(AX)
+	VZEROUPPER
+	RET
+
+// func columnSumAVX512(total *float32, x *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·columnSumAVX512(SB), NOSPLIT, $0-24
+	MOVQ   x+8(FP), AX
+	MOVQ   rows+16(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   CX, DX
+	SHRQ   $0x02, DX
+	JZ     columnSumAVX512Rest
+
+columnSumAVX512Loop:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	VADDPS 128(AX), Z2, Z2
+	VADDPS 192(AX), Z3, Z3
+	VADDPS 256(AX), Z4, Z4
+	VADDPS 320(AX), Z5, Z5
+	VADDPS 384(AX), Z6, Z6
+	VADDPS 448(AX), Z7, Z7
+	ADDQ   $+512, AX
+	DECQ   DX
+	JNZ    columnSumAVX512Loop
+
+columnSumAVX512Rest:
+	ANDQ $0x00000003, CX
+	JZ   columnSumAVX512Store
+
+columnSumAVX512Next:
+	VADDPS (AX), Z0, Z0
+	VADDPS 64(AX), Z1, Z1
+	ADDQ   $+128, AX
+	DECQ   CX
+	JNZ    columnSumAVX512Next
+
+columnSumAVX512Store:
+	VADDPS  Z2, Z0, Z0
+	VADDPS  Z6, Z4, Z4
+	VADDPS  Z4, Z0, Z0
+	VADDPS  Z3, Z1, Z1
+	VADDPS  Z7, Z5, Z5
+	VADDPS  Z5, Z1, Z1
+	MOVQ    total+0(FP), AX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func columnSquaresAVX512(total *float32, x *float32, mean *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·columnSquaresAVX512(SB), NOSPLIT, $0-32
+	MOVQ    x+8(FP), AX
+	MOVQ    rows+24(FP), CX
+	MOVQ    mean+16(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	MOVQ    CX, DX
+	SHRQ    $0x02, DX
+	JZ      columnSquaresAVX512Rest
+
+columnSquaresAVX512Loop:
+	VMOVUPS     (AX), Z10
+	VSUBPS      Z0, Z10, Z10
+	VFMADD231PS Z10, Z10, Z2
+	VMOVUPS     64(AX), Z10
+	VSUBPS      Z1, Z10, Z10
+	VFMADD231PS Z10, Z10, Z3
+	VMOVUPS     128(AX), Z10
+	VSUBPS      Z0, Z10, Z10
+	VFMADD231PS Z10, Z10, Z4
+	VMOVUPS     192(AX), Z10
+	VSUBPS      Z1, Z10, Z10
+	VFMADD231PS Z10, Z10, Z5
+	VMOVUPS     256(AX), Z10
+	VSUBPS      Z0, Z10, Z10
+	VFMADD231PS Z10, Z10, Z6
+	VMOVUPS     320(AX), Z10
+	VSUBPS      Z1, Z10, Z10
+	VFMADD231PS Z10, Z10, Z7
+	VMOVUPS     384(AX), Z10
+	VSUBPS      Z0, Z10, Z10
+	VFMADD231PS Z10, Z10, Z8
+	VMOVUPS     448(AX), Z10
+	VSUBPS      Z1, Z10, Z10
+	VFMADD231PS Z10, Z10, Z9
+	ADDQ        $+512, AX
+	DECQ        DX
+	JNZ         columnSquaresAVX512Loop
+
+columnSquaresAVX512Rest:
+	ANDQ $0x00000003, CX
+	JZ   columnSquaresAVX512Store
+
+columnSquaresAVX512Next:
+	VMOVUPS     (AX), Z10
+	VSUBPS      Z0, Z10, Z10
+	VFMADD231PS Z10, Z10, Z2
+	VMOVUPS     64(AX), Z10
+	VSUBPS      Z1, Z10, Z10
+	VFMADD231PS Z10, Z10, Z3
+	ADDQ        $+128, AX
+	DECQ        CX
+	JNZ         columnSquaresAVX512Next
+
+columnSquaresAVX512Store:
+	VADDPS  Z4, Z2, Z2
+	VADDPS  Z8, Z6, Z6
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z5, Z3, Z3
+	VADDPS  Z9, Z7, Z7
+	VADDPS  Z7, Z3, Z3
+	MOVQ    total+0(FP), AX
+	VMOVUPS Z2, (AX)
+	VMOVUPS Z3, 64(AX)
+	VZEROUPPER
+	RET
+
+// func columnNormalizeAVX512(y *float32, x *float32, mean *float32, scale *float32, w *float32, b *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·columnNormalizeAVX512(SB), NOSPLIT, $0-56
+	MOVQ    x+8(FP), AX
+	MOVQ    rows+48(FP), CX
+	MOVQ    mean+16(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	MOVQ    scale+24(FP), DX
+	VMOVUPS (DX), Z2
+	VMOVUPS 64(DX), Z3
+	MOVQ    y+0(FP), DX
+	MOVQ    w+32(FP), BX
+	MOVQ    b+40(FP), SI
+
+columnNormalizeAVX512Loop:
+	VBROADCASTSS (BX), Z4
+	VBROADCASTSS (SI), Z5
+	ADDQ         $+4, BX
+	ADDQ         $+4, SI
+	VMOVUPS      (AX), Z6
+	VSUBPS       Z0, Z6, Z6
+	VMULPS       Z2, Z6, Z6
+	VMULPS       Z4, Z6, Z6
+	VADDPS       Z5, Z6, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(AX), Z6
+	VSUBPS       Z1, Z6, Z6
+	VMULPS       Z3, Z6, Z6
+	VMULPS       Z4, Z6, Z6
+	VADDPS       Z5, Z6, Z6
+	VMOVUPS      Z6, 64(DX)
+	ADDQ         $+128, DX
+	ADDQ         $+128, AX
+	DECQ         CX
+	JNZ          columnNormalizeAVX512Loop
 	VZEROUPPER
 	RET
 

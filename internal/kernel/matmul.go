@@ -201,14 +201,14 @@ func serial(items int, f func(int)) {
 	}
 }
 
-// cutColumns cuts n columns of B into the items of a product, and returns where they begin, and n.
-// They are large at first, for the sake of the cache, and small in the end, for that of workers that
-// do not run at the same speed.
+// cutColumns cuts n columns of B, whose panels have nr, into the items of a product, and returns where they
+// begin, and n. They are large at first, for the sake of the cache, and small in the end, for that of workers
+// that do not run at the same speed.
 func cutColumns(n, nr int) []int {
 	cuts := make([]int, 1, n/ncMax+16)
 	for at := 0; at < n; {
 		w := roundUp((n-at)/(3*runtime.GOMAXPROCS(0)), nr)
-		at += min(max(w, nr), ncMax, n-at)
+		at += min(max(w, nr), ncMax/nr*nr, n-at)
 		cuts = append(cuts, at)
 	}
 	return cuts
@@ -265,7 +265,7 @@ func tiles(c []float32, ldc, m0, rows, n0, w, n int, ap, pb []float32, k int, ac
 		if inTile && e.Residual != nil {
 			residual = e.Residual[m0*n+at:]
 		}
-		if added := tileAdd(out, ldc, rows, ap, bp, k, accumulate, line, step, bias, residual); e != nil && e.Activation == None && !(added && inTile) {
+		if added := tileAdd(out, ldc, rows, ap, bp, k, accumulate, line, step, bias, residual, nil); e != nil && e.Activation == None && !(added && inTile) {
 			e.apply(c, ldc, m0, rows, at, nr, n)
 		}
 	}

@@ -8,24 +8,35 @@ import (
 )
 
 // Packed is a weight matrix W [n,k] in the order in which the tile in use reads it: for each kcMax of
-// k, panels of as many rows as the tile has columns. If every value of W is a half, and the weights
-// that OpenAI published are, it keeps halves, and loses nothing; otherwise float32.
+// k, panels of as many rows as the tile has columns, for products of rows with Wᵀ, or, if packed by [PackLeft],
+// as it has rows, for [Order.MatMul]. If every value of W is a half, and the weights that OpenAI published are,
+// it keeps halves, and loses nothing; otherwise float32.
 //
 // It is not written after [Pack], and may be used by many goroutines at once.
 type Packed struct {
-	n, k, nr int
-	half     []uint16  // [k/kcMax][panels][kc][nr]
-	full     []float32 // the same; one of the two is nil
+	n, k, width int       // width is how many rows a panel has
+	half        []uint16  // [k/kcMax][panels][kc][width]
+	full        []float32 // the same; one of the two is nil
 }
 
-// Pack packs w [n,k].
+// Pack packs w [n,k] as the right operand, for [MatMulPacked].
 func Pack(w []float32, n, k int) *Packed {
+	_, nr := tileShape()
+	return pack(w, n, k, nr)
+}
+
+// PackLeft packs w [n,k] as the left operand, for [Order.MatMul].
+func PackLeft(w []float32, n, k int) *Packed {
+	mr, _ := tileShape()
+	return pack(w, n, k, mr)
+}
+
+func pack(w []float32, n, k, width int) *Packed {
 	if n < 0 || k < 0 || len(w) < n*k {
 		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
 	}
-	_, nr := tileShape()
-	p := &Packed{n: n, k: k, nr: nr}
-	p.half = newBlock[uint16](p, roundUp(n, nr)*k)
+	p := &Packed{n: n, k: k, width: width}
+	p.half = newBlock[uint16](p, roundUp(n, width)*k)
 	var lossy atomic.Bool
 	p.each(func(panel []float32, at int) {
 		// One that is not exact makes all of the others useless.
@@ -34,46 +45,61 @@ func Pack(w []float32, n, k int) *Packed {
 		}
 	}, w)
 	if lossy.Load() {
-		p = &Packed{n: n, k: k, nr: nr}
-		p.full = newBlock[float32](p, roundUp(n, nr)*k)
+		p = &Packed{n: n, k: k, width: width}
+		p.full = newBlock[float32](p, roundUp(n, width)*k)
 		p.each(func(panel []float32, at int) { copy(p.full[at:], panel) }, w)
 	}
 	return p
 }
 
+// Left reports whether p is packed for [Order.MatMul]. That, and the shape of the tile, do not change while a
+// program runs.
+func (p *Packed) Left() bool {
+	mr, _ := tileShape()
+	return p.width == mr
+}
+
+// plain calls f with the weights [n,k] as they were, which it must not keep.
+func (p *Packed) plain(f func(w []float32)) {
+	w := Get(p.n * p.k)
+	defer Put(w)
+	p.Unpack(w)
+	f(w)
+}
+
 // each calls f in parallel with every panel of w and where it lies.
 func (p *Packed) each(f func(panel []float32, at int), w []float32) {
-	panels := (p.n + p.nr - 1) / p.nr
+	panels := (p.n + p.width - 1) / p.width
 	parallel(panels, func(j int) {
-		panel := Get(p.nr * min(kcMax, p.k))
+		panel := Get(p.width * min(kcMax, p.k))
 		defer Put(panel)
 		for k0 := 0; k0 < p.k; k0 += kcMax {
 			d := min(kcMax, p.k-k0)
-			operand{w, p.k, false}.pack(panel, j*p.nr, min(p.nr, p.n-j*p.nr), k0, d, p.nr)
-			f(panel[:p.nr*d], p.at(j*p.nr, k0, d))
+			operand{w, p.k, false}.pack(panel, j*p.width, min(p.width, p.n-j*p.width), k0, d, p.width)
+			f(panel[:p.width*d], p.at(j*p.width, k0, d))
 		}
 	})
 }
 
-// at returns where the panel of row n0, a multiple of nr, begins at depth k0, a multiple of kcMax.
-func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.nr)*k0 + n0*d }
+// at returns where the panel of row n0, a multiple of width, begins at depth k0, a multiple of kcMax.
+func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.width)*k0 + n0*d }
 
 // Unpack sets w [n,k] to what was packed.
 func (p *Packed) Unpack(w []float32) {
 	if len(w) < p.n*p.k {
 		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(w), p.n, p.k))
 	}
-	panels := (p.n + p.nr - 1) / p.nr
+	panels := (p.n + p.width - 1) / p.width
 	parallel(panels, func(j int) {
-		scratch := Get(p.nr * min(kcMax, p.k))
+		scratch := Get(p.width * min(kcMax, p.k))
 		defer Put(scratch)
 		for k0 := 0; k0 < p.k; k0 += kcMax {
 			d := min(kcMax, p.k-k0)
-			panel := p.panels(scratch, j*p.nr, p.nr, k0, d, p.nr)
-			for r := range min(p.nr, p.n-j*p.nr) {
-				row := w[(j*p.nr+r)*p.k+k0:][:d]
+			panel := p.panels(scratch, j*p.width, p.width, k0, d, p.width)
+			for r := range min(p.width, p.n-j*p.width) {
+				row := w[(j*p.width+r)*p.k+k0:][:d]
 				for i := range row {
-					row[i] = panel[i*p.nr+r]
+					row[i] = panel[i*p.width+r]
 				}
 			}
 		}
@@ -84,25 +110,27 @@ func (p *Packed) Unpack(w []float32) {
 // Shape returns the rows and columns of W.
 func (p *Packed) Shape() (n, k int) { return p.n, p.k }
 
-// Bytes returns the memory that p holds.
-func (p *Packed) Bytes() int { return 2*len(p.half) + 4*len(p.full) }
+// Bytes returns the memory that the weights take, without what pads the last panel.
+func (p *Packed) Bytes() int {
+	if p.half != nil {
+		return 2 * p.n * p.k
+	}
+	return 4 * p.n * p.k
+}
 
-// MatMulPacked computes C [m,n] = A [m,k] · Wᵀ: a linear layer whose weights were packed ahead.
+// MatMulPacked computes C [m,n] = A [m,k] · Wᵀ: a linear layer whose weights were packed ahead. If they were packed
+// for something else, it unpacks them first.
 func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
 	check("MatMulPacked", c, a, nil, m, w.n, 0, e)
 	if len(a) < m*w.k {
 		panic("kernel: MatMulPacked: a is shorter than m·k")
 	}
-	if _, nr := tileShape(); nr == w.nr {
+	if _, nr := tileShape(); nr == w.width {
 		gemm(parallel, c, w.n, operand{a, w.k, false}, w, m, w.n, w.k, false, e)
 		runtime.KeepAlive(w)
 		return
 	}
-	// Another implementation has been chosen since, which only tests do.
-	plain := Get(w.n * w.k)
-	w.Unpack(plain)
-	MatMulNT(c, a, plain, m, w.n, w.k, e)
-	Put(plain)
+	w.plain(func(plain []float32) { MatMulNT(c, a, plain, m, w.n, w.k, e) })
 }
 
 // MatMulPackedNN computes C [m,k] = A [m,n] · W: the gradient of the input of such a layer.
@@ -111,15 +139,12 @@ func MatMulPackedNN(c, a []float32, w *Packed, m int) {
 	if len(a) < m*w.n {
 		panic("kernel: MatMulPackedNN: a is shorter than m·n")
 	}
-	if _, nr := tileShape(); nr == w.nr {
+	if _, nr := tileShape(); nr == w.width {
 		gemm(parallel, c, w.k, operand{a, w.n, false}, across{w}, m, w.k, w.n, false, Epilogue{})
 		runtime.KeepAlive(w)
 		return
 	}
-	plain := Get(w.n * w.k)
-	w.Unpack(plain)
-	MatMulNN(c, a, plain, m, w.k, w.n, Epilogue{})
-	Put(plain)
+	w.plain(func(plain []float32) { MatMulNN(c, a, plain, m, w.k, w.n, Epilogue{}) })
 }
 
 // across is a packed matrix as B of a product that sums over its rows: columns of W become panels.

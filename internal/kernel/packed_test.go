@@ -117,8 +117,7 @@ func TestPacked(t *testing.T) {
 		eachImpl(t, func(t *testing.T) {
 			for _, w := range [][]float32{w, full} {
 				p := Pack(w, n, k)
-				_, nr := tileShape()
-				if want := 2 * roundUp(n, nr) * k; len(w) > 0 && w[len(w)-1] == full[len(w)-1] {
+				if want := 2 * n * k; len(w) > 0 && w[len(w)-1] == full[len(w)-1] {
 					if p.Bytes() != 2*want {
 						t.Errorf("%v: %d bytes of float32, want %d", s, p.Bytes(), 2*want)
 					}
@@ -169,13 +168,43 @@ func TestPackedElsewhere(t *testing.T) {
 	}
 }
 
+// TestPackLeft: what is packed as the left operand is not lost, and right in any other product.
+func TestPackLeft(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 8))
+	eachImpl(t, func(t *testing.T) {
+		for _, s := range [][3]int{{1, 1, 1}, {15, 33, 40}, {7, 29, 1030}} {
+			m, n, k := s[0], s[1], s[2]
+			a, w, g := random(rng, m*k).data, random(rng, n*k).data, random(rng, m*n).data
+			p := PackLeft(w, n, k)
+			if !p.Left() || Pack(w, n, k).Left() {
+				t.Error("left and right are not told apart")
+			}
+			back := newGuarded(n * k)
+			p.Unpack(back.data)
+			back.check(t, "unpacked")
+			if !slices.Equal(back.data, w) {
+				t.Errorf("%v: unpacking does not give back what was packed", s)
+			}
+			checkProduct(t, product{"packed left", func(c, a, _ []float32, m, _, _ int, e Epilogue) {
+				MatMulPacked(c, a, p, m, e)
+			}, byRow, byRow}, a, w, m, n, k, Epilogue{})
+			checkProduct(t, product{"packed left, A·W", func(c, a, _ []float32, m, _, _ int, _ Epilogue) {
+				MatMulPackedNN(c, a, p, m)
+			}, byRow, byDepth}, g, w, m, k, n, Epilogue{})
+		}
+	})
+}
+
 func TestPackedPanics(t *testing.T) {
 	p := Pack(make([]float32, 6), 2, 3)
 	for name, f := range map[string]func(){
 		"kernel: Pack: 5 weights, want n·k = 2·3":            func() { Pack(make([]float32, 5), 2, 3) },
 		"kernel: Unpack: room for 5 weights, want n·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
 		"kernel: MatMulPacked: a is shorter than m·k":        func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
-		"kernel: MatMulPacked: c is shorter than m·n":        func() { MatMulPacked(make([]float32, 1), make([]float32, 3), p, 1, Epilogue{}) },
+		"kernel: Order.MatMul: weights that were not packed by PackLeft": func() {
+			Order{1, 1}.MatMul(make([]float32, 2), make([]float32, 3), p, Epilogue{})
+		},
+		"kernel: MatMulPacked: c is shorter than m·n": func() { MatMulPacked(make([]float32, 1), make([]float32, 3), p, 1, Epilogue{}) },
 	} {
 		func() {
 			defer func() {

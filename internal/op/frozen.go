@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/nlpodyssey/spago/mat"
-	"github.com/nlpodyssey/spago/mat/float"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/kernel"
@@ -17,32 +19,35 @@ import (
 // Freeze packs the weights [out,in] of a product for the kernel and declares that they want no
 // gradient. It takes the place of the parameter's matrix, whose memory is given up. It reports whether
 // there was anything to do.
-func Freeze(p *nn.Param) bool {
+func Freeze(p *nn.Param) bool { return freeze(p, kernel.Pack) }
+
+// FreezeArranged is [Freeze] for products with arranged tokens; see [Arrange]. It is only a beginning: weights that
+// meet the other kind are packed anew, once.
+func FreezeArranged(p *nn.Param) bool { return freeze(p, kernel.PackLeft) }
+
+func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
 	if packed(p) != nil {
 		return false
 	}
 	rows, cols := dims(p)
-	FreezeValues(p, data(p), rows, cols)
+	p.Matrix = newFrozen(pack(data(p), rows, cols))
 	return true
 }
 
-// FreezeValues is [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
+// FreezeValues is [FreezeArranged] with the values [rows,cols] from elsewhere. It does not keep them.
 func FreezeValues(p *nn.Param, values []float32, rows, cols int) {
-	p.Matrix = &Frozen{w: kernel.Pack(values, rows, cols)}
+	p.Matrix = newFrozen(kernel.PackLeft(values, rows, cols))
 }
 
 // Quantize is [Freeze] with the weights rounded to 8 bits, each row of them with a scale of its own.
 // What it rounds it does not give back. Rows that are too long for sums in 32 bits stay as they are.
 func Quantize(p *nn.Param) {
 	Freeze(p)
-	if _, done := packed(p).w.(*kernel.Int8); done {
-		return
-	}
 	rows, cols := dims(p)
-	if cols > kernel.Int8MaxK {
+	if Quantized(p) || cols > kernel.Int8MaxK {
 		return
 	}
-	useWeights(p, func(w []float32) { p.Matrix = &Frozen{w: kernel.PackInt8(w, rows, cols)} })
+	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackInt8(w, rows, cols)) })
 }
 
 // Quantized reports whether a parameter's weights are rounded to 8 bits.
@@ -51,7 +56,7 @@ func Quantized(p *nn.Param) bool {
 	if f == nil {
 		return false
 	}
-	_, ok := f.w.(*kernel.Int8)
+	_, ok := f.weights().(*kernel.Int8)
 	return ok
 }
 
@@ -64,12 +69,47 @@ type weights interface {
 
 // matMul sets y [m,out] to the product of x [m,in] and the weights, finished by e.
 func (f *Frozen) matMul(y, x []float32, m int, e kernel.Epilogue) {
-	switch w := f.w.(type) {
-	case *kernel.Packed:
+	if w := f.packed(false); w != nil {
 		kernel.MatMulPacked(y, x, w, m, e)
-	case *kernel.Int8:
-		kernel.MatMulInt8(y, x, w, m, e)
+		return
 	}
+	kernel.MatMulInt8(y, x, f.weights().(*kernel.Int8), m, e)
+}
+
+// packed returns the weights as the left operand of products or the right one, or nil if they are not that kind. It
+// packs them anew if they were the other: they are used in one way only, for long.
+func (f *Frozen) packed(left bool) *kernel.Packed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, ok := f.w.(*kernel.Packed)
+	if !ok || p.Left() == left {
+		return p
+	}
+	rows, cols := p.Shape()
+	values := kernel.Get(rows * cols)
+	defer kernel.Put(values)
+	p.Unpack(values)
+	if left {
+		p = kernel.PackLeft(values, rows, cols)
+	} else {
+		p = kernel.Pack(values, rows, cols)
+	}
+	f.w = p
+	const often = 1 << 27 // bytes; they are outside the heap, so nothing else makes the collector run
+	if n := int64(p.Bytes()); repacked.Add(n)/often != (repacked.Load()-n)/often {
+		runtime.GC()
+	}
+	return p
+}
+
+// repacked is how many bytes have been packed anew.
+var repacked atomic.Int64
+
+// weights returns what the products read, as it is now.
+func (f *Frozen) weights() weights {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.w
 }
 
 // Thaw gives a parameter that was frozen a plain matrix again, with the same values. It wants no
@@ -93,7 +133,7 @@ func packed(x mat.Tensor) *Frozen {
 func matMulNN(gx, g []float32, w mat.Tensor, m int) {
 	out, in := dims(w)
 	if f := packed(w); f != nil {
-		if w, ok := f.w.(*kernel.Packed); ok {
+		if w := f.packed(false); w != nil {
 			kernel.MatMulPackedNN(gx, g, w, m)
 			return
 		}
@@ -110,7 +150,7 @@ func useWeights(w mat.Tensor, f func([]float32)) {
 	}
 	values := kernel.Get(p.Size())
 	defer kernel.Put(values)
-	p.w.Unpack(values)
+	p.weights().Unpack(values)
 	f(values)
 }
 
@@ -118,69 +158,30 @@ func useWeights(w mat.Tensor, f func([]float32)) {
 // Whatever else asks for its value gets a plain copy, made anew every time: spago's own operators
 // work on it, slowly. It cannot be written to; of [mat.Matrix] it has what reads, and the rest panics.
 type Frozen struct {
-	mat.Matrix // nil
-	w          weights
+	readOnly
+	mu sync.Mutex // of w, which may be packed anew
+	w  weights
 }
 
 func init() { gob.Register(&Frozen{}) }
 
+func newFrozen(w weights) *Frozen {
+	f := &Frozen{w: w}
+	f.source = f
+	return f
+}
+
 // Bytes returns the memory that the weights take.
-func (f *Frozen) Bytes() int { return f.w.Bytes() }
+func (f *Frozen) Bytes() int { return f.weights().Bytes() }
 
 func (f *Frozen) plain() *mat.Dense[float32] {
-	rows, cols := f.w.Shape()
+	rows, cols := f.dims()
 	values := make([]float32, rows*cols)
-	f.w.Unpack(values)
+	f.weights().Unpack(values)
 	return mat.NewDense[float32](mat.WithShape(rows, cols), mat.WithBacking(values))
 }
 
-// Shape implements mat.Tensor.
-func (f *Frozen) Shape() []int {
-	rows, cols := f.w.Shape()
-	return []int{rows, cols}
-}
-
-// Dims implements mat.Tensor.
-func (f *Frozen) Dims() int { return 2 }
-
-// Size implements mat.Tensor.
-func (f *Frozen) Size() int {
-	rows, cols := f.w.Shape()
-	return rows * cols
-}
-
-// Value implements mat.Tensor with a plain copy.
-func (f *Frozen) Value() mat.Tensor { return f.plain() }
-
-// Data implements mat.Tensor with a plain copy.
-func (f *Frozen) Data() float.Slice { return f.plain().Data() }
-
-// Item implements mat.Tensor.
-func (f *Frozen) Item() float.Float { return f.plain().Item() }
-
-// At implements mat.Tensor.
-func (f *Frozen) At(indices ...int) mat.Tensor { return f.plain().At(indices...) }
-
-// ScalarAt implements mat.Matrix.
-func (f *Frozen) ScalarAt(indices ...int) float.Float { return f.plain().ScalarAt(indices...) }
-
-// T implements mat.Matrix with a plain matrix.
-func (f *Frozen) T() mat.Matrix { return f.plain().T() }
-
-// Clone implements mat.Matrix with a plain matrix.
-func (f *Frozen) Clone() mat.Matrix { return f.plain() }
-
-// String implements mat.Matrix.
-func (f *Frozen) String() string { return f.plain().String() }
-
-// Grad implements mat.Tensor: there is none.
-func (f *Frozen) Grad() mat.Tensor { return nil }
-
-// HasGrad implements mat.Tensor.
-func (f *Frozen) HasGrad() bool { return false }
-
-// RequiresGrad implements mat.Tensor.
-func (f *Frozen) RequiresGrad() bool { return false }
+func (f *Frozen) dims() (rows, cols int) { return f.weights().Shape() }
 
 // SetRequiresGrad implements mat.Matrix. It panics if v is true, since only a plain matrix can learn.
 func (f *Frozen) SetRequiresGrad(v bool) {
@@ -189,19 +190,13 @@ func (f *Frozen) SetRequiresGrad(v bool) {
 	}
 }
 
-// AccGrad implements mat.Tensor; no operator calls it.
-func (f *Frozen) AccGrad(mat.Tensor) { panic("op: a frozen weight was given a gradient") }
-
-// ZeroGrad implements mat.Tensor.
-func (f *Frozen) ZeroGrad() {}
-
 // MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. What was
 // rounded to 8 bits is kept as the float32 that it became.
 func (f *Frozen) MarshalBinary() ([]byte, error) {
 	if f.w == nil {
 		return nil, errors.New("op: a frozen weight without values")
 	}
-	rows, cols := f.w.Shape()
+	rows, cols := f.dims()
 	b := make([]byte, 0, 8+4*rows*cols)
 	b = binary.LittleEndian.AppendUint32(b, uint32(rows))
 	b = binary.LittleEndian.AppendUint32(b, uint32(cols))
@@ -224,6 +219,6 @@ func (f *Frozen) UnmarshalBinary(b []byte) error {
 	for i := range values {
 		values[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[8+4*i:]))
 	}
-	f.w = kernel.Pack(values, int(rows), int(cols))
+	f.w, f.source = kernel.PackLeft(values, int(rows), int(cols)), f
 	return nil
 }

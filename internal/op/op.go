@@ -82,6 +82,8 @@ func recycle(x mat.Tensor) {
 		kernel.Put(data(d))
 	case detached:
 		kernel.Put(data(d))
+	case *arranged:
+		kernel.Put(d.values)
 	}
 }
 
@@ -133,19 +135,35 @@ func run(f ag.AutoGradFunction) mat.Tensor {
 	if wantsGrad(operands...) {
 		return ag.NewOperator(&function{AutoGradFunction: f}).Run()
 	}
-	y, err := f.Forward()
-	if err != nil { // no operator of this package returns one
-		panic(err)
+	var y mat.Tensor
+	if a, ok := f.(arranger); ok {
+		y = a.arranged()
+	}
+	if y == nil {
+		var err error
+		if y, err = f.Forward(); err != nil { // no operator of this package returns one
+			panic(err)
+		}
 	}
 	if slices.ContainsFunc(operands, isDetached) {
-		return detached{y.(*mat.Dense[float32])}
+		switch y := y.(type) {
+		case *arranged:
+			y.detached = true
+		case *mat.Dense[float32]:
+			return detached{y}
+		}
 	}
 	return y
 }
 
 func isDetached(x mat.Tensor) bool {
-	_, ok := x.(detached)
-	return ok
+	switch x := x.(type) {
+	case detached:
+		return true
+	case *arranged:
+		return x.detached
+	}
+	return false
 }
 
 // present returns the operands that are not nil: ag would call methods on a nil one.

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -91,6 +92,11 @@ func main() {
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
 		m.thin()
+		m.few(1)
+		m.few(fewColumns)
+		m.columnSum()
+		m.columnSquares()
+		m.columnNormalize()
 		m.copyPanels("copyPanelsA", m.mr)
 		m.copyPanels("copyPanelsB", m.nv*m.lanes)
 	}
@@ -107,9 +113,9 @@ func main() {
 // (0.93 of the peak instead of 0.98 on a Sapphire Rapids).
 func (m machine) tile(name string, rows int) {
 	id := name + m.name
-	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual *float32)")
+	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, down *float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
+	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())
@@ -198,11 +204,22 @@ func (m machine) tile(name string, rows int) {
 	Label(id + "Write")
 	bias := Load(Param("bias"), GP64())
 	TESTQ(bias, bias)
-	JZ(LabelRef(id + "Residual"))
+	JZ(LabelRef(id + "Down"))
 	for j := range m.nv {
 		v := m.vec()
 		VMOVUPS(Mem{Base: bias, Disp: j * width}, v)
 		for i := range acc {
+			VADDPS(v, acc[i][j], acc[i][j])
+		}
+	}
+	Label(id + "Down")
+	down := Load(Param("down"), GP64())
+	TESTQ(down, down)
+	JZ(LabelRef(id + "Residual"))
+	for i := range acc {
+		v := m.vec()
+		VBROADCASTSS(Mem{Base: down, Disp: 4 * i}, v)
+		for j := range acc[i] {
 			VADDPS(v, acc[i][j], acc[i][j])
 		}
 	}
@@ -482,6 +499,211 @@ func (m machine) thin() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// fewColumns is how many columns a routine for few takes at most.
+const fewColumns = 4
+
+const fewAhead = 1024 // bytes of the panel
+
+// few computes what a panel of weights gives for very few columns, which lie as rows, so that the registers
+// go along the panel. Every column has some sums, as many as hide the latency with one: its result does not
+// depend on what else is computed.
+func (m machine) few(columns int) {
+	id := fmt.Sprintf("few%d%s", columns, m.name)
+	TEXT(id, NOSPLIT, "func(y, w, x *float32, ldx, k int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s sets y [%d,%d] to the products of rows of x, ldx apart, and a panel w [k,%d] of weights; what is beyond the panel's rows is 0.", id, columns, m.lanes, m.mr))
+	y, w, x := Load(Param("y"), GP64()), Load(Param("w"), GP64()), Load(Param("x"), GP64())
+	ldx, k := Load(Param("ldx"), GP64()), Load(Param("k"), GP64())
+	SHLQ(U8(2), ldx)
+	ldx3 := GP64()
+	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, ldx3)
+	sums := m.lanes / 4 // 4 and 2
+	at := func(column, depth int) Mem {
+		switch column {
+		case 0:
+			return Mem{Base: x, Disp: 4 * depth}
+		case 3:
+			return Mem{Base: x, Index: ldx3, Scale: 1, Disp: 4 * depth}
+		}
+		return Mem{Base: x, Index: ldx, Scale: uint8(column), Disp: 4 * depth}
+	}
+	var load func(from Mem, to VecVirtual)
+	if m.lanes == 16 {
+		ones, mask := GP32(), K()
+		MOVL(U32(1<<m.mr-1), ones)
+		KMOVW(ones, mask)
+		load = func(from Mem, to VecVirtual) { VMOVUPS_Z(from, mask, to) }
+	} else {
+		mask := m.vec()
+		VMOVUPS(m.rows(), mask)
+		load = func(from Mem, to VecVirtual) { VMASKMOVPS(from, mask, to) }
+	}
+	acc := make([][]VecVirtual, columns)
+	for c := range acc {
+		acc[c] = make([]VecVirtual, sums)
+		for i := range acc[c] {
+			acc[c][i] = m.vec()
+			m.zero(acc[c][i])
+		}
+	}
+	depth := func(p int) {
+		v := m.vec()
+		load(Mem{Base: w, Disp: 4 * m.mr * p}, v)
+		for c := range acc {
+			b := m.vec()
+			VBROADCASTSS(at(c, p), b)
+			VFMADD231PS(v, b, acc[c][p])
+		}
+	}
+	turns := GP64()
+	MOVQ(k, turns)
+	SHRQ(U8(bits.TrailingZeros(uint(sums))), turns)
+	JZ(LabelRef(id + "Rest"))
+	Label(id + "Loop")
+	for p := range sums {
+		depth(p)
+	}
+	for line := 0; line < 4*m.mr*sums; line += 64 {
+		PREFETCHT0(Mem{Base: w, Disp: fewAhead + line})
+	}
+	ADDQ(I32(4*m.mr*sums), w)
+	ADDQ(I32(4*sums), x)
+	DECQ(turns)
+	JNZ(LabelRef(id + "Loop"))
+	Label(id + "Rest")
+	ANDQ(U32(uint32(sums-1)), k)
+	JZ(LabelRef(id + "Store"))
+	Label(id + "Next")
+	depth(0)
+	ADDQ(I32(4*m.mr), w)
+	ADDQ(I32(4), x)
+	DECQ(k)
+	JNZ(LabelRef(id + "Next"))
+	Label(id + "Store")
+	for c := range acc {
+		for n := sums / 2; n > 0; n /= 2 {
+			for i := range n {
+				VADDPS(acc[c][i+n], acc[c][i], acc[c][i])
+			}
+		}
+		VMOVUPS(acc[c][0], Mem{Base: y, Disp: 4 * m.lanes * c})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// panelMask is 1s for as many words as a panel of AVX2's has rows, and then 0s.
+var panelMask Mem
+
+// rows returns a mask of the panel's rows in a register.
+func (m machine) rows() Mem {
+	if panelMask == (Mem{}) {
+		panelMask = GLOBL("rows"+m.name, 8|16)
+		for i := range m.lanes {
+			word := uint32(0)
+			if i < m.mr {
+				word = math.MaxUint32
+			}
+			DATA(4*i, U32(word))
+		}
+	}
+	return panelMask
+}
+
+// sumsOfColumns declares a routine that adds up turn of every row of x, in four sums.
+func (m machine) sumsOfColumns(name, signature string, begin func(), add func(x Mem, j int, acc VecVirtual)) {
+	TEXT(name+m.name, NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s%s is %sGeneric for rows of %d; there is at least one.", name, m.name, name, m.nv*m.lanes))
+	x, rows := Load(Param("x"), GP64()), Load(Param("rows"), GP64())
+	begin()
+	var acc [4][]VecVirtual
+	for i := range acc {
+		for range m.nv {
+			v := m.vec()
+			m.zero(v)
+			acc[i] = append(acc[i], v)
+		}
+	}
+	id, width := name+m.name, 4*m.lanes*m.nv
+	fours := GP64()
+	MOVQ(rows, fours)
+	SHRQ(U8(2), fours)
+	JZ(LabelRef(id + "Rest"))
+	Label(id + "Loop")
+	for i := range acc {
+		for j, v := range acc[i] {
+			add(Mem{Base: x, Disp: i*width + 4*m.lanes*j}, j, v)
+		}
+	}
+	ADDQ(I32(len(acc)*width), x)
+	DECQ(fours)
+	JNZ(LabelRef(id + "Loop"))
+	Label(id + "Rest")
+	ANDQ(U32(3), rows)
+	JZ(LabelRef(id + "Store"))
+	Label(id + "Next")
+	for j, v := range acc[0] {
+		add(Mem{Base: x, Disp: 4 * m.lanes * j}, j, v)
+	}
+	ADDQ(I32(width), x)
+	DECQ(rows)
+	JNZ(LabelRef(id + "Next"))
+	Label(id + "Store")
+	for j := range m.nv {
+		VADDPS(acc[1][j], acc[0][j], acc[0][j])
+		VADDPS(acc[3][j], acc[2][j], acc[2][j])
+		VADDPS(acc[2][j], acc[0][j], acc[0][j])
+	}
+	m.store(acc[0], "total")
+	VZEROUPPER()
+	RET()
+}
+
+func (m machine) columnSum() {
+	m.sumsOfColumns("columnSum", "func(total, x *float32, rows int)", func() {}, func(x Mem, _ int, acc VecVirtual) {
+		VADDPS(x, acc, acc)
+	})
+}
+
+func (m machine) columnSquares() {
+	var mean []VecVirtual
+	m.sumsOfColumns("columnSquares", "func(total, x, mean *float32, rows int)", func() { mean = m.across("mean") }, func(x Mem, j int, acc VecVirtual) {
+		d := m.vec()
+		VMOVUPS(x, d)
+		VSUBPS(mean[j], d, d)
+		VFMADD231PS(d, d, acc)
+	})
+}
+
+func (m machine) columnNormalize() {
+	var mean, scale []VecVirtual
+	var y, w, b Register
+	var wv, bv VecVirtual
+	m.column("columnNormalize", "func(y, x, mean, scale, w, b *float32, rows int)", func() {
+		mean, scale = m.across("mean"), m.across("scale")
+		y, w, b = Load(Param("y"), GP64()), Load(Param("w"), GP64()), Load(Param("b"), GP64())
+	}, func(x Mem, j int) {
+		if j == 0 {
+			wv, bv = m.vec(), m.vec()
+			VBROADCASTSS(Mem{Base: w}, wv)
+			VBROADCASTSS(Mem{Base: b}, bv)
+			ADDQ(I32(4), w)
+			ADDQ(I32(4), b)
+		}
+		v := m.vec()
+		VMOVUPS(x, v)
+		VSUBPS(mean[j], v, v)
+		VMULPS(scale[j], v, v)
+		VMULPS(wv, v, v)
+		VADDPS(bv, v, v)
+		VMOVUPS(v, Mem{Base: y, Disp: 4 * m.lanes * j})
+		if j == m.nv-1 {
+			ADDQ(I32(4*m.lanes*m.nv), y)
+		}
+	}, func() {})
 }
 
 // copyPanels copies rows to panels that lie side by side in them, as wide as some registers or a bit

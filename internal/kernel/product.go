@@ -1,0 +1,265 @@
+package kernel
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+// fewColumns is how many columns few is fastest with.
+const fewColumns = 4
+
+// A packedProduct is Y [m,n] = X [m,k] · Wᵀ, where X and Y lie in panels of nr of their rows, transposed, and then
+// rows, of what is left over.
+type packedProduct struct {
+	y, x, rest   []float32
+	w            *Packed
+	panels, left int // of X
+	e            Epilogue
+}
+
+// run computes the product.
+//
+//	for every nc rows of W:          in parallel; each worker for itself:
+//	  for every kc of k:             nc·kc of W, widened
+//	    for every panel of X:        for every panel of W, one tile
+//	                                 at the last kc, the epilogue of rows that are still warm
+//	    for the rows of X:           for every panel of W, few
+//
+// While it computes with one panel of X and one block of W, a worker prefetches the next of both. If there is no
+// routine for few columns, what is left over is padded to panels.
+func (p *packedProduct) run() {
+	n, k := p.w.n, p.w.k
+	mr, nr := tileShape()
+	switch {
+	case n == 0 || p.panels+p.left == 0:
+		return
+	case k == 0: // nothing to sum is a zero
+		q := *p
+		q.w = PackLeft(make([]float32, n), n, 1)
+		q.x, q.rest = make([]float32, p.panels*nr), make([]float32, p.left)
+		q.run()
+		return
+	}
+	var padded []float32
+	extra := 0
+	if fewStride() == 0 {
+		extra = (p.left + nr - 1) / nr
+		padded = Get(extra * nr * k)
+		defer Put(padded)
+		operand{p.rest, k, false}.pack(padded, 0, p.left, 0, k, nr)
+	}
+	cuts := cutRows(n, mr)
+	run := parallel
+	if m := p.panels*nr + p.left; float64(m)*float64(n)*float64(k) < 1<<16 {
+		run = serial
+	}
+	kc := min(kcMax, k)
+	run(len(cuts)-1, func(i int) {
+		b := &block{packedProduct: p, n0: cuts[i], width: cuts[i+1] - cuts[i]}
+		b.count = (b.width + mr - 1) / mr
+		room := b.count * mr * nr
+		scratch := Get(b.count * mr * kc)
+		defer Put(scratch)
+		b.bias = Get(room)
+		defer Put(b.bias)
+		b.spreadBias()
+		turned := Get(extra * room)
+		defer Put(turned)
+		for k0 := 0; k0 < k; k0 += kc {
+			b.d = min(kc, k-k0)
+			b.first, b.last = k0 == 0, k0+b.d == k
+			b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
+			next := p.w.following(cuts, i, k0+b.d)
+			for q := range p.panels {
+				var soon prefetch
+				if q+1 < p.panels {
+					soon.a = span{(*byte)(unsafe.Pointer(&p.x[((q+1)*k+k0)*nr])), 4 * nr * b.d}
+				}
+				if share := next.size / p.panels; share > 0 {
+					soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
+				}
+				b.panel(q, p.x[(q*k+k0)*nr:], soon)
+			}
+			for q := range extra {
+				b.turn(p.panels+q, turned[q*room:], padded[(q*k+k0)*nr:])
+			}
+			if extra == 0 && p.left > 0 {
+				b.few(p.rest[k0:])
+			}
+		}
+	})
+	runtime.KeepAlive(p.w)
+}
+
+// cutRows cuts n rows of W, whose panels have mr, into the items of a product, and returns where they begin, and n.
+// A worker reads all of X for each, so that they are as large as the cache allows, but smaller in the end, if
+// there are workers that may not run at the same speed.
+func cutRows(n, mr int) []int {
+	const most = ncMax
+	workers := runtime.GOMAXPROCS(0)
+	left := (n + mr - 1) / mr // panels
+	even := left
+	if items := (left*mr + most - 1) / (most / mr * mr); workers == 1 {
+		even = (left + items - 1) / items
+	}
+	cuts := make([]int, 1, left+1)
+	for at := 0; at < n; {
+		w := even
+		if workers > 1 {
+			w = max(left/(2*workers), min(2, left/workers), 1)
+		}
+		w = min(w, most/mr)
+		left -= w
+		at = min(at+w*mr, n)
+		cuts = append(cuts, at)
+	}
+	return cuts
+}
+
+// following returns the memory of W that the worker of item i needs after depth k0: of the same rows or, when
+// they are done, of those that it will most likely be given next.
+func (p *Packed) following(cuts []int, i, k0 int) span {
+	if k0 >= p.k {
+		if i += runtime.GOMAXPROCS(0); i >= len(cuts)-1 {
+			return span{}
+		}
+		k0 = 0
+	}
+	return p.reads(cuts[i], cuts[i+1]-cuts[i], k0, min(kcMax, p.k-k0), p.width)
+}
+
+// A block is a worker's part of a product: rows n0..n0+width of W, count panels of them, at d depths.
+type block struct {
+	*packedProduct
+	n0, width, count, d int
+	w                   []float32 // [count][d][mr]
+	bias                []float32 // [width,nr]: that of the epilogue, in every column
+	first, last         bool      // of the depths
+}
+
+// spreadBias sets bias.
+func (b *block) spreadBias() {
+	_, nr := tileShape()
+	x := b.bias[:b.width*nr]
+	if b.e.Bias == nil {
+		clear(x)
+		return
+	}
+	for i, v := range b.e.Bias[b.n0 : b.n0+b.width] {
+		row := x[i*nr : (i+1)*nr]
+		for j := range row {
+			row[j] = v
+		}
+	}
+}
+
+// tiles calls f with every panel of W, how many rows of it are W's, and what to prefetch beside it: first of X,
+// which is more, and then of W.
+func (b *block) tiles(soon prefetch, f func(j, rows int, next *byte, step int)) {
+	mr, _ := tileShape()
+	ofX := (3*b.count + 3) / 4
+	for j := range b.count {
+		next, step := soon.a.part(j, ofX, b.d)
+		if j >= ofX {
+			next, step = soon.b.part(j-ofX, b.count-ofX, b.d)
+		}
+		f(j, min(mr, b.width-j*mr), next, step)
+	}
+}
+
+// panel computes the block's part of panel q of Y from panel x of X.
+func (b *block) panel(q int, x []float32, soon prefetch) {
+	_, nr := tileShape()
+	at := (q*b.packedProduct.w.n + b.n0) * nr
+	y := b.y[at:]
+	var residual []float32
+	if b.e.Residual != nil {
+		residual = b.e.Residual[at:]
+	}
+	b.multiply(y, x, residual, soon)
+}
+
+// turn computes the block's part of the rows of Y that belong to panel q of X, which is x: first in turned, as a panel.
+func (b *block) turn(q int, turned, x []float32) {
+	_, nr := tileShape()
+	b.multiply(turned, x, nil, prefetch{})
+	if !b.last {
+		return
+	}
+	n := b.packedProduct.w.n
+	rows := min(nr, (b.panels-q)*nr+b.left)
+	packTransposed(b.y[q*nr*n+b.n0:], n, turned, nr, b.width, rows)
+	(&Epilogue{Residual: b.e.Residual}).apply(b.y, n, q*nr, rows, b.n0, b.width, n)
+}
+
+// multiply computes y, width rows of a panel, from panel x of X: it sets it or, if these are not the first depths,
+// adds to it, and applies the epilogue, with this residual, if they are the last.
+func (b *block) multiply(y, x, residual []float32, soon prefetch) {
+	mr, nr := tileShape()
+	finish := b.last && b.e.Activation == None
+	b.tiles(soon, func(j, rows int, next *byte, step int) {
+		row := j * mr
+		y, w := y[row*nr:], b.w[row*b.d:]
+		var add, down []float32
+		if finish && residual != nil {
+			add = residual[row*nr:]
+		}
+		if rows < mr {
+			edgeTile(y, nr, w, x, rows, nr, b.d, !b.first)
+		} else {
+			if finish && b.e.Bias != nil {
+				down = b.e.Bias[b.n0+row:]
+			}
+			if tileAdd(y, nr, mr, w, x, b.d, !b.first, next, step, nil, add, down) {
+				return
+			}
+		}
+		if finish {
+			b.finish(y[:rows*nr], add, row)
+		}
+	})
+	if b.last && !finish {
+		b.finish(y[:b.width*nr], nil, 0)
+	}
+}
+
+// finish applies the epilogue, with this residual, to y, whole rows of a panel from the block's given row on.
+func (b *block) finish(y, residual []float32, row int) {
+	_, nr := tileShape()
+	bias := b.bias[row*nr:][:len(y)]
+	switch {
+	case b.e.Activation == QuickGELU:
+		quickGELUBias(y, y, bias)
+	case b.e.Activation == GELU:
+		geluBias(y, y, bias)
+	case residual != nil:
+		addBias2(y, bias, residual[:len(y)])
+	case b.e.Bias != nil:
+		addBias(y, bias)
+	}
+}
+
+// few computes the block's part of the rows of Y that belong to the rows x of X.
+func (b *block) few(x []float32) {
+	mr, nr := tileShape()
+	n, k, stride := b.packedProduct.w.n, b.packedProduct.w.k, fewStride()
+	var out [fewColumns * 16]float32
+	for j := range b.count {
+		rows := min(mr, b.width-j*mr)
+		for c := 0; c < b.left; c += fewColumns {
+			columns := min(fewColumns, b.left-c)
+			few(out[:], b.w[j*mr*b.d:], x[c*k:], k, columns, b.d)
+			for i := range columns {
+				y := b.y[(b.panels*nr+c+i)*n+b.n0+j*mr:][:rows]
+				if part := out[i*stride:][:rows]; b.first {
+					copy(y, part)
+				} else {
+					addBias(y, part)
+				}
+			}
+		}
+	}
+	if b.last {
+		b.e.apply(b.y, n, b.panels*nr, b.left, b.n0, b.width, n)
+	}
+}

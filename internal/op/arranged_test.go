@@ -1,0 +1,164 @@
+package op
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+	"github.com/nlpodyssey/spago/nn/linear"
+
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
+)
+
+// normal returns a matrix [rows,cols] of normal numbers.
+func normal(rng *rand.Rand, rows, cols int) *mat.Dense[float32] {
+	x := mat.NewDense[float32](mat.WithShape(rows, cols))
+	for i := range data(x) {
+		data(x)[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// TestArranged: every operator gives of arranged tokens what it gives of rows, and those that can, arranged ones.
+func TestArranged(t *testing.T) {
+	t.Cleanup(func() { kernel.Use("") })
+	const images, tokens, c, heads = 3, 37, 24, 2
+	for _, impl := range kernel.Available() {
+		kernel.Use(impl)
+		rng := rand.New(rand.NewPCG(11, 12))
+		x, residual := normal(rng, images*tokens, c), normal(rng, images*tokens, 3*c)
+		layer := func(freeze func(*nn.Param)) *linear.Model {
+			m := linearOf(normal(rand.New(rand.NewPCG(1, 1)), 3*c, c), normal(rand.New(rand.NewPCG(2, 2)), 3*c, 1))
+			m.W.SetRequiresGrad(false)
+			m.B.SetRequiresGrad(false)
+			freeze(m.W)
+			return m
+		}
+		plain := func(*nn.Param) {}
+		frozen := func(p *nn.Param) { FreezeArranged(p) }
+		for name, f := range map[string]func(x, residual mat.Tensor, freeze func(*nn.Param)) mat.Tensor{
+			"LayerNorm": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				w, b := normal(rand.New(rand.NewPCG(3, 3)), c, 1), normal(rand.New(rand.NewPCG(4, 4)), c, 1)
+				return LayerNorm(x, normOf(w, b))
+			},
+			"Linear": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor { return Linear(x, layer(freeze)) },
+			"LinearAct": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
+				return LinearAct(x, layer(freeze), GELU)
+			},
+			"LinearAdd": func(x, r mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
+				return LinearAdd(x, layer(freeze), r)
+			},
+			"Project": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor { return Project(x, layer(freeze).W) },
+			"SelfAttention": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return SelfAttention(qkv, heads, tokens)
+			},
+			"CausalAttention": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return CausalAttention(qkv, heads, tokens)
+			},
+			"rows: EveryRow": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return EveryRow(x, tokens) },
+			"rows: Rows": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return Rows(x, []int{0, images*tokens - 1, 40, 40})
+			},
+			"rows: Activate": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return Activate(x, QuickGELU) },
+			"rows: LowRank": func(x, r mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				a, b := param(normal(rand.New(rand.NewPCG(5, 5)), 2, c)), param(normal(rand.New(rand.NewPCG(6, 6)), 3*c, 2))
+				a.SetRequiresGrad(false)
+				b.SetRequiresGrad(false)
+				return LowRank(Linear(x, layer(frozen)), x, Correction{A: a, B: b, Scale: 2})
+			},
+			"rows: Linear of plain weights": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return Linear(x, layer(plain)) },
+			"rows: LinearAdd to rows": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
+				return LinearAdd(x, layer(freeze), residual)
+			},
+			"rows: SelfAttention of other images": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return SelfAttention(qkv, heads, images*tokens)
+			},
+		} {
+			y := f(Arrange(normalCopy(x), tokens), Arrange(normalCopy(residual), tokens), frozen)
+			if _, ok := y.(*arranged); ok != (name[:5] != "rows:") {
+				t.Errorf("%s: %s: the result is arranged: %v", impl, name, ok)
+			}
+			if want := f(x, residual, plain); !slices.Equal(y.Shape(), want.Shape()) {
+				t.Errorf("%s: %s: shape %v, want %v", impl, name, y.Shape(), want.Shape())
+			} else {
+				golden.Compare(t, fmt.Sprint(impl, ": ", name), data(y), data(want), 2e-5)
+				golden.Compare(t, fmt.Sprint(impl, ": ", name, " restored"), data(Restore(y)), data(want), 2e-5)
+			}
+		}
+	}
+}
+
+// normalCopy is a copy that may be given away.
+func normalCopy(x *mat.Dense[float32]) mat.Tensor {
+	y := fresh(dims(x))
+	copy(data(y), data(x))
+	return y
+}
+
+// TestArrangedGradients: what wants a gradient is not arranged, and arranged tokens still give one to parameters.
+func TestArrangedGradients(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	x := normal(rng, 34, 8)
+	x.SetRequiresGrad(true)
+	if y := Arrange(x, 34); y != mat.Tensor(x) {
+		t.Error("tokens that want a gradient were arranged")
+	}
+	layer := linearOf(normal(rng, 4, 8), normal(rng, 4, 1))
+	layer.W.SetRequiresGrad(true)
+	plain := normal(rng, 34, 8)
+	grad := func(x mat.Tensor) []float32 {
+		layer.W.ZeroGrad()
+		y := Linear(x, layer)
+		g := make([]float32, 34*4)
+		for i := range g {
+			g[i] = float32(i%7) - 3
+		}
+		backward(y, g)
+		return data(layer.W.Grad())
+	}
+	want := slices.Clone(grad(plain))
+	if got := grad(Arrange(normalCopy(plain), 34)); !slices.Equal(got, want) {
+		t.Error("the gradient of weights is another if the tokens are arranged")
+	}
+	if _, ok := Restore(Arrange(Detach(plain), 34)).(detached); !ok {
+		t.Error("detached tokens come back as others")
+	}
+	defer func() {
+		if _, ok := recover().(*ShapeError); !ok {
+			t.Error("Arrange takes 34 tokens for images of 33")
+		}
+	}()
+	Arrange(plain, 33)
+}
+
+// TestRepack: weights may be used with rows and arranged tokens by turns and at the same time.
+func TestRepack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	const m, in, out = 70, 96, 64
+	plain, frozen := frozenLinear(rng, in, out)
+	x := normal(rng, m, in)
+	want := data(Linear(x, plain))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 5 {
+				y := mat.Tensor(nil)
+				if i%2 == 0 {
+					y = Linear(x, frozen)
+				} else {
+					y = Linear(Arrange(normalCopy(x), m), frozen)
+				}
+				golden.Compare(t, "repacked", data(y), want, 2e-6)
+			}
+		})
+	}
+	wg.Wait()
+	if !slices.Equal(data(frozen.W), data(plain.W)) {
+		t.Error("packing anew changes the weights")
+	}
+}
