@@ -165,10 +165,43 @@ func scaleColumns(x, s []float32) {
 	}
 }
 
-func columnSum(total, x []float32)           { columnSumGeneric(total, x) }
-func columnSquares(total, x, mean []float32) { columnSquaresGeneric(total, x, mean) }
+// columnSum adds up some rows at a time: less rounding than in one go.
+func columnSum(total, x []float32) {
+	if !useNEON || len(x) < len(total) {
+		columnSumGeneric(total, x)
+		return
+	}
+	inParts(total, x, func(part *float32, x []float32, rows int) { columnSumNEON(part, &x[0], rows) })
+}
+
+func columnSquares(total, x, mean []float32) {
+	if !useNEON || len(x) < len(total) {
+		columnSquaresGeneric(total, x, mean)
+		return
+	}
+	inParts(total, x, func(part *float32, x []float32, rows int) { columnSquaresNEON(part, &x[0], &mean[0], rows) })
+}
+
+// inParts sets total to the sums of what f gives for some rows of x at a time.
+func inParts(total, x []float32, f func(part *float32, x []float32, rows int)) {
+	nr := len(total)
+	clear(total)
+	for ; len(x) >= nr; x = x[min(64*nr, len(x)):] {
+		var part [maxColumns]float32
+		f(&part[0], x, min(64, len(x)/nr))
+		addBias(total, part[:nr])
+	}
+}
+
 func columnNormalize(y, x, mean, scale, w, b []float32) {
-	columnNormalizeGeneric(y, x, mean, scale, w, b)
+	rows := len(w)
+	if rows == 0 || !useNEON {
+		columnNormalizeGeneric(y, x, mean, scale, w, b)
+		return
+	}
+	n := rows * len(mean)
+	_, _, _ = y[n-1], x[n-1], b[rows-1]
+	columnNormalizeNEON(&y[0], &x[0], &mean[0], &scale[0], &w[0], &b[0], rows)
 }
 
 func addBias(y, b []float32) {

@@ -74,6 +74,21 @@ func columnExpNEON(x, peak, total *float32, rows int, scale float32)
 //go:noescape
 func scaleColumnsNEON(x, s *float32, rows int)
 
+// columnSumNEON is columnSumGeneric for rows of 8; there is at least one.
+//
+//go:noescape
+func columnSumNEON(total, x *float32, rows int)
+
+// columnSquaresNEON is columnSquaresGeneric for rows of 8; there is at least one.
+//
+//go:noescape
+func columnSquaresNEON(total, x, mean *float32, rows int)
+
+// columnNormalizeNEON is columnNormalizeGeneric for rows of 8; there is at least one.
+//
+//go:noescape
+func columnNormalizeNEON(y, x, mean, scale, w, b *float32, rows int)
+
 // scaleNEON is scaleGeneric; n is a positive multiple of 4.
 //
 //go:noescape

@@ -859,6 +859,76 @@ loop:
 	BNE loop
 	RET
 
+// func columnSumNEON(total, x *float32, rows int)
+TEXT ·columnSumNEON(SB), NOSPLIT, $0-24
+	MOVD total+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD rows+16(FP), R2
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+loop:
+	FMOVQ.P 16(R1), F2
+	WORD $0x4e22d400 // FADD V0.4S, V0.4S, V2.4S
+	FMOVQ.P 16(R1), F3
+	WORD $0x4e23d421 // FADD V1.4S, V1.4S, V3.4S
+	SUBS $1, R2, R2
+	BNE loop
+	FSTPQ (F0, F1), 0(R0)
+	RET
+
+// func columnSquaresNEON(total, x, mean *float32, rows int)
+TEXT ·columnSquaresNEON(SB), NOSPLIT, $0-32
+	MOVD total+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD rows+24(FP), R2
+	MOVD mean+16(FP), R3
+	FLDPQ 0(R3), (F4, F5)
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+loop:
+	FMOVQ.P 16(R1), F2
+	WORD $0x4ea4d442 // FSUB V2.4S, V2.4S, V4.4S
+	VFMLA V2.S4, V2.S4, V0.S4
+	FMOVQ.P 16(R1), F3
+	WORD $0x4ea5d463 // FSUB V3.4S, V3.4S, V5.4S
+	VFMLA V3.S4, V3.S4, V1.S4
+	SUBS $1, R2, R2
+	BNE loop
+	FSTPQ (F0, F1), 0(R0)
+	RET
+
+// func columnNormalizeNEON(y, x, mean, scale, w, b *float32, rows int)
+TEXT ·columnNormalizeNEON(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD w+32(FP), R2
+	MOVD b+40(FP), R3
+	MOVD rows+48(FP), R4
+	MOVD mean+16(FP), R5
+	FLDPQ 0(R5), (F0, F1)
+	MOVD scale+24(FP), R6
+	FLDPQ 0(R6), (F2, F3)
+loop:
+	FMOVS.P 4(R2), F6
+	VDUP V6.S[0], V6.S4
+	FMOVS.P 4(R3), F7
+	VDUP V7.S[0], V7.S4
+	FMOVQ.P 16(R1), F4
+	WORD $0x4ea0d484 // FSUB V4.4S, V4.4S, V0.4S
+	WORD $0x6e22dc84 // FMUL V4.4S, V4.4S, V2.4S
+	WORD $0x6e26dc84 // FMUL V4.4S, V4.4S, V6.4S
+	WORD $0x4e27d484 // FADD V4.4S, V4.4S, V7.4S
+	FMOVQ.P F4, 16(R0)
+	FMOVQ.P 16(R1), F5
+	WORD $0x4ea1d4a5 // FSUB V5.4S, V5.4S, V1.4S
+	WORD $0x6e23dca5 // FMUL V5.4S, V5.4S, V3.4S
+	WORD $0x6e26dca5 // FMUL V5.4S, V5.4S, V6.4S
+	WORD $0x4e27d4a5 // FADD V5.4S, V5.4S, V7.4S
+	FMOVQ.P F5, 16(R0)
+	SUBS $1, R4, R4
+	BNE loop
+	RET
+
 // func scaleNEON(y *float32, n int, s float32)
 TEXT ·scaleNEON(SB), NOSPLIT, $0-20
 	MOVD y+0(FP), R0

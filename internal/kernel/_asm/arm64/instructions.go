@@ -71,6 +71,12 @@ func stp(v, w vec, p gp, off int) { emit("FSTPQ (F%d, F%d), %d(R%d)", v, w, off,
 func ldrNext(p gp, v vec)         { emit("FMOVQ.P 16(R%d), F%d", p, v) }
 func strNext(v vec, p gp)         { emit("FMOVQ.P F%d, 16(R%d)", v, p) }
 
+// spreadNext fills v with the word at a pointer, which then moves past it.
+func spreadNext(p gp, v vec) {
+	emit("FMOVS.P 4(R%d), F%d", p, v)
+	emit("VDUP V%d.S[0], V%[1]d.S4", v)
+}
+
 // prefetch asks for the line at p, for the second-level cache.
 func prefetch(p gp) { emit("PRFM (R%d), PLDL2KEEP", p) }
 

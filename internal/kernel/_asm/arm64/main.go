@@ -41,6 +41,9 @@ func main() {
 	columnMax()
 	columnExp()
 	scaleColumns()
+	columnSum()
+	columnSquares()
+	columnNormalize()
 	scale()
 	addBias()
 	addBias2()
@@ -384,6 +387,62 @@ func scaleColumns() {
 			ldr(x, 0, v[j])
 			fmul(v[j], s[j], v[j])
 			strNext(v[j], x)
+		}
+	})
+	ret()
+}
+
+func columnSum() {
+	column("columnSum", "func(total, x *float32, rows int)")
+	total, x, rows := load("total"), load("x"), load("rows")
+	acc, v := newPair(), newPair()
+	zero(acc[0])
+	zero(acc[1])
+	loop(rows, 1, func() {
+		for j := range acc {
+			ldrNext(x, v[j])
+			fadd(acc[j], v[j], acc[j])
+		}
+	})
+	stp(acc[0], acc[1], total, 0)
+	ret()
+}
+
+func columnSquares() {
+	column("columnSquares", "func(total, x, mean *float32, rows int)")
+	total, x, rows := load("total"), load("x"), load("rows")
+	acc, v, mean := newPair(), newPair(), newPair()
+	ldp(load("mean"), 0, mean[0], mean[1])
+	zero(acc[0])
+	zero(acc[1])
+	loop(rows, 1, func() {
+		for j := range acc {
+			ldrNext(x, v[j])
+			fsub(v[j], mean[j], v[j])
+			fmla(v[j], v[j], acc[j])
+		}
+	})
+	stp(acc[0], acc[1], total, 0)
+	ret()
+}
+
+func columnNormalize() {
+	column("columnNormalize", "func(y, x, mean, scale, w, b *float32, rows int)")
+	y, x, w, b, rows := load("y"), load("x"), load("w"), load("b"), load("rows")
+	mean, scale, v := newPair(), newPair(), newPair()
+	weight, bias := newVec(), newVec()
+	ldp(load("mean"), 0, mean[0], mean[1])
+	ldp(load("scale"), 0, scale[0], scale[1])
+	loop(rows, 1, func() {
+		spreadNext(w, weight)
+		spreadNext(b, bias)
+		for j := range v {
+			ldrNext(x, v[j])
+			fsub(v[j], mean[j], v[j])
+			fmul(v[j], scale[j], v[j])
+			fmul(v[j], weight, v[j])
+			fadd(v[j], bias, v[j])
+			strNext(v[j], y)
 		}
 	})
 	ret()
