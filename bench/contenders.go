@@ -27,6 +27,7 @@ var weights = []string{"model.safetensors"}
 // towers compute the tower. The first of Python's is the reference. The kernels that this processor
 // does not run are left out.
 var towers = available([]contender{
+	{name: "vitago, AMX", kind: "amx", files: weights, cosine: f32Cosine},
 	{name: "vitago, AVX-512", kind: "avx512", files: weights, cosine: f32Cosine},
 	{name: "vitago, AVX2", kind: "avx2", files: weights, cosine: f32Cosine},
 	{name: "vitago, NEON", kind: "neon", files: weights, cosine: f32Cosine},
@@ -41,6 +42,7 @@ var towers = available([]contender{
 
 // products compute x·wᵀ.
 var products = available([]contender{
+	{name: "vitago, AMX", kind: "amx", cosine: f32Cosine},
 	{name: "vitago, AVX-512", kind: "avx512", cosine: f32Cosine},
 	{name: "vitago, AVX2", kind: "avx2", cosine: f32Cosine},
 	{name: "vitago, NEON", kind: "neon", cosine: f32Cosine},

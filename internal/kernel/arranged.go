@@ -79,7 +79,7 @@ func (o Order) MatMul(y, x []float32, w *Packed, e Epilogue) {
 	_, nr := tileShape()
 	each, left := o.panels()
 	panels := o.Images * each
-	(&packedProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, left: o.Images * left, e: e}).run()
+	(&packedProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, left: o.Images * left, each: left, e: e}).run()
 }
 
 // LayerNorm is [LayerNorm] of the rows of X [B·T,n] in this order.

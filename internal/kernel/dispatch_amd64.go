@@ -9,11 +9,13 @@ import (
 )
 
 var (
+	useAMX    = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && allowAMX()
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 )
 
 func init() {
+	register("amx", &useAMX)
 	register("avx512", &useAVX512)
 	register("avx2", &useAVX2)
 }
@@ -512,4 +514,65 @@ func fmas(n int) (flops int) {
 		return n * 12 * 8 * 2
 	}
 	return fmasGeneric(n)
+}
+
+// amx reports whether products are computed in tiles of bfloat16.
+func amx() bool { return useAMX }
+
+// tileBF16 computes a square of c from steps of a and b, a in two terms or three, and prefetches.
+func tileBF16(c []float32, ldc int, a, b []uint16, terms, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int) {
+	_, _, _ = c[31*ldc+31], a[terms*square*steps-1], b[3*square*steps-1]
+	if !useAMX {
+		tileBF16Generic(c, ldc, a, b, terms, steps, accumulate)
+		return
+	}
+	nowhere := (*byte)(unsafe.Pointer(&a[0]))
+	if soon == nil {
+		soon, soonStep = nowhere, 0
+	}
+	if later == nil {
+		later, laterStep = nowhere, 0
+	}
+	if terms == 2 {
+		tile2BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+	} else {
+		tile3BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+	}
+}
+
+func splitColumns(dst []uint16, src []float32, steps int) {
+	_, _ = dst[3*square*steps-1], src[square*steps-1]
+	if useAMX {
+		splitColumnsAVX512(&dst[0], &src[0], steps)
+	} else {
+		splitColumnsGeneric(dst, src, steps)
+	}
+}
+
+func splitHalves(dst, src []uint16, steps int) {
+	_, _ = dst[2*square*steps-1], src[square*steps-1]
+	if useAMX {
+		splitHalvesAVX512(&dst[0], &src[0], steps)
+	} else {
+		splitHalvesGeneric(dst, src, steps)
+	}
+}
+
+func splitRows(dst []uint16, src []float32, steps int) {
+	_, _ = dst[3*square*steps-1], src[square*steps-1]
+	if useAMX {
+		splitRowsAVX512(&dst[0], &src[0], steps)
+	} else {
+		splitRowsGeneric(dst, src, steps)
+	}
+}
+
+func dotHalves(y []float32, a []uint16, x []float32, steps int) {
+	_, _, _ = y[31], a[square*steps-1], x[32*steps-1]
+	dotHalvesAVX512(&y[0], &a[0], &x[0], steps)
+}
+
+func dotRows(y, a, x []float32, steps int) {
+	_, _, _ = y[31], a[square*steps-1], x[32*steps-1]
+	dotRowsAVX512(&y[0], &a[0], &x[0], steps)
 }

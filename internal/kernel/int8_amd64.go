@@ -9,6 +9,41 @@ package kernel
 //go:noescape
 func int8TileAMX(acc *int32, ld int, a *uint32, b *uint32, quads int, soon *float32, ldc int)
 
+// tile2BF16 is tileBF16Generic for A of 2 terms; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
+//
+//go:noescape
+func tile2BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+
+// tile3BF16 is tileBF16Generic for A of 3 terms; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
+//
+//go:noescape
+func tile3BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+
+// splitColumnsAVX512 is splitColumnsGeneric; there is at least one step.
+//
+//go:noescape
+func splitColumnsAVX512(dst *uint16, src *float32, steps int)
+
+// splitHalvesAVX512 is the generic one of its name; there is at least one step.
+//
+//go:noescape
+func splitHalvesAVX512(dst *uint16, src *uint16, steps int)
+
+// splitRowsAVX512 is the generic one of its name; there is at least one step.
+//
+//go:noescape
+func splitRowsAVX512(dst *uint16, src *float32, steps int)
+
+// dotHalvesAVX512 sets y [32] to the products of the rows of a [steps][32][32] and x [steps][32].
+//
+//go:noescape
+func dotHalvesAVX512(y *float32, a *uint16, x *float32, steps int)
+
+// dotRowsAVX512 sets y [32] to the products of the rows of a [steps][32][32] and x [steps][32].
+//
+//go:noescape
+func dotRowsAVX512(y *float32, a *float32, x *float32, steps int)
+
 // int8TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from soon on.
 //
 //go:noescape

@@ -8,8 +8,6 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// hasAMX asks once, when int8 is used for the first time: the answer makes the frames of all signals
-// of the process longer.
 var hasAMX = sync.OnceValue(func() bool { return cpu.X86.HasAMXTile && cpu.X86.HasAMXInt8 && allowAMX() })
 
 // int8Tiles lists what [Use] allows and the processor has, best first. A processor with AVX-512 but

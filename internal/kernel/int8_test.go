@@ -325,6 +325,7 @@ func TestInt8Packed(t *testing.T) {
 // TestInt8Pays: where a table of measurements says so.
 func TestInt8Pays(t *testing.T) {
 	pays := map[string]bool{
+		"amx/amx-int8": true, "amx/avx512-vnni": true, "amx/avx-vnni": true, "amx/avx2": false,
 		"avx512/amx-int8": true, "avx512/avx512-vnni": true, "avx512/avx-vnni": true, "avx512/avx2": false,
 		"avx2/avx-vnni": true, "avx2/avx2": true,
 	}

@@ -15,6 +15,7 @@ import (
 // It is not written after [Pack], and may be used by many goroutines at once.
 type Packed struct {
 	n, k, width int       // width is how many rows a panel has
+	squares     bool      // for AMX: [n/32][k/32][32][32], and no width
 	half        []uint16  // [k/kcMax][panels][kc][width]
 	full        []float32 // the same; one of the two is nil
 }
@@ -27,6 +28,9 @@ func Pack(w []float32, n, k int) *Packed {
 
 // PackLeft packs w [n,k] as the left operand, for [Order.MatMul].
 func PackLeft(w []float32, n, k int) *Packed {
+	if amx() {
+		return packSquares(w, n, k)
+	}
 	mr, _ := tileShape()
 	return pack(w, n, k, mr)
 }
@@ -56,7 +60,7 @@ func pack(w []float32, n, k, width int) *Packed {
 // program runs.
 func (p *Packed) Left() bool {
 	mr, _ := tileShape()
-	return p.width == mr
+	return p.squares && amx() || !p.squares && !amx() && p.width == mr
 }
 
 // plain calls f with the weights [n,k] as they were, which it must not keep.
@@ -88,6 +92,10 @@ func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.width)*k0 + n0*d 
 func (p *Packed) Unpack(w []float32) {
 	if len(w) < p.n*p.k {
 		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(w), p.n, p.k))
+	}
+	if p.squares {
+		p.unpackSquares(w)
+		return
 	}
 	panels := (p.n + p.width - 1) / p.width
 	parallel(panels, func(j int) {

@@ -14,6 +14,7 @@ type packedProduct struct {
 	y, x, rest   []float32
 	w            *Packed
 	panels, left int // of X
+	each         int // of left, of one image: how they are computed depends on it alone
 	e            Epilogue
 }
 
@@ -32,6 +33,9 @@ func (p *packedProduct) run() {
 	mr, nr := tileShape()
 	switch {
 	case n == 0 || p.panels+p.left == 0:
+		return
+	case p.w.squares && k > 0:
+		p.runAMX()
 		return
 	case k == 0: // nothing to sum is a zero
 		q := *p

@@ -24,6 +24,13 @@ func words(bits uint32) Mem {
 func main() {
 	ConstraintExpr("!purego")
 	tileAMX()
+	tileBF16(2)
+	tileBF16(3)
+	splitColumns()
+	splitRows("splitHalvesAVX512", 2, 2)
+	splitRows("splitRowsAVX512", 3, 4)
+	dots("dotHalvesAVX512", 2)
+	dots("dotRowsAVX512", 4)
 	tileAVX512VNNI()
 	tileAVXVNNI()
 	tileAVX2()
@@ -166,30 +173,78 @@ func vex(r, x, b, vvvv, long, prefix int, rest ...int) {
 	}
 }
 
-// tileAMX computes 32 rows of 32 sums in four of the eight tile registers, each of 16 rows of 64
-// bytes. Two more hold A, 16 quads deep, and two hold B. The state is released before the return:
-// nothing is left that a switch of threads would have to save.
-func tileAMX() {
-	const (
-		name   = "int8TileAMX"
-		rows   = 16
-		width  = 64               // bytes in a row of a register
-		a0, b0 = 4, 6             // after the registers of the sums; a0+1 and b0+1 as well
-		half   = rows * width     // of A
-		step   = 2 * rows * width // bytes of A, and of B, in a turn
-	)
-	config := GLOBL(name+"Config", 8|16) // RODATA|NOPTR
-	DATA(0, U64(1))                      // palette 1, start row 0
-	for i := 8; i < 64; i += 8 {
-		switch {
-		case 16 <= i && i < 32:
-			DATA(i, U64(width*0x0001000100010001)) // bytes in a row, 16 bits for each register
-		case 48 <= i && i < 56:
-			DATA(i, U64(rows*0x0101010101010101))
-		default:
-			DATA(i, U64(0))
+// The tile registers: 16 rows of 64 bytes each. Four of the eight hold a square of 32 sums, two more A, and two B.
+const (
+	tileRows  = 16
+	tileWidth = 64   // bytes in a row of a register
+	a0, b0    = 4, 6 // the first of A's and B's, after those of the sums
+	tileSize  = tileRows * tileWidth
+)
+
+// The prefixes of the instructions of tiles.
+const (
+	p66 = 1 + iota
+	f3
+	f2
+)
+
+var tileShapes Mem
+
+// configure makes registers of tiles of what has none, with nothing in them.
+func configure() {
+	if tileShapes == (Mem{}) {
+		tileShapes = GLOBL("amxConfig", 8|16) // RODATA|NOPTR
+		DATA(0, U64(1))                       // palette 1, start row 0
+		for i := 8; i < 64; i += 8 {
+			switch {
+			case 16 <= i && i < 32:
+				DATA(i, U64(tileWidth*0x0001000100010001)) // bytes in a row, 16 bits for each register
+			case 48 <= i && i < 56:
+				DATA(i, U64(tileRows*0x0101010101010101))
+			default:
+				DATA(i, U64(0))
+			}
 		}
 	}
+	LEAQ(tileShapes, R12)
+	Comment("LDTILECFG (R12)")
+	vex(0, 0, 1, 0, 0, 0, 0x49, 0x04, 0x24)
+}
+
+// release gives the state up: nothing is left that a switch of threads would have to save.
+func release() {
+	Comment("TILERELEASE")
+	vex(0, 0, 0, 0, 0, 0, 0x49, 0xc0)
+}
+
+// tileMemory loads a tile register or stores it, rows of it index apart.
+func tileMemory(mnemonic string, prefix, tmm int, base, index GPPhysical, disp int) {
+	Commentf("%s T%d, %d(%s)(%s*1)", mnemonic, tmm, disp, base.Asm(), index.Asm())
+	b, x := int(base.PhysicalIndex()), int(index.PhysicalIndex())
+	vex(0, x>>3, b>>3, 0, 0, prefix, 0x4b, 2<<6|tmm<<3|4, (x&7)<<3|b&7, disp&255, disp>>8, 0, 0)
+}
+
+// tileSums loads or stores the square of sums, from two halves, with rows ld apart.
+func tileSums(mnemonic string, prefix int, upper, lower, ld GPPhysical) {
+	for i, base := range []GPPhysical{upper, lower} {
+		for j := range 2 {
+			tileMemory(mnemonic, prefix, 2*i+j, base, ld, j*tileWidth)
+		}
+	}
+}
+
+// tileProduct adds the product of the i-th register of A and the j-th of B.
+func tileProduct(mnemonic string, prefix, i, j int) {
+	Commentf("%s T%d, T%d, T%d", mnemonic, 2*i+j, a0+i, b0+j)
+	vex(0, 0, 0, b0+j, 0, prefix, 0x5e-2*(prefix-1), 3<<6|(2*i+j)<<3|(a0+i))
+}
+
+// tileAMX computes 32 rows of 32 sums of bytes, 16 quads at a time.
+func tileAMX() {
+	const (
+		name = "int8TileAMX"
+		step = 2 * tileSize // bytes of A, and of B, in a turn
+	)
 	TEXT(name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, soon *float32, ldc int)")
 	Pragma("noescape")
 	Doc(name + " is int8TileGeneric for 32 rows and 32 columns; quads is a positive multiple of 16. It prefetches two rows of C, ldc apart, for every 16 quads, from soon on.")
@@ -206,50 +261,288 @@ func tileAMX() {
 	MOVQ(R8, RBX)
 	SHLQ(U8(4), RBX)
 	ADDQ(RDX, RBX) // the lower half of the sums
-	MOVQ(U32(width), RSI)
-	MOVQ(U32(2*width), RDI)
-	LEAQ(config, R12)
-	Comment("LDTILECFG (R12)")
-	vex(0, 0, 1, 0, 0, 0, 0x49, 0x04, 0x24)
-	memory := func(mnemonic string, prefix, tmm int, base, index GPPhysical, disp int) {
-		Commentf("%s T%d, %d(%s)(%s*1)", mnemonic, tmm, disp, base.Asm(), index.Asm())
-		b, x := int(base.PhysicalIndex()), int(index.PhysicalIndex())
-		vex(0, x>>3, b>>3, 0, 0, prefix, 0x4b, 2<<6|tmm<<3|4, (x&7)<<3|b&7, disp&255, disp>>8, 0, 0)
-	}
-	sums := func(mnemonic string, prefix int) {
-		for i, base := range []GPPhysical{RDX, RBX} {
-			for j := range 2 {
-				memory(mnemonic, prefix, 2*i+j, base, R8, j*width)
-			}
-		}
-	}
-	const f3, f2 = 2, 3
-	sums("TILELOADD", f2)
+	MOVQ(U32(tileWidth), RSI)
+	MOVQ(U32(2*tileWidth), RDI)
+	configure()
+	tileSums("TILELOADD", f2, RDX, RBX, R8)
 	Label(name + "Loop")
 	for range 2 {
 		PREFETCHT0(Mem{Base: R10})
 		PREFETCHT0(Mem{Base: R10, Disp: 64})
 		ADDQ(R11, R10)
 	}
-	product := func(i, j int) {
-		Commentf("TDPBUSD T%d, T%d, T%d", 2*i+j, a0+i, b0+j)
-		vex(0, 0, 0, b0+j, 0, 1, 0x5e, 3<<6|(2*i+j)<<3|(a0+i))
-	}
-	memory("TILELOADD", f2, a0, RAX, RSI, 0)
-	memory("TILELOADD", f2, b0, RCX, RDI, 0)
+	product := func(i, j int) { tileProduct("TDPBUSD", p66, i, j) }
+	tileMemory("TILELOADD", f2, a0, RAX, RSI, 0)
+	tileMemory("TILELOADD", f2, b0, RCX, RDI, 0)
 	product(0, 0)
-	memory("TILELOADD", f2, b0+1, RCX, RDI, width)
+	tileMemory("TILELOADD", f2, b0+1, RCX, RDI, tileWidth)
 	product(0, 1)
-	memory("TILELOADD", f2, a0+1, RAX, RSI, half)
+	tileMemory("TILELOADD", f2, a0+1, RAX, RSI, tileSize)
 	product(1, 0)
 	product(1, 1)
 	ADDQ(I32(step), RAX)
 	ADDQ(I32(step), RCX)
 	DECQ(R9)
 	JNZ(LabelRef(name + "Loop"))
-	sums("TILESTORED", f3)
-	Comment("TILERELEASE")
-	vex(0, 0, 0, 0, 0, 0, 0x49, 0xc0)
+	tileSums("TILESTORED", f3, RDX, RBX, R8)
+	release()
+	RET()
+}
+
+// How many lines a step of tileBF16 asks for.
+const soonLines, laterLines = 24, 2
+
+// tileBF16 computes 32 rows of 32 float32 sums from numbers that are sums of bfloat16: those of A of terms terms, those
+// of B of three. All products are taken but those that float32 has no room for, 2⁻²⁴ of the largest and less. Every 32
+// depths it asks for what the next 32 need: registers of tiles are not renamed, so that a load that waits for the
+// second-level cache holds up the products.
+func tileBF16(terms int) {
+	name := fmt.Sprintf("tile%dBF16", terms)
+	const term = 2 * tileSize
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s is tileBF16Generic for A of %d terms; there is at least one step. In each it prefetches %d lines at soon, which moves by soonStep bytes, and %d at later, by laterStep.", name, terms, soonLines, laterLines))
+	Load(Param("c"), RDX)
+	Load(Param("ldc"), R8)
+	Load(Param("a"), RAX)
+	Load(Param("b"), RCX)
+	Load(Param("steps"), R9)
+	SHLQ(U8(2), R8)
+	MOVQ(R8, RBX)
+	SHLQ(U8(4), RBX)
+	ADDQ(RDX, RBX) // the lower half of the sums
+	MOVQ(U32(tileWidth), RSI)
+	MOVQ(U32(2*tileWidth), RDI)
+	near, nearStep, far, farStep := R10, R11, R13, R14
+	Load(Param("soon"), near)
+	Load(Param("soonStep"), nearStep)
+	Load(Param("later"), far)
+	Load(Param("laterStep"), farStep)
+	configure()
+	Load(Param("accumulate"), R12B) // by number: avo does not see what is used by instructions written as bytes
+	TESTB(R12B, R12B)
+	JZ(LabelRef(name + "Loop"))
+	tileSums("TILELOADD", f2, RDX, RBX, R8)
+	Label(name + "Loop")
+	lines, nearLines := 0, 0 // of what the next step needs, and a later one
+	soon := func() {
+		for range 2 {
+			if nearLines < soonLines {
+				PREFETCHT1(Mem{Base: near, Disp: 64 * nearLines})
+				nearLines++
+			}
+		}
+		for range tileRows {
+			if at := lines * 64; at < 3*term {
+				PREFETCHT0(Mem{Base: RCX, Disp: 3*term + at})
+			} else if at -= 3 * term; at < terms*term {
+				PREFETCHT0(Mem{Base: RAX, Disp: terms*term + at})
+			}
+			lines++
+		}
+	}
+	a := func(t, i int) {
+		tileMemory("TILELOADD", f2, a0+i, RAX, RSI, t*term+i*tileSize)
+		soon()
+	}
+	b := func(t, j int) {
+		tileMemory("TILELOADD", f2, b0+j, RCX, RDI, t*term+j*tileWidth)
+		soon()
+	}
+	product := func(i, j int) { tileProduct("TDPBF16PS", f3, i, j) }
+	// A register is loaded while the products with the others run.
+	turn := func(t int) {
+		for j := range 2 {
+			b(t, j)
+			product(0, j)
+			product(1, j)
+		}
+	}
+	a(0, 0)
+	a(0, 1)
+	turn(2)
+	turn(1)
+	turn(0)
+	for t := 1; t < terms; t++ { // the first term of B is there
+		for i := range 2 {
+			a(t, i)
+			product(i, 0)
+			product(i, 1)
+		}
+		if t == 1 {
+			turn(1)
+			if terms > 2 {
+				b(0, 0)
+				b(0, 1)
+			}
+		}
+	}
+	for i := range laterLines {
+		PREFETCHT1(Mem{Base: far, Disp: 64 * i})
+	}
+	ADDQ(nearStep, near)
+	ADDQ(farStep, far)
+	ADDQ(I32(terms*term), RAX)
+	ADDQ(I32(3*term), RCX)
+	DECQ(R9)
+	JNZ(LabelRef(name + "Loop"))
+	tileSums("TILESTORED", f3, RDX, RBX, R8)
+	release()
+	RET()
+}
+
+// upper is a mask of the upper halves of words.
+func upper() VecVirtual {
+	word, mask := GP32(), ZMM()
+	MOVL(U32(0xffff0000), word)
+	VPBROADCASTD(word, mask)
+	return mask
+}
+
+// splitColumns splits the numbers of a panel [k,32] into three terms of bfloat16 each, two depths side by side, as
+// the tile reads B.
+func splitColumns() {
+	const name = "splitColumnsAVX512"
+	TEXT(name, NOSPLIT, "func(dst *uint16, src *float32, steps int)")
+	Pragma("noescape")
+	Doc(name + " is splitColumnsGeneric; there is at least one step.")
+	dst, src, steps := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("steps"), GP64())
+	mask, pairs := upper(), GP64()
+	Label(name + "Step")
+	MOVQ(U32(tileRows), pairs)
+	Label(name + "Pair")
+	for j := range 2 {
+		x, y := ZMM(), ZMM()
+		VMOVUPS(Mem{Base: src, Disp: 64 * j}, x)
+		VMOVUPS(Mem{Base: src, Disp: 128 + 64*j}, y)
+		for t := range 3 {
+			xh, yh, word := ZMM(), ZMM(), ZMM()
+			VPANDD(mask, y, yh)
+			VPSRLD(U8(16), x, word)
+			VPORD(yh, word, word)
+			VMOVDQU32(word, Mem{Base: dst, Disp: 2048*t + 64*j})
+			if t < 2 {
+				VPANDD(mask, x, xh)
+				VSUBPS(xh, x, x)
+				VSUBPS(yh, y, y)
+			}
+		}
+	}
+	ADDQ(I32(256), src)
+	ADDQ(I32(128), dst)
+	DECQ(pairs)
+	JNZ(LabelRef(name + "Pair"))
+	ADDQ(I32(2*2048), dst)
+	DECQ(steps)
+	JNZ(LabelRef(name + "Step"))
+	VZEROUPPER()
+	RET()
+}
+
+// splitRows splits rows of 32 numbers into terms of bfloat16, as the tile reads A: halves into two, others into three.
+func splitRows(name string, terms, size int) {
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(dst *uint16, src *%s, steps int)", map[int]string{2: "uint16", 4: "float32"}[size]))
+	Pragma("noescape")
+	Doc(name + " is the generic one of its name; there is at least one step.")
+	dst, src, steps := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("steps"), GP64())
+	odd := GLOBL(name+"Odd", 8|16)
+	for i := range 32 {
+		DATA(2*i, U16(2*i+1))
+	}
+	mask, index, rows := upper(), ZMM(), GP64()
+	VMOVDQU32(odd, index)
+	Label(name + "Step")
+	MOVQ(U32(32), rows)
+	Label(name + "Row")
+	x, y := ZMM(), ZMM()
+	if size == 2 {
+		VCVTPH2PS(Mem{Base: src}, x)
+		VCVTPH2PS(Mem{Base: src, Disp: 32}, y)
+	} else {
+		VMOVUPS(Mem{Base: src}, x)
+		VMOVUPS(Mem{Base: src, Disp: 64}, y)
+	}
+	for t := range terms {
+		words := ZMM()
+		VMOVDQA32(index, words)
+		VPERMI2W(y, x, words)
+		VMOVDQU32(words, Mem{Base: dst, Disp: 2048 * t})
+		if t < terms-1 {
+			h := ZMM()
+			VPANDD(mask, x, h)
+			VSUBPS(h, x, x)
+			h = ZMM()
+			VPANDD(mask, y, h)
+			VSUBPS(h, y, y)
+		}
+	}
+	ADDQ(I32(32*size), src)
+	ADDQ(I32(64), dst)
+	DECQ(rows)
+	JNZ(LabelRef(name + "Row"))
+	ADDQ(I32((terms-1)*2048), dst)
+	DECQ(steps)
+	JNZ(LabelRef(name + "Step"))
+	VZEROUPPER()
+	RET()
+}
+
+// dots multiplies 32 rows of a panel of A, before it is split, with one column.
+func dots(name string, size int) {
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(y *float32, a *%s, x *float32, steps int)", map[int]string{2: "uint16", 4: "float32"}[size]))
+	Pragma("noescape")
+	Doc(name + " sets y [32] to the products of the rows of a [steps][32][32] and x [steps][32].")
+	y, a, x0, steps := Load(Param("y"), GP64()), Load(Param("a"), GP64()), Load(Param("x"), GP64()), Load(Param("steps"), GP64())
+	const rows = 4
+	groups, from, x, left := GP64(), GP64(), GP64(), GP64()
+	MOVQ(U32(32/rows), groups)
+	Label(name + "Rows")
+	MOVQ(a, from)
+	MOVQ(x0, x)
+	MOVQ(steps, left)
+	var acc [rows][2]VecVirtual
+	for r := range acc {
+		for i := range acc[r] {
+			acc[r][i] = ZMM()
+			VPXORD(acc[r][i], acc[r][i], acc[r][i])
+		}
+	}
+	Label(name + "Loop")
+	for i := range 2 {
+		v := ZMM()
+		VMOVUPS(Mem{Base: x, Disp: 64 * i}, v)
+		for r := range acc {
+			at := Mem{Base: from, Disp: size * (32*r + 16*i)}
+			if size == 2 {
+				w := ZMM()
+				VCVTPH2PS(at, w)
+				VFMADD231PS(v, w, acc[r][i])
+			} else {
+				VFMADD231PS(at, v, acc[r][i])
+			}
+		}
+	}
+	ADDQ(I32(32*32*size), from)
+	ADDQ(I32(128), x)
+	DECQ(left)
+	JNZ(LabelRef(name + "Loop"))
+	for r := range acc {
+		v := acc[r][0]
+		VADDPS(acc[r][1], v, v)
+		half, quarter := YMM(), XMM()
+		VEXTRACTF64X4(U8(1), v, half)
+		VADDPS(half, v.AsY(), half)
+		VEXTRACTF128(U8(1), half, quarter)
+		VADDPS(half.AsX(), quarter, quarter)
+		VHADDPS(quarter, quarter, quarter)
+		VHADDPS(quarter, quarter, quarter)
+		VMOVSS(quarter, Mem{Base: y, Disp: 4 * r})
+	}
+	ADDQ(I32(4*rows), y)
+	ADDQ(I32(32*size*rows), a)
+	DECQ(groups)
+	JNZ(LabelRef(name + "Rows"))
+	VZEROUPPER()
 	RET()
 }
 

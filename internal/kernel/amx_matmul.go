@@ -1,0 +1,96 @@
+package kernel
+
+import "unsafe"
+
+// gemmAMX is gemm in tiles of bfloat16: A in squares of rows, B in panels of columns, both in three terms.
+//
+//	for every mcMax rows of A:     split them, all of k, in parallel
+//	  for every nc columns of B:   in parallel; each worker for itself:
+//	    for every kc of k:         nc·kc of B as panels, split
+//	      for every panel of A:  for every panel of B, one square
+//	                             at the last kc, the epilogue of rows that are still warm
+func gemmAMX(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m, n, k int, accumulate bool, e Epilogue) {
+	const most = kcMax / side // steps at a time
+	steps := (k + side - 1) / side
+	cuts := cutColumns(n, side)
+	for m0 := 0; m0 < m; m0 += mcMax {
+		mc := min(mcMax, m-m0)
+		panels := (mc + side - 1) / side
+		pa := getWords(panels * steps * 3 * square)
+		of := func(p int) []uint16 { return pa[p*steps*3*square:][:steps*3*square] }
+		run(panels, func(p int) { a.split(of(p), m0+p*side, min(side, mc-p*side), k) })
+		run(len(cuts)-1, func(i int) {
+			n0 := cuts[i]
+			w := cuts[i+1] - n0
+			count := (w + side - 1) / side
+			scratch := Get(count * side * min(kcMax, k))
+			pb := getWords(count * min(most, steps) * 3 * square)
+			for s0 := 0; s0 < steps; s0 += most {
+				k0, d := s0*side, min(most, steps-s0)
+				depth := min(kcMax, k-k0)
+				wide := b.panels(scratch, n0, w, k0, depth, side)
+				for j := range count {
+					splitPanel(pb[j*d*3*square:], wide[j*depth*side:][:depth*side], depth)
+				}
+				for p := range panels {
+					var soon span
+					if p+1 < panels {
+						soon = span{(*byte)(unsafe.Pointer(&of(p + 1)[s0*3*square])), d * 6 * square}
+					}
+					rows := min(side, mc-p*side)
+					for j := range count {
+						next, step := soon.share(j, count, d, soonLines*64)
+						at := (m0+p*side)*ldc + n0 + j*side
+						squareOf(c[at:], ldc, rows, min(side, w-j*side), of(p)[s0*3*square:], pb[j*d*3*square:], 3, d, accumulate || s0 > 0, next, step)
+					}
+					if s0+d == steps {
+						e.apply(c, ldc, m0+p*side, rows, n0, w, n)
+					}
+				}
+			}
+			Put(scratch)
+			putWords(pb)
+		})
+		putWords(pa)
+	}
+}
+
+// soonLines is how many lines tileBF16 asks for in a step.
+const soonLines = 24
+
+// squareOf computes rows by cols of a square of C.
+func squareOf(c []float32, ldc, rows, cols int, a, b []uint16, terms, steps int, accumulate bool, next *byte, step int) {
+	if rows == side && cols == side {
+		tileBF16(c, ldc, a, b, terms, steps, accumulate, next, step, nil, 0)
+		return
+	}
+	var whole [square]float32
+	tileBF16(whole[:], side, a, b, terms, steps, false, next, step, nil, 0)
+	for r := range rows {
+		dst, src := c[r*ldc:][:cols], whole[r*side:][:cols]
+		if accumulate {
+			addBias(dst, src)
+		} else {
+			copy(dst, src)
+		}
+	}
+}
+
+// split sets dst to the terms of rows r0..r0+rows, of k depths, as the tile reads A, with zeros up to whole squares.
+func (x operand) split(dst []uint16, r0, rows, k int) {
+	var part [square]float32
+	for s := 0; s*side < k; s++ {
+		d := min(side, k-s*side)
+		if rows < side || d < side {
+			clear(part[:])
+		}
+		if x.deep {
+			packTransposed(part[:], side, x.data[s*side*x.ld+r0:], x.ld, d, rows)
+		} else {
+			for r := range rows {
+				copy(part[r*side:(r+1)*side], x.data[(r0+r)*x.ld+s*side:][:d])
+			}
+		}
+		splitRows(dst[s*3*square:], part[:], 1)
+	}
+}
