@@ -102,7 +102,7 @@ func (p *Packed) split(dst []uint16, j, s0, steps int) {
 	if p.half != nil {
 		splitHalves(dst, p.half[at:at+size], steps)
 	} else {
-		splitRows(dst, p.full[at:at+size], steps)
+		splitRows(dst, p.full[at:at+size], side, square, steps)
 	}
 }
 
@@ -270,11 +270,11 @@ func (b *block16) multiply(y []float32, weights, x []uint16, residual []float32,
 			if !b.first {
 				copy(whole[:], out)
 			}
-			tileBF16(whole[:], side, w, x, b.terms, b.steps, !b.first, near, nearStep, far, farStep)
+			tileBF16(whole[:], side, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
 			copy(out, whole[:])
 			continue
 		}
-		tileBF16(y[j*square:], side, w, x, b.terms, b.steps, !b.first, near, nearStep, far, farStep)
+		tileBF16(y[j*square:], side, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
 	}
 	if b.last {
 		b.finish(y[:b.width*side], residual, 0)
@@ -324,19 +324,19 @@ func (b *block16) dots(rest []float32, steps, s0 int) {
 }
 
 // tileBF16Generic is the definition of the tile: C [32,32] = or += Σ a·b over steps of 32 depths, where a square of A
-// lies in terms [steps][terms][32][32], and B in [steps][3][16][32][2], two depths side by side. Of two terms a and b the
-// product is taken if they are not both small: the i-th and the j-th with i+j < 3.
-func tileBF16Generic(c []float32, ldc int, a, b []uint16, terms, steps int, accumulate bool) {
+// lies in terms [steps][inA][32][32], and B in [steps][3][16][32][2], two depths side by side, of which the first inB
+// terms are not 0. The product of the i-th term of a and the j-th of b is taken if it is not too small: i+j < 3.
+func tileBF16Generic(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool) {
 	for r := range side {
 		row := c[r*ldc:][:side]
 		if !accumulate {
 			clear(row)
 		}
 		for s := range steps {
-			for i := range terms {
-				for j := range 3 - i {
+			for i := range inA {
+				for j := range min(inB, 3-i) {
 					for p := range side {
-						x := fromBF16(a[((s*terms+i)*side+r)*side+p])
+						x := fromBF16(a[((s*inA+i)*side+r)*side+p])
 						for col := range row {
 							row[col] += x * fromBF16(b[((s*3+j)*16+p/2)*2*side+2*col+p%2])
 						}
@@ -369,11 +369,16 @@ func splitColumnsGeneric(dst []uint16, src []float32, steps int) {
 	}
 }
 
-// splitRowsGeneric sets dst [steps][3][32][32] to the terms of src [steps][32][32].
-func splitRowsGeneric(dst []uint16, src []float32, steps int) {
-	for i, x := range src[:steps*square] {
-		for t := range 3 {
-			dst[(i/square*3+t)*square+i%square], x = cut(x)
+// splitRowsGeneric sets dst [steps][3][32][32] to the terms of 32 rows of src, ld apart, 32 numbers of each in a step, and
+// step apart.
+func splitRowsGeneric(dst []uint16, src []float32, ld, step, steps int) {
+	for s := range steps {
+		for r := range side {
+			for p, x := range src[s*step+r*ld:][:side] {
+				for t := range 3 {
+					dst[((s*3+t)*side+r)*side+p], x = cut(x)
+				}
+			}
 		}
 	}
 }

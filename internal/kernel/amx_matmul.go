@@ -41,7 +41,7 @@ func gemmAMX(run func(int, func(int)), c []float32, ldc int, a operand, b factor
 					for j := range count {
 						next, step := soon.share(j, count, d, soonLines*64)
 						at := (m0+p*side)*ldc + n0 + j*side
-						squareOf(c[at:], ldc, rows, min(side, w-j*side), of(p)[s0*3*square:], pb[j*d*3*square:], 3, d, accumulate || s0 > 0, next, step)
+						squareOf(c[at:], ldc, rows, min(side, w-j*side), of(p)[s0*3*square:], pb[j*d*3*square:], b.terms(), d, accumulate || s0 > 0, next, step)
 					}
 					if s0+d == steps {
 						e.apply(c, ldc, m0+p*side, rows, n0, w, n)
@@ -59,13 +59,13 @@ func gemmAMX(run func(int, func(int)), c []float32, ldc int, a operand, b factor
 const soonLines = 24
 
 // squareOf computes rows by cols of a square of C.
-func squareOf(c []float32, ldc, rows, cols int, a, b []uint16, terms, steps int, accumulate bool, next *byte, step int) {
+func squareOf(c []float32, ldc, rows, cols int, a, b []uint16, inB, steps int, accumulate bool, next *byte, step int) {
 	if rows == side && cols == side {
-		tileBF16(c, ldc, a, b, terms, steps, accumulate, next, step, nil, 0)
+		tileBF16(c, ldc, a, b, 3, inB, steps, accumulate, next, step, nil, 0)
 		return
 	}
 	var whole [square]float32
-	tileBF16(whole[:], side, a, b, terms, steps, false, next, step, nil, 0)
+	tileBF16(whole[:], side, a, b, 3, inB, steps, false, next, step, nil, 0)
 	for r := range rows {
 		dst, src := c[r*ldc:][:cols], whole[r*side:][:cols]
 		if accumulate {
@@ -78,8 +78,13 @@ func squareOf(c []float32, ldc, rows, cols int, a, b []uint16, terms, steps int,
 
 // split sets dst to the terms of rows r0..r0+rows, of k depths, as the tile reads A, with zeros up to whole squares.
 func (x operand) split(dst []uint16, r0, rows, k int) {
+	s := 0
+	if !x.deep && rows == side && k >= side {
+		s = k / side
+		splitRows(dst, x.data[r0*x.ld:], x.ld, side, s)
+	}
 	var part [square]float32
-	for s := 0; s*side < k; s++ {
+	for ; s*side < k; s++ {
 		d := min(side, k-s*side)
 		if rows < side || d < side {
 			clear(part[:])
@@ -91,6 +96,6 @@ func (x operand) split(dst []uint16, r0, rows, k int) {
 				copy(part[r*side:(r+1)*side], x.data[(r0+r)*x.ld+s*side:][:d])
 			}
 		}
-		splitRows(dst[s*3*square:], part[:], 1)
+		splitRows(dst[s*3*square:], part[:], side, square, 1)
 	}
 }

@@ -519,11 +519,12 @@ func fmas(n int) (flops int) {
 // amx reports whether products are computed in tiles of bfloat16.
 func amx() bool { return useAMX }
 
-// tileBF16 computes a square of c from steps of a and b, a in two terms or three, and prefetches.
-func tileBF16(c []float32, ldc int, a, b []uint16, terms, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int) {
-	_, _, _ = c[31*ldc+31], a[terms*square*steps-1], b[3*square*steps-1]
+// tileBF16 computes a square of c from steps of a, in inA terms, and b, in inB of the three that it has room for, and
+// prefetches.
+func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int) {
+	_, _, _ = c[31*ldc+31], a[inA*square*steps-1], b[3*square*steps-1]
 	if !useAMX {
-		tileBF16Generic(c, ldc, a, b, terms, steps, accumulate)
+		tileBF16Generic(c, ldc, a, b, inA, inB, steps, accumulate)
 		return
 	}
 	nowhere := (*byte)(unsafe.Pointer(&a[0]))
@@ -533,10 +534,13 @@ func tileBF16(c []float32, ldc int, a, b []uint16, terms, steps int, accumulate 
 	if later == nil {
 		later, laterStep = nowhere, 0
 	}
-	if terms == 2 {
-		tile2BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
-	} else {
-		tile3BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+	switch {
+	case inA == 2:
+		tile23BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+	case inB == 2:
+		tile32BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+	default:
+		tile33BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
 	}
 }
 
@@ -552,18 +556,18 @@ func splitColumns(dst []uint16, src []float32, steps int) {
 func splitHalves(dst, src []uint16, steps int) {
 	_, _ = dst[2*square*steps-1], src[square*steps-1]
 	if useAMX {
-		splitHalvesAVX512(&dst[0], &src[0], steps)
+		splitHalvesAVX512(&dst[0], &src[0], side, square, steps)
 	} else {
 		splitHalvesGeneric(dst, src, steps)
 	}
 }
 
-func splitRows(dst []uint16, src []float32, steps int) {
-	_, _ = dst[3*square*steps-1], src[square*steps-1]
+func splitRows(dst []uint16, src []float32, ld, step, steps int) {
+	_, _ = dst[3*square*steps-1], src[(steps-1)*step+(side-1)*ld+side-1]
 	if useAMX {
-		splitRowsAVX512(&dst[0], &src[0], steps)
+		splitRowsAVX512(&dst[0], &src[0], ld, step, steps)
 	} else {
-		splitRowsGeneric(dst, src, steps)
+		splitRowsGeneric(dst, src, ld, step, steps)
 	}
 }
 

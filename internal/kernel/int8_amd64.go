@@ -9,15 +9,20 @@ package kernel
 //go:noescape
 func int8TileAMX(acc *int32, ld int, a *uint32, b *uint32, quads int, soon *float32, ldc int)
 
-// tile2BF16 is tileBF16Generic for A of 2 terms; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
+// tile23BF16 is tileBF16Generic for A of 2 terms and B of 3; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
 //
 //go:noescape
-func tile2BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+func tile23BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
 
-// tile3BF16 is tileBF16Generic for A of 3 terms; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
+// tile33BF16 is tileBF16Generic for A of 3 terms and B of 3; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
 //
 //go:noescape
-func tile3BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+func tile33BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+
+// tile32BF16 is tileBF16Generic for A of 3 terms and B of 2; there is at least one step. In each it prefetches 24 lines at soon, which moves by soonStep bytes, and 2 at later, by laterStep.
+//
+//go:noescape
+func tile32BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
 
 // splitColumnsAVX512 is splitColumnsGeneric; there is at least one step.
 //
@@ -27,12 +32,12 @@ func splitColumnsAVX512(dst *uint16, src *float32, steps int)
 // splitHalvesAVX512 is the generic one of its name; there is at least one step.
 //
 //go:noescape
-func splitHalvesAVX512(dst *uint16, src *uint16, steps int)
+func splitHalvesAVX512(dst *uint16, src *uint16, ld int, step int, steps int)
 
 // splitRowsAVX512 is the generic one of its name; there is at least one step.
 //
 //go:noescape
-func splitRowsAVX512(dst *uint16, src *float32, steps int)
+func splitRowsAVX512(dst *uint16, src *float32, ld int, step int, steps int)
 
 // dotHalvesAVX512 sets y [32] to the products of the rows of a [steps][32][32] and x [steps][32].
 //

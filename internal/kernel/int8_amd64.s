@@ -234,9 +234,9 @@ DATA amxConfig<>+48(SB)/8, $0x1010101010101010
 DATA amxConfig<>+56(SB)/8, $0x0000000000000000
 GLOBL amxConfig<>(SB), RODATA|NOPTR, $64
 
-// func tile2BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+// func tile23BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
 // Requires: MMX+
-TEXT ·tile2BF16(SB), NOSPLIT, $0-80
+TEXT ·tile23BF16(SB), NOSPLIT, $0-80
 	MOVQ c+0(FP), DX
 	MOVQ ldc+8(FP), R8
 	MOVQ a+16(FP), AX
@@ -263,7 +263,7 @@ TEXT ·tile2BF16(SB), NOSPLIT, $0-80
 	BYTE  $0x24
 	MOVB  accumulate+40(FP), R12
 	TESTB R12, R12
-	JZ    tile2BF16Loop
+	JZ    tile23BF16Loop
 
 	// TILELOADD T0, 0(DX)(R8*1)
 	BYTE $0xc4
@@ -313,7 +313,7 @@ TEXT ·tile2BF16(SB), NOSPLIT, $0-80
 	BYTE $0x00
 	BYTE $0x00
 
-tile2BF16Loop:
+tile23BF16Loop:
 	// TILELOADD T4, 0(AX)(SI*1)
 	BYTE       $0xc4
 	BYTE       $0xe2
@@ -788,7 +788,7 @@ tile2BF16Loop:
 	ADDQ       $+4096, AX
 	ADDQ       $+6144, CX
 	DECQ       R9
-	JNZ        tile2BF16Loop
+	JNZ        tile23BF16Loop
 
 	// TILESTORED T0, 0(DX)(R8*1)
 	BYTE $0xc4
@@ -846,9 +846,9 @@ tile2BF16Loop:
 	BYTE $0xc0
 	RET
 
-// func tile3BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+// func tile33BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
 // Requires: MMX+
-TEXT ·tile3BF16(SB), NOSPLIT, $0-80
+TEXT ·tile33BF16(SB), NOSPLIT, $0-80
 	MOVQ c+0(FP), DX
 	MOVQ ldc+8(FP), R8
 	MOVQ a+16(FP), AX
@@ -875,7 +875,7 @@ TEXT ·tile3BF16(SB), NOSPLIT, $0-80
 	BYTE  $0x24
 	MOVB  accumulate+40(FP), R12
 	TESTB R12, R12
-	JZ    tile3BF16Loop
+	JZ    tile33BF16Loop
 
 	// TILELOADD T0, 0(DX)(R8*1)
 	BYTE $0xc4
@@ -925,7 +925,7 @@ TEXT ·tile3BF16(SB), NOSPLIT, $0-80
 	BYTE $0x00
 	BYTE $0x00
 
-tile3BF16Loop:
+tile33BF16Loop:
 	// TILELOADD T4, 0(AX)(SI*1)
 	BYTE       $0xc4
 	BYTE       $0xe2
@@ -1508,7 +1508,643 @@ tile3BF16Loop:
 	ADDQ       $+6144, AX
 	ADDQ       $+6144, CX
 	DECQ       R9
-	JNZ        tile3BF16Loop
+	JNZ        tile33BF16Loop
+
+	// TILESTORED T0, 0(DX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED T1, 64(DX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x02
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED T2, 0(BX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED T3, 64(BX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x03
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	RET
+
+// func tile32BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)
+// Requires: MMX+
+TEXT ·tile32BF16(SB), NOSPLIT, $0-80
+	MOVQ c+0(FP), DX
+	MOVQ ldc+8(FP), R8
+	MOVQ a+16(FP), AX
+	MOVQ b+24(FP), CX
+	MOVQ steps+32(FP), R9
+	SHLQ $0x02, R8
+	MOVQ R8, BX
+	SHLQ $0x04, BX
+	ADDQ DX, BX
+	MOVQ $0x00000040, SI
+	MOVQ $0x00000080, DI
+	MOVQ soon+48(FP), R10
+	MOVQ soonStep+56(FP), R11
+	MOVQ later+64(FP), R13
+	MOVQ laterStep+72(FP), R14
+	LEAQ amxConfig<>+0(SB), R12
+
+	// LDTILECFG (R12)
+	BYTE  $0xc4
+	BYTE  $0xc2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0x04
+	BYTE  $0x24
+	MOVB  accumulate+40(FP), R12
+	TESTB R12, R12
+	JZ    tile32BF16Loop
+
+	// TILELOADD T0, 0(DX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD T1, 64(DX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x02
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD T2, 0(BX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD T3, 64(BX)(R8*1)
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x03
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+tile32BF16Loop:
+	// TILELOADD T4, 0(AX)(SI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0x30
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 (R10)
+	PREFETCHT1 64(R10)
+	PREFETCHT0 6144(CX)
+	PREFETCHT0 6208(CX)
+	PREFETCHT0 6272(CX)
+	PREFETCHT0 6336(CX)
+	PREFETCHT0 6400(CX)
+	PREFETCHT0 6464(CX)
+	PREFETCHT0 6528(CX)
+	PREFETCHT0 6592(CX)
+	PREFETCHT0 6656(CX)
+	PREFETCHT0 6720(CX)
+	PREFETCHT0 6784(CX)
+	PREFETCHT0 6848(CX)
+	PREFETCHT0 6912(CX)
+	PREFETCHT0 6976(CX)
+	PREFETCHT0 7040(CX)
+	PREFETCHT0 7104(CX)
+
+	// TILELOADD T5, 1024(AX)(SI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0x30
+	BYTE       $0x00
+	BYTE       $0x04
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 128(R10)
+	PREFETCHT1 192(R10)
+	PREFETCHT0 7168(CX)
+	PREFETCHT0 7232(CX)
+	PREFETCHT0 7296(CX)
+	PREFETCHT0 7360(CX)
+	PREFETCHT0 7424(CX)
+	PREFETCHT0 7488(CX)
+	PREFETCHT0 7552(CX)
+	PREFETCHT0 7616(CX)
+	PREFETCHT0 7680(CX)
+	PREFETCHT0 7744(CX)
+	PREFETCHT0 7808(CX)
+	PREFETCHT0 7872(CX)
+	PREFETCHT0 7936(CX)
+	PREFETCHT0 8000(CX)
+	PREFETCHT0 8064(CX)
+	PREFETCHT0 8128(CX)
+
+	// TILELOADD T6, 2048(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x39
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 256(R10)
+	PREFETCHT1 320(R10)
+	PREFETCHT0 8192(CX)
+	PREFETCHT0 8256(CX)
+	PREFETCHT0 8320(CX)
+	PREFETCHT0 8384(CX)
+	PREFETCHT0 8448(CX)
+	PREFETCHT0 8512(CX)
+	PREFETCHT0 8576(CX)
+	PREFETCHT0 8640(CX)
+	PREFETCHT0 8704(CX)
+	PREFETCHT0 8768(CX)
+	PREFETCHT0 8832(CX)
+	PREFETCHT0 8896(CX)
+	PREFETCHT0 8960(CX)
+	PREFETCHT0 9024(CX)
+	PREFETCHT0 9088(CX)
+	PREFETCHT0 9152(CX)
+
+	// TDPBF16PS T0, T4, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TDPBF16PS T2, T5, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TILELOADD T7, 2112(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xbc
+	BYTE       $0x39
+	BYTE       $0x40
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 384(R10)
+	PREFETCHT1 448(R10)
+	PREFETCHT0 9216(CX)
+	PREFETCHT0 9280(CX)
+	PREFETCHT0 9344(CX)
+	PREFETCHT0 9408(CX)
+	PREFETCHT0 9472(CX)
+	PREFETCHT0 9536(CX)
+	PREFETCHT0 9600(CX)
+	PREFETCHT0 9664(CX)
+	PREFETCHT0 9728(CX)
+	PREFETCHT0 9792(CX)
+	PREFETCHT0 9856(CX)
+	PREFETCHT0 9920(CX)
+	PREFETCHT0 9984(CX)
+	PREFETCHT0 10048(CX)
+	PREFETCHT0 10112(CX)
+	PREFETCHT0 10176(CX)
+
+	// TDPBF16PS T1, T4, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TDPBF16PS T3, T5, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+	// TILELOADD T6, 0(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x39
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 512(R10)
+	PREFETCHT1 576(R10)
+	PREFETCHT0 6144(AX)
+	PREFETCHT0 6208(AX)
+	PREFETCHT0 6272(AX)
+	PREFETCHT0 6336(AX)
+	PREFETCHT0 6400(AX)
+	PREFETCHT0 6464(AX)
+	PREFETCHT0 6528(AX)
+	PREFETCHT0 6592(AX)
+	PREFETCHT0 6656(AX)
+	PREFETCHT0 6720(AX)
+	PREFETCHT0 6784(AX)
+	PREFETCHT0 6848(AX)
+	PREFETCHT0 6912(AX)
+	PREFETCHT0 6976(AX)
+	PREFETCHT0 7040(AX)
+	PREFETCHT0 7104(AX)
+
+	// TDPBF16PS T0, T4, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TDPBF16PS T2, T5, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TILELOADD T7, 64(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xbc
+	BYTE       $0x39
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 640(R10)
+	PREFETCHT1 704(R10)
+	PREFETCHT0 7168(AX)
+	PREFETCHT0 7232(AX)
+	PREFETCHT0 7296(AX)
+	PREFETCHT0 7360(AX)
+	PREFETCHT0 7424(AX)
+	PREFETCHT0 7488(AX)
+	PREFETCHT0 7552(AX)
+	PREFETCHT0 7616(AX)
+	PREFETCHT0 7680(AX)
+	PREFETCHT0 7744(AX)
+	PREFETCHT0 7808(AX)
+	PREFETCHT0 7872(AX)
+	PREFETCHT0 7936(AX)
+	PREFETCHT0 8000(AX)
+	PREFETCHT0 8064(AX)
+	PREFETCHT0 8128(AX)
+
+	// TDPBF16PS T1, T4, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TDPBF16PS T3, T5, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+	// TILELOADD T4, 2048(AX)(SI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xa4
+	BYTE       $0x30
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 768(R10)
+	PREFETCHT1 832(R10)
+	PREFETCHT0 8192(AX)
+	PREFETCHT0 8256(AX)
+	PREFETCHT0 8320(AX)
+	PREFETCHT0 8384(AX)
+	PREFETCHT0 8448(AX)
+	PREFETCHT0 8512(AX)
+	PREFETCHT0 8576(AX)
+	PREFETCHT0 8640(AX)
+	PREFETCHT0 8704(AX)
+	PREFETCHT0 8768(AX)
+	PREFETCHT0 8832(AX)
+	PREFETCHT0 8896(AX)
+	PREFETCHT0 8960(AX)
+	PREFETCHT0 9024(AX)
+	PREFETCHT0 9088(AX)
+	PREFETCHT0 9152(AX)
+
+	// TDPBF16PS T0, T4, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TDPBF16PS T1, T4, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TILELOADD T5, 3072(AX)(SI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xac
+	BYTE       $0x30
+	BYTE       $0x00
+	BYTE       $0x0c
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 896(R10)
+	PREFETCHT1 960(R10)
+	PREFETCHT0 9216(AX)
+	PREFETCHT0 9280(AX)
+	PREFETCHT0 9344(AX)
+	PREFETCHT0 9408(AX)
+	PREFETCHT0 9472(AX)
+	PREFETCHT0 9536(AX)
+	PREFETCHT0 9600(AX)
+	PREFETCHT0 9664(AX)
+	PREFETCHT0 9728(AX)
+	PREFETCHT0 9792(AX)
+	PREFETCHT0 9856(AX)
+	PREFETCHT0 9920(AX)
+	PREFETCHT0 9984(AX)
+	PREFETCHT0 10048(AX)
+	PREFETCHT0 10112(AX)
+	PREFETCHT0 10176(AX)
+
+	// TDPBF16PS T2, T5, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TDPBF16PS T3, T5, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+	// TILELOADD T6, 2048(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x39
+	BYTE       $0x00
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 1024(R10)
+	PREFETCHT1 1088(R10)
+	PREFETCHT0 10240(AX)
+	PREFETCHT0 10304(AX)
+	PREFETCHT0 10368(AX)
+	PREFETCHT0 10432(AX)
+	PREFETCHT0 10496(AX)
+	PREFETCHT0 10560(AX)
+	PREFETCHT0 10624(AX)
+	PREFETCHT0 10688(AX)
+	PREFETCHT0 10752(AX)
+	PREFETCHT0 10816(AX)
+	PREFETCHT0 10880(AX)
+	PREFETCHT0 10944(AX)
+	PREFETCHT0 11008(AX)
+	PREFETCHT0 11072(AX)
+	PREFETCHT0 11136(AX)
+	PREFETCHT0 11200(AX)
+
+	// TDPBF16PS T0, T4, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TDPBF16PS T2, T5, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TILELOADD T7, 2112(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xbc
+	BYTE       $0x39
+	BYTE       $0x40
+	BYTE       $0x08
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 1152(R10)
+	PREFETCHT1 1216(R10)
+	PREFETCHT0 11264(AX)
+	PREFETCHT0 11328(AX)
+	PREFETCHT0 11392(AX)
+	PREFETCHT0 11456(AX)
+	PREFETCHT0 11520(AX)
+	PREFETCHT0 11584(AX)
+	PREFETCHT0 11648(AX)
+	PREFETCHT0 11712(AX)
+	PREFETCHT0 11776(AX)
+	PREFETCHT0 11840(AX)
+	PREFETCHT0 11904(AX)
+	PREFETCHT0 11968(AX)
+	PREFETCHT0 12032(AX)
+	PREFETCHT0 12096(AX)
+	PREFETCHT0 12160(AX)
+	PREFETCHT0 12224(AX)
+
+	// TDPBF16PS T1, T4, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TDPBF16PS T3, T5, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+	// TILELOADD T6, 0(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xb4
+	BYTE       $0x39
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 1280(R10)
+	PREFETCHT1 1344(R10)
+
+	// TILELOADD T7, 64(CX)(DI*1)
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0xbc
+	BYTE       $0x39
+	BYTE       $0x40
+	BYTE       $0x00
+	BYTE       $0x00
+	BYTE       $0x00
+	PREFETCHT1 1408(R10)
+	PREFETCHT1 1472(R10)
+
+	// TILELOADD T4, 4096(AX)(SI*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0x30
+	BYTE $0x00
+	BYTE $0x10
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T0, T4, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TDPBF16PS T1, T4, T7
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TILELOADD T5, 5120(AX)(SI*1)
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0x30
+	BYTE $0x00
+	BYTE $0x14
+	BYTE $0x00
+	BYTE $0x00
+
+	// TDPBF16PS T2, T5, T6
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TDPBF16PS T3, T5, T7
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x42
+	BYTE       $0x5c
+	BYTE       $0xdd
+	PREFETCHT1 (R13)
+	PREFETCHT1 64(R13)
+	ADDQ       R11, R10
+	ADDQ       R14, R13
+	ADDQ       $+6144, AX
+	ADDQ       $+6144, CX
+	DECQ       R9
+	JNZ        tile32BF16Loop
 
 	// TILESTORED T0, 0(DX)(R8*1)
 	BYTE $0xc4
@@ -1629,22 +2265,27 @@ splitColumnsAVX512Pair:
 	VZEROUPPER
 	RET
 
-// func splitHalvesAVX512(dst *uint16, src *uint16, steps int)
+// func splitHalvesAVX512(dst *uint16, src *uint16, ld int, step int, steps int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·splitHalvesAVX512(SB), NOSPLIT, $0-24
+TEXT ·splitHalvesAVX512(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
-	MOVQ         steps+16(FP), DX
-	MOVL         $0xffff0000, BX
-	VPBROADCASTD BX, Z0
+	MOVQ         steps+32(FP), DX
+	MOVQ         ld+16(FP), BX
+	MOVQ         step+24(FP), SI
+	SHLQ         $0x01, BX
+	SHLQ         $0x01, SI
+	MOVL         $0xffff0000, DI
+	VPBROADCASTD DI, Z0
 	VMOVDQU32    splitHalvesAVX512Odd<>+0(SB), Z1
 
 splitHalvesAVX512Step:
-	MOVQ $0x00000020, BX
+	MOVQ $0x00000020, DI
+	MOVQ CX, R8
 
 splitHalvesAVX512Row:
-	VCVTPH2PS (CX), Z2
-	VCVTPH2PS 32(CX), Z3
+	VCVTPH2PS (R8), Z2
+	VCVTPH2PS 32(R8), Z3
 	VMOVDQA32 Z1, Z4
 	VPERMI2W  Z3, Z2, Z4
 	VMOVDQU32 Z4, (AX)
@@ -1655,10 +2296,11 @@ splitHalvesAVX512Row:
 	VMOVDQA32 Z1, Z4
 	VPERMI2W  Z3, Z2, Z4
 	VMOVDQU32 Z4, 2048(AX)
-	ADDQ      $+64, CX
+	ADDQ      BX, R8
 	ADDQ      $+64, AX
-	DECQ      BX
+	DECQ      DI
 	JNZ       splitHalvesAVX512Row
+	ADDQ      SI, CX
 	ADDQ      $+2048, AX
 	DECQ      DX
 	JNZ       splitHalvesAVX512Step
@@ -1699,22 +2341,27 @@ DATA splitHalvesAVX512Odd<>+60(SB)/2, $0x003d
 DATA splitHalvesAVX512Odd<>+62(SB)/2, $0x003f
 GLOBL splitHalvesAVX512Odd<>(SB), RODATA|NOPTR, $64
 
-// func splitRowsAVX512(dst *uint16, src *float32, steps int)
+// func splitRowsAVX512(dst *uint16, src *float32, ld int, step int, steps int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·splitRowsAVX512(SB), NOSPLIT, $0-24
+TEXT ·splitRowsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
-	MOVQ         steps+16(FP), DX
-	MOVL         $0xffff0000, BX
-	VPBROADCASTD BX, Z0
+	MOVQ         steps+32(FP), DX
+	MOVQ         ld+16(FP), BX
+	MOVQ         step+24(FP), SI
+	SHLQ         $0x02, BX
+	SHLQ         $0x02, SI
+	MOVL         $0xffff0000, DI
+	VPBROADCASTD DI, Z0
 	VMOVDQU32    splitRowsAVX512Odd<>+0(SB), Z1
 
 splitRowsAVX512Step:
-	MOVQ $0x00000020, BX
+	MOVQ $0x00000020, DI
+	MOVQ CX, R8
 
 splitRowsAVX512Row:
-	VMOVUPS   (CX), Z2
-	VMOVUPS   64(CX), Z3
+	VMOVUPS   (R8), Z2
+	VMOVUPS   64(R8), Z3
 	VMOVDQA32 Z1, Z4
 	VPERMI2W  Z3, Z2, Z4
 	VMOVDQU32 Z4, (AX)
@@ -1732,10 +2379,11 @@ splitRowsAVX512Row:
 	VMOVDQA32 Z1, Z4
 	VPERMI2W  Z3, Z2, Z4
 	VMOVDQU32 Z4, 4096(AX)
-	ADDQ      $+128, CX
+	ADDQ      BX, R8
 	ADDQ      $+64, AX
-	DECQ      BX
+	DECQ      DI
 	JNZ       splitRowsAVX512Row
+	ADDQ      SI, CX
 	ADDQ      $+4096, AX
 	DECQ      DX
 	JNZ       splitRowsAVX512Step

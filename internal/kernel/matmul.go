@@ -111,6 +111,8 @@ type factor interface {
 	panels(scratch []float32, n0, w, k0, d, nr int) []float32
 	// reads returns the memory that panels with these arguments would read, if it lies in one piece.
 	reads(n0, w, k0, d, nr int) span
+	// terms is of how many bfloat16 each element is the sum; see amx.go.
+	terms() int
 }
 
 // gemm computes C = or += A·Bᵀ, where element (r,p) of an operand is row r of its panels at depth p;
@@ -335,6 +337,8 @@ func (x operand) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 
 // reads says nothing: rows lie apart.
 func (x operand) reads(n0, w, k0, d, nr int) span { return span{} }
+
+func (x operand) terms() int { return 3 }
 
 // pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other:
 // dst[panel][p][r]. Missing rows of the last panel are 0.

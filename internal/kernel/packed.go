@@ -188,6 +188,8 @@ func (x across) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 // reads says nothing: what belongs together lies in many pieces.
 func (x across) reads(n0, w, k0, d, nr int) span { return span{} }
 
+func (x across) terms() int { return x.w.terms() }
+
 // panels widens halves into scratch, where the second-level cache keeps them; what is full precision
 // it returns as it lies.
 func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {

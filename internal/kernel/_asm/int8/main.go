@@ -24,8 +24,9 @@ func words(bits uint32) Mem {
 func main() {
 	ConstraintExpr("!purego")
 	tileAMX()
-	tileBF16(2)
-	tileBF16(3)
+	tileBF16(2, 3)
+	tileBF16(3, 3)
+	tileBF16(3, 2)
 	splitColumns()
 	splitRows("splitHalvesAVX512", 2, 2)
 	splitRows("splitRowsAVX512", 3, 4)
@@ -292,16 +293,16 @@ func tileAMX() {
 // How many lines a step of tileBF16 asks for.
 const soonLines, laterLines = 24, 2
 
-// tileBF16 computes 32 rows of 32 float32 sums from numbers that are sums of bfloat16: those of A of terms terms, those
-// of B of three. All products are taken but those that float32 has no room for, 2⁻²⁴ of the largest and less. Every 32
-// depths it asks for what the next 32 need: registers of tiles are not renamed, so that a load that waits for the
-// second-level cache holds up the products.
-func tileBF16(terms int) {
-	name := fmt.Sprintf("tile%dBF16", terms)
+// tileBF16 computes 32 rows of 32 float32 sums from numbers that are sums of bfloat16: those of A of inA, those of B, which
+// has room for three, of inB. All products are taken but those that float32 has no room for, 2⁻²⁴ of the largest and
+// less. Every 32 depths it asks for what the next 32 need: registers of tiles are not renamed, so that a load that waits
+// for the second-level cache holds up the products.
+func tileBF16(inA, inB int) {
+	name := fmt.Sprintf("tile%d%dBF16", inA, inB)
 	const term = 2 * tileSize
 	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileBF16Generic for A of %d terms; there is at least one step. In each it prefetches %d lines at soon, which moves by soonStep bytes, and %d at later, by laterStep.", name, terms, soonLines, laterLines))
+	Doc(fmt.Sprintf("%s is tileBF16Generic for A of %d terms and B of %d; there is at least one step. In each it prefetches %d lines at soon, which moves by soonStep bytes, and %d at later, by laterStep.", name, inA, inB, soonLines, laterLines))
 	Load(Param("c"), RDX)
 	Load(Param("ldc"), R8)
 	Load(Param("a"), RAX)
@@ -333,10 +334,10 @@ func tileBF16(terms int) {
 			}
 		}
 		for range tileRows {
-			if at := lines * 64; at < 3*term {
+			if at := lines * 64; at < inB*term {
 				PREFETCHT0(Mem{Base: RCX, Disp: 3*term + at})
-			} else if at -= 3 * term; at < terms*term {
-				PREFETCHT0(Mem{Base: RAX, Disp: terms*term + at})
+			} else if at -= inB * term; at < inA*term {
+				PREFETCHT0(Mem{Base: RAX, Disp: inA*term + at})
 			}
 			lines++
 		}
@@ -360,10 +361,10 @@ func tileBF16(terms int) {
 	}
 	a(0, 0)
 	a(0, 1)
-	turn(2)
-	turn(1)
-	turn(0)
-	for t := 1; t < terms; t++ { // the first term of B is there
+	for t := inB - 1; t >= 0; t-- {
+		turn(t)
+	}
+	for t := 1; t < inA; t++ { // the first term of B is there
 		for i := range 2 {
 			a(t, i)
 			product(i, 0)
@@ -371,7 +372,7 @@ func tileBF16(terms int) {
 		}
 		if t == 1 {
 			turn(1)
-			if terms > 2 {
+			if inA > 2 {
 				b(0, 0)
 				b(0, 1)
 			}
@@ -382,7 +383,7 @@ func tileBF16(terms int) {
 	}
 	ADDQ(nearStep, near)
 	ADDQ(farStep, far)
-	ADDQ(I32(terms*term), RAX)
+	ADDQ(I32(inA*term), RAX)
 	ADDQ(I32(3*term), RCX)
 	DECQ(R9)
 	JNZ(LabelRef(name + "Loop"))
@@ -439,9 +440,10 @@ func splitColumns() {
 	RET()
 }
 
-// splitRows splits rows of 32 numbers into terms of bfloat16, as the tile reads A: halves into two, others into three.
+// splitRows splits 32 rows of numbers, ld apart, 32 in a step, which lie step apart, into terms of bfloat16, as the tile
+// reads A: halves into two, others into three.
 func splitRows(name string, terms, size int) {
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(dst *uint16, src *%s, steps int)", map[int]string{2: "uint16", 4: "float32"}[size]))
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(dst *uint16, src *%s, ld, step, steps int)", map[int]string{2: "uint16", 4: "float32"}[size]))
 	Pragma("noescape")
 	Doc(name + " is the generic one of its name; there is at least one step.")
 	dst, src, steps := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("steps"), GP64())
@@ -449,18 +451,22 @@ func splitRows(name string, terms, size int) {
 	for i := range 32 {
 		DATA(2*i, U16(2*i+1))
 	}
-	mask, index, rows := upper(), ZMM(), GP64()
+	ld, step := Load(Param("ld"), GP64()), Load(Param("step"), GP64())
+	SHLQ(U8(size/2), ld)
+	SHLQ(U8(size/2), step)
+	mask, index, rows, from := upper(), ZMM(), GP64(), GP64()
 	VMOVDQU32(odd, index)
 	Label(name + "Step")
 	MOVQ(U32(32), rows)
+	MOVQ(src, from)
 	Label(name + "Row")
 	x, y := ZMM(), ZMM()
 	if size == 2 {
-		VCVTPH2PS(Mem{Base: src}, x)
-		VCVTPH2PS(Mem{Base: src, Disp: 32}, y)
+		VCVTPH2PS(Mem{Base: from}, x)
+		VCVTPH2PS(Mem{Base: from, Disp: 32}, y)
 	} else {
-		VMOVUPS(Mem{Base: src}, x)
-		VMOVUPS(Mem{Base: src, Disp: 64}, y)
+		VMOVUPS(Mem{Base: from}, x)
+		VMOVUPS(Mem{Base: from, Disp: 64}, y)
 	}
 	for t := range terms {
 		words := ZMM()
@@ -476,10 +482,11 @@ func splitRows(name string, terms, size int) {
 			VSUBPS(h, y, y)
 		}
 	}
-	ADDQ(I32(32*size), src)
+	ADDQ(ld, from)
 	ADDQ(I32(64), dst)
 	DECQ(rows)
 	JNZ(LabelRef(name + "Row"))
+	ADDQ(step, src)
 	ADDQ(I32((terms-1)*2048), dst)
 	DECQ(steps)
 	JNZ(LabelRef(name + "Step"))
