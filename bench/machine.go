@@ -49,6 +49,20 @@ func kernels() []string {
 	return slices.DeleteFunc(all, func(k string) bool { return k == "generic" })
 }
 
+// peakOf returns the kernel whose multiply-adds a kernel is measured by. What AMX computes in float32 it adds up from
+// products of bfloat16, and so has no peak of its own.
+func peakOf(kernel string) string {
+	if kernel == "amx" {
+		return "avx512"
+	}
+	return kernel
+}
+
+// peaks lists those of the machine's kernels that have one.
+func (m machine) peaks() []string {
+	return slices.DeleteFunc(slices.Clone(m.Kernels), func(k string) bool { return peakOf(k) != k })
+}
+
 // cpuName returns what Linux calls the processor.
 func cpuName() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")

@@ -21,7 +21,7 @@ func (c *comparison) markdown(o options) string {
 	p("One image is %.2f GFLOP.\n", c.GFLOP)
 	for _, threads := range o.threads {
 		peaks := pick(slices.Concat(c.Encoding, c.Products), func(s sample) bool { return s.Threads == threads })
-		p("\n%s: peak of multiply-adds %s; memory read at %.1f GB/s.\n", plural(threads, "thread"), peakList(peaks, c.Machine.Kernels), c.Bandwidth[threads]/1e9)
+		p("\n%s: peak of multiply-adds %s; memory read at %.1f GB/s.\n", plural(threads, "thread"), peakList(peaks, c.Machine.peaks()), c.Bandwidth[threads]/1e9)
 	}
 	for _, why := range slices.Compact(slices.Sorted(maps.Values(c.Failed))) {
 		all := slices.DeleteFunc(slices.Sorted(maps.Keys(c.Failed)), func(name string) bool { return c.Failed[name] != why })
@@ -84,7 +84,7 @@ func (c *comparison) best(samples []sample) string {
 // and fractions are medians over rounds.
 func (c *comparison) encodingTable(samples []sample, batch int) string {
 	head := []string{"", "ms/image", "fastest"}
-	for _, k := range c.Machine.Kernels {
+	for _, k := range c.Machine.peaks() {
 		head = append(head, "of the "+k+" peak")
 	}
 	head = append(head, "time to ours", "cosine", "difference", "peak resident, GB")
@@ -102,7 +102,7 @@ func (c *comparison) encodingTable(samples []sample, batch int) string {
 		mine := pick(samples, func(s sample) bool { return s.Contender == name })
 		t := seconds(mine)
 		row := []string{name, milliseconds(median(t) / float64(batch)), milliseconds(slices.Min(t) / float64(batch))}
-		for _, k := range c.Machine.Kernels {
+		for _, k := range c.Machine.peaks() {
 			row = append(row, number(median(fractions(mine, k, c.GFLOP*1e9*float64(batch))), 2))
 		}
 		cosine, difference, memory := 1.0, 0.0, int64(0)

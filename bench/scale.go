@@ -151,7 +151,7 @@ func (g *growth) on(axis string) []point {
 }
 
 // fraction returns how much of the peak of the kernel in use a point reached.
-func (g *growth) fraction(p point) float64 { return p.GFLOP * 1e9 * p.rate() / p.Peaks[g.Kernel] }
+func (g *growth) fraction(p point) float64 { return p.GFLOP * 1e9 * p.rate() / p.Peaks[peakOf(g.Kernel)] }
 
 // markdown writes the tables.
 func (g *growth) markdown() string {
@@ -166,7 +166,7 @@ func (g *growth) markdown() string {
 		{"cores", "Cores, one image", "cores", func(p point) string { return fmt.Sprint(p.Threads) }},
 		{"size", "Size of the image, one at once", "pixels", func(p point) string { return fmt.Sprintf("%d² (%d tokens)", p.Size, p.Tokens) }},
 	} {
-		head := []string{t.column, "images/s", "ms/image", "GFLOP/s", "of the " + g.Kernel + " peak", "peak resident, MB", "less the model, MB"}
+		head := []string{t.column, "images/s", "ms/image", "GFLOP/s", "of the " + peakOf(g.Kernel) + " peak", "peak resident, MB", "less the model, MB"}
 		switch t.axis {
 		case "callers":
 			head = append(head, "to one caller with a batch of as many")

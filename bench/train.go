@@ -306,7 +306,7 @@ func (f *fineTuning) markdown(o options) string {
 			p("\n### %s: %s\n", c.name, c.what)
 		}
 		measured := pick(race, func(s trainingStep) bool { return s.Round > 0 })
-		p("\n%s, %s a step, %.2f TFLOP; peak of multiply-adds %s.\n\n", plural(first.Threads, "thread"), plural(first.Batch, "image"), ops/1e12, peakList(samplesOf(measured), f.Machine.Kernels))
+		p("\n%s, %s a step, %.2f TFLOP; peak of multiply-adds %s.\n\n", plural(first.Threads, "thread"), plural(first.Batch, "image"), ops/1e12, peakList(samplesOf(measured), f.Machine.peaks()))
 		p("%s", f.raceTable(race, ops))
 	})
 	return b.String()
@@ -324,7 +324,7 @@ func samplesOf(steps []trainingStep) []sample {
 // raceTable: time of a step and of its parts, how much of every peak, ratio to ours, agreement and memory.
 func (f *fineTuning) raceTable(race []trainingStep, ops float64) string {
 	head := []string{"", "ms/step", "fastest", "forward", "backward", "optimiser"}
-	for _, k := range f.Machine.Kernels {
+	for _, k := range f.Machine.peaks() {
 		head = append(head, "of the "+k+" peak")
 	}
 	head = append(head, "time to ours", "loss", "differs", "in any step", "norm differs", "peak resident, GB")
@@ -349,7 +349,7 @@ func (f *fineTuning) raceTable(race []trainingStep, ops float64) string {
 			}
 			row = append(row, milliseconds(median(all)))
 		}
-		for _, k := range f.Machine.Kernels {
+		for _, k := range f.Machine.peaks() {
 			row = append(row, number(median(fractions(counted, k, ops)), 2))
 		}
 		var memory int64
