@@ -89,6 +89,31 @@ func TestFenceTile(t *testing.T) {
 	})
 }
 
+// TestFenceAMX: what is split and multiplied in tiles of bfloat16.
+func TestFenceAMX(t *testing.T) {
+	a, b, c := newFence(t), newFence(t), newFence(t)
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(5, 6))
+		for _, steps := range []int{1, 2} {
+			splitColumns(b.halves(3*steps*square), a.last(rng, steps*square), steps)
+			splitHalves(b.halves(2*steps*square), a.halves(steps*square), steps)
+			splitRows(b.halves(3*steps*square), a.last(rng, (side-1)*(32*steps+3)+32*steps), 32*steps+3, side, steps)
+			for _, terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
+				x, y := a.halves(terms[0]*steps*square), b.halves(3*steps*square)
+				clear(x)
+				clear(y)
+				tileBF16(c.last(rng, 31*35+32), 35, x, y, terms[0], terms[1], steps, true, nil, 0, nil, 0)
+			}
+			if amx() {
+				h := a.halves(steps * square)
+				clear(h)
+				dotHalves(c.last(rng, side), h, b.last(rng, steps*side), steps)
+				dotRows(c.last(rng, side), a.last(rng, steps*square), b.last(rng, steps*side), steps)
+			}
+		}
+	})
+}
+
 // halves returns the last n half-precision numbers before the fence.
 func (f *fence) halves(n int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&f.page[len(f.page)-2*max(n, 1)])), max(n, 1))[:n]
