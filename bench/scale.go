@@ -151,7 +151,9 @@ func (g *growth) on(axis string) []point {
 }
 
 // fraction returns how much of the peak of the kernel in use a point reached.
-func (g *growth) fraction(p point) float64 { return p.GFLOP * 1e9 * p.rate() / p.Peaks[peakOf(g.Kernel)] }
+func (g *growth) fraction(p point) float64 {
+	return p.GFLOP * 1e9 * p.rate() / p.Peaks[peakOf(g.Kernel)]
+}
 
 // markdown writes the tables.
 func (g *growth) markdown() string {

@@ -85,7 +85,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 			s, values := p.Shape(), make([]float32, p.Size())
 			p.Matrix = nil // its memory has not been touched
 			err = fill(path, values)
-			op.FreezeValues(p, values, s[0], s[1])
+			op.FreezeValues(p, values, s[0], s[1], false)
 		}
 	})
 	if err != nil {
@@ -102,7 +102,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 func (m *Model) Freeze() {
 	changed := false
 	for _, p := range m.products() {
-		changed = op.FreezeArranged(p) || changed
+		changed = op.Freeze(p) || changed
 	}
 	nn.ForEachParam(m, func(p *nn.Param) {
 		if p.RequiresGrad() { // who freezes a frozen model writes nothing

@@ -89,7 +89,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 			values := scratch[:p.Size()]
 			p.Matrix = nil // its memory has not been touched
 			err = fill(path, values)
-			op.FreezeValues(p, values, s[0], s[1])
+			op.FreezeValues(p, values, s[0], s[1], true)
 		}
 	})
 	if err != nil {

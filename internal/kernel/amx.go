@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"unsafe"
 )
 
@@ -42,21 +43,22 @@ func packSquares(w []float32, n, k int) *Packed {
 		good := make([]bool, roundUp(n, side)/side)
 		parallel(len(good), func(j int) {
 			var part [square]float32
+			rows := min(side, n-j*side)
 			good[j] = true
 			for s := 0; s < steps && good[j]; s++ {
-				clear(part[:])
-				for r := range min(side, n-j*side) {
-					copy(part[r*side:(r+1)*side], w[(j*side+r)*k+s*side:(j*side+r+1)*k])
+				from := w[j*side*k+s*side:]
+				if d := min(side, k-s*side); rows == side && d == side {
+					for r := range side { // of a length that the compiler knows
+						*(*[side]float32)(part[r*side:]) = *(*[side]float32)(from[r*k:])
+					}
+				} else {
+					clear(part[:])
+					copyRows(part[:], side, from, k, d, rows)
 				}
 				good[j] = f(part[:], (j*steps+s)*square)
 			}
 		})
-		for _, ok := range good {
-			if !ok {
-				return false
-			}
-		}
-		return true
+		return !slices.Contains(good, false)
 	}
 	p.half = newBlock[uint16](p, size)
 	if !each(func(part []float32, at int) bool { return narrow(p.half[at:at+square], part) }) {
@@ -129,16 +131,16 @@ func putWords(x []uint16) {
 	}
 }
 
-// splitPanel sets dst to the terms of a panel x [k,32] of X, with zeros up to whole steps.
-func splitPanel(dst []uint16, x []float32, k int) {
+// splitPanel sets dst to the terms of 32 columns of k rows of x, ld apart, with zeros up to whole steps.
+func splitPanel(dst []uint16, x []float32, ld, k int) {
 	whole := k / side
 	if whole > 0 {
-		splitColumns(dst, x, whole)
+		splitColumns(dst, x, ld, whole)
 	}
 	if rest := k % side; rest > 0 {
 		var last [square]float32
-		copy(last[:], x[whole*square:k*side])
-		splitColumns(dst[whole*3*square:], last[:], 1)
+		copyRows(last[:], side, x[whole*side*ld:], ld, side, rest)
+		splitColumns(dst[whole*3*square:], last[:], side, 1)
 	}
 }
 
@@ -168,14 +170,14 @@ func (p *packedProduct) runAMX() {
 	}
 	run(p.panels+extra, func(q int) {
 		if q < p.panels {
-			splitPanel(of(q), p.x[q*k*side:], k)
+			splitPanel(of(q), p.x[q*k*side:], side, k)
 			return
 		}
 		at := (q - p.panels) * side
 		panel := Get(k * side)
 		defer Put(panel)
 		operand{p.rest, k, false}.pack(panel, at, min(side, p.left-at), 0, k, side)
-		splitPanel(of(q), panel, k)
+		splitPanel(of(q), panel, side, k)
 	})
 	cuts := cutRows(n, side)
 	const most = kcMax / side // steps at a time
@@ -355,12 +357,11 @@ func cut(x float32) (h uint16, rest float32) {
 	return h, x - fromBF16(h)
 }
 
-// splitColumnsGeneric sets dst [steps][3][16][32][2] to the terms of src [32·steps,32].
-func splitColumnsGeneric(dst []uint16, src []float32, steps int) {
+// splitColumnsGeneric sets dst [steps][3][16][32][2] to the terms of 32 columns of 32·steps rows of src, ld apart.
+func splitColumnsGeneric(dst []uint16, src []float32, ld, steps int) {
 	for s := range steps {
 		for p := range side {
-			for c := range side {
-				x := src[(s*side+p)*side+c]
+			for c, x := range src[(s*side+p)*ld:][:side] {
 				for t := range 3 {
 					dst[((s*3+t)*16+p/2)*2*side+2*c+p%2], x = cut(x)
 				}

@@ -28,10 +28,7 @@ func gemmAMX(run func(int, func(int)), c []float32, ldc int, a operand, b factor
 			for s0 := 0; s0 < steps; s0 += most {
 				k0, d := s0*side, min(most, steps-s0)
 				depth := min(kcMax, k-k0)
-				wide := b.panels(scratch, n0, w, k0, depth, side)
-				for j := range count {
-					splitPanel(pb[j*d*3*square:], wide[j*depth*side:][:depth*side], depth)
-				}
+				splitPanels(pb, b, scratch, n0, w, k0, depth)
 				for p := range panels {
 					var soon span
 					if p+1 < panels {
@@ -52,6 +49,26 @@ func gemmAMX(run func(int, func(int)), c []float32, ldc int, a operand, b factor
 			putWords(pb)
 		})
 		putWords(pa)
+	}
+}
+
+// splitPanels sets dst to the terms of columns n0..n0+w of B at depths k0..k0+d, from where they lie or by way of panels
+// in scratch.
+func splitPanels(dst []uint16, b factor, scratch []float32, n0, w, k0, d int) {
+	size := roundUp(d, side) * side * 3 // of a panel
+	x, _ := b.(operand)
+	whole := 0
+	if x.deep {
+		for ; whole+side <= w; whole += side {
+			splitPanel(dst[whole/side*size:], x.data[k0*x.ld+n0+whole:], x.ld, d)
+		}
+	}
+	if whole == w {
+		return
+	}
+	wide := b.panels(scratch, n0+whole, w-whole, k0, d, side)
+	for j := whole; j < w; j += side {
+		splitPanel(dst[j/side*size:], wide[(j-whole)*d:], side, d)
 	}
 }
 

@@ -9,8 +9,11 @@ func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumula
 	tileBF16Generic(c, ldc, a, b, inA, inB, steps, accumulate)
 }
 
-func splitColumns(dst []uint16, src []float32, steps int) { splitColumnsGeneric(dst, src, steps) }
-func splitHalves(dst, src []uint16, steps int)            { splitHalvesGeneric(dst, src, steps) }
+func splitColumns(dst []uint16, src []float32, ld, steps int) {
+	splitColumnsGeneric(dst, src, ld, steps)
+}
+
+func splitHalves(dst, src []uint16, steps int) { splitHalvesGeneric(dst, src, steps) }
 func splitRows(dst []uint16, src []float32, ld, step, steps int) {
 	splitRowsGeneric(dst, src, ld, step, steps)
 }

@@ -20,10 +20,16 @@ func TestSplit(t *testing.T) {
 		}
 		x[64], x[65] = 0, -math.MaxFloat32
 		got, want := make([]uint16, 3*steps*square), make([]uint16, 3*steps*square)
-		splitColumns(got, x, steps)
-		splitColumnsGeneric(want, x, steps)
-		if !slices.Equal(got, want) {
-			t.Error("splitColumns is not its generic version")
+		for _, ld := range []int{side + 7, side} {
+			from := x
+			if ld > side {
+				from = random(rng, side*steps*ld).data
+			}
+			splitColumns(got, from, ld, steps)
+			splitColumnsGeneric(want, from, ld, steps)
+			if !slices.Equal(got, want) {
+				t.Errorf("splitColumns of rows %d apart is not its generic version", ld)
+			}
 		}
 		for i, v := range x {
 			s, p, c := i/square, i/side%side, i%side
@@ -87,7 +93,7 @@ func TestTileBF16(t *testing.T) {
 						y[i] = FromHalf(ToHalf(y[i]))
 					}
 				}
-				splitColumns(b, y, steps)
+				splitColumns(b, y, side, steps)
 				for _, ldc := range []int{side, side + 5} {
 					for _, accumulate := range []bool{false, true} {
 						before := random(rng, side*ldc)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
+// Whoever is allowed to use AMX has longer frames of signals, for which Go's stacks have room.
 var (
 	useAMX    = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && allowAMX()
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
@@ -544,12 +545,12 @@ func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumula
 	}
 }
 
-func splitColumns(dst []uint16, src []float32, steps int) {
-	_, _ = dst[3*square*steps-1], src[square*steps-1]
+func splitColumns(dst []uint16, src []float32, ld, steps int) {
+	_, _ = dst[3*square*steps-1], src[(side*steps-1)*ld+side-1]
 	if useAMX {
-		splitColumnsAVX512(&dst[0], &src[0], steps)
+		splitColumnsAVX512(&dst[0], &src[0], ld, steps)
 	} else {
-		splitColumnsGeneric(dst, src, steps)
+		splitColumnsGeneric(dst, src, ld, steps)
 	}
 }
 

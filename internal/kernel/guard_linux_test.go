@@ -95,7 +95,7 @@ func TestFenceAMX(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		for _, steps := range []int{1, 2} {
-			splitColumns(b.halves(3*steps*square), a.last(rng, steps*square), steps)
+			splitColumns(b.halves(3*steps*square), a.last(rng, (32*steps-1)*(side+3)+side), side+3, steps)
 			splitHalves(b.halves(2*steps*square), a.halves(steps*square), steps)
 			splitRows(b.halves(3*steps*square), a.last(rng, (side-1)*(32*steps+3)+32*steps), 32*steps+3, side, steps)
 			for _, terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {

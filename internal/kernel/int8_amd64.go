@@ -27,7 +27,7 @@ func tile32BF16(c *float32, ldc int, a *uint16, b *uint16, steps int, accumulate
 // splitColumnsAVX512 is splitColumnsGeneric; there is at least one step.
 //
 //go:noescape
-func splitColumnsAVX512(dst *uint16, src *float32, steps int)
+func splitColumnsAVX512(dst *uint16, src *float32, ld int, steps int)
 
 // splitHalvesAVX512 is the generic one of its name; there is at least one step.
 //

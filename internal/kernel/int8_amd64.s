@@ -2202,21 +2202,23 @@ tile32BF16Loop:
 	BYTE $0xc0
 	RET
 
-// func splitColumnsAVX512(dst *uint16, src *float32, steps int)
+// func splitColumnsAVX512(dst *uint16, src *float32, ld int, steps int)
 // Requires: AVX, AVX512F
-TEXT ·splitColumnsAVX512(SB), NOSPLIT, $0-24
+TEXT ·splitColumnsAVX512(SB), NOSPLIT, $0-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         src+8(FP), CX
-	MOVQ         steps+16(FP), DX
-	MOVL         $0xffff0000, BX
-	VPBROADCASTD BX, Z0
+	MOVQ         steps+24(FP), DX
+	MOVQ         ld+16(FP), BX
+	SHLQ         $0x02, BX
+	MOVL         $0xffff0000, SI
+	VPBROADCASTD SI, Z0
 
 splitColumnsAVX512Step:
-	MOVQ $0x00000010, BX
+	MOVQ $0x00000010, SI
 
 splitColumnsAVX512Pair:
 	VMOVUPS   (CX), Z1
-	VMOVUPS   128(CX), Z2
+	VMOVUPS   (CX)(BX*1), Z2
 	VPANDD    Z0, Z2, Z4
 	VPSRLD    $0x10, Z1, Z3
 	VPORD     Z4, Z3, Z3
@@ -2236,7 +2238,7 @@ splitColumnsAVX512Pair:
 	VPORD     Z2, Z1, Z1
 	VMOVDQU32 Z1, 4096(AX)
 	VMOVUPS   64(CX), Z1
-	VMOVUPS   192(CX), Z2
+	VMOVUPS   64(CX)(BX*1), Z2
 	VPANDD    Z0, Z2, Z4
 	VPSRLD    $0x10, Z1, Z3
 	VPORD     Z4, Z3, Z3
@@ -2255,9 +2257,9 @@ splitColumnsAVX512Pair:
 	VPSRLD    $0x10, Z1, Z1
 	VPORD     Z2, Z1, Z1
 	VMOVDQU32 Z1, 4160(AX)
-	ADDQ      $+256, CX
+	LEAQ      (CX)(BX*2), CX
 	ADDQ      $+128, AX
-	DECQ      BX
+	DECQ      SI
 	JNZ       splitColumnsAVX512Pair
 	ADDQ      $+4096, AX
 	DECQ      DX

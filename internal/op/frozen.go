@@ -34,9 +34,13 @@ func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
 	return true
 }
 
-// FreezeValues is [FreezeArranged] with the values [rows,cols] from elsewhere. It does not keep them.
-func FreezeValues(p *nn.Param, values []float32, rows, cols int) {
-	p.Matrix = newFrozen(kernel.PackLeft(values, rows, cols))
+// FreezeValues is [FreezeArranged] or [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
+func FreezeValues(p *nn.Param, values []float32, rows, cols int, arranged bool) {
+	if arranged {
+		p.Matrix = newFrozen(kernel.PackLeft(values, rows, cols))
+	} else {
+		p.Matrix = newFrozen(kernel.Pack(values, rows, cols))
+	}
 }
 
 // Quantize is [Freeze] with the weights rounded to 8 bits, each row of them with a scale of its own.
@@ -96,7 +100,8 @@ func (f *Frozen) packed(left bool) *kernel.Packed {
 	}
 	f.w = p
 	const often = 1 << 27 // bytes; they are outside the heap, so nothing else makes the collector run
-	if n := int64(p.Bytes()); repacked.Add(n)/often != (repacked.Load()-n)/often {
+	n := int64(p.Bytes())
+	if total := repacked.Add(n); total/often != (total-n)/often {
 		runtime.GC()
 	}
 	return p

@@ -400,14 +400,16 @@ func upper() VecVirtual {
 	return mask
 }
 
-// splitColumns splits the numbers of a panel [k,32] into three terms of bfloat16 each, two depths side by side, as
-// the tile reads B.
+// splitColumns splits 32 columns of rows, ld apart, into three terms of bfloat16 each, two rows side by side, as the tile
+// reads B.
 func splitColumns() {
 	const name = "splitColumnsAVX512"
-	TEXT(name, NOSPLIT, "func(dst *uint16, src *float32, steps int)")
+	TEXT(name, NOSPLIT, "func(dst *uint16, src *float32, ld, steps int)")
 	Pragma("noescape")
 	Doc(name + " is splitColumnsGeneric; there is at least one step.")
 	dst, src, steps := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("steps"), GP64())
+	ld := Load(Param("ld"), GP64())
+	SHLQ(U8(2), ld)
 	mask, pairs := upper(), GP64()
 	Label(name + "Step")
 	MOVQ(U32(tileRows), pairs)
@@ -415,7 +417,7 @@ func splitColumns() {
 	for j := range 2 {
 		x, y := ZMM(), ZMM()
 		VMOVUPS(Mem{Base: src, Disp: 64 * j}, x)
-		VMOVUPS(Mem{Base: src, Disp: 128 + 64*j}, y)
+		VMOVUPS(Mem{Base: src, Index: ld, Scale: 1, Disp: 64 * j}, y)
 		for t := range 3 {
 			xh, yh, word := ZMM(), ZMM(), ZMM()
 			VPANDD(mask, y, yh)
@@ -429,7 +431,7 @@ func splitColumns() {
 			}
 		}
 	}
-	ADDQ(I32(256), src)
+	LEAQ(Mem{Base: src, Index: ld, Scale: 2}, src)
 	ADDQ(I32(128), dst)
 	DECQ(pairs)
 	JNZ(LabelRef(name + "Pair"))
