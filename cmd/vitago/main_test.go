@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 const (
@@ -158,6 +159,8 @@ func TestVersion(t *testing.T) {
 	if !slices.Contains(v.Kernels, v.Kernel) || v.Threads != runtime.GOMAXPROCS(0) || v.Version == "" {
 		t.Errorf("got %+v", v)
 	}
+	t.Setenv(kernel.Env, "sse")
+	vitago("version").want(t, exitUsage, nil, []string{"VITAGO_KERNEL is \"sse\", want ", "generic, or nothing"})
 }
 
 func TestInspect(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/hub"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // The exit statuses.
@@ -38,6 +39,10 @@ func (v verbatim) Error() string { return string(v) }
 // run executes the command line args and returns the exit status. Results go to out, everything
 // else to errw. When ctx ends, so does it.
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	if err := kernel.CheckEnv(); err != nil {
+		fmt.Fprintln(errw, "vitago: "+plain(err))
+		return exitUsage
+	}
 	root := newRoot(in, out, errw)
 	root.SetArgs(args)
 	started := false // the command line was right, as far as cobra can tell
@@ -60,7 +65,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 
 // prefixes are the names of packages that errors begin with, one before the other: they help who
 // programs with the packages, and tell a user of the command nothing.
-var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|optim|pillow|probe|projector|report|server|tasks): )+`)
+var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|kernel|optim|pillow|probe|projector|report|server|tasks): )+`)
 
 // overwriteHint names the flag that would permit what was refused, "" if there is none.
 func overwriteHint(cmd *cobra.Command, err error) string {

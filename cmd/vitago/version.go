@@ -30,7 +30,9 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version [--json]",
 		Short: "Say what this program is and which kernels it runs",
-		Args:  wantArgs(0, 0, "none"),
+		Long: `Say what this program is and which kernels it runs: the best for the processor, or the
+one that the environment variable ` + kernel.Env + ` names.`,
+		Args: wantArgs(0, 0, "none"),
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

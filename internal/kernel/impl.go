@@ -1,6 +1,11 @@
 package kernel
 
-import "slices"
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
 
 // maxRows and maxColumns are those of the largest tile of any implementation, and maxTile its elements.
 const (
@@ -59,4 +64,23 @@ func Use(name string) bool {
 		*im.on = im.available && found
 	}
 	return true
+}
+
+// Env names the environment variable that chooses an implementation when a program starts, as [Use] does: a
+// processor that has more then computes the same bits as one that has less.
+const Env = "VITAGO_KERNEL"
+
+func init() {
+	if name := os.Getenv(Env); name != "" {
+		Use(name)
+	}
+}
+
+// CheckEnv returns an error if [Env] asks for what there is not. The best is in use then.
+func CheckEnv() error {
+	name := os.Getenv(Env)
+	if name == "" || slices.Contains(Available(), name) {
+		return nil
+	}
+	return fmt.Errorf("kernel: %s is %.40q, want %s, or nothing", Env, name, strings.Join(Available(), ", "))
 }
