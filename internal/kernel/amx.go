@@ -144,7 +144,7 @@ func splitPanel(dst []uint16, x []float32, ld, k int) {
 	}
 }
 
-// runAMX computes the product in tiles of bfloat16.
+// runAMX is run in tiles of bfloat16: X is split first, all of it, and W block by block.
 func (p *packedProduct) runAMX() {
 	n, k := p.w.n, p.w.k
 	steps, terms := (k+side-1)/side, p.w.terms()
@@ -182,7 +182,7 @@ func (p *packedProduct) runAMX() {
 	cuts := cutRows(n, side)
 	const most = kcMax / side // steps at a time
 	run(len(cuts)-1, func(i int) {
-		b := &block16{block: newBlockOf(p, cuts, i), terms: terms}
+		b := &block16{block: p.block(cuts, i, side), terms: terms}
 		room := b.count * square
 		b.bias = Get(room)
 		defer Put(b.bias)
@@ -254,18 +254,12 @@ type block16 struct {
 	terms, steps int
 }
 
-func newBlockOf(p *packedProduct, cuts []int, i int) *block {
-	b := &block{packedProduct: p, n0: cuts[i], width: cuts[i+1] - cuts[i]}
-	b.count = (b.width + side - 1) / side
-	return b
-}
-
 // multiply computes y, width rows of a panel, from the terms of weights and of a panel of X; see block.multiply.
 func (b *block16) multiply(y []float32, weights, x []uint16, residual []float32, soon prefetch) {
 	for j := range b.count {
 		w := weights[j*b.steps*b.terms*square:]
 		near, nearStep := soon.a.share(j, b.count, b.steps, soonLines*64)
-		far, farStep := soon.b.share(j, b.count, b.steps, 2*64)
+		far, farStep := soon.b.share(j, b.count, b.steps, laterLines*64)
 		if rows := b.width - j*side; rows < side {
 			var whole [square]float32
 			out := y[j*square : j*square+rows*side]
@@ -293,16 +287,12 @@ func (s span) share(i, n, steps, most int) (at *byte, step int) {
 	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), min(i*step*steps, s.size-1))), step
 }
 
-// turn computes the block's part of the rows of Y that belong to panel q of X; see block.turn.
+// turn is block.turn.
 func (b *block16) turn(q int, turned []float32, weights, x []uint16) {
-	n := b.packedProduct.w.n
 	b.multiply(turned, weights, x, nil, prefetch{})
-	if !b.last {
-		return
+	if b.last {
+		b.settle(q, turned)
 	}
-	rows := min(side, (b.panels-q)*side+b.left)
-	packTransposed(b.y[q*side*n+b.n0:], n, turned, side, b.width, rows)
-	(&Epilogue{Residual: b.e.Residual}).apply(b.y, n, q*side, rows, b.n0, b.width, n)
 }
 
 // dots computes the block's part of the rows of Y that belong to the rows of X, of whole steps.

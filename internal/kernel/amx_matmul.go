@@ -72,8 +72,8 @@ func splitPanels(dst []uint16, b factor, scratch []float32, n0, w, k0, d int) {
 	}
 }
 
-// soonLines is how many lines tileBF16 asks for in a step.
-const soonLines = 24
+// soonLines and laterLines are how many lines tileBF16 asks for in a step.
+const soonLines, laterLines = 24, 2
 
 // squareOf computes rows by cols of a square of C.
 func squareOf(c []float32, ldc, rows, cols int, a, b []uint16, inB, steps int, accumulate bool, next *byte, step int) {

@@ -59,8 +59,7 @@ func (p *packedProduct) run() {
 	}
 	kc := min(kcMax, k)
 	run(len(cuts)-1, func(i int) {
-		b := &block{packedProduct: p, n0: cuts[i], width: cuts[i+1] - cuts[i]}
-		b.count = (b.width + mr - 1) / mr
+		b := p.block(cuts, i, mr)
 		room := b.count * mr * nr
 		scratch := Get(b.count * mr * kc)
 		defer Put(scratch)
@@ -141,6 +140,12 @@ type block struct {
 	first, last         bool      // of the depths
 }
 
+// block returns item i, of panels of mr rows.
+func (p *packedProduct) block(cuts []int, i, mr int) *block {
+	width := cuts[i+1] - cuts[i]
+	return &block{packedProduct: p, n0: cuts[i], width: width, count: (width + mr - 1) / mr}
+}
+
 // spreadBias sets bias.
 func (b *block) spreadBias() {
 	_, nr := tileShape()
@@ -185,11 +190,15 @@ func (b *block) panel(q int, x []float32, soon prefetch) {
 
 // turn computes the block's part of the rows of Y that belong to panel q of X, which is x: first in turned, as a panel.
 func (b *block) turn(q int, turned, x []float32) {
-	_, nr := tileShape()
 	b.multiply(turned, x, nil, prefetch{})
-	if !b.last {
-		return
+	if b.last {
+		b.settle(q, turned)
 	}
+}
+
+// settle writes what turned holds to the rows of Y that belong to panel q of X.
+func (b *block) settle(q int, turned []float32) {
+	_, nr := tileShape()
 	n := b.packedProduct.w.n
 	rows := min(nr, (b.panels-q)*nr+b.left)
 	packTransposed(b.y[q*nr*n+b.n0:], n, turned, nr, b.width, rows)
