@@ -109,7 +109,7 @@ func (m *Model) Freeze() { freeze(m, m.products()) }
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
 // product is rounded as well, row by row, when it is computed. That takes a quarter of the memory of
-// float32, and depending on the processor a fifth to two thirds of the time: see [Int8Pays]. Embeddings
+// float32, and depending on the processor two fifths to seven tenths of the time: see [Int8Pays]. Embeddings
 // are then near those of float32, and no longer equal to six digits. What was rounded stays so,
 // [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the model.
 func (m *Model) Quantize() {
