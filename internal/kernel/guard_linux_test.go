@@ -62,6 +62,17 @@ func TestFence(t *testing.T) {
 				}
 			}
 		}
+		for _, s := range [][3]int{{32, 32, 32}, {33, 40, 45}, {64, 33, 70}, {40, 64, 33}} { // large enough for AMX
+			m, n, k := s[0], s[1], s[2]
+			for _, p := range products {
+				p.f(c.last(rng, m*n), a.last(rng, m*k), b.last(rng, n*k), m, n, k, Epilogue{Bias: d.last(rng, n)})
+			}
+			w := PackLeft(b.last(rng, n*k), n, k)
+			Order{1, m}.MatMul(c.last(rng, m*n), a.last(rng, m*k), w, Epilogue{Residual: d.last(rng, m*n)})
+			MatMulPackedNN(c.last(rng, m*k), a.last(rng, m*n), Pack(b.last(rng, n*k), n, k), m)
+			Order{2, m}.LayerNorm(c.last(rng, 2*m*n), a.last(rng, 2*m*n), b.last(rng, n), d.last(rng, n), n, 1e-5)
+			Order{1, m}.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), 2, 8, true)
+		}
 		for _, s := range [][4]int{{1, 5, 1, 3}, {2, 17, 2, 8}, {1, 33, 1, 16}} {
 			n := s[0] * s[1] * s[2] * s[3]
 			if 3*n*4 > len(a.page) {
