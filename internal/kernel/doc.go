@@ -16,5 +16,5 @@
 package kernel
 
 //go:generate go -C _asm run . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg kernel
-//go:generate go -C _asm run ./int8 -out ../int8_amd64.s -stubs ../int8_amd64.go -pkg kernel
+//go:generate go -C _asm run ./narrow -out ../narrow_amd64.s -stubs ../narrow_amd64.go -pkg kernel
 //go:generate go -C _asm run ./arm64 -out ../kernel_arm64.s -stubs ../kernel_arm64.go

@@ -1,4 +1,4 @@
-// The generator of the assembly of the int8 product for amd64.
+// The generator of the assembly for amd64 of products in narrow numbers: int8, and float32 in parts of bfloat16.
 //
 //	go generate ./internal/kernel
 package main

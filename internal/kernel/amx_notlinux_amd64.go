@@ -1,4 +1,4 @@
-//go:build amd64 && !linux && !purego
+//go:build !linux && !purego
 
 package kernel
 
