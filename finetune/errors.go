@@ -15,6 +15,8 @@ var (
 	ErrExists   = errors.New("holds checkpoints of a run") // and that is not to be resumed
 	ErrInUse    = errors.New("another run is at work here")
 	ErrOtherRun = errors.New("of another run") // a checkpoint: of another model, recipe, data
+	ErrBlocks   = errors.New("more blocks are to learn than are used")
+	ErrCaptions = errors.New("captions may not be cut") // and are too long
 )
 
 // Why [CheckOutput] refuses, for [errors.Is].

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
 )
@@ -59,7 +61,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 		fmt.Fprintln(errw, "vitago: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errw, "vitago: "+plain(err)+overwriteHint(cmd, err))
+	fmt.Fprintln(errw, "vitago: "+plain(err)+hint(cmd, err))
 	return exitFailed
 }
 
@@ -67,12 +69,25 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 // programs with the packages, and tell a user of the command nothing.
 var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|kernel|optim|pillow|probe|projector|report|server|tasks): )+`)
 
-// overwriteHint names the flag that would permit what was refused, "" if there is none.
-func overwriteHint(cmd *cobra.Command, err error) string {
-	if cmd.Flags().Lookup("overwrite") == nil || !errors.Is(err, converter.ErrExists) && !errors.Is(err, hub.ErrOther) {
-		return ""
+// hints name the flag that would permit what was refused, or that asks for too much.
+var hints = []struct {
+	flag, text string
+	errs       []error
+}{
+	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
+	{"resume", "--resume goes on with it", []error{finetune.ErrExists}},
+	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
+	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},
+}
+
+// hint returns what the flags of a command can do about err, "" if nothing.
+func hint(cmd *cobra.Command, err error) string {
+	for _, h := range hints {
+		if cmd.Flags().Lookup(h.flag) != nil && slices.ContainsFunc(h.errs, func(target error) bool { return errors.Is(err, target) }) {
+			return "; " + h.text
+		}
 	}
-	return "; give --overwrite"
+	return ""
 }
 
 // plain returns the text of an error without the names of packages, in one line unless it is verbatim.
