@@ -128,6 +128,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 110")) // columns
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion") // remembers where to write to
 	for _, c := range root.Commands() {
