@@ -201,7 +201,7 @@ func (r Recipe) free(m *clipvit.Model, f Features, rng *rand.Rand) error {
 	case Last:
 		m.Freeze()
 		if r.Blocks > len(used) {
-			return fmt.Errorf("finetune: %w: the last %d, and %d", ErrBlocks, r.Blocks, len(used))
+			return fmt.Errorf("finetune: %w: the last %d blocks of %d", ErrBlocks, r.Blocks, len(used))
 		}
 		for _, b := range used[len(used)-r.Blocks:] {
 			b.Unfreeze()
