@@ -405,7 +405,7 @@ func TestRefuses(t *testing.T) {
 		{"no epochs", func(c *Config) { c.Recipe.Epochs = 0 }, "epochs is 0"},
 		{"NaN", func(c *Config) { c.Recipe.Rate = math.NaN() }, "rate is NaN"},
 		{"layer", func(c *Config) { c.Features = Features{true, 9} }, "layer is 9, want -4 to 3"},
-		{"blocks", func(c *Config) { c.Recipe.Tower, c.Recipe.Blocks = Last, 4 }, "more blocks are to learn than are used: the last 4, and 3"},
+		{"blocks", func(c *Config) { c.Recipe.Tower, c.Recipe.Blocks = Last, 4 }, "more blocks are to learn than are used: the last 4 blocks of 3"},
 		{"part", func(c *Config) { c.Recipe.Tower = "some" }, `"some", want none`},
 		{"nothing learns", func(c *Config) { c.Recipe.Tower, c.Head = None, nil }, "nothing learns"},
 		{"fixed head", func(c *Config) { c.Recipe = XComposer(true, true) }, "nothing learns"},
