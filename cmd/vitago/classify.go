@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/probe"
 )
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
@@ -45,8 +46,8 @@ type classification struct {
 
 func newClassify() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "classify --model DIR --labels A,B,... [flags] IMAGE|DIR|GLOB|-...",
-		Short: "Say which of some labels fits an image best, without training",
+		Use:   "classify --model DIR [--labels A,B,...] [flags] IMAGE|DIR|GLOB|-...",
+		Short: "Say which of some labels fits an image best: any, without training, or those of a trained head",
 		Long: `Classify says of each image how well each label fits it, as CLIP does without training (zero-shot):
 every label is put into a template, the text tower makes an embedding of that, and the cosines with
 the embedding of the image, times the scale that the model has learnt, go through softmax. Labels that
@@ -58,10 +59,15 @@ for its results on ImageNet.
 The model must have a text tower (not converted with --vision-only) and a vocabulary: the vocab.json
 and merges.txt that "vitago convert --vocab" writes, or --vocab.
 
+Without --labels it is the head that says the class, which "vitago finetune" has trained and put into
+OUT/model: give that as the model. No text tower is needed for this.
+
 It prints the name of each image and its labels, the best first. --json prints an object a line:
-  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]}`,
+  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]}
+where a head has no cosines.`,
 		Example: `  vitago classify --model models/vit-l-14-336 --labels cat,dog,bird photo.jpg
   vitago classify --model models/vit-l-14-336 --labels "sunny,raining,\"dark, at night\"" --template "a photo taken when it is {}." *.jpg
+  vitago classify --model tuned/model photo.jpg
   vitago classify --model ViT-L-14-336px.pt --vocab bpe_simple_vocab_16e6.txt.gz --labels cat,dog --json photos/`,
 		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
 	}
@@ -70,26 +76,41 @@ It prints the name of each image and its labels, the best first. --json prints a
 	f.StringVar(&c.model, "model", "", "model directory or checkpoint `DIR`")
 	activation := activationFlag(cmd)
 	f.StringVar(&c.vocab, "vocab", "", "OpenAI's list of merges, or a folder with vocab.json and merges.txt, `FILE`; without it, that of the model")
-	f.StringSliceVar(&c.labels, "labels", nil, "what an image may be, with commas between, `A,B,...`; quote one that has a comma")
+	f.StringSliceVar(&c.labels, "labels", nil, "what an image may be, with commas between, `A,B,...`; quote one that has a comma (default: the classes of the model's head)")
 	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "the `TEXT` that a label stands in, at {}; may be given several times")
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation = clipvit.Activation(activation.value)
+		if err := checkModel(c.model); err != nil {
+			return err
+		}
+		if c.labels == nil && probe.HasHead(c.model) {
+			for _, name := range []string{"template", "vocab"} {
+				if f.Changed(name) {
+					return usagef("--%s goes with --labels: a head knows its classes", name)
+				}
+			}
+			return c.run(cmd, args, c.loadHead)
+		}
 		if err := c.check(); err != nil {
 			return err
 		}
-		return c.run(cmd, args)
+		tokenizer, err := readTokenizer(c.model, c.vocab)
+		if err != nil {
+			return err
+		}
+		return c.run(cmd, args, func(ctx context.Context, log io.Writer) (*judge, error) { return c.loadZeroShot(ctx, log, tokenizer) })
 	}
 	return cmd
 }
 
 // check finds what can be wrong with the flags together.
 func (c *classification) check() error {
-	switch err := checkModel(c.model); {
-	case err != nil:
-		return err
-	case len(c.labels) < 2:
-		return usagef("got %d labels, want at least 2: --labels cat,dog", len(c.labels))
+	switch len(c.labels) {
+	case 0:
+		return usagef("got 0 labels, want at least 2: --labels cat,dog, or a model with a head that finetune has trained")
+	case 1:
+		return usagef("got 1 label, want at least 2: --labels cat,dog")
 	}
 	for i, l := range c.labels {
 		c.labels[i] = strings.TrimSpace(l)
@@ -108,33 +129,27 @@ func (c *classification) check() error {
 	return nil
 }
 
-func (c *classification) run(cmd *cobra.Command, args []string) error {
+// A judge says how well labels fit pictures.
+type judge struct {
+	vision *clipvit.Model
+	labels func(patches mat.Tensor) ([][]ranked, error) // the best first, for each picture of patches [B·G²,3P²]
+}
+
+// run classifies images by a judge that is loaded first.
+func (c *classification) run(cmd *cobra.Command, args []string, load func(ctx context.Context, log io.Writer) (*judge, error)) error {
 	ctx, log, w := cmd.Context(), cmd.ErrOrStderr(), cmd.OutOrStdout()
 	images, err := expandImages(args, false)
 	if err != nil {
 		return err
 	}
-	tokenizer, err := readTokenizer(c.model, c.vocab)
+	m, err := load(ctx, log)
 	if err != nil {
 		return err
 	}
-	p := startProgress(log, "loading "+c.model, megabytes)
-	m, err := await(ctx, func() (*zeroShot, error) { return c.load() })
-	p.stop()
-	if err != nil {
-		return err
-	}
-	p = startProgress(log, "encoding labels", count)
-	texts, err := await(ctx, func() ([][]float64, error) { return c.encodeLabels(m.text, tokenizer) })
-	p.stop()
-	if err != nil {
-		return err
-	}
-
 	if _, ok := terminal(w); ok {
 		log = io.Discard // the lines themselves are the progress
 	}
-	p = startProgress(log, "encoding", count)
+	p := startProgress(log, "encoding", count)
 	defer p.stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -145,16 +160,15 @@ func (c *classification) run(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		embeddings, err := await(ctx, func() ([]float32, error) { return m.embed(batch) })
+		labels, err := await(ctx, func() ([][]ranked, error) { return m.of(batch) })
 		if err != nil {
 			return err
 		}
-		for i, e := range slices.Collect(slices.Chunk(embeddings, m.vision.Config.OutputDim())) {
-			labels := rank(c.labels, e, texts, m.text.Scale())
-			if best := labels[0].Probability; !(best > 0) {
+		for i, l := range labels {
+			if best := l[0].Probability; !(best > 0) {
 				return fmt.Errorf("%s: the probability of a label is %v, want a number: the model's weights are damaged or too large", batch[i].name, best)
 			}
-			if err := c.write(w, batch[i].name, labels); err != nil {
+			if err := c.write(w, batch[i].name, l); err != nil {
 				return err
 			}
 		}
@@ -162,6 +176,66 @@ func (c *classification) run(cmd *cobra.Command, args []string) error {
 		p.set(int64(n), int64(len(images)))
 	}
 	return nil
+}
+
+// of returns the labels of pictures, the best first.
+func (j *judge) of(batch []picture[patches]) ([][]ranked, error) {
+	c := j.vision.Config
+	var all []float32 // [B·G²,3P²]
+	for _, p := range batch {
+		if p.err != nil {
+			return nil, p.err
+		}
+		all = append(all, mat.Data[float32](p.of)...)
+	}
+	return j.labels(mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(all)))
+}
+
+// load loads what c's model is read into by a function.
+func (c *classification) load(ctx context.Context, log io.Writer, read func(*converter.Checkpoint) error) error {
+	p := startProgress(log, "loading "+c.model, megabytes)
+	defer p.stop()
+	_, err := await(ctx, func() (struct{}, error) {
+		checkpoint, err := openModel(c.model, c.activation)
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer checkpoint.Close()
+		return struct{}{}, read(checkpoint)
+	})
+	return err
+}
+
+// loadHead loads a tower and the head that was trained on it.
+func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, error) {
+	head, err := probe.LoadHead(c.model)
+	if err != nil {
+		return nil, err
+	}
+	var vision *clipvit.Model
+	if err := c.load(ctx, log, func(checkpoint *converter.Checkpoint) (err error) {
+		vision, err = converter.LoadCheckpoint(checkpoint)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := head.Fits(vision.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.model, err)
+	}
+	return &judge{vision, func(patches mat.Tensor) (all [][]ranked, err error) {
+		x, err := head.Features.Of(vision, patches) // [B,D]
+		if err != nil {
+			return nil, err
+		}
+		for p := range slices.Chunk(head.Predict(x), len(head.Classes)) {
+			labels := make([]ranked, len(p))
+			for i, v := range p {
+				labels[i] = ranked{Label: head.Classes[i], Probability: v}
+			}
+			all = append(all, sorted(labels))
+		}
+		return all, nil
+	}}, nil
 }
 
 // readTokenizer reads the vocabulary that was named, or that of the model's directory.
@@ -178,25 +252,31 @@ func readTokenizer(model, vocab string) (*cliptext.Tokenizer, error) {
 	return cliptext.ReadTokenizer(vocab)
 }
 
-// A zeroShot is a CLIP with both towers.
-type zeroShot struct {
-	vision *clipvit.Model
-	text   *cliptext.Model
-}
-
-func (c *classification) load() (*zeroShot, error) {
-	checkpoint, err := converter.Open(c.model)
+// loadZeroShot loads both towers of a CLIP, and encodes the labels.
+func (c *classification) loadZeroShot(ctx context.Context, log io.Writer, tokenizer *cliptext.Tokenizer) (*judge, error) {
+	var text *cliptext.Model
+	var vision *clipvit.Model
+	if err := c.load(ctx, log, func(checkpoint *converter.Checkpoint) (err error) {
+		if text, err = converter.LoadTextCheckpoint(checkpoint); err == nil {
+			vision, err = converter.LoadCheckpoint(checkpoint)
+		}
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	p := startProgress(log, "encoding labels", count)
+	texts, err := await(ctx, func() ([][]float64, error) { return c.encodeLabels(text, tokenizer) })
+	p.stop()
 	if err != nil {
 		return nil, err
 	}
-	defer checkpoint.Close()
-	checkpoint.Assume(c.activation)
-	m := &zeroShot{}
-	if m.text, err = converter.LoadTextCheckpoint(checkpoint); err != nil {
-		return nil, err
-	}
-	m.vision, err = converter.LoadCheckpoint(checkpoint)
-	return m, err
+	return &judge{vision, func(patches mat.Tensor) (all [][]ranked, err error) {
+		x := mat.Data[float32](vision.Embedding(patches).Value().(mat.Matrix)) // [B,E]
+		for e := range slices.Chunk(x, vision.Config.OutputDim()) {
+			all = append(all, rank(c.labels, e, texts, text.Scale()))
+		}
+		return all, nil
+	}}, nil
 }
 
 // encodeLabels returns the embeddings of the labels, of length 1.
@@ -233,20 +313,6 @@ func (c *classification) encodeLabels(m *cliptext.Model, tokenizer *cliptext.Tok
 	return embeddings, nil
 }
 
-// embed returns the embeddings of pictures, one after the other.
-func (m *zeroShot) embed(batch []picture[patches]) ([]float32, error) {
-	c := m.vision.Config
-	var all []float32 // [B·G²,3P²]
-	for _, p := range batch {
-		if p.err != nil {
-			return nil, p.err
-		}
-		all = append(all, mat.Data[float32](p.of)...)
-	}
-	x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(all))
-	return mat.Data[float32](m.vision.Embedding(x).Value().(mat.Matrix)), nil // [B,E]
-}
-
 // unit returns x divided by its length.
 func unit[T float32 | float64](x []T) []float64 {
 	var sum float64
@@ -264,7 +330,13 @@ func unit[T float32 | float64](x []T) []float64 {
 type ranked struct {
 	Label       string  `json:"label"`
 	Probability float64 `json:"probability"`
-	Cosine      float64 `json:"cosine"`
+	Cosine      float64 `json:"cosine,omitzero"` // which a head has none of
+}
+
+// sorted returns labels, the most probable first, and those as probable in their order.
+func sorted(labels []ranked) []ranked {
+	slices.SortStableFunc(labels, func(a, b ranked) int { return cmp.Compare(b.Probability, a.Probability) })
+	return labels
 }
 
 // rank returns the labels, the best first, for the embedding of an image and those of the labels, of length 1.
@@ -288,8 +360,7 @@ func rank(labels []string, image []float32, texts [][]float64, scale float64) []
 	for i := range all {
 		all[i].Probability /= total
 	}
-	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(b.Probability, a.Probability) })
-	return all
+	return sorted(all)
 }
 
 // write prints what was found of an image.

@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nlpodyssey/spago/nn/linear"
+
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/probe"
 )
 
 // The words of a vocabulary that is small enough for the tiny model, which has 50.
@@ -173,8 +176,8 @@ func TestClassifyErrors(t *testing.T) {
 		{exitUsage, []string{"--labels", "cat,dog", "demo/cat.png"}, "no model: give --model DIR"},
 		{exitUsage, append(two, "--model", dir), "got 0 arguments, want at least one IMAGE"},
 		{exitUsage, append(two, "--model", "demo/cat.png", dir), "is an image, want a model directory"},
-		{exitUsage, []string{"--model", dir, "demo/cat.png"}, "got 0 labels, want at least 2"},
-		{exitUsage, []string{"--model", dir, "--labels", "cat", "demo/cat.png"}, "got 1 labels, want at least 2"},
+		{exitUsage, []string{"--model", dir, "demo/cat.png"}, "got 0 labels, want at least 2: --labels cat,dog, or a model with a head"},
+		{exitUsage, []string{"--model", dir, "--labels", "cat", "demo/cat.png"}, "got 1 label, want at least 2"},
 		{exitUsage, []string{"--model", dir, "--labels", "cat,,dog", "demo/cat.png"}, "label 2 of 3 is empty"},
 		{exitUsage, []string{"--model", dir, "--labels", "cat,cat", "demo/cat.png"}, `the label "cat" is given twice`},
 		{exitUsage, append(two, "--model", dir, "--template", "a photo", "demo/cat.png"), `--template "a photo" has no {}, where the label stands`},
@@ -193,6 +196,57 @@ func TestClassifyErrors(t *testing.T) {
 	}
 	// Another's vocabulary may be named.
 	vitago(append([]string{"classify", "--model", tinyModel, "--vocab", dir, "demo/cat.png"}, two...)...).want(t, exitDone, []string{"% "}, nil)
+}
+
+// TestClassifyHead: what finetune has trained tells its classes apart.
+func TestClassifyHead(t *testing.T) {
+	pictures, out := colours(t, 6), filepath.Join(t.TempDir(), "out")
+	vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "probe").want(t, exitDone, []string{"accuracy"}, []string{""})
+	model := filepath.Join(out, "model")
+	head, err := probe.LoadHead(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := vitago("classify", "--model", model, "--json", pictures+"/*/*")
+	r.want(t, exitDone, []string{`"label"`}, nil)
+	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
+	right := 0
+	for _, line := range lines {
+		var got struct {
+			Image  string
+			Labels []ranked
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		p := head.Predict(direct(t, got.Image, "embedding", -1))
+		if len(got.Labels) != len(p) || strings.Contains(line, "cosine") {
+			t.Fatalf("got %s, want %d labels without cosines", line, len(p))
+		}
+		for _, l := range got.Labels {
+			if want := p[slices.Index(head.Classes, l.Label)]; math.Abs(l.Probability-want) > 1e-4 {
+				t.Errorf("%s: %+v, want probability %v", got.Image, l, want)
+			}
+		}
+		if got.Labels[0].Label == filepath.Base(filepath.Dir(got.Image)) {
+			right++
+		}
+	}
+	if len(lines) < 12 || right < len(lines)*9/10 {
+		t.Errorf("%d of %d are right", right, len(lines))
+	}
+	vitago("classify", "--model", model, "demo/cat.png").want(t, exitDone, []string{"% "}, nil)
+	vitago("classify", "--model", model, "--template", "{}", "demo/cat.png").want(t, exitUsage, nil, []string{"--template goes with --labels: a head knows its classes"})
+	vitago("classify", "--model", model, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
+	if err := os.Truncate(filepath.Join(model, "head.safetensors"), 10); err != nil {
+		t.Fatal(err)
+	}
+	vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"head.safetensors"})
+	h := &probe.Head{Classes: head.Classes, Features: head.Features, Linear: linear.New[float32](3, len(head.Classes))}
+	if err := h.Save(model); err != nil {
+		t.Fatal(err)
+	}
+	vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"the head reads 3 features, embedding of this tower has "})
 }
 
 func TestRank(t *testing.T) {

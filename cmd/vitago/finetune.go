@@ -45,6 +45,7 @@ type finetuneFlags struct {
 	memory, wise              float64
 	every                     int
 	tensorboard, recompute    bool
+	changed                   func(flag string) bool // whether it was given
 }
 
 func newFinetune() *cobra.Command {
@@ -75,9 +76,9 @@ are of as many as a step has. With --captions lora, last-n and full learn so too
 but for --text-rate. The scale of the cosines stays but for --scale-rate, and at 100 at most.
 
 OUT/model is a directory that loads wherever MODEL does, with the head in head.safetensors and
-classes.json; OUT/adapter, of the recipe lora, is what peft loads. OUT/report.md says how it went,
-and OUT/metrics.jsonl step by step. A run that ended before its time, in whatever way, goes on with
---resume and comes to the same bits.
+classes.json, which "vitago classify --model OUT/model" asks; OUT/adapter, of the recipe lora, is what
+peft loads. OUT/report.md says how it went, and OUT/metrics.jsonl step by step. A run that ended before
+its time, in whatever way, goes on with --resume and comes to the same bits.
 
 Where MODEL has a projector, or --recipe projector gives it a new one, tokens of a language model are
 learnt: those of a --teacher with a projector too, or of the file that vitago tokens wrote for the
@@ -114,7 +115,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.StringVar(&f.teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`, or its tokens, if both have a projector")
 	v.StringVar(&f.targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture in the order of their paths, or what vitago tokens wrote of them")
 	distance := choiceFlag(cmd, "distance", "", "from teacher or targets (default: mse of tokens, cosine of others)", "cosine", "mse")
-	v.StringVar(&f.projector, "projector", "mlp2x_gelu", "type of a new projector, where MODEL has none")
+	v.StringVar(&f.projector, "projector", "", "type of a new projector, where MODEL has none (default: the teacher's, or mlp2x_gelu)")
 	var layouts []string
 	for _, l := range projector.Layouts {
 		layouts = append(layouts, l.Name)
@@ -122,7 +123,8 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	layout := choiceFlag(cmd, "layout", "", "how a picture becomes the views whose tokens are learnt (default: that of MODEL's family)", layouts...)
 	v.IntVar(&f.hdNum, "hd-num", 0, "the most tiles of a picture (default: the layout's)")
 	v.BoolVar(&f.initProjector, "init-projector", false, "begin with a projector and separators as they are before any training, not with MODEL's")
-	v.IntVar(&f.layer, "layer", -2, "layer whose patches a projector gets (default: what MODEL says)")
+	v.IntVar(&f.layer, "layer", -2, "layer whose patches a projector gets (default: what MODEL says, or -2)")
+	v.Lookup("layer").DefValue = "0" // or it would be said twice
 	solver := choiceFlag(cmd, "solver", "", "recipe probe: of the head (default lbfgs, with the sweep of the CLIP paper)", "lbfgs", "adamw")
 	v.BoolVar(&f.fixViT, "fix-vit", false, "recipe xcomposer: freeze the tower")
 	v.BoolVar(&f.fixSampler, "fix-sampler", false, "recipe xcomposer: freeze the projector")
@@ -162,7 +164,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.StringVar(&f.cache, "cache", "", "`DIR` where what a frozen tower gives is kept from run to run")
 	v.BoolVar(&f.recompute, "recompute", false, "keep next to nothing of the blocks for the gradients: slower, and in less memory (default: where it would not fit)")
 	v.Float64Var(&f.memory, "memory", 0, "`GB` that may be used (default: what the machine has; below 0 for any)")
-	v.Float64Var(&f.wise, "wise-ft", 1, "share of the tuned weights in OUT/model; the rest is of the original ones")
+	v.Float64Var(&f.wise, "wise-ft", 1, "share of the tuned weights in OUT/model; the rest is of the original ones. What is mixed is validated once more")
 	v.IntVar(&f.every, "log-every", 10, "steps from one line to the next")
 	v.BoolVar(&f.tensorboard, "tensorboard", false, "write event files for TensorBoard into OUT/tensorboard, too")
 	v.BoolVar(&f.dryRun, "dry-run", false, "say what would learn and what it takes, and end")
@@ -174,7 +176,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--%s is missing", r.name)
 			}
 		}
-		f.layout, f.lock = layout.value, lock.value
+		f.layout, f.lock, f.changed = layout.value, lock.value, v.Changed
 		if f.teacher == "" && f.targets == "" {
 			if err := f.withoutEncoder(); err != nil {
 				return err
@@ -194,17 +196,22 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if !(f.wise >= 0 && f.wise <= 1) {
 			return usagef("--wise-ft is %v, want 0 to 1", f.wise)
 		}
-		r, err := f.recipe(recipe.value, v.Changed)
+		r, err := f.recipe(recipe.value)
 		if err != nil {
 			return err
 		}
 		o := converter.Options{DType: dtype.value, Vocab: f.vocab}
-		if lbfgs, err := f.fitsHead(recipe.value, solver.value); err != nil {
+		lbfgs, err := f.fitsHead(recipe.value, solver.value)
+		if err != nil {
 			return err
-		} else if lbfgs {
+		}
+		if err := f.idle(r, lbfgs); err != nil {
+			return err
+		}
+		if lbfgs {
 			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), clipvit.Activation(activation.value), o)
 		}
-		s, err := f.open(cmd.Context(), r, finetune.Distance(distance.value), clipvit.Activation(activation.value), v.Changed("layer"))
+		s, err := f.open(cmd.Context(), r, finetune.Distance(distance.value), clipvit.Activation(activation.value))
 		if err != nil {
 			return err
 		}
@@ -215,7 +222,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 }
 
 // recipe returns the preset of a name with what the flags say otherwise.
-func (f *finetuneFlags) recipe(name string, changed func(flag string) bool) (finetune.Recipe, error) {
+func (f *finetuneFlags) recipe(name string) (finetune.Recipe, error) {
 	r, err := finetune.FindRecipe(name)
 	if err != nil {
 		return r, err
@@ -226,22 +233,22 @@ func (f *finetuneFlags) recipe(name string, changed func(flag string) bool) (fin
 		}
 		r = finetune.XComposer(f.fixViT, f.fixSampler)
 	}
-	set(changed, "epochs", &r.Epochs, f.epochs)
-	set(changed, "batch", &r.Batch, f.batch)
-	set(changed, "accumulate", &r.Accumulate, f.accumulate)
-	set(changed, "rate", &r.Rate, f.rate)
-	set(changed, "head-rate", &r.HeadRate, f.headRate)
-	set(changed, "weight-decay", &r.WeightDecay, f.decay)
-	set(changed, "layer-decay", &r.LayerDecay, f.layerDecay)
-	set(changed, "ema", &r.EMA, f.ema)
-	set(changed, "warmup", &r.Warmup, f.warmup)
-	set(changed, "clip", &r.Clip, f.clip)
-	set(changed, "smoothing", &r.Smoothing, f.smoothing)
-	set(changed, "blocks", &r.Blocks, f.blocks)
-	set(changed, "rank", &r.LoRA.Rank, f.rank)
-	set(changed, "alpha", &r.LoRA.Alpha, f.alpha)
-	set(changed, "lora-targets", &r.LoRA.Targets, f.loraTargets)
-	if err := f.learnsCaptions(&r, changed); err != nil {
+	set(f.changed, "epochs", &r.Epochs, f.epochs)
+	set(f.changed, "batch", &r.Batch, f.batch)
+	set(f.changed, "accumulate", &r.Accumulate, f.accumulate)
+	set(f.changed, "rate", &r.Rate, f.rate)
+	set(f.changed, "head-rate", &r.HeadRate, f.headRate)
+	set(f.changed, "weight-decay", &r.WeightDecay, f.decay)
+	set(f.changed, "layer-decay", &r.LayerDecay, f.layerDecay)
+	set(f.changed, "ema", &r.EMA, f.ema)
+	set(f.changed, "warmup", &r.Warmup, f.warmup)
+	set(f.changed, "clip", &r.Clip, f.clip)
+	set(f.changed, "smoothing", &r.Smoothing, f.smoothing)
+	set(f.changed, "blocks", &r.Blocks, f.blocks)
+	set(f.changed, "rank", &r.LoRA.Rank, f.rank)
+	set(f.changed, "alpha", &r.LoRA.Alpha, f.alpha)
+	set(f.changed, "lora-targets", &r.LoRA.Targets, f.loraTargets)
+	if err := f.learnsCaptions(&r); err != nil {
 		return r, err
 	}
 	return r, r.Validate()

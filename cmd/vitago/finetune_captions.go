@@ -19,7 +19,7 @@ const (
 var captionRecipes = []string{"lora", "last-n", "full"}
 
 // learnsCaptions says in r what the flags about captions do, or what is wrong with them.
-func (f *finetuneFlags) learnsCaptions(r *finetune.Recipe, changed func(flag string) bool) error {
+func (f *finetuneFlags) learnsCaptions(r *finetune.Recipe) error {
 	if f.captions && !r.Captions {
 		if !slices.Contains(captionRecipes, r.Name) {
 			return usagef("--captions goes with the recipes contrastive, lora, last-n and full")
@@ -29,7 +29,7 @@ func (f *finetuneFlags) learnsCaptions(r *finetune.Recipe, changed func(flag str
 	f.captions = r.Captions
 	if !f.captions {
 		for _, name := range []string{"vocab", "truncate", "lock", "text-rate", "scale-rate"} {
-			if changed(name) {
+			if f.changed(name) {
 				return usagef("--%s goes with captions: --recipe contrastive, or --captions", name)
 			}
 		}
@@ -38,8 +38,8 @@ func (f *finetuneFlags) learnsCaptions(r *finetune.Recipe, changed func(flag str
 	if f.teacher != "" || f.targets != "" {
 		return usagef("captions are learnt, so there can be no --teacher and no --targets")
 	}
-	set(changed, "text-rate", &r.TextRate, f.textRate)
-	set(changed, "scale-rate", &r.ScaleRate, f.scaleRate)
+	set(f.changed, "text-rate", &r.TextRate, f.textRate)
+	set(f.changed, "scale-rate", &r.ScaleRate, f.scaleRate)
 	switch f.lock {
 	case lockImages:
 		r.Tower, r.Rate = finetune.None, 0

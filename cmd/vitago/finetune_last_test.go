@@ -155,10 +155,32 @@ func TestFinetuneSignals(t *testing.T) {
 	}
 }
 
+// accuracy returns the share of pictures whose class a tuned model's head says.
+func accuracy(t *testing.T, model, pictures string) float64 {
+	t.Helper()
+	r := vitago("classify", "--model", model, "--json", pictures)
+	r.want(t, exitDone, []string{"label"}, nil)
+	right, all := 0.0, 0.0
+	for line := range strings.Lines(r.out) {
+		var got struct {
+			Image  string
+			Labels []ranked
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if got.Labels[0].Label == filepath.Base(filepath.Dir(got.Image)) {
+			right++
+		}
+	}
+	return right / all
+}
+
 // TestFinetuneWise: --wise-ft is between the weights that were and those that were learnt, also of a run that
 // has ended already.
 func TestFinetuneWise(t *testing.T) {
-	pictures, out := colours(t, 4), filepath.Join(t.TempDir(), "out")
+	pictures, others, out := colours(t, 4), colours(t, 9), filepath.Join(t.TempDir(), "out")
 	weights := func(dir string) map[string][]float32 {
 		t.Helper()
 		c, err := converter.Open(dir)
@@ -180,8 +202,15 @@ func TestFinetuneWise(t *testing.T) {
 	original := weights(tinyModel)
 	byShare := map[string]map[string][]float32{}
 	for _, share := range []string{"1", "0.25", "0"} {
-		vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "full", "--epochs", "2", "--accumulate", "1", "--rate", "0.01", "--ema", "0", "--resume", "--wise-ft", share).
-			want(t, exitDone, []string{"steps"}, []string{""})
+		r := vitago("finetune", "--model", tinyModel, "--data", pictures, "--val", others, "--out", out, "--recipe", "full", "--epochs", "2", "--accumulate", "1", "--rate", "0.01", "--ema", "0", "--resume", "--wise-ft", share)
+		r.want(t, exitDone, []string{"steps"}, []string{""})
+		if share == "1" {
+			if strings.Contains(r.out, "mixed") {
+				t.Errorf("nothing is mixed:\n%s", r.out)
+			}
+		} else if want := fmt.Sprintf("mixed accuracy   %.4f\n", accuracy(t, filepath.Join(out, "model"), others)); !strings.Contains(r.out, want) {
+			t.Errorf("share %s: got\n%swant %s", share, r.out, want)
+		}
 		byShare[share] = weights(filepath.Join(out, "model"))
 		if page := read(t, out, "report.md"); strings.Contains(page, "WiSE-FT") != (share != "1") {
 			t.Errorf("report:\n%s", page)

@@ -20,15 +20,19 @@ import (
 // cacheFolder is where the features of pictures are kept in the output, unless they are kept elsewhere.
 const cacheFolder = "features"
 
+// varied says whether pictures are to be varied.
+func (f *finetuneFlags) varied() bool {
+	return f.crop != 0 || f.colour != 0 || f.augment != data.Augment{}
+}
+
 // fitsHead says whether the head is to be fitted by L-BFGS.
 func (f *finetuneFlags) fitsHead(recipe, solver string) (bool, error) {
-	plain := f.crop == 0 && f.colour == 0 && f.augment == data.Augment{}
 	switch {
 	case recipe != "probe" && solver != "":
 		return false, usagef("--solver is of the recipe probe")
 	case recipe != "probe" || solver == "adamw" || f.teacher != "" || f.targets != "":
 		return false, nil
-	case !plain:
+	case f.varied():
 		return false, usagef("varied pictures want --solver adamw: L-BFGS sees each picture once")
 	}
 	return true, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -23,7 +24,7 @@ type tokenRun struct {
 // findEncoder decides whether tokens are learnt, and loads what turns pictures into them: tower and projector of the model,
 // or the tower with a new projector. Tokens are learnt from a teacher or targets if the recipe trains a projector and any
 // model has one or a layout is given, or if both model and teacher have one, or the targets have several rows a picture.
-func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation clipvit.Activation, layerGiven bool) (err error) {
+func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation clipvit.Activation) (err error) {
 	if s.teacher == "" && s.finetuneFlags.targets == "" {
 		return nil
 	}
@@ -61,6 +62,8 @@ func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation
 		return s.withoutEncoder()
 	}
 	switch {
+	case has != nil && s.changed("projector"):
+		return usagef("--projector is the type of a new one, and %s has one", s.model)
 	case has != nil:
 		if s.tokens.encoder, err = converter.LoadEncoderCheckpoint(ctx, s.like, s.layout); err != nil {
 			return err
@@ -68,11 +71,11 @@ func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation
 		if s.initProjector {
 			finetune.InitEncoder(s.tokens.encoder, s.seed)
 		}
-		if layerGiven {
+		if s.changed("layer") {
 			s.tokens.encoder.Layer = s.layer
 		}
 	default:
-		if err := s.newEncoder(shape, layerGiven); err != nil {
+		if err := s.newEncoder(shape); err != nil {
 			return err
 		}
 	}
@@ -110,8 +113,11 @@ func shapeOf(path string) (shape []int, n int, err error) {
 	return all[0].Shape, len(all), nil
 }
 
-// newEncoder gives the tower a new projector: of the kind of the teacher's, or for targets of a shape.
-func (s *session) newEncoder(shape []int, layerGiven bool) error {
+// newProjector is the type of a new projector that nothing says.
+const newProjector = "mlp2x_gelu"
+
+// newEncoder gives the tower a new projector: like the teacher's, or for targets of a shape.
+func (s *session) newEncoder(shape []int) error {
 	tower, err := converter.LoadCheckpoint(s.like)
 	if err != nil {
 		return err
@@ -119,8 +125,9 @@ func (s *session) newEncoder(shape []int, layerGiven bool) error {
 	layer, kind, out := s.layer, s.projector, 0
 	var l projector.Layout
 	if t := s.tokens.teacher; t != nil {
-		l, kind, out = t.Layout, t.Projector.Config.Type, t.Projector.Config.Out
-		if !layerGiven {
+		l, out = t.Layout, t.Projector.Config.Out
+		kind = cmp.Or(kind, t.Projector.Config.Type)
+		if !s.changed("layer") {
 			layer = t.Layer
 		}
 	} else {
@@ -129,7 +136,7 @@ func (s *session) newEncoder(shape []int, layerGiven bool) error {
 		}
 		out = shape[len(shape)-1]
 	}
-	s.tokens.encoder, err = finetune.NewEncoder(tower, l, layer, kind, out, s.seed)
+	s.tokens.encoder, err = finetune.NewEncoder(tower, l, layer, cmp.Or(kind, newProjector), out, s.seed)
 	return err
 }
 
@@ -182,5 +189,5 @@ func (s *session) learnTokens(train, validation *data.Dataset, distance finetune
 		s.config.SetTokenTargets(s.tokens.targets, distance)
 		return s.tokens.targets.Fits(s.tokens.encoder, sets...)
 	}
-	return s.regress(len(train.Samples), distance, false)
+	return s.regress(len(train.Samples), distance)
 }

@@ -193,6 +193,8 @@ func TestFinetuneEncoder(t *testing.T) {
 		{"low rank", "llava", []string{"--recipe", "lora", "--rank", "2", "--model", llava, "--teacher", llava, "--epochs", "2"}, []string{"Tower.Blocks.0", "Projector"}, nil, ""},
 		{"one view, targets in order", "llava", []string{"--recipe", "projector", "--model", llava, "--targets", ordered}, []string{"Projector"}, nil, ""},
 		{"plain tower, teacher", "llava", []string{"--recipe", "projector", "--model", tinyModel, "--teacher", tinyLLaVA(t), "--epochs", "2"}, []string{"Projector", "image_newline"}, nil, ""},
+		{"plain tower, teacher, another type", "llava", []string{"--recipe", "projector", "--model", tinyModel, "--teacher", tinyLLaVA(t), "--epochs", "2", "--projector", "mlp3x_gelu"},
+			[]string{"Projector", "image_newline"}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
@@ -270,6 +272,7 @@ func TestFinetuneProjectorRefuses(t *testing.T) {
 		{[]string{"--model", llava, "--teacher", llava, "--hd-num", "3"}, exitUsage, "--hd-num is of layouts of tiles"},
 		{[]string{"--model", llava, "--teacher", llava, "--augment-flip", "0.5"}, exitFailed, "are not varied"},
 		{[]string{"--model", tinyModel, "--recipe", "probe", "--layout", "pad"}, exitUsage, "are of models with a projector"},
+		{[]string{"--model", llava, "--teacher", llava, "--projector", "linear"}, exitUsage, "--projector is the type of a new one, and"},
 		{[]string{"--model", hd, "--layout", "xcomposer2.5", "--teacher", hd, "--memory", "0.0001"}, exitFailed, "tiles at most (hd-num)"},
 	} {
 		vitago(append(run, c.args...)...).want(t, c.status, nil, []string{c.want})

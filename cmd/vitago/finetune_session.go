@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type session struct {
 }
 
 // open reads the model and the lists of pictures, and decides what is to be learnt.
-func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation, layerGiven bool) (_ *session, err error) {
+func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation) (_ *session, err error) {
 	s := &session{finetuneFlags: f, facts: [][2]string{{"model", f.model}, {"recipe", r.Name + ": " + r.About}, {"data", f.data}}}
 	if s.like, err = openModel(f.model, activation); err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance fi
 			s.close()
 		}
 	}()
-	if err := s.findEncoder(ctx, r, activation, layerGiven); err != nil {
+	if err := s.findEncoder(ctx, r, activation); err != nil {
 		return nil, err
 	}
 	r = s.tokens.together(r)
@@ -90,7 +91,7 @@ func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance fi
 	case f.teacher != "":
 		err = s.distil(distance, activation)
 	case f.targets != "":
-		err = s.regress(len(train.Samples), distance, layerGiven)
+		err = s.regress(len(train.Samples), distance)
 	default:
 		err = s.classify(train)
 	}
@@ -141,13 +142,13 @@ func (s *session) distil(distance finetune.Distance, activation clipvit.Activati
 }
 
 // regress makes it learn the vectors of a file: by a projector if there is a row for every patch.
-func (s *session) regress(pictures int, distance finetune.Distance, layerGiven bool) (err error) {
+func (s *session) regress(pictures int, distance finetune.Distance) (err error) {
 	if s.targets, err = finetune.OpenTargets(s.finetuneFlags.targets, pictures); err != nil {
 		return err
 	}
 	s.facts = append(s.facts, [2]string{"learns", fmt.Sprintf("%d vectors of %d numbers for each picture", s.targets.Rows, s.targets.Width)})
-	choice := finetune.ProjectorChoice{Type: s.projector}
-	if layerGiven {
+	choice := finetune.ProjectorChoice{Type: cmp.Or(s.projector, newProjector)}
+	if s.changed("layer") {
 		choice.Layer = &s.layer
 	}
 	return s.config.SetTargets(s.targets, distance, s.like, choice)
@@ -207,6 +208,7 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 			return err
 		}
 	}
+	var mixed *[2]string
 	if s.wise != 1 {
 		original, err := converter.LoadCheckpoint(s.like)
 		if err != nil {
@@ -217,6 +219,14 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 			return err
 		}
 		s.facts = append(s.facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", s.wise, 1-s.wise)})
+		if s.config.Validation != nil {
+			_, score, err := t.Evaluate(ctx, s.config.Validation)
+			if err != nil {
+				return err
+			}
+			mixed = &[2]string{"mixed " + measure, fmt.Sprintf("%.4f", score)}
+			s.facts = append(s.facts, *mixed)
+		}
 	}
 	model := filepath.Join(s.out, finetune.ModelFolder)
 	page := report.Report{Title: "Fine-tuning of " + filepath.Base(s.model), Facts: s.facts, Table: t.Table(), Measure: measure, Result: r}
@@ -229,6 +239,9 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 	}
 	if e := r.Best; e != nil {
 		rows = append(rows, [2]string{"best " + measure, fmt.Sprintf("%.4f, after step %d", e.Score, e.Step)})
+	}
+	if mixed != nil {
+		rows = append(rows, *mixed)
 	}
 	if n := len(r.Skipped); n > 0 {
 		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read; see the report", n)})

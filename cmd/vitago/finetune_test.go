@@ -257,8 +257,8 @@ func TestFinetuneRefuses(t *testing.T) {
 		{append(all, "--data", filepath.Dir(split)), exitFailed, "its folders are parts of a data set, not classes: train on one of them, and validate on another: " + split},
 		{append(all, "--solver", "adamw", "--patience", "3", "--split", "0"), exitFailed, "no data to validate on"},
 		{append(all, "--wise-ft", "1.5"), exitUsage, "--wise-ft is 1.5"},
-		{append(all, "--epochs", "-1"), exitFailed, "epochs is -1"},
-		{append(all, "--batch", "0"), exitFailed, "batch is 0"},
+		{append(all, "--solver", "adamw", "--epochs", "-1"), exitFailed, "epochs is -1"},
+		{append(all, "--solver", "adamw", "--batch", "0"), exitFailed, "batch is 0"},
 		{append(all, "--data", t.TempDir()), exitFailed, "no folders of classes"},
 		{append(all, "--data", filepath.Join(out, "nothing")), exitFailed, "no such file"},
 		{append(all, "--data", one), exitFailed, "want at least 2 classes"},
@@ -269,6 +269,29 @@ func TestFinetuneRefuses(t *testing.T) {
 	} {
 		r := vitago(c.args...)
 		r.want(t, c.status, nil, []string{c.want})
+		if _, err := os.Stat(out); err == nil {
+			t.Fatalf("%v: something was written", c.args)
+		}
+	}
+	// Nothing that was asked for is passed over.
+	for _, c := range []struct{ args, want string }{
+		{"--recipe full --blocks 2", "--blocks is of the recipe last-n"},
+		{"--recipe full --rank 2", "--rank is of the recipe lora"},
+		{"--recipe full --distance mse", "--distance goes with --teacher or --targets"},
+		{"--recipe full --layer -1", "--layer goes with --teacher or --targets"},
+		{"--recipe full --projector linear", "--projector goes with --teacher or --targets"},
+		{"--recipe full --teacher x --smoothing 0.1", "--smoothing is of classes"},
+		{"--epochs 2", "--epochs goes with --solver adamw"},
+		{"--tensorboard", "--tensorboard goes with --solver adamw"},
+		{"--solver adamw --rate 1e-3", "--rate is of a tower that learns"},
+		{"--solver adamw --wise-ft 0.5", "--wise-ft mixes weights of a tower that learns"},
+		{"--recipe lora --cache x", "--cache keeps what a frozen tower gives"},
+		{"--solver adamw --augment-flip 0.5 --cache x", "--cache keeps what a tower gives for a picture"},
+		{"--recipe contrastive --head-rate 0.1", "--head-rate is of a head"},
+		{"--recipe xcomposer --fix-sampler --teacher x --head-rate 0.1", "--head-rate contradicts --fix-sampler"},
+		{"--recipe contrastive --lock texts --text-rate 0.1", "--text-rate contradicts --lock texts"},
+	} {
+		vitago(append(all, strings.Fields(c.args)...)...).want(t, exitUsage, nil, []string{c.want})
 		if _, err := os.Stat(out); err == nil {
 			t.Fatalf("%v: something was written", c.args)
 		}

@@ -188,9 +188,15 @@ func (c *choice) Set(s string) error {
 	return fmt.Errorf("want %s", strings.Join(c.of, ", "))
 }
 
+// longChoice is of how many bytes the values of a flag are too many for the column of flags.
+const longChoice = 40
+
 // choiceFlag declares a flag with a few possible values, which the shell completes.
 func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *choice {
 	c := &choice{value: value, of: of}
+	if len(c.Type()) > longChoice {
+		c.kind, usage = "NAME", usage+": "+strings.Join(of, ", ")
+	}
 	cmd.Flags().Var(c, name, usage)
 	// The error is that of a flag that does not exist.
 	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))

@@ -77,7 +77,6 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	f.StringVar(&t.model, "model", "", "model directory or checkpoint `DIR`, with a projector")
 	activation := activationFlag(cmd)
 	layout := choiceFlag(cmd, "layout", "", "how an image becomes views (default: the family's)", names...)
-	layout.kind = "NAME"
 	f.IntVar(&t.hdNum, "hd-num", 0, "the most tiles of an image, `N` (default: the layout's)")
 	f.BoolVar(&t.count, "count", false, "print how many tokens there would be")
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)

@@ -85,15 +85,23 @@ func toFloat64(x []float32) []float64 {
 	return y
 }
 
-// Check returns an error if the head does not belong to a tower: if that has no such features, or if they
-// are those of other weights than it has learnt from.
-func (h *Head) Check(m *clipvit.Model) error {
-	d, err := h.Features.vector(m.Config)
+// Fits returns an error if a tower of configuration c has no such features as the head reads.
+func (h *Head) Fits(c clipvit.Config) error {
+	d, err := h.Features.vector(c)
 	if err != nil {
 		return err
 	}
 	if d != h.Dim() {
 		return fmt.Errorf("probe: the head reads %d features, %s of this tower has %d", h.Dim(), h.Features, d)
+	}
+	return nil
+}
+
+// Check returns an error if the head does not belong to a tower: if it does not fit, or if the features are
+// those of other weights than it has learnt from. It reads the whole tower.
+func (h *Head) Check(m *clipvit.Model) error {
+	if err := h.Fits(m.Config); err != nil {
+		return err
 	}
 	if h.Model == "" {
 		return nil
@@ -182,6 +190,12 @@ func (h *Head) check() error {
 		}
 	}
 	return nil
+}
+
+// HasHead says whether [Head.Save] has written to a folder, whole or damaged as it may be.
+func HasHead(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, classesFile))
+	return err == nil
 }
 
 // LoadHead reads what [Head.Save] has written. See [Head.Check] for whether it belongs to a tower.
