@@ -167,8 +167,8 @@ func numbered(dir, prefix string) ([]numberedDir, error) {
 	return all, nil
 }
 
-// lastCheckpoint returns the newest checkpoint in a directory, or "".
-func lastCheckpoint(dir string) (string, error) {
+// LastCheckpoint returns the newest checkpoint of the run in a directory, or "".
+func LastCheckpoint(dir string) (string, error) {
 	all, err := numbered(dir, checkpointPrefix)
 	if len(all) == 0 {
 		return "", err

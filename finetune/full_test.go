@@ -122,7 +122,7 @@ func TestFullDisk(t *testing.T) {
 			if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dir, c.want)+": ") || strings.Contains(err.Error(), partial) {
 				t.Errorf("error is %v, want %q of %s", err, syscall.EFBIG, c.want)
 			}
-			if last, err := lastCheckpoint(dir); filepath.Base(last) != "checkpoint-00000004" {
+			if last, err := LastCheckpoint(dir); filepath.Base(last) != "checkpoint-00000004" {
 				t.Errorf("last checkpoint is %s: %v", last, err)
 			}
 			clean(t, dir)

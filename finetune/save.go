@@ -70,8 +70,8 @@ const (
 )
 
 // CheckOutput returns an error, before anything is written, if a run in the directory out would overwrite what it
-// learns from, [ErrSource], or, if it is not to be resumed, the model of another, [ErrOverwrite]. Of sources, paths of
-// models, the empty ones do not count.
+// learns from, [ErrSource], or the model of another, [ErrOverwrite]: if it is not to be resumed, or there is no checkpoint
+// that it could be resumed from. Of sources, paths of models, the empty ones do not count.
 func CheckOutput(out string, resume bool, sources ...string) error {
 	for _, path := range sources {
 		if path != "" && folder.Inside(path, out) {
@@ -79,7 +79,17 @@ func CheckOutput(out string, resume bool, sources ...string) error {
 		}
 	}
 	model := filepath.Join(out, ModelFolder)
-	if _, err := os.Lstat(model); err == nil && !resume {
+	if _, err := os.Lstat(model); err != nil {
+		return nil
+	}
+	last := ""
+	if resume {
+		var err error
+		if last, err = LastCheckpoint(out); err != nil {
+			return err
+		}
+	}
+	if last == "" {
 		return fmt.Errorf("finetune: %s %w: choose another directory, or resume the run that wrote it", model, ErrOverwrite)
 	}
 	return nil

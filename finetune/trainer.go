@@ -236,7 +236,7 @@ func (t *Trainer) open() (err error) {
 	if err := removeUnfinished(t.Dir); err != nil {
 		return err
 	}
-	last, err := lastCheckpoint(t.Dir)
+	last, err := LastCheckpoint(t.Dir)
 	if err != nil {
 		return err
 	}

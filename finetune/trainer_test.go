@@ -347,7 +347,7 @@ func TestNotFinite(t *testing.T) {
 	if _, err = tr.Run(context.Background()); !errors.As(err, &wrong) || wrong.Step != 6 || wrong.What != "loss" {
 		t.Fatalf("error is %v, want one of the loss of step 6", err)
 	}
-	if last, err := lastCheckpoint(c.Dir); filepath.Base(last) != "checkpoint-00000004" {
+	if last, err := LastCheckpoint(c.Dir); filepath.Base(last) != "checkpoint-00000004" {
 		t.Errorf("last checkpoint is %s: %v", last, err)
 	}
 }
@@ -463,7 +463,7 @@ func TestDamage(t *testing.T) {
 		c, _ := goldenConfig(t, 4)
 		c.Dir, c.MaxSteps, c.CheckpointEvery = t.TempDir(), 2, 1
 		run(t, c)
-		last, _ := lastCheckpoint(c.Dir)
+		last, _ := LastCheckpoint(c.Dir)
 		path := filepath.Join(last, file)
 		b, err := os.ReadFile(path)
 		if err != nil {

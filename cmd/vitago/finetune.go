@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +13,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/projector"
 )
@@ -185,9 +189,6 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if f.teacher != "" && f.targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
-		if err := finetune.CheckOutput(f.out, f.resume || f.dryRun, f.model, f.teacher); err != nil {
-			return err
-		}
 		for _, dir := range []struct{ flag, path string }{{"out", f.out}, {"cache", f.cache}} {
 			if info, err := os.Stat(f.data); err == nil && info.IsDir() && dir.path != "" && folder.Inside(dir.path, f.data) {
 				return usagef("--%s %s lies in the pictures %s, where it would be taken for a class", dir.flag, dir.path, f.data)
@@ -200,7 +201,6 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if err != nil {
 			return err
 		}
-		o := converter.Options{DType: dtype.value, Vocab: f.vocab}
 		lbfgs, err := f.fitsHead(recipe.value, solver.value)
 		if err != nil {
 			return err
@@ -208,6 +208,10 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		if err := f.idle(r, lbfgs); err != nil {
 			return err
 		}
+		if err := f.checkOutput(lbfgs); err != nil {
+			return err
+		}
+		o := converter.Options{DType: dtype.value, Vocab: f.vocab}
 		if lbfgs {
 			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), clipvit.Activation(activation.value), o)
 		}
@@ -219,6 +223,22 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		return s.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), o)
 	}
 	return cmd
+}
+
+// checkOutput returns an error if the run would overwrite what is not its own.
+func (f *finetuneFlags) checkOutput(lbfgs bool) error {
+	if f.dryRun {
+		return nil
+	}
+	err := finetune.CheckOutput(f.out, f.resume, f.model, f.teacher)
+	last, e := finetune.LastCheckpoint(f.out)
+	if lbfgs && e == nil && last != "" {
+		return fmt.Errorf("finetune: %s %w: choose another directory", f.out, finetune.ErrExists)
+	}
+	if lbfgs && f.resume && errors.Is(err, finetune.ErrOverwrite) && probe.HasHead(filepath.Join(f.out, finetune.ModelFolder)) {
+		return nil // a probe has no checkpoints: its features are what it goes on with
+	}
+	return err
 }
 
 // recipe returns the preset of a name with what the flags say otherwise.

@@ -133,6 +133,15 @@ func TestFinetuneProbe(t *testing.T) {
 	if _, err := finetune.LoadClassifier(filepath.Join(out, "model")); err != nil {
 		t.Error(err)
 	}
+	// No recipe goes on with another's run.
+	other := filepath.Join(t.TempDir(), "out")
+	trained := func(out, recipe, model string) ran {
+		return vitago("finetune", "--model", model, "--data", pictures, "--out", out, "--recipe", recipe, "--resume")
+	}
+	trained(out, "lora", tinyModel).want(t, exitFailed, nil, []string{"model is there already: choose another directory"})
+	trained(out, "probe", filepath.Join(out, "model")).want(t, exitFailed, nil, []string{"holds what is learnt from"})
+	trained(other, "lora", tinyModel).want(t, exitDone, []string{"steps"}, []string{""})
+	trained(other, "probe", tinyModel).want(t, exitFailed, nil, []string{"holds checkpoints of a run: choose another directory"})
 	if _, err := converter.Load(filepath.Join(out, "model")); err != nil {
 		t.Error(err)
 	}
