@@ -60,7 +60,7 @@ func NewLines(w io.Writer, every int, measure string) Sink {
 		s := fmt.Sprintf("step %*d/%d  %-10s loss %8.5f  %s %.4f", len(fmt.Sprint(e.Steps)), e.Step, e.Steps, e.Kind, e.Loss, measure, e.Score)
 		if e.Kind == TrainEvent {
 			left := time.Duration(sum / float64(max(1, e.Step-first)) * float64(e.Steps-e.Step) * float64(time.Second))
-			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.3g images/s  %s left", e.Norm, 100*e.Factor, e.Rate, left.Round(time.Second))
+			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.4g images/s  %s left", e.Norm, 100*e.Factor, e.Rate, left.Round(time.Second))
 		} else if e.Best {
 			s += "  best"
 		}

@@ -24,7 +24,7 @@ func barSink(p *progress, measure string) finetune.Sink {
 	lines := finetune.NewLines(p, math.MaxInt, measure)
 	return finetune.SinkFunc(func(e finetune.Event) error {
 		if e.Kind == finetune.TrainEvent {
-			p.note.Store(fmt.Sprintf("loss %.4f  %s %.3f  rate %.0f%%  %.3g images/s", e.Loss, measure, e.Score, 100*e.Factor, e.Rate))
+			p.note.Store(fmt.Sprintf("loss %.4f  %s %.3f  rate %.0f%%  %.4g images/s", e.Loss, measure, e.Score, 100*e.Factor, e.Rate))
 			p.set(int64(e.Step), int64(e.Steps))
 		}
 		return lines.Write(e)

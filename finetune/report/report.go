@@ -90,7 +90,7 @@ func (r Report) page() []byte {
 	}
 	train, validation := r.split()
 	if step, images := typical(train); step > 0 {
-		fmt.Fprintf(&b, "| a step | %.3g s, %.3g images/s |\n", step, images)
+		fmt.Fprintf(&b, "| a step | %.3g s, %.4g images/s |\n", step, images)
 	}
 	if n := r.Result.Memory; n > 0 {
 		fmt.Fprintf(&b, "| peak memory | %.2f GB |\n", float64(n)/1e9)
