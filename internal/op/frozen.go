@@ -198,7 +198,7 @@ func (f *Frozen) SetRequiresGrad(v bool) {
 // MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. What was
 // rounded to 8 bits is kept as the float32 that it became.
 func (f *Frozen) MarshalBinary() ([]byte, error) {
-	if f.w == nil {
+	if f.weights() == nil {
 		return nil, errors.New("op: a frozen weight without values")
 	}
 	rows, cols := f.dims()
