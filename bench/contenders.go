@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"slices"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // A contender is one way to compute the tower or a product.
@@ -55,15 +57,16 @@ var products = available([]contender{
 })
 
 // avx2Kinds are the contenders that can be kept to AVX2: ONNX Runtime cannot.
-var avx2Kinds = []string{"avx2", "torch", "torch-frozen", "torch-compile", "openvino", "numpy", "gonum"}
+var avx2Kinds = []string{"avx2", "torch", "torch-frozen", "torch-compile", "openvino", "numpy", "gonum", "train", "recompute", "torch-fused"}
 
-// limitISA tells the libraries of the peers, through the environment that their workers inherit, to use
-// nothing beyond AVX2. Sources: oneDNN's and MKL's developer guides, pytorch/pytorch
+// limitISA tells our kernels and the libraries of the peers, through the environment that their workers inherit,
+// to use nothing beyond AVX2. Sources: oneDNN's and MKL's developer guides, pytorch/pytorch
 // aten/src/ATen/native/DispatchStub.cpp, OpenMathLib/OpenBLAS driver/others/dynamic.c.
 func limitISA() error {
 	var errs []error
 	for name, value := range map[string]string{
 		"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OPENBLAS_CORETYPE": "Haswell",
+		kernel.Env: "avx2",
 	} {
 		errs = append(errs, os.Setenv(name, value))
 	}
