@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -204,16 +206,44 @@ func TestPartlyFrozen(t *testing.T) {
 	})
 }
 
-// TestBatch: an image's embedding does not depend on what it is batched with, to the last bit.
+// TestBatch: an image's embedding does not depend on what it is batched with, to the last bit, with any kernel, for a
+// tower that is frozen or not and for one image or more than a tile has rows.
 func TestBatch(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
-	m.Freeze()
-	all, n := f.Float32("patches"), m.Config.Patches()*m.Config.PatchLen()
-	together := m.Embedding(matrix(all, f.Shape("patches"))).Data().F32()
-	for i := 0; i*n < len(all); i++ {
-		alone := m.Embedding(matrix(all[i*n:(i+1)*n], []int{m.Config.Patches(), m.Config.PatchLen()})).Data().F32()
-		if !slices.Equal(alone, together[i*len(alone):(i+1)*len(alone)]) {
-			t.Errorf("image %d: alone %v, in a batch %v", i, alone, together[i*len(alone):(i+1)*len(alone)])
+	defer kernel.Use("")
+	c := Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 2, Layers: 2, MLPWidth: 96, EmbedDim: 32, Activation: QuickGELU, NormEps: 1e-5}
+	const images = 40
+	rng := rand.New(rand.NewPCG(17, 18))
+	values := make([]float32, images*c.Patches()*c.PatchLen())
+	for i := range values {
+		values[i] = rng.Float32() - 0.5
+	}
+	embed := func(m *Model, from, to int) []float32 {
+		n := c.Patches() * c.PatchLen()
+		return m.Embedding(matrix(values[from*n:to*n], []int{(to - from) * c.Patches(), c.PatchLen()})).Data().F32()
+	}
+	for _, name := range kernel.Available() {
+		kernel.Use(name)
+		m, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nn.ForEachParam(m, func(p *nn.Param) {
+			for i := range mat.Data[float32](p) {
+				mat.Data[float32](p)[i] = (rng.Float32() - 0.5) / 4
+			}
+		})
+		for _, frozen := range []bool{false, true} {
+			if frozen {
+				m.Freeze()
+			}
+			for _, batch := range []int{2, 7, images} {
+				together := embed(m, 0, batch)
+				for i := range batch {
+					if alone := embed(m, i, i+1); !slices.Equal(alone, together[i*len(alone):(i+1)*len(alone)]) {
+						t.Fatalf("%s, frozen %v: image %d is another alone than in a batch of %d", name, frozen, i, batch)
+					}
+				}
+			}
 		}
 	}
 }

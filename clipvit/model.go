@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -89,7 +90,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 			values := scratch[:p.Size()]
 			p.Matrix = nil // its memory has not been touched
 			err = fill(path, values)
-			op.FreezeValues(p, values, s[0], s[1], true)
+			op.FreezeValues(p, values, s[0], s[1], !slices.Contains(m.rowProducts(), p))
 		}
 	})
 	if err != nil {
@@ -105,7 +106,15 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 // that OpenAI published, which then take half the memory; that of the plain matrices goes back to the
 // system. Until [Model.Unfreeze] nothing can write to them, and who reads one gets a copy. It must not
 // run beside any other use of the model.
-func (m *Model) Freeze() { freeze(m, m.products()) }
+//
+// Weights are packed in one of two ways, for images alone or for where a gradient flows as well, to the images or
+// to something of the model that learns, and anew when the use changes: who has both by turns does better with two models.
+func (m *Model) Freeze() {
+	for _, p := range m.rowProducts() {
+		op.Freeze(p)
+	}
+	freeze(m, m.products())
+}
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
 // product is rounded as well, row by row, when it is computed. That takes a quarter of the memory of
@@ -153,10 +162,16 @@ func unfreeze(m nn.Model) {
 
 // products returns the weights of matrix products, nearly all of the model's memory.
 func (m *Model) products() []*nn.Param {
-	ps := []*nn.Param{m.Embed.Patch}
+	ps := m.rowProducts()
 	for _, b := range m.Blocks {
 		ps = append(ps, b.products()...)
 	}
+	return ps
+}
+
+// rowProducts returns those of products that never meet arranged tokens; see [op.Arrange].
+func (m *Model) rowProducts() []*nn.Param {
+	ps := []*nn.Param{m.Embed.Patch}
 	if m.Proj != nil {
 		ps = append(ps, m.Proj)
 	}
@@ -226,7 +241,7 @@ func (m *Model) wantsGrad(patches mat.Tensor) bool {
 }
 
 // Probe computes the [Model.Embedding] of patches and calls visit, if it is not nil, with every
-// intermediate on the way:
+// intermediate on the way, to be read and not to be written to:
 //
 //	embed, pre_norm, block00, block01, …  [B·T,C]
 //	class, post_norm                      [B,C]
@@ -278,7 +293,7 @@ func newStep(visit func(string, mat.Tensor)) step {
 		if visit == nil {
 			return op.Done(x, old)
 		}
-		visit(stage, x)
+		visit(stage, op.AsRows(x))
 		return x
 	}
 }

@@ -241,7 +241,7 @@ func (t *Trainer) open() (err error) {
 		return err
 	}
 	if last != "" && !t.Resume {
-		return fmt.Errorf("finetune: %s %w (%s): resume it, or choose another directory", t.Dir, ErrExists, filepath.Base(last))
+		return fmt.Errorf("finetune: %s %w (%s): choose another directory, or resume it", t.Dir, ErrExists, filepath.Base(last))
 	}
 	if last != "" {
 		if err := t.restore(last); errors.Is(err, ErrOtherRun) {

@@ -233,7 +233,7 @@ func (f *finetuneFlags) checkOutput(lbfgs bool) error {
 	err := finetune.CheckOutput(f.out, f.resume, f.model, f.teacher)
 	last, e := finetune.LastCheckpoint(f.out)
 	if lbfgs && e == nil && last != "" {
-		return fmt.Errorf("finetune: %s %w: choose another directory", f.out, finetune.ErrExists)
+		return fmt.Errorf("finetune: the checkpoints in %s are %w: choose another directory", f.out, finetune.ErrOtherRun)
 	}
 	if lbfgs && f.resume && errors.Is(err, finetune.ErrOverwrite) && probe.HasHead(filepath.Join(f.out, finetune.ModelFolder)) {
 		return nil // a probe has no checkpoints: its features are what it goes on with

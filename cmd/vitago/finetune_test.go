@@ -141,7 +141,7 @@ func TestFinetuneProbe(t *testing.T) {
 	trained(out, "lora", tinyModel).want(t, exitFailed, nil, []string{"model is there already: choose another directory"})
 	trained(out, "probe", filepath.Join(out, "model")).want(t, exitFailed, nil, []string{"holds what is learnt from"})
 	trained(other, "lora", tinyModel).want(t, exitDone, []string{"steps"}, []string{""})
-	trained(other, "probe", tinyModel).want(t, exitFailed, nil, []string{"holds checkpoints of a run: choose another directory"})
+	trained(other, "probe", tinyModel).want(t, exitFailed, nil, []string{"are of another run: choose another directory"})
 	if _, err := converter.Load(filepath.Join(out, "model")); err != nil {
 		t.Error(err)
 	}

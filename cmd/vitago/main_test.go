@@ -387,3 +387,17 @@ func TestGrouped(t *testing.T) {
 		}
 	}
 }
+
+// TestHelpWidth: no line of help about flags is wider than a terminal, or ends in blanks.
+func TestHelpWidth(t *testing.T) {
+	for _, verb := range []string{"demo", "download", "convert", "export", "inspect", "compare", "encode", "tokens", "classify", "finetune", "version"} {
+		r := vitago(verb, "--help")
+		r.want(t, exitDone, []string{"Flags:\n"}, nil)
+		_, flags, _ := strings.Cut(r.out, "Flags:\n")
+		for line := range strings.Lines(flags) {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > 110 || strings.HasSuffix(line, " ") {
+				t.Errorf("%s: %d columns: %q", verb, len(line), line)
+			}
+		}
+	}
+}

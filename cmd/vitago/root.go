@@ -75,7 +75,7 @@ var hints = []struct {
 	errs       []error
 }{
 	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
-	{"resume", "--resume goes on with it", []error{finetune.ErrExists}},
+	{"resume", "--resume does", []error{finetune.ErrExists}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},
 }

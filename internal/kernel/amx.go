@@ -19,7 +19,7 @@ import (
 //
 // What is left out is as small as what float32 rounds away of a single product, 2⁻²⁴ of it; the sums are float32's. Six
 // products, or five with a half, take less time than one of float32: the tiles are sixteen times as fast. An infinity
-// has no parts: its products are NaN; and what is below 2⁻¹²⁶ is 0.
+// has no parts, and its products in a tile are NaN. A term below 2⁻¹²⁶ is 0, so that precision falls below 2⁻¹¹⁰, 1e-33.
 //
 // The idea is that of Henry, Tang, Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
 // Higher-Precision Computations", arXiv 1904.06376.

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// Whoever is allowed to use AMX has longer frames of signals, for which Go's stacks have room.
+// Whoever is allowed to use AMX has longer frames of signals, for which Go's stacks have room. Nobody asks for it who has
+// been told to use something else.
 var (
-	useAMX    = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && allowAMX()
+	useAMX    = useAVX512 && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && wanted("amx") && allowAMX()
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 )

@@ -30,7 +30,7 @@ func register(name string, on *bool) {
 	impls = append(impls, impl{name, on, *on})
 }
 
-// Name says which implementation is in use: "avx512", "avx2", "neon" or "generic".
+// Name says which implementation is in use: "amx", "avx512", "avx2", "neon" or "generic".
 func Name() string {
 	for _, im := range impls {
 		if *im.on {
@@ -41,7 +41,7 @@ func Name() string {
 }
 
 // Available lists the implementations that this program carries and this processor runs, best
-// first.
+// first. If [Env] asks for another, AMX is not among them: there is no permission for it then.
 func Available() []string {
 	var names []string
 	for _, im := range impls {
@@ -66,9 +66,16 @@ func Use(name string) bool {
 	return true
 }
 
-// Env names the environment variable that chooses an implementation when a program starts, as [Use] does: a
-// processor that has more then computes the same bits as one that has less.
+// Env names the environment variable that chooses an implementation when a program starts, as [Use] does: in float32
+// a processor that has more then computes the same bits as one that has less. Products in int8 use what they know of
+// VNNI beside it.
 const Env = "VITAGO_KERNEL"
+
+// wanted says whether [Env] permits an implementation.
+func wanted(name string) bool {
+	asked := os.Getenv(Env)
+	return asked == "" || asked == name
+}
 
 func init() {
 	if name := os.Getenv(Env); name != "" {

@@ -2,13 +2,7 @@
 
 package kernel
 
-import (
-	"sync"
-
-	"golang.org/x/sys/cpu"
-)
-
-var hasAMX = sync.OnceValue(func() bool { return cpu.X86.HasAMXTile && cpu.X86.HasAMXInt8 && allowAMX() })
+import "golang.org/x/sys/cpu"
 
 // int8Tiles lists what [Use] allows and the processor has, best first. A processor with AVX-512 but
 // without VNNI takes the tile of AVX2.
@@ -19,7 +13,7 @@ func int8Tiles() []*int8Tile {
 			tiles = append(tiles, t)
 		}
 	}
-	add(useAVX512 && hasAMX(), int8AMX)
+	add(useAMX && cpu.X86.HasAMXInt8, int8AMX)
 	add(useAVX512 && cpu.X86.HasAVX512VNNI, int8AVX512VNNI)
 	add((useAVX512 || useAVX2) && cpu.X86.HasAVXVNNI, int8AVXVNNI)
 	add(useAVX512 || useAVX2, int8AVX2)

@@ -132,7 +132,9 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 	mr, nr := tileShape()
 	if float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
-	} else if amx() && m >= side && n >= side && k >= side {
+	}
+	// Whatever m is: a row must not depend on how many there are.
+	if amx() && n >= side && k >= side {
 		gemmAMX(run, c, ldc, a, b, m, n, k, accumulate, e)
 		return
 	}

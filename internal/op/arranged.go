@@ -35,6 +35,14 @@ func Arrange(x mat.Tensor, t int) mat.Tensor {
 	return Done(y, x)
 }
 
+// AsRows returns tokens that are arranged as a copy in rows, and others as they are.
+func AsRows(x mat.Tensor) mat.Tensor {
+	if a, ok := x.(*arranged); ok {
+		return a.plain()
+	}
+	return x
+}
+
 // Restore returns tokens that are arranged as rows again, and others as they are. It takes the memory of x, which
 // nobody may hold but the caller.
 func Restore(x mat.Tensor) mat.Tensor {

@@ -161,7 +161,7 @@ func useWeights(w mat.Tensor, f func([]float32)) {
 
 // Frozen is a matrix [out,in] packed for the products of this package, which read nothing else of it.
 // Whatever else asks for its value gets a plain copy, made anew every time: spago's own operators
-// work on it, slowly. It cannot be written to; of [mat.Matrix] it has what reads, and the rest panics.
+// work on it, slowly. It cannot be written to; see readOnly for what of [mat.Matrix] it has.
 type Frozen struct {
 	readOnly
 	mu sync.Mutex // of w, which may be packed anew

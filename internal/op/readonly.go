@@ -6,7 +6,8 @@ import (
 )
 
 // readOnly is what a matrix shows that keeps its values in an order of its own: who asks for them gets a plain copy,
-// made anew every time. Of [mat.Matrix] it has what reads, and the rest panics.
+// made anew every time. Of [mat.Matrix] it has what reads values and shapes; the rest, what spago computes
+// with matrices too, panics: ask for its Value first.
 type readOnly struct {
 	mat.Matrix // nil
 	source     source
