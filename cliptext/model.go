@@ -158,7 +158,7 @@ func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
 		to := min(at+part, len(texts))
 		y := m.probe(texts[at:to], ends[at:to], nil)
 		copy(mat.Data[float32](out)[at*m.Config.EmbedDim:], y.Value().Data().F32())
-		op.Done(out, y)
+		op.Release(out, y)
 	}
 	return out, nil
 }
@@ -207,7 +207,7 @@ func (m *Model) ends(texts [][]int) ([]int, error) {
 func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor)) mat.Tensor {
 	step := func(stage string, x, old mat.Tensor) mat.Tensor {
 		if visit == nil {
-			return op.Done(x, old)
+			return op.Release(x, old)
 		}
 		visit(stage, x)
 		return x
@@ -222,7 +222,7 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 	for i, b := range m.Blocks {
 		x = step(fmt.Sprintf("block%02d", i), m.block(b, x, t), x) // [B·T,C]
 	}
-	x = step("end", op.Rows(x, rows), x)                    // [B,C]
+	x = step("end", op.Gather(x, rows), x)                  // [B,C]
 	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x) // [B,C]
 	return step("embedding", op.Project(x, m.Proj), x)      // [B,E]
 }
@@ -235,5 +235,5 @@ func (m *Model) block(b *clipvit.Block, x mat.Tensor, t int) mat.Tensor {
 	}
 	var ps []*nn.Param
 	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
-	return op.Checkpoint(x, ps, forward)
+	return op.Recompute(x, ps, forward)
 }

@@ -50,5 +50,5 @@ func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
 	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA)                // [B·T,3C]
 	mix := attend(qkv, m.Heads, t)                                     // [B·T,C]
 	y := corrected(op.LinearAdd(mix, m.Out, residual), mix, m.OutLoRA) // [B·T,C]
-	return op.Done(y, qkv, mix)
+	return op.Release(y, qkv, mix)
 }

@@ -40,10 +40,10 @@ func NewBlock(c Config) *Block {
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to tokens [B·T,C].
 func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
-	n := op.LayerNorm(x, m.Norm1)             // [B·T,C]
-	y := op.Done(m.Attn.Forward(n, x, t), n)  // [B·T,C] = x + Attn(Norm1(x))
-	n = op.LayerNorm(y, m.Norm2)              // [B·T,C]
-	return op.Done(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
+	n := op.LayerNorm(x, m.Norm1)                // [B·T,C]
+	y := op.Release(m.Attn.Forward(n, x, t), n)  // [B·T,C] = x + Attn(Norm1(x))
+	n = op.LayerNorm(y, m.Norm2)                 // [B·T,C]
+	return op.Release(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
 }
 
 // Freeze does to the block what [Model.Freeze] does to all.

@@ -52,5 +52,5 @@ func correctedAct(x mat.Tensor, m *linear.Model, corrections []*LoRA, f op.Activ
 		return op.LinearAct(x, m, f)
 	}
 	h := corrected(op.Linear(x, m), x, corrections)
-	return op.Done(op.Activate(h, f), h)
+	return op.Release(op.Activate(h, f), h)
 }

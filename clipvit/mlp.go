@@ -42,5 +42,5 @@ func NewMLP(c Config) *MLP {
 func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor {
 	h := correctedAct(x, m.Up, m.UpLoRA, op.Activation(m.Activation)) // [B·T,F]
 	y := corrected(op.LinearAdd(h, m.Down, residual), h, m.DownLoRA)  // [B·T,C]
-	return op.Done(y, h)
+	return op.Release(y, h)
 }

@@ -141,7 +141,7 @@ func (m *Model) Unfreeze() { unfreeze(m) }
 func freeze(m nn.Model, products []*nn.Param) {
 	changed := false
 	for _, p := range products {
-		changed = op.FreezeArranged(p) || changed
+		changed = op.FreezeForPanels(p) || changed
 	}
 	nn.ForEachParam(m, func(p *nn.Param) {
 		if p.RequiresGrad() { // who freezes a frozen model writes nothing
@@ -169,7 +169,7 @@ func (m *Model) products() []*nn.Param {
 	return ps
 }
 
-// rowProducts returns those of products that never meet arranged tokens; see [op.Arrange].
+// rowProducts returns those of products that never meet arranged tokens; see [op.ToPanels].
 func (m *Model) rowProducts() []*nn.Param {
 	ps := []*nn.Param{m.Embed.Patch}
 	if m.Proj != nil {
@@ -198,7 +198,7 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 		layer += n + 1
 	}
 	return m.inParts(patches, func(x mat.Tensor) mat.Tensor {
-		return op.Restore(m.tokens(x, layer, newStep(nil)))
+		return op.FromPanels(m.tokens(x, layer, newStep(nil)))
 	}), nil
 }
 
@@ -228,7 +228,7 @@ func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) mat.Tensor) mat.T
 			out = mat.NewDense[float32](mat.WithShape(n/m.Config.Patches()*(s[0]*m.Config.Patches()/rows), s[1]))
 		}
 		filled += copy(out.Data().F32()[filled:], y.Data().F32())
-		op.Done(out, y)
+		op.Release(out, y)
 	}
 	return out
 }
@@ -251,9 +251,9 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 	if m.PostNorm == nil {
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
-	x := m.tokens(patches, len(m.Blocks), step)             // [B·T,C]
-	x = step("class", op.EveryRow(x, m.Config.Tokens()), x) // [B,C]
-	x = step("post_norm", op.LayerNorm(x, m.PostNorm), x)   // [B,C]
+	x := m.tokens(patches, len(m.Blocks), step)              // [B·T,C]
+	x = step("class", op.ClassRows(x, m.Config.Tokens()), x) // [B,C]
+	x = step("post_norm", op.LayerNorm(x, m.PostNorm), x)    // [B,C]
 	if m.Proj != nil {
 		x = step("embedding", op.Project(x, m.Proj), x) // [B,E]
 	}
@@ -265,7 +265,7 @@ func (m *Model) tokens(patches mat.Tensor, n int, step step) mat.Tensor {
 	x := step("embed", m.Embed.Forward(patches), nil) // [B·T,C]
 	normed := op.LayerNorm(x, m.PreNorm)
 	if !m.wantsGrad(patches) {
-		normed = op.Arrange(normed, m.Config.Tokens())
+		normed = op.ToPanels(normed, m.Config.Tokens())
 	}
 	x = step("pre_norm", normed, x) // [B·T,C]
 	for i, b := range m.Blocks[:n] {
@@ -282,7 +282,7 @@ func (m *Model) block(b *Block, x mat.Tensor) mat.Tensor {
 	}
 	var ps []*nn.Param
 	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
-	return op.Checkpoint(x, ps, forward)
+	return op.Recompute(x, ps, forward)
 }
 
 // A step names the intermediate x and returns it; old, what x was computed from, has served.
@@ -291,9 +291,9 @@ type step func(stage string, x, old mat.Tensor) mat.Tensor
 func newStep(visit func(string, mat.Tensor)) step {
 	return func(stage string, x, old mat.Tensor) mat.Tensor {
 		if visit == nil {
-			return op.Done(x, old)
+			return op.Release(x, old)
 		}
-		visit(stage, op.AsRows(x))
+		visit(stage, op.CopyRows(x))
 		return x
 	}
 }

@@ -73,5 +73,5 @@ func (f Features) of(m *clipvit.Model, patches mat.Tensor) mat.Tensor {
 	if err != nil {
 		panic(err) // Validate knows the layers
 	}
-	return op.Done(op.DropEvery(x, m.Config.Tokens()), x) // [B·G²,C]
+	return op.Release(op.PatchRows(x, m.Config.Tokens()), x) // [B·G²,C]
 }

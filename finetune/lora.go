@@ -141,7 +141,7 @@ func MergeLoRA(m *clipvit.Model) {
 				addProduct(mat.Data[float32](l.W), c)
 			}
 			if frozen {
-				op.FreezeArranged(l.W)
+				op.FreezeForPanels(l.W)
 			}
 			*list = nil
 		}

@@ -82,7 +82,7 @@ func round7(x float64) float64 {
 	return y
 }
 
-// pack returns the order of the tokens for op.Pick, of views of g×g patches.
+// pack returns the order of the tokens for op.GatherOr, of views of g×g patches.
 // Source: huggingface/transformers, models/llava_next/modeling_llava_next.py, pack_image_features.
 func (t *Tiles) pack(g int) []int {
 	top, down, left, across := t.inside(g)

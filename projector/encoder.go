@@ -220,17 +220,17 @@ func (e *Encoder) project(x mat.Tensor, t *Tiles, stays bool) mat.Tensor {
 		views := op.Views{Rows: t.Rows, Cols: t.Cols, Grid: e.Tower.Config.Grid()}
 		tokens = op.Merge(x, e.RowSeparator, e.GlobalSeparator, views) // [N,4C]
 	case e.Feature == Patch:
-		tokens = op.DropEvery(x, e.Tower.Config.Tokens()) // [B·G²,C]
+		tokens = op.PatchRows(x, e.Tower.Config.Tokens()) // [B·G²,C]
 	}
 	if tokens != x && !stays {
-		op.Done(tokens, x)
+		op.Release(tokens, x)
 	}
 	y := e.Projector.Forward(tokens)                            // [N,O]
 	if len(e.Projector.Layers) > 0 && (tokens != x || !stays) { // or else y is tokens
-		op.Done(y, tokens)
+		op.Release(y, tokens)
 	}
 	if e.Layout.Fit == AnyRes {
-		y = op.Done(op.Pick(y, e.Newline, t.pack(e.Tower.Config.Grid())), y) // [N,O]
+		y = op.Release(op.GatherOr(y, e.Newline, t.pack(e.Tower.Config.Grid())), y) // [N,O]
 	}
 	return y
 }
@@ -293,7 +293,7 @@ func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor,
 			return nil, err
 		}
 		copy(all.Data().F32()[from*c.Tokens()*c.Width:], y.Data().F32())
-		op.Done(all, y)
+		op.Release(all, y)
 	}
 	return all, nil
 }

@@ -101,9 +101,9 @@ func (m *PLoRA) Forward(x mat.Tensor, image []bool) mat.Tensor {
 	if len(rows) == 0 {
 		return y
 	}
-	part := op.Rows(x, rows)                 // [n,in]
-	low := op.Project(part, m.A)             // [n,R]
-	change := op.Project(low, m.B)           // [n,out]
-	y = op.AddRows(y, change, rows, m.Scale) // [N,out]
-	return op.Done(y, part, low, change)
+	part := op.Gather(x, rows)                  // [n,in]
+	low := op.Project(part, m.A)                // [n,R]
+	change := op.Project(low, m.B)              // [n,out]
+	y = op.ScatterAdd(y, change, rows, m.Scale) // [N,out]
+	return op.Release(y, part, low, change)
 }

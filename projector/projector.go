@@ -162,7 +162,7 @@ func (m *Model) Forward(x mat.Tensor) mat.Tensor {
 			y = op.Linear(x, l) // [N,O]
 		}
 		if i > 0 { // the caller's x stays
-			y = op.Done(y, x)
+			y = op.Release(y, x)
 		}
 		x = y
 	}

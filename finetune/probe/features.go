@@ -76,7 +76,7 @@ var kinds = map[Kind]struct {
 		return values(postNorm(m, tokens)) // [B,C]
 	}},
 	ClassToken: {true, width, func(m *clipvit.Model, tokens mat.Tensor) []float32 {
-		return values(op.EveryRow(tokens, m.Config.Tokens())) // [B,C]
+		return values(op.ClassRows(tokens, m.Config.Tokens())) // [B,C]
 	}},
 	PatchMean: {true, width, func(m *clipvit.Model, tokens mat.Tensor) []float32 {
 		var y []float32 // [B,C]
@@ -103,7 +103,7 @@ func values(x mat.Tensor) []float32 { return mat.Data[float32](x.Value().(mat.Ma
 
 // postNorm maps the tokens [B·T,C] of the last layer to the post-normed class tokens [B,C].
 func postNorm(m *clipvit.Model, tokens mat.Tensor) mat.Tensor {
-	return op.LayerNorm(op.EveryRow(tokens, m.Config.Tokens()), m.PostNorm)
+	return op.LayerNorm(op.ClassRows(tokens, m.Config.Tokens()), m.PostNorm)
 }
 
 // mean returns the mean of the rows of x [n,cols].

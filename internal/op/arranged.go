@@ -18,13 +18,13 @@ type arranged struct {
 	detached bool // see detached
 }
 
-// Arrange returns x, the tokens [B·t,n] of images of t tokens, arranged for the products of a model that is frozen,
+// ToPanels returns x, the tokens [B·t,n] of images of t tokens, arranged for the products of a model that is frozen,
 // or x itself if it wants a gradient. Operators of this package that can, work on arranged tokens and give such; to
 // everything else they look like any matrix. It takes the memory of x, which nobody may hold but the caller.
-func Arrange(x mat.Tensor, t int) mat.Tensor {
+func ToPanels(x mat.Tensor, t int) mat.Tensor {
 	m, n := dims(x)
 	if t < 1 || m%t != 0 {
-		panic(&ShapeError{"Arrange", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
+		panic(&ShapeError{"ToPanels", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
 	}
 	if x.RequiresGrad() {
 		return x
@@ -32,20 +32,20 @@ func Arrange(x mat.Tensor, t int) mat.Tensor {
 	y := newArranged(kernel.Order{Images: m / t, Tokens: t}, n)
 	y.detached = isDetached(x)
 	y.order.Arrange(y.values, data(x), n)
-	return Done(y, x)
+	return Release(y, x)
 }
 
-// AsRows returns tokens that are arranged as a copy in rows, and others as they are.
-func AsRows(x mat.Tensor) mat.Tensor {
+// CopyRows returns tokens that are arranged as a copy in rows, and others as they are.
+func CopyRows(x mat.Tensor) mat.Tensor {
 	if a, ok := x.(*arranged); ok {
 		return a.plain()
 	}
 	return x
 }
 
-// Restore returns tokens that are arranged as rows again, and others as they are. It takes the memory of x, which
+// FromPanels returns tokens that are arranged as rows again, and others as they are. It takes the memory of x, which
 // nobody may hold but the caller.
-func Restore(x mat.Tensor) mat.Tensor {
+func FromPanels(x mat.Tensor) mat.Tensor {
 	a, ok := x.(*arranged)
 	if !ok {
 		return x
@@ -125,12 +125,12 @@ func (f *attentionOp) arranged() mat.Tensor {
 	return y
 }
 
-func (f *everyRowOp) arranged() mat.Tensor {
+func (f *classRowsOp) arranged() mat.Tensor {
 	m, _ := dims(f.x)
 	return rowsOf(f.x, m/f.t, func(i int) int { return i * f.t })
 }
 
-func (f *rowsOp) arranged() mat.Tensor {
+func (f *gatherOp) arranged() mat.Tensor {
 	return rowsOf(f.x, len(f.rows), func(i int) int { return f.rows[i] })
 }
 

@@ -40,7 +40,7 @@ func TestArranged(t *testing.T) {
 			return m
 		}
 		plain := func(*nn.Param) {}
-		frozen := func(p *nn.Param) { FreezeArranged(p) }
+		frozen := func(p *nn.Param) { FreezeForPanels(p) }
 		for name, f := range map[string]func(x, residual mat.Tensor, freeze func(*nn.Param)) mat.Tensor{
 			"LayerNorm": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				w, b := normal(rand.New(rand.NewPCG(3, 3)), c, 1), normal(rand.New(rand.NewPCG(4, 4)), c, 1)
@@ -60,9 +60,9 @@ func TestArranged(t *testing.T) {
 			"CausalAttention": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				return CausalAttention(qkv, heads, tokens)
 			},
-			"rows: EveryRow": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return EveryRow(x, tokens) },
-			"rows: Rows": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
-				return Rows(x, []int{0, images*tokens - 1, 40, 40})
+			"rows: ClassRows": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return ClassRows(x, tokens) },
+			"rows: Gather": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return Gather(x, []int{0, images*tokens - 1, 40, 40})
 			},
 			"rows: Activate": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return Activate(x, QuickGELU) },
 			"rows: LowRank": func(x, r mat.Tensor, _ func(*nn.Param)) mat.Tensor {
@@ -79,7 +79,7 @@ func TestArranged(t *testing.T) {
 				return SelfAttention(qkv, heads, images*tokens)
 			},
 		} {
-			y := f(Arrange(normalCopy(x), tokens), Arrange(normalCopy(residual), tokens), frozen)
+			y := f(ToPanels(normalCopy(x), tokens), ToPanels(normalCopy(residual), tokens), frozen)
 			if _, ok := y.(*arranged); ok != (name[:5] != "rows:") {
 				t.Errorf("%s: %s: the result is arranged: %v", impl, name, ok)
 			}
@@ -87,7 +87,7 @@ func TestArranged(t *testing.T) {
 				t.Errorf("%s: %s: shape %v, want %v", impl, name, y.Shape(), want.Shape())
 			} else {
 				golden.Compare(t, fmt.Sprint(impl, ": ", name), data(y), data(want), 2e-5)
-				golden.Compare(t, fmt.Sprint(impl, ": ", name, " restored"), data(Restore(y)), data(want), 2e-5)
+				golden.Compare(t, fmt.Sprint(impl, ": ", name, " restored"), data(FromPanels(y)), data(want), 2e-5)
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func TestArrangedGradients(t *testing.T) {
 	rng := rand.New(rand.NewPCG(13, 14))
 	x := normal(rng, 34, 8)
 	x.SetRequiresGrad(true)
-	if y := Arrange(x, 34); y != mat.Tensor(x) {
+	if y := ToPanels(x, 34); y != mat.Tensor(x) {
 		t.Error("tokens that want a gradient were arranged")
 	}
 	layer := linearOf(normal(rng, 4, 8), normal(rng, 4, 1))
@@ -122,18 +122,18 @@ func TestArrangedGradients(t *testing.T) {
 		return data(layer.W.Grad())
 	}
 	want := slices.Clone(grad(plain))
-	if got := grad(Arrange(normalCopy(plain), 34)); !slices.Equal(got, want) {
+	if got := grad(ToPanels(normalCopy(plain), 34)); !slices.Equal(got, want) {
 		t.Error("the gradient of weights is another if the tokens are arranged")
 	}
-	if _, ok := Restore(Arrange(Detach(plain), 34)).(detached); !ok {
+	if _, ok := FromPanels(ToPanels(Detach(plain), 34)).(detached); !ok {
 		t.Error("detached tokens come back as others")
 	}
 	defer func() {
 		if _, ok := recover().(*ShapeError); !ok {
-			t.Error("Arrange takes 34 tokens for images of 33")
+			t.Error("ToPanels takes 34 tokens for images of 33")
 		}
 	}()
-	Arrange(plain, 33)
+	ToPanels(plain, 33)
 }
 
 // TestRepack: weights may be used with rows and arranged tokens by turns and at the same time.
@@ -151,7 +151,7 @@ func TestRepack(t *testing.T) {
 				if i%2 == 0 {
 					y = Linear(x, frozen)
 				} else {
-					y = Linear(Arrange(normalCopy(x), m), frozen)
+					y = Linear(ToPanels(normalCopy(x), m), frozen)
 				}
 				golden.Compare(t, "repacked", data(y), want, 2e-6)
 			}

@@ -10,13 +10,13 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// Checkpoint returns f(x), where f is made of this package's operators on x and params, but keeps
+// Recompute returns f(x), where f is made of this package's operators on x and params, but keeps
 // nothing of what lies between for the gradient: that is computed again when it is needed. It takes a
 // third more time for a small part of the memory.
 //
 // Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174.
-func Checkpoint(x mat.Tensor, params []*nn.Param, f func(mat.Tensor) mat.Tensor) mat.Tensor {
-	op := &checkpointOp{x: x, f: f, operands: []mat.Tensor{x}}
+func Recompute(x mat.Tensor, params []*nn.Param, f func(mat.Tensor) mat.Tensor) mat.Tensor {
+	op := &recomputeOp{x: x, f: f, operands: []mat.Tensor{x}}
 	for _, p := range params {
 		op.operands = append(op.operands, p)
 	}
@@ -26,19 +26,19 @@ func Checkpoint(x mat.Tensor, params []*nn.Param, f func(mat.Tensor) mat.Tensor)
 	return run(op)
 }
 
-type checkpointOp struct {
+type recomputeOp struct {
 	x        mat.Tensor
 	f        func(mat.Tensor) mat.Tensor
 	operands []mat.Tensor // x and the parameters
 }
 
-func (c *checkpointOp) Operands() []mat.Tensor { return c.operands }
+func (c *recomputeOp) Operands() []mat.Tensor { return c.operands }
 
-func (c *checkpointOp) Forward() (mat.Tensor, error) {
+func (c *recomputeOp) Forward() (mat.Tensor, error) {
 	return c.f(detached{share(c.x)}).(detached).Dense, nil
 }
 
-func (c *checkpointOp) Backward(gy mat.Tensor) error {
+func (c *recomputeOp) Backward(gy mat.Tensor) error {
 	x := share(c.x)
 	x.SetRequiresGrad(c.x.RequiresGrad())
 	y := c.f(x)

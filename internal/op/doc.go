@@ -3,7 +3,7 @@
 // composed operators, in value and gradient.
 //
 // An operator none of whose operands requires a gradient computes and returns a plain matrix: no
-// node of a graph is made and nothing is retained. Such results come from a pool, and [Done] gives
+// node of a graph is made and nothing is retained. Such results come from a pool, and [Release] gives
 // them back.
 //
 // Contracts of spago that bind here: an error from Forward or Backward ends the process, so shapes

@@ -6,30 +6,30 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// DropEvery leaves rows 0, t, 2t, … of x [B·t,n] out: [B·(t-1),n], the tokens of patches without those of
+// PatchRows leaves rows 0, t, 2t, … of x [B·t,n] out: [B·(t-1),n], the tokens of patches without those of
 // the class.
-func DropEvery(x mat.Tensor, t int) mat.Tensor {
+func PatchRows(x mat.Tensor, t int) mat.Tensor {
 	if m, _ := dims(x); t < 2 || m%t != 0 {
-		panic(&ShapeError{"DropEvery", x.Shape(), fmt.Sprintf("[B·%d,n], with at least 2", t)})
+		panic(&ShapeError{"PatchRows", x.Shape(), fmt.Sprintf("[B·%d,n], with at least 2", t)})
 	}
-	return run(&dropEveryOp{x, t})
+	return run(&patchRowsOp{x, t})
 }
 
-type dropEveryOp struct {
+type patchRowsOp struct {
 	x mat.Tensor // [B·t,n]
 	t int
 }
 
-func (f *dropEveryOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
+func (f *patchRowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
 
-func (f *dropEveryOp) Forward() (mat.Tensor, error) {
+func (f *patchRowsOp) Forward() (mat.Tensor, error) {
 	m, n := dims(f.x)
 	y := fresh(m/f.t*(f.t-1), n)
 	f.each(func(all, kept int) { copy(data(y)[kept:kept+(f.t-1)*n], data(f.x)[all:]) })
 	return y, nil
 }
 
-func (f *dropEveryOp) Backward(gy mat.Tensor) error {
+func (f *patchRowsOp) Backward(gy mat.Tensor) error {
 	_, n := dims(f.x)
 	accumulate(f.x, func(gx []float32) {
 		f.each(func(all, kept int) {
@@ -41,7 +41,7 @@ func (f *dropEveryOp) Backward(gy mat.Tensor) error {
 }
 
 // each calls g for every run of rows that is kept, with the first of their elements in x and in y.
-func (f *dropEveryOp) each(g func(all, kept int)) {
+func (f *patchRowsOp) each(g func(all, kept int)) {
 	m, n := dims(f.x)
 	for i := range m / f.t {
 		g((i*f.t+1)*n, i*(f.t-1)*n)

@@ -79,22 +79,22 @@ func sumEvery(y, x []float32, stride int) {
 	}
 }
 
-// EveryRow returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch.
-func EveryRow(x mat.Tensor, t int) mat.Tensor {
+// ClassRows returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch.
+func ClassRows(x mat.Tensor, t int) mat.Tensor {
 	if m, _ := dims(x); t < 1 || m%t != 0 {
-		panic(&ShapeError{"EveryRow", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
+		panic(&ShapeError{"ClassRows", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
 	}
-	return run(&everyRowOp{x, t})
+	return run(&classRowsOp{x, t})
 }
 
-type everyRowOp struct {
+type classRowsOp struct {
 	x mat.Tensor // [B·t,n]
 	t int
 }
 
-func (f *everyRowOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
+func (f *classRowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
 
-func (f *everyRowOp) Forward() (mat.Tensor, error) {
+func (f *classRowsOp) Forward() (mat.Tensor, error) {
 	m, n := dims(f.x)
 	y := fresh(m/f.t, n)
 	for i := range m / f.t {
@@ -103,7 +103,7 @@ func (f *everyRowOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *everyRowOp) Backward(gy mat.Tensor) error {
+func (f *classRowsOp) Backward(gy mat.Tensor) error {
 	_, n := dims(f.x)
 	accumulate(f.x, func(gx []float32) {
 		clear(gx)

@@ -21,9 +21,9 @@ import (
 // there was anything to do.
 func Freeze(p *nn.Param) bool { return freeze(p, kernel.Pack) }
 
-// FreezeArranged is [Freeze] for products with arranged tokens; see [Arrange]. It is only a beginning: weights that
+// FreezeForPanels is [Freeze] for products with arranged tokens; see [ToPanels]. It is only a beginning: weights that
 // meet the other kind are packed anew, once.
-func FreezeArranged(p *nn.Param) bool { return freeze(p, kernel.PackLeft) }
+func FreezeForPanels(p *nn.Param) bool { return freeze(p, kernel.PackLeft) }
 
 func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
 	if packed(p) != nil {
@@ -34,7 +34,7 @@ func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
 	return true
 }
 
-// FreezeValues is [FreezeArranged] or [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
+// FreezeValues is [FreezeForPanels] or [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
 func FreezeValues(p *nn.Param, values []float32, rows, cols int, arranged bool) {
 	if arranged {
 		p.Matrix = newFrozen(kernel.PackLeft(values, rows, cols))

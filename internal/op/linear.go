@@ -17,7 +17,7 @@ func Linear(x mat.Tensor, m *linear.Model) mat.Tensor {
 func LinearAct(x mat.Tensor, m *linear.Model, f Activation) mat.Tensor {
 	if wantsGrad(present(x, m.W, bias(m))...) {
 		y := Linear(x, m)
-		return Done(Activate(y, f), y) // the gradient of f needs y
+		return Release(Activate(y, f), y) // the gradient of f needs y
 	}
 	return runLinear("LinearAct", x, m.W, bias(m), nil, f.kernel())
 }

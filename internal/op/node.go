@@ -12,7 +12,7 @@ import (
 )
 
 // A node is the value of an operator in a graph. If nobody but this package's operators holds it, which
-// [Done] declares, its memory goes back to the pool as soon as no gradient needs it any more. If it is cheap
+// [Release] declares, its memory goes back to the pool as soon as no gradient needs it any more. If it is cheap
 // to make again, it is not even kept until then.
 type node struct {
 	*mat.Dense[float32] // the shape and the gradient; its values may be somebody else's by now
@@ -22,7 +22,7 @@ type node struct {
 	again   func(y []float32)
 	from    []mat.Tensor // what it was computed from, and may be again
 	uses    int          // operators of this package that may still want it: its own, and those it goes into until they are served
-	private bool         // see Done
+	private bool         // see Release
 	lent    bool         // an operator has made its own value of the memory
 }
 
@@ -57,7 +57,7 @@ func (n *node) hide() {
 }
 
 // use notes one more operator that the node goes into. It lends it its memory if y is the same; nobody may read the
-// node any more then, and it is as private as with [Done].
+// node any more then, and it is as private as with [Release].
 func (n *node) use(y *mat.Dense[float32]) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -40,11 +40,11 @@ func NewLayerNorm(n int, eps float64) *layernorm.Model {
 	return &layernorm.Model{W: NewParam(n), B: NewParam(n), Eps: nn.Buf(mat.Scalar(float32(eps)))}
 }
 
-// Done returns y, the last result computed from xs, and declares that nobody holds xs, results of this
+// Release returns y, the last result computed from xs, and declares that nobody holds xs, results of this
 // package's operators, but what has been computed from them by this package: they go back to the pool, at
 // once or, if y is part of a graph that needs them, when their gradients have been computed. Such a graph
 // goes backward once.
-func Done(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
+func Release(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
 	for _, x := range xs {
 		if !y.RequiresGrad() {
 			recycle(x)

@@ -132,8 +132,8 @@ var cases = []caseOf{
 		},
 	},
 	{
-		"EveryRow", [][2]int{{12, 5}},
-		func(in []mat.Tensor) mat.Tensor { return EveryRow(in[0], 4) },
+		"ClassRows", [][2]int{{12, 5}},
+		func(in []mat.Tensor) mat.Tensor { return ClassRows(in[0], 4) },
 		func(in []mat.Tensor) mat.Tensor {
 			rows := ag.RowViews(in[0])
 			return ag.Stack(rows[0], rows[4], rows[8])
@@ -315,7 +315,7 @@ func TestShapeErrors(t *testing.T) {
 		"LayerNorm weight":   func() { LayerNorm(x(2, 3), NewLayerNorm(4, 1e-5)) },
 		"SelfAttention":      func() { SelfAttention(x(5, 6), 1, 2) },
 		"PatchEmbed":         func() { PatchEmbed(x(5, 3), x(2, 3), x(1, 2), x(5, 2)) },
-		"EveryRow":           func() { EveryRow(x(5, 3), 2) },
+		"ClassRows":          func() { ClassRows(x(5, 3), 2) },
 	} {
 		func() {
 			defer func() {

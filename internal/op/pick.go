@@ -6,28 +6,28 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// Pick returns the rows of x [m,n] that are named, in that order, as [len(rows),n]; -1 stands for the vector
+// GatherOr returns the rows of x [m,n] that are named, in that order, as [len(rows),n]; -1 stands for the vector
 // line [1,n].
-func Pick(x, line mat.Tensor, rows []int) mat.Tensor {
+func GatherOr(x, line mat.Tensor, rows []int) mat.Tensor {
 	m, n := dims(x)
-	requireShape("Pick line", line, 1, n)
+	requireShape("GatherOr line", line, 1, n)
 	for _, r := range rows {
 		if r < -1 || r >= m {
-			panic(fmt.Sprintf("op: Pick: row %d, want -1 to %d", r, m-1))
+			panic(fmt.Sprintf("op: GatherOr: row %d, want -1 to %d", r, m-1))
 		}
 	}
-	return run(&pickOp{x, line, rows, n})
+	return run(&gatherOrOp{x, line, rows, n})
 }
 
-type pickOp struct {
+type gatherOrOp struct {
 	x, line mat.Tensor
 	rows    []int
 	n       int
 }
 
-func (f *pickOp) Operands() []mat.Tensor { return []mat.Tensor{f.x, f.line} }
+func (f *gatherOrOp) Operands() []mat.Tensor { return []mat.Tensor{f.x, f.line} }
 
-func (f *pickOp) Forward() (mat.Tensor, error) {
+func (f *gatherOrOp) Forward() (mat.Tensor, error) {
 	y := fresh(len(f.rows), f.n)
 	out, x, line := data(y), data(f.x), data(f.line)
 	for i, r := range f.rows {
@@ -40,15 +40,15 @@ func (f *pickOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *pickOp) Backward(gy mat.Tensor) error {
+func (f *gatherOrOp) Backward(gy mat.Tensor) error {
 	g := data(gy)
 	accumulate(f.x, func(gx []float32) {
 		clear(gx)
-		addRows(gx, g, f.n, func(i int) int { return f.rows[i] })
+		scatterAdd(gx, g, f.n, func(i int) int { return f.rows[i] })
 	})
 	accumulate(f.line, func(gl []float32) {
 		clear(gl)
-		addRows(gl, g, f.n, func(i int) int { return -1 - f.rows[i] }) // 0 for the line, and negative for rows
+		scatterAdd(gl, g, f.n, func(i int) int { return -1 - f.rows[i] }) // 0 for the line, and negative for rows
 	})
 	return nil
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/nlpodyssey/spago/ag"
 )
 
-// TestPick: rows come in the order that is asked for, some of them twice or never; sums of integers are exact.
-func TestPick(t *testing.T) {
+// TestGatherOr: rows come in the order that is asked for, some of them twice or never; sums of integers are exact.
+func TestGatherOr(t *testing.T) {
 	const n = 3
 	x, line := numbered(4, n, 0, true), numbered(1, n, 100, true)
 	rows := []int{2, -1, 0, 2, -1, 3}
-	y := Pick(x, line, rows)
+	y := GatherOr(x, line, rows)
 	if m, cols := dims(y); m != len(rows) || cols != n {
 		t.Fatalf("shape %v", y.Shape())
 	}
@@ -39,7 +39,7 @@ func TestPick(t *testing.T) {
 			t.Errorf("gradient %d is %v, want %v", i, got[i], want[i])
 		}
 	}
-	if Pick(numbered(4, n, 0, false), numbered(1, n, 0, false), rows).RequiresGrad() {
+	if GatherOr(numbered(4, n, 0, false), numbered(1, n, 0, false), rows).RequiresGrad() {
 		t.Error("a graph of operands that want no gradient")
 	}
 	for _, bad := range [][]int{{4}, {-2}} {
@@ -49,7 +49,7 @@ func TestPick(t *testing.T) {
 					t.Errorf("%v: no panic", bad)
 				}
 			}()
-			Pick(x, line, bad)
+			GatherOr(x, line, bad)
 		}()
 	}
 }

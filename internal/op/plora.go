@@ -6,32 +6,32 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// AddRows adds scale times the rows of x [len(rows),n] to the given rows of y [m,n], no row of which is given
+// ScatterAdd adds scale times the rows of x [len(rows),n] to the given rows of y [m,n], no row of which is given
 // twice. The result has the memory of y, which nobody may read any more: no gradient needs it. A number
 // that is no row is a mistake of the program and panics.
-func AddRows(y, x mat.Tensor, rows []int, scale float64) mat.Tensor {
+func ScatterAdd(y, x mat.Tensor, rows []int, scale float64) mat.Tensor {
 	m, n := dims(y)
-	requireShape("AddRows", x, len(rows), n)
-	requireRows("AddRows", rows, m)
+	requireShape("ScatterAdd", x, len(rows), n)
+	requireRows("ScatterAdd", rows, m)
 	seen := make([]bool, m)
 	for _, r := range rows {
 		if seen[r] {
-			panic(fmt.Sprintf("op: AddRows: row %d is there twice", r))
+			panic(fmt.Sprintf("op: ScatterAdd: row %d is there twice", r))
 		}
 		seen[r] = true
 	}
-	return run(&addRowsOp{y, x, rows, float32(scale)})
+	return run(&scatterAddOp{y, x, rows, float32(scale)})
 }
 
-type addRowsOp struct {
+type scatterAddOp struct {
 	y, x  mat.Tensor // [m,n], [len(rows),n]
 	rows  []int
 	scale float32
 }
 
-func (f *addRowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.y, f.x} }
+func (f *scatterAddOp) Operands() []mat.Tensor { return []mat.Tensor{f.y, f.x} }
 
-func (f *addRowsOp) Forward() (mat.Tensor, error) {
+func (f *scatterAddOp) Forward() (mat.Tensor, error) {
 	m, n := dims(f.y)
 	y := mat.NewDense[float32](mat.WithShape(m, n), mat.WithBacking(data(f.y)))
 	for i, r := range f.rows {
@@ -43,7 +43,7 @@ func (f *addRowsOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *addRowsOp) Backward(gy mat.Tensor) error {
+func (f *scatterAddOp) Backward(gy mat.Tensor) error {
 	_, n := dims(f.y)
 	accumulate(f.x, func(g []float32) {
 		for i, r := range f.rows {
@@ -55,4 +55,4 @@ func (f *addRowsOp) Backward(gy mat.Tensor) error {
 }
 
 // passes implements passer: what is added to has the gradient of the result.
-func (f *addRowsOp) passes() mat.Tensor { return f.y }
+func (f *scatterAddOp) passes() mat.Tensor { return f.y }

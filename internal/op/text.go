@@ -42,31 +42,31 @@ func (f *wordOp) Forward() (mat.Tensor, error) {
 func (f *wordOp) Backward(gy mat.Tensor) error {
 	accumulate(f.token, func(g []float32) {
 		clear(g)
-		addRows(g, data(gy), f.c, func(i int) int { return f.words[i] })
+		scatterAdd(g, data(gy), f.c, func(i int) int { return f.words[i] })
 	})
 	accumulate(f.position, func(g []float32) {
 		clear(g)
-		addRows(g, data(gy), f.c, func(i int) int { return i % f.t })
+		scatterAdd(g, data(gy), f.c, func(i int) int { return i % f.t })
 	})
 	return nil
 }
 
-// Rows returns the given rows of x [m,n], in that order: [len(rows),n]. A number that is no row is a mistake
+// Gather returns the given rows of x [m,n], in that order: [len(rows),n]. A number that is no row is a mistake
 // of the program and panics.
-func Rows(x mat.Tensor, rows []int) mat.Tensor {
+func Gather(x mat.Tensor, rows []int) mat.Tensor {
 	m, _ := dims(x)
-	requireRows("Rows", rows, m)
-	return run(&rowsOp{x, rows})
+	requireRows("Gather", rows, m)
+	return run(&gatherOp{x, rows})
 }
 
-type rowsOp struct {
+type gatherOp struct {
 	x    mat.Tensor // [m,n]
 	rows []int
 }
 
-func (f *rowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
+func (f *gatherOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
 
-func (f *rowsOp) Forward() (mat.Tensor, error) {
+func (f *gatherOp) Forward() (mat.Tensor, error) {
 	_, n := dims(f.x)
 	y := fresh(len(f.rows), n)
 	for i, r := range f.rows {
@@ -75,17 +75,17 @@ func (f *rowsOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *rowsOp) Backward(gy mat.Tensor) error {
+func (f *gatherOp) Backward(gy mat.Tensor) error {
 	_, n := dims(f.x)
 	accumulate(f.x, func(g []float32) {
 		clear(g)
-		addRows(g, data(gy), n, func(i int) int { return f.rows[i] })
+		scatterAdd(g, data(gy), n, func(i int) int { return f.rows[i] })
 	})
 	return nil
 }
 
 // addRows adds row i of x to row to(i) of y, both with n columns, and leaves it out if that is negative.
-func addRows(y, x []float32, n int, to func(i int) int) {
+func scatterAdd(y, x []float32, n int, to func(i int) int) {
 	for i := 0; i*n < len(x); i++ {
 		at := to(i)
 		if at < 0 {

@@ -25,8 +25,8 @@ func init() {
 			},
 		},
 		caseOf{
-			"Rows", [][2]int{{6, 5}},
-			func(in []mat.Tensor) mat.Tensor { return Rows(in[0], []int{4, 1, 4}) },
+			"Gather", [][2]int{{6, 5}},
+			func(in []mat.Tensor) mat.Tensor { return Gather(in[0], []int{4, 1, 4}) },
 			func(in []mat.Tensor) mat.Tensor {
 				rows := ag.RowViews(in[0])
 				return ag.Stack(rows[4], rows[1], rows[4])
@@ -68,7 +68,7 @@ func TestTextShapeErrors(t *testing.T) {
 	}
 	for want, f := range map[string]func(){
 		"op: WordEmbed: row is 4, want 0 to 3":                                   func() { WordEmbed([]int{0, 4}, 2, x(4, 5), x(6, 5)) },
-		"op: Rows: row is -1, want 0 to 3":                                       func() { Rows(x(4, 5), []int{-1}) },
+		"op: Gather: row is -1, want 0 to 3":                                     func() { Gather(x(4, 5), []int{-1}) },
 		"op: WordEmbed: shape [7], want a multiple of 7 words, at most 6 a text": func() { WordEmbed(make([]int, 7), 7, x(4, 5), x(6, 5)) },
 	} {
 		func() {
