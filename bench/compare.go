@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vitago/vitago/clipvit"
 )
@@ -34,6 +35,7 @@ type sample struct {
 	Cosine     float64            `json:"cosine"`           // to the reference
 	Difference float64            `json:"difference"`       // from the reference
 	Memory     int64              `json:"memory,omitempty"` // bytes, peak resident since the worker's start
+	Sum        uint64             `json:"-"`                // of all bits of the result; equal results have the same
 }
 
 // A shape is a product x [m,k] · w [n,k]ᵀ.
@@ -70,7 +72,7 @@ func compare(ctx context.Context, o options) (string, any, error) {
 			return "", nil, err
 		}
 	}
-	for _, t := range choose(towers, o.kinds) {
+	for _, t := range o.contenders(towers) {
 		if c.Failed[t.name] == "" && ctx.Err() == nil {
 			c.measureStarts(ctx, o, t, o.threads[len(o.threads)-1])
 		}
@@ -102,7 +104,7 @@ func export(ctx context.Context, o options) error {
 
 // exports says whether a contender is to be measured that loads an exported file.
 func exports(o options) bool {
-	return slices.ContainsFunc(choose(towers, o.kinds), func(c contender) bool { return !slices.Equal(c.files, weights) })
+	return slices.ContainsFunc(o.contenders(towers), func(c contender) bool { return !slices.Equal(c.files, weights) })
 }
 
 // withThreads measures everything with a number of threads.
@@ -119,7 +121,7 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 	c.Bandwidth[threads] = r.Bandwidth
 
 	var running []runner
-	for _, t := range choose(towers, o.kinds) {
+	for _, t := range o.contenders(towers) {
 		p, _, err := c.begin(ctx, o, t, threads)
 		if err != nil {
 			c.Failed[t.name] = err.Error()
@@ -144,7 +146,7 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 	}
 
 	running = nil
-	for _, t := range choose(products, o.kinds) {
+	for _, t := range o.contenders(products) {
 		argv, err := o.worker(t, threads)
 		if err != nil {
 			c.Failed[t.name] = err.Error()
@@ -212,7 +214,7 @@ func (c *comparison) interleave(g *gauge, running *[]runner, of sample, rounds, 
 			if want == nil && r.python {
 				want = answer.Values
 			}
-			s.Seconds, s.Memory = answer.Seconds, r.p.memory("VmHWM")
+			s.Seconds, s.Memory, s.Sum = answer.Seconds, r.p.memory("VmHWM"), sumBits(answer.Values)
 			if round > 0 {
 				all = append(all, s)
 				values = append(values, answer.Values)
@@ -238,8 +240,8 @@ func (c *comparison) wrong() error {
 	}
 	var errs []error
 	for _, s := range slices.Concat(c.Encoding, c.Products) {
-		if s.Cosine < least[s.Contender] {
-			errs = append(errs, fmt.Errorf("%s, %s, %s: the cosine to the reference is %.7f, want %v or more", s.Contender, s.What, plural(s.Threads, "thread"), s.Cosine, least[s.Contender]))
+		if s.Cosine < least[strings.TrimPrefix(s.Contender, beforePrefix)] {
+			errs = append(errs, fmt.Errorf("%s, %s, %s: the cosine to the reference is %.7f, want %v or more", s.Contender, s.What, plural(s.Threads, "thread"), s.Cosine, least[strings.TrimPrefix(s.Contender, beforePrefix)]))
 		}
 	}
 	return errors.Join(errs...)

@@ -13,6 +13,7 @@ type contender struct {
 	name   string   // in tables
 	kind   string   // of its worker
 	python bool     // whether its worker is worker.py
+	exe    string   // program of its worker, if it is neither worker.py nor this one
 	files  []string // of the model's directory that it loads
 	cosine float64  // the least to the reference that counts as right
 	warmup int      // calls after which it is as fast as it gets, 1 if this is 0

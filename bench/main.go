@@ -41,6 +41,7 @@ type options struct {
 	kinds            []string // of contenders; all if it is empty
 	plot             string
 	cases            []string // of training
+	before           string   // another build of this program, to be compared with; "" for none
 	command          string   // as it is to be repeated
 }
 
@@ -79,6 +80,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
 	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
+	flags.StringVar(&o.before, "before", "", "another build of this program: each of our contenders takes turns with the same one of it")
 	cases := ""
 	switch mode {
 	case "scale":
@@ -106,6 +108,8 @@ func run(ctx context.Context, args []string) error {
 		o.kinds = strings.Split(*kinds, ",")
 	}
 	switch {
+	case o.before != "" && mode == "scale":
+		return errors.New("-before is compared by encoding, multiplying and training, and not by scale")
 	case *isa != "" && *isa != "avx2":
 		return fmt.Errorf("-isa is %q, want avx2, or nothing", *isa)
 	case *isa != "":
@@ -114,6 +118,11 @@ func run(ctx context.Context, args []string) error {
 		}
 		if o.kinds == nil {
 			o.kinds = avx2Kinds
+		}
+	}
+	if o.before != "" {
+		if err := checkBefore(o.before); err != nil {
+			return err
 		}
 	}
 	if mode == "train" {
@@ -133,7 +142,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases", "isa"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases", "isa", "before"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})

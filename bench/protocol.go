@@ -53,6 +53,9 @@ type process struct {
 
 // worker returns the command line of a contender's worker.
 func (o options) worker(c contender, threads int) ([]string, error) {
+	if c.exe != "" {
+		return []string{c.exe, "worker", c.kind, strconv.Itoa(threads)}, nil
+	}
 	if !c.python {
 		exe, err := os.Executable()
 		return []string{exe, "worker", c.kind, strconv.Itoa(threads)}, err

@@ -14,7 +14,7 @@ func (c *comparison) markdown(o options) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	p("%s.\n\n", c.Machine.markdown())
 	for _, name := range slices.Sorted(maps.Keys(c.Versions)) {
-		if v := c.Versions[name]; !strings.HasPrefix(name, "vitago") {
+		if v := c.Versions[name]; !strings.HasPrefix(name, "vitago") && !strings.HasPrefix(name, beforePrefix) {
 			p("%s: %s. ", name, v)
 		}
 	}
@@ -32,6 +32,9 @@ func (c *comparison) markdown(o options) string {
 		for _, batch := range o.batches {
 			samples := pick(c.Encoding, func(s sample) bool { return s.Threads == threads && s.What == fmt.Sprint("batch ", batch) })
 			p("\n### %s, %s at once\n\n%s", plural(threads, "thread"), plural(batch, "image"), c.encodingTable(samples, batch))
+			if t := beforeTable(samples); t != "" {
+				p("\n%s", t)
+			}
 		}
 	}
 	most := o.threads[len(o.threads)-1]

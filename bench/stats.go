@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strings"
@@ -42,6 +44,17 @@ func agreement(got, want []float32, columns int) (cosine, difference float64) {
 		return -1, math.MaxFloat64
 	}
 	return cosine, difference
+}
+
+// sumBits returns a checksum of all bits of x.
+func sumBits(x []float32) uint64 {
+	h := fnv.New64a()
+	var b [4]byte
+	for _, v := range x {
+		binary.LittleEndian.PutUint32(b[:], math.Float32bits(v))
+		h.Write(b[:])
+	}
+	return h.Sum64()
 }
 
 // flops returns the operations of one image: a multiply-add is two.

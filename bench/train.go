@@ -127,7 +127,7 @@ func train(ctx context.Context, o options) (string, any, error) {
 		for _, c := range cases {
 			for _, batch := range o.batches {
 				for heat, kinds := range c.heats {
-					all := slices.DeleteFunc(choose(trainees, o.kinds), func(t contender) bool { return !slices.Contains(kinds, t.kind) })
+					all := slices.DeleteFunc(o.contenders(trainees), func(t contender) bool { return !slices.Contains(kinds, t.kind) })
 					if heat > 0 && len(all) < 2 { // nobody but who has run in the first
 						continue
 					}
@@ -290,7 +290,7 @@ func (f *fineTuning) markdown(o options) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	p("%s.\n\n", f.Machine.markdown())
 	for _, name := range slices.Sorted(maps.Keys(f.Versions)) {
-		if v := f.Versions[name]; !strings.HasPrefix(name, "vitago") {
+		if v := f.Versions[name]; !strings.HasPrefix(name, "vitago") && !strings.HasPrefix(name, beforePrefix) {
 			p("%s: %s. ", name, v)
 		}
 	}
@@ -308,6 +308,9 @@ func (f *fineTuning) markdown(o options) string {
 		measured := pick(race, func(s trainingStep) bool { return s.Round > 0 })
 		p("\n%s, %s a step, %.2f TFLOP; peak of multiply-adds %s.\n\n", plural(first.Threads, "thread"), plural(first.Batch, "image"), ops/1e12, peakList(samplesOf(measured), f.Machine.peaks()))
 		p("%s", f.raceTable(race, ops))
+		if t := beforeTable(samplesOf(measured)); t != "" {
+			p("\n%s", t)
+		}
 	})
 	return b.String()
 }
@@ -316,7 +319,7 @@ func (f *fineTuning) markdown(o options) string {
 func samplesOf(steps []trainingStep) []sample {
 	var all []sample
 	for _, s := range steps {
-		all = append(all, sample{Contender: s.Contender, Seconds: s.Seconds, Peaks: s.Peaks})
+		all = append(all, sample{Contender: s.Contender, Seconds: s.Seconds, Peaks: s.Peaks, Sum: sumBits([]float32{float32(s.Loss), float32(s.Norm)})})
 	}
 	return all
 }
