@@ -79,37 +79,47 @@ func sumEvery(y, x []float32, stride int) {
 	}
 }
 
-// ClassRows returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch.
-func ClassRows(x mat.Tensor, t int) mat.Tensor {
-	if m, _ := dims(x); t < 1 || m%t != 0 {
-		panic(&ShapeError{"ClassRows", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
+// WordEmbed returns the rows of token [V,C] that words name, texts of t words one after the other, each plus
+// the row of position [N,C] of its place in its text: [B·T,C]. A word that is no row is a mistake of the
+// program and panics.
+func WordEmbed(words []int, t int, token, position mat.Tensor) mat.Tensor {
+	v, c := dims(token)
+	requireCols("WordEmbed position", position, c)
+	if n, _ := dims(position); t < 1 || t > n || len(words)%t != 0 {
+		panic(&ShapeError{"WordEmbed", []int{len(words)}, fmt.Sprintf("a multiple of %d words, at most %d a text", t, n)})
 	}
-	return run(&classRowsOp{x, t})
+	requireRows("WordEmbed", words, v)
+	return run(&wordOp{words, t, c, token, position})
 }
 
-type classRowsOp struct {
-	x mat.Tensor // [B·t,n]
-	t int
+type wordOp struct {
+	words           []int // [B·T]
+	t, c            int
+	token, position mat.Tensor // [V,C], [N,C]
 }
 
-func (f *classRowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.x} }
+func (f *wordOp) Operands() []mat.Tensor { return []mat.Tensor{f.token, f.position} }
 
-func (f *classRowsOp) Forward() (mat.Tensor, error) {
-	m, n := dims(f.x)
-	y := fresh(m/f.t, n)
-	for i := range m / f.t {
-		copy(data(y)[i*n:(i+1)*n], data(f.x)[i*f.t*n:])
+func (f *wordOp) Forward() (mat.Tensor, error) {
+	y := fresh(len(f.words), f.c)
+	token, position := data(f.token), data(f.position)
+	for i, w := range f.words {
+		row, pos := token[w*f.c:(w+1)*f.c], position[i%f.t*f.c:]
+		for j, v := range row {
+			data(y)[i*f.c+j] = v + pos[j]
+		}
 	}
 	return y, nil
 }
 
-func (f *classRowsOp) Backward(gy mat.Tensor) error {
-	_, n := dims(f.x)
-	accumulate(f.x, func(gx []float32) {
-		clear(gx)
-		for i := 0; i*n < gy.Size(); i++ {
-			copy(gx[i*f.t*n:][:n], data(gy)[i*n:(i+1)*n])
-		}
+func (f *wordOp) Backward(gy mat.Tensor) error {
+	accumulate(f.token, func(g []float32) {
+		clear(g)
+		scatterAdd(g, data(gy), f.c, func(i int) int { return f.words[i] })
+	})
+	accumulate(f.position, func(g []float32) {
+		clear(g)
+		scatterAdd(g, data(gy), f.c, func(i int) int { return i % f.t })
 	})
 	return nil
 }

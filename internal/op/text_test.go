@@ -25,14 +25,6 @@ func init() {
 			},
 		},
 		caseOf{
-			"Gather", [][2]int{{6, 5}},
-			func(in []mat.Tensor) mat.Tensor { return Gather(in[0], []int{4, 1, 4}) },
-			func(in []mat.Tensor) mat.Tensor {
-				rows := ag.RowViews(in[0])
-				return ag.Stack(rows[4], rows[1], rows[4])
-			},
-		},
-		caseOf{
 			"CausalAttention", [][2]int{{10, 18}},
 			func(in []mat.Tensor) mat.Tensor { return CausalAttention(in[0], 3, 5) },
 			func(in []mat.Tensor) mat.Tensor {
