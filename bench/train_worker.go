@@ -10,6 +10,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
@@ -144,7 +145,7 @@ func trainTower(m *clipvit.Model, l lesson, recompute bool) (func() (stepResult,
 		return nil, err
 	}
 	for _, b := range m.Blocks {
-		for _, list := range [][]*clipvit.LoRA{b.Attn.QKVLoRA, b.Attn.OutLoRA, b.MLP.UpLoRA, b.MLP.DownLoRA} {
+		for _, list := range [][]*transformer.LoRA{b.Attn.QKVLoRA, b.Attn.OutLoRA, b.MLP.UpLoRA, b.MLP.DownLoRA} {
 			for _, lora := range list {
 				same := s // for every A of a size
 				copy(mat.Data[float32](lora.A), same.next(lora.A.Size(), loraScale))

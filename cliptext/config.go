@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // Config says which text transformer a [Model] is. The letters are those of the package's legend.
@@ -35,6 +36,11 @@ const (
 	maxDim       = 1 << 20
 	maxEmbedding = 1 << 30
 )
+
+// Transformer returns what the blocks are made by.
+func (c Config) Transformer() transformer.Config {
+	return transformer.Config{Width: c.Width, Heads: c.Heads, Layers: c.Layers, MLPWidth: c.MLPWidth, Activation: c.Activation, NormEps: c.NormEps, Causal: true}
+}
 
 // Validate returns nil if c describes a tower, and otherwise an error with everything that is wrong
 // with it.

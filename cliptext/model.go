@@ -12,7 +12,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -30,12 +30,12 @@ var _ nn.Model = &Model{}
 type Model struct {
 	nn.Module
 	Config     Config
-	Token      *nn.Param        // [V,C]
-	Position   *nn.Param        // [N,C]
-	Blocks     []*clipvit.Block // causal
-	FinalNorm  *layernorm.Model // W [C], B [C]
-	Proj       *nn.Param        // [E,C]
-	LogitScale *nn.Param        // [1,1], the logarithm of what cosines are multiplied with; no part of an embedding
+	Token      *nn.Param            // [V,C]
+	Position   *nn.Param            // [N,C]
+	Blocks     []*transformer.Block // causal
+	FinalNorm  *layernorm.Model     // W [C], B [C]
+	Proj       *nn.Param            // [E,C]
+	LogitScale *nn.Param            // [1,1], the logarithm of what cosines are multiplied with; no part of an embedding
 
 	// Recompute makes every block keep only its input for the gradient and compute the rest again,
 	// which takes a third more time and a sixteenth of the memory.
@@ -53,16 +53,13 @@ func New(c Config) (*Model, error) {
 		Config:     c,
 		Token:      op.NewParam(c.Vocab, c.Width),
 		Position:   op.NewParam(c.Context, c.Width),
-		Blocks:     make([]*clipvit.Block, c.Layers),
+		Blocks:     make([]*transformer.Block, c.Layers),
 		FinalNorm:  op.NewLayerNorm(c.Width, c.NormEps),
 		Proj:       op.NewParam(c.EmbedDim, c.Width),
 		LogitScale: op.NewParam(1, 1),
 	}
 	for i := range m.Blocks {
-		m.Blocks[i] = clipvit.NewBlock(clipvit.Config{
-			Width: c.Width, Heads: c.Heads, MLPWidth: c.MLPWidth, Activation: c.Activation, NormEps: c.NormEps,
-		})
-		m.Blocks[i].Attn.Causal = true
+		m.Blocks[i] = transformer.NewBlock(c.Transformer())
 	}
 	return m, nil
 }
@@ -228,7 +225,7 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 }
 
 // block maps the words x [B·T,C] to those after block b.
-func (m *Model) block(b *clipvit.Block, x mat.Tensor, t int) mat.Tensor {
+func (m *Model) block(b *transformer.Block, x mat.Tensor, t int) mat.Tensor {
 	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, t) }
 	if !m.Recompute {
 		return forward(x)

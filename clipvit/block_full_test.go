@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
@@ -35,7 +36,7 @@ func drawn(at, n int) []float32 {
 type fullBlock struct {
 	want    *golden.File
 	config  Config
-	block   *Block
+	block   *transformer.Block
 	x, gy   []float32
 	vectors [2][]float32 // of the scalar products
 }
@@ -43,7 +44,7 @@ type fullBlock struct {
 func newFullBlock(t *testing.T) *fullBlock {
 	f := &fullBlock{want: golden.Load(t, "testdata/tiny/block_full.npz"), config: ViTL14336}
 	c := f.config
-	f.block = NewBlock(c)
+	f.block = transformer.NewBlock(c.Transformer())
 	at := 0
 	draw := func(n int, scale, mean float32) []float32 {
 		v := drawn(at, n)

@@ -3,16 +3,17 @@ package clipvit
 import (
 	"errors"
 	"fmt"
+
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // An Activation is the nonlinearity of the MLP.
-type Activation string
+type Activation = transformer.Activation
 
+// The activations.
 const (
-	// QuickGELU is x·σ(1.702·x): what OpenAI trained with.
-	QuickGELU Activation = "quick_gelu"
-	// GELU is x·Φ(x) with the exact error function.
-	GELU Activation = "gelu"
+	QuickGELU = transformer.QuickGELU
+	GELU      = transformer.GELU
 )
 
 // Config says which vision transformer a [Model] is. The letters are those of the package's legend.
@@ -55,6 +56,11 @@ func (c Config) Patches() int { return c.Grid() * c.Grid() }
 
 // Tokens returns T = 1+G²: the class token and the patches.
 func (c Config) Tokens() int { return 1 + c.Patches() }
+
+// Transformer returns what the blocks are made by.
+func (c Config) Transformer() transformer.Config {
+	return transformer.Config{Width: c.Width, Heads: c.Heads, Layers: c.Layers, MLPWidth: c.MLPWidth, Activation: c.Activation, NormEps: c.NormEps}
+}
 
 // HeadSize returns D = C/H.
 func (c Config) HeadSize() int { return c.Width / c.Heads }

@@ -4,13 +4,13 @@ import (
 	"encoding/gob"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
 
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
@@ -31,7 +31,7 @@ type Model struct {
 	Config   Config
 	Embed    *Embed
 	PreNorm  *layernorm.Model // W [C], B [C]
-	Blocks   []*Block
+	Blocks   []*transformer.Block
 	PostNorm *layernorm.Model // W [C], B [C]; nil if [Config.NoPostNorm]
 	Proj     *nn.Param        // [E,C]; nil if the tower has no projection
 
@@ -51,13 +51,13 @@ func New(c Config) (*Model, error) {
 		Config:  c,
 		Embed:   NewEmbed(c),
 		PreNorm: op.NewLayerNorm(c.Width, c.NormEps),
-		Blocks:  make([]*Block, c.Layers),
+		Blocks:  make([]*transformer.Block, c.Layers),
 	}
 	if !c.NoPostNorm {
 		m.PostNorm = op.NewLayerNorm(c.Width, c.NormEps)
 	}
 	for i := range m.Blocks {
-		m.Blocks[i] = NewBlock(c)
+		m.Blocks[i] = transformer.NewBlock(c.Transformer())
 	}
 	if c.EmbedDim > 0 {
 		m.Proj = op.NewParam(c.EmbedDim, c.Width)
@@ -96,7 +96,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 	if err != nil {
 		return nil, err
 	}
-	freeze(m, nil)
+	transformer.Freeze(m, nil)
 	runtime.GC() // of the plain matrices, which the collector would count as live until it runs by itself
 	return m, nil
 }
@@ -113,7 +113,7 @@ func (m *Model) Freeze() {
 	for _, p := range m.rowProducts() {
 		op.Freeze(p)
 	}
-	freeze(m, m.products())
+	transformer.Freeze(m, m.products())
 }
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
@@ -124,7 +124,7 @@ func (m *Model) Freeze() {
 func (m *Model) Quantize() {
 	m.Freeze()
 	for _, b := range m.Blocks {
-		for _, p := range b.products() {
+		for _, p := range b.Products() {
 			op.Quantize(p)
 		}
 		runtime.GC() // gives back what the block took before
@@ -136,35 +136,13 @@ func Int8Pays() bool { return kernel.Int8Pays() }
 
 // Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
 // matrices again, with the same values.
-func (m *Model) Unfreeze() { unfreeze(m) }
-
-func freeze(m nn.Model, products []*nn.Param) {
-	changed := false
-	for _, p := range products {
-		changed = op.FreezeForPanels(p) || changed
-	}
-	nn.ForEachParam(m, func(p *nn.Param) {
-		if p.RequiresGrad() { // who freezes a frozen model writes nothing
-			p.SetRequiresGrad(false)
-		}
-	})
-	if changed {
-		debug.FreeOSMemory() // packed weights are outside the heap, so nothing else makes the collector run
-	}
-}
-
-func unfreeze(m nn.Model) {
-	nn.ForEachParam(m, func(p *nn.Param) {
-		op.Thaw(p)
-		p.SetRequiresGrad(true)
-	})
-}
+func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
 
 // products returns the weights of matrix products, nearly all of the model's memory.
 func (m *Model) products() []*nn.Param {
 	ps := m.rowProducts()
 	for _, b := range m.Blocks {
-		ps = append(ps, b.products()...)
+		ps = append(ps, b.Products()...)
 	}
 	return ps
 }
@@ -275,7 +253,7 @@ func (m *Model) tokens(patches mat.Tensor, n int, step step) mat.Tensor {
 }
 
 // block maps the tokens x [B·T,C] to those after block b.
-func (m *Model) block(b *Block, x mat.Tensor) mat.Tensor {
+func (m *Model) block(b *transformer.Block, x mat.Tensor) mat.Tensor {
 	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, m.Config.Tokens()) }
 	if !m.Recompute {
 		return forward(x)

@@ -12,6 +12,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -174,7 +175,7 @@ func TestSaveRefuses(t *testing.T) {
 	check("nothing", err, "no model")
 	_, err = Save(ctx, Models{Vision: m}, other, dst, Options{})
 	check("another configuration", err, "that in memory")
-	m.Blocks[0].Attn.OutLoRA = []*clipvit.LoRA{clipvit.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 1)}
+	m.Blocks[0].Attn.OutLoRA = []*transformer.LoRA{transformer.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 1)}
 	_, err = Save(ctx, Models{Vision: m}, nil, dst, Options{})
 	check("LoRA", err, "Blocks.0.Attn.OutLoRA.0.A")
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/folder"
 )
@@ -61,7 +62,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 	}
 	var tensors []converter.Values
 	var missing []string
-	c.each(m, func(module string, t loraTarget, b *clipvit.Block) {
+	c.each(m, func(module string, t loraTarget, b *transformer.Block) {
 		w, list := t.layer(b)
 		l := t.of1(*list, w)
 		if l == nil {
@@ -101,7 +102,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 }
 
 // of1 returns the correction of the target's rows, or nil.
-func (t loraTarget) of1(list []*clipvit.LoRA, w *linear.Model) *clipvit.LoRA {
+func (t loraTarget) of1(list []*transformer.LoRA, w *linear.Model) *transformer.LoRA {
 	at := t.band * w.W.Shape()[0] / t.of
 	for _, l := range list {
 		if l.At == at {
@@ -148,7 +149,7 @@ func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
 		}
 	}
 	var add []func()
-	c.each(m, func(module string, t loraTarget, b *clipvit.Block) {
+	c.each(m, func(module string, t loraTarget, b *transformer.Block) {
 		w, list := t.layer(b)
 		l := t.correction(w, c.Rank, scale)
 		read(moduleName(module)+".lora_A.weight", l.A)

@@ -11,6 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
 )
@@ -25,7 +26,7 @@ type LoRA struct {
 // A loraTarget is a weight that can be corrected, under the name that it has in transformers.
 type loraTarget struct {
 	name, path string // "q_proj", and the module that it is in
-	layer      func(b *clipvit.Block) (*linear.Model, *[]*clipvit.LoRA)
+	layer      func(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA)
 	band, of   int // which part of the rows of the layer's weights
 }
 
@@ -34,12 +35,14 @@ var loraTargets = []loraTarget{
 	{"q_proj", "self_attn", qkvLayer, 0, 3},
 	{"k_proj", "self_attn", qkvLayer, 1, 3},
 	{"v_proj", "self_attn", qkvLayer, 2, 3},
-	{"out_proj", "self_attn", func(b *clipvit.Block) (*linear.Model, *[]*clipvit.LoRA) { return b.Attn.Out, &b.Attn.OutLoRA }, 0, 1},
-	{"fc1", "mlp", func(b *clipvit.Block) (*linear.Model, *[]*clipvit.LoRA) { return b.MLP.Up, &b.MLP.UpLoRA }, 0, 1},
-	{"fc2", "mlp", func(b *clipvit.Block) (*linear.Model, *[]*clipvit.LoRA) { return b.MLP.Down, &b.MLP.DownLoRA }, 0, 1},
+	{"out_proj", "self_attn", func(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA) { return b.Attn.Out, &b.Attn.OutLoRA }, 0, 1},
+	{"fc1", "mlp", func(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA) { return b.MLP.Up, &b.MLP.UpLoRA }, 0, 1},
+	{"fc2", "mlp", func(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA) { return b.MLP.Down, &b.MLP.DownLoRA }, 0, 1},
 }
 
-func qkvLayer(b *clipvit.Block) (*linear.Model, *[]*clipvit.LoRA) { return b.Attn.QKV, &b.Attn.QKVLoRA }
+func qkvLayer(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA) {
+	return b.Attn.QKV, &b.Attn.QKVLoRA
+}
 
 // LoRATargets are the names of the weights that LoRA can correct, as transformers has them.
 var LoRATargets = func() (names []string) {
@@ -75,7 +78,7 @@ func (c LoRA) Validate() error {
 }
 
 // eachLoRA calls f with every weight of m that c corrects, and the name of its module in transformers.
-func (c LoRA) each(m *clipvit.Model, f func(module string, t loraTarget, b *clipvit.Block)) {
+func (c LoRA) each(m *clipvit.Model, f func(module string, t loraTarget, b *transformer.Block)) {
 	for i, b := range m.Blocks {
 		for _, t := range loraTargets {
 			if slices.Contains(c.Targets, t.name) {
@@ -94,7 +97,7 @@ func AddLoRA(m *clipvit.Model, c LoRA, rng *rand.Rand) error {
 		return err
 	}
 	m.Freeze()
-	c.each(m, func(_ string, t loraTarget, b *clipvit.Block) {
+	c.each(m, func(_ string, t loraTarget, b *transformer.Block) {
 		w, list := t.layer(b)
 		l := t.correction(w, c.Rank, c.Alpha/float64(c.Rank))
 		bound := 1 / math.Sqrt(float64(w.W.Shape()[1])) // that of kaiming_uniform_ with a = √5
@@ -108,10 +111,10 @@ func AddLoRA(m *clipvit.Model, c LoRA, rng *rand.Rand) error {
 }
 
 // correction returns a correction of zeros.
-func (t loraTarget) correction(w *linear.Model, rank int, scale float64) *clipvit.LoRA {
+func (t loraTarget) correction(w *linear.Model, rank int, scale float64) *transformer.LoRA {
 	s := w.W.Shape()
 	rows := s[0] / t.of
-	return clipvit.NewLoRA(rank, s[1], t.band*rows, rows, scale)
+	return transformer.NewLoRA(rank, s[1], t.band*rows, rows, scale)
 }
 
 // withoutLoRA returns an error if m has corrections.
@@ -149,7 +152,7 @@ func MergeLoRA(m *clipvit.Model) {
 }
 
 // addProduct adds scale·B·A to rows of the weights w.
-func addProduct(w []float32, c *clipvit.LoRA) {
+func addProduct(w []float32, c *transformer.LoRA) {
 	rank, in := c.A.Shape()[0], c.A.Shape()[1]
 	rows := c.B.Shape()[0]
 	product := kernel.Get(rows * in)

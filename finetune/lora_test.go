@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -69,7 +70,7 @@ func TestLoRA(t *testing.T) {
 	}
 	golden.Compare(t, "patches", patches.Grad().Data().F32(), want.Float32("grad/patches"), tol)
 	compared := 0
-	c.each(m, func(module string, target loraTarget, b *clipvit.Block) {
+	c.each(m, func(module string, target loraTarget, b *transformer.Block) {
 		w, list := target.layer(b)
 		l := target.of1(*list, w)
 		for name, p := range map[string]*nn.Param{"lora_A": l.A, "lora_B": l.B} {

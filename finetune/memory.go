@@ -8,7 +8,7 @@ import (
 
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -109,11 +109,11 @@ func weightsBeside(o Objective) int64 {
 
 // kept estimates what a tower keeps of so many tokens if a gradient flows through the blocks from the first
 // that learns on, or through all if something below them does.
-func kept(blocks []*clipvit.Block, below bool, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
+func kept(blocks []*transformer.Block, below bool, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
 	n := len(blocks)
 	if !below {
 		n = 0
-		if i := slices.IndexFunc(blocks, func(b *clipvit.Block) bool { return learns(b) }); i >= 0 {
+		if i := slices.IndexFunc(blocks, func(b *transformer.Block) bool { return learns(b) }); i >= 0 {
 			n = len(blocks) - i
 		}
 	}

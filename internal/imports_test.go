@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/vitago/vitago/"
 
-// layers are the folders of the module, those that import first. A package may import those of its
-// own layer and of later ones.
+// layers are the folders of the module, those that import first. A package belongs to the longest folder
+// that it is in, and may import those of its own layer and of later ones.
 var layers = [][]string{
 	{"cmd", "examples", "bench"},
 	{"server"},
@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"finetune"},
 	{"converter"},
 	{"clipvit", "cliptext", "projector"},
+	{"clipvit/transformer"},
 	{"internal/op"},
 	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder"},
 }
@@ -67,15 +68,25 @@ func under(pkg string, folders ...string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool { return pkg == f || strings.HasPrefix(pkg, f+"/") })
 }
 
+// layer returns which of layers a package belongs to, or -1.
+func layer(pkg string) int {
+	found, longest := -1, ""
+	for i, folders := range layers {
+		for _, f := range folders {
+			if under(pkg, f) && len(f) > len(longest) {
+				found, longest = i, f
+			}
+		}
+	}
+	return found
+}
+
 // violations returns what in the packages of a build is against the rules, a line each.
 func violations(pkgs []listed) (wrong []string) {
 	add := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	standard := map[string]bool{"C": true, "unsafe": true}
 	for _, p := range pkgs {
 		standard[p.ImportPath] = p.Standard
-	}
-	layer := func(pkg string) int {
-		return slices.IndexFunc(layers, func(folders []string) bool { return under(pkg, folders...) })
 	}
 	for _, p := range pkgs {
 		pkg, ours := strings.CutPrefix(p.ImportPath, module)
@@ -139,7 +150,7 @@ func list(t *testing.T, args ...string) []listed {
 func TestImports(t *testing.T) {
 	for _, args := range [][]string{nil, {"-tags", "purego"}} {
 		pkgs := list(t, args...)
-		for _, want := range []string{"internal/kernel", "clipvit", "converter", "tasks"} { // or nothing was tested
+		for _, want := range []string{"internal/kernel", "clipvit", "clipvit/transformer", "converter", "tasks"} { // or nothing was tested
 			if !slices.ContainsFunc(pkgs, func(p listed) bool { return p.ImportPath == module+want && len(p.Deps) > 0 }) {
 				t.Errorf("%v: go list does not list %s", args, want)
 			}
@@ -165,6 +176,11 @@ func TestViolations(t *testing.T) {
 		{"internal/kernel", []string{kernelMay}, []string{kernelMay, "fmt"}, ""},
 		{"examples/text", []string{cybertron}, []string{cybertron}, ""},
 
+		{"clipvit", []string{module + "clipvit/transformer"}, nil, ""},
+		{"clipvit/transformer", []string{module + "internal/op"}, nil, ""},
+
+		{"clipvit/transformer", []string{module + "clipvit"}, nil, "clipvit/transformer imports clipvit, against the direction"},
+		{"internal/op", []string{module + "clipvit/transformer"}, nil, "internal/op imports clipvit/transformer, against the direction"},
 		{"clipvit", []string{module + "converter"}, nil, "clipvit imports converter, against the direction"},
 		{"internal/op", []string{module + "clipvit"}, nil, "internal/op imports clipvit, against the direction"},
 		{"tasks/imageencoding", []string{module + "server"}, nil, "tasks/imageencoding imports server, against the direction"},

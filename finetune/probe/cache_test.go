@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
 )
@@ -141,7 +142,7 @@ func TestSpaces(t *testing.T) {
 		},
 		"LoRA": func() (*clipvit.Model, Features) {
 			m := tower(t)
-			m.Blocks[0].Attn.OutLoRA = append(m.Blocks[0].Attn.OutLoRA, clipvit.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 2))
+			m.Blocks[0].Attn.OutLoRA = append(m.Blocks[0].Attn.OutLoRA, transformer.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 2))
 			return m, Features{Kind: Embedding}
 		},
 	} {

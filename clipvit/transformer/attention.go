@@ -1,4 +1,4 @@
-package clipvit
+package transformer
 
 import (
 	"encoding/gob"
@@ -30,14 +30,15 @@ type Attention struct {
 	QKVLoRA, OutLoRA []*LoRA
 }
 
-func init() { gob.Register(&Attention{}) }
+func init() { gob.RegisterName("*clipvit.Attention", &Attention{}) } // as files of before have it
 
-// NewAttention returns an Attention whose parameters are zero. It trusts c; see [Config.Validate].
+// NewAttention returns an Attention whose parameters are zero. It trusts c; see Config.Validate of the tower.
 func NewAttention(c Config) *Attention {
 	return &Attention{
-		Heads: c.Heads,
-		QKV:   op.NewLinear(c.Width, 3*c.Width),
-		Out:   op.NewLinear(c.Width, c.Width),
+		Heads:  c.Heads,
+		Causal: c.Causal,
+		QKV:    op.NewLinear(c.Width, 3*c.Width),
+		Out:    op.NewLinear(c.Width, c.Width),
 	}
 }
 

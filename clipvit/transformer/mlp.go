@@ -1,4 +1,4 @@
-package clipvit
+package transformer
 
 import (
 	"encoding/gob"
@@ -27,9 +27,9 @@ type MLP struct {
 	UpLoRA, DownLoRA []*LoRA
 }
 
-func init() { gob.Register(&MLP{}) }
+func init() { gob.RegisterName("*clipvit.MLP", &MLP{}) } // as files of before have it
 
-// NewMLP returns an MLP whose parameters are zero. It trusts c; see [Config.Validate].
+// NewMLP returns an MLP whose parameters are zero. It trusts c; see Config.Validate of the tower.
 func NewMLP(c Config) *MLP {
 	return &MLP{
 		Activation: c.Activation,

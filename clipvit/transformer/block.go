@@ -1,4 +1,4 @@
-package clipvit
+package transformer
 
 import (
 	"encoding/gob"
@@ -26,9 +26,9 @@ type Block struct {
 	MLP   *MLP
 }
 
-func init() { gob.Register(&Block{}) }
+func init() { gob.RegisterName("*clipvit.Block", &Block{}) } // as files of before have it
 
-// NewBlock returns a Block whose parameters are zero. It trusts c; see [Config.Validate].
+// NewBlock returns a Block whose parameters are zero. It trusts c; see Config.Validate of the tower.
 func NewBlock(c Config) *Block {
 	return &Block{
 		Norm1: op.NewLayerNorm(c.Width, c.NormEps),
@@ -46,12 +46,13 @@ func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
 	return op.Release(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
 }
 
-// Freeze does to the block what [Model.Freeze] does to all.
-func (m *Block) Freeze() { freeze(m, m.products()) }
+// Freeze does to the block what clipvit.Model.Freeze does to all.
+func (m *Block) Freeze() { Freeze(m, m.Products()) }
 
-// Unfreeze does to the block what [Model.Unfreeze] does to all: it may learn while others do not.
-func (m *Block) Unfreeze() { unfreeze(m) }
+// Unfreeze does to the block what clipvit.Model.Unfreeze does to all: it may learn while others do not.
+func (m *Block) Unfreeze() { Unfreeze(m) }
 
-func (m *Block) products() []*nn.Param {
+// Products returns the weights of the matrix products.
+func (m *Block) Products() []*nn.Param {
 	return []*nn.Param{m.Attn.QKV.W, m.Attn.Out.W, m.MLP.Up.W, m.MLP.Down.W}
 }
