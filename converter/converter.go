@@ -137,10 +137,10 @@ func (m *clip) convert(ctx context.Context, dst string, o Options) (*Report, err
 	return r, nil
 }
 
-// writeDir has write fill a temporary directory beside dst and then gives it the name dst. If
-// anything fails nothing is left. It does not replace what it cannot recognise as a model.
-func writeDir(dst string, overwrite bool, write func(dir string) error) (err error) {
-	dst, err = filepath.Abs(dst)
+// writeDir has write fill a directory that appears as dst when it is complete. If anything fails nothing is
+// left. It does not replace what it cannot recognise as a model.
+func writeDir(dst string, overwrite bool, write func(dir string) error) error {
+	dst, err := filepath.Abs(dst)
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
@@ -148,58 +148,7 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) (err err
 	if err != nil {
 		return err
 	}
-	parent := filepath.Dir(dst)
-	undo, err := folder.Make(parent)
-	if err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			undo()
-		}
-	}()
-	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(dst)+".partial-")
-	if err != nil {
-		return fmt.Errorf("converter: %w", folder.Unwritable(dst, err))
-	}
-	keep := false  // tmp holds the only copy of what was replaced
-	defer func() { // after success tmp has either been renamed or holds what was replaced
-		if keep {
-			return
-		}
-		if e := os.RemoveAll(tmp); e != nil && err == nil {
-			err = fmt.Errorf("converter: %w", e)
-		}
-	}()
-	fresh := filepath.Join(tmp, "new")
-	if err := os.Mkdir(fresh, 0o777); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	if err := write(fresh); err != nil {
-		return folder.Renamed(err, fresh, dst)
-	}
-	if err := syncDir(fresh); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	old := filepath.Join(tmp, "old")
-	if exists {
-		if err := os.Rename(dst, old); err != nil {
-			return fmt.Errorf("converter: %w", err)
-		}
-	}
-	if err := os.Rename(fresh, dst); err != nil {
-		if exists {
-			if e := os.Rename(old, dst); e != nil {
-				keep = true
-				return fmt.Errorf("converter: %w; what was %s is now %s: %w", err, dst, old, e)
-			}
-		}
-		return fmt.Errorf("converter: %w", err)
-	}
-	if err := syncDir(parent); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	return nil
+	return folder.Prefix("converter", folder.WithParents(dst, func() error { return folder.WriteDir(dst, exists, write) }))
 }
 
 // written are the names of the files that a conversion or an export writes into a directory.
@@ -236,15 +185,4 @@ func checkTarget(dst string, overwrite bool) (exists bool, err error) {
 		return true, fmt.Errorf("converter: %s has no %s: not a model directory, so it is not overwritten", dst, configFile)
 	}
 	return true, nil
-}
-
-// syncDir makes the entries of a directory durable where the system can do that.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	_ = d.Sync() // not every system can sync a directory
-	return nil
 }

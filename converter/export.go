@@ -343,46 +343,17 @@ func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) 
 	return left, nil
 }
 
-// writeOne has write fill a temporary file beside dst and then gives it the name dst. If anything
-// fails nothing is left. It does not replace what it cannot recognise as a checkpoint.
-func writeOne(dst string, overwrite bool, write func(f *os.File) error) (err error) {
-	dst, err = filepath.Abs(dst)
+// writeOne has write fill a file that appears as dst when it is complete. If anything fails nothing is left. It
+// does not replace what it cannot recognise as a checkpoint.
+func writeOne(dst string, overwrite bool, write func(f *os.File) error) error {
+	dst, err := filepath.Abs(dst)
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
 	if err := checkReplaceable(dst, overwrite); err != nil {
 		return err
 	}
-	parent, name := filepath.Split(dst)
-	undo, err := folder.Make(parent)
-	if err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			undo()
-		}
-	}()
-	tmp, err := os.MkdirTemp(parent, "."+name+".partial-")
-	if err != nil {
-		return fmt.Errorf("converter: %w", folder.Unwritable(dst, err))
-	}
-	defer func() {
-		if e := os.RemoveAll(tmp); e != nil && err == nil {
-			err = fmt.Errorf("converter: %w", e)
-		}
-	}()
-	fresh := filepath.Join(tmp, name)
-	if err := writeFile(fresh, func(w io.Writer) error { return write(w.(*os.File)) }); err != nil {
-		return folder.Renamed(err, fresh, dst)
-	}
-	if err := os.Rename(fresh, dst); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	if err := syncDir(parent); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	return nil
+	return folder.Prefix("converter", folder.WithParents(dst, func() error { return folder.WriteFile(dst, write) }))
 }
 
 // checkReplaceable returns an error if a file dst must not be written.
@@ -560,9 +531,9 @@ func writeOpenCLIP(ctx context.Context, o *output, dir string) error {
 		weights = openCLIPTorch
 	}
 	o.files = []string{weights, openCLIPConfig}
-	if err := writeFile(filepath.Join(dir, weights), func(w io.Writer) error { return o.writeWeights(ctx, w.(*os.File)) }); err != nil {
+	if err := writeFile(filepath.Join(dir, weights), func(f *os.File) error { return o.writeWeights(ctx, f) }); err != nil {
 		return err
 	}
 	config := indented(openCLIPConfigJSON(o.config))
-	return writeFile(filepath.Join(dir, openCLIPConfig), func(w io.Writer) error { _, err := w.Write(config); return err })
+	return folder.Prefix("converter", folder.WriteBytes(filepath.Join(dir, openCLIPConfig), config))
 }

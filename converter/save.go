@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -281,9 +282,9 @@ func WriteTensors(path string, metadata map[string]string, tensors []Values) err
 	if err != nil {
 		return fmt.Errorf("converter: %s: %w", path, err)
 	}
-	return writeFile(path, func(w io.Writer) error {
+	return writeFile(path, func(f *os.File) error {
 		buf := make([]byte, chunkSize)
-		return writeSafetensors(bufio.NewWriterSize(w, 4*chunkSize), header, entries, func(i int, w io.Writer) error {
+		return writeSafetensors(bufio.NewWriterSize(f, 4*chunkSize), header, entries, func(i int, w io.Writer) error {
 			for x := tensors[i].Data; len(x) > 0; {
 				n := min(len(x), len(buf)/4)
 				for j, v := range x[:n] {

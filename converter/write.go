@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // parseTarget returns the type that Options.DType means, "" for that of the source.
@@ -128,14 +130,14 @@ func (o *output) write(ctx context.Context, dir string) error {
 	}
 	var contents []content
 	if o.entries != nil {
-		if err := writeFile(filepath.Join(dir, weights), func(w io.Writer) error { return o.writeWeights(ctx, w.(*os.File)) }); err != nil {
+		if err := writeFile(filepath.Join(dir, weights), func(f *os.File) error { return o.writeWeights(ctx, f) }); err != nil {
 			return err
 		}
 		o.files = append(o.files, weights)
 		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision.ImageSize)}}
 	}
 	if p := o.beside; p != nil {
-		if err := writeFile(filepath.Join(dir, projectorWeights), func(w io.Writer) error { return p.writeWeights(ctx, w.(*os.File)) }); err != nil {
+		if err := writeFile(filepath.Join(dir, projectorWeights), func(f *os.File) error { return p.writeWeights(ctx, f) }); err != nil {
 			return err
 		}
 		o.files = append(o.files, projectorWeights)
@@ -144,7 +146,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 	}
 	add := func(name string, data []byte) error {
 		o.files = append(o.files, name)
-		return writeFile(filepath.Join(dir, name), func(w io.Writer) error { _, err := w.Write(data); return err })
+		return folder.Prefix("converter", folder.WriteBytes(filepath.Join(dir, name), data))
 	}
 	for _, f := range contents {
 		if err := add(f.name, indented(f.value)); err != nil {
@@ -310,24 +312,9 @@ func (o *output) report(dst string) *Report {
 	return r
 }
 
-// writeFile creates a file, has write fill it, and returns when it lies on the disk.
-func writeFile(path string, write func(w io.Writer) error) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	defer func() {
-		if e := f.Close(); e != nil && err == nil {
-			err = fmt.Errorf("converter: %w", e)
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("converter: %w", err)
-	}
-	return nil
+// writeFile has write fill a file that appears when it is complete and lies on the disk.
+func writeFile(path string, write func(f *os.File) error) error {
+	return folder.Prefix("converter", folder.WriteFile(path, write))
 }
 
 // indented returns v as a person reads it.

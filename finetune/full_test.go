@@ -62,7 +62,7 @@ func alone(t *testing.T) bool {
 func clean(t *testing.T, dir string) {
 	t.Helper()
 	filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		if strings.Contains(path, partial) || err != nil {
+		if strings.Contains(path, ".partial-") || err != nil {
 			t.Errorf("left: %s (%v)", path, err)
 		}
 		return nil
@@ -119,7 +119,7 @@ func TestFullDisk(t *testing.T) {
 			tr.state.Best = -1 // so that the second validation is better than the first for sure
 			_, err = tr.Run(context.Background())
 			lift()
-			if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dir, c.want)+": ") || strings.Contains(err.Error(), partial) {
+			if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dir, c.want)+": ") || strings.Contains(err.Error(), ".partial-") {
 				t.Errorf("error is %v, want %q of %s", err, syscall.EFBIG, c.want)
 			}
 			if last, err := LastCheckpoint(dir); filepath.Base(last) != "checkpoint-00000004" {
@@ -174,7 +174,7 @@ func TestSaveFullDisk(t *testing.T) {
 	lift := limitFiles(t, 4000)
 	err = tr.Save(t.Context(), dst, nil, converter.Options{})
 	lift()
-	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dst, "model.safetensors")) || strings.Contains(err.Error(), partial) {
+	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dst, "model.safetensors")) || strings.Contains(err.Error(), ".partial-") {
 		t.Errorf("error is %v, want %q of the file in %s", err, syscall.EFBIG, dst)
 	}
 	if after, err := os.ReadFile(filepath.Join(dst, "model.safetensors")); err != nil || string(after) != string(before) {

@@ -24,6 +24,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
 )
@@ -233,8 +234,8 @@ func (t *Trainer) open() (err error) {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if err := removeUnfinished(t.Dir); err != nil {
-		return err
+	if err := folder.Clean(t.Dir); err != nil {
+		return fmt.Errorf("finetune: %w", err)
 	}
 	last, err := LastCheckpoint(t.Dir)
 	if err != nil {

@@ -263,7 +263,7 @@ func TestKill(t *testing.T) {
 	journal.WriteString(`{"kind":"train","st`)
 	journal.Close()
 	defer func() {
-		if left, _ := filepath.Glob(filepath.Join(dir, ".*"+partial+"*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(dir, ".*"+".partial-"+"*")); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
 	}()

@@ -20,6 +20,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // plotExtensions are the formats of a plot.
@@ -223,13 +224,5 @@ func writePlot(path string, r *converter.Comparison) error {
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return err
 	}
-	f, err := createAtomic(path)
-	if err != nil {
-		return err
-	}
-	defer f.discard()
-	if _, err := f.Write(b.Bytes()); err != nil {
-		return err
-	}
-	return f.commit()
+	return folder.WithParents(path, func() error { return folder.WriteBytes(path, b.Bytes()) })
 }

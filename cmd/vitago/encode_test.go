@@ -479,55 +479,6 @@ func TestPrepareAhead(t *testing.T) {
 	}
 }
 
-// TestAtomicFile: a link keeps pointing to the file, and a device stays one.
-func TestAtomicFile(t *testing.T) {
-	dir := t.TempDir()
-	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
-	if err := os.WriteFile(target, []byte("old"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("target", link); err != nil {
-		t.Skip(err)
-	}
-	write := func(path string) {
-		t.Helper()
-		f, err := createAtomic(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.discard()
-		if _, err := f.WriteString("new"); err != nil {
-			t.Fatal(err)
-		}
-		if err := f.commit(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(link)
-	if got, _ := os.ReadFile(target); string(got) != "new" {
-		t.Errorf("target is %q, want new", got)
-	}
-	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
-		t.Errorf("the link is %v (%v)", info, err)
-	}
-	write(os.DevNull)
-
-	// Errors have the name that the file was to get.
-	f, err := createAtomic(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.discard()
-	for what, err := range map[string]error{"write": func() error { _, err := f.Write([]byte("x")); return err }(), "commit": f.commit()} {
-		if err == nil || !strings.Contains(err.Error(), target) || strings.Contains(err.Error(), ".partial") {
-			t.Errorf("%s after the end: error is %v, want one about %s", what, err, target)
-		}
-	}
-	if got := files(t, dir); len(got) != 2 {
-		t.Errorf("found %q", got)
-	}
-}
-
 // TestJSONSpecial: JSON has no NaN.
 func TestJSONSpecial(t *testing.T) {
 	var b bytes.Buffer

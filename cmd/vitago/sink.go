@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -193,14 +190,14 @@ func safetensorsHeader(metadata map[string]string, tensors []namedShape, least i
 // An output is a file that appears when it is complete, or standard output.
 type output struct {
 	w    io.Writer
-	file *atomicFile // nil for standard output
+	file *folder.File // nil for standard output
 }
 
 func createOutput(cmd *cobra.Command, path string) (output, error) {
 	if path == "" {
 		return output{w: cmd.OutOrStdout()}, nil
 	}
-	f, err := createAtomic(path)
+	f, err := folder.Create(path)
 	return output{f, f}, err
 }
 
@@ -208,89 +205,11 @@ func (o output) commit() error {
 	if o.file == nil {
 		return nil
 	}
-	return o.file.commit()
+	return o.file.Commit()
 }
 
 func (o output) discard() {
 	if o.file != nil {
-		o.file.discard()
+		o.file.Discard()
 	}
-}
-
-// An atomicFile gets its name when it is complete.
-type atomicFile struct {
-	*os.File
-	path string // "" if the file has its name already: a device or a pipe
-	undo func() // removes the folders that were made for it, if they are empty
-}
-
-// createAtomic creates a file that [atomicFile.commit] will give the name path, in place of what has
-// that name. It makes the folders above it that are missing.
-func createAtomic(path string) (*atomicFile, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0) // fails for a directory
-		if err != nil {
-			return nil, err
-		}
-		return &atomicFile{f, "", func() {}}, nil
-	}
-	if err == nil { // through a link
-		if path, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, err
-		}
-	}
-	// os.CreateTemp would make it unreadable for others.
-	dir, base := filepath.Split(path)
-	if base == "" {
-		return nil, fmt.Errorf("%s: names a folder, want a file", path)
-	}
-	undo, err := folder.Make(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%08x", base, rand.Uint32()))
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		undo()
-		return nil, folder.Unwritable(path, err)
-	}
-	return &atomicFile{f, path, undo}, nil
-}
-
-// Write writes to the file.
-func (f *atomicFile) Write(b []byte) (int, error) {
-	n, err := f.File.Write(b)
-	return n, f.named(err)
-}
-
-// named returns err with the name that the file is to get.
-func (f *atomicFile) named(err error) error {
-	if f.path == "" {
-		return err
-	}
-	return folder.Renamed(err, f.Name(), f.path)
-}
-
-// commit makes the file appear.
-func (f *atomicFile) commit() error {
-	if f.path == "" {
-		return f.Close()
-	}
-	if err := f.Sync(); err != nil {
-		return f.named(err)
-	}
-	if err := f.Close(); err != nil {
-		return f.named(err)
-	}
-	return f.named(os.Rename(f.Name(), f.path))
-}
-
-// discard removes what was written; after commit it does nothing.
-func (f *atomicFile) discard() {
-	f.Close()
-	if f.path != "" {
-		os.Remove(f.Name())
-	}
-	f.undo()
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // The tokens of an image.
@@ -136,7 +138,7 @@ type tokenTensors struct {
 
 func newTokenTensors(w io.Writer, s tokenSpec) (tokenSink, error) {
 	t := &tokenTensors{w: w, s: s, images: []imageTokens{}, skipped: []string{}}
-	if file, ok := w.(*atomicFile); ok && file.path != "" {
+	if file, ok := w.(*folder.File); ok && file.Seekable() {
 		most := make([]imageTokens, len(s.images))
 		for i, name := range s.images {
 			const n = math.MaxInt32
@@ -229,8 +231,8 @@ func (t *tokenTensors) Close() error {
 
 // named gives an error the name of the file that there will be.
 func (t *tokenTensors) named(err error) error {
-	if file, ok := t.w.(*atomicFile); ok && err != nil && !t.spooled {
-		return file.named(err)
+	if file, ok := t.w.(*folder.File); ok && err != nil && !t.spooled {
+		return file.Named(err)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
 )
@@ -359,7 +360,8 @@ func TestTokenRoom(t *testing.T) {
 	names := []string{`a"\.png`, "b&<.png", "ü.png", strings.Repeat(`"`, 200)}
 	spec := tokenSpec{images: names, width: 1, metadata: map[string]string{"layout": "pad"}, sum: func() (string, error) { return strings.Repeat("0", 64), nil }}
 	for skipped := range names {
-		f, err := createAtomic(filepath.Join(t.TempDir(), "x.safetensors"))
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		f, err := folder.Create(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,10 +376,10 @@ func TestTokenRoom(t *testing.T) {
 				err = errors.Join(err, s.write(imageTokens{Name: name, Tokens: 2, Width: 1 << 30, Height: 1 << 30, Rows: 1000, Cols: 1000, x: []float32{float32(i), 1}}))
 			}
 		}
-		if err := errors.Join(err, s.finish(), f.commit()); err != nil {
+		if err := errors.Join(err, s.finish(), f.Commit()); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(f.path)
+		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,11 +11,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // A Cache keeps features in a folder, one file for a picture:
@@ -111,7 +111,7 @@ func (c *Cache) space(m *clipvit.Model, f Features, preprocessing string) (*Spac
 	if err := os.MkdirAll(s.dir, 0o777); err != nil {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
-	if err := appear(filepath.Join(s.dir, "about.json"), append(text, '\n')); err != nil {
+	if err := folder.WriteCached(filepath.Join(s.dir, "about.json"), append(text, '\n')); err != nil {
 		return nil, fmt.Errorf("probe: cache: %w", err)
 	}
 	return s, nil
@@ -174,29 +174,13 @@ func (s *Space) Put(k Key, x []float32) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("probe: cache: %w", err)
 	}
-	err := appear(path, raw)
+	err := folder.WriteCached(path, raw) // damage is found by the sum
 	if err != nil {
 		// Windows does not replace a file that someone reads; then it was written by someone else.
 		if there, _ := s.Get(k); there != nil {
 			return nil
 		}
 		return fmt.Errorf("probe: cache: %w", err)
-	}
-	return nil
-}
-
-// appear writes a file that has its name only when it is complete. It may be lost or damaged if the
-// machine loses power right after that; what reads it finds out.
-func appear(path string, content []byte) error {
-	dir, name := filepath.Split(path)
-	tmp := filepath.Join(dir, fmt.Sprintf(".%s.partial-%016x", name, rand.Uint64()))
-	if err := os.WriteFile(tmp, content, 0o666); err != nil {
-		os.Remove(tmp) // it may not be there
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return err
 	}
 	return nil
 }

@@ -150,22 +150,14 @@ func (h *Head) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	if err := appear(filepath.Join(dir, classesFile), text.Bytes()); err != nil {
+	if err := folder.WriteBytes(filepath.Join(dir, classesFile), text.Bytes()); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	tmp := filepath.Join(dir, "."+headFile+".partial")
-	defer os.Remove(tmp) // after success it is not there
 	k, d := len(h.Classes), h.Dim()
-	if err := converter.WriteTensors(tmp, nil, []converter.Values{
+	return converter.WriteTensors(filepath.Join(dir, headFile), nil, []converter.Values{
 		{Name: weightName, Shape: []int{k, d}, Data: mat.Data[float32](h.Linear.W)},
 		{Name: biasName, Shape: []int{k}, Data: mat.Data[float32](h.Linear.B)},
-	}); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, headFile)); err != nil {
-		return fmt.Errorf("probe: %w", err)
-	}
-	return nil
+	})
 }
 
 // check says what is wrong with a head by itself.

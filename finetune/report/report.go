@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"image/color"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,25 +44,12 @@ func (r Report) Write(dir string) error {
 		if err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		errs = append(errs, writeFile(filepath.Join(dir, CurveFile), curve))
+		errs = append(errs, folder.WriteBytes(filepath.Join(dir, CurveFile), curve))
 	}
-	if err := errors.Join(append(errs, writeFile(filepath.Join(dir, PageFile), r.page()))...); err != nil {
+	if err := errors.Join(append(errs, folder.WriteBytes(filepath.Join(dir, PageFile), r.page()))...); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
-}
-
-// writeFile writes a file that appears as a whole.
-func writeFile(path string, data []byte) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".partial-0") // one run, one report
-	err := os.WriteFile(tmp, data, 0o666)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return folder.Renamed(err, tmp, path)
 }
 
 // rowsShown is how many events a table has at most: a screen.

@@ -1,5 +1,5 @@
-// Package folder makes the folders that an output goes to, and says what is wrong with them in the names
-// that a user knows: an output has a temporary name until it is complete.
+// Package folder writes files and directories that appear complete or not at all, makes the folders that they go
+// to, and says what is wrong in the names that a user knows: an output has a temporary name until it is complete.
 package folder
 
 import (
