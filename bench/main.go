@@ -23,12 +23,13 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // configs are the towers to measure with: the one that counts, and one to try the benchmark with.
 var configs = map[string]clipvit.Config{
 	"vit-l-14-336": clipvit.ViTL14336,
-	"tiny":         {ImageSize: 84, PatchSize: 14, Width: 128, Heads: 2, Layers: 2, MLPWidth: 512, EmbedDim: 64, Activation: clipvit.QuickGELU, NormEps: 1e-5},
+	"tiny":         {ImageSize: 84, PatchSize: 14, Width: 128, Heads: 2, Layers: 2, MLPWidth: 512, EmbedDim: 64, Activation: transformer.QuickGELU, NormEps: 1e-5},
 }
 
 // options are what the command line asks for.

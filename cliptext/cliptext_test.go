@@ -15,7 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -241,7 +241,7 @@ func TestConfig(t *testing.T) {
 		"want a product of at most":             func(c *Config) { c.Vocab, c.Width = 1<<20, 1<<20 },
 		"not a multiple of the 7 heads":         func(c *Config) { c.Heads = 7 },
 		"ends a text is 49408, want 0 to 49407": func(c *Config) { c.End = c.Vocab },
-		`activation is "relu"`:                  func(c *Config) { c.Activation = clipvit.Activation("relu") },
+		`activation is "relu"`:                  func(c *Config) { c.Activation = transformer.Activation("relu") },
 		"norm epsilon is NaN":                   func(c *Config) { c.NormEps = math.NaN() },
 	} {
 		c := ViTL14

@@ -4,21 +4,20 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // Config says which text transformer a [Model] is. The letters are those of the package's legend.
 type Config struct {
-	Vocab      int                `json:"vocab"`      // V
-	Context    int                `json:"context"`    // N
-	Width      int                `json:"width"`      // C
-	Heads      int                `json:"heads"`      // H
-	Layers     int                `json:"layers"`     // L
-	MLPWidth   int                `json:"mlp_width"`  // F
-	EmbedDim   int                `json:"embed_dim"`  // E
-	Activation clipvit.Activation `json:"activation"` // of the MLP
-	NormEps    float64            `json:"norm_eps"`   // added to the variance by every layer norm
+	Vocab      int                    `json:"vocab"`      // V
+	Context    int                    `json:"context"`    // N
+	Width      int                    `json:"width"`      // C
+	Heads      int                    `json:"heads"`      // H
+	Layers     int                    `json:"layers"`     // L
+	MLPWidth   int                    `json:"mlp_width"`  // F
+	EmbedDim   int                    `json:"embed_dim"`  // E
+	Activation transformer.Activation `json:"activation"` // of the MLP
+	NormEps    float64                `json:"norm_eps"`   // added to the variance by every layer norm
 	// End is the word that ends a text. A text's embedding is what stands at the first of them, which
 	// is the argmax of OpenAI's code, where it is the last word of the vocabulary.
 	End int `json:"end"`
@@ -26,8 +25,8 @@ type Config struct {
 
 // Text towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
 var (
-	ViTB32 = Config{Vocab: 49408, Context: 77, Width: 512, Heads: 8, Layers: 12, MLPWidth: 2048, EmbedDim: 512, Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49407}
-	ViTL14 = Config{Vocab: 49408, Context: 77, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 768, Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49407}
+	ViTB32 = Config{Vocab: 49408, Context: 77, Width: 512, Heads: 8, Layers: 12, MLPWidth: 2048, EmbedDim: 512, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}
+	ViTL14 = Config{Vocab: 49408, Context: 77, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}
 )
 
 // Bounds far above any real tower, so that no Config asks for more memory than a machine has: every
@@ -68,8 +67,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("cliptext: the word that ends a text is %d, want 0 to %d", c.End, c.Vocab-1))
 		}
 	}
-	if c.Activation != clipvit.QuickGELU && c.Activation != clipvit.GELU {
-		errs = append(errs, fmt.Errorf("cliptext: activation is %q, want %q or %q", c.Activation, clipvit.QuickGELU, clipvit.GELU))
+	if !c.Activation.Valid() {
+		errs = append(errs, fmt.Errorf("cliptext: activation is %q, want one of %q", c.Activation, transformer.Activations()))
 	}
 	if !(c.NormEps > 0 && c.NormEps < 1) {
 		errs = append(errs, fmt.Errorf("cliptext: norm epsilon is %v, want above 0 and below 1", c.NormEps))

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vitago/vitago/cliptext"
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // The words of CLIP's own vocabulary come from [cliptext.ReadTokenizer]; this one has two merges.
@@ -29,7 +29,7 @@ func ExampleTokenizer() {
 func ExampleModel_Forward() {
 	model, err := cliptext.New(cliptext.Config{
 		Vocab: 50, Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,
-		Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49,
+		Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49,
 	}) // its weights are zero; converter.LoadText reads those of a checkpoint
 	if err != nil {
 		fmt.Println(err)

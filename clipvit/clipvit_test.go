@@ -18,6 +18,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
@@ -210,7 +211,7 @@ func TestPartlyFrozen(t *testing.T) {
 // tower that is frozen or not and for one image or more than a tile has rows.
 func TestBatch(t *testing.T) {
 	defer kernel.Use("")
-	c := Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 2, Layers: 2, MLPWidth: 96, EmbedDim: 32, Activation: QuickGELU, NormEps: 1e-5}
+	c := Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 2, Layers: 2, MLPWidth: 96, EmbedDim: 32, Activation: transformer.QuickGELU, NormEps: 1e-5}
 	const images = 40
 	rng := rand.New(rand.NewPCG(17, 18))
 	values := make([]float32, images*c.Patches()*c.PatchLen())
@@ -250,7 +251,7 @@ func TestBatch(t *testing.T) {
 
 func TestOutputDim(t *testing.T) {
 	for _, embedDim := range []int{0, 5} {
-		c := Config{ImageSize: 8, PatchSize: 4, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: embedDim, Activation: QuickGELU, NormEps: 1e-5}
+		c := Config{ImageSize: 8, PatchSize: 4, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: embedDim, Activation: transformer.QuickGELU, NormEps: 1e-5}
 		m, err := New(c)
 		if err != nil {
 			t.Fatal(err)
@@ -352,7 +353,7 @@ func TestResize(t *testing.T) {
 		}
 		for _, filter := range []Bicubic{BicubicTorch, BicubicAntialias} {
 			width := f.Shape(name + "/in")[1]
-			m, err := New(Config{ImageSize: from * 2, PatchSize: 2, Width: width, Heads: 1, Layers: 1, MLPWidth: 1, Activation: GELU, NormEps: 1e-5})
+			m, err := New(Config{ImageSize: from * 2, PatchSize: 2, Width: width, Heads: 1, Layers: 1, MLPWidth: 1, Activation: transformer.GELU, NormEps: 1e-5})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -435,7 +436,7 @@ func TestCounts(t *testing.T) {
 
 // TestPreprocess: where a patch's values come from, and the two ends of the levels.
 func TestPreprocess(t *testing.T) {
-	c := Config{ImageSize: 4, PatchSize: 2, Width: 1, Heads: 1, Layers: 1, MLPWidth: 1, Activation: GELU, NormEps: 1e-5}
+	c := Config{ImageSize: 4, PatchSize: 2, Width: 1, Heads: 1, Layers: 1, MLPWidth: 1, Activation: transformer.GELU, NormEps: 1e-5}
 	img := image.NewRGBA(image.Rect(10, 20, 14, 24)) // not at the origin
 	for y := range 4 {
 		for x := range 4 {

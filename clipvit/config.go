@@ -7,26 +7,17 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 )
 
-// An Activation is the nonlinearity of the MLP.
-type Activation = transformer.Activation
-
-// The activations.
-const (
-	QuickGELU = transformer.QuickGELU
-	GELU      = transformer.GELU
-)
-
 // Config says which vision transformer a [Model] is. The letters are those of the package's legend.
 type Config struct {
-	ImageSize  int        `json:"image_size"` // pixels per side of the square input, G·P
-	PatchSize  int        `json:"patch_size"` // P
-	Width      int        `json:"width"`      // C
-	Heads      int        `json:"heads"`      // H
-	Layers     int        `json:"layers"`     // L
-	MLPWidth   int        `json:"mlp_width"`  // F
-	EmbedDim   int        `json:"embed_dim"`  // E; 0 if the tower has no projection
-	Activation Activation `json:"activation"` // of the MLP
-	NormEps    float64    `json:"norm_eps"`   // added to the variance by every layer norm
+	ImageSize  int                    `json:"image_size"` // pixels per side of the square input, G·P
+	PatchSize  int                    `json:"patch_size"` // P
+	Width      int                    `json:"width"`      // C
+	Heads      int                    `json:"heads"`      // H
+	Layers     int                    `json:"layers"`     // L
+	MLPWidth   int                    `json:"mlp_width"`  // F
+	EmbedDim   int                    `json:"embed_dim"`  // E; 0 if the tower has no projection
+	Activation transformer.Activation `json:"activation"` // of the MLP
+	NormEps    float64                `json:"norm_eps"`   // added to the variance by every layer norm
 	// NoPostNorm says that the tower ends with its last block, as in language models that take the
 	// tokens of a layer: it has [Model.Features], but no [Model.Embedding].
 	NoPostNorm bool `json:"no_post_norm,omitempty"`
@@ -34,10 +25,10 @@ type Config struct {
 
 // The towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
 var (
-	ViTB32    = Config{ImageSize: 224, PatchSize: 32, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: QuickGELU, NormEps: 1e-5}
-	ViTB16    = Config{ImageSize: 224, PatchSize: 16, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: QuickGELU, NormEps: 1e-5}
-	ViTL14    = Config{ImageSize: 224, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: QuickGELU, NormEps: 1e-5}
-	ViTL14336 = Config{ImageSize: 336, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: QuickGELU, NormEps: 1e-5}
+	ViTB32    = Config{ImageSize: 224, PatchSize: 32, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: transformer.QuickGELU, NormEps: 1e-5}
+	ViTB16    = Config{ImageSize: 224, PatchSize: 16, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 512, Activation: transformer.QuickGELU, NormEps: 1e-5}
+	ViTL14    = Config{ImageSize: 224, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5}
+	ViTL14336 = Config{ImageSize: 336, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5}
 )
 
 // Bounds far above any real tower, so that no Config asks for more memory than a machine has:
@@ -111,8 +102,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("clipvit: width %d is not a multiple of the %d heads", c.Width, c.Heads))
 		}
 	}
-	if c.Activation != QuickGELU && c.Activation != GELU {
-		errs = append(errs, fmt.Errorf("clipvit: activation is %q, want %q or %q", c.Activation, QuickGELU, GELU))
+	if !c.Activation.Valid() {
+		errs = append(errs, fmt.Errorf("clipvit: activation is %q, want one of %q", c.Activation, transformer.Activations()))
 	}
 	if !(c.NormEps > 0 && c.NormEps < 1) {
 		errs = append(errs, fmt.Errorf("clipvit: norm epsilon is %v, want above 0 and below 1", c.NormEps))

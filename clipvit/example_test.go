@@ -10,6 +10,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -123,7 +124,7 @@ func ExampleModel_Embedding() {
 func ExampleNew() {
 	model, err := clipvit.New(clipvit.Config{
 		ImageSize: 32, PatchSize: 8, Width: 64, Heads: 4, Layers: 2, MLPWidth: 256, EmbedDim: 16,
-		Activation: clipvit.QuickGELU, NormEps: 1e-5,
+		Activation: transformer.QuickGELU, NormEps: 1e-5,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -132,7 +133,7 @@ func ExampleNew() {
 
 	_, err = clipvit.New(clipvit.Config{
 		ImageSize: 33, PatchSize: 8, Width: 64, Heads: 4, Layers: 2, MLPWidth: 256, EmbedDim: 16,
-		Activation: clipvit.QuickGELU, NormEps: 1e-5,
+		Activation: transformer.QuickGELU, NormEps: 1e-5,
 	})
 	fmt.Println(err)
 	// Output:
@@ -159,7 +160,7 @@ func ExampleModel_Quantize() {
 func ExampleNewFrozen() {
 	config := clipvit.Config{
 		ImageSize: 8, PatchSize: 4, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: 4,
-		Activation: clipvit.QuickGELU, NormEps: 1e-5,
+		Activation: transformer.QuickGELU, NormEps: 1e-5,
 	}
 	paths := 0
 	model, err := clipvit.NewFrozen(config, func(path string, values []float32) error {

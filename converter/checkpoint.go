@@ -20,7 +20,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // A DType is the type of the elements of a tensor, by its name in safetensors.
@@ -338,10 +338,10 @@ type Checkpoint struct {
 	openCLIP     []byte // open_clip_config.json, if there is one
 	// projectorConfig is projector_config.json, if there is one.
 	projectorConfig []byte
-	dir             string             // of a single file, where configurations may be that are wanted only if nothing else helps
-	scripted        clipvit.Activation // what the classes of a TorchScript archive say
-	assumed         clipvit.Activation // what the caller says
-	absent          []string           // tensors of a language model in files that are not there
+	dir             string                 // of a single file, where configurations may be that are wanted only if nothing else helps
+	scripted        transformer.Activation // what the classes of a TorchScript archive say
+	assumed         transformer.Activation // what the caller says
+	absent          []string               // tensors of a language model in files that are not there
 	files           []*sourceFile
 	packed          []check // of parts that are compressed
 	closers         []io.Closer

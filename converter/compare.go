@@ -19,6 +19,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // CompareOptions are the choices of a comparison.
@@ -507,7 +508,7 @@ func (k *comparer) position(d *TensorDrift, a, b param) (best moments, err error
 		configs = [2]clipvit.Config{k.a.config.Vision, k.b.config.Vision}
 	)
 	for i, p := range []param{a, b} {
-		configs[i].Activation, configs[i].Heads = clipvit.QuickGELU, 1 // which may be unknown, and do not matter
+		configs[i].Activation, configs[i].Heads = transformer.QuickGELU, 1 // which may be unknown, and do not matter
 		values[i] = make([]float64, p.len())
 		for lo := 0; lo < len(values[i]); lo += compareBand {
 			if err := p.read64(values[i][lo:min(lo+compareBand, p.len())], lo, k.bands[0]); err != nil {
@@ -570,7 +571,7 @@ func resizePosition(x []float64, c clipvit.Config, grid int, filter clipvit.Bicu
 	for i, v := range x {
 		data[i] = float32(v)
 	}
-	c.Activation, c.Heads = clipvit.QuickGELU, 1 // they may not be known, and do not matter
+	c.Activation, c.Heads = transformer.QuickGELU, 1 // they may not be known, and do not matter
 	position := nn.NewParam(mat.NewDense[float32](mat.WithShape(c.Tokens(), c.Width), mat.WithBacking(data)))
 	m := &clipvit.Model{Config: c, Embed: &clipvit.Embed{Position: position}}
 	if err := m.Resize(grid*c.PatchSize, filter); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // What the files beside the tensors say that shapes do not: heads, activations, epsilons, and how a
@@ -27,7 +28,7 @@ const (
 
 // Assume declares the activation of a tower for which neither its container nor a configuration
 // says it. Contradicting one that does is an error, which loading returns.
-func (c *Checkpoint) Assume(a clipvit.Activation) { c.assumed = a }
+func (c *Checkpoint) Assume(a transformer.Activation) { c.assumed = a }
 
 // A top is what a config.json tells itself by.
 type top struct {
@@ -216,7 +217,7 @@ func (h *hfTower) agreeVision(v *clipvit.Config) []error {
 	if v.EmbedDim > 0 {
 		errs = append(errs, equal("vision", "projection_dim", h.ProjectionDim, v.EmbedDim))
 	}
-	v.Activation, v.NormEps, v.Heads = clipvit.Activation(h.HiddenAct), h.LayerNormEps, h.Heads
+	v.Activation, v.NormEps, v.Heads = transformer.Activation(h.HiddenAct), h.LayerNormEps, h.Heads
 	return append(errs, h.check("vision", v.Width))
 }
 
@@ -225,7 +226,7 @@ func (h *hfTower) agreeText(t *TextConfig) []error {
 	if h.EOS != legacyEOS {
 		t.BOS, t.EOS = h.BOS, h.EOS
 	}
-	t.Activation, t.NormEps, t.Heads = clipvit.Activation(h.HiddenAct), h.LayerNormEps, h.Heads
+	t.Activation, t.NormEps, t.Heads = transformer.Activation(h.HiddenAct), h.LayerNormEps, h.Heads
 	return []error{
 		equal("text", "hidden_size", h.HiddenSize, t.Width),
 		equal("text", "intermediate_size", h.IntermediateSize, t.MLPWidth),
@@ -239,8 +240,8 @@ func (h *hfTower) agreeText(t *TextConfig) []error {
 // check returns an error if the activation is not known or the heads do not divide the width.
 func (h *hfTower) check(tower string, width int) error {
 	var errs []error
-	if a := clipvit.Activation(h.HiddenAct); a != clipvit.QuickGELU && a != clipvit.GELU {
-		errs = append(errs, fmt.Errorf("%s hidden_act is %.40q, want %q or %q", tower, a, clipvit.QuickGELU, clipvit.GELU))
+	if a := transformer.Activation(h.HiddenAct); !a.Valid() {
+		errs = append(errs, fmt.Errorf("%s hidden_act is %.40q, want one of %q", tower, a, transformer.Activations()))
 	}
 	if h.Heads < 1 || width%h.Heads != 0 {
 		errs = append(errs, fmt.Errorf("%s num_attention_heads is %d, which does not divide the width %d", tower, h.Heads, width))
@@ -328,7 +329,7 @@ func readLLaVA(m *clip, file []byte) error {
 		return err
 	}
 	if m.has.vision && slices.Contains(openAITowers, path.Base(strings.TrimRight(c.Tower, "/"))) {
-		m.config.Vision.Activation = clipvit.QuickGELU
+		m.config.Vision.Activation = transformer.QuickGELU
 	}
 	p := m.projector
 	if p == nil {

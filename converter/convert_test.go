@@ -19,6 +19,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
@@ -48,7 +49,7 @@ var checkpoints = []struct {
 // tinyConfig is what all of them are.
 var tinyConfig = clipvit.Config{
 	ImageSize: 24, PatchSize: 6, Width: 64, Heads: 1, Layers: 2, MLPWidth: 256, EmbedDim: 10,
-	Activation: clipvit.QuickGELU, NormEps: 1e-5,
+	Activation: transformer.QuickGELU, NormEps: 1e-5,
 }
 
 // open opens a tiny checkpoint, and says of those that do not say it themselves which activation
@@ -64,7 +65,7 @@ func open(t testing.TB, name string) *Checkpoint {
 		if _, err := LoadCheckpoint(c); !errors.Is(err, ErrActivation) {
 			t.Errorf("%s: error is %v, want ErrActivation", name, err)
 		}
-		c.Assume(clipvit.QuickGELU)
+		c.Assume(transformer.QuickGELU)
 	}
 	return c
 }
@@ -319,7 +320,7 @@ func TestOverflow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Assume(clipvit.QuickGELU)
+	c.Assume(transformer.QuickGELU)
 	dir := t.TempDir()
 	_, err = ConvertCheckpoint(t.Context(), c, filepath.Join(dir, "out"), Options{DType: "f16"})
 	if err == nil || !strings.Contains(err.Error(), "visual.ln_post.bias") || !strings.Contains(err.Error(), "100000") {
@@ -426,9 +427,9 @@ func TestConfigDisagrees(t *testing.T) {
 		{"heads that do not divide", func(_, v, _ map[string]any) { v["num_attention_heads"] = 5 }, []string{"num_attention_heads is 5", "64"}, nil},
 		{"no heads", func(_, v, _ map[string]any) { v["num_attention_heads"] = 0 }, []string{"num_attention_heads is 0"}, nil},
 		{"heads left out", func(_, v, _ map[string]any) { delete(v, "num_attention_heads") }, []string{"num_attention_heads is 12"}, nil},
-		{"activation left out", func(_, v, _ map[string]any) { delete(v, "hidden_act") }, nil, func(c Config) bool { return c.Vision.Activation == clipvit.QuickGELU }},
+		{"activation left out", func(_, v, _ map[string]any) { delete(v, "hidden_act") }, nil, func(c Config) bool { return c.Vision.Activation == transformer.QuickGELU }},
 		{"gelu", func(_, v, _ map[string]any) { v["hidden_act"] = "gelu" }, nil, func(c Config) bool {
-			return c.Vision.Activation == clipvit.GELU && c.Text.Activation == clipvit.QuickGELU
+			return c.Vision.Activation == transformer.GELU && c.Text.Activation == transformer.QuickGELU
 		}},
 		{"another activation", func(_, v, _ map[string]any) { v["hidden_act"] = "relu" }, []string{`hidden_act is "relu"`}, nil},
 		{"epsilon", func(_, v, _ map[string]any) { v["layer_norm_eps"] = 1e-6 }, nil, func(c Config) bool { return c.Vision.NormEps == 1e-6 }},
@@ -479,7 +480,7 @@ func TestConfigDisagrees(t *testing.T) {
 
 // TestHeadsUnknown: a width that OpenAI's rule says nothing about needs a config.json.
 func TestHeadsUnknown(t *testing.T) {
-	m := &clip{Checkpoint: &Checkpoint{name: "x", assumed: clipvit.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
+	m := &clip{Checkpoint: &Checkpoint{name: "x", assumed: transformer.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
 	settled := func() error { return errors.Join(m.configure(), m.settle()) }
 	if err := settled(); err == nil || !strings.Contains(err.Error(), "width 96, and no configuration says how many heads it has") {
 		t.Errorf("error is %v", err)

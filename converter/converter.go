@@ -37,7 +37,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -59,7 +59,7 @@ type Options struct {
 	Vocab string
 	// Activation declares the activation of a tower for which nothing else says it; see
 	// [Checkpoint.Assume].
-	Activation clipvit.Activation
+	Activation transformer.Activation
 	// Overwrite permits to replace a model directory that exists already.
 	Overwrite bool
 	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called

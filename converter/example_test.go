@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -93,7 +93,7 @@ func ExampleCheckpoint_Assume() {
 	defer c.Close()
 	_, err = converter.LoadCheckpoint(c)
 	fmt.Println(errors.Is(err, converter.ErrActivation))
-	c.Assume(clipvit.QuickGELU)
+	c.Assume(transformer.QuickGELU)
 	model, err := converter.LoadCheckpoint(c)
 	fmt.Println(model.Config.Activation, err)
 	// Output:

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -32,7 +32,7 @@ type ExportOptions struct {
 	// mm_projector.bin.
 	ProjectorOnly bool
 	// Activation is that of a source that does not say it; see [Checkpoint.Assume].
-	Activation clipvit.Activation
+	Activation transformer.Activation
 	// Overwrite permits to replace a checkpoint that exists already.
 	Overwrite bool
 	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
@@ -391,7 +391,7 @@ const openAIRatio = 4
 type towerConfig struct {
 	name                   string
 	width, heads, mlpWidth int
-	activation             clipvit.Activation
+	activation             transformer.Activation
 	eps                    float64
 }
 
@@ -416,7 +416,7 @@ func fitsOpenAI(m *clip) error {
 				errs = append(errs, fmt.Errorf("the %s tower's %s is %v, and its code has %v built in", t.name, what, got, want))
 			}
 		}
-		want("activation", t.activation, clipvit.QuickGELU)
+		want("activation", t.activation, transformer.QuickGELU)
 		want("head", fmt.Sprint(t.width/t.heads, " wide"), fmt.Sprint(headWidth, " wide"))
 		want("MLP", fmt.Sprint(t.mlpWidth, " wide"), fmt.Sprint(openAIRatio*t.width, " wide"))
 		want("epsilon", t.eps, float64(normEps))
@@ -446,8 +446,8 @@ func fitsTwoLayers(m *clip) error {
 // Source: build_mlp.py of the models on Hugging Face, CLIPVisionTower and build_vision_projector.
 func fitsXComposer(m *clip) error {
 	errs := []error{fitsTwoLayers(m)}
-	if v := m.config.Vision; m.has.vision && v.Activation != clipvit.QuickGELU {
-		errs = append(errs, fmt.Errorf("the activation is %s, and its code has %s built in", v.Activation, clipvit.QuickGELU))
+	if v := m.config.Vision; m.has.vision && v.Activation != transformer.QuickGELU {
+		errs = append(errs, fmt.Errorf("the activation is %s, and its code has %s built in", v.Activation, transformer.QuickGELU))
 	}
 	if layer, ok := m.selected(); ok && layer != m.config.Vision.Layers {
 		errs = append(errs, fmt.Errorf("the projector is fed by layer %d of %d, and its code takes the last", layer, m.config.Vision.Layers))
@@ -506,7 +506,7 @@ func openCLIPConfigJSON(c Config) map[string]any {
 	pixels := preprocessorJSON(v.ImageSize)
 	return map[string]any{
 		"model_cfg": map[string]any{
-			"embed_dim": v.EmbedDim, "quick_gelu": v.Activation == clipvit.QuickGELU, "vision_cfg": vision, "text_cfg": text,
+			"embed_dim": v.EmbedDim, "quick_gelu": v.Activation == transformer.QuickGELU, "vision_cfg": vision, "text_cfg": text,
 		},
 		"preprocess_cfg": map[string]any{
 			"mean": pixels["image_mean"], "std": pixels["image_std"], "interpolation": "bicubic", "resize_mode": "shortest",

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -281,7 +281,7 @@ func TestExportFamilies(t *testing.T) {
 func TestExportNames(t *testing.T) {
 	dir := t.TempDir()
 	converted := filepath.Join(dir, "converted")
-	if _, err := Convert(t.Context(), tiny(t, "state_torch1.7.1.pt"), converted, Options{Activation: clipvit.QuickGELU}); err != nil {
+	if _, err := Convert(t.Context(), tiny(t, "state_torch1.7.1.pt"), converted, Options{Activation: transformer.QuickGELU}); err != nil {
 		t.Fatal(err)
 	}
 	openai, state, safe := filepath.Join(dir, "openai.pt"), filepath.Join(dir, "state.pt"), filepath.Join(dir, "openclip")
@@ -295,7 +295,7 @@ func TestExportNames(t *testing.T) {
 	export(t, converted, safe, ExportOptions{To: "openclip"})
 	sameTensors(t, contents(t, filepath.Join(safe, openCLIPSafetensors)), contents(t, tiny(t, "state_torch1.7.1.pt")))
 	bin := filepath.Join(dir, "huggingface")
-	export(t, state, bin, ExportOptions{To: "huggingface", Format: "torch", Activation: clipvit.QuickGELU})
+	export(t, state, bin, ExportOptions{To: "huggingface", Format: "torch", Activation: transformer.QuickGELU})
 	sameTensors(t, contents(t, filepath.Join(bin, torchFile)), contents(t, tiny(t, "huggingface")))
 
 	src, tensors := llavaOf(t)
@@ -424,7 +424,7 @@ func TestExportRefusals(t *testing.T) {
 		{archive, ExportOptions{To: "llava"}, []string{"to llava", "lacks the projector"}},
 		{archive, ExportOptions{To: "gguf"}, []string{"lacks the projector"}},
 		{archive, ExportOptions{To: "openai", ProjectorOnly: true}, []string{"no file of a projector alone"}},
-		{archive, ExportOptions{To: "openai", Activation: clipvit.GELU}, []string{"quick_gelu", "gelu"}},
+		{archive, ExportOptions{To: "openai", Activation: transformer.GELU}, []string{"quick_gelu", "gelu"}},
 		{llavaDir, ExportOptions{To: "gguf", ProjectorOnly: true}, []string{"no file of a projector alone"}},
 		{llavaDir, ExportOptions{To: "llava", Format: "safetensors"}, []string{"out.bin", "extension .safetensors"}},
 		{projector, ExportOptions{To: "openai", ProjectorOnly: true}, []string{"no file of a projector alone"}},
@@ -696,7 +696,7 @@ func FuzzExport(f *testing.F) {
 		form := forms[int(to)%len(forms)]
 		for _, projectorOnly := range []bool{false, true} {
 			dst := filepath.Join(t.TempDir(), "out")
-			r, err := ExportCheckpoint(t.Context(), c, dst, ExportOptions{To: form.name, ProjectorOnly: projectorOnly, Activation: clipvit.QuickGELU})
+			r, err := ExportCheckpoint(t.Context(), c, dst, ExportOptions{To: form.name, ProjectorOnly: projectorOnly, Activation: transformer.QuickGELU})
 			if err != nil {
 				if left, _ := os.ReadDir(filepath.Dir(dst)); len(left) != 0 {
 					t.Errorf("%v, but %v is left", err, left)
@@ -720,7 +720,7 @@ func FuzzExport(f *testing.F) {
 			if n := len(back.Tensors()); n != r.Tensors {
 				t.Errorf("%d tensors, want %d", n, r.Tensors)
 			}
-			back.Assume(clipvit.QuickGELU)
+			back.Assume(transformer.QuickGELU)
 			if _, err := resolve(back); err != nil {
 				t.Errorf("%s: what was written is not what was exported: %v", form.name, err)
 			}

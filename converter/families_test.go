@@ -14,14 +14,15 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
 )
 
 // small and wide are the towers of testdata/gen/families.py.
 var (
-	small = clipvit.Config{ImageSize: 12, PatchSize: 4, Width: 16, Heads: 2, Layers: 3, MLPWidth: 24, EmbedDim: 10, Activation: clipvit.QuickGELU, NormEps: 1e-5}
-	wide  = clipvit.Config{ImageSize: 16, PatchSize: 4, Width: 64, Heads: 1, Layers: 2, MLPWidth: 20, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+	small = clipvit.Config{ImageSize: 12, PatchSize: 4, Width: 16, Heads: 2, Layers: 3, MLPWidth: 24, EmbedDim: 10, Activation: transformer.QuickGELU, NormEps: 1e-5}
+	wide  = clipvit.Config{ImageSize: 16, PatchSize: 4, Width: 64, Heads: 1, Layers: 2, MLPWidth: 20, Activation: transformer.QuickGELU, NormEps: 1e-5}
 )
 
 // like returns a configuration with a change.
@@ -31,7 +32,7 @@ func like(c clipvit.Config, edit func(c *clipvit.Config)) clipvit.Config {
 }
 
 func bare(c *clipvit.Config) { c.EmbedDim = 0 }
-func gelu(c *clipvit.Config) { c.Activation = clipvit.GELU }
+func gelu(c *clipvit.Config) { c.Activation = transformer.GELU }
 
 // families are the fixtures, and what must be found in them.
 var families = []struct {
@@ -364,18 +365,18 @@ func TestActivation(t *testing.T) {
 	alone := tiny(t, "state_torch2.9.1.pt")
 	for _, c := range []struct {
 		path string
-		says clipvit.Activation
-		want clipvit.Activation // "" for ErrActivation
+		says transformer.Activation
+		want transformer.Activation // "" for ErrActivation
 		err  string
 	}{
 		{alone, "", "", ErrActivation.Error()},
-		{alone, clipvit.GELU, clipvit.GELU, ""},
-		{alone, clipvit.QuickGELU, clipvit.QuickGELU, ""},
-		{file, "", clipvit.GELU, ""}, // a configuration lies beside it
-		{filepath.Dir(file), "", clipvit.GELU, ""},
-		{filepath.Dir(file), clipvit.QuickGELU, "", `the activation is "gelu", and "quick_gelu" was asked for`},
-		{tiny(t, "openai_torch1.7.1.pt"), "", clipvit.QuickGELU, ""},
-		{tiny(t, "openai_torch1.7.1.pt"), clipvit.GELU, "", `the activation is "quick_gelu", and "gelu" was asked for`},
+		{alone, transformer.GELU, transformer.GELU, ""},
+		{alone, transformer.QuickGELU, transformer.QuickGELU, ""},
+		{file, "", transformer.GELU, ""}, // a configuration lies beside it
+		{filepath.Dir(file), "", transformer.GELU, ""},
+		{filepath.Dir(file), transformer.QuickGELU, "", `the activation is "gelu", and "quick_gelu" was asked for`},
+		{tiny(t, "openai_torch1.7.1.pt"), "", transformer.QuickGELU, ""},
+		{tiny(t, "openai_torch1.7.1.pt"), transformer.GELU, "", `the activation is "quick_gelu", and "gelu" was asked for`},
 	} {
 		k, err := Open(c.path)
 		if err != nil {
@@ -391,8 +392,8 @@ func TestActivation(t *testing.T) {
 			t.Errorf("%s: error is %v, want %s", c.path, err, c.err)
 		}
 	}
-	r, err := Convert(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{Activation: clipvit.GELU})
-	if err != nil || r.Config.Vision.Activation != clipvit.GELU {
+	r, err := Convert(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{Activation: transformer.GELU})
+	if err != nil || r.Config.Vision.Activation != transformer.GELU {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if _, err := Convert(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{}); !errors.Is(err, ErrActivation) {

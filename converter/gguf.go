@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 const (
@@ -174,7 +175,7 @@ func (o *output) ggufValues() []ggufValue {
 		{"clip.has_text_encoder", false},
 		{"clip.has_llava_projector", true},
 		{"clip.projector_type", "mlp"},
-		{"clip.use_gelu", v.Activation == clipvit.GELU}, // quick_gelu unless one is said
+		{"clip.use_gelu", v.Activation == transformer.GELU}, // quick_gelu unless one is said
 		{"clip.vision.image_size", uint32(v.ImageSize)},
 		{"clip.vision.patch_size", uint32(v.PatchSize)},
 		{"clip.vision.embedding_length", uint32(v.Width)},

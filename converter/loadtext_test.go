@@ -11,7 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/cliptext"
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -34,7 +34,7 @@ func TestLoadText(t *testing.T) {
 	f := golden.Load(t, "testdata/tiny/clip_expected.npz")
 	want := cliptext.Config{
 		Vocab: 50, Context: 9, Width: 64, Heads: 1, Layers: 1, MLPWidth: 256, EmbedDim: 10,
-		Activation: clipvit.QuickGELU, NormEps: 1e-5, End: 49,
+		Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49,
 	}
 	for _, c := range checkpoints {
 		t.Run(c.path, func(t *testing.T) {
@@ -70,8 +70,8 @@ func TestLoadText(t *testing.T) {
 
 // TestLoadTextOfFamilies: each dialect that has a text tower, and what a conversion makes of it, are the same tower.
 func TestLoadTextOfFamilies(t *testing.T) {
-	for name, activation := range map[string]clipvit.Activation{
-		"hf-clip-bin": clipvit.QuickGELU, "openclip-gelu": clipvit.GELU, "openclip-text": clipvit.QuickGELU,
+	for name, activation := range map[string]transformer.Activation{
+		"hf-clip-bin": transformer.QuickGELU, "openclip-gelu": transformer.GELU, "openclip-text": transformer.QuickGELU,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := golden.Path(t, "testdata/families/"+name)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // anything stands for every value of a field that does not change what a model computes from pixels
@@ -102,9 +103,9 @@ func readOpenCLIP(m *clip, file []byte) error {
 			return err
 		}
 	}
-	activation := clipvit.GELU // torch's, exact
+	activation := transformer.GELU // torch's, exact
 	if top.Model.Quick {
-		activation = clipvit.QuickGELU
+		activation = transformer.QuickGELU
 	}
 	var errs []error
 	number := func(raw json.RawMessage) int {

@@ -8,7 +8,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
 )
@@ -132,7 +132,7 @@ func (m *clip) family() {
 		// Source: build_mlp.py of the models on Hugging Face: openai/clip-vit-large-patch14-336, whose
 		// positions are resized, and select_layer = -1, select_feature = 'patch'.
 		if m.has.vision {
-			m.config.Vision.Activation = clipvit.QuickGELU
+			m.config.Vision.Activation = transformer.QuickGELU
 		}
 		layer, family = -1, familyXComposer
 		if m.has.extra["Projector.GlobalSeparator"] {

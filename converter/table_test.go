@@ -11,6 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -85,7 +86,7 @@ func TestMatch(t *testing.T) {
 // every dialect has each of them exactly once.
 func TestBijection(t *testing.T) {
 	for _, embed := range []int{0, 10} {
-		c := clipvit.Config{ImageSize: 24, PatchSize: 6, Width: 64, Heads: 2, Layers: 3, MLPWidth: 96, EmbedDim: embed, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+		c := clipvit.Config{ImageSize: 24, PatchSize: 6, Width: 64, Heads: 2, Layers: 3, MLPWidth: 96, EmbedDim: embed, Activation: transformer.QuickGELU, NormEps: 1e-5}
 		m, err := clipvit.New(c)
 		if err != nil {
 			t.Fatal(err)

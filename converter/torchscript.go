@@ -6,7 +6,7 @@ import (
 
 	"github.com/nlpodyssey/gopickle/types"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // scriptRoot is the module that all classes of TorchScript are in. Their names below it depend on
@@ -30,7 +30,7 @@ type scriptObject struct {
 // only the code says, so it tells nothing.
 //
 // Source: openai/CLIP, clip/model.py, QuickGELU.
-var scriptActivations = map[string]clipvit.Activation{"QuickGELU": clipvit.QuickGELU}
+var scriptActivations = map[string]transformer.Activation{"QuickGELU": transformer.QuickGELU}
 
 // PySetState implements gopickle's types.PyStateSettable.
 func (o *scriptObject) PySetState(state any) error {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // torchFileOf returns an archive that writeTorch wrote of tensors.
@@ -201,7 +201,7 @@ class Module6(Module):
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.Container() != "TorchScript archive" || k.scripted != clipvit.QuickGELU {
+	if k.Container() != "TorchScript archive" || k.scripted != transformer.QuickGELU {
 		t.Errorf("a %s of activation %q", k.Container(), k.scripted)
 	}
 	for _, e := range entries {

@@ -23,6 +23,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
@@ -632,7 +633,7 @@ func TestMemory(t *testing.T) {
 // TestMemoryMeasured: what the heap holds at most, what waits to be collected included, is what was estimated,
 // about, by every recipe. When the collector comes differs from run to run by a fifth.
 func TestMemoryMeasured(t *testing.T) {
-	config := clipvit.Config{ImageSize: 112, PatchSize: 14, Width: 128, Heads: 2, MLPWidth: 512, Layers: 4, EmbedDim: 64, NormEps: 1e-5, Activation: clipvit.QuickGELU}
+	config := clipvit.Config{ImageSize: 112, PatchSize: 14, Width: 128, Heads: 2, MLPWidth: 512, Layers: 4, EmbedDim: 64, NormEps: 1e-5, Activation: transformer.QuickGELU}
 	heap := func() float64 {
 		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 		metrics.Read(s)

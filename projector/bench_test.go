@@ -8,6 +8,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
 )
 
@@ -19,7 +20,7 @@ var full = flag.Bool("full", false, "benchmark XComposer2-4KHD at its true size:
 //	go test -run '^$' -bench Tiles ./projector                        # a small tower
 //	go test -run '^$' -bench Tiles -benchtime 3x ./projector -full    # XComposer2-4KHD
 func BenchmarkTiles(b *testing.B) {
-	c, out := clipvit.Config{ImageSize: 112, PatchSize: 14, Width: 256, Heads: 4, Layers: 4, MLPWidth: 1024, Activation: clipvit.QuickGELU, NormEps: 1e-5}, 1024
+	c, out := clipvit.Config{ImageSize: 112, PatchSize: 14, Width: 256, Heads: 4, Layers: 4, MLPWidth: 1024, Activation: transformer.QuickGELU, NormEps: 1e-5}, 1024
 	if *full {
 		c, out = clipvit.ViTL14336, 4096
 		c.EmbedDim, c.NoPostNorm = 0, true

@@ -14,6 +14,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -29,7 +30,7 @@ const tokenTolerance = 5e-6
 const globalTolerance = 1e-6
 
 // bothTiny is what the towers of the two files have in common.
-var bothTiny = clipvit.Config{Width: 20, Heads: 4, Layers: 3, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+var bothTiny = clipvit.Config{Width: 20, Heads: 4, Layers: 3, Activation: transformer.QuickGELU, NormEps: 1e-5}
 
 func xcomposerConfig() clipvit.Config {
 	c := bothTiny

@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -54,7 +55,7 @@ func ExampleLayout_Split() {
 
 // An XComposer2-4KHD from parts, as small as it gets, to be trained. converter.LoadEncoder reads a true one.
 func ExampleEncoder() {
-	c := clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 1, Layers: 1, MLPWidth: 8, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+	c := clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 1, Layers: 1, MLPWidth: 8, Activation: transformer.QuickGELU, NormEps: 1e-5}
 	tower, err := clipvit.New(c)
 	if err != nil {
 		fmt.Println(err)

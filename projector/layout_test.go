@@ -13,11 +13,12 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // tower is a configuration of r pixels a side with patches of p.
 func tower(r, p int) clipvit.Config {
-	return clipvit.Config{ImageSize: r, PatchSize: p, Width: 8, Heads: 2, Layers: 2, MLPWidth: 12, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+	return clipvit.Config{ImageSize: r, PatchSize: p, Width: 8, Heads: 2, Layers: 2, MLPWidth: 12, Activation: transformer.QuickGELU, NormEps: 1e-5}
 }
 
 func layout(t testing.TB, name string) Layout {

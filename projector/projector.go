@@ -19,6 +19,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/linear"
 
+	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
 )
 
@@ -157,7 +158,7 @@ func (m *Model) Forward(x mat.Tensor) mat.Tensor {
 	for i, l := range m.Layers {
 		var y mat.Tensor
 		if i < last {
-			y = op.LinearAct(x, l, op.GELU) // [N,O]
+			y = op.LinearAct(x, l, kernel.GELU) // [N,O]
 		} else {
 			y = op.Linear(x, l) // [N,O]
 		}

@@ -1,14 +1,19 @@
 package transformer
 
+import "github.com/vitago/vitago/internal/kernel"
+
 // An Activation is the nonlinearity of the MLP.
-type Activation string
+type Activation = kernel.Activation
 
 const (
 	// QuickGELU is x·σ(1.702·x): what OpenAI trained with.
-	QuickGELU Activation = "quick_gelu"
+	QuickGELU = kernel.QuickGELU
 	// GELU is x·Φ(x) with the exact error function.
-	GELU Activation = "gelu"
+	GELU = kernel.GELU
 )
+
+// Activations returns all that there are.
+func Activations() []Activation { return kernel.Activations() }
 
 // Config says which transformer a tower is made of. The letters are those of package clipvit's legend.
 type Config struct {

@@ -47,7 +47,7 @@ func corrected(y, x mat.Tensor, corrections []*LoRA) mat.Tensor {
 }
 
 // correctedAct maps x [m,in] to f(x·Wᵀ + B) with corrections of W.
-func correctedAct(x mat.Tensor, m *linear.Model, corrections []*LoRA, f op.Activation) mat.Tensor {
+func correctedAct(x mat.Tensor, m *linear.Model, corrections []*LoRA, f Activation) mat.Tensor {
 	if corrections == nil {
 		return op.LinearAct(x, m, f)
 	}

@@ -40,7 +40,7 @@ func NewMLP(c Config) *MLP {
 
 // Forward maps the tokens x [B·T,C] to residual + MLP(x) [B·T,C].
 func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor {
-	h := correctedAct(x, m.Up, m.UpLoRA, op.Activation(m.Activation)) // [B·T,F]
-	y := corrected(op.LinearAdd(h, m.Down, residual), h, m.DownLoRA)  // [B·T,C]
+	h := correctedAct(x, m.Up, m.UpLoRA, m.Activation)               // [B·T,F]
+	y := corrected(op.LinearAdd(h, m.Down, residual), h, m.DownLoRA) // [B·T,C]
 	return op.Release(y, h)
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/probe"
 )
@@ -37,8 +38,8 @@ const classifyBatch = 4
 // A classification is what the flags of classify ask for.
 type classification struct {
 	model      string
-	activation clipvit.Activation // "" is what the model says
-	vocab      string             // "" is the model's directory
+	activation transformer.Activation // "" is what the model says
+	vocab      string                 // "" is the model's directory
 	labels     []string
 	templates  []string
 	json       bool
@@ -80,7 +81,7 @@ where a head has no cosines.`,
 	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "the `TEXT` that a label stands in, at {}; may be given several times")
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c.activation = clipvit.Activation(activation.value)
+		c.activation = transformer.Activation(activation.value)
 		if err := checkModel(c.model); err != nil {
 			return err
 		}

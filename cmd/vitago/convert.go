@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -35,7 +35,7 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.DType, o.Activation = dtype.value, clipvit.Activation(activation.value)
+		o.DType, o.Activation = dtype.value, transformer.Activation(activation.value)
 		c, err := converter.Open(args[0])
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -31,7 +32,7 @@ const maxBatch = 64
 // An encoding is what the flags of encode ask for.
 type encoding struct {
 	model      string
-	activation clipvit.Activation // "" is what the model says
+	activation transformer.Activation // "" is what the model says
 	features   string
 	layer      int
 	normalize  bool
@@ -91,7 +92,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		e.features, e.format, e.precision, e.activation = features.value, format.value, precision.value, clipvit.Activation(activation.value)
+		e.features, e.format, e.precision, e.activation = features.value, format.value, precision.value, transformer.Activation(activation.value)
 		if e.output == stdinName {
 			e.output = ""
 		}

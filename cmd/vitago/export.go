@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -42,14 +42,14 @@ OUT appears complete or not at all; folders above it are made.`,
 	to := choiceFlag(cmd, "to", "", "whose checkpoint to write (required)", converter.ExportForms()...)
 	format := choiceFlag(cmd, "format", "", "of the weights (default: by the extension of OUT, else what the software prefers)", "safetensors", "torch", "torchscript")
 	dtype := choiceFlag(cmd, "dtype", "", "precision of the output (default: f16 for gguf, else source)", "source", "f16", "bf16", "f32")
-	activation := choiceFlag(cmd, "activation", "", "activation of a source that does not say it", "quick_gelu", "gelu")
+	activation := choiceFlag(cmd, "activation", "", "activation of a source that does not say it", activations()...)
 	cmd.Flags().BoolVar(&o.ProjectorOnly, "projector-only", false, "leave the tower out")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a checkpoint that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if to.value == "" {
 			return usagef("--to is missing, want %s", strings.Join(converter.ExportForms(), ", "))
 		}
-		o.To, o.Format, o.DType, o.Activation = to.value, format.value, dtype.value, clipvit.Activation(activation.value)
+		o.To, o.Format, o.DType, o.Activation = to.value, format.value, dtype.value, transformer.Activation(activation.value)
 		if err := o.Check(args[1]); err != nil {
 			return usageError{err}
 		}

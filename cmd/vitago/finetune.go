@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
@@ -213,9 +213,9 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		}
 		o := converter.Options{DType: dtype.value, Vocab: f.vocab}
 		if lbfgs {
-			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), clipvit.Activation(activation.value), o)
+			return f.fitHead(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), transformer.Activation(activation.value), o)
 		}
-		s, err := f.open(cmd.Context(), r, finetune.Distance(distance.value), clipvit.Activation(activation.value))
+		s, err := f.open(cmd.Context(), r, finetune.Distance(distance.value), transformer.Activation(activation.value))
 		if err != nil {
 			return err
 		}

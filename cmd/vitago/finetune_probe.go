@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
@@ -39,7 +39,7 @@ func (f *finetuneFlags) fitsHead(recipe, solver string) (bool, error) {
 }
 
 // fitHead finds the head that fits the features of a frozen tower best, with the sweep of the CLIP paper.
-func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer, activation clipvit.Activation, o converter.Options) error {
+func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer, activation transformer.Activation, o converter.Options) error {
 	like, err := openModel(f.model, activation)
 	if err != nil {
 		return err

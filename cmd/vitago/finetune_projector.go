@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
@@ -24,7 +25,7 @@ type tokenRun struct {
 // findEncoder decides whether tokens are learnt, and loads what turns pictures into them: tower and projector of the model,
 // or the tower with a new projector. Tokens are learnt from a teacher or targets if the recipe trains a projector and any
 // model has one or a layout is given, or if both model and teacher have one, or the targets have several rows a picture.
-func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation clipvit.Activation) (err error) {
+func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation transformer.Activation) (err error) {
 	if s.teacher == "" && s.finetuneFlags.targets == "" {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
@@ -34,7 +34,7 @@ type session struct {
 }
 
 // open reads the model and the lists of pictures, and decides what is to be learnt.
-func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance finetune.Distance, activation clipvit.Activation) (_ *session, err error) {
+func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance finetune.Distance, activation transformer.Activation) (_ *session, err error) {
 	s := &session{finetuneFlags: f, facts: [][2]string{{"model", f.model}, {"recipe", r.Name + ": " + r.About}, {"data", f.data}}}
 	if s.like, err = openModel(f.model, activation); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (f *finetuneFlags) open(ctx context.Context, r finetune.Recipe, distance fi
 }
 
 // openModel opens a checkpoint whose activation may have to be given.
-func openModel(path string, activation clipvit.Activation) (*converter.Checkpoint, error) {
+func openModel(path string, activation transformer.Activation) (*converter.Checkpoint, error) {
 	c, err := converter.Open(path)
 	if err == nil && activation != "" {
 		c.Assume(activation)
@@ -127,7 +127,7 @@ func (s *session) classify(train *data.Dataset) error {
 }
 
 // distil makes it learn what another tower gives.
-func (s *session) distil(distance finetune.Distance, activation clipvit.Activation) error {
+func (s *session) distil(distance finetune.Distance, activation transformer.Activation) error {
 	c, err := openModel(s.teacher, activation)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -60,7 +61,7 @@ func configLines(c converter.Config) [][2]string {
 	case v.NoPostNorm:
 		embed = "no post-norm"
 	}
-	act := func(a clipvit.Activation) clipvit.Activation { return cmp.Or(a, "activation unknown") }
+	act := func(a transformer.Activation) transformer.Activation { return cmp.Or(a, "activation unknown") }
 	lines := [][2]string{{"vision", fmt.Sprintf("%simage %d, patch %d, width %d, heads %d, layers %d, MLP %d, %s, %s",
 		name, v.ImageSize, v.PatchSize, v.Width, v.Heads, v.Layers, v.MLPWidth, embed, act(v.Activation))}}
 	if t := c.Text; t != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
 
@@ -33,7 +33,7 @@ The table shows equal tensors of several blocks once, with # for the number of t
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p := startProgress(cmd.ErrOrStderr(), "reading "+args[0], megabytes)
 		info, err := await(cmd.Context(), func() (*converter.Info, error) {
-			return inspect(cmd.Context(), args[0], clipvit.Activation(activation.value))
+			return inspect(cmd.Context(), args[0], transformer.Activation(activation.value))
 		})
 		p.stop()
 		if err != nil {
@@ -52,7 +52,7 @@ The table shows equal tensors of several blocks once, with # for the number of t
 	return cmd
 }
 
-func inspect(ctx context.Context, path string, a clipvit.Activation) (*converter.Info, error) {
+func inspect(ctx context.Context, path string, a transformer.Activation) (*converter.Info, error) {
 	c, err := converter.Open(path)
 	if err != nil {
 		return nil, err

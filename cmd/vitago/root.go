@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/hub"
@@ -205,7 +206,15 @@ func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *ch
 
 // activationFlag declares the flag that says what a checkpoint may leave open.
 func activationFlag(cmd *cobra.Command) *choice {
-	return choiceFlag(cmd, "activation", "", "activation of a tower for which no file says it", "quick_gelu", "gelu")
+	return choiceFlag(cmd, "activation", "", "activation of a tower for which no file says it", activations()...)
+}
+
+// activations returns the names of all activations.
+func activations() (names []string) {
+	for _, a := range transformer.Activations() {
+		names = append(names, string(a))
+	}
+	return names
 }
 
 // await returns what f returns, or an error as soon as ctx ends. Then f goes on alone, so it must

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/projector"
 )
@@ -20,9 +21,9 @@ import (
 // A tokenizing is what the flags of tokens ask for.
 type tokenizing struct {
 	model      string
-	activation clipvit.Activation // "" is what the model says
-	layout     string             // "" is that of the family
-	hdNum      int                // 0 is the layout's
+	activation transformer.Activation // "" is what the model says
+	layout     string                 // "" is that of the family
+	hdNum      int                    // 0 is the layout's
 	count      bool
 	format     string
 	output     string // "" is standard output
@@ -84,7 +85,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	f.IntVar(&t.batch, "batch", 0, "at most `N` views of an image go through the tower together (default: as many as are worth it)")
 	f.BoolVar(&t.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		t.layout, t.format, t.activation = layout.value, format.value, clipvit.Activation(activation.value)
+		t.layout, t.format, t.activation = layout.value, format.value, transformer.Activation(activation.value)
 		if t.output == stdinName {
 			t.output = ""
 		}

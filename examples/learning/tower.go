@@ -11,11 +11,12 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune/optim"
 )
 
 // small is a tower of CLIP's form that learns in seconds: 0.2 million weights, 17 tokens.
-var small = clipvit.Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 4, Layers: 4, MLPWidth: 256, EmbedDim: 64, Activation: clipvit.QuickGELU, NormEps: 1e-5}
+var small = clipvit.Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 4, Layers: 4, MLPWidth: 256, EmbedDim: 64, Activation: transformer.QuickGELU, NormEps: 1e-5}
 
 // newRand returns random numbers of a seed.
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

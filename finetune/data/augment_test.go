@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/pillow"
 )
@@ -17,7 +18,7 @@ import (
 const augmentFile = "testdata/tiny/augment.npz"
 
 // tiny is a tower with an input of 28×28 pixels, as in the goldens, in patches of 7×7.
-var tiny = clipvit.Config{ImageSize: 28, PatchSize: 7, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: 4, Activation: clipvit.GELU, NormEps: 1e-5}
+var tiny = clipvit.Config{ImageSize: 28, PatchSize: 7, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: 4, Activation: transformer.GELU, NormEps: 1e-5}
 
 // replay gives the numbers of a list.
 func replay(t *testing.T, draws []float64) func() float64 {

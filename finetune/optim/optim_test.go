@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -619,7 +620,7 @@ func TestSchedules(t *testing.T) {
 // tower returns a tower with three blocks.
 func tower(t *testing.T) *clipvit.Model {
 	t.Helper()
-	m, err := clipvit.New(clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 2, Layers: 3, MLPWidth: 8, EmbedDim: 4, Activation: clipvit.GELU, NormEps: 1e-5})
+	m, err := clipvit.New(clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 2, Layers: 3, MLPWidth: 8, EmbedDim: 4, Activation: transformer.GELU, NormEps: 1e-5})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,15 +83,13 @@ func ActivateGrad(gx, gy, x []float32, f Activation) {
 	if len(gx) < len(x) || len(gy) < len(x) {
 		panic("kernel: ActivateGrad: slice shorter than x")
 	}
+	how := f.of()
 	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
 		from, to = from*ncMax, min(to*ncMax, len(x))
-		switch f {
-		case QuickGELU:
-			quickGELUGrad(gx[from:to], gy[from:to], x[from:to])
-		case GELU:
-			geluGrad(gx[from:to], gy[from:to], x[from:to])
-		default:
+		if how == nil {
 			copy(gx[from:to], gy[from:to])
+		} else {
+			how.grad(gx[from:to], gy[from:to], x[from:to])
 		}
 	})
 }

@@ -328,7 +328,7 @@ func TestActivate(t *testing.T) {
 			y.check(t, "y")
 			for i, v := range x.data {
 				// 1+erf cancels for negative x, in PyTorch's float32 as here: 2⁻²² of x, absolute.
-				near(t, fmt.Sprintf("f%d(%v)", f, v), y.data[i], ref(float64(v)), 4*unit*math.Min(math.Abs(float64(v)), 10)+1e-37+8*unit*math.Abs(ref(float64(v))))
+				near(t, fmt.Sprintf("%s(%v)", f, v), y.data[i], ref(float64(v)), 4*unit*math.Min(math.Abs(float64(v)), 10)+1e-37+8*unit*math.Abs(ref(float64(v))))
 			}
 		}
 	})

@@ -5,16 +5,6 @@ import (
 	"unsafe"
 )
 
-// An Activation is applied by the epilogue of a product.
-type Activation int
-
-// The activations.
-const (
-	None Activation = iota
-	QuickGELU
-	GELU
-)
-
 // An Epilogue is what happens to a product C [m,n] while it is still in cache:
 //
 //	C = activation(C + Bias) + Residual
@@ -305,13 +295,12 @@ func (e *Epilogue) apply(c []float32, ldc, m0, rows, n0, w, n int) {
 	if e.Bias != nil {
 		bias = e.Bias[n0 : n0+w]
 	}
+	f := e.Activation.of()
 	for r := m0; r < m0+rows; r++ {
 		row := c[r*ldc+n0:][:w]
 		switch {
-		case e.Activation == QuickGELU:
-			quickGELUBias(row, row, bias)
-		case e.Activation == GELU:
-			geluBias(row, row, bias)
+		case f != nil:
+			f.bias(row, row, bias)
 		case e.Residual != nil:
 			addBias2(row, bias, e.Residual[r*n+n0:][:w])
 		default:

@@ -240,11 +240,9 @@ func (b *block) multiply(y, x, residual []float32, soon prefetch) {
 func (b *block) finish(y, residual []float32, row int) {
 	_, nr := tileShape()
 	bias := b.bias[row*nr:][:len(y)]
-	switch {
-	case b.e.Activation == QuickGELU:
-		quickGELUBias(y, y, bias)
-	case b.e.Activation == GELU:
-		geluBias(y, y, bias)
+	switch f := b.e.Activation.of(); {
+	case f != nil:
+		f.bias(y, y, bias)
 	case residual != nil:
 		addBias2(y, bias, residual[:len(y)])
 	case b.e.Bias != nil:

@@ -44,16 +44,14 @@ func Activate(y, x []float32, f Activation) {
 	if len(y) < len(x) {
 		panic("kernel: Activate: y is shorter than x")
 	}
+	how := f.of()
 	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
 		for i := from * ncMax; i < min(to*ncMax, len(x)); i += ncMax {
 			end := min(i+ncMax, len(x))
-			switch f {
-			case QuickGELU:
-				quickGELUBias(y[i:end], x[i:end], zeros[:end-i])
-			case GELU:
-				geluBias(y[i:end], x[i:end], zeros[:end-i])
-			default:
+			if how == nil {
 				copy(y[i:end], x[i:end])
+			} else {
+				how.bias(y[i:end], x[i:end], zeros[:end-i])
 			}
 		}
 	})

@@ -8,29 +8,17 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// An Activation is named as in Hugging Face's config.json.
-type Activation string
-
-// The activations.
-const (
-	QuickGELU Activation = "quick_gelu" // x·σ(1.702·x)
-	GELU      Activation = "gelu"       // x·Φ(x), with the exact error function
-)
-
-// kernel returns the kernel's name for f. Configurations are validated long before.
-func (f Activation) kernel() kernel.Activation {
-	switch f {
-	case QuickGELU:
-		return kernel.QuickGELU
-	case GELU:
-		return kernel.GELU
+// known returns f, and panics if it is none: a configuration is validated long before.
+func known(f kernel.Activation) kernel.Activation {
+	if !f.Valid() {
+		panic(fmt.Sprintf("op: activation is %q, want one of %q", string(f), kernel.Activations()))
 	}
-	panic(fmt.Sprintf("op: unknown activation %q", string(f)))
+	return f
 }
 
 // Activate maps x [m,n] to f(x) [m,n].
-func Activate(x mat.Tensor, f Activation) mat.Tensor {
-	return run(&activateOp{x, f.kernel()})
+func Activate(x mat.Tensor, f kernel.Activation) mat.Tensor {
+	return run(&activateOp{x, known(f)})
 }
 
 type activateOp struct {

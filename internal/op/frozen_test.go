@@ -47,7 +47,7 @@ func TestFreeze(t *testing.T) {
 	halves(rng, data(r))
 	for name, f := range map[string]func(*linear.Model) mat.Tensor{
 		"Linear":    func(l *linear.Model) mat.Tensor { return Linear(x, l) },
-		"LinearAct": func(l *linear.Model) mat.Tensor { return LinearAct(x, l, QuickGELU) },
+		"LinearAct": func(l *linear.Model) mat.Tensor { return LinearAct(x, l, kernel.QuickGELU) },
 		"LinearAdd": func(l *linear.Model) mat.Tensor { return LinearAdd(x, l, r) },
 		"Project":   func(l *linear.Model) mat.Tensor { return Project(x, l.W) },
 	} {

@@ -14,12 +14,12 @@ func Linear(x mat.Tensor, m *linear.Model) mat.Tensor {
 }
 
 // LinearAct maps x [m,in] to f(x·Wᵀ + B) [m,out].
-func LinearAct(x mat.Tensor, m *linear.Model, f Activation) mat.Tensor {
+func LinearAct(x mat.Tensor, m *linear.Model, f kernel.Activation) mat.Tensor {
 	if wantsGrad(present(x, m.W, bias(m))...) {
 		y := Linear(x, m)
 		return Release(Activate(y, f), y) // the gradient of f needs y
 	}
-	return runLinear("LinearAct", x, m.W, bias(m), nil, f.kernel())
+	return runLinear("LinearAct", x, m.W, bias(m), nil, known(f))
 }
 
 // LinearAdd maps x [m,in] to residual + x·Wᵀ + B [m,out].

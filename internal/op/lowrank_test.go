@@ -66,7 +66,7 @@ func TestLowRankGivesBack(t *testing.T) {
 	x, residual, m := ones(5, 7), ones(5, 9), NewLinear(7, 9)
 	y := LinearAdd(x, m, residual)
 	z := LowRank(y, x, Correction{a, b, 1, 0})
-	out := Release(Activate(z, QuickGELU), z)
+	out := Release(Activate(z, kernel.QuickGELU), z)
 	out.AccGrad(ones(5, 9))
 	if err := ag.Backward(out); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/linear"
 	"github.com/nlpodyssey/spago/nn/normalization/layernorm"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // A caseOf is an operator with its operands' shapes, and the same composed of spago's operators.
@@ -84,7 +86,7 @@ var cases = []caseOf{
 	},
 	{
 		"LinearAct", [][2]int{{5, 7}, {9, 7}, {9, 1}},
-		func(in []mat.Tensor) mat.Tensor { return LinearAct(in[0], linearOf(in[1], in[2]), QuickGELU) },
+		func(in []mat.Tensor) mat.Tensor { return LinearAct(in[0], linearOf(in[1], in[2]), kernel.QuickGELU) },
 		func(in []mat.Tensor) mat.Tensor {
 			return quickGELU(ag.Stack(linearOf(in[1], in[2]).Forward(columns(in[0])...)...))
 		},
@@ -96,12 +98,12 @@ var cases = []caseOf{
 	},
 	{
 		"QuickGELU", [][2]int{{5, 7}},
-		func(in []mat.Tensor) mat.Tensor { return Activate(in[0], QuickGELU) },
+		func(in []mat.Tensor) mat.Tensor { return Activate(in[0], kernel.QuickGELU) },
 		func(in []mat.Tensor) mat.Tensor { return quickGELU(in[0]) },
 	},
 	{
 		"GELU", [][2]int{{5, 7}}, // spago's GELU is the approximation by tanh
-		func(in []mat.Tensor) mat.Tensor { return Activate(in[0], GELU) },
+		func(in []mat.Tensor) mat.Tensor { return Activate(in[0], kernel.GELU) },
 		nil,
 	},
 	{

@@ -48,7 +48,7 @@ func TestArranged(t *testing.T) {
 			},
 			"Linear": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor { return Linear(x, layer(freeze)) },
 			"LinearAct": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
-				return LinearAct(x, layer(freeze), GELU)
+				return LinearAct(x, layer(freeze), kernel.GELU)
 			},
 			"LinearAdd": func(x, r mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
 				return LinearAdd(x, layer(freeze), r)
@@ -64,7 +64,7 @@ func TestArranged(t *testing.T) {
 			"rows: Gather": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				return Gather(x, []int{0, images*tokens - 1, 40, 40})
 			},
-			"rows: Activate": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return Activate(x, QuickGELU) },
+			"rows: Activate": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor { return Activate(x, kernel.QuickGELU) },
 			"rows: LowRank": func(x, r mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				a, b := param(normal(rand.New(rand.NewPCG(5, 5)), 2, c)), param(normal(rand.New(rand.NewPCG(6, 6)), 3*c, 2))
 				a.SetRequiresGrad(false)
