@@ -108,11 +108,11 @@ func (d *drill) Batches(_ context.Context, epoch, from int) iter.Seq2[*data.Batc
 	}
 }
 
-// Score implements finetune.Objective.
-func (d *drill) Score(y mat.Tensor, b *data.Batch) float64 {
-	s := d.Classification.Score(y, b)
+// Judge implements finetune.Objective.
+func (d *drill) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	loss, score, err = d.Classification.Judge(y, b)
 	d.forward, d.backward = time.Now(), time.Time{}
-	return s
+	return loss, score, err
 }
 
 // Write implements finetune.Sink.

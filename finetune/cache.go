@@ -10,19 +10,11 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 )
 
-// compute has the tower compute the features of a batch.
-func (t *Trainer) compute(b *data.Batch) (mat.Tensor, error) {
-	if t.Encoder != nil {
-		return t.Encoder.Features(b.Views) // [B·T,C]
-	}
-	return t.Features.of(t.Tower, b.Patches), nil
-}
-
-// features returns those of a batch: from the cache, if it is used and has them all.
-func (t *Trainer) features(b *data.Batch, from Source) (mat.Tensor, error) {
+// features returns those of a batch: from the cache, if it is used and has them all, or what compute returns.
+func (t *Trainer) features(b *data.Batch, from Source, compute func() (mat.Tensor, error)) (mat.Tensor, error) {
 	loader, ok := from.(*data.Loader)
 	if t.space == nil || !ok || loader.Augment != (data.Augment{}) {
-		return t.compute(b)
+		return compute()
 	}
 	var rows []float32
 	for _, sample := range b.Index {
@@ -44,7 +36,7 @@ func (t *Trainer) features(b *data.Batch, from Source) (mat.Tensor, error) {
 	if rows != nil {
 		return mat.NewDense[float32](mat.WithShape(len(rows)/width, width), mat.WithBacking(rows)), nil
 	}
-	y, err := t.compute(b)
+	y, err := compute()
 	if err != nil {
 		return nil, err
 	}

@@ -206,7 +206,7 @@ func (t *Trainer) restore(dir string) error {
 	}
 	t.state, t.saved = s.State, s.State.BestStep
 	maps.Copy(t.skipped, s.Skipped)
-	t.recompute(t.Tower.Recompute || s.State.Recompute)
+	t.learner.recompute(t.Tower.Recompute || s.State.Recompute)
 	return nil
 }
 
@@ -260,8 +260,8 @@ func (t *Trainer) keepBest() error {
 	})
 }
 
-// settle gives the model the weights that count in the end.
-func (t *Trainer) settle() error {
+// takeFinal gives the model the weights that count in the end.
+func (t *Trainer) takeFinal() error {
 	switch {
 	case t.state.BestStep > 0 && t.Dir == "":
 		for i, p := range t.learning() {

@@ -1,16 +1,12 @@
 package finetune
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
-	"runtime"
-	"slices"
 	"strings"
 
-	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/cliptext"
@@ -58,6 +54,8 @@ type Contrastive struct {
 	hash string // of Text before it learns
 }
 
+func (o *Contrastive) learner(t *Trainer) learner { return &pairing{images{batchwise{t: t}}, o} }
+
 // Name implements [Objective].
 func (o *Contrastive) Name() string {
 	name := fmt.Sprintf("contrastive with the text tower %.12s", o.hash)
@@ -65,15 +63,6 @@ func (o *Contrastive) Name() string {
 		name += ", long captions cut"
 	}
 	return name
-}
-
-// Check implements [Objective].
-func (o *Contrastive) Check(y mat.Tensor, b *data.Batch) error {
-	if s := y.Shape(); s[0] != b.Len() || s[1] != o.Text.Config.EmbedDim {
-		return fmt.Errorf("finetune: embeddings %v of %d images, the texts have %d numbers", s, b.Len(), o.Text.Config.EmbedDim)
-	}
-	_, err := o.words(b.Captions)
-	return err
 }
 
 // words returns those of captions.
@@ -90,29 +79,29 @@ func (o *Contrastive) words(captions []string) ([][]int, error) {
 	return words, nil
 }
 
-// Loss implements [Objective], for the pairs of a batch alone.
-func (o *Contrastive) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	p := o.pairs(y, b)
-	return p.loss(o)
+// Judge implements [Objective], for the pairs of a batch alone.
+func (o *Contrastive) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	p, err := o.pairs(y, b)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p.loss(o), p.recalled(), nil
 }
 
-// Score implements [Objective].
-func (o *Contrastive) Score(y mat.Tensor, b *data.Batch) float64 {
-	p := o.pairs(y.Value(), b)
-	return p.recalled()
-}
-
-// pairs returns those of a batch that has been checked.
-func (o *Contrastive) pairs(y mat.Tensor, b *data.Batch) pairs {
+// pairs returns those of a batch whose images have the embeddings y.
+func (o *Contrastive) pairs(y mat.Tensor, b *data.Batch) (pairs, error) {
+	if s := y.Shape(); s[0] != b.Len() || s[1] != o.Text.Config.EmbedDim {
+		return pairs{}, fmt.Errorf("finetune: embeddings %v of %d images, the texts have %d numbers", s, b.Len(), o.Text.Config.EmbedDim)
+	}
 	words, err := o.words(b.Captions)
 	if err != nil {
-		panic(err) // Check has seen them
+		return pairs{}, err
 	}
 	z, err := o.Text.Forward(words)
 	if err != nil {
-		panic(err) // the tokenizer has ended them
+		return pairs{}, fmt.Errorf("finetune: %w", err)
 	}
-	return pairs{y, z, words}
+	return pairs{y, z, words}, nil
 }
 
 // Measure implements [Objective].
@@ -201,173 +190,6 @@ func (g *gathering) pairs(images, texts bool) pairs {
 	}
 }
 
-// embed computes the pairs of a batch.
-func (t *Trainer) embed(o *Contrastive, b *data.Batch, from Source) (pairs, error) {
-	y, err := t.forward(b, from) // [B,E]
-	if err != nil {
-		return pairs{}, err
-	}
-	return o.pairs(y, b), nil
-}
-
-// embedAll computes the pairs of several batches without a graph, as matrices that want gradients where what they
-// come from does.
-func (t *Trainer) embedAll(o *Contrastive, batches []*data.Batch) (pairs, error) {
-	images, texts := learns(t.Tower) || t.Head != nil && learns(t.Head), t.Recipe.TextRate > 0
-	defer t.withoutGraph()()
-	var g gathering
-	for _, b := range batches {
-		p, err := t.embed(o, b, t.Train)
-		if err != nil {
-			return pairs{}, err
-		}
-		g.add(p)
-	}
-	return g.pairs(images, texts), nil
-}
-
-// learnPairs adds the gradients of the loss of all pairs of a step to those that are there.
-func (t *Trainer) learnPairs(o *Contrastive, batches []*data.Batch, s *sum) error {
-	batches = slices.DeleteFunc(batches, func(b *data.Batch) bool {
-		t.note(b, s)
-		return b.Len() == 0
-	})
-	var p pairs
-	var err error
-	switch len(batches) {
-	case 0:
-		return nil
-	case 1:
-		t.reserve()
-		p, err = t.embed(o, batches[0], t.Train)
-	default:
-		if p, err = t.embedAll(o, batches); err == nil {
-			t.reserve()
-		}
-	}
-	if err != nil {
-		return err
-	}
-	n := float64(len(p.words))
-	loss := p.loss(o) // [1,1]
-	v := loss.Item().F64()
-	if !finite(v) {
-		return &optim.NonFiniteError{Step: t.state.Step + 1, What: "loss", Value: v}
-	}
-	s.loss += v * n
-	s.score += p.recalled()
-	s.images += len(p.words)
-	sum := mat.NewDense[float32](mat.WithShape(1, 1), mat.WithBacking([]float32{float32(n)})) // not the mean; see learn
-	if err := t.carryBack(loss, sum); err != nil {
-		return err
-	}
-	if len(batches) == 1 {
-		return nil
-	}
-	at := 0
-	for _, b := range batches {
-		n := b.Len()
-		if g := gradient(p.images, at, n); g != nil {
-			y, err := t.forward(b, t.Train)
-			if err != nil {
-				return err
-			}
-			if err := t.carryBack(y, g); err != nil {
-				return err
-			}
-		}
-		if g := gradient(p.texts, at, n); g != nil {
-			z, err := o.Text.Forward(p.words[at : at+n])
-			if err != nil {
-				return fmt.Errorf("finetune: %w", err)
-			}
-			if err := t.carryBack(z, g); err != nil {
-				return err
-			}
-		}
-		at += n
-	}
-	return nil
-}
-
-// gradient returns that of n rows of a matrix, or nil if it has none.
-func gradient(x mat.Tensor, from, n int) *mat.Dense[float32] {
-	if !x.HasGrad() {
-		return nil
-	}
-	cols := x.Shape()[1]
-	return mat.NewDense[float32](mat.WithShape(n, cols), mat.WithBacking(x.Grad().Data().F32()[from*cols:(from+n)*cols]))
-}
-
-// carryBack carries a gradient of y through the graph that y was computed by, which is dropped.
-func (t *Trainer) carryBack(y mat.Tensor, gradient *mat.Dense[float32]) error {
-	y.AccGrad(gradient)
-	err := ag.Backward(y)
-	if t.large {
-		runtime.GC() // or it waits for as much again
-	}
-	return err
-}
-
-// judgePairs judges all pairs of a source: their scores together, their losses as many at a time as a step has.
-func (t *Trainer) judgePairs(ctx context.Context, o *Contrastive, from Source, s *sum) error {
-	var g gathering
-	for b, err := range from.Batches(ctx, 0, 0) {
-		if err != nil {
-			return err
-		}
-		t.note(b, s)
-		if b.Len() == 0 {
-			continue
-		}
-		p, err := t.embed(o, b, from)
-		if err != nil {
-			return err
-		}
-		g.add(p)
-	}
-	if s.images = len(g.words); s.images == 0 {
-		return nil
-	}
-	all := g.pairs(false, false)
-	for part := range all.parts(t.Recipe.Batch * t.Recipe.Accumulate) {
-		s.loss += part.loss(o).Item().F64() * float64(len(part.words))
-	}
-	s.score = all.recalled()
-	return nil
-}
-
-// prepare checks everything that can be wrong with captions before the first step.
-func (o *Contrastive) prepare(c *Config) error {
-	if o.Text == nil || o.Tokenizer == nil {
-		return errors.New("finetune: contrastive: text tower and tokenizer must be given")
-	}
-	var errs []error
-	text := o.Text.Config
-	if c.Encoder != nil {
-		errs = append(errs, errors.New("finetune: contrastive: an encoder, whose tokens are not compared with texts"))
-	} else if e := c.Tower.Config.EmbedDim; c.Head == nil && (c.Features.Patches || e != text.EmbedDim) {
-		errs = append(errs, fmt.Errorf("finetune: contrastive: the tower of images has embeddings of %d numbers, that of texts %d", e, text.EmbedDim))
-	}
-	if n, end := o.Tokenizer.Len(), o.Tokenizer.End(); n > text.Vocab || end != text.End {
-		errs = append(errs, fmt.Errorf("finetune: contrastive: the vocabulary has %d words, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
-			n, end, text.Vocab, text.End))
-	}
-	if c.Recipe.Batch*c.Recipe.Accumulate < 2 {
-		errs = append(errs, errors.New("finetune: contrastive: steps of 1 pair, want at least 2: alone there is nothing to tell it from"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for _, s := range []Source{c.Train, c.Validation} {
-		if l, ok := s.(*data.Loader); ok {
-			errs = append(errs, o.checkCaptions(l.Data))
-		}
-	}
-	o.hash = hashOf(o.Text)
-	return errors.Join(errs...)
-}
-
 // shownCaptions is how many bad captions an error names.
 const shownCaptions = 5
 
@@ -438,60 +260,4 @@ func InterpolateText(tuned, original *cliptext.Model, share float64) error {
 	}
 	interpolate(tuned, original, share)
 	return nil
-}
-
-// pairMemory adds what a text tower takes of a batch, and what a step holds of all its pairs.
-func (t *Trainer) pairMemory(o *Contrastive, m *Memory) {
-	c, batch, steps := o.Text.Config, t.Recipe.Batch, t.Recipe.Accumulate
-	text := func(recompute bool) int64 {
-		n := kept(o.Text.Blocks, t.Recipe.TextRate > 0, int64(batch)*int64(c.Context), c.Width, c.MLPWidth, c.Heads, recompute)
-		if t.Recipe.TextRate > 0 {
-			n += 4 * int64(c.Vocab) * int64(c.Width) // the gradient of the words of a batch, before it joins that of the step
-		}
-		return n
-	}
-	with := func(images, text int64) int64 {
-		if steps == 1 { // or there is the graph of one tower at a time
-			return images + text
-		}
-		return max(images, text)
-	}
-	n := int64(batch) * int64(steps)
-	ofStep := 4 * (2*n*n + 8*n*int64(c.EmbedDim)) // logits of both directions; embeddings, of length 1, and gradients of these
-	m.Activations = with(m.Activations, text(o.Text.Recompute)) + ofStep
-	m.Recomputed = with(m.Recomputed, text(true)) + ofStep
-	v := t.Tower.Config
-	m.Data += 4 * int64(batch) * int64(steps-1) * int64(v.Patches()*v.PatchLen())
-}
-
-// pairSavings says what takes less than m: a tower that is locked.
-func (t *Trainer) pairSavings(o *Contrastive, m Memory, add func(total int64, format string, a ...any)) {
-	// A weight that learns takes 4 numbers, one that does not 1.
-	if t.Recipe.TextRate > 0 {
-		add(m.Total()-3*bytesOf(o.Text), "with the text tower locked")
-	}
-	if t.Recipe.Tower == Complete {
-		c := t.Tower.Config
-		add(m.Total()-3*bytesOf(t.Tower)-max(0, m.Activations-activations(0, int64(t.Recipe.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)), "with the tower of images locked")
-	}
-}
-
-// recompute has both towers keep next to nothing of their blocks, or all.
-func (t *Trainer) recompute(yes bool) {
-	t.Tower.Recompute = yes
-	if t.model.Text != nil {
-		t.model.Text.Recompute = yes
-	}
-}
-
-// textTower returns that of a contrastive objective, or nil, after a check of all that it needs.
-func (c *Config) textTower() (*cliptext.Model, error) {
-	o, ok := c.Objective.(*Contrastive)
-	if !ok {
-		if r := c.Recipe; r.Captions || r.TextRate > 0 || r.ScaleRate > 0 {
-			return nil, fmt.Errorf("finetune: recipe %s has captions learnt by a text tower, and the objective is %s", r.Name, c.Objective.Name())
-		}
-		return nil, nil
-	}
-	return o.Text, o.prepare(c)
 }

@@ -134,7 +134,7 @@ func TestContrastiveGradients(t *testing.T) {
 				step = append(step, b)
 			}
 			var s sum
-			if err := tr.learnPairs(c.Objective.(*Contrastive), step, &s); err != nil {
+			if err := tr.learner.learn(step, &s); err != nil {
 				t.Fatal(err)
 			}
 			what := fmt.Sprintf("batches of %d, again %v: ", batch, recompute)
@@ -165,7 +165,7 @@ func TestContrastiveAlike(t *testing.T) {
 	}
 	o := c.Objective.(*Contrastive)
 	for b := range c.Train.Batches(t.Context(), 0, 0) {
-		p, err := tr.embed(o, b, c.Train)
+		p, err := tr.learner.(*pairing).embed(b, c.Train)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestContrastiveCurve(t *testing.T) {
 				}
 			}
 			final := map[string][]float32{}
-			params.Walk(&both{Tower: c.Tower, Text: text}, func(path string, p *nn.Param) { final[path] = mat.Data[float32](p) })
+			params.Walk(&parts{Tower: c.Tower, Text: text}, func(path string, p *nn.Param) { final[path] = mat.Data[float32](p) })
 			for _, path := range []string{"Tower.Blocks.1.Attn.Out.W", "Text.Blocks.0.Attn.Out.W", "Text.Token"} {
 				golden.Compare(t, path, final[path], f.Float32("final/"+path), 1e-4)
 			}
@@ -259,7 +259,7 @@ func TestContrastiveOverfits(t *testing.T) {
 			s.captions[7] = s.captions[2] + " " // the same words
 			c.Validation = &captionSource{memorySource: s.memorySource, captions: s.captions}
 			c.Validation.(*captionSource).batch = 5
-			before := weightsOf(&Trainer{model: both{Tower: c.Tower, Text: o.Text}})
+			before := weightsOf(&Trainer{model: parts{Tower: c.Tower, Text: o.Text}})
 			tr, err := New(c)
 			if err != nil {
 				t.Fatal(err)
@@ -450,7 +450,7 @@ func TestContrastiveSave(t *testing.T) {
 		if text.Config != o.Text.Config {
 			t.Errorf("text tower %+v, want %+v", text.Config, o.Text.Config)
 		}
-		sameBits(t, "saved", weightsOf(&Trainer{model: both{Tower: tower, Text: text}}), weightsOf(tr))
+		sameBits(t, "saved", weightsOf(&Trainer{model: parts{Tower: tower, Text: text}}), weightsOf(tr))
 	}
 	// Half the way back.
 	original, err := converter.LoadText(golden.Path(t, tinyCLIP))

@@ -12,11 +12,16 @@ import (
 // Why [New] refuses, for [errors.Is]; see also [MemoryError], and the errors of package data. The errors that
 // wrap these say which and how many.
 var (
-	ErrExists   = errors.New("holds checkpoints of a run") // and that is not to be resumed
-	ErrInUse    = errors.New("another run is at work here")
-	ErrOtherRun = errors.New("of another run") // a checkpoint: of another model, recipe, data
-	ErrBlocks   = errors.New("more blocks are to learn than are used")
-	ErrCaptions = errors.New("captions may not be cut") // and are too long
+	// ErrExists is of a directory with checkpoints, where nothing is to be resumed.
+	ErrExists = errors.New("holds checkpoints of a run")
+	// ErrInUse is of a directory in which another run is at work.
+	ErrInUse = errors.New("another run is at work here")
+	// ErrOtherRun is of a checkpoint of another model, recipe or data.
+	ErrOtherRun = errors.New("of another run")
+	// ErrBlocks is of a recipe that has more blocks learn than lie below the features.
+	ErrBlocks = errors.New("more blocks are to learn than are used")
+	// ErrCaptions is of captions that are too long for the text tower, and may not be cut.
+	ErrCaptions = errors.New("captions may not be cut")
 )
 
 // Why [CheckOutput] refuses, for [errors.Is].

@@ -53,7 +53,7 @@ func (m Memory) String() string {
 // Memory estimates what the run takes.
 func (t *Trainer) Memory() Memory {
 	var m Memory
-	m.Frozen = weightsBeside(t.Objective)
+	m.Frozen = t.learner.beside()
 	params.Walk(&t.model, func(_ string, p *nn.Param) {
 		if p.RequiresGrad() {
 			m.Learning += bytesOfParam(p)
@@ -65,21 +65,8 @@ func (t *Trainer) Memory() Memory {
 	if t.Recipe.EMA > 0 {
 		m.Averages = m.Learning
 	}
-	c, batch := t.Tower.Config, t.Recipe.Batch
-	tower := func(recompute bool) int64 {
-		blocks := t.Tower.Blocks[:t.Features.blocks(t.Tower)]
-		return kept(blocks, learns(t.Tower.Embed) || learns(t.Tower.PreNorm), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
-	}
-	head := headActivations(t.Head, t.Features.rows(c, batch))
-	m.Activations, m.Recomputed = tower(t.Tower.Recompute)+head, tower(true)+head
-	const ahead = 4 // the batch in use, two of data.Loader's, one in the making
-	m.Data = ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
-	if o, ok := t.Objective.(*Contrastive); ok {
-		t.pairMemory(o, &m)
-	}
-	if t.Encoder != nil {
-		t.encoderMemory(&m, ahead)
-	}
+	m.Activations, m.Data = t.learner.activations(t.Tower.Recompute)
+	m.Recomputed, _ = t.learner.activations(true)
 	return m
 }
 
@@ -94,17 +81,6 @@ func bytesOfParam(p *nn.Param) int64 {
 		return int64(frozen.Bytes())
 	}
 	return 4 * int64(p.Size())
-}
-
-// weightsBeside returns the bytes of models that an objective brings with it.
-func weightsBeside(o Objective) int64 {
-	switch o := o.(type) {
-	case *Distillation:
-		return bytesOf(o.Teacher)
-	case *TokenDistillation:
-		return bytesOf(o.Teacher)
-	}
-	return 0
 }
 
 // kept estimates what a tower keeps of so many tokens if a gradient flows through the blocks from the first
@@ -195,7 +171,7 @@ func (t *Trainer) checkMemory(loaded int64) error {
 	}
 	m := t.Memory()
 	if limit > 0 && m.Total() > limit && !t.Tower.Recompute {
-		t.recompute(true) // slower, but to the same end
+		t.learner.recompute(true) // slower, but to the same end
 		m = t.Memory()
 	}
 	if limit <= 0 || m.Total() <= limit {
@@ -212,7 +188,7 @@ func (t *Trainer) savings(m Memory, loaded, limit int64) []Saving {
 			all = append(all, Saving{fmt.Sprintf(format, a...), total})
 		}
 	}
-	r, c := t.Recipe, t.Tower.Config
+	r := t.Recipe
 	if r.Batch > 1 { // the largest that fits, or else 1
 		moving := m.Activations + m.Data // in proportion to the batch
 		batch := (limit - m.Total() + moving) * int64(r.Batch) / moving
@@ -223,38 +199,7 @@ func (t *Trainer) savings(m Memory, loaded, limit int64) []Saving {
 	if m.Averages > 0 {
 		add(m.Total()-m.Averages, "without averages (EMA 0)")
 	}
-	if o, ok := t.Objective.(*Contrastive); ok {
-		t.pairSavings(o, m, add)
-		slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
-		return all
-	}
-	if t.Encoder != nil {
-		t.encoderSavings(m, loaded, limit, add)
-		slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
-		return all
-	}
-	// Of another recipe: what a tower that learns in part takes beside its activations.
-	partly := func(learning int64, blocks int) int64 {
-		through := activations(blocks, int64(r.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)
-		return m.Data + weightsBeside(t.Objective) + loaded + 4*learning + through
-	}
-	used := t.Features.blocks(t.Tower)
-	blockBytes := bytesOf(t.Tower.Blocks[0]) // of float32, if it learns
-	if r.Tower == Complete {
-		const few = 4 // blocks, as the preset has
-		n := min(few, used)
-		add(partly(int64(n)*blockBytes, n), `by the recipe "last-n" with %d blocks`, n)
-	}
-	if r.Tower == Last && r.Blocks > 1 {
-		add(m.Total()-int64(r.Blocks-1)*4*blockBytes, "with 1 block that learns")
-	}
-	if r.Tower == Complete || r.Tower == Last {
-		const rank, products = 16, 2 // as the preset has: 2 matrices [C,16] for each of 2 products
-		add(partly(int64(used)*4*2*products*rank*int64(c.Width), used), `by the recipe "lora"`)
-	}
-	if r.Tower != None {
-		add(partly(0, 0), `by the recipe "probe"`)
-	}
+	t.learner.savings(m, loaded, limit, add)
 	slices.SortStableFunc(all, func(a, b Saving) int { return cmp.Compare(a.Total, b.Total) })
 	return all
 }

@@ -15,12 +15,9 @@ import (
 type Objective interface {
 	// Name says what it is and with which numbers: a run is resumed with the same.
 	Name() string
-	// Check returns an error if y, the head's output for b, cannot be judged.
-	Check(y mat.Tensor, b *data.Batch) error
-	// Loss returns the mean loss of the images [1,1].
-	Loss(y mat.Tensor, b *data.Batch) mat.Tensor
-	// Score returns the sum over the images of what a person asks for; more is better.
-	Score(y mat.Tensor, b *data.Batch) float64
+	// Judge returns the mean loss [1,1] of the images of b, for which the head gave y, and the sum over them of the score,
+	// what a person asks for; more is better. It is an error if y cannot be judged.
+	Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error)
 	// Measure names the score: "accuracy".
 	Measure() string
 }
@@ -37,30 +34,25 @@ func (o Classification) Name() string {
 	return fmt.Sprintf("classification, smoothing %v", o.Smoothing)
 }
 
-// Check implements [Objective].
-func (o Classification) Check(y mat.Tensor, b *data.Batch) error {
-	if s := y.Shape(); s[0] != b.Len() {
-		return fmt.Errorf("finetune: logits %v of %d images", s, b.Len())
+// Judge implements [Objective]: the score counts the images whose label has the largest logit.
+func (o Classification) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	s := y.Shape()
+	if s[0] != b.Len() {
+		return nil, 0, fmt.Errorf("finetune: logits %v of %d images", s, b.Len())
 	}
 	for i, l := range b.Labels {
-		if k := y.Shape()[1]; l < 0 || l >= k {
-			return fmt.Errorf("finetune: sample %d has label %d, want 0 to %d", b.Index[i], l, k-1)
+		if k := s[1]; l < 0 || l >= k {
+			return nil, 0, fmt.Errorf("finetune: sample %d has label %d, want 0 to %d", b.Index[i], l, k-1)
 		}
 	}
-	return nil
+	return op.CrossEntropy(y, b.Labels, o.Smoothing), right(y, b.Labels), nil
 }
 
-// Loss implements [Objective].
-func (o Classification) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return op.CrossEntropy(y, b.Labels, o.Smoothing)
-}
-
-// Score implements [Objective]: the images whose label has the largest logit.
-func (o Classification) Score(y mat.Tensor, b *data.Batch) float64 {
+// right counts the rows of y whose label has the largest logit.
+func right(y mat.Tensor, labels []int) (n float64) {
 	k := y.Shape()[1]
 	logits := y.Value().Data().F32()
-	right := 0.0
-	for i, label := range b.Labels {
+	for i, label := range labels {
 		best := 0
 		for j, v := range logits[i*k : (i+1)*k] {
 			if v > logits[i*k+best] {
@@ -68,10 +60,10 @@ func (o Classification) Score(y mat.Tensor, b *data.Batch) float64 {
 			}
 		}
 		if best == label {
-			right++
+			n++
 		}
 	}
-	return right
+	return n
 }
 
 // Measure implements [Objective].
@@ -102,60 +94,25 @@ type Regression struct {
 	Target func(i int) ([]float32, error)
 	// What says where the targets are from, for [Objective.Name].
 	What string
-
-	last *data.Batch // for which the rows were got
-	rows []float32
 }
 
 // Name implements [Objective].
 func (o *Regression) Name() string { return fmt.Sprintf("regression to %s, %s", o.What, o.Distance) }
 
-// of returns the rows of a batch.
-func (o *Regression) of(b *data.Batch) ([]float32, error) {
-	if o.last == b {
-		return o.rows, nil
-	}
-	o.last, o.rows = nil, o.rows[:0]
+// Judge implements [Objective]: the score is the mean cosine of an image's rows with their targets.
+func (o *Regression) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	target := make([]float32, 0, y.Size())
 	for _, i := range b.Index {
 		rows, err := o.Target(i)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		o.rows = append(o.rows, rows...)
+		target = append(target, rows...)
 	}
-	o.last = b
-	return o.rows, nil
-}
-
-// must returns the rows of a batch, which Check has got.
-func (o *Regression) must(b *data.Batch) []float32 {
-	rows, err := o.of(b)
-	if err != nil {
-		panic(err)
+	if len(target) != y.Size() {
+		return nil, 0, fmt.Errorf("finetune: the head gives %v for %d images, and their targets have %d numbers", y.Shape(), b.Len(), len(target))
 	}
-	return rows
-}
-
-// Check implements [Objective].
-func (o *Regression) Check(y mat.Tensor, b *data.Batch) error {
-	rows, err := o.of(b)
-	if err != nil {
-		return err
-	}
-	if n := len(rows); n != y.Size() {
-		return fmt.Errorf("finetune: the head gives %v for %d images, and their targets have %d numbers", y.Shape(), b.Len(), n)
-	}
-	return nil
-}
-
-// Loss implements [Objective].
-func (o *Regression) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.must(b))
-}
-
-// Score implements [Objective]: the mean cosine of an image's rows with their targets.
-func (o *Regression) Score(y mat.Tensor, b *data.Batch) float64 {
-	return cosines(y, o.must(b), b.Len())
+	return o.Distance.loss(y, target), cosines(y, target, b.Len()), nil
 }
 
 // Measure implements [Objective].
@@ -173,9 +130,6 @@ type Distillation struct {
 	Teacher  *clipvit.Model
 	Features Features // of the teacher
 	What     string   // names the teacher, for [Objective.Name]
-
-	last    *data.Batch // for which targets were computed
-	targets []float32
 }
 
 // Name implements [Objective].
@@ -183,35 +137,21 @@ func (o *Distillation) Name() string {
 	return fmt.Sprintf("distillation of %s, %s", o.What, o.Distance)
 }
 
-func (o *Distillation) of(b *data.Batch) []float32 {
-	if o.last != b {
-		o.last, o.targets = b, o.Features.of(o.Teacher, b.Patches).Value().Data().F32()
-	}
-	return o.targets
-}
+func (o *Distillation) bytes() int64 { return bytesOf(o.Teacher) }
 
-// Check implements [Objective].
-func (o *Distillation) Check(y mat.Tensor, b *data.Batch) error {
+// Judge implements [Objective]: the score is the mean cosine with the teacher's rows.
+func (o *Distillation) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	if n := o.Teacher.Config.PatchLen(); n != b.Patches.Shape()[1] {
-		return fmt.Errorf("finetune: patches of %d numbers, the teacher has %d", b.Patches.Shape()[1], n)
+		return nil, 0, fmt.Errorf("finetune: patches of %d numbers, the teacher has %d", b.Patches.Shape()[1], n)
 	}
 	if n := o.Teacher.Config.Patches() * b.Len(); n != b.Patches.Shape()[0] {
-		return fmt.Errorf("finetune: %d patches of %d images, the teacher has %d", b.Patches.Shape()[0], b.Len(), n)
+		return nil, 0, fmt.Errorf("finetune: %d patches of %d images, the teacher has %d", b.Patches.Shape()[0], b.Len(), n)
 	}
-	if n := len(o.of(b)); n != y.Size() {
-		return fmt.Errorf("finetune: the head gives %v for %d images, and the teacher %d numbers", y.Shape(), b.Len(), n)
+	target := o.Features.of(o.Teacher, b.Patches).Value().Data().F32()
+	if len(target) != y.Size() {
+		return nil, 0, fmt.Errorf("finetune: the head gives %v for %d images, and the teacher %d numbers", y.Shape(), b.Len(), len(target))
 	}
-	return nil
-}
-
-// Loss implements [Objective].
-func (o *Distillation) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.of(b))
-}
-
-// Score implements [Objective]: the mean cosine with the teacher's rows.
-func (o *Distillation) Score(y mat.Tensor, b *data.Batch) float64 {
-	return cosines(y, o.of(b), b.Len())
+	return o.Distance.loss(y, target), cosines(y, target, b.Len()), nil
 }
 
 // Measure implements [Objective].

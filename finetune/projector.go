@@ -12,7 +12,6 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
-	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -130,95 +129,6 @@ func (r Recipe) freeProjector(e *projector.Encoder) {
 	} {
 		if p != nil {
 			p.SetRequiresGrad(learns && used)
-		}
-	}
-}
-
-// viewsSpace opens the part of the cache for the tokens of an encoder's tower.
-func viewsSpace(c *probe.Cache, e *projector.Encoder) (*probe.Space, error) {
-	l := e.Layout
-	l.Name = "" // which decides nothing
-	return c.ViewsSpace(e.Tower, e.Layer, layoutName(l))
-}
-
-// tokens computes the encoder's tokens [N,O] of a batch.
-func (t *Trainer) tokens(b *data.Batch, from Source) (mat.Tensor, error) {
-	e := t.Encoder
-	if b.Views == nil {
-		return nil, fmt.Errorf("finetune: a batch of %d pictures without views, which layout %q makes", b.Len(), e.Layout.Name)
-	}
-	if t.Recipe.Tower != None {
-		return e.Forward(b.Views)
-	}
-	x, err := t.features(b, from) // [B·T,C]
-	if err != nil {
-		return nil, err
-	}
-	if o, ok := t.Objective.(*TokenDistillation); ok && o.shares(e) {
-		o.features, o.of = x, b
-	}
-	return e.Project(x, b.Views)
-}
-
-// viewMemory estimates the activations of a batch of so many views, with this part of the tower learning and its blocks
-// computed again or not, and the bytes of their patches.
-func (t *Trainer) viewMemory(views int64, part Part, recompute bool) (activations, patches int64) {
-	e, c := t.Encoder, t.Tower.Config
-	tokens := views * int64(c.Tokens())
-	rows := views * int64(c.Patches())
-	if e.Layout.Fit == projector.Tile {
-		rows /= 4
-	}
-	rows += views * int64(c.Grid()) // separators
-	// What leaves the tower, and what is put together of it.
-	between := 4 * (tokens*int64(c.Width) + rows*int64(e.Projector.Config.In))
-	if part == None {
-		const together = 1200 // tokens that a frozen tower takes at a time: clipvit's partTokens
-		activations = kept(nil, false, min(tokens, max(together, int64(c.Tokens()))), c.Width, c.MLPWidth, c.Heads, recompute)
-	} else {
-		between *= 2 // and the gradients
-		blocks := t.Tower.Blocks[:t.Features.blocks(t.Tower)]
-		activations = kept(blocks, learns(t.Tower.Embed) || learns(t.Tower.PreNorm), tokens, c.Width, c.MLPWidth, c.Heads, recompute)
-	}
-	target := 4 * rows * int64(e.Projector.Config.Out)
-	return activations + between + headActivations(e.Projector, rows) + target, 4 * views * int64(c.Patches()*c.PatchLen())
-}
-
-// views returns how many views a batch has at most.
-func (t *Trainer) views() int64 { return int64(t.Recipe.Batch * t.Encoder.Layout.Views()) }
-
-// encoderMemory corrects an estimate for the views of pictures.
-func (t *Trainer) encoderMemory(m *Memory, ahead int64) {
-	m.Activations, m.Data = t.viewMemory(t.views(), t.Recipe.Tower, t.Tower.Recompute)
-	m.Recomputed, _ = t.viewMemory(t.views(), t.Recipe.Tower, true)
-	m.Data *= ahead
-	if o, ok := t.Objective.(*TokenDistillation); ok && o.shares(t.Encoder) {
-		m.Frozen -= bytesOf(t.Tower) // which was counted twice
-	}
-}
-
-// encoderSavings says what a run that takes m, with a tower that took loaded bytes before it learnt, could do to take less.
-func (t *Trainer) encoderSavings(m Memory, loaded, limit int64, add func(total int64, format string, a ...any)) {
-	e := t.Encoder
-	if t.Recipe.Tower != None {
-		frozen, _ := t.viewMemory(t.views(), None, false)
-		learning := int64(0)
-		for _, p := range t.learning() {
-			if separatorNames[p.Path] != "" || groupName(p.Path) == "Projector" {
-				learning += bytesOfParam(p.Param)
-			}
-		}
-		add(frozen+m.Data+loaded+4*learning+weightsBeside(t.Objective), `by the recipe "projector"`)
-	}
-	if e.Layout.Fit != projector.Tile {
-		return
-	}
-	for n := e.Layout.HDNum - 1; n > 0; n-- {
-		activations, _ := t.viewMemory(int64(1+n), t.Recipe.Tower, true)
-		total := m.Total() - m.Activations - m.Data + activations + m.Data/t.views()*int64(1+n)
-		if total <= limit || n == 1 {
-			add(total, "with %d tiles at most (hd-num)", n)
-			return
 		}
 	}
 }

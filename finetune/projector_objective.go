@@ -186,8 +186,6 @@ func (c *Config) SetTokenTargets(t *TokenTargets, d Distance) {
 type TokenRegression struct {
 	Distance Distance
 	Targets  *TokenTargets
-
-	given
 }
 
 // Name implements [Objective].
@@ -195,47 +193,24 @@ func (o *TokenRegression) Name() string {
 	return fmt.Sprintf("regression of tokens to %s, %s", folderless(o.Targets.path), o.Distance)
 }
 
-// Check implements [Objective].
-func (o *TokenRegression) Check(y mat.Tensor, b *data.Batch) error {
-	o.last, o.rows = b, nil
+// Judge implements [Objective]: for the score see [Distance.score].
+func (o *TokenRegression) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	n, width := y.Shape()[0]/b.Len(), y.Shape()[1]
+	target := make([]float32, 0, y.Size())
 	for _, name := range b.Names {
 		rows, err := o.Targets.Of(name)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		if len(rows) != n*width {
-			return fmt.Errorf("finetune: %s: %s: targets are %v, the encoder gives [%d,%d]", o.Targets.path, name, o.Targets.tensors[name].Shape, n, width)
+			return nil, 0, fmt.Errorf("finetune: %s: %s: targets are %v, the encoder gives [%d,%d]", o.Targets.path, name, o.Targets.tensors[name].Shape, n, width)
 		}
-		o.rows = append(o.rows, rows...)
+		target = append(target, rows...)
 	}
-	if len(o.rows) != y.Size() {
-		return fmt.Errorf("finetune: tokens %v of %d pictures, their targets have %d numbers", y.Shape(), b.Len(), len(o.rows))
+	if len(target) != y.Size() {
+		return nil, 0, fmt.Errorf("finetune: tokens %v of %d pictures, their targets have %d numbers", y.Shape(), b.Len(), len(target))
 	}
-	return nil
-}
-
-// given are the targets of the batch that was checked last.
-type given struct {
-	last *data.Batch
-	rows []float32
-}
-
-func (g *given) to(b *data.Batch) []float32 {
-	if g.last != b {
-		panic("finetune: targets of a batch that was not checked")
-	}
-	return g.rows
-}
-
-// Loss implements [Objective].
-func (o *TokenRegression) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.to(b))
-}
-
-// Score implements [Objective]: see [Distance.score].
-func (o *TokenRegression) Score(y mat.Tensor, b *data.Batch) float64 {
-	return o.Distance.score(y, o.to(b), b.Len())
+	return o.Distance.loss(y, target), o.Distance.score(y, target, b.Len()), nil
 }
 
 // Measure implements [Objective].
@@ -281,49 +256,45 @@ type TokenDistillation struct {
 	Distance Distance
 	Teacher  *projector.Encoder
 	What     string // names the teacher, for [Objective.Name]
-
-	features mat.Tensor  // [B·T,C] of a tower that is that of the teacher too
-	of       *data.Batch // for which they are
-	given
 }
 
-// shares reports whether the features of a frozen tower are the teacher's too.
-func (o *TokenDistillation) shares(e *projector.Encoder) bool {
-	return o.Teacher.Tower == e.Tower && o.Teacher.Layer == e.Layer
+// sharedWith returns o if the features of e's tower, when it is frozen, are the teacher's too; otherwise nil.
+func (o *TokenDistillation) sharedWith(e *projector.Encoder) *TokenDistillation {
+	if o.Teacher.Tower == e.Tower && o.Teacher.Layer == e.Layer {
+		return o
+	}
+	return nil
 }
+
+func (o *TokenDistillation) bytes() int64 { return bytesOf(o.Teacher) }
 
 // Name implements [Objective].
 func (o *TokenDistillation) Name() string {
 	return fmt.Sprintf("distillation of the tokens of %s, %s", o.What, o.Distance)
 }
 
-// Check implements [Objective].
-func (o *TokenDistillation) Check(y mat.Tensor, b *data.Batch) (err error) {
-	var z mat.Tensor
-	if o.of == b {
-		z, err = o.Teacher.Project(o.features, b.Views)
-	} else {
-		z, err = o.Teacher.Forward(b.Views)
-	}
-	o.features, o.of = nil, nil
+// Judge implements [Objective]: for the score see [Distance.score].
+func (o *TokenDistillation) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	z, err := o.Teacher.Forward(b.Views)
+	return o.judge(y, z, b, err)
+}
+
+// judgeOf judges as Judge does, of the features x [B·T,C] of a tower that is the teacher's, too.
+func (o *TokenDistillation) judgeOf(x, y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
+	z, err := o.Teacher.Project(x, b.Views)
+	return o.judge(y, z, b, err)
+}
+
+// judge compares tokens y with those that the teacher gave, z, unless it gave an error.
+func (o *TokenDistillation) judge(y, z mat.Tensor, b *data.Batch, err error) (loss mat.Tensor, score float64, _ error) {
 	if err != nil {
-		return fmt.Errorf("finetune: the teacher: %w", err)
+		return nil, 0, fmt.Errorf("finetune: the teacher: %w", err)
 	}
 	if !slices.Equal(y.Shape(), z.Shape()) {
-		return fmt.Errorf("finetune: the encoder gives %v for %s, the teacher %v", y.Shape(), firstOf(b.Names), z.Shape())
+		return nil, 0, fmt.Errorf("finetune: the encoder gives %v for %s, the teacher %v", y.Shape(), firstOf(b.Names), z.Shape())
 	}
-	o.last, o.rows = b, z.Value().Data().F32()
-	return nil
-}
-
-// Loss implements [Objective].
-func (o *TokenDistillation) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
-	return o.Distance.loss(y, o.to(b))
-}
-
-// Score implements [Objective]: see [Distance.score].
-func (o *TokenDistillation) Score(y mat.Tensor, b *data.Batch) float64 {
-	return o.Distance.score(y, o.to(b), b.Len())
+	target := z.Value().Data().F32()
+	return o.Distance.loss(y, target), o.Distance.score(y, target, b.Len()), nil
 }
 
 // Measure implements [Objective].

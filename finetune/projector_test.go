@@ -390,7 +390,7 @@ func TestTeacherShares(t *testing.T) {
 		for _, share := range []bool{true, false} {
 			c, teacher := tokenConfig(t, f.family, f.layout, d, projectorRecipe(2, 1e-2))
 			o := c.Objective.(*TokenDistillation)
-			if !o.shares(c.Encoder) {
+			if o.sharedWith(c.Encoder) == nil {
 				t.Fatalf("%s: the teacher keeps a tower of its own", f.name)
 			}
 			if !share {

@@ -10,12 +10,10 @@ import (
 
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
-	"github.com/vitago/vitago/projector"
 )
 
 // A Part says what of a tower learns.
@@ -239,20 +237,8 @@ func thaw(ps ...*nn.Param) {
 	}
 }
 
-// A both is a tower, that of texts if there is one, and a head, for the names of their parameters.
-type both struct {
-	nn.Module
-	Tower *clipvit.Model
-	Text  *cliptext.Model
-	Head  nn.Model
-
-	// Of an encoder.
-	Projector                              *projector.Model
-	Newline, RowSeparator, GlobalSeparator *nn.Param
-}
-
 // groups returns what learns, in groups with rates and decays of their own.
-func (r Recipe) groups(m both) []optim.Group {
+func (r Recipe) groups(m parts) []optim.Group {
 	var groups []optim.Group
 	at := map[string]int{}
 	for _, p := range optim.Collect(&m) {
@@ -296,7 +282,7 @@ func groupName(path string) string {
 }
 
 // table says what learns, a line for every group, and what does not.
-func table(m both, groups []optim.Group) string {
+func table(m parts, groups []optim.Group) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-18s %8s %12s %10s %7s\n", "group", "tensors", "parameters", "rate", "decay")
 	tensors, learns := 0, 0

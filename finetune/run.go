@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"time"
 
-	"github.com/nlpodyssey/spago/ag"
-	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/finetune/data"
@@ -75,7 +72,7 @@ func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
 		}
 		return nil, err
 	}
-	if err := errors.Join(t.checkpoint(), t.settle()); err != nil {
+	if err := errors.Join(t.checkpoint(), t.takeFinal()); err != nil {
 		return nil, err
 	}
 	r := &Result{Steps: t.state.Step, History: t.history, Stopped: stopped, Skipped: t.skipped, Duration: time.Since(start), Memory: peakMemory()}
@@ -105,8 +102,7 @@ type sum struct {
 // epoch goes on to the end of the epoch, of the run, or of the patience.
 func (t *Trainer) epoch(ctx context.Context) error {
 	var s sum
-	var step []*data.Batch // those of pairs, which are told from each other
-	contrastive, _ := t.Objective.(*Contrastive)
+	var waiting []*data.Batch           // to be learnt, together if they have to
 	batches, images := 0, t.state.Batch // at least one, in what lies before
 	for b, err := range t.Train.Batches(ctx, t.state.Epoch, t.state.Batch) {
 		if err != nil {
@@ -115,22 +111,18 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if contrastive != nil {
-			step = append(step, b)
-		} else if err := t.learn(b, &s); err != nil {
-			return err
-		}
 		batches++
 		images += b.Len()
 		last := b.Number == t.Train.Len()-1
-		if batches < t.Recipe.Accumulate && !last {
-			continue
-		}
-		if contrastive != nil {
-			if err := t.learnPairs(contrastive, step, &s); err != nil {
+		whole := batches == t.Recipe.Accumulate || last
+		if waiting = append(waiting, b); whole || !t.learner.together() {
+			if err := t.learner.learn(waiting, &s); err != nil {
 				return err
 			}
-			step = nil
+			waiting = nil
+		}
+		if !whole {
+			continue
 		}
 		if last && images == 0 {
 			return t.unreadable()
@@ -157,53 +149,6 @@ func (t *Trainer) epoch(ctx context.Context) error {
 func (t *Trainer) unreadable() error {
 	path := slices.Min(slices.Collect(maps.Keys(t.skipped)))
 	return fmt.Errorf("finetune: %w of the %d to train on can be read; %s: %s", data.ErrEmpty, len(t.skipped), path, t.skipped[path])
-}
-
-// forward computes what the head gives for a batch of a source.
-func (t *Trainer) forward(b *data.Batch, from Source) (mat.Tensor, error) {
-	var y mat.Tensor
-	var err error
-	if t.Encoder != nil {
-		y, err = t.tokens(b, from)
-	} else {
-		y, err = t.features(b, from)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if t.Head != nil {
-		y = t.Head.Forward(y)
-	}
-	return y, t.Objective.Check(y, b)
-}
-
-// learn adds the gradients of a batch to those that are there, each image's alike.
-func (t *Trainer) learn(b *data.Batch, s *sum) error {
-	t.note(b, s)
-	if b.Len() == 0 {
-		return nil
-	}
-	t.reserve()
-	y, err := t.forward(b, t.Train)
-	if err != nil {
-		return err
-	}
-	loss := t.Objective.Loss(y, b) // [1,1]
-	v := loss.Item().F64()
-	if !finite(v) {
-		return &optim.NonFiniteError{Step: t.state.Step + 1, What: "loss", Value: v}
-	}
-	n := float64(b.Len())
-	s.loss += v * n
-	s.score += t.Objective.Score(y, b)
-	s.images += b.Len()
-	// The gradient of the sum, not of the mean: batches may have different numbers of images.
-	loss.AccGrad(mat.NewDense[float32](mat.WithShape(1, 1), mat.WithBacking([]float32{float32(n)})))
-	err = ag.Backward(loss)
-	if t.large {
-		runtime.GC() // drops the graph before there is another; by itself it would wait for as much again
-	}
-	return err
 }
 
 // reserve makes the memory for the gradients before the first graph.
@@ -241,9 +186,7 @@ func (t *Trainer) step(s sum, epoch int) error {
 			return err
 		}
 		t.optimizer.ZeroGrad()
-		if o, ok := t.Objective.(*Contrastive); ok && t.Recipe.ScaleRate > 0 {
-			o.clamp()
-		}
+		t.learner.stepped()
 		if t.ema != nil {
 			t.ema.Update(averageDecay(t.Recipe.EMA, t.state.Step+1))
 		}
@@ -352,12 +295,7 @@ func (t *Trainer) validated(s sum) Event {
 // judge runs data through the model without learning from them.
 func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 	defer t.withoutGraph()()
-	if o, ok := t.Objective.(*Contrastive); ok {
-		err = t.judgePairs(ctx, o, from, &s)
-	} else {
-		err = t.judgeBatches(ctx, from, &s)
-	}
-	if err != nil {
+	if err := t.learner.judge(ctx, from, &s); err != nil {
 		return s, err
 	}
 	if ctx.Err() != nil {
@@ -370,28 +308,6 @@ func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 		return s, &optim.NonFiniteError{Step: t.state.Step, What: "loss of validation", Value: s.loss}
 	}
 	return s, nil
-}
-
-// judgeBatches judges each batch by itself.
-func (t *Trainer) judgeBatches(ctx context.Context, from Source, s *sum) error {
-	for b, err := range from.Batches(ctx, 0, 0) {
-		if err != nil {
-			return err
-		}
-		t.note(b, s)
-		if b.Len() == 0 {
-			continue
-		}
-		y, err := t.forward(b, from)
-		if err != nil {
-			return err
-		}
-		n := float64(b.Len())
-		s.loss += t.Objective.Loss(y, b).Item().F64() * n
-		s.score += t.Objective.Score(y, b)
-		s.images += b.Len()
-	}
-	return nil
 }
 
 // withoutGraph has what learns want no gradient, so that no graph is kept, until the function that it returns

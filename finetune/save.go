@@ -27,17 +27,7 @@ import (
 // the paths of its parameters. dst appears complete or not at all, and takes the place of what was there.
 func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options) error {
 	MergeLoRA(t.Tower)
-	var models converter.Models
-	if t.Recipe.Tower != None || like == nil {
-		models.Vision = t.Tower
-	}
-	models.Projector, _ = t.Head.(*projector.Model)
-	if t.Recipe.HeadRate > 0 || like == nil { // or it keeps its precision
-		models.Encoder = t.Encoder
-	}
-	if o, ok := t.Objective.(*Contrastive); ok && (like == nil || t.Recipe.TextRate > 0 || t.Recipe.ScaleRate > 0) {
-		models.Text = o.Text
-	}
+	models := t.learner.models(like == nil)
 	return writeDir(dst, func(dir string) error {
 		var err error
 		if models == (converter.Models{}) {

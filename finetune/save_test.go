@@ -91,6 +91,7 @@ func TestSaveLike(t *testing.T) {
 			t.Fatal(err)
 		}
 		tr := &Trainer{Config: Config{Tower: tower, Head: head, Recipe: Recipe{Tower: None}}}
+		tr.learner = newImages(tr)
 		dst := filepath.Join(t.TempDir(), "model")
 		if err := tr.Save(ctx, dst, like, converter.Options{}); err != nil {
 			t.Fatal(err)

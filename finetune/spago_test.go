@@ -28,7 +28,7 @@ func TestSpagoOptimizers(t *testing.T) {
 				if err := ag.Backward(loss); err != nil {
 					t.Fatal(err)
 				}
-				for _, p := range optim.Collect(&both{Tower: m, Head: head}) {
+				for _, p := range optim.Collect(&parts{Tower: m, Head: head}) {
 					if err := strategy.OptimizeParams(p.Param); err != nil {
 						t.Fatal(err)
 					}

@@ -84,7 +84,8 @@ type Config struct {
 // A Trainer trains one model by one recipe.
 type Trainer struct {
 	Config
-	model     both
+	learner   learner
+	model     parts
 	groups    []optim.Group
 	optimizer *optim.AdamW
 	ema       *optim.EMA // nil for none
@@ -135,9 +136,12 @@ type state struct {
 // New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and
 // goes back to the last checkpoint if it is asked to.
 func New(c Config) (*Trainer, error) {
-	if err := c.setEncoder(); err != nil {
+	t := &Trainer{Config: c, skipped: map[string]string{}, keys: map[*data.Loader]map[int]probe.Key{}}
+	var err error
+	if t.learner, err = t.newLearner(); err != nil {
 		return nil, err
 	}
+	c = t.Config // of which an encoder has set the tower
 	if c.Tower == nil || c.Objective == nil || c.Train == nil {
 		return nil, errors.New("finetune: tower, objective and training data must be given")
 	}
@@ -147,58 +151,33 @@ func New(c Config) (*Trainer, error) {
 	if err := c.checkData(); err != nil {
 		return nil, err
 	}
-	text, err := c.textTower()
-	if err != nil {
+	if err := t.learner.check(); err != nil {
 		return nil, err
 	}
-	t := &Trainer{Config: c, model: both{Tower: c.Tower, Text: text}, skipped: map[string]string{}, keys: map[*data.Loader]map[int]probe.Key{}}
-	if c.Head != nil {
-		t.model.Head = c.Head
-		nn.ForEachParam(c.Head, func(p *nn.Param) { p.SetRequiresGrad(c.Recipe.HeadRate > 0) })
-	}
-	if e := c.Encoder; e != nil {
-		t.model.Projector, t.model.Newline, t.model.RowSeparator, t.model.GlobalSeparator = e.Projector, e.Newline, e.RowSeparator, e.GlobalSeparator
-	}
+	t.model = t.learner.parts()
 	if c.Train.Len() < 1 {
 		return nil, errors.New("finetune: no batches to train on")
 	}
 	recipe := c.Recipe
 	recipe.About = ""
-	t.identity = identity{
-		Tower: hashOf(c.Tower), Head: headName(c.Head), Recipe: recipe, Features: c.Features,
-		Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed,
-	}
-	if c.Encoder != nil {
-		t.identity.Tower, t.identity.Head = hashOf(c.Encoder), layoutName(c.Encoder.Layout)+c.Encoder.Feature
-		c.Recipe.freeProjector(c.Encoder)
-	}
-	loaded := bytesOf(c.Tower)
-	if text != nil {
-		loaded += bytesOf(text)
-	}
+	t.identity = identity{Recipe: recipe, Features: c.Features, Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed}
+	t.identity.Tower, t.identity.Head = t.learner.names()
+	loaded := t.learner.loaded()
 	// Two streams of one seed are one stream: 1 is the number of this use.
-	if err := c.Recipe.free(c.Tower, c.Features, rand.New(rand.NewPCG(c.Seed, 1))); err != nil {
+	if err := t.learner.free(rand.New(rand.NewPCG(c.Seed, 1))); err != nil {
 		return nil, err
-	}
-	if text != nil {
-		c.Recipe.freeText(text)
 	}
 	t.groups = c.Recipe.groups(t.model)
 	if len(t.groups) == 0 {
 		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: the tower is frozen, and there is no head that may", c.Recipe.Name)
 	}
-	t.recompute(c.Recompute)
+	t.learner.recompute(c.Recompute)
 	if err := t.checkMemory(loaded); err != nil {
 		return nil, err
 	}
 	t.large = t.Memory().Activations > largeGraph
 	if c.Cache != nil && c.Recipe.Tower == None {
-		if c.Encoder != nil {
-			t.space, err = viewsSpace(c.Cache, c.Encoder)
-		} else {
-			t.space, err = c.Cache.Space(c.Tower, c.Features.probe())
-		}
-		if err != nil {
+		if t.space, err = t.learner.space(c.Cache); err != nil {
 			return nil, err
 		}
 	}

@@ -360,13 +360,13 @@ type spoiler struct {
 	left *int // batches before
 }
 
-func (o spoiler) Loss(y mat.Tensor, b *data.Batch) mat.Tensor {
+func (o spoiler) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	if *o.left--; *o.left == 0 {
 		g := mat.NewDense[float32](mat.WithShape(o.p.Shape()...))
 		g.Data().F32()[3] = float32(math.Inf(-1))
 		o.p.AccGrad(g)
 	}
-	return o.Classification.Loss(y, b)
+	return o.Classification.Judge(y, b)
 }
 
 // TestGradientNotFinite: the tensor and the step are named, and the weights stay as they were.
@@ -612,7 +612,8 @@ func TestMemory(t *testing.T) {
 	}
 	r, _ := FindRecipe("full")
 	r.Batch, r.EMA = 1, 0
-	tr := &Trainer{Config: Config{Tower: m, Recipe: r}, model: both{Tower: m}}
+	tr := &Trainer{Config: Config{Tower: m, Recipe: r}, model: parts{Tower: m}}
+	tr.learner = newImages(tr)
 	got := tr.Memory()
 	n := int64(4 * (304_293_888 - 23*12_596_224))
 	if got.Frozen != 0 || got.Learning != n || got.Gradients != n || got.Optimizer != 2*n || got.Averages != 0 {
