@@ -32,15 +32,30 @@ func Get(n int) []float32 {
 	if n >= large {
 		most += 4
 	}
+	x := recycled(class, most)
+	if x == nil {
+		x = make([]float32, size)
+		if poisoned {
+			poisonPut(x)
+		}
+	}
+	if poisoned {
+		poisonGet(x)
+	}
+	return x[:n]
+}
+
+// recycled returns memory of a class or, if there is none, of a larger one, up to most; nil if there is none either.
+func recycled(class, most int) []float32 {
 	if p, ok := buffers[class].Get().(*[]float32); ok {
-		return (*p)[:n]
+		return *p
 	}
 	for c := most; c > class; c-- { // the largest, and leaves others for pieces that do not fit into it
 		if p, ok := buffers[c].Get().(*[]float32); ok {
-			return (*p)[:n]
+			return *p
 		}
 	}
-	return make([]float32, n, size)
+	return nil
 }
 
 // Reserve gives [Get] memory for pieces of these sizes at the same time, before anything takes its own.
@@ -54,6 +69,9 @@ func Reserve(sizes []int) {
 // Put gives memory from [Get] back; nobody may use it any more. Memory from elsewhere is mostly
 // told by its capacity, and left to the garbage collector.
 func Put(x []float32) {
+	if poisoned {
+		poisonPut(x)
+	}
 	c := cap(x)
 	if class, size := classOf(c); size == c {
 		x = x[:0]
