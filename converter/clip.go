@@ -1,6 +1,8 @@
 package converter
 
-import "slices"
+import (
+	"slices"
+)
 
 // The towers of CLIP: what OpenAI called the tensors (openai/CLIP, clip/model.py, class CLIP; OpenCLIP
 // kept the names) and what Hugging Face calls them (huggingface/transformers,

@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 )
 
 // CompareOptions are the choices of a comparison.
@@ -90,15 +91,15 @@ type Drift struct {
 
 // A TensorDrift compares a parameter of two checkpoints.
 type TensorDrift struct {
-	Name   string `json:"name"`              // canonical, as params.Walk names the parameters of a model
-	Tensor string `json:"tensor"`            // in A, or in B if only B has it; {q,k,v} stands for several
-	Tower  string `json:"tower"`             // as in [GroupDrift]
-	Part   string `json:"part"`              // as there; in a block "attention" or "mlp"
-	Block  int    `json:"block"`             // -1 outside the blocks
-	Shape  []int  `json:"shape"`             // in A, or in B if only B has it
-	ShapeB []int  `json:"shape_b,omitempty"` // if it differs
-	DTypeA DType  `json:"dtype_a,omitempty"`
-	DTypeB DType  `json:"dtype_b,omitempty"`
+	Name   string           `json:"name"`              // canonical, as params.Walk names the parameters of a model
+	Tensor string           `json:"tensor"`            // in A, or in B if only B has it; {q,k,v} stands for several
+	Tower  string           `json:"tower"`             // as in [GroupDrift]
+	Part   string           `json:"part"`              // as there; in a block "attention" or "mlp"
+	Block  int              `json:"block"`             // -1 outside the blocks
+	Shape  []int            `json:"shape"`             // in A, or in B if only B has it
+	ShapeB []int            `json:"shape_b,omitempty"` // if it differs
+	DTypeA checkpoint.DType `json:"dtype_a,omitempty"`
+	DTypeB checkpoint.DType `json:"dtype_b,omitempty"`
 	// Filter is the one that a resized position embedding was made with; of one that was tuned since,
 	// the one that comes nearer.
 	Filter clipvit.Bicubic `json:"filter,omitempty"`
@@ -293,7 +294,7 @@ func (p param) name() string {
 // alike says whether two shapes hold the same elements in the same order: a patch may be written as
 // [3,P,P] or [3P²], a number as [] or [1].
 func alike(a, b []int) bool {
-	count := func(s []int) int { return (&Tensor{Shape: s}).Len() }
+	count := func(s []int) int { return checkpoint.Entry{Shape: s}.Len() }
 	return count(a) == count(b) && (count(a) <= 1 || a[0] == b[0])
 }
 
@@ -313,9 +314,8 @@ type comparer struct {
 
 // A bandBuffer is what a goroutine compares in.
 type bandBuffer struct {
-	x, y []float64
-	raw  []byte
-	f32  []float32
+	x, y    []float64
+	scratch checkpoint.Scratch
 }
 
 func (k *comparer) run() (*Comparison, error) {
@@ -330,12 +330,11 @@ func (k *comparer) run() (*Comparison, error) {
 		}
 	}
 	if k.total == 0 {
-		return nil, fmt.Errorf("converter: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.name, k.b.name)
+		return nil, fmt.Errorf("converter: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.Name(), k.b.Name())
 	}
 	for range runtime.GOMAXPROCS(0) {
 		k.bands = append(k.bands, &bandBuffer{
 			x: make([]float64, compareBand), y: make([]float64, compareBand),
-			raw: make([]byte, compareBand*F64.Size()), f32: make([]float32, compareBand),
 		})
 	}
 	var sums []moments
@@ -356,7 +355,7 @@ func (k *comparer) run() (*Comparison, error) {
 
 // compared says what a side is.
 func (m *clip) compared() Compared {
-	c := Compared{Path: m.name, Container: m.container, Dialect: m.dialect.name, Config: m.config, Projector: m.projector, DTypes: map[string]int{}}
+	c := Compared{Path: m.Name(), Container: m.Container(), Dialect: m.dialect.name, Config: m.config, Projector: m.projector, DTypes: map[string]int{}}
 	for _, p := range m.params {
 		c.Parameters += int64(p.len())
 		c.DTypes[string(p.dtype())]++
@@ -378,11 +377,9 @@ func (p param) read64(dst []float64, lo int, buf *bandBuffer) error {
 	for _, q := range p {
 		from, to := max(lo, at), min(lo+len(dst), at+q.n)
 		if from < to {
-			raw := buf.raw[:(to-from)*q.t.DType.Size()]
-			if err := q.t.read(raw, q.lo+from-at); err != nil {
+			if err := q.t.Float64s(dst[from-lo:to-lo], q.lo+from-at, &buf.scratch); err != nil {
 				return err
 			}
-			decode64(dst[from-lo:to-lo], raw, q.t.DType, buf.f32)
 		}
 		at += q.n
 	}
@@ -455,7 +452,7 @@ func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 	bands := (n + compareBand - 1) / compareBand
 	bytes := func(n0 int) int64 { return int64(n0) * (a.bytes() + b.bytes()) / int64(n) } // of the first n0 pairs
 	workers := min(len(k.bands), bands)
-	if slices.ContainsFunc(slices.Concat(a, b), func(q part) bool { return q.t.data.compressed }) {
+	if slices.ContainsFunc(slices.Concat(a, b), func(q part) bool { return q.t.Serial() }) {
 		workers = min(workers, 1)
 	}
 	candidates := roundingsBetween(a.dtype(), b.dtype())
@@ -551,13 +548,13 @@ func (k *comparer) position(d *TensorDrift, a, b param) (best moments, err error
 // resizeTolerance is how far, in relative L2, a position embedding may be from one that we resize: two
 // units in the last place of the coarser type, one that was lost before and one after; in float32
 // other orders of the 16 terms' sum come on top.
-func resizeTolerance(types ...DType) float64 {
+func resizeTolerance(types ...checkpoint.DType) float64 {
 	tol := 0x1p-21
 	for _, t := range types {
 		switch t {
-		case F16:
+		case checkpoint.F16:
 			tol = max(tol, 0x1p-10)
-		case BF16:
+		case checkpoint.BF16:
 			tol = max(tol, 0x1p-7)
 		}
 	}

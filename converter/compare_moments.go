@@ -1,9 +1,9 @@
 package converter
 
 import (
-	"encoding/binary"
 	"math"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/kernel"
 )
 
@@ -194,7 +194,7 @@ func finite(x, y []float64) ([]float64, []float64) {
 
 // A rounding is a way in which one side may have been made from the other.
 type rounding struct {
-	to      DType
+	to      checkpoint.DType
 	verdict Verdict
 	derived string // the side that is rounded: "A" or "B"
 }
@@ -202,14 +202,14 @@ type rounding struct {
 // roundingsBetween returns the roundings that would change something: to a type that does not hold
 // all values of the one that is rounded. The finest come first: values that are the same after two
 // roundings came by the finer.
-func roundingsBetween(a, b DType) []rounding {
+func roundingsBetween(a, b checkpoint.DType) []rounding {
 	var all []rounding
-	for _, r := range []rounding{{F32, RoundedF32, ""}, {F16, RoundedF16, ""}, {BF16, RoundedBF16, ""}} {
+	for _, r := range []rounding{{checkpoint.F32, RoundedF32, ""}, {checkpoint.F16, RoundedF16, ""}, {checkpoint.BF16, RoundedBF16, ""}} {
 		for _, side := range []struct {
-			from    DType
+			from    checkpoint.DType
 			derived string
 		}{{a, "B"}, {b, "A"}} {
-			if side.from == r.to || side.from != F64 && r.to == F32 {
+			if side.from == r.to || side.from != checkpoint.F64 && r.to == checkpoint.F32 {
 				continue
 			}
 			r.derived = side.derived
@@ -229,29 +229,14 @@ func (r rounding) holds(x, y []float64) bool {
 	for i, v := range x {
 		f := float32(v)
 		switch r.to {
-		case F16:
+		case checkpoint.F16:
 			f = kernel.FromHalf(kernel.ToHalf(f))
-		case BF16:
-			f = math.Float32frombits(uint32(floatToBFloat(f)) << 16)
+		case checkpoint.BF16:
+			f = checkpoint.RoundBF16(f)
 		}
 		if w := float64(f); w != y[i] && (w == w || y[i] == y[i]) {
 			return false
 		}
 	}
 	return true
-}
-
-// decode64 is [decode] to float64, which rounds nothing. The scratch must have room for dst.
-func decode64(dst []float64, src []byte, from DType, scratch []float32) {
-	if from == F64 {
-		for i := range dst {
-			dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))
-		}
-		return
-	}
-	f := scratch[:len(dst)]
-	decode(f, src, from)
-	for i, v := range f {
-		dst[i] = float64(v)
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 )
@@ -264,7 +265,7 @@ func TestCompareNames(t *testing.T) {
 	} {
 		var p param
 		for _, name := range names {
-			p = append(p, part{t: &Tensor{Name: name}})
+			p = append(p, part{t: &checkpoint.Tensor{Name: name}})
 		}
 		if got := p.name(); got != want {
 			t.Errorf("%q: got %s, want %s", names, got, want)
@@ -284,7 +285,7 @@ func TestCompareNames(t *testing.T) {
 		p = append(p, part{x, 0, n})
 	}
 	k := &comparer{ctx: t.Context(), bands: []*bandBuffer{{
-		x: make([]float64, compareBand), y: make([]float64, compareBand), raw: make([]byte, 8*compareBand), f32: make([]float32, compareBand),
+		x: make([]float64, compareBand), y: make([]float64, compareBand),
 	}}}
 	if _, _, err := k.bandwise(p, p); err != nil || k.done != 2*p.bytes() {
 		t.Errorf("%d bytes were counted (%v), want %d", k.done, err, 2*p.bytes())
@@ -734,8 +735,12 @@ func TestCompareFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := c.byName["visual.conv1.weight"].data
-	at := bytes.Index(damaged, readAll(t, s.r, s.size))
+	conv, _ := c.Tensor("visual.conv1.weight")
+	raw, err := io.ReadAll(conv.Reader())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(damaged, raw)
 	damaged[at] ^= 1
 	if c, err = openBytes(damaged); err != nil {
 		t.Fatal(err)
@@ -748,15 +753,6 @@ func TestCompareFails(t *testing.T) {
 			t.Errorf("got %v, want absent.pt in it", err)
 		}
 	}
-}
-
-func readAll(t testing.TB, r io.ReaderAt, size int64) []byte {
-	t.Helper()
-	b, err := io.ReadAll(io.NewSectionReader(r, 0, size))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // A comparison survives JSON, with null for what is undefined.

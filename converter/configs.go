@@ -61,9 +61,9 @@ func (m *clip) readConfigs() error {
 		raw  []byte
 		read func(m *clip, file []byte) error
 	}{
-		{configFile, m.Checkpoint.config, readConfig},
+		{configFile, m.configs.config, readConfig},
 		{openCLIPConfig, m.openCLIP, readOpenCLIP},
-		{projectorFile, m.projectorConfig, readProjector},
+		{projectorFile, m.configs.projector, readProjector},
 	} {
 		if f.raw == nil {
 			continue
@@ -101,7 +101,7 @@ func (m *clip) noPostNorm() bool {
 		ModelType  string `json:"model_type"`
 		NoPostNorm bool   `json:"no_post_layernorm"`
 	}
-	return m.Checkpoint.config != nil && json.Unmarshal(m.Checkpoint.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
+	return m.configs.config != nil && json.Unmarshal(m.configs.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
 }
 
 // hfTower is a tower in Hugging Face's config.json. Its zero value has to be replaced by the

@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
@@ -182,7 +183,7 @@ func TestBFloat16(t *testing.T) {
 	want := wanted(t)
 	for _, w := range want {
 		for i := range w {
-			w[i] = math.Float32frombits(uint32(floatToBFloat(w[i])) << 16)
+			w[i] = checkpoint.RoundBF16(w[i])
 		}
 	}
 	sameParameters(t, parameters(m), want)
@@ -259,7 +260,7 @@ func TestPrecisions(t *testing.T) {
 		{"source", func(f float32) float32 { return f }, map[string]int{"F16": 39, "F32": 23}},
 		{"f32", func(f float32) float32 { return f }, map[string]int{"F32": 62}},
 		{"f16", func(f float32) float32 { return kernel.FromHalf(kernel.ToHalf(f)) }, map[string]int{"F16": 62}},
-		{"bf16", func(f float32) float32 { return math.Float32frombits(uint32(floatToBFloat(f)) << 16) }, map[string]int{"BF16": 62}},
+		{"bf16", func(f float32) float32 { return checkpoint.RoundBF16(f) }, map[string]int{"BF16": 62}},
 	} {
 		t.Run(c.dtype, func(t *testing.T) {
 			dst := filepath.Join(t.TempDir(), "out")
@@ -480,7 +481,7 @@ func TestConfigDisagrees(t *testing.T) {
 
 // TestHeadsUnknown: a width that OpenAI's rule says nothing about needs a config.json.
 func TestHeadsUnknown(t *testing.T) {
-	m := &clip{Checkpoint: &Checkpoint{name: "x", assumed: transformer.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
+	m := &clip{Checkpoint: &Checkpoint{File: checkpoint.New("x"), assumed: transformer.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
 	settled := func() error { return errors.Join(m.configure(), m.settle()) }
 	if err := settled(); err == nil || !strings.Contains(err.Error(), "width 96, and no configuration says how many heads it has") {
 		t.Errorf("error is %v", err)
@@ -706,7 +707,7 @@ func TestInspect(t *testing.T) {
 	}
 
 	path := filepath.Join(t.TempDir(), "x.pt")
-	os.WriteFile(path, torchZip(t, stateDictOf(good)), 0o666)
+	os.WriteFile(path, noCLIP(t), 0o666)
 	if info, err = Inspect(path); err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,17 @@
 package converter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -18,7 +20,7 @@ const (
 	preprocessorFile = "preprocessor_config.json"
 	weightsFile      = "model.safetensors"
 	torchFile        = "pytorch_model.bin"
-	// maxJSON is how many bytes a configuration or an index may have.
+	// maxJSON is how many bytes a configuration may have.
 	maxJSON = 16 << 20
 )
 
@@ -41,6 +43,50 @@ var weightFiles = []struct {
 	{"*.pth", false},            // xtuner's
 }
 
+// A Checkpoint is a set of named tensors in one or more files, with what the configurations beside them say.
+type Checkpoint struct {
+	*checkpoint.File
+	configs
+	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
+	assumed transformer.Activation // what the caller says
+}
+
+// configs are the configurations beside tensors; those that are not there are nil.
+type configs struct {
+	config       []byte // config.json
+	preprocessor []byte // preprocessor_config.json
+	openCLIP     []byte // open_clip_config.json
+	projector    []byte // projector_config.json
+}
+
+// Open opens a checkpoint: a file in one of the containers that package checkpoint knows, or a directory
+// that holds such files and perhaps a config.json. Tensors are read from the files when they are asked for,
+// so the checkpoint must be closed in the end.
+func Open(path string) (*Checkpoint, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %w", err)
+	}
+	if info.IsDir() {
+		return openDir(path)
+	}
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Checkpoint{File: f, dir: filepath.Dir(path)}, nil
+}
+
+// OpenReader is [Open] for one file of the given size that need not lie on a disk. The name
+// stands in errors.
+func OpenReader(r io.ReaderAt, size int64, name string) (*Checkpoint, error) {
+	f, err := checkpoint.OpenReader(r, size, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Checkpoint{File: f}, nil
+}
+
 // openDir opens a directory as Hugging Face lays it out, as a conversion wrote it, with a projector
 // beside the tower, or as xtuner does, with both in directories of their own.
 func openDir(dir string) (*Checkpoint, error) {
@@ -51,27 +97,41 @@ func openDir(dir string) (*Checkpoint, error) {
 	if isXtuner(entries) {
 		return openXtuner(dir, entries)
 	}
-	c, err := openTensors(dir, entries)
+	f, err := openTensors(dir, entries)
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == projectorWeights }) {
-		tower := c
-		c = &Checkpoint{byName: map[string]*Tensor{}}
-		if err := errors.Join(c.include(tower, ""), c.includeFile(filepath.Join(dir, projectorWeights), projectorPrefix), c.finish()); err != nil {
-			c.Close()
-			return nil, err
-		}
+	var parts []checkpoint.Part
+	if f != nil {
+		parts = append(parts, checkpoint.Part{File: f})
 	}
-	if c == nil {
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == projectorWeights }) {
+		p, err := checkpoint.Open(filepath.Join(dir, projectorWeights))
+		if err != nil {
+			return nil, errors.Join(err, closeParts(parts))
+		}
+		parts = append(parts, checkpoint.Part{File: p, Prefix: projectorPrefix})
+	}
+	if parts == nil {
 		return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
 	}
-	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
-		c.Close()
+	c := &Checkpoint{}
+	if c.File, err = checkpoint.Join(dir, "directory of "+parts[len(parts)-1].File.Container(), parts...); err != nil {
 		return nil, err
 	}
-	c.name, c.dir, c.container = dir, "", "directory of "+c.container
+	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
+}
+
+// closeParts closes the files of parts that come to nothing.
+func closeParts(parts []checkpoint.Part) error {
+	var errs []error
+	for _, p := range parts {
+		errs = append(errs, p.File.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // The directories in one of xtuner's. Beside them may lie the language model.
@@ -89,80 +149,63 @@ func isXtuner(entries []os.DirEntry) bool {
 
 // openXtuner opens a directory of xtuner's: the projector and, if it was trained, the tower.
 func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
-	c := &Checkpoint{byName: map[string]*Tensor{}}
-	var errs []error
+	c := &Checkpoint{}
+	var (
+		parts []checkpoint.Part
+		errs  []error
+	)
 	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
 		switch e.Name() {
 		case xtunerTower, xtunerProjector:
-			errs = append(errs, c.includeDir(filepath.Join(dir, e.Name()), e.Name()+"."))
+			f, config, err := openWithConfig(path)
+			if errs = append(errs, err); err != nil {
+				continue
+			}
+			parts = append(parts, checkpoint.Part{File: f, Prefix: e.Name() + "."})
 			if e.Name() == xtunerProjector {
-				c.projectorConfig, c.config = c.config, nil
+				c.projector = config
+			} else {
+				c.config = config
 			}
 		case xtunerAdapter:
-			errs = append(errs, fmt.Errorf("converter: %s: a LoRA of the tower, which has to be merged with it first: xtuner convert merge --is-clip", filepath.Join(dir, e.Name())))
+			errs = append(errs, fmt.Errorf("converter: %s: a LoRA of the tower, which has to be merged with it first: xtuner convert merge --is-clip", path))
 		}
 	}
-	if errs = append(errs, c.finish()); errors.Join(errs...) != nil {
-		c.Close()
-		return nil, errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil {
+		return nil, errors.Join(err, closeParts(parts))
 	}
-	c.name, c.container = dir, "xtuner's "+c.container
+	if c.File, err = checkpoint.Join(dir, "xtuner's "+parts[len(parts)-1].File.Container(), parts...); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
-// includeFile includes a file of tensors in c, with prefix in front of all names.
-func (c *Checkpoint) includeFile(path, prefix string) error {
-	part, err := openOne(path)
-	if err != nil {
-		return err
-	}
-	return c.include(part, prefix)
-}
-
-// includeDir includes the tensors and the config.json of a directory.
-func (c *Checkpoint) includeDir(dir, prefix string) error {
+// openWithConfig opens the tensors of a directory and reads the config.json beside them.
+func openWithConfig(dir string) (*checkpoint.File, []byte, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("converter: %w", err)
+		return nil, nil, fmt.Errorf("converter: %w", err)
 	}
-	part, err := openTensors(dir, entries)
+	f, err := openTensors(dir, entries)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if part == nil {
-		return fmt.Errorf("converter: %s: no tensors", dir)
+	if f == nil {
+		return nil, nil, fmt.Errorf("converter: %s: no tensors", dir)
 	}
-	if err := part.readBeside(dir, configFile); err != nil {
-		part.Close()
-		return err
+	var c configs
+	if err := c.readBeside(dir, configFile); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	return c.include(part, prefix)
-}
-
-// include takes all that another checkpoint has, with prefix in front of the names, and closes it
-// with its own. A nil one has nothing.
-func (c *Checkpoint) include(part *Checkpoint, prefix string) error {
-	if part == nil {
-		return nil
-	}
-	c.closers = append(c.closers, part)
-	c.files = append(c.files, part.files...)
-	c.packed = append(c.packed, part.packed...)
-	c.absent = append(c.absent, part.absent...)
-	c.name, c.container, c.config = part.name, part.container, part.config
-	for _, t := range part.tensors {
-		t.Name = prefix + t.Name
-		if err := c.add(t); err != nil {
-			return fmt.Errorf("converter: %s: %w", part.name, err)
-		}
-	}
-	return nil
+	return f, c.config, nil
 }
 
 // readBeside reads the configurations of the given names in a directory.
-func (c *Checkpoint) readBeside(dir string, names ...string) error {
+func (c *configs) readBeside(dir string, names ...string) error {
 	for name, to := range map[string]*[]byte{
-		configFile: &c.config, preprocessorFile: &c.preprocessor, openCLIPConfig: &c.openCLIP, projectorFile: &c.projectorConfig,
+		configFile: &c.config, preprocessorFile: &c.preprocessor, openCLIPConfig: &c.openCLIP, projectorFile: &c.projector,
 	} {
 		if !slices.Contains(names, name) {
 			continue
@@ -181,7 +224,7 @@ func (c *Checkpoint) readBeside(dir string, names ...string) error {
 
 // openTensors opens the best of the files of tensors in a directory; nil without an error if there
 // are none.
-func openTensors(dir string, entries []os.DirEntry) (*Checkpoint, error) {
+func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 	for _, w := range weightFiles {
 		var names []string
 		for _, e := range entries {
@@ -197,100 +240,24 @@ func openTensors(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 		}
 		path := filepath.Join(dir, names[0])
 		if w.index {
-			return openShards(dir, path)
+			return checkpoint.OpenIndex(path, languageOnly)
 		}
-		return openOne(path)
+		return checkpoint.Open(path)
 	}
 	return nil, nil
 }
 
-// openShards opens all files that an index names, as one checkpoint. A file that is not there is no
-// error if it has the language model only, which nothing here wants.
-//
-// Names must be those of files of the same directory, but these may be links: the cache of Hugging
-// Face's hub has links into a directory of its own. Who can make a link on this system needs no index
-// to lead us somewhere.
-func openShards(dir, index string) (c *Checkpoint, err error) {
-	raw, err := folder.ReadSmall(index, maxJSON)
-	if err != nil {
-		return nil, fmt.Errorf("converter: %w", err)
-	}
-	var list struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", index, err)
-	}
-	files := map[string]bool{}
-	for tensor, file := range list.WeightMap {
-		if err := checkName(tensor); err != nil {
-			return nil, fmt.Errorf("converter: %s: %w", index, err)
-		}
-		if file != filepath.Base(file) || !filepath.IsLocal(file) {
-			return nil, fmt.Errorf("converter: %s: tensor %.100q is in %.100q, want a file of the same directory", index, tensor, file)
-		}
-		files[file] = true
-	}
-	all := &Checkpoint{byName: map[string]*Tensor{}}
-	defer func() {
-		if err != nil {
-			all.Close()
-		}
-	}()
-	names := make([]string, 0, len(files))
-	for f := range files {
-		names = append(names, f)
-	}
-	slices.Sort(names)
-	for _, f := range names {
-		shard, err := openOne(filepath.Join(dir, f))
-		if errors.Is(err, os.ErrNotExist) {
-			absent := languageOnly(list.WeightMap, f)
-			if absent == nil {
-				return nil, err
-			}
-			all.absent = append(all.absent, absent...)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all.closers = append(all.closers, shard)
-		all.files = append(all.files, shard.files...)
-		all.packed = append(all.packed, shard.packed...)
-		all.container = fmt.Sprintf("%d files of %s", len(names), shard.container)
-		for _, t := range shard.tensors {
-			if list.WeightMap[t.Name] != f {
-				return nil, fmt.Errorf("converter: %s: %s is in %s, the index says %.100q", index, t.Name, f, list.WeightMap[t.Name])
-			}
-			if err := all.add(t); err != nil {
-				return nil, fmt.Errorf("converter: %s: %w", index, err)
-			}
-		}
-	}
-	if n := len(all.tensors) + len(all.absent); n != len(list.WeightMap) {
-		return nil, fmt.Errorf("converter: %s: the index names %d tensors, the files have %d", index, len(list.WeightMap), n)
-	}
-	all.name = dir
-	return all, all.finish()
-}
-
-// languageOnly returns the names of the tensors that an index has in a file if they are all of the
-// language model, and nil otherwise.
-func languageOnly(index map[string]string, file string) []string {
+// languageOnly says whether all tensors that an index has in a file are of the language model, which nothing
+// here wants.
+func languageOnly(file string, index map[string]string) bool {
 	d, prefix, err := recognise(file, slices.Collect(maps.Keys(index)))
 	if err != nil {
-		return nil
+		return false
 	}
-	var names []string
 	for name, f := range index {
-		if f != file {
-			continue
+		if f == file && !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix)) {
+			return false
 		}
-		if !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix)) {
-			return nil
-		}
-		names = append(names, name)
 	}
-	return names
+	return true
 }

@@ -47,7 +47,7 @@ func LoadEncoder(ctx context.Context, path, layout string) (*projector.Encoder, 
 func LoadEncoderCheckpoint(ctx context.Context, c *Checkpoint, layout string) (*projector.Encoder, error) {
 	e, err := loadEncoder(ctx, c, layout)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, ctx.Err())
+		return nil, fmt.Errorf("converter: %s: %w", c.Name(), ctx.Err())
 	}
 	return e, err
 }
@@ -84,9 +84,9 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 	}
 	switch {
 	case m.projector == nil:
-		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.name)
+		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.Name())
 	case !m.has.vision:
-		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.name)
+		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.Name())
 	}
 	p := m.projector
 	l, err := chooseLayout(layout, p.Family)
@@ -94,7 +94,7 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 		err = errors.New("nothing says which layer of the tower is projected (select_layer)")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
 	}
 	if l.Fit == projector.AnyRes && p.Grids != nil {
 		l.Grids = slices.Clone(*p.Grids)
@@ -112,7 +112,7 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 		Newline:   row("Projector.Newline"), RowSeparator: row("Projector.RowSeparator"), GlobalSeparator: row("Projector.GlobalSeparator"),
 	}
 	if err := e.Validate(); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
 	}
 	return e, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -240,7 +241,7 @@ func (o ExportOptions) Check(dst string) error {
 
 // choose returns what o asks for: the form, the format of the weights and their type, "" for that of the
 // source.
-func (o ExportOptions) choose(dst string) (f *form, format string, target DType, err error) {
+func (o ExportOptions) choose(dst string) (f *form, format string, target checkpoint.DType, err error) {
 	i := slices.IndexFunc(forms, func(f *form) bool { return f.name == o.To })
 	if i < 0 {
 		return nil, "", "", fmt.Errorf("converter: export to %q, want %s", o.To, strings.Join(ExportForms(), ", "))
@@ -296,7 +297,7 @@ func (f *form) format(dst, asked string) (string, error) {
 // the pieces of the source that are not.
 func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) {
 	refuse := func(format string, a ...any) ([]piece, error) {
-		return nil, fmt.Errorf("converter: %s: cannot be exported to %s: %w", o.name, f.name, fmt.Errorf(format, a...))
+		return nil, fmt.Errorf("converter: %s: cannot be exported to %s: %w", o.Name(), f.name, fmt.Errorf(format, a...))
 	}
 	needs, takes := f.needs, f.takes
 	if projectorOnly {
@@ -374,11 +375,11 @@ func checkReplaceable(dst string, overwrite bool) error {
 		return fmt.Errorf("converter: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, min(info.Size(), headSize))
+	head := make([]byte, min(info.Size(), checkpoint.HeadSize))
 	if _, err := io.ReadFull(f, head); err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
-	if sniff(head) == nil && !strings.HasPrefix(string(head), ggufMagic) {
+	if !checkpoint.Recognised(head) {
 		return fmt.Errorf("converter: %s is no checkpoint, so it is not overwritten", dst)
 	}
 	return nil

@@ -1,9 +1,7 @@
 package converter
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,126 +11,13 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 )
-
-const (
-	ggufMagic   = "GGUF"
-	ggufVersion = 3
-	// ggufAlignment is what the offsets of tensors are multiples of unless general.alignment says
-	// otherwise. Source: ggml-org/ggml, docs/gguf.md.
-	ggufAlignment = 32
-)
-
-// A ggufType is the type of the elements of a tensor of ggml, and fileType says in
-// general.file_type that the matrices of a file are of it.
-//
-// Source: ggml-org/ggml, include/ggml.h, ggml_type and ggml_ftype.
-type ggufType struct{ tensor, fileType uint32 }
-
-var ggufTypes = map[DType]ggufType{F32: {0, 0}, F16: {1, 1}, BF16: {30, 32}}
-
-// A ggufValue is a key with a value: uint32, int32s, float32, float32s, bool or string.
-type ggufValue struct {
-	key   string
-	value any
-}
-
-// ggufValueTypes are the types of values. Source: ggml-org/ggml, docs/gguf.md.
-const (
-	ggufUint32  uint32 = 4
-	ggufInt32   uint32 = 5
-	ggufFloat32 uint32 = 6
-	ggufBool    uint32 = 7
-	ggufString  uint32 = 8
-	ggufArray   uint32 = 9
-)
-
-// ggufHeader returns what stands in front of the tensors: little-endian numbers, strings with their
-// length, and dimensions the fastest first, so in the reverse of PyTorch's order.
-func ggufHeader(values []ggufValue, entries []safetensor) []byte {
-	var b bytes.Buffer
-	u32 := func(n uint32) { b.Write(binary.LittleEndian.AppendUint32(nil, n)) }
-	u64 := func(n uint64) { b.Write(binary.LittleEndian.AppendUint64(nil, n)) }
-	text := func(s string) { u64(uint64(len(s))); b.WriteString(s) }
-	list := func(of uint32, n int, value any) {
-		u32(ggufArray)
-		u32(of)
-		u64(uint64(n))
-		_ = binary.Write(&b, binary.LittleEndian, value) // a Buffer does not fail, nor a slice of numbers
-	}
-	b.WriteString(ggufMagic)
-	u32(ggufVersion)
-	u64(uint64(len(entries)))
-	u64(uint64(len(values)))
-	for _, v := range values {
-		text(v.key)
-		switch x := v.value.(type) {
-		case uint32:
-			u32(ggufUint32)
-			u32(x)
-		case float32:
-			u32(ggufFloat32)
-			_ = binary.Write(&b, binary.LittleEndian, x)
-		case bool:
-			u32(ggufBool)
-			_ = binary.Write(&b, binary.LittleEndian, x)
-		case string:
-			u32(ggufString)
-			text(x)
-		case []int32:
-			list(ggufInt32, len(x), x)
-		case []float32:
-			list(ggufFloat32, len(x), x)
-		default:
-			panic(fmt.Sprintf("converter: gguf: %s is a %T", v.key, v.value))
-		}
-	}
-	var at uint64
-	for _, e := range entries {
-		text(e.name)
-		u32(uint32(len(e.shape)))
-		for i := len(e.shape) - 1; i >= 0; i-- {
-			u64(uint64(e.shape[i]))
-		}
-		u32(ggufTypes[e.dtype].tensor)
-		u64(at)
-		at += e.end - e.begin
-		at += ggufPad(at)
-	}
-	b.Write(make([]byte, ggufPad(uint64(b.Len()))))
-	return b.Bytes()
-}
-
-// ggufPad returns how many bytes are missing to a multiple of the alignment.
-func ggufPad(n uint64) uint64 { return -n % ggufAlignment }
-
-// writeGGUF writes a file of GGUF, whose tensors emit writes one after the other. Libraries for Go
-// that write such files keep the tensors in memory.
-//
-// Source: ggml-org/ggml, docs/gguf.md.
-func writeGGUF(w io.Writer, values []ggufValue, entries []safetensor, emit func(i int, w io.Writer) error) error {
-	if _, err := w.Write(ggufHeader(values, entries)); err != nil {
-		return err
-	}
-	for i, e := range entries {
-		n := &counter{w: w}
-		if err := emit(i, n); err != nil {
-			return err
-		}
-		if n.n != e.end-e.begin {
-			return fmt.Errorf("converter: %s: %d bytes written, want %d", e.name, n.n, e.end-e.begin)
-		}
-		if _, err := w.Write(make([]byte, ggufPad(n.n))); err != nil { // behind the last as well
-			return err
-		}
-	}
-	return nil
-}
 
 // writeGGUF writes the tensors with what llama.cpp has to know of them.
 func (o *output) writeGGUF(ctx context.Context, f *os.File) error {
-	return o.writeBuffered(ctx, f, func(w io.Writer, emit func(i int, w io.Writer) error) error {
-		return writeGGUF(w, o.ggufValues(), o.entries, emit)
+	return o.writeCounted(ctx, f, func(w io.Writer, emit checkpoint.Emit) error {
+		return checkpoint.WriteGGUF(w, o.ggufValues(), o.entries, emit)
 	})
 }
 
@@ -162,31 +47,32 @@ func fitsGGUF(m *clip) error {
 // there, and converters differ in how many they leave out.
 //
 // Source: ggml-org/llama.cpp, tools/mtmd/clip-impl.h, KEY_…, and clip.cpp, clip_model_loader.
-func (o *output) ggufValues() []ggufValue {
+func (o *output) ggufValues() []checkpoint.KeyValue {
 	v := o.config.Vision
 	layer, _ := o.selected()
-	matrix := slices.IndexFunc(o.entries, func(e safetensor) bool { return len(e.shape) == 2 && e.name != ggufPosition })
-	return []ggufValue{
-		{"general.architecture", "clip"},
-		{"general.type", "mmproj"},
-		{"general.name", filepath.Base(o.name)},
-		{"general.file_type", ggufTypes[o.entries[matrix].dtype].fileType},
-		{"clip.has_vision_encoder", true},
-		{"clip.has_text_encoder", false},
-		{"clip.has_llava_projector", true},
-		{"clip.projector_type", "mlp"},
-		{"clip.use_gelu", v.Activation == transformer.GELU}, // quick_gelu unless one is said
-		{"clip.vision.image_size", uint32(v.ImageSize)},
-		{"clip.vision.patch_size", uint32(v.PatchSize)},
-		{"clip.vision.embedding_length", uint32(v.Width)},
-		{"clip.vision.feed_forward_length", uint32(v.MLPWidth)},
-		{"clip.vision.projection_dim", uint32(o.projector.Out)},
-		{"clip.vision.block_count", uint32(v.Layers)},
-		{"clip.vision.attention.head_count", uint32(v.Heads)},
-		{"clip.vision.attention.layer_norm_epsilon", float32(v.NormEps)},
-		{"clip.vision.image_mean", clipvit.Mean[:]},
-		{"clip.vision.image_std", clipvit.Std[:]},
-		{"clip.vision.feature_layer", []int32{int32(layer)}},
+	matrix := slices.IndexFunc(o.entries, func(e checkpoint.Entry) bool { return len(e.Shape) == 2 && e.Name != ggufPosition })
+	fileType, _ := checkpoint.GGUFType(o.entries[matrix].DType)
+	return []checkpoint.KeyValue{
+		{Key: "general.architecture", Value: "clip"},
+		{Key: "general.type", Value: "mmproj"},
+		{Key: "general.name", Value: filepath.Base(o.Name())},
+		{Key: "general.file_type", Value: fileType},
+		{Key: "clip.has_vision_encoder", Value: true},
+		{Key: "clip.has_text_encoder", Value: false},
+		{Key: "clip.has_llava_projector", Value: true},
+		{Key: "clip.projector_type", Value: "mlp"},
+		{Key: "clip.use_gelu", Value: v.Activation == transformer.GELU}, // quick_gelu unless one is said
+		{Key: "clip.vision.image_size", Value: uint32(v.ImageSize)},
+		{Key: "clip.vision.patch_size", Value: uint32(v.PatchSize)},
+		{Key: "clip.vision.embedding_length", Value: uint32(v.Width)},
+		{Key: "clip.vision.feed_forward_length", Value: uint32(v.MLPWidth)},
+		{Key: "clip.vision.projection_dim", Value: uint32(o.projector.Out)},
+		{Key: "clip.vision.block_count", Value: uint32(v.Layers)},
+		{Key: "clip.vision.attention.head_count", Value: uint32(v.Heads)},
+		{Key: "clip.vision.attention.layer_norm_epsilon", Value: float32(v.NormEps)},
+		{Key: "clip.vision.image_mean", Value: clipvit.Mean[:]},
+		{Key: "clip.vision.image_std", Value: clipvit.Std[:]},
+		{Key: "clip.vision.feature_layer", Value: []int32{int32(layer)}},
 	}
 }
 
@@ -199,12 +85,11 @@ func (o *output) ggufValues() []ggufValue {
 func (o *output) ggufDTypes() {
 	for i := range o.entries {
 		e := &o.entries[i]
-		matrix := len(e.shape) == 2 && e.name != ggufPosition
-		if _, ok := ggufTypes[e.dtype]; !ok || !matrix && (len(e.shape) < 4 || e.dtype != F16) {
-			e.dtype = F32
+		matrix := len(e.Shape) == 2 && e.Name != ggufPosition
+		if _, ok := checkpoint.GGUFType(e.DType); !ok || !matrix && (len(e.Shape) < 4 || e.DType != checkpoint.F16) {
+			e.DType = checkpoint.F32
 		}
 	}
-	o.layOut()
 }
 
 // ggufPosition is looked up in row by row, never multiplied.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/kernel"
 )
 
@@ -214,7 +215,7 @@ func TestGGUF(t *testing.T) {
 					case 1:
 						round = kernel.FromHalf(kernel.ToHalf(f[i]))
 					case 30:
-						round = math.Float32frombits(uint32(floatToBFloat(f[i])) << 16)
+						round = checkpoint.RoundBF16(f[i])
 					}
 					if math.Float32bits(got[i]) != math.Float32bits(round) {
 						t.Errorf("%s[%d] is %v, want %v", name, i, got[i], round)
@@ -252,10 +253,10 @@ func TestGGUFFromXComposer(t *testing.T) {
 // TestGGUFHeader: what is in front of the tensors ends at a multiple of 32 bytes whatever its length.
 func TestGGUFHeader(t *testing.T) {
 	for n := range 40 {
-		entries := []safetensor{{name: strings.Repeat("n", n), dtype: F16, shape: []int64{1, 3}, begin: 0, end: 6}, {name: "second", dtype: F32, shape: []int64{2}, begin: 6, end: 14}}
+		entries := []checkpoint.Entry{{Name: strings.Repeat("n", n+1), DType: F16, Shape: []int{1, 3}}, {Name: "second", DType: F32, Shape: []int{2}}}
 		var b bytes.Buffer
-		err := writeGGUF(&b, []ggufValue{{"general.architecture", "clip"}}, entries, func(i int, w io.Writer) error {
-			_, err := w.Write(bytes.Repeat([]byte{byte(i + 1)}, int(entries[i].end-entries[i].begin)))
+		err := checkpoint.WriteGGUF(&b, []checkpoint.KeyValue{{Key: "general.architecture", Value: "clip"}}, entries, func(i int, w io.Writer) error {
+			_, err := w.Write(bytes.Repeat([]byte{byte(i + 1)}, int(entries[i].Bytes())))
 			return err
 		})
 		if err != nil {
@@ -263,7 +264,7 @@ func TestGGUFHeader(t *testing.T) {
 		}
 		_, _, tensors := readGGUF(t, b.Bytes())
 		if x := tensors["second"]; !bytes.Equal(x.data, bytes.Repeat([]byte{2}, 8)) {
-			t.Errorf("with a name of %d bytes the second tensor is %x", n, x.data)
+			t.Errorf("with a name of %d bytes the second tensor is %x", n+1, x.data)
 		}
 	}
 }

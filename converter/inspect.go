@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/converter/checkpoint"
 )
 
 // Info says what a checkpoint holds. What [Info.Problem] is about may be zero in Config.
@@ -29,9 +31,9 @@ type Info struct {
 
 // TensorInfo describes a tensor.
 type TensorInfo struct {
-	Name  string `json:"name"`
-	DType DType  `json:"dtype"`
-	Shape []int  `json:"shape"`
+	Name  string           `json:"name"`
+	DType checkpoint.DType `json:"dtype"`
+	Shape []int            `json:"shape"`
 }
 
 // Inspect says what the checkpoint at path holds. It reads all of it, for the SHA-256 and to
@@ -52,18 +54,15 @@ func InspectCheckpoint(ctx context.Context, c *Checkpoint) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	info := &Info{Path: c.name, Container: c.container, SHA256: sum, DTypes: map[string]int{}}
-	for _, f := range c.files {
-		info.Bytes += f.size
-	}
-	for _, t := range c.tensors {
+	info := &Info{Path: c.Name(), Container: c.Container(), Bytes: c.Bytes(), SHA256: sum, DTypes: map[string]int{}}
+	for _, t := range c.Tensors() {
 		shape := t.Shape
 		if shape == nil {
 			shape = []int{} // a scalar
 		}
 		info.Tensors = append(info.Tensors, TensorInfo{t.Name, t.DType, shape})
 		info.DTypes[string(t.DType)]++
-		if t.DType.isFloat() {
+		if t.DType.IsFloat() {
 			info.Parameters += int64(t.Len())
 		}
 	}

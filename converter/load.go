@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter/checkpoint"
 )
 
 // Load reads the vision tower of the checkpoint at path, which may be a directory that [Convert]
@@ -33,7 +34,7 @@ func LoadCheckpoint(c *Checkpoint) (*clipvit.Model, error) {
 		return nil, err
 	}
 	if !m.has.vision {
-		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.name)
+		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.Name())
 	}
 	filled := map[string]bool{}
 	model, err := clipvit.NewFrozen(m.config.Vision, func(path string, values []float32) error {
@@ -51,6 +52,17 @@ func LoadCheckpoint(c *Checkpoint) (*clipvit.Model, error) {
 	return model, nil
 }
 
+// verify returns an error if the container has other checksums of what parameters are read from.
+func (m *clip) verify(ctx context.Context, params ...param) error {
+	var tensors []*checkpoint.Tensor
+	for _, p := range params {
+		for _, q := range p {
+			tensors = append(tensors, q.t)
+		}
+	}
+	return m.Verify(ctx, tensors...)
+}
+
 // load reads a canonical parameter, after verifying its checksum.
 func (m *clip) load(path string, values []float32) error {
 	src := m.params[path]
@@ -62,7 +74,7 @@ func (m *clip) load(path string, values []float32) error {
 		return err
 	}
 	for _, q := range src {
-		if err := q.t.float32s(values[:q.n], q.lo); err != nil {
+		if err := q.t.Part(values[:q.n], q.lo); err != nil {
 			return err
 		}
 		values = values[q.n:]

@@ -26,7 +26,7 @@ func LoadTextCheckpoint(c *Checkpoint) (*cliptext.Model, error) {
 	}
 	t := m.config.Text
 	if t == nil {
-		return nil, fmt.Errorf("converter: %s: has no text tower", c.name)
+		return nil, fmt.Errorf("converter: %s: has no text tower", c.Name())
 	}
 	filled := map[string]bool{}
 	model, err := cliptext.NewFrozen(t.tower(), func(path string, values []float32) error {

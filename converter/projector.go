@@ -193,11 +193,11 @@ func LoadProjectorCheckpoint(c *Checkpoint) (*Projector, error) {
 		return nil, err
 	}
 	if m.projector == nil {
-		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.name)
+		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.Name())
 	}
 	p := &Projector{Config: *m.projector}
 	if p.Model, err = projector.New(projector.Config{Type: p.Config.Type, In: p.Config.In, Out: p.Config.Out}); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
 	}
 	var errs []error
 	params.Walk(p.Model, func(path string, q *nn.Param) {

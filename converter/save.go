@@ -1,15 +1,12 @@
 package converter
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -18,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
 )
@@ -42,7 +40,7 @@ type Models struct {
 // or in the checkpoint, with a projection to as many numbers.
 func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Options) (*Report, error) {
 	m := &clip{
-		Checkpoint: &Checkpoint{name: "memory", container: "memory"}, dialect: huggingFace,
+		Checkpoint: &Checkpoint{File: checkpoint.New("memory")}, dialect: huggingFace,
 		sizes: sizes{}, params: map[string]param{}, has: inventory{extra: map[string]bool{}},
 	}
 	if c != nil {
@@ -83,9 +81,9 @@ func (m *clip) replaceVision(v *clipvit.Model, memory *memory) error {
 	was.ImageSize = v.Config.ImageSize
 	switch {
 	case m.has.vision && was != v.Config:
-		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.name, m.config.Vision, v.Config)
+		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.Name(), m.config.Vision, v.Config)
 	case m.has.text && v.Config.EmbedDim == 0:
-		return fmt.Errorf("converter: %s: a text tower, and none of its projections in memory", m.name)
+		return fmt.Errorf("converter: %s: a text tower, and none of its projections in memory", m.Name())
 	}
 	c := v.Config
 	m.config.Vision, m.has.vision = c, true
@@ -109,9 +107,9 @@ func (m *clip) replaceText(t *cliptext.Model, memory *memory) error {
 	c := t.Config
 	switch was := m.config.Text; {
 	case m.has.text && was.tower() != c:
-		return fmt.Errorf("converter: %s: the text tower is %+v, that in memory %+v", m.name, was.tower(), c)
+		return fmt.Errorf("converter: %s: the text tower is %+v, that in memory %+v", m.Name(), was.tower(), c)
 	case !m.has.vision || m.config.Vision.EmbedDim != c.EmbedDim:
-		return fmt.Errorf("converter: %s: a text tower with embeddings of %d numbers, and a tower of images with %d", m.name, c.EmbedDim, m.config.Vision.EmbedDim)
+		return fmt.Errorf("converter: %s: a text tower with embeddings of %d numbers, and a tower of images with %d", m.Name(), c.EmbedDim, m.config.Vision.EmbedDim)
 	case !m.has.text:
 		m.has.text = true
 		m.config.Text = &TextConfig{
@@ -131,7 +129,7 @@ func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
 	if was := m.projector; was == nil {
 		m.projector = &ProjectorConfig{Type: c.Type, In: c.In, Out: c.Out}
 	} else if was.Type != c.Type || was.In != c.In || was.Out != c.Out {
-		return fmt.Errorf("converter: %s: the projector is %s from %d to %d, that in memory %+v", m.name, was.Type, was.In, was.Out, c)
+		return fmt.Errorf("converter: %s: the projector is %s from %d to %d, that in memory %+v", m.Name(), was.Type, was.In, was.Out, c)
 	}
 	m.has.layers, m.has.alone = len(p.Layers), c.Type == projector.Linear
 	m.sizes["M"], m.sizes["O"] = c.In, c.Out
@@ -151,7 +149,7 @@ func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
 		}
 		t := memory.tensor(path, q)
 		if was, ok := m.params[path]; ok && was.len() != t.Len() {
-			return fmt.Errorf("converter: %s: %s has %d values, in memory %d", m.name, path, was.len(), t.Len())
+			return fmt.Errorf("converter: %s: %s has %d values, in memory %d", m.Name(), path, was.len(), t.Len())
 		}
 		m.has.extra[path], m.params[path] = true, param{{t, 0, t.Len()}}
 	}
@@ -201,20 +199,12 @@ type memory struct {
 }
 
 // tensor returns a parameter as a tensor of a checkpoint.
-func (s *memory) tensor(path string, p *nn.Param) *Tensor {
-	r := memoryReader{s, p}
-	var strides []int64
-	for i := range p.Shape() {
-		step := int64(1)
-		for _, d := range p.Shape()[i+1:] {
-			step *= int64(d)
-		}
-		strides = append(strides, step)
+func (s *memory) tensor(path string, p *nn.Param) *checkpoint.Tensor {
+	t, err := checkpoint.NewTensor(path, checkpoint.F32, p.Shape(), memoryReader{s, p})
+	if err != nil {
+		panic(err) // what is in memory can be counted
 	}
-	return &Tensor{
-		Name: path, DType: F32, Shape: slices.Clone(p.Shape()), strides: strides,
-		data: &storage{name: path, dtype: F32, size: 4 * int64(p.Size()), r: r},
-	}
+	return t
 }
 
 type memoryReader struct {
@@ -239,81 +229,4 @@ func (r memoryReader) ReadAt(b []byte, off int64) (int, error) {
 		return 4 * n, io.EOF
 	}
 	return 4 * n, nil
-}
-
-// Values is a named array in memory.
-type Values struct {
-	Name  string
-	Shape []int
-	Data  []float32 // in row-major order
-}
-
-// WriteTensors writes a safetensors file of float32, which [Open] and the Python library read. Metadata
-// may be nil. When it returns nil, the file lies on the disk.
-func WriteTensors(path string, metadata map[string]string, tensors []Values) error {
-	meta := map[string]string{"format": "pt"} // transformers and peft ask for it
-	for k, v := range metadata {
-		meta[k] = v
-	}
-	var entries []safetensor
-	var at uint64
-	seen := map[string]bool{}
-	for _, t := range tensors {
-		if err := checkName(t.Name); err != nil {
-			return fmt.Errorf("converter: %s: %w", path, err)
-		}
-		if seen[t.Name] {
-			return fmt.Errorf("converter: %s: two tensors are called %s", path, t.Name)
-		}
-		seen[t.Name] = true
-		e := safetensor{name: t.Name, dtype: F32, shape: []int64{}, begin: at, end: at + 4*uint64(len(t.Data))}
-		n := 1
-		for _, d := range t.Shape {
-			e.shape = append(e.shape, int64(d))
-			n *= d
-		}
-		if n != len(t.Data) {
-			return fmt.Errorf("converter: %s: %s: %d values, want the %d of shape %v", path, t.Name, len(t.Data), n, t.Shape)
-		}
-		entries = append(entries, e)
-		at = e.end
-	}
-	header, err := safetensorsHeader(meta, entries)
-	if err != nil {
-		return fmt.Errorf("converter: %s: %w", path, err)
-	}
-	return writeFile(path, func(f *os.File) error {
-		buf := make([]byte, chunkSize)
-		return writeSafetensors(bufio.NewWriterSize(f, 4*chunkSize), header, entries, func(i int, w io.Writer) error {
-			for x := tensors[i].Data; len(x) > 0; {
-				n := min(len(x), len(buf)/4)
-				for j, v := range x[:n] {
-					binary.LittleEndian.PutUint32(buf[4*j:], math.Float32bits(v))
-				}
-				if _, err := w.Write(buf[:4*n]); err != nil {
-					return err
-				}
-				x = x[n:]
-			}
-			return nil
-		})
-	})
-}
-
-// ReadTensors reads all tensors of a file of safetensors, in its order, as float32. Of no tensor does it
-// read more than the file holds.
-func ReadTensors(path string) ([]Values, error) {
-	c, err := openOne(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	all := make([]Values, len(c.tensors))
-	for i, t := range c.tensors {
-		all[i] = Values{t.Name, t.Shape, make([]float32, t.Len())}
-		if err := t.Float32s(all[i].Data); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 )
 
 // Config says which CLIP a checkpoint holds.
@@ -74,7 +75,7 @@ type param []part
 
 // A part is a range of the elements of a tensor, in row-major order.
 type part struct {
-	t     *Tensor
+	t     *checkpoint.Tensor
 	lo, n int
 }
 
@@ -108,14 +109,14 @@ func (p param) transposed() param {
 	if len(p) != 1 || p[0].n != p[0].t.Len() {
 		panic("converter: a matrix in parts is to be transposed")
 	}
-	return param{{p[0].t.transposed(), 0, p[0].n}}
+	return param{{p[0].t.Transposed(), 0, p[0].n}}
 }
 
 // dtype returns the type that holds all elements: that of the parts, or float32 if they differ.
-func (p param) dtype() DType {
+func (p param) dtype() checkpoint.DType {
 	for _, q := range p[1:] {
 		if q.t.DType != p[0].t.DType {
-			return F32
+			return checkpoint.F32
 		}
 	}
 	return p[0].t.DType
@@ -325,7 +326,7 @@ func resolve(c *Checkpoint) (*clip, error) {
 		return nil, err
 	}
 	if err := m.settle(); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
 	}
 	return m, nil
 }
@@ -333,19 +334,19 @@ func resolve(c *Checkpoint) (*clip, error) {
 // align is [resolve] for who only looks at the parameters: activation and heads may be unknown, which
 // are "" and 0 then.
 func align(c *Checkpoint) (*clip, error) {
-	d, prefix, err := recognise(c.name, c.Names())
+	d, prefix, err := recognise(c.Name(), c.Names())
 	if err != nil {
 		return nil, err
 	}
-	m := &clip{Checkpoint: c, dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.absent)}
+	m := &clip{Checkpoint: c, dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.Absent())}
 	m.has.extra = map[string]bool{}
-	wrong := &MismatchError{File: c.name, Dialect: d.name}
+	wrong := &MismatchError{File: c.Name(), Dialect: d.name}
 
 	// What the shapes say, by vote: one wrong tensor must not make all others wrong.
 	votes := map[string]map[int]int{}
 	blocks := map[string]map[int]bool{"L": {}, "l": {}}
-	matched := map[*Tensor]bool{}
-	for _, t := range c.tensors {
+	matched := map[*checkpoint.Tensor]bool{}
+	for _, t := range c.Tensors() {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		r, block := d.match(name)
 		switch {
@@ -412,8 +413,8 @@ func align(c *Checkpoint) (*clip, error) {
 	}
 
 	for _, s := range d.slots(m.sizes, m.has) {
-		t := c.byName[prefix+s.name]
-		if t == nil {
+		t, ok := c.Tensor(prefix + s.name)
+		if !ok {
 			wrong.Missing = append(wrong.Missing, prefix+s.name)
 			continue
 		}
@@ -421,19 +422,19 @@ func align(c *Checkpoint) (*clip, error) {
 		switch {
 		case !slices.Equal(t.Shape, s.shape):
 			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: shape %v, want %s", t.Name, t.Shape, s.rule.shapeText(m.sizes)))
-		case !t.DType.isFloat():
+		case !t.DType.IsFloat():
 			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: elements are %s, want floating point", t.Name, t.DType))
 		default:
 			if s.rule.as == transposed {
-				t = t.transposed()
-				if err := t.readable(); err != nil {
+				t = t.Transposed()
+				if err := t.Readable(); err != nil {
 					wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: %v", t.Name, err))
 				}
 			}
 			m.params[s.path] = append(m.params[s.path], part{t, 0, t.Len()})
 		}
 	}
-	for _, t := range c.tensors {
+	for _, t := range c.Tensors() {
 		if matched[t] {
 			wrong.Unexpected = append(wrong.Unexpected, t.Name)
 		}
@@ -479,7 +480,7 @@ func (m *clip) configure() error {
 	if m.has.vision {
 		grid := int(math.Round(math.Sqrt(math.Max(0, float64(s["T"]-1)))))
 		if grid < 1 || grid*grid != s["T"]-1 {
-			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.name, s["T"])
+			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.Name(), s["T"])
 		}
 		c.Vision = clipvit.Config{
 			ImageSize: grid * s["P"], PatchSize: s["P"], Width: s["C"], Layers: s["L"], MLPWidth: s["F"],
@@ -502,14 +503,14 @@ func (m *clip) configure() error {
 		}
 	}
 	if err := m.readConfigs(); err != nil {
-		return fmt.Errorf("converter: %s: %w", m.name, err)
+		return fmt.Errorf("converter: %s: %w", m.Name(), err)
 	}
 	m.family()
 	if p := m.projector; p != nil && m.has.vision && p.SelectLayer != nil && (*p.SelectLayer > s["L"] || *p.SelectLayer < -1-s["L"]) {
-		return fmt.Errorf("converter: %s: the projector is fed with layer %d, want %d to %d", m.name, *p.SelectLayer, -1-s["L"], s["L"])
+		return fmt.Errorf("converter: %s: the projector is fed with layer %d, want %d to %d", m.Name(), *p.SelectLayer, -1-s["L"], s["L"])
 	}
 	if v := &c.Vision; m.has.vision {
-		v.Activation = cmp.Or(v.Activation, m.scripted)
+		v.Activation = cmp.Or(v.Activation, m.scripted())
 		if v.Heads == 0 && v.Width%headWidth == 0 && v.Width <= maxHeadless {
 			v.Heads = v.Width / headWidth
 		}
@@ -519,7 +520,7 @@ func (m *clip) configure() error {
 	}
 	// The preprocessing of a vision-language model is its own.
 	if m.preprocessor != nil && m.dialect.language == nil && m.has.vision {
-		path := filepath.Join(m.name, preprocessorFile)
+		path := filepath.Join(m.Name(), preprocessorFile)
 		var object map[string]any
 		if err := json.Unmarshal(m.preprocessor, &object); err != nil {
 			what := "not JSON"
@@ -533,6 +534,20 @@ func (m *clip) configure() error {
 		}
 	}
 	return nil
+}
+
+// scriptActivations are the classes of activations in TorchScript. A GELU by torch may be the approximate
+// one, which only the code says, so it tells nothing.
+//
+// Source: openai/CLIP, clip/model.py, QuickGELU.
+var scriptActivations = map[string]transformer.Activation{"QuickGELU": transformer.QuickGELU}
+
+// scripted returns the activation that the classes of a TorchScript archive say, "" if they say none.
+func (m *clip) scripted() (a transformer.Activation) {
+	for _, class := range m.Classes() {
+		a = cmp.Or(scriptActivations[class], a)
+	}
+	return a
 }
 
 // settle decides what neither shapes nor files have said, and refuses what cannot be known.

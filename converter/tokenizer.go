@@ -122,7 +122,7 @@ var tokenizerFiles = []string{"vocab.json", "merges.txt", "tokenizer_config.json
 // tokenizer returns the files of the tokenizer that is written: what [Options.Vocab] gives, or else that of
 // the source, if it has one.
 func (o *output) tokenizer() ([]namedFile, error) {
-	from := cmp.Or(o.vocab, o.name)
+	from := cmp.Or(o.vocab, o.Name())
 	info, err := os.Stat(from)
 	switch {
 	case o.vocab == "" && (err != nil || !info.IsDir()):

@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -13,16 +12,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
 // parseTarget returns the type that Options.DType means, "" for that of the source.
-func parseTarget(s string) (DType, error) {
+func parseTarget(s string) (checkpoint.DType, error) {
 	switch s {
 	case "", "source":
 		return "", nil
 	case "f16", "bf16", "f32":
-		return DType(strings.ToUpper(s)), nil
+		return checkpoint.DType(strings.ToUpper(s)), nil
 	}
 	return "", fmt.Errorf("converter: dtype is %q, want source, f16, bf16 or f32", s)
 }
@@ -30,12 +30,12 @@ func parseTarget(s string) (DType, error) {
 // An output is a model directory that is about to be written.
 type output struct {
 	*clip
-	target   DType
+	target   checkpoint.DType
 	format   string // of the weights; "" is safetensors
 	vocab    string
 	progress func(done, total int64)
 
-	entries []safetensor
+	entries []checkpoint.Entry
 	sources []param     // of the entries
 	beside  *output     // the projector, which has a file of its own
 	words   []namedFile // the tokenizer
@@ -79,23 +79,8 @@ func (o *output) plan(slots []slot) {
 		if s.rule.as == transposed {
 			p = p.transposed()
 		}
-		e := safetensor{name: s.name, dtype: cmp.Or(o.target, p.dtype()), shape: []int64{}}
-		for _, d := range s.shape {
-			e.shape = append(e.shape, int64(d))
-		}
-		o.entries = append(o.entries, e)
+		o.entries = append(o.entries, checkpoint.Entry{Name: s.name, DType: cmp.Or(o.target, p.dtype()), Shape: s.shape})
 		o.sources = append(o.sources, p)
-	}
-	o.layOut()
-}
-
-// layOut gives the entries their places.
-func (o *output) layOut() {
-	var at uint64
-	for i := range o.entries {
-		e := &o.entries[i]
-		e.begin, e.end = at, at+uint64(o.sources[i].len()*e.dtype.Size())
-		at = e.end
 	}
 }
 
@@ -106,14 +91,13 @@ func (o *output) wideFirst() {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return o.entries[j].dtype.Size() - o.entries[i].dtype.Size() })
+	slices.SortStableFunc(order, func(i, j int) int { return o.entries[j].DType.Size() - o.entries[i].DType.Size() })
 	entries, sources := o.entries, o.sources
 	o.entries, o.sources = nil, nil
 	for _, i := range order {
 		o.entries = append(o.entries, entries[i])
 		o.sources = append(o.sources, sources[i])
 	}
-	o.layOut()
 }
 
 // A content is a file of a directory that is written, and what it says.
@@ -174,7 +158,7 @@ func (o *output) verified(ctx context.Context, write func(ctx context.Context, s
 		if o.hashed() {
 			o.sum, err = o.SHA256(ctx)
 		} else {
-			err = o.verify(ctx, slices.Concat(o.sources...))
+			err = o.verify(ctx, o.sources...)
 		}
 		if err != nil {
 			cancel(err)
@@ -199,19 +183,50 @@ func (o *output) verified(ctx context.Context, write func(ctx context.Context, s
 }
 
 // hashed says whether there is a source that is read as a whole.
-func (o *output) hashed() bool { return o.language == 0 && len(o.Checkpoint.files) > 0 }
+func (o *output) hashed() bool { return o.language == 0 && o.Bytes() > 0 }
 
 // writeWeights writes the tensors in the format that was chosen.
 func (o *output) writeWeights(ctx context.Context, f *os.File) error {
 	switch o.format {
 	case torchFormat:
-		return o.writeTorch(ctx, f)
+		return o.writeCounted(ctx, f, func(w io.Writer, emit checkpoint.Emit) error {
+			return checkpoint.WriteTorch(w, o.entries, emit)
+		})
 	case scriptFormat:
-		return o.writeScript(ctx, f)
+		return o.writeCounted(ctx, f, func(w io.Writer, emit checkpoint.Emit) error {
+			return checkpoint.WriteTorchScript(w, openAIScript, o.entries, emit)
+		})
 	case ggufFormat:
 		return o.writeGGUF(ctx, f)
 	}
 	return o.writeSafetensors(ctx, f)
+}
+
+// openAIScript is what OpenAI's archives have beside tensors: their MLPs have a module of the activation.
+//
+// Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.
+var openAIScript = checkpoint.Script{Class: "CLIP", Within: map[string]checkpoint.Submodule{"mlp": {Name: "gelu", Class: "QuickGELU"}}}
+
+// writeCounted has write write to f while the source is verified, and remembers how much it was.
+func (o *output) writeCounted(ctx context.Context, f *os.File, write func(w io.Writer, emit checkpoint.Emit) error) error {
+	return o.verified(ctx, func(ctx context.Context, _ func() (string, error)) error {
+		n := &counter{w: f}
+		err := write(n, o.emitter(ctx))
+		o.bytes = n.n
+		return err
+	})
+}
+
+// A counter counts the bytes that pass.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // writeSafetensors writes the tensors as a file of safetensors, in whose header a place is kept for
@@ -221,16 +236,16 @@ func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 	if o.hashed() {
 		metadata["source_sha256"] = strings.Repeat("0", 64)
 	}
-	header, err := safetensorsHeader(metadata, o.entries)
+	kept, err := checkpoint.SafetensorsHeader(metadata, o.entries)
 	if err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
 	return o.verified(ctx, func(ctx context.Context, sum func() (string, error)) error {
 		n := &counter{w: f}
-		if err := writeSafetensors(bufio.NewWriterSize(n, 4*chunkSize), header, o.entries, o.emitter(ctx)); err != nil {
+		if err := checkpoint.WriteSafetensors(n, metadata, o.entries, o.emitter(ctx)); err != nil {
 			return err
 		}
-		o.bytes = int64(n.n)
+		o.bytes = n.n
 		s, err := sum()
 		if err != nil {
 			return err
@@ -239,56 +254,35 @@ func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 			return nil
 		}
 		metadata["source_sha256"] = s
-		final, err := safetensorsHeader(metadata, o.entries)
+		final, err := checkpoint.SafetensorsHeader(metadata, o.entries)
 		if err != nil {
 			return err
 		}
-		if len(final) != len(header) {
-			return fmt.Errorf("converter: header of %d bytes, kept %d", len(final), len(header))
+		if len(final) != len(kept) {
+			return fmt.Errorf("converter: header of %d bytes, kept %d", len(final), len(kept))
 		}
 		_, err = f.WriteAt(final, 0)
 		return err
 	})
 }
 
-// emitter returns a function that writes the elements of entry i to w in chunks, so that memory
-// does not grow with their number.
-func (o *output) emitter(ctx context.Context) func(i int, w io.Writer) error {
-	var (
-		raw     = make([]byte, chunkSize)
-		coded   = make([]byte, 2*chunkSize)
-		scratch = make([]float32, chunkSize/2)
-		done    int64
-		total   = int64(o.entries[len(o.entries)-1].end)
-	)
+// emitter returns what writes the elements of an entry, in chunks.
+func (o *output) emitter(ctx context.Context) checkpoint.Emit {
+	var done, total int64
+	for _, e := range o.entries {
+		total += e.Bytes()
+	}
+	c := checkpoint.NewCopier()
+	c.Wrote = func(n int) {
+		done += int64(n)
+		if o.progress != nil {
+			o.progress(done, total)
+		}
+	}
 	return func(i int, w io.Writer) error {
-		to := o.entries[i].dtype
 		for _, q := range o.sources[i] {
-			from := q.t.DType
-			step := chunkSize / from.Size()
-			for lo := 0; lo < q.n; lo += step {
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
-				}
-				n := min(step, q.n-lo)
-				b := raw[:n*from.Size()]
-				if err := q.t.read(b, q.lo+lo); err != nil {
-					return err
-				}
-				if from != to {
-					c := coded[:n*to.Size()]
-					if err := recode(c, b, from, to, scratch); err != nil {
-						return fmt.Errorf("converter: %s: %w", q.t.Name, err)
-					}
-					b = c
-				}
-				if _, err := w.Write(b); err != nil {
-					return err
-				}
-				done += int64(len(b))
-				if o.progress != nil {
-					o.progress(done, total)
-				}
+			if err := c.Copy(ctx, w, q.t, q.lo, q.n, o.entries[i].DType); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -298,14 +292,14 @@ func (o *output) emitter(ctx context.Context) func(i int, w io.Writer) error {
 // report says what was done.
 func (o *output) report(dst string) *Report {
 	r := &Report{
-		Source: o.name, Dir: dst, Container: o.container, Dialect: o.dialect.name, SHA256: o.sum, Config: o.config,
+		Source: o.Name(), Dir: dst, Container: o.Container(), Dialect: o.dialect.name, SHA256: o.sum, Config: o.config,
 		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: o.excused,
 		Projector: o.projector, LanguageModel: o.language,
 	}
 	for p := o; p != nil; p = p.beside {
 		r.Tensors += len(p.entries)
 		for i, e := range p.entries {
-			r.DTypes[string(e.dtype)]++
+			r.DTypes[string(e.DType)]++
 			r.Parameters += int64(p.sources[i].len())
 		}
 	}
@@ -341,8 +335,10 @@ func (o *output) configJSON() map[string]any {
 	}
 	// Libraries that load in the type of the configuration must not lose precision.
 	dtype := "float32"
-	if first := o.entries[0].dtype; !slices.ContainsFunc(o.entries, func(e safetensor) bool { return e.dtype != first }) {
-		dtype = map[DType]string{F16: "float16", BF16: "bfloat16", F32: "float32", F64: "float64"}[first]
+	if first := o.entries[0].DType; !slices.ContainsFunc(o.entries, func(e checkpoint.Entry) bool { return e.DType != first }) {
+		dtype = map[checkpoint.DType]string{
+			checkpoint.F16: "float16", checkpoint.BF16: "bfloat16", checkpoint.F32: "float32", checkpoint.F64: "float64",
+		}[first]
 	}
 	vision := map[string]any{
 		"model_type": "clip_vision_model", "hidden_size": v.Width, "intermediate_size": v.MLPWidth,

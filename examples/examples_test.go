@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -114,7 +115,7 @@ func TestTokens(t *testing.T) {
 	if want := picture + ": 16 tokens of width 12\n"; status != 0 || stdout != want {
 		t.Fatalf("status %d, %q, want %q: %s", status, stdout, want, errs)
 	}
-	got, err := converter.ReadTensors(out)
+	got, err := checkpoint.ReadTensors(out)
 	if err != nil || len(got) != 1 || got[0].Name != picture || len(got[0].Data) != 16*12 {
 		t.Errorf("%d tensors, %v, want one of %s", len(got), err, picture)
 	}
@@ -198,7 +199,7 @@ func TestFinetune(t *testing.T) {
 		if changed != tensors {
 			t.Errorf("%s: %d tensors have changed, want %d", learns, changed, tensors)
 		}
-		head, err := converter.ReadTensors(filepath.Join(out, "model", "head.safetensors"))
+		head, err := checkpoint.ReadTensors(filepath.Join(out, "model", "head.safetensors"))
 		if err != nil || len(head) != 4 {
 			t.Errorf("%s: %d tensors of the head, %v, want 4", learns, len(head), err)
 		}

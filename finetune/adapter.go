@@ -17,7 +17,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -60,7 +60,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	var tensors []converter.Values
+	var tensors []checkpoint.Values
 	var missing []string
 	c.each(m, func(module string, t loraTarget, b *transformer.Block) {
 		w, list := t.layer(b)
@@ -73,7 +73,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 			name  string
 			param *nn.Param
 		}{{"lora_A", l.A}, {"lora_B", l.B}} {
-			tensors = append(tensors, converter.Values{
+			tensors = append(tensors, checkpoint.Values{
 				Name: adapterPrefix + module + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
 			})
 		}
@@ -96,7 +96,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 		return fmt.Errorf("finetune: LoRA: %w", err)
 	}
 	return errors.Join(
-		converter.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
+		checkpoint.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
 		writeFile(filepath.Join(dir, adapterConfigFile), append(config, '\n')),
 	)
 }
@@ -127,11 +127,11 @@ func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
 		return c, err
 	}
 	path := filepath.Join(dir, adapterWeightsFile)
-	tensors, err := converter.ReadTensors(path)
+	tensors, err := checkpoint.ReadTensors(path)
 	if err != nil {
 		return c, err
 	}
-	byName := map[string]converter.Values{}
+	byName := map[string]checkpoint.Values{}
 	for _, t := range tensors {
 		byName[moduleName(t.Name)] = t
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -101,36 +101,36 @@ func (t *Trainer) writeCheckpoint(dir string) error {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	errs := []error{
-		converter.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights()),
-		converter.WriteTensors(filepath.Join(dir, optimizerFile), nil, vectors(t.optimizer.State())),
+		checkpoint.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights()),
+		checkpoint.WriteTensors(filepath.Join(dir, optimizerFile), nil, vectors(t.optimizer.State())),
 	}
 	if t.ema != nil {
-		errs = append(errs, converter.WriteTensors(filepath.Join(dir, averagesFile), nil, vectors(t.ema.State())))
+		errs = append(errs, checkpoint.WriteTensors(filepath.Join(dir, averagesFile), nil, vectors(t.ema.State())))
 	}
 	return errors.Join(append(errs, writeFile(filepath.Join(dir, stateFile), append(text, '\n')))...)
 }
 
 // weights returns what learns, by path.
-func (t *Trainer) weights() []converter.Values {
-	var all []converter.Values
+func (t *Trainer) weights() []checkpoint.Values {
+	var all []checkpoint.Values
 	for _, p := range t.learning() {
-		all = append(all, converter.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Param)})
+		all = append(all, checkpoint.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Param)})
 	}
 	return all
 }
 
 // vectors returns named slices in the order of their names.
-func vectors(m map[string][]float32) []converter.Values {
-	var all []converter.Values
+func vectors(m map[string][]float32) []checkpoint.Values {
+	var all []checkpoint.Values
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		all = append(all, converter.Values{Name: name, Shape: []int{len(m[name])}, Data: m[name]})
+		all = append(all, checkpoint.Values{Name: name, Shape: []int{len(m[name])}, Data: m[name]})
 	}
 	return all
 }
 
 // restoreVectors has restore take what [vectors] made of something and a file holds.
 func restoreVectors(path string, restore func(map[string][]float32) error) error {
-	all, err := converter.ReadTensors(path)
+	all, err := checkpoint.ReadTensors(path)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (t *Trainer) restore(dir string) error {
 
 // readWeights sets what learns to what a file says, tensor by tensor, or says all that is wrong.
 func (t *Trainer) readWeights(path string) error {
-	c, err := converter.Open(path)
+	c, err := checkpoint.Open(path)
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (t *Trainer) keepBest() error {
 		return nil
 	}
 	return writeDir(t.bestPath(), func(dir string) error {
-		return converter.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights())
+		return checkpoint.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights())
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/projector"
 )
@@ -24,19 +24,19 @@ type TokenTargets struct {
 	Width int // O
 
 	path    string
-	file    *converter.Checkpoint
-	tensors map[string]*converter.Tensor // by [data.Dataset.Name]
+	file    *checkpoint.File
+	tensors map[string]*checkpoint.Tensor // by [data.Dataset.Name]
 }
 
 // OpenTokenTargets opens a safetensors file with a tensor [N,O] for every picture of some data sets, called by its path,
 // which ends with that below the data's folder: the picture dogs/1.png of the data photos has the tensor dogs/1.png,
 // photos/dogs/1.png or /home/me/photos/dogs/1.png, the shortest that there is. Tensors of other pictures may be there.
 func OpenTokenTargets(path string, sets ...*data.Dataset) (*TokenTargets, error) {
-	c, err := converter.Open(path)
+	c, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	t := &TokenTargets{path: path, file: c, tensors: map[string]*converter.Tensor{}}
+	t := &TokenTargets{path: path, file: c, tensors: map[string]*checkpoint.Tensor{}}
 	if err := t.find(sets); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -45,7 +45,7 @@ func OpenTokenTargets(path string, sets ...*data.Dataset) (*TokenTargets, error)
 
 // find finds the tensors of all pictures, or says what is wrong with them.
 func (t *TokenTargets) find(sets []*data.Dataset) error {
-	ends := map[string][]*converter.Tensor{}
+	ends := map[string][]*checkpoint.Tensor{}
 	for _, x := range t.file.Tensors() {
 		name := strings.ReplaceAll(x.Name, `\`, "/")
 		for {
@@ -100,12 +100,12 @@ func (t *TokenTargets) find(sets []*data.Dataset) error {
 }
 
 // shortest returns the tensors whose paths have the fewest folders.
-func shortest(all []*converter.Tensor) (some []*converter.Tensor) {
+func shortest(all []*checkpoint.Tensor) (some []*checkpoint.Tensor) {
 	fewest := math.MaxInt
 	for _, x := range all {
 		switch n := strings.Count(x.Name, "/") + strings.Count(x.Name, `\`); {
 		case n < fewest:
-			fewest, some = n, []*converter.Tensor{x}
+			fewest, some = n, []*checkpoint.Tensor{x}
 		case n == fewest:
 			some = append(some, x)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/golden"
@@ -526,14 +527,14 @@ func TestTokenTargets(t *testing.T) {
 			v := *c.Train.(*data.Loader)
 			v.Data = validation
 			c.Validation = &v
-			var all []converter.Values
+			var all []checkpoint.Values
 			for i := range d.Samples {
 				x := tokensOf(t, teacher, d, i)
-				all = append(all, converter.Values{Name: "somewhere/" + d.Name(i), Shape: x.Shape(), Data: x.Data().F32()})
+				all = append(all, checkpoint.Values{Name: "somewhere/" + d.Name(i), Shape: x.Shape(), Data: x.Data().F32()})
 			}
-			open := func(values []converter.Values) (*TokenTargets, error) {
+			open := func(values []checkpoint.Values) (*TokenTargets, error) {
 				path := filepath.Join(t.TempDir(), "tokens.safetensors")
-				if err := converter.WriteTensors(path, nil, values); err != nil {
+				if err := checkpoint.WriteTensors(path, nil, values); err != nil {
 					t.Fatal(err)
 				}
 				return OpenTokenTargets(path, train, validation)
@@ -557,16 +558,16 @@ func TestTokenTargets(t *testing.T) {
 				}
 			}
 
-			edit := func(change func(v []converter.Values) []converter.Values) []converter.Values {
+			edit := func(change func(v []checkpoint.Values) []checkpoint.Values) []checkpoint.Values {
 				return change(slices.Clone(all))
 			}
-			for what, values := range map[string][]converter.Values{
-				"1 of 6 pictures have no tensor of their name: a/00.png": edit(func(v []converter.Values) []converter.Values { return v[1:] }),
-				"have several tensors: a/00.png: somewhere/a/00.png and other/a/00.png": edit(func(v []converter.Values) []converter.Values {
-					return append(v, converter.Values{Name: "other/a/00.png", Shape: v[0].Shape, Data: v[0].Data})
+			for what, values := range map[string][]checkpoint.Values{
+				"1 of 6 pictures have no tensor of their name: a/00.png": edit(func(v []checkpoint.Values) []checkpoint.Values { return v[1:] }),
+				"have several tensors: a/00.png: somewhere/a/00.png and other/a/00.png": edit(func(v []checkpoint.Values) []checkpoint.Values {
+					return append(v, checkpoint.Values{Name: "other/a/00.png", Shape: v[0].Shape, Data: v[0].Data})
 				}),
-				"somewhere/a/03.png: [1 3], want [N,24]": edit(func(v []converter.Values) []converter.Values {
-					v[3] = converter.Values{Name: v[3].Name, Shape: []int{1, 3}, Data: make([]float32, 3)}
+				"somewhere/a/03.png: [1 3], want [N,24]": edit(func(v []checkpoint.Values) []checkpoint.Values {
+					v[3] = checkpoint.Values{Name: v[3].Name, Shape: []int{1, 3}, Data: make([]float32, 3)}
 					return v
 				}),
 			} {
@@ -574,7 +575,7 @@ func TestTokenTargets(t *testing.T) {
 					t.Errorf("error is %v, want %q", err, what)
 				}
 			}
-			short, err := open(edit(func(v []converter.Values) []converter.Values {
+			short, err := open(edit(func(v []checkpoint.Values) []checkpoint.Values {
 				v[2].Shape, v[2].Data = []int{5, 24}, v[2].Data[:5*24]
 				return v
 			}))
@@ -614,7 +615,7 @@ func TestTokenNames(t *testing.T) {
 		t.Fatal(len(d.Samples), err)
 	}
 	path := filepath.Join(t.TempDir(), "t.safetensors")
-	if err := converter.WriteTensors(path, nil, []converter.Values{{Name: `x\b\a\00.png`, Shape: []int{1, 1}, Data: []float32{2}}, {Name: "x/a/00.png", Shape: []int{1, 1}, Data: []float32{1}}}); err != nil {
+	if err := checkpoint.WriteTensors(path, nil, []checkpoint.Values{{Name: `x\b\a\00.png`, Shape: []int{1, 1}, Data: []float32{2}}, {Name: "x/a/00.png", Shape: []int{1, 1}, Data: []float32{1}}}); err != nil {
 		t.Fatal(err)
 	}
 	targets, err := OpenTokenTargets(path, d)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
@@ -44,11 +45,11 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 		case *Classifier:
 			return h.Save(dir)
 		default:
-			var all []converter.Values
+			var all []checkpoint.Values
 			params.Walk(h, func(path string, p *nn.Param) {
-				all = append(all, converter.Values{Name: path, Shape: p.Shape(), Data: mat.Data[float32](p)})
+				all = append(all, checkpoint.Values{Name: path, Shape: p.Shape(), Data: mat.Data[float32](p)})
 			})
-			return converter.WriteTensors(filepath.Join(dir, headFile), nil, all)
+			return checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, all)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -17,14 +18,14 @@ type Targets struct {
 	Rows, Width int // of a picture
 
 	path   string
-	file   *converter.Checkpoint
-	tensor *converter.Tensor
+	file   *checkpoint.File
+	tensor *checkpoint.Tensor
 }
 
 // OpenTargets opens a safetensors file of one tensor, [N,Width] or [N,Rows,Width] for N pictures in the order
 // of the data.
 func OpenTargets(path string, pictures int) (*Targets, error) {
-	c, err := converter.Open(path)
+	c, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/finetune/probe"
@@ -95,8 +95,8 @@ type Trainer struct {
 	space   *probe.Space // of Cache, if it is used
 	keys    map[*data.Loader]map[int]probe.Key
 	state   state
-	best    []converter.Values // the best weights, if there is no directory for them
-	saved   int                // the BestStep of the checkpoint before
+	best    []checkpoint.Values // the best weights, if there is no directory for them
+	saved   int                 // the BestStep of the checkpoint before
 	history []Event
 	journal *journal
 	lock    *flock.Flock      // of Dir

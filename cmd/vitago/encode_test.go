@@ -22,6 +22,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -114,7 +115,7 @@ func readOutput(t *testing.T, format, feature string, data []byte) (shape []int,
 			t.Errorf("the header has %d bytes, want a multiple of 64", rest)
 		}
 	case "safetensors":
-		c, err := converter.OpenReader(bytes.NewReader(data), int64(len(data)), "x")
+		c, err := checkpoint.OpenReader(bytes.NewReader(data), int64(len(data)), "x")
 		if err != nil {
 			t.Fatal(err)
 		}

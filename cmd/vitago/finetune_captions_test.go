@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 )
 
 // captions are those of the colours of pictures.
@@ -87,7 +87,7 @@ func TestFinetuneCaptions(t *testing.T) {
 // tensors returns the values of a checkpoint, as text that can be compared.
 func tensors(t *testing.T, path string) map[string]string {
 	t.Helper()
-	c, err := converter.Open(path)
+	c, err := checkpoint.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

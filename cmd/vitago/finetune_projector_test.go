@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
@@ -176,7 +177,7 @@ func TestFinetuneEncoder(t *testing.T) {
 	hd, vl := golden.Path(t, "testdata/families/xcomposer2-hd"), golden.Path(t, "testdata/families/xcomposer2-vl")
 	llava := golden.Path(t, "testdata/families/llava")
 	ordered := filepath.Join(t.TempDir(), "ordered.safetensors")
-	if err := converter.WriteTensors(ordered, nil, []converter.Values{{Name: "targets", Shape: []int{8, 16, 12}, Data: make([]float32, 8*16*12)}}); err != nil {
+	if err := checkpoint.WriteTensors(ordered, nil, []checkpoint.Values{{Name: "targets", Shape: []int{8, 16, 12}, Data: make([]float32, 8*16*12)}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -241,17 +242,17 @@ func tinyLLaVA(t *testing.T) string {
 func TestFinetuneProjectorRefuses(t *testing.T) {
 	pictures := gallery(t)
 	hd, llava := golden.Path(t, "testdata/families/xcomposer2-hd"), golden.Path(t, "testdata/families/llava")
-	write := func(all ...converter.Values) string {
+	write := func(all ...checkpoint.Values) string {
 		path := filepath.Join(t.TempDir(), "t.safetensors")
-		if err := converter.WriteTensors(path, nil, all); err != nil {
+		if err := checkpoint.WriteTensors(path, nil, all); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
-	tensor := func(name string, shape ...int) converter.Values {
-		return converter.Values{Name: name, Shape: shape, Data: make([]float32, shape[0]*shape[1])}
+	tensor := func(name string, shape ...int) checkpoint.Values {
+		return checkpoint.Values{Name: name, Shape: shape, Data: make([]float32, shape[0]*shape[1])}
 	}
-	var all []converter.Values
+	var all []checkpoint.Values
 	for _, name := range []string{"a", "more/b", "c", "more/d", "e", "more/f", "g", "more/h"} {
 		all = append(all, tensor(name+".png", 16, 12))
 	}

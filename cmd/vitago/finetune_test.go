@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 )
 
@@ -207,7 +208,7 @@ func TestFinetuneTargets(t *testing.T) {
 			x[i] = float32(i % 3)
 		}
 		path := filepath.Join(t.TempDir(), "targets.safetensors")
-		if err := converter.WriteTensors(path, nil, []converter.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
+		if err := checkpoint.WriteTensors(path, nil, []checkpoint.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
 			t.Fatal(err)
 		}
 		return path

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 )
@@ -222,7 +223,7 @@ func TestPlain(t *testing.T) {
 
 func TestGroupTensors(t *testing.T) {
 	tensor := func(name string, shape ...int) converter.TensorInfo {
-		return converter.TensorInfo{Name: name, DType: converter.F32, Shape: shape}
+		return converter.TensorInfo{Name: name, DType: checkpoint.F32, Shape: shape}
 	}
 	var got []string
 	for _, g := range groupTensors([]converter.TensorInfo{

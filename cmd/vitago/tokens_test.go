@@ -19,6 +19,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
@@ -87,7 +88,7 @@ func readTokens(t *testing.T, format string, data []byte) (all map[string]matrix
 			all[name] = matrix{f.Shape(name), f.Float32(name)}
 		}
 	case "safetensors":
-		c, err := converter.OpenReader(bytes.NewReader(data), int64(len(data)), "x")
+		c, err := checkpoint.OpenReader(bytes.NewReader(data), int64(len(data)), "x")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 )
@@ -111,11 +112,11 @@ func save(ctx context.Context, tower *clipvit.Model, head *Head, source *convert
 	if _, err := converter.Save(ctx, converter.Models{Vision: tower}, source, model, converter.Options{}); err != nil {
 		return err
 	}
-	var weights []converter.Values
+	var weights []checkpoint.Values
 	for _, p := range optim.Collect(head) {
-		weights = append(weights, converter.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Value())})
+		weights = append(weights, checkpoint.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Value())})
 	}
-	if err := converter.WriteTensors(filepath.Join(model, "head.safetensors"), nil, weights); err != nil {
+	if err := checkpoint.WriteTensors(filepath.Join(model, "head.safetensors"), nil, weights); err != nil {
 		return err
 	}
 	_, err := converter.Export(ctx, model, filepath.Join(out, "tuned.pt"), converter.ExportOptions{To: "openai"})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -37,16 +38,16 @@ func write(model, out string, files []string) error {
 	if err != nil {
 		return err
 	}
-	var all []converter.Values
+	var all []checkpoint.Values
 	for _, file := range files {
 		y, err := tokens(e, file)
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 		fmt.Printf("%s: %d tokens of width %d\n", file, y.Shape()[0], y.Shape()[1])
-		all = append(all, converter.Values{Name: file, Shape: y.Shape(), Data: y.Data().F32()})
+		all = append(all, checkpoint.Values{Name: file, Shape: y.Shape(), Data: y.Data().F32()})
 	}
-	return converter.WriteTensors(out, map[string]string{"layout": e.Layout.Name}, all)
+	return checkpoint.WriteTensors(out, map[string]string{"layout": e.Layout.Name}, all)
 }
 
 // tokens returns the tokens [N,O] of an image file.

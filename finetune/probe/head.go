@@ -16,7 +16,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -154,7 +154,7 @@ func (h *Head) Save(dir string) error {
 		return fmt.Errorf("probe: %w", err)
 	}
 	k, d := len(h.Classes), h.Dim()
-	return converter.WriteTensors(filepath.Join(dir, headFile), nil, []converter.Values{
+	return checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, []checkpoint.Values{
 		{Name: weightName, Shape: []int{k, d}, Data: mat.Data[float32](h.Linear.W)},
 		{Name: biasName, Shape: []int{k}, Data: mat.Data[float32](h.Linear.B)},
 	})
@@ -202,11 +202,11 @@ func LoadHead(dir string) (*Head, error) {
 		return nil, fmt.Errorf("probe: %s: %w", path, err)
 	}
 	path = filepath.Join(dir, headFile)
-	tensors, err := converter.ReadTensors(path)
+	tensors, err := checkpoint.ReadTensors(path)
 	if err != nil {
 		return nil, err
 	}
-	var w, b *converter.Values
+	var w, b *checkpoint.Values
 	for i, t := range tensors {
 		switch t.Name {
 		case weightName:

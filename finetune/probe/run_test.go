@@ -11,7 +11,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/golden"
 )
@@ -186,12 +186,12 @@ func TestHeadErrors(t *testing.T) {
 		}
 		return dir
 	}
-	write := func(dir string, v ...converter.Values) {
-		if err := converter.WriteTensors(filepath.Join(dir, headFile), nil, v); err != nil {
+	write := func(dir string, v ...checkpoint.Values) {
+		if err := checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	bias := converter.Values{Name: biasName, Shape: []int{6}, Data: make([]float32, 6)}
+	bias := checkpoint.Values{Name: biasName, Shape: []int{6}, Data: make([]float32, 6)}
 	for _, c := range []struct {
 		name   string
 		damage func(dir string) error
@@ -207,19 +207,19 @@ func TestHeadErrors(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, classesFile), []byte(`{"classes":["a","b","c","d","e","a"],"features":{"kind":"embedding"}}`), 0o666)
 		}, `two classes are called "a"`},
 		{"no bias", func(dir string) error {
-			write(dir, converter.Values{Name: weightName, Shape: []int{6, 1}, Data: make([]float32, 6)})
+			write(dir, checkpoint.Values{Name: weightName, Shape: []int{6, 1}, Data: make([]float32, 6)})
 			return nil
 		}, "want two tensors"},
 		{"shape", func(dir string) error {
-			write(dir, converter.Values{Name: weightName, Shape: []int{6}, Data: make([]float32, 6)}, bias)
+			write(dir, checkpoint.Values{Name: weightName, Shape: []int{6}, Data: make([]float32, 6)}, bias)
 			return nil
 		}, "want [6,D] and [6]"},
 		{"strange", func(dir string) error {
-			write(dir, converter.Values{Name: "more", Shape: []int{1}, Data: make([]float32, 1)}, bias)
+			write(dir, checkpoint.Values{Name: "more", Shape: []int{1}, Data: make([]float32, 1)}, bias)
 			return nil
 		}, `tensor "more"`},
 		{"NaN", func(dir string) error {
-			write(dir, converter.Values{Name: weightName, Shape: []int{6, 1}, Data: slices.Repeat([]float32{float32(math.NaN())}, 6)}, bias)
+			write(dir, checkpoint.Values{Name: weightName, Shape: []int{6, 1}, Data: slices.Repeat([]float32{float32(math.NaN())}, 6)}, bias)
 			return nil
 		}, "want finite numbers"},
 	} {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
@@ -479,7 +480,7 @@ func TestWithoutLabels(t *testing.T) {
 			x[i] = float32(i%3) - 0.5
 		}
 		path := filepath.Join(t.TempDir(), "targets.safetensors")
-		if err := converter.WriteTensors(path, nil, []converter.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
+		if err := checkpoint.WriteTensors(path, nil, []checkpoint.Values{{Name: "targets", Shape: shape, Data: x}}); err != nil {
 			t.Fatal(err)
 		}
 		return path

@@ -1,4 +1,4 @@
-package converter
+package checkpoint
 
 import (
 	"archive/zip"
@@ -8,25 +8,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // torchFileOf returns an archive that writeTorch wrote of tensors.
 func torchFileOf(t *testing.T, tensors []named) []byte {
 	t.Helper()
-	var entries []safetensor
-	var at uint64
-	for _, x := range tensors {
-		e := safetensor{name: x.name, dtype: x.dtype, shape: []int64{}, begin: at, end: at + uint64(len(x.data))}
-		for _, d := range x.shape {
-			e.shape = append(e.shape, int64(d))
-		}
-		at = e.end
-		entries = append(entries, e)
-	}
+	entries, emit := entriesOf(tensors)
 	var b bytes.Buffer
-	if err := writeTorch(&b, entries, func(i int, w io.Writer) error { _, err := w.Write(tensors[i].data); return err }); err != nil {
+	if err := WriteTorch(&b, entries, emit); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -96,10 +85,10 @@ func TestTorchFile(t *testing.T) {
 // TestTorchPickle compares with the pickles that the tests of the reader are made of. What torch says
 // of whole files is in testdata/gen/load_exported.py.
 func TestTorchPickle(t *testing.T) {
-	got := pickleTensors([]safetensor{
-		{name: "w", dtype: F32, shape: []int64{2, 3}, begin: 0, end: 24},
-		{name: "v", dtype: BF16, shape: []int64{}, begin: 24, end: 26},
-		{name: "big", dtype: F16, shape: []int64{1 << 31}, begin: 26, end: 26 + 1<<32}, // elements of which int32 has no number
+	got := pickleTensors([]Entry{
+		{"w", F32, []int{2, 3}},
+		{"v", BF16, nil},
+		{"big", F16, []int{1 << 31}}, // elements of which int32 has no number
 	})
 	want := newPickler().global("collections", "OrderedDict").op(")R(").
 		str("w").tensor(good).
@@ -117,15 +106,16 @@ func TestTorchPickle(t *testing.T) {
 // TestScriptFile compares classes and objects of an archive of TorchScript with lists written by hand.
 // What torch says of a whole one is in testdata/gen/load_exported.py.
 func TestScriptFile(t *testing.T) {
-	entries := []safetensor{
-		{name: "scale", dtype: F32, shape: []int64{}, begin: 0, end: 4},
-		{name: "blocks.0.mlp.c_fc.weight", dtype: F32, shape: []int64{2, 3}, begin: 4, end: 28},
-		{name: "blocks.0.mlp.c_fc.bias", dtype: F32, shape: []int64{1}, begin: 28, end: 32},
-		{name: "blocks.1.mlp.w", dtype: F32, shape: []int64{1}, begin: 32, end: 36},
+	entries := []Entry{
+		{"scale", F32, nil},
+		{"blocks.0.mlp.c_fc.weight", F32, []int{2, 3}},
+		{"blocks.0.mlp.c_fc.bias", F32, []int{1}},
+		{"blocks.1.mlp.w", F32, []int{1}},
 	}
+	script := Script{Class: "Net", Within: map[string]Submodule{"mlp": {"act", "Swish"}}}
 	var b bytes.Buffer
-	if err := writeScript(&b, entries, func(i int, w io.Writer) error {
-		_, err := w.Write(floats(int(entries[i].end-entries[i].begin) / 4))
+	if err := WriteTorchScript(&b, script, entries, func(i int, w io.Writer) error {
+		_, err := w.Write(floats(entries[i].Len()))
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -146,7 +136,7 @@ func TestScriptFile(t *testing.T) {
 		}
 		return string(data)
 	}
-	const code = `class CLIP(Module):
+	const code = `class Net(Module):
   __parameters__ = ["scale", ]
   __buffers__ = []
   scale : Tensor
@@ -167,9 +157,9 @@ class Module3(Module):
   __parameters__ = []
   __buffers__ = []
   training : bool
-  gelu : __torch__.QuickGELU
+  act : __torch__.Swish
   c_fc : __torch__.Module4
-class QuickGELU(Module):
+class Swish(Module):
   __parameters__ = []
   __buffers__ = []
   training : bool
@@ -189,7 +179,7 @@ class Module6(Module):
   __buffers__ = []
   w : Tensor
   training : bool
-  gelu : __torch__.QuickGELU
+  act : __torch__.Swish
 `
 	if got := read("code/__torch__.py"); got != code {
 		t.Errorf("got the code\n%s, want\n%s", got, code)
@@ -201,18 +191,18 @@ class Module6(Module):
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.Container() != "TorchScript archive" || k.scripted != transformer.QuickGELU {
-		t.Errorf("a %s of activation %q", k.Container(), k.scripted)
+	if k.Container() != "TorchScript archive" || !slices.Contains(k.Classes(), "Swish") {
+		t.Errorf("a %s of the classes %q", k.Container(), k.Classes())
 	}
 	for _, e := range entries {
-		x, ok := k.Tensor(e.name)
+		x, ok := k.Tensor(e.Name)
 		if !ok {
-			t.Errorf("%s is missing from %q", e.name, k.Names())
+			t.Errorf("%s is missing from %q", e.Name, k.Names())
 			continue
 		}
 		got, err := io.ReadAll(x.Reader())
-		if err != nil || !bytes.Equal(got, floats(int(e.end-e.begin)/4)) || len(x.Shape) != len(e.shape) {
-			t.Errorf("%s is %v %x (%v)", e.name, x.Shape, got, err)
+		if err != nil || !bytes.Equal(got, floats(e.Len())) || len(x.Shape) != len(e.Shape) {
+			t.Errorf("%s is %v %x (%v)", e.Name, x.Shape, got, err)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package converter
+package checkpoint
 
 import (
 	"encoding/binary"
@@ -19,6 +19,9 @@ func floatToBFloat(f float32) uint16 {
 	}
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
+
+// RoundBF16 returns f after a rounding to bfloat16.
+func RoundBF16(f float32) float32 { return math.Float32frombits(uint32(floatToBFloat(f)) << 16) }
 
 // decode turns the little-endian elements src of a floating type into float32. A float64 is
 // rounded.
@@ -42,7 +45,7 @@ func decode(dst []float32, src []byte, from DType) {
 			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
 		}
 	default:
-		panic("converter: decode: " + string(from) + " is not a floating type")
+		panic("checkpoint: decode: " + string(from) + " is not a floating type")
 	}
 }
 
@@ -71,9 +74,24 @@ func encode(dst []byte, src []float32, to DType) error {
 			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(f))
 		}
 	default:
-		panic("converter: encode: " + string(to) + " is not written")
+		panic("checkpoint: encode: " + string(to) + " is not written")
 	}
 	return nil
+}
+
+// decode64 is [decode] to float64, which rounds nothing. The scratch must have room for dst.
+func decode64(dst []float64, src []byte, from DType, scratch []float32) {
+	if from == F64 {
+		for i := range dst {
+			dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))
+		}
+		return
+	}
+	f := scratch[:len(dst)]
+	decode(f, src, from)
+	for i, v := range f {
+		dst[i] = float64(v)
+	}
 }
 
 // recode turns elements of one floating type into another, through float32 with the scratch that

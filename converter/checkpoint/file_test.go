@@ -1,4 +1,4 @@
-package converter
+package checkpoint
 
 import (
 	"bytes"
@@ -73,14 +73,14 @@ func TestViews(t *testing.T) {
 		}
 		lo := rng.IntN(len(want))
 		hi := lo + rng.IntN(len(want)-lo+1)
-		if err := x.float32s(got[:hi-lo], lo); err != nil {
+		if err := x.Part(got[:hi-lo], lo); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(got[:hi-lo], want[lo:hi]) {
 			t.Fatalf("shape %v, strides %v: elements %d to %d are %v, want %v", shape, strides, lo, hi, got[:hi-lo], want[lo:hi])
 		}
 		if len(shape) == 2 {
-			y := x.transposed()
+			y := x.Transposed()
 			if err := y.Float32s(got); err != nil {
 				t.Fatal(err)
 			}

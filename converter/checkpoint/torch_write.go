@@ -1,15 +1,13 @@
-package converter
+package checkpoint
 
 import (
 	"archive/zip"
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -37,32 +35,15 @@ var storageNames = func() map[DType]string {
 	return names
 }()
 
-// writeTorch writes the tensors as torch.save does.
-func (o *output) writeTorch(ctx context.Context, f *os.File) error {
-	return o.writeBuffered(ctx, f, func(w io.Writer, emit func(i int, w io.Writer) error) error {
-		return writeTorch(w, o.entries, emit)
-	})
+// WriteTorch writes an archive of torch.save with a dictionary of tensors.
+func WriteTorch(w io.Writer, entries []Entry, emit Emit) error {
+	return writeArchive(w, []record{{"data.pkl", pickleTensors(entries)}}, entries, emit)
 }
 
-// writeBuffered has write write to f while the source is verified, and remembers how much it was.
-func (o *output) writeBuffered(ctx context.Context, f *os.File, write func(w io.Writer, emit func(i int, w io.Writer) error) error) error {
-	return o.verified(ctx, func(ctx context.Context, _ func() (string, error)) error {
-		n := &counter{w: f}
-		out := bufio.NewWriterSize(n, 4*chunkSize)
-		if err := write(out, o.emitter(ctx)); err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
-			return err
-		}
-		o.bytes = int64(n.n)
-		return nil
-	})
-}
-
-// writeTorch writes an archive of torch.save with a dictionary of tensors.
-func writeTorch(w io.Writer, entries []safetensor, emit func(i int, w io.Writer) error) error {
-	return writeArchive(w, []namedFile{{"data.pkl", pickleTensors(entries)}}, entries, emit)
+// A record is a small file in an archive.
+type record struct {
+	name string
+	data []byte
 }
 
 // writeArchive writes an archive of torch: first some files, then the tensors, which emit writes one
@@ -71,9 +52,13 @@ func writeTorch(w io.Writer, entries []safetensor, emit func(i int, w io.Writer)
 //
 // Source: pytorch/pytorch, torch/serialization.py, _save; torch/csrc/jit/docs/serialization.md;
 // caffe2/serialize/inline_container.cc, PyTorchStreamWriter.
-func writeArchive(w io.Writer, files []namedFile, entries []safetensor, emit func(i int, w io.Writer) error) error {
-	z := newAlignedZip(w)
-	for _, f := range append(files, namedFile{"byteorder", []byte("little")}) {
+func writeArchive(w io.Writer, files []record, entries []Entry, emit Emit) error {
+	if err := checkEntries(entries); err != nil {
+		return fmt.Errorf("checkpoint: archive of torch: %w", err)
+	}
+	out := bufio.NewWriterSize(w, writeBuffer)
+	z := newAlignedZip(out)
+	for _, f := range append(files, record{"byteorder", []byte("little")}) {
 		if err := z.add(f); err != nil {
 			return err
 		}
@@ -86,14 +71,17 @@ func writeArchive(w io.Writer, files []namedFile, entries []safetensor, emit fun
 		if err := emit(i, r); err != nil {
 			return err
 		}
-		if n := z.last.n; n != e.end-e.begin {
-			return fmt.Errorf("converter: %s: %d bytes written, want %d", e.name, n, e.end-e.begin)
+		if n := z.last.n; n != e.Bytes() {
+			return wrongLength(e, n)
 		}
 	}
-	if err := z.add(namedFile{"version", []byte(torchVersion)}); err != nil {
+	if err := z.add(record{"version", []byte(torchVersion)}); err != nil {
 		return err
 	}
-	return z.Close()
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // An alignedZip is a zip file whose entries are stored from multiples of 64 bytes on.
@@ -130,7 +118,7 @@ func (z *alignedZip) create(name string) (io.Writer, error) {
 		}
 	}
 	name = torchRoot + "/" + name
-	at += zipHeaderSize + uint64(len(name)) + zipExtraSize
+	at += int64(zipHeaderSize + len(name) + zipExtraSize)
 	pad := (torchAlignment - at%torchAlignment) % torchAlignment
 	extra := binary.LittleEndian.AppendUint16([]byte("FB"), uint16(pad))
 	extra = append(extra, bytes.Repeat([]byte("Z"), int(pad))...)
@@ -143,7 +131,7 @@ func (z *alignedZip) create(name string) (io.Writer, error) {
 }
 
 // add writes a whole entry.
-func (z *alignedZip) add(f namedFile) error {
+func (z *alignedZip) add(f record) error {
 	w, err := z.create(f.name)
 	if err != nil {
 		return err
@@ -178,10 +166,10 @@ func (p *pickleWriter) global(module, name string) {
 	p.WriteString("c" + module + "\n" + name + "\n") // GLOBAL
 }
 
-func (p *pickleWriter) ints(ns []int64) {
+func (p *pickleWriter) ints(ns []int) {
 	p.WriteByte('(') // MARK
 	for _, n := range ns {
-		p.int(n)
+		p.int(int64(n))
 	}
 	p.WriteByte('t') // TUPLE
 }
@@ -194,31 +182,31 @@ func (p *pickleWriter) orderedDict() {
 
 // tensor writes the tensor that has the whole of storage i:
 // torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks).
-func (p *pickleWriter) tensor(i int, e safetensor) {
+func (p *pickleWriter) tensor(i int, e Entry) {
 	p.global("torch._utils", "_rebuild_tensor_v2")
 	p.WriteString("((") // MARK MARK
 	p.text("storage")
-	p.global("torch", storageNames[e.dtype])
+	p.global("torch", storageNames[e.DType])
 	p.text(strconv.Itoa(i))
 	p.text("cpu")
-	p.int(int64(e.end-e.begin) / int64(e.dtype.Size()))
+	p.int(int64(e.Len()))
 	p.WriteString("tQ") // TUPLE BINPERSID
 	p.int(0)
-	p.ints(e.shape)
-	p.ints(rowMajor(e.shape))
+	p.ints(e.Shape)
+	p.ints(rowMajor(e.Shape))
 	p.WriteByte(0x89) // NEWFALSE
 	p.orderedDict()
 	p.WriteString("tR") // TUPLE REDUCE
 }
 
 // pickleTensors returns the pickle of a dictionary of tensors.
-func pickleTensors(entries []safetensor) []byte {
+func pickleTensors(entries []Entry) []byte {
 	p := &pickleWriter{}
 	p.WriteString("\x80\x02") // PROTO 2
 	p.orderedDict()
 	p.WriteByte('(') // MARK
 	for i, e := range entries {
-		p.text(e.name)
+		p.text(e.Name)
 		p.tensor(i, e)
 	}
 	p.WriteString("u.") // SETITEMS STOP

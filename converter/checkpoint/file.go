@@ -1,7 +1,8 @@
-package converter
+package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,23 +11,21 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
 	"math/bits"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // A DType is the type of the elements of a tensor, by its name in safetensors.
 type DType string
 
-// The types that a CLIP checkpoint has.
+// The types that checkpoints of models have. A container may hold others, which have a size and no more.
 const (
 	F16  DType = "F16"
 	BF16 DType = "BF16"
@@ -46,8 +45,8 @@ var itemSize = map[DType]int{
 // Size returns the bytes of an element.
 func (d DType) Size() int { return itemSize[d] }
 
-// isFloat says whether tensors of type d can be parameters.
-func (d DType) isFloat() bool { return d == F16 || d == BF16 || d == F32 || d == F64 }
+// IsFloat says whether the elements are numbers in floating point.
+func (d DType) IsFloat() bool { return d == F16 || d == BF16 || d == F32 || d == F64 }
 
 // Limits of what a checkpoint may be.
 const (
@@ -125,22 +124,38 @@ func newTensor(name string, s *storage, offset int64, shape, strides []int64) (*
 	if carry != 0 || n > 0 && end > held || n == 0 && uint64(offset) > held {
 		return nil, fmt.Errorf("offset %d, shape %v, strides %v: beyond the %d elements of %s", offset, shape, strides, held, s.name)
 	}
-	return t, t.readable()
+	return t, t.Readable()
 }
 
-// readable returns an error if the tensor could only be read by inflating its storage again and
+// Readable returns an error if the tensor could only be read by inflating its storage again and
 // again.
-func (t *Tensor) readable() error {
+func (t *Tensor) Readable() error {
 	if s := t.data; s.compressed && s.size > maxSpan && !t.contiguous() {
 		return fmt.Errorf("a strided view of %s, which is compressed and has %d bytes, want at most %d", s.name, s.size, maxSpan)
 	}
 	return nil
 }
 
+// NewTensor returns a tensor whose elements r has, little endian and in row-major order: one in memory,
+// say, that is written beside those of files. It returns an error if there are more of them than can be
+// counted.
+func NewTensor(name string, dtype DType, shape []int, r io.ReaderAt) (*Tensor, error) {
+	size := Entry{name, dtype, shape}.Bytes()
+	wide := make([]int64, len(shape))
+	for i, d := range shape {
+		wide[i] = int64(d)
+	}
+	t, err := newTensor(name, &storage{name: name, dtype: dtype, size: size, r: r}, 0, wide, rowMajor(wide))
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %s: %w", name, err)
+	}
+	return t, nil
+}
+
 // rowMajor returns the strides of a contiguous tensor.
-func rowMajor(shape []int64) []int64 {
-	strides := make([]int64, len(shape))
-	step := int64(1)
+func rowMajor[E int | int64](shape []E) []E {
+	strides := make([]E, len(shape))
+	step := E(1)
 	for i := len(shape) - 1; i >= 0; i-- {
 		strides[i] = step
 		step *= shape[i]
@@ -163,7 +178,7 @@ func (t *Tensor) Bytes() int64 { return int64(t.Len()) * int64(t.DType.Size()) }
 // Float32s reads all elements into dst, which must have [Tensor.Len] of them, in row-major order.
 func (t *Tensor) Float32s(dst []float32) error {
 	if len(dst) != t.Len() {
-		return fmt.Errorf("converter: %s: room for %d elements, want %d", t.Name, len(dst), t.Len())
+		return fmt.Errorf("checkpoint: %s: room for %d elements, want %d", t.Name, len(dst), t.Len())
 	}
 	return t.Part(dst, 0)
 }
@@ -171,10 +186,10 @@ func (t *Tensor) Float32s(dst []float32) error {
 // Part reads len(dst) elements from number from on, in row-major order: the rows of one image, say.
 func (t *Tensor) Part(dst []float32, from int) error {
 	if from < 0 || len(dst) > t.Len()-from {
-		return fmt.Errorf("converter: %s: elements %d to %d, want some of %d", t.Name, from, from+len(dst), t.Len())
+		return fmt.Errorf("checkpoint: %s: elements %d to %d, want some of %d", t.Name, from, from+len(dst), t.Len())
 	}
-	if !t.DType.isFloat() {
-		return fmt.Errorf("converter: %s: elements are %s, want floating point", t.Name, t.DType)
+	if !t.DType.IsFloat() {
+		return fmt.Errorf("checkpoint: %s: elements are %s, want floating point", t.Name, t.DType)
 	}
 	return t.float32s(dst, from)
 }
@@ -211,6 +226,51 @@ func (t *Tensor) float32s(dst []float32, lo int) error {
 	return errors.Join(errs...)
 }
 
+// Float64s reads len(dst) elements from number from on, in row-major order, as they are: no type is rounded.
+// The scratch is for as many bytes and numbers as they take, and may be nil.
+func (t *Tensor) Float64s(dst []float64, from int, scratch *Scratch) error {
+	if scratch == nil {
+		scratch = &Scratch{}
+	}
+	raw := scratch.bytes(len(dst) * t.DType.Size())
+	if err := t.elements(raw, from); err != nil {
+		return err
+	}
+	decode64(dst, raw, t.DType, scratch.numbers(len(dst)))
+	return nil
+}
+
+// elements reads consecutive elements as they lie in the file, for who needs numbers.
+func (t *Tensor) elements(raw []byte, from int) error {
+	n := len(raw) / t.DType.Size()
+	if from < 0 || n > t.Len()-from {
+		return fmt.Errorf("checkpoint: %s: elements %d to %d, want some of %d", t.Name, from, from+n, t.Len())
+	}
+	if !t.DType.IsFloat() {
+		return fmt.Errorf("checkpoint: %s: elements are %s, want floating point", t.Name, t.DType)
+	}
+	return t.read(raw, from)
+}
+
+// A Scratch is memory that reading elements needs, to be used again by one goroutine at a time.
+type Scratch struct {
+	raw []byte
+	f32 []float32
+}
+
+func (s *Scratch) bytes(n int) []byte {
+	s.raw = slices.Grow(s.raw[:0], n)[:n]
+	return s.raw
+}
+
+func (s *Scratch) numbers(n int) []float32 {
+	s.f32 = slices.Grow(s.f32[:0], n)[:n]
+	return s.f32
+}
+
+// Serial says that the elements are compressed: reading them backwards or by many goroutines is slow.
+func (t *Tensor) Serial() bool { return t.data.compressed }
+
 // Reader returns the elements as they lie in the file, in row-major order, little endian.
 func (t *Tensor) Reader() io.Reader { return &tensorReader{t: t} }
 
@@ -235,8 +295,9 @@ func (r *tensorReader) Read(p []byte) (int, error) {
 	return n * size, nil
 }
 
-// transposed returns a matrix with its two dimensions exchanged.
-func (t *Tensor) transposed() *Tensor {
+// Transposed returns a matrix with its two dimensions exchanged, a view of the same elements. See
+// [Tensor.Readable].
+func (t *Tensor) Transposed() *Tensor {
 	return &Tensor{
 		Name: t.Name, DType: t.DType, Shape: []int{t.Shape[1], t.Shape[0]},
 		data: t.data, offset: t.offset, strides: []int64{t.strides[1], t.strides[0]},
@@ -324,27 +385,21 @@ func (t *Tensor) readAt(buf []byte, at int64) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("converter: %s: reading %d bytes of %s: %w", t.Name, len(buf), t.data.name, err)
+	return fmt.Errorf("checkpoint: %s: reading %d bytes of %s: %w", t.Name, len(buf), t.data.name, err)
 }
 
-// A Checkpoint is a set of named tensors in one or more files.
-type Checkpoint struct {
-	name         string // for errors
-	container    string
-	tensors      []*Tensor
-	byName       map[string]*Tensor
-	config       []byte // config.json, if there is one
-	preprocessor []byte // preprocessor_config.json, if there is one
-	openCLIP     []byte // open_clip_config.json, if there is one
-	// projectorConfig is projector_config.json, if there is one.
-	projectorConfig []byte
-	dir             string                 // of a single file, where configurations may be that are wanted only if nothing else helps
-	scripted        transformer.Activation // what the classes of a TorchScript archive say
-	assumed         transformer.Activation // what the caller says
-	absent          []string               // tensors of a language model in files that are not there
-	files           []*sourceFile
-	packed          []check // of parts that are compressed
-	closers         []io.Closer
+// A File is a set of named tensors, in one file or in several. Its methods may be called by many
+// goroutines at once, but for Close.
+type File struct {
+	name      string // for errors
+	container string
+	tensors   []*Tensor
+	byName    map[string]*Tensor
+	classes   map[string]bool // of the objects in a TorchScript archive
+	absent    []string        // tensors in files that are not there, and need not be
+	files     []*sourceFile
+	packed    []check // of parts that are compressed
+	closers   []io.Closer
 
 	verified sync.Map // the storages, by *storage, whose checksums were found right
 
@@ -379,7 +434,7 @@ func (k *check) verify(crc uint32) error {
 type container struct {
 	name  string
 	sniff func(head []byte) bool
-	open  func(r io.ReaderAt, size int64, c *Checkpoint) error
+	open  func(r io.ReaderAt, size int64, c *File) error
 }
 
 // containers are the formats that Open knows. The first that recognises the head of a file has it.
@@ -389,8 +444,12 @@ var containers = []*container{
 	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors},
 }
 
-// headSize is how many bytes of a file the formats are recognised by.
-const headSize = 64
+// HeadSize is how many bytes of a file the formats are recognised by.
+const HeadSize = 64
+
+// Recognised says whether a file with this head, its first [HeadSize] bytes or all of a smaller one, is in
+// a format that is read or written here.
+func Recognised(head []byte) bool { return sniff(head) != nil || isGGUF(head) }
 
 func sniff(head []byte) *container {
 	for _, k := range containers {
@@ -404,68 +463,59 @@ func sniff(head []byte) *container {
 // ErrUnknownFormat is returned for files that are no checkpoint in a format known here.
 var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file or model directory")
 
-// Open opens a checkpoint: a file in one of the known containers, or a directory that holds such
-// files and perhaps a config.json. Tensors are read from the files when they are asked for, so
-// the checkpoint must be closed in the end.
-func Open(path string) (*Checkpoint, error) {
+// Open opens a file in one of the known containers, which are told apart by what they hold, never by
+// their names. Tensors are read from the file when they are asked for, so it must be closed in the end.
+func Open(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("converter: %w", err)
-	}
-	if info.IsDir() {
-		return openDir(path)
-	}
-	return openOne(path)
-}
-
-// openOne is [Open] of a file. What a directory names is opened by it: then no name leads from
-// directory to directory without end.
-func openOne(path string) (*Checkpoint, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("converter: %w", err)
+		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("converter: %s: not a file", path)
+		return nil, fmt.Errorf("checkpoint: %s: not a file", path)
 	}
-	f, err := openFile(path)
+	// The file is read, not mapped into memory: what a map has shown stays resident beside the model that
+	// was made from it, 0.6 GB of ViT-L/14, and a file that shrinks under a map ends the process.
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", path, err)
+		return nil, fmt.Errorf("checkpoint: %s: %w", path, err)
 	}
-	c, err := OpenReader(f, f.size, path)
+	if info, err = f.Stat(); err != nil { // of what was opened
+		f.Close()
+		return nil, fmt.Errorf("checkpoint: %s: %w", path, err)
+	}
+	c, err := OpenReader(f, info.Size(), path)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
 	c.closers = append(c.closers, f)
-	c.dir = filepath.Dir(path)
 	return c, nil
 }
 
 // OpenReader is [Open] for one file of the given size that need not lie on a disk. The name
 // stands in errors.
-func OpenReader(r io.ReaderAt, size int64, name string) (c *Checkpoint, err error) {
+func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 	defer func() {
 		// gopickle was written for files of friends. The checks before it should leave nothing that
 		// makes it panic; this is for what they overlook.
 		if p := recover(); p != nil {
-			c, err = nil, fmt.Errorf("converter: %s: malformed: %.200v", name, p)
+			c, err = nil, fmt.Errorf("checkpoint: %s: malformed: %.200v", name, p)
 		}
 	}()
-	head := make([]byte, min(size, headSize))
+	head := make([]byte, min(size, HeadSize))
 	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("converter: %s: %w", name, err)
+		return nil, fmt.Errorf("checkpoint: %s: %w", name, err)
 	}
 	k := sniff(head)
 	switch {
-	case bytes.HasPrefix(head, []byte(ggufMagic)):
-		return nil, fmt.Errorf("converter: %s: GGUF is written, not read: %w", name, ErrUnknownFormat)
+	case isGGUF(head):
+		return nil, fmt.Errorf("checkpoint: %s: GGUF is written, not read: %w", name, ErrUnknownFormat)
 	case k == nil:
-		return nil, fmt.Errorf("converter: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
+		return nil, fmt.Errorf("checkpoint: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
 	}
-	c = &Checkpoint{name: name, container: k.name, byName: map[string]*Tensor{}, files: []*sourceFile{{r: r, size: size}}}
+	c = &File{name: name, container: k.name, byName: map[string]*Tensor{}, classes: map[string]bool{}, files: []*sourceFile{{r: r, size: size}}}
 	if err := k.open(r, size, c); err != nil {
-		return nil, fmt.Errorf("converter: %s: %s: %w", name, c.container, err)
+		return nil, fmt.Errorf("checkpoint: %s: %s: %w", name, c.container, err)
 	}
 	if err := c.finish(); err != nil {
 		return nil, err
@@ -473,10 +523,51 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *Checkpoint, err erro
 	return c, nil
 }
 
+// New returns a File without files and tensors, for who has tensors of [NewTensor] alone. Its container is its
+// name.
+func New(name string) *File { return &File{name: name, container: name} }
+
+// A Part is a file whose tensors are to have a prefix in front of their names.
+type Part struct {
+	File   *File
+	Prefix string
+}
+
+// Join returns the tensors of all parts, in their order, as one File, which closes them with itself. The
+// name stands in errors. After an error the parts are closed.
+func Join(name, container string, parts ...Part) (*File, error) {
+	all := &File{name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}}
+	var errs []error
+	for _, p := range parts {
+		errs = append(errs, all.include(p.File, p.Prefix))
+	}
+	if err := cmp.Or(errors.Join(errs...), all.finish()); err != nil {
+		all.Close()
+		return nil, err
+	}
+	return all, nil
+}
+
+// include takes all that another file has, with prefix in front of the names, and closes it with its own.
+func (c *File) include(part *File, prefix string) error {
+	c.closers = append(c.closers, part)
+	c.files = append(c.files, part.files...)
+	c.packed = append(c.packed, part.packed...)
+	c.absent = append(c.absent, part.absent...)
+	maps.Copy(c.classes, part.classes)
+	for _, t := range part.tensors {
+		t.Name = prefix + t.Name
+		if err := c.add(t); err != nil {
+			return fmt.Errorf("checkpoint: %s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
 // finish checks the tensors as a whole.
-func (c *Checkpoint) finish() error {
+func (c *File) finish() error {
 	if len(c.tensors) == 0 {
-		return fmt.Errorf("converter: %s: %s without tensors", c.name, c.container)
+		return fmt.Errorf("checkpoint: %s: %s without tensors", c.name, c.container)
 	}
 	seen := map[*storage]bool{}
 	var claimed, held int64
@@ -487,17 +578,17 @@ func (c *Checkpoint) finish() error {
 		}
 		claimed += t.Bytes()
 		if claimed < 0 {
-			return fmt.Errorf("converter: %s: tensors claim more than 2⁶³ bytes", c.name)
+			return fmt.Errorf("checkpoint: %s: tensors claim more than 2⁶³ bytes", c.name)
 		}
 	}
 	if claimed/maxShare > held {
-		return fmt.Errorf("converter: %s: tensors claim %d bytes of storages that hold %d, more than %d times over", c.name, claimed, held, maxShare)
+		return fmt.Errorf("checkpoint: %s: tensors claim %d bytes of storages that hold %d, more than %d times over", c.name, claimed, held, maxShare)
 	}
 	return nil
 }
 
 // add adds a tensor under its name.
-func (c *Checkpoint) add(t *Tensor) error {
+func (c *File) add(t *Tensor) error {
 	if err := checkName(t.Name); err != nil {
 		return err
 	}
@@ -523,11 +614,30 @@ func checkName(name string) error {
 	return nil
 }
 
-// Container returns what kind of file or files the checkpoint is.
-func (c *Checkpoint) Container() string { return c.container }
+// Name returns the name that stands in errors: the path that was opened.
+func (c *File) Name() string { return c.name }
+
+// Classes returns the names of the classes of all objects in a TorchScript archive, sorted, without the
+// module that they are in. Other containers have none.
+func (c *File) Classes() []string { return slices.Sorted(maps.Keys(c.classes)) }
+
+// Absent returns the names of tensors that are in files which an index names and which are not there; see
+// [OpenIndex].
+func (c *File) Absent() []string { return slices.Clone(c.absent) }
+
+// Bytes returns the size of the files.
+func (c *File) Bytes() (n int64) {
+	for _, f := range c.files {
+		n += f.size
+	}
+	return n
+}
+
+// Container returns what kind of file or files c is.
+func (c *File) Container() string { return c.container }
 
 // Names returns the names of all tensors, in the order of the file.
-func (c *Checkpoint) Names() []string {
+func (c *File) Names() []string {
 	names := make([]string, len(c.tensors))
 	for i, t := range c.tensors {
 		names[i] = t.Name
@@ -536,16 +646,16 @@ func (c *Checkpoint) Names() []string {
 }
 
 // Tensor returns the tensor of a name.
-func (c *Checkpoint) Tensor(name string) (*Tensor, bool) {
+func (c *File) Tensor(name string) (*Tensor, bool) {
 	t, ok := c.byName[name]
 	return t, ok
 }
 
 // Tensors returns all tensors, in the order of the file.
-func (c *Checkpoint) Tensors() []*Tensor { return slices.Clone(c.tensors) }
+func (c *File) Tensors() []*Tensor { return slices.Clone(c.tensors) }
 
-// Close closes the files of the checkpoint.
-func (c *Checkpoint) Close() error {
+// Close closes the files. Tensors cannot be read any more.
+func (c *File) Close() error {
 	var errs []error
 	for _, f := range c.closers {
 		errs = append(errs, f.Close())
@@ -557,7 +667,7 @@ func (c *Checkpoint) Close() error {
 // SHA256 returns the SHA-256 of the file in hexadecimal, or of all files of tensors one after the
 // other if there are several. On the way it verifies the checksums that the container has of its
 // parts.
-func (c *Checkpoint) SHA256(ctx context.Context) (string, error) {
+func (c *File) SHA256(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sum == "" {
@@ -570,12 +680,13 @@ func (c *Checkpoint) SHA256(ctx context.Context) (string, error) {
 	return c.sum, nil
 }
 
-// verify reads the storages that a parameter is of, each but once, and returns an error if the
-// container has other checksums of them.
-func (c *Checkpoint) verify(ctx context.Context, p param) error {
+// Verify reads the storages that tensors are of, each but once in the life of c, and returns an error if
+// the container has other checksums of them. Views of the tensors, and tensors in memory, may be among
+// them.
+func (c *File) Verify(ctx context.Context, tensors ...*Tensor) error {
 	var buf []byte
-	for _, q := range p {
-		s := q.t.data
+	for _, t := range tensors {
+		s := t.data
 		if _, ok := c.verified.Load(s); ok || s.crc == 0 {
 			continue
 		}
@@ -589,13 +700,13 @@ func (c *Checkpoint) verify(ctx context.Context, p param) error {
 			}
 			b := buf[:min(int64(len(buf)), s.size-at)]
 			if n, err := s.r.ReadAt(b, at); n < len(b) {
-				return fmt.Errorf("converter: %s: %s: %w", c.name, s.name, cmpErr(err, io.ErrUnexpectedEOF))
+				return fmt.Errorf("checkpoint: %s: %s: %w", c.name, s.name, cmpErr(err, io.ErrUnexpectedEOF))
 			}
 			crc = crc32.Update(crc, crc32.IEEETable, b)
 			at += int64(len(b))
 		}
 		if crc != s.crc {
-			return fmt.Errorf("converter: %s: %s is damaged: its CRC-32 is %08x, want %08x", c.name, s.name, crc, s.crc)
+			return fmt.Errorf("checkpoint: %s: %s is damaged: its CRC-32 is %08x, want %08x", c.name, s.name, crc, s.crc)
 		}
 		c.verified.Store(s, true)
 	}
@@ -603,7 +714,7 @@ func (c *Checkpoint) verify(ctx context.Context, p param) error {
 }
 
 // scan reads every file once, verifies its checksums and, if h is not nil, feeds it.
-func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
+func (c *File) scan(ctx context.Context, h hash.Hash) error {
 	buf := make([]byte, chunkSize)
 	for _, f := range c.files {
 		checks := f.checks
@@ -620,7 +731,7 @@ func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
 			}
 			b := buf[:min(int64(len(buf)), f.size-at)]
 			if n, err := f.r.ReadAt(b, at); n < len(b) {
-				return fmt.Errorf("converter: %s: reading %d bytes at %d: %w", c.name, len(b), at, cmpErr(err, io.ErrUnexpectedEOF))
+				return fmt.Errorf("checkpoint: %s: reading %d bytes at %d: %w", c.name, len(b), at, cmpErr(err, io.ErrUnexpectedEOF))
 			}
 			if h != nil {
 				h.Write(b)
@@ -633,7 +744,7 @@ func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
 					break // goes on in the next chunk
 				}
 				if err := k.verify(crc); err != nil {
-					return fmt.Errorf("converter: %s: %w", c.name, err)
+					return fmt.Errorf("checkpoint: %s: %w", c.name, err)
 				}
 				crc, checks = 0, checks[1:]
 			}
@@ -643,7 +754,7 @@ func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
 	for _, k := range c.packed {
 		r, err := k.open()
 		if err != nil {
-			return fmt.Errorf("converter: %s: %w", c.name, err)
+			return fmt.Errorf("checkpoint: %s: %w", c.name, err)
 		}
 		var crc uint32
 		for at := int64(0); at < k.size; {
@@ -652,13 +763,13 @@ func (c *Checkpoint) scan(ctx context.Context, h hash.Hash) error {
 			}
 			b := buf[:min(int64(len(buf)), k.size-at)]
 			if n, err := r.ReadAt(b, at); n < len(b) {
-				return fmt.Errorf("converter: %s: %s: %w", c.name, k.name, cmpErr(err, io.ErrUnexpectedEOF))
+				return fmt.Errorf("checkpoint: %s: %s: %w", c.name, k.name, cmpErr(err, io.ErrUnexpectedEOF))
 			}
 			crc = crc32.Update(crc, crc32.IEEETable, b)
 			at += int64(len(b))
 		}
 		if err := k.verify(crc); err != nil {
-			return fmt.Errorf("converter: %s: %w", c.name, err)
+			return fmt.Errorf("checkpoint: %s: %w", c.name, err)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
-package converter
+package checkpoint
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/binary"
@@ -22,7 +21,7 @@ const maxHeader = 16 << 20
 //
 // Source: huggingface/safetensors, safetensors/src/tensor.rs, SafeTensors::read_metadata and
 // Metadata::validate.
-func openSafetensors(r io.ReaderAt, size int64, c *Checkpoint) error {
+func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 	var head [8]byte
 	if _, err := r.ReadAt(head[:], 0); err != nil {
 		return err
@@ -239,64 +238,4 @@ func (p *parser) entry(name string) (e safetensor, err error) {
 		err = fmt.Errorf("%d of the keys dtype, shape and data_offsets", len(seen))
 	}
 	return e, err
-}
-
-// safetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given
-// order, padded so that the tensors begin at a multiple of 64 bytes.
-func safetensorsHeader(metadata map[string]string, entries []safetensor) ([]byte, error) {
-	var b bytes.Buffer
-	b.Write(make([]byte, 8))
-	meta, err := json.Marshal(metadata)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(&b, `{"__metadata__":%s`, meta)
-	for _, e := range entries {
-		name, err := json.Marshal(e.name)
-		if err != nil {
-			return nil, err
-		}
-		shape, err := json.Marshal(e.shape)
-		if err != nil {
-			return nil, err
-		}
-		fmt.Fprintf(&b, `,%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]}`, name, e.dtype, shape, e.begin, e.end)
-	}
-	b.WriteByte('}')
-	for b.Len()%64 != 0 {
-		b.WriteByte(' ')
-	}
-	binary.LittleEndian.PutUint64(b.Bytes(), uint64(b.Len()-8))
-	return b.Bytes(), nil
-}
-
-// writeSafetensors writes the header and then every tensor as emit gives it.
-func writeSafetensors(w io.Writer, header []byte, entries []safetensor, emit func(i int, w io.Writer) error) error {
-	if _, err := w.Write(header); err != nil {
-		return err
-	}
-	for i, e := range entries {
-		n := &counter{w: w}
-		if err := emit(i, n); err != nil {
-			return err
-		}
-		if n.n != e.end-e.begin {
-			return fmt.Errorf("%s: %d bytes written, want %d", e.name, n.n, e.end-e.begin)
-		}
-	}
-	if b, ok := w.(*bufio.Writer); ok {
-		return b.Flush()
-	}
-	return nil
-}
-
-type counter struct {
-	w io.Writer
-	n uint64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += uint64(n)
-	return n, err
 }

@@ -1,17 +1,15 @@
-package converter
+package checkpoint
 
 import (
 	"errors"
 	"fmt"
 
 	"github.com/nlpodyssey/gopickle/types"
-
-	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // scriptRoot is the module that all classes of TorchScript are in. Their names below it depend on
-// the program that was compiled, so objects are told by their attributes, never by their class, but
-// for activations, which have none.
+// the program that was compiled, so objects are told by their attributes, never by their class, which is
+// noted for who knows the program.
 const scriptRoot = "__torch__"
 
 // A scriptClass is any class of TorchScript, by its name without the module.
@@ -25,12 +23,6 @@ type scriptObject struct {
 	class string
 	attrs *types.Dict
 }
-
-// scriptActivations are the classes of activations. A GELU by torch may be the approximate one, which
-// only the code says, so it tells nothing.
-//
-// Source: openai/CLIP, clip/model.py, QuickGELU.
-var scriptActivations = map[string]transformer.Activation{"QuickGELU": transformer.QuickGELU}
 
 // PySetState implements gopickle's types.PyStateSettable.
 func (o *scriptObject) PySetState(state any) error {
@@ -86,13 +78,13 @@ const maxDepth = 64
 // flatten adds every tensor below v, named by the path of keys and attributes that leads to it.
 // A graph that shares its branches has exponentially many paths, so the pickle must have at least
 // a byte for every step.
-func (c *Checkpoint) flatten(v any, pickle int64) error {
+func (c *File) flatten(v any, pickle int64) error {
 	f := &flattener{c: c, path: map[any]bool{}, limit: pickle}
 	return f.walk("", v)
 }
 
 type flattener struct {
-	c      *Checkpoint
+	c      *File
 	path   map[any]bool // the objects that are being walked
 	visits int64
 	limit  int64
@@ -140,9 +132,7 @@ func (f *flattener) walk(name string, v any) error {
 	}
 	switch v := v.(type) {
 	case *scriptObject:
-		if a := scriptActivations[v.class]; a != "" {
-			f.c.scripted = a
-		}
+		f.c.classes[v.class] = true
 		if v.attrs == nil {
 			return nil
 		}

@@ -1,11 +1,9 @@
-package converter
+package checkpoint
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 )
@@ -24,19 +22,28 @@ type scriptTensor struct {
 	entry int
 }
 
-// scriptModules returns the tree of modules that the names of entries make. OpenAI's MLPs have a module
-// of the activation as well, which has no tensors but a class by which it is known.
-//
-// Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.
-func scriptModules(entries []safetensor) *scriptModule {
+// A Script says of an archive of TorchScript what the names of tensors do not.
+type Script struct {
+	// Class is that of the outermost module. Those below it are called Module1, Module2, …
+	Class string
+	// Within has the modules without tensors that every module of a name has inside, by that name: known by
+	// their class, they may say what the code of the original computes.
+	Within map[string]Submodule
+}
+
+// A Submodule is a module without tensors.
+type Submodule struct{ Name, Class string }
+
+// modules returns the tree of modules that the names of entries make.
+func (s Script) modules(entries []Entry) *scriptModule {
 	n := 0
 	module := func(class string) *scriptModule {
 		return &scriptModule{class: class, modules: map[string]*scriptModule{}}
 	}
-	root := module("CLIP")
+	root := module(s.Class)
 	for i, e := range entries {
 		m := root
-		path := strings.Split(e.name, ".")
+		path := strings.Split(e.Name, ".")
 		for _, name := range path[:len(path)-1] {
 			child := m.modules[name]
 			if child == nil {
@@ -44,9 +51,9 @@ func scriptModules(entries []safetensor) *scriptModule {
 				child = module("Module" + strconv.Itoa(n))
 				m.modules[name] = child
 				m.names = append(m.names, name)
-				if name == "mlp" {
-					child.modules["gelu"] = module("QuickGELU")
-					child.names = []string{"gelu"}
+				if inside, ok := s.Within[name]; ok {
+					child.modules[inside.Name] = module(inside.Class)
+					child.names = []string{inside.Name}
 				}
 			}
 			m = child
@@ -84,7 +91,7 @@ func (m *scriptModule) code(b *bytes.Buffer, known map[string]bool) {
 }
 
 // script writes an object of the class of m.
-func (p *pickleWriter) script(m *scriptModule, entries []safetensor) {
+func (p *pickleWriter) script(m *scriptModule, entries []Entry) {
 	p.global(scriptRoot, m.class)
 	p.WriteString(")\x81}(") // EMPTY_TUPLE NEWOBJ EMPTY_DICT MARK
 	for _, t := range m.tensors {
@@ -100,28 +107,22 @@ func (p *pickleWriter) script(m *scriptModule, entries []safetensor) {
 	p.WriteString("ub") // SETITEMS BUILD
 }
 
-// writeScript writes an archive of TorchScript that holds the tensors as parameters of modules without
-// code. Its state_dict is that of the original module, which is all that clip.load asks of it.
+// WriteTorchScript writes an archive of TorchScript that holds the tensors as parameters of modules without
+// code: the dots in their names lead from module to module. Its state_dict is that of the module which the
+// names come from.
 //
 // Source: pytorch/pytorch, torch/csrc/jit/docs/serialization.md.
-func writeScript(w io.Writer, entries []safetensor, emit func(i int, w io.Writer) error) error {
-	root := scriptModules(entries)
+func WriteTorchScript(w io.Writer, s Script, entries []Entry, emit Emit) error {
+	root := s.modules(entries)
 	var code bytes.Buffer
 	root.code(&code, map[string]bool{})
 	p := &pickleWriter{}
 	p.WriteString("\x80\x02") // PROTO 2
 	p.script(root, entries)
 	p.WriteByte('.') // STOP
-	return writeArchive(w, []namedFile{
+	return writeArchive(w, []record{
 		{"data.pkl", p.Bytes()},
 		{"code/" + scriptRoot + ".py", code.Bytes()},
 		{"constants.pkl", []byte("\x80\x02).")}, // PROTO 2 EMPTY_TUPLE STOP
 	}, entries, emit)
-}
-
-// writeScript writes the tensors as OpenAI's archives have them.
-func (o *output) writeScript(ctx context.Context, f *os.File) error {
-	return o.writeBuffered(ctx, f, func(w io.Writer, emit func(i int, w io.Writer) error) error {
-		return writeScript(w, o.entries, emit)
-	})
 }

@@ -1,4 +1,4 @@
-package converter
+package checkpoint
 
 import (
 	"archive/zip"
@@ -175,7 +175,7 @@ type archive struct {
 }
 
 // openZip reads an archive of torch.save or torch.jit.save into c.
-func openZip(r io.ReaderAt, size int64, c *Checkpoint) error {
+func openZip(r io.ReaderAt, size int64, c *File) error {
 	a, err := newArchive(r, size)
 	if err != nil {
 		return err
@@ -333,7 +333,7 @@ func (a *archive) open(name string) (r io.ReaderAt, offset int64, err error) {
 }
 
 // storage returns the storage of an identifier, and notes the checksum that the archive has of it.
-func (a *archive) storage(id storageID, c *Checkpoint) (*storage, error) {
+func (a *archive) storage(id storageID, c *File) (*storage, error) {
 	name := a.root + "/data/" + id.key
 	r, off, err := a.open(name)
 	if err != nil {
@@ -363,7 +363,7 @@ var legacyMagic = []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
 
 // openLegacy reads a file of four pickles (magic, version, system, object), the list of the
 // storages' keys and the storages, each with its number of elements in front.
-func openLegacy(r io.ReaderAt, size int64, c *Checkpoint) error {
+func openLegacy(r io.ReaderAt, size int64, c *File) error {
 	at := int64(len(legacyMagic))
 	next := func(persistent func(any) (any, error)) (any, error) {
 		v, n, err := unpickle(r, at, size, persistent)

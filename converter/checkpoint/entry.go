@@ -1,0 +1,84 @@
+package checkpoint
+
+import (
+	"fmt"
+	"io"
+)
+
+// An Entry is a tensor that is to be written.
+type Entry struct {
+	Name  string
+	DType DType
+	Shape []int
+}
+
+// Len returns the number of elements.
+func (e Entry) Len() int {
+	n := 1
+	for _, d := range e.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Bytes returns the number of bytes of the elements.
+func (e Entry) Bytes() int64 { return int64(e.Len()) * int64(e.DType.Size()) }
+
+// An Emit writes the elements of entry number i to w, little endian and in row-major order. Writers call it
+// once for every entry, in their order, so that no more than one has to be in memory. It is an error if it
+// writes more or less than [Entry.Bytes].
+type Emit func(i int, w io.Writer) error
+
+// each has emit write all entries to w, and after each calls after, if that is not nil.
+func (emit Emit) each(entries []Entry, w io.Writer, after func(n int64) error) error {
+	for i, e := range entries {
+		n := &counter{w: w}
+		if err := emit(i, n); err != nil {
+			return err
+		}
+		if n.n != e.Bytes() {
+			return wrongLength(e, n.n)
+		}
+		if after == nil {
+			continue
+		}
+		if err := after(n.n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wrongLength(e Entry, n int64) error {
+	return fmt.Errorf("checkpoint: %s: %d bytes written, want %d", e.Name, n, e.Bytes())
+}
+
+// checkEntries returns an error if two entries have one name, or one has a name or a shape that no reader takes.
+func checkEntries(entries []Entry) error {
+	seen := map[string]bool{}
+	for _, e := range entries {
+		if err := checkName(e.Name); err != nil {
+			return err
+		}
+		if seen[e.Name] {
+			return fmt.Errorf("two tensors are called %s", e.Name)
+		}
+		seen[e.Name] = true
+	}
+	return nil
+}
+
+// writeBuffer is how many bytes are written at a time.
+const writeBuffer = 4 * chunkSize
+
+// A counter counts the bytes that pass.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
