@@ -84,10 +84,10 @@ func TestFinetuneCaptions(t *testing.T) {
 	}
 }
 
-// tensors returns the values of a checkpoint, as text that can be compared.
-func tensors(t *testing.T, path string) map[string]string {
+// tensors returns the values of a model directory, as text that can be compared.
+func tensors(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	c, err := checkpoint.Open(path)
+	c, err := checkpoint.Open(filepath.Join(dir, "model.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
