@@ -3,10 +3,8 @@ package cliptext
 import (
 	"bytes"
 	"encoding/gob"
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,30 +16,15 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
-// tiny returns the tower of a golden file, unfrozen, the file, and its texts.
-func tiny(t testing.TB, activation string) (*Model, *golden.File, [][]int) {
+// tinyTower returns the tower of a golden file, unfrozen, the file, and its texts.
+func tinyTower(t testing.TB, activation string) (*Model, *golden.File, [][]int) {
 	t.Helper()
-	path := "testdata/tiny/text_" + strings.ReplaceAll(activation, "_", "")
-	text, err := os.ReadFile(golden.Path(t, path+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c Config
-	if err := json.Unmarshal(text, &c); err != nil {
-		t.Fatal(err)
-	}
-	m, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := golden.Load(t, path+".npz")
-	params.Walk(m, func(name string, p *nn.Param) {
-		mat.SetData(p.Value(), f.Float32("param/"+name))
-	})
+	m, f := tiny.Golden(t, "testdata/tiny/text_"+strings.ReplaceAll(activation, "_", ""), New)
 	var texts [][]int
-	for row := range slices.Chunk(f.Int64("words"), c.Context) {
+	for row := range slices.Chunk(f.Int64("words"), m.Config.Context) {
 		text := make([]int, len(row))
 		for i, w := range row {
 			text[i] = int(w)
@@ -71,7 +54,7 @@ func TestStages(t *testing.T) {
 	for _, activation := range []string{"quick_gelu", "gelu"} {
 		for _, frozen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/frozen=%v", activation, frozen), func(t *testing.T) {
-				m, f, texts := tiny(t, activation)
+				m, f, texts := tinyTower(t, activation)
 				if frozen {
 					m.Freeze()
 				}
@@ -103,7 +86,7 @@ func TestGradients(t *testing.T) {
 	for _, activation := range []string{"quick_gelu", "gelu"} {
 		for _, recompute := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/recompute=%v", activation, recompute), func(t *testing.T) {
-				m, f, texts := tiny(t, activation)
+				m, f, texts := tinyTower(t, activation)
 				m.Recompute = recompute
 				y := forward(t, m, texts)
 				s := f.Shape("grad_embedding")
@@ -132,7 +115,7 @@ func TestGradients(t *testing.T) {
 // TestOnlyTheText: what stands after the end of a text, which other texts it is with, and how many, does not
 // matter to it.
 func TestOnlyTheText(t *testing.T) {
-	m, f, texts := tiny(t, "quick_gelu")
+	m, f, texts := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	want, e := f.Float32("embedding"), m.Config.EmbedDim
 	var many [][]int
@@ -156,7 +139,7 @@ func TestOnlyTheText(t *testing.T) {
 }
 
 func TestWrongTexts(t *testing.T) {
-	m, _, _ := tiny(t, "quick_gelu") // 37 words, context 11
+	m, _, _ := tinyTower(t, "quick_gelu") // 37 words, context 11
 	for _, c := range []struct {
 		texts [][]int
 		want  string
@@ -179,7 +162,7 @@ func TestWrongTexts(t *testing.T) {
 
 // TestFreeze: frozen, thawed, by gob and filled at once, a model is the same.
 func TestFreeze(t *testing.T) {
-	m, f, texts := tiny(t, "gelu")
+	m, f, texts := tinyTower(t, "gelu")
 	same := func(name string, m *Model) {
 		t.Helper()
 		golden.Compare(t, name, forward(t, m, texts).Value().Data().F32(), f.Float32("embedding"), 2e-6)

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/nlpodyssey/spago/mat"
-	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // flops returns the operations of one image: a multiply-add is two.
@@ -21,17 +21,9 @@ func (c Config) flops() float64 {
 }
 
 func randomModel(b *testing.B, c Config) *Model {
-	m, err := New(c)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m := tiny.New(b, New, c)
 	rng := rand.New(rand.NewPCG(1, 1))
-	nn.ForEachParam(m, func(p *nn.Param) {
-		x := p.Value().Data().F32()
-		for i := range x {
-			x[i] = (rng.Float32() - 0.5) / 20
-		}
-	})
+	tiny.Fill(m, func() float32 { return (rng.Float32() - 0.5) / 20 })
 	m.Freeze()
 	return m
 }

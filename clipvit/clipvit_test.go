@@ -1,14 +1,12 @@
 package clipvit
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -23,29 +21,13 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
-// tiny returns the tower of a golden file, unfrozen, and the file.
-func tiny(t testing.TB, activation string) (*Model, *golden.File) {
+// tinyTower returns the tower of a golden file, unfrozen, and the file.
+func tinyTower(t testing.TB, activation string) (*Model, *golden.File) {
 	t.Helper()
-	path := "testdata/tiny/stages_" + strings.ReplaceAll(activation, "_", "")
-	text, err := os.ReadFile(golden.Path(t, path+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c Config
-	if err := json.Unmarshal(text, &c); err != nil {
-		t.Fatal(err)
-	}
-	m, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := golden.Load(t, path+".npz")
-	params.Walk(m, func(name string, p *nn.Param) {
-		mat.SetData(p.Value(), f.Float32("param/"+name))
-	})
-	return m, f
+	return tiny.Golden(t, "testdata/tiny/stages_"+strings.ReplaceAll(activation, "_", ""), New)
 }
 
 func matrix(data []float32, shape []int) *mat.Dense[float32] {
@@ -71,7 +53,7 @@ func TestStages(t *testing.T) {
 	for _, activation := range []string{"quick_gelu", "gelu"} {
 		for _, frozen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/frozen=%v", activation, frozen), func(t *testing.T) {
-				m, f := tiny(t, activation)
+				m, f := tinyTower(t, activation)
 				if frozen {
 					m.Freeze()
 				}
@@ -100,7 +82,7 @@ func TestStages(t *testing.T) {
 
 // TestFeatures: Hugging Face's hidden_states, by either way of counting.
 func TestFeatures(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	hidden := f.Float32("hidden_states") // [1+L,B·T,C]
 	n := len(hidden) / (1 + m.Config.Layers)
@@ -126,7 +108,7 @@ func TestFeatures(t *testing.T) {
 func TestGradients(t *testing.T) {
 	for _, activation := range []string{"quick_gelu", "gelu"} {
 		t.Run(activation, func(t *testing.T) {
-			m, f := tiny(t, activation)
+			m, f := tinyTower(t, activation)
 			patches := matrix(f.Float32("patches"), f.Shape("patches"))
 			patches.SetRequiresGrad(true)
 			y := m.Embedding(patches)
@@ -148,7 +130,7 @@ func TestGradients(t *testing.T) {
 // they accumulate; only the activation's last bit may differ, which is fused where no graph is kept.
 func TestRecompute(t *testing.T) {
 	gradients := func(recompute bool, frozen ...int) map[string][]float32 {
-		m, f := tiny(t, "quick_gelu")
+		m, f := tinyTower(t, "quick_gelu")
 		m.Recompute = recompute
 		for _, i := range frozen {
 			m.Blocks[i].Freeze()
@@ -186,7 +168,7 @@ func TestRecompute(t *testing.T) {
 
 // TestPartlyFrozen: a frozen prefix changes no gradient of the rest, though its buffers are recycled.
 func TestPartlyFrozen(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	last := m.Blocks[len(m.Blocks)-1]
 	last.Unfreeze()
@@ -224,15 +206,8 @@ func TestBatch(t *testing.T) {
 	}
 	for _, name := range kernel.Available() {
 		kernel.Use(name)
-		m, err := New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		nn.ForEachParam(m, func(p *nn.Param) {
-			for i := range mat.Data[float32](p) {
-				mat.Data[float32](p)[i] = (rng.Float32() - 0.5) / 4
-			}
-		})
+		m := tiny.New(t, New, c)
+		tiny.Fill(m, func() float32 { return (rng.Float32() - 0.5) / 4 })
 		for _, frozen := range []bool{false, true} {
 			if frozen {
 				m.Freeze()
@@ -270,7 +245,7 @@ func TestOutputDim(t *testing.T) {
 // TestParts: a batch that goes through a frozen tower in parts gives what it gives in one piece, and the
 // last part may be smaller.
 func TestParts(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	one, n := f.Float32("patches"), m.Config.Patches()*m.Config.PatchLen()
 	part := m.Config.part()
 	images := 2*part + 1
@@ -305,7 +280,7 @@ func TestParts(t *testing.T) {
 
 // TestConcurrent: a frozen model may be used by many goroutines.
 func TestConcurrent(t *testing.T) {
-	m, f := tiny(t, "gelu")
+	m, f := tinyTower(t, "gelu")
 	m.Freeze()
 	want := m.Embedding(matrix(f.Float32("patches"), f.Shape("patches"))).Data().F32()
 	var wg sync.WaitGroup
@@ -325,7 +300,7 @@ func TestConcurrent(t *testing.T) {
 
 // TestAllocations: what a frozen model allocates does not grow with the images before.
 func TestAllocations(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	x := matrix(f.Float32("patches"), f.Shape("patches"))
 	run := func() { m.Embedding(x) }
@@ -372,7 +347,7 @@ func TestResize(t *testing.T) {
 	if cases < 10 {
 		t.Errorf("only %d cases", cases)
 	}
-	m, _ := tiny(t, "gelu")
+	m, _ := tinyTower(t, "gelu")
 	before := m.Config
 	for _, size := range []int{0, -4, m.Config.PatchSize + 1, math.MaxInt} {
 		if err := m.Resize(size, BicubicTorch); err == nil {
@@ -467,7 +442,7 @@ func TestPreprocess(t *testing.T) {
 }
 
 func TestEncode(t *testing.T) {
-	m, _ := tiny(t, "quick_gelu")
+	m, _ := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	var images []image.Image
 	for i := range m.Config.part() + 3 {
@@ -508,7 +483,7 @@ func TestEncode(t *testing.T) {
 
 // TestGob: spago's own way to save and load a model.
 func TestGob(t *testing.T) {
-	m, f := tiny(t, "gelu")
+	m, f := tinyTower(t, "gelu")
 	path := t.TempDir() + "/model.gob"
 	if err := nn.DumpToFile(m, path); err != nil {
 		t.Fatal(err)
@@ -529,7 +504,7 @@ func TestGob(t *testing.T) {
 // TestFreeze: freezing changes no bit of an embedding, halves the memory of weights that are halves,
 // and unfreezing gives every parameter back as it was.
 func TestFreeze(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	before := map[string][]float32{}
 	params.Walk(m, func(path string, p *nn.Param) {
 		x := mat.Data[float32](p)
@@ -581,7 +556,7 @@ func TestFreeze(t *testing.T) {
 
 // TestNewFrozen: a model made of values is the one that they came from, and an error of the source ends it.
 func TestNewFrozen(t *testing.T) {
-	m, f := tiny(t, "gelu")
+	m, f := tinyTower(t, "gelu")
 	values := map[string][]float32{}
 	params.Walk(m, func(path string, p *nn.Param) { values[path] = mat.Data[float32](p) })
 	seen := 0
@@ -614,7 +589,7 @@ func TestNewFrozen(t *testing.T) {
 
 // TestQuantize: embeddings in 8 bits point where those in float32 do, and most of the weights take a byte.
 func TestQuantize(t *testing.T) {
-	m, f := tiny(t, "quick_gelu")
+	m, f := tinyTower(t, "quick_gelu")
 	m.Freeze()
 	patches := matrix(f.Float32("patches"), f.Shape("patches"))
 	want := m.Embedding(patches).Data().F32()
@@ -657,7 +632,7 @@ func TestQuantize(t *testing.T) {
 
 // TestNoPostNorm: a tower that ends with its last block has every layer's features, and no embedding.
 func TestNoPostNorm(t *testing.T) {
-	whole, f := tiny(t, "quick_gelu")
+	whole, f := tinyTower(t, "quick_gelu")
 	c := whole.Config
 	c.NoPostNorm = true
 	if _, err := New(c); err == nil || !strings.Contains(err.Error(), "want 0 for a tower without post-norm") {

@@ -10,7 +10,7 @@ import (
 
 // TestCut: the patches of an image of the tower's size are those of Preprocess, which resizes nothing then.
 func TestCut(t *testing.T) {
-	m, _ := tiny(t, "quick_gelu")
+	m, _ := tinyTower(t, "quick_gelu")
 	c := m.Config
 	img := image.NewNRGBA(image.Rect(2, 3, 2+c.ImageSize, 3+c.ImageSize))
 	for i := range img.Pix {

@@ -54,7 +54,7 @@ func TestCache(t *testing.T) {
 	}
 	for _, f := range []Features{{}, {true, -2}} {
 		history := func(g given) []Event {
-			m, _ := tiny(t, "quickgelu")
+			m, _ := tinyTower(t, "quickgelu")
 			d, err := data.Folder(pictures)
 			if err != nil {
 				t.Fatal(err)

@@ -19,7 +19,7 @@ func TestKinds(t *testing.T) {
 	c, _ := goldenConfig(t, 4)
 	c.Dir, c.MaxSteps = used, 1
 	run(t, c)
-	other, _ := tiny(t, "quickgelu")
+	other, _ := tinyTower(t, "quickgelu")
 	mat.Data[float32](other.PreNorm.B)[0]++
 
 	dataset := func(classes ...string) *data.Dataset {

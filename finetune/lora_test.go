@@ -1,7 +1,6 @@
 package finetune
 
 import (
-	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -18,27 +17,13 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
-// tiny returns the tower of a golden file, unfrozen, and the file.
-func tiny(t testing.TB, activation string) (*clipvit.Model, *golden.File) {
+// tinyTower returns the tower of a golden file, unfrozen, and the file.
+func tinyTower(t testing.TB, activation string) (*clipvit.Model, *golden.File) {
 	t.Helper()
-	path := "testdata/tiny/stages_" + activation
-	text, err := os.ReadFile(golden.Path(t, path+".json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c clipvit.Config
-	if err := json.Unmarshal(text, &c); err != nil {
-		t.Fatal(err)
-	}
-	m, err := clipvit.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := golden.Load(t, path+".npz")
-	params.Walk(m, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32("param/"+name)) })
-	return m, f
+	return tiny.Golden(t, "testdata/tiny/stages_"+activation, clipvit.New)
 }
 
 func matrix(data []float32, shape []int) *mat.Dense[float32] {
@@ -51,7 +36,7 @@ func TestLoRA(t *testing.T) {
 	// Twice that of the gradients of a tower without corrections: these change the embedding by more than it
 	// is, and every product has another one behind it.
 	const tol = 1e-5
-	m, f := tiny(t, "gelu")
+	m, f := tinyTower(t, "gelu")
 	want := golden.Load(t, "testdata/tiny/lora.npz")
 	c, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora"))
 	if err != nil {
@@ -110,7 +95,7 @@ func TestLoRA(t *testing.T) {
 
 // TestAddLoRA: what is added changes nothing, and what is saved comes back.
 func TestAddLoRA(t *testing.T) {
-	m, f := tiny(t, "gelu")
+	m, f := tinyTower(t, "gelu")
 	patches := matrix(f.Float32("patches"), f.Shape("patches"))
 	m.Freeze()
 	before := slices.Clone(m.Embedding(patches).Data().F32())
@@ -151,7 +136,7 @@ func TestAddLoRA(t *testing.T) {
 	if err := SaveLoRA(m, c, "a/model", dir); err != nil {
 		t.Fatal(err)
 	}
-	back, _ := tiny(t, "gelu")
+	back, _ := tinyTower(t, "gelu")
 	if got, err := LoadLoRA(back, dir); err != nil || got.Rank != 2 || got.Alpha != 3 || !slices.Equal(got.Targets, c.Targets) {
 		t.Fatalf("loaded %+v: %v", got, err)
 	}
@@ -202,7 +187,7 @@ func TestLoRARefuses(t *testing.T) {
 		os.WriteFile(filepath.Join(dir, adapterConfigFile), []byte(changed), 0o666)
 		b, _ := os.ReadFile(weights)
 		os.WriteFile(filepath.Join(dir, adapterWeightsFile), b, 0o666)
-		m, _ := tiny(t, "gelu")
+		m, _ := tinyTower(t, "gelu")
 		if _, err := LoadLoRA(m, dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want one with %q", c.new, err, c.want)
 		}
@@ -210,7 +195,7 @@ func TestLoRARefuses(t *testing.T) {
 			t.Errorf("%s: a failed load has left something: %v", c.new, err)
 		}
 	}
-	m, _ := tiny(t, "quickgelu") // of another width
+	m, _ := tinyTower(t, "quickgelu") // of another width
 	if _, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora")); err == nil || !strings.Contains(err.Error(), "want [3 20]") {
 		t.Errorf("another model: %v", err)
 	}

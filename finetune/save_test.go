@@ -60,7 +60,7 @@ func TestSave(t *testing.T) {
 			}
 			golden.Compare(t, "logits", head.Forward(tower.Embedding(patches)).Value().Data().F32(), want, 5e-6)
 			if part == LowRank {
-				m, _ := tiny(t, "quickgelu")
+				m, _ := tinyTower(t, "quickgelu")
 				if _, err := LoadLoRA(m, filepath.Join(dir, "adapter")); err != nil {
 					t.Fatal(err)
 				}
@@ -117,8 +117,8 @@ func TestSaveLike(t *testing.T) {
 // TestInterpolate: the ends are the two towers, and what lies between is between.
 func TestInterpolate(t *testing.T) {
 	for _, share := range []float64{0, 0.25, 1} {
-		tuned, _ := tiny(t, "quickgelu")
-		original, _ := tiny(t, "quickgelu")
+		tuned, _ := tinyTower(t, "quickgelu")
+		original, _ := tinyTower(t, "quickgelu")
 		tuned.Freeze()
 		tuned.Blocks[1].Unfreeze()
 		w := mat.Data[float32](tuned.Blocks[1].MLP.Up.W)
@@ -138,8 +138,8 @@ func TestInterpolate(t *testing.T) {
 			t.Errorf("share %v: a weight that was not tuned differs", share)
 		}
 	}
-	tuned, _ := tiny(t, "quickgelu")
-	other, _ := tiny(t, "gelu")
+	tuned, _ := tinyTower(t, "quickgelu")
+	other, _ := tinyTower(t, "gelu")
 	if err := Interpolate(tuned, other, 0.5); err == nil {
 		t.Error("towers of two configurations are mixed")
 	}
@@ -150,7 +150,7 @@ func TestInterpolate(t *testing.T) {
 
 // TestObjectives: a tower and a projector learn from targets and from a teacher.
 func TestObjectives(t *testing.T) {
-	teacher, _ := tiny(t, "quickgelu")
+	teacher, _ := tinyTower(t, "quickgelu")
 	teacher.Freeze()
 	rng := rand.New(rand.NewPCG(3, 4))
 	newProjector := func(in, out int) *projector.Model {
@@ -207,7 +207,7 @@ func TestObjectives(t *testing.T) {
 			c.Objective = &Distillation{Distance: SquareDistance, Teacher: teacher, Features: Features{true, 0}}
 		},
 		"a teacher of other patches": func(c *Config) {
-			other, _ := tiny(t, "gelu")
+			other, _ := tinyTower(t, "gelu")
 			c.Objective = &Distillation{Distance: SquareDistance, Teacher: other}
 		},
 	} {

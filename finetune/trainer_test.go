@@ -28,6 +28,7 @@ import (
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // memorySource gives images in memory, in order.
@@ -70,7 +71,7 @@ func (s *memorySource) Batches(ctx context.Context, epoch, from int) iter.Seq2[*
 // task returns a tower, and the images and labels of the golden file of training.
 func task(t testing.TB, batch int) (*clipvit.Model, *memorySource, *golden.File) {
 	t.Helper()
-	m, _ := tiny(t, "quickgelu")
+	m, _ := tinyTower(t, "quickgelu")
 	f := golden.Load(t, "testdata/tiny/finetune.npz")
 	s := &memorySource{patches: f.Float32("patches"), config: m.Config, batch: batch}
 	for _, l := range f.Int64("labels") {
@@ -395,7 +396,7 @@ func TestRefuses(t *testing.T) {
 	c, _ := goldenConfig(t, 4)
 	c.Dir, c.MaxSteps = dir, 1
 	run(t, c)
-	other, _ := tiny(t, "quickgelu")
+	other, _ := tinyTower(t, "quickgelu")
 	mat.Data[float32](other.PreNorm.B)[0]++
 	for _, r := range []struct {
 		what   string
@@ -649,16 +650,8 @@ func TestMemoryMeasured(t *testing.T) {
 				runtime.GC()
 			}
 			base := heap()
-			m, err := clipvit.New(config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rng := rand.New(rand.NewPCG(1, 2))
-			nn.ForEachParam(m, func(p *nn.Param) {
-				for i := range mat.Data[float32](p) {
-					mat.Data[float32](p)[i] = float32(rng.NormFloat64()) / 16
-				}
-			})
+			m, rng := tiny.New(t, clipvit.New, config), rand.New(rand.NewPCG(1, 2))
+			tiny.Fill(m, func() float32 { return float32(rng.NormFloat64()) / 16 })
 			r, _ := FindRecipe("full")
 			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, LoRA{4, 4, []string{"q_proj", "v_proj"}}, 8, 1, 2
 			s := &memorySource{patches: make([]float32, 8*m.Config.Patches()*m.Config.PatchLen()), labels: make([]int, 8), config: m.Config, batch: 8}

@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // randomize gives every parameter of m values of a deviation that keeps what flows through it apart.
@@ -39,11 +40,7 @@ func randomize(m nn.Model, seed uint64) {
 // newEncoder returns an unfrozen encoder with random parameters, of a tower of configuration c.
 func newEncoder(t testing.TB, l Layout, kind string, c clipvit.Config, out int) *Encoder {
 	t.Helper()
-	tower, err := clipvit.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &Encoder{Tower: tower, Layout: l, Layer: -1, Feature: Patch}
+	e := &Encoder{Tower: tiny.New(t, clipvit.New, c), Layout: l, Layer: -1, Feature: Patch}
 	in := c.Width
 	if l.Fit == Tile {
 		in *= 4
@@ -55,9 +52,7 @@ func newEncoder(t testing.TB, l Layout, kind string, c clipvit.Config, out int) 
 	if l.Fit == AnyRes {
 		e.Newline = op.NewParam(1, out)
 	}
-	if e.Projector, err = New(Config{Type: kind, In: in, Out: out}); err != nil {
-		t.Fatal(err)
-	}
+	e.Projector = tiny.New(t, New, Config{Type: kind, In: in, Out: out})
 	randomize(e, 7)
 	return e
 }

@@ -8,13 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nlpodyssey/spago/mat"
-	"github.com/nlpodyssey/spago/nn"
-
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
-	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -34,11 +31,8 @@ func TestFullSize(t *testing.T) {
 	hd.Layout.HDNum = 2 // as many as two processors bear
 	compareFull(t, f, "hd", hd)
 
-	flat, err := projector.New(projector.Config{Type: "mlp2x_gelu", In: hd.Tower.Config.Width, Out: hd.Projector.Config.Out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params.Walk(flat, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32("flat/"+name)) })
+	flat := tiny.New(t, projector.New, projector.Config{Type: "mlp2x_gelu", In: hd.Tower.Config.Width, Out: hd.Projector.Config.Out})
+	tiny.Load(flat, f, "flat/")
 	flat.Freeze()
 	e := &projector.Encoder{Tower: hd.Tower, Projector: flat, Layer: -2, Feature: projector.Patch, Layout: layout(t, "pad")}
 	compareFull(t, f, "llava", e)

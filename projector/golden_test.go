@@ -17,6 +17,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // The goldens of this file come from testdata/gen/xcomposer.py and llava.py, which make the calls of torch,
@@ -113,22 +114,16 @@ func (w *worst) log(t *testing.T, what string) {
 
 func goldenTower(t testing.TB, f *golden.File, prefix string, c clipvit.Config) *clipvit.Model {
 	t.Helper()
-	m, err := clipvit.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	params.Walk(m, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32(prefix+name)) })
+	m := tiny.New(t, clipvit.New, c)
+	tiny.Load(m, f, prefix)
 	return m
 }
 
 func goldenProjector(t testing.TB, f *golden.File, prefix string) *Model {
 	t.Helper()
 	w := f.Shape(prefix + "Layers.0.W")
-	m, err := New(Config{Type: "mlp2x_gelu", In: w[1], Out: w[0]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params.Walk(m, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32(prefix+name)) })
+	m := tiny.New(t, New, Config{Type: "mlp2x_gelu", In: w[1], Out: w[0]})
+	tiny.Load(m, f, prefix)
 	return m
 }
 

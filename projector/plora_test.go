@@ -8,11 +8,11 @@ import (
 	"testing"
 
 	"github.com/nlpodyssey/spago/ag"
-	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // loadPLoRA returns a layer of testdata/gen/plora.py, unfrozen, with its file and mask.
@@ -25,7 +25,7 @@ func loadPLoRA(t testing.TB, name string) (*PLoRA, *golden.File, []bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	params.Walk(m, func(path string, p *nn.Param) { mat.SetData(p.Value(), f.Float32(name+"/"+path)) })
+	tiny.Load(m, f, name+"/")
 	var mask []bool
 	for _, v := range f.Uint8(name + "/mask") {
 		mask = append(mask, v != 0)

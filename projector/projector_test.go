@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 // types are the projectors of testdata/gen/families_projector.py.
@@ -24,11 +25,8 @@ var types = []string{"linear", "mlp1x_gelu", "mlp2x_gelu", "mlp3x_gelu"}
 func load(t testing.TB, kind string) (*Model, *golden.File) {
 	t.Helper()
 	f := golden.Load(t, "testdata/families/projector.npz")
-	m, err := New(Config{Type: kind, In: f.Shape(kind + "/x")[1], Out: f.Shape(kind + "/y")[1]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	params.Walk(m, func(name string, p *nn.Param) { mat.SetData(p.Value(), f.Float32(kind+"/"+name)) })
+	m := tiny.New(t, New, Config{Type: kind, In: f.Shape(kind + "/x")[1], Out: f.Shape(kind + "/y")[1]})
+	tiny.Load(m, f, kind+"/")
 	return m, f
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/tiny"
 )
 
 func matrix(data []float32, shape []int) *mat.Dense[float32] {
@@ -620,11 +621,7 @@ func TestSchedules(t *testing.T) {
 // tower returns a tower with three blocks.
 func tower(t *testing.T) *clipvit.Model {
 	t.Helper()
-	m, err := clipvit.New(clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 2, Layers: 3, MLPWidth: 8, EmbedDim: 4, Activation: transformer.GELU, NormEps: 1e-5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return tiny.New(t, clipvit.New, clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 2, Layers: 3, MLPWidth: 8, EmbedDim: 4, Activation: transformer.GELU, NormEps: 1e-5})
 }
 
 // Every parameter of a tower has its place in this list.

@@ -1,0 +1,59 @@
+// Package tiny makes the small models that tests compute with. It knows no package of models, so that the tests
+// inside of these can use it: whoever calls it says how a model is built.
+package tiny
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// New returns the model that build makes of a configuration.
+func New[C any, M nn.Model](t testing.TB, build func(C) (M, error), c C) M {
+	t.Helper()
+	m, err := build(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// Golden returns the model whose configuration is in the file path.json, from the root of this module, and whose
+// parameters are those of path.npz under "param/"; and the latter file.
+func Golden[C any, M nn.Model](t testing.TB, path string, build func(C) (M, error)) (M, *golden.File) {
+	t.Helper()
+	text, err := os.ReadFile(golden.Path(t, path+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c C
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	m, f := New(t, build, c), golden.Load(t, path+".npz")
+	Load(m, f, "param/")
+	return m, f
+}
+
+// Load gives every parameter of a model the values of a golden file, where it has the name of its path behind a
+// prefix.
+func Load(m nn.Model, f *golden.File, prefix string) {
+	params.Walk(m, func(path string, p *nn.Param) { mat.SetData(p.Value(), f.Float32(prefix+path)) })
+}
+
+// Fill gives the values of all parameters of a model, one after the other, in the order of their paths in it, what
+// next returns.
+func Fill(m nn.Model, next func() float32) {
+	params.Walk(m, func(_ string, p *nn.Param) {
+		x := mat.Data[float32](p)
+		for i := range x {
+			x[i] = next()
+		}
+	})
+}
