@@ -126,7 +126,7 @@ func TestOnlyTheText(t *testing.T) {
 			golden.Compare(t, fmt.Sprint(x), forward(t, m, [][]int{x}).Data().F32(), want[i*e:(i+1)*e], 2e-6)
 		}
 	}
-	for range 2*partWords/m.Config.Context + 1 { // of three texts, so that there are parts
+	for range 2*transformer.Part(1)/m.Config.Context + 1 { // of three texts, so that there are parts
 		many = append(many, texts...)
 	}
 	got := forward(t, m, many)

@@ -29,12 +29,9 @@ var (
 	ViTL14 = Config{Vocab: 49408, Context: 77, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}
 )
 
-// Bounds far above any real tower, so that no Config asks for more memory than a machine has: every
-// field, and the elements of the two embeddings.
-const (
-	maxDim       = 1 << 20
-	maxEmbedding = 1 << 30
-)
+// maxEmbedding bounds the elements of the two embeddings far above those of any real tower, so that no Config
+// asks for more memory than a machine has.
+const maxEmbedding = 1 << 30
 
 // Transformer returns what the blocks are made by.
 func (c Config) Transformer() transformer.Config {
@@ -45,33 +42,22 @@ func (c Config) Transformer() transformer.Config {
 // with it.
 func (c Config) Validate() error {
 	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("cliptext: "+format, args...)) }
 	for _, f := range []struct {
 		name string
 		v    int
-	}{
-		{"vocabulary", c.Vocab}, {"context", c.Context}, {"width", c.Width}, {"heads", c.Heads},
-		{"layers", c.Layers}, {"MLP width", c.MLPWidth}, {"embedding size", c.EmbedDim},
-	} {
-		if f.v < 1 || f.v > maxDim {
-			errs = append(errs, fmt.Errorf("cliptext: %s is %d, want 1 to %d", f.name, f.v, maxDim))
+	}{{"vocabulary", c.Vocab}, {"context", c.Context}, {"embedding size", c.EmbedDim}} {
+		if f.v < 1 || f.v > transformer.MaxDim {
+			add("%s is %d, want 1 to %d", f.name, f.v, transformer.MaxDim)
 		}
 	}
 	if len(errs) == 0 {
 		if n := float64(max(c.Vocab, c.Context)) * float64(c.Width); n > maxEmbedding {
-			errs = append(errs, fmt.Errorf("cliptext: %d words and %d places of width %d, want a product of at most %d", c.Vocab, c.Context, c.Width, maxEmbedding))
-		}
-		if c.Width%c.Heads != 0 {
-			errs = append(errs, fmt.Errorf("cliptext: width %d is not a multiple of the %d heads", c.Width, c.Heads))
+			add("%d words and %d places of width %d, want a product of at most %d", c.Vocab, c.Context, c.Width, maxEmbedding)
 		}
 		if c.End < 0 || c.End >= c.Vocab {
-			errs = append(errs, fmt.Errorf("cliptext: the word that ends a text is %d, want 0 to %d", c.End, c.Vocab-1))
+			add("the word that ends a text is %d, want 0 to %d", c.End, c.Vocab-1)
 		}
 	}
-	if !c.Activation.Valid() {
-		errs = append(errs, fmt.Errorf("cliptext: activation is %q, want one of %q", c.Activation, transformer.Activations()))
-	}
-	if !(c.NormEps > 0 && c.NormEps < 1) {
-		errs = append(errs, fmt.Errorf("cliptext: norm epsilon is %v, want above 0 and below 1", c.NormEps))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Transformer().Check("cliptext")...)...)
 }

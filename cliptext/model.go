@@ -4,8 +4,6 @@ import (
 	"encoding/gob"
 	"fmt"
 	"math"
-	"runtime"
-	"runtime/debug"
 	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
-	"github.com/vitago/vitago/internal/params"
 )
 
 var _ nn.Model = &Model{}
@@ -30,12 +27,12 @@ var _ nn.Model = &Model{}
 type Model struct {
 	nn.Module
 	Config     Config
-	Token      *nn.Param            // [V,C]
-	Position   *nn.Param            // [N,C]
-	Blocks     []*transformer.Block // causal
-	FinalNorm  *layernorm.Model     // W [C], B [C]
-	Proj       *nn.Param            // [E,C]
-	LogitScale *nn.Param            // [1,1], the logarithm of what cosines are multiplied with; no part of an embedding
+	Token      *nn.Param          // [V,C]
+	Position   *nn.Param          // [N,C]
+	Blocks     transformer.Blocks // causal
+	FinalNorm  *layernorm.Model   // W [C], B [C]
+	Proj       *nn.Param          // [E,C]
+	LogitScale *nn.Param          // [1,1], the logarithm of what cosines are multiplied with; no part of an embedding
 
 	// Recompute makes every block keep only its input for the gradient and compute the rest again,
 	// which takes a third more time and a sixteenth of the memory.
@@ -53,13 +50,10 @@ func New(c Config) (*Model, error) {
 		Config:     c,
 		Token:      op.NewParam(c.Vocab, c.Width),
 		Position:   op.NewParam(c.Context, c.Width),
-		Blocks:     make([]*transformer.Block, c.Layers),
+		Blocks:     transformer.NewBlocks(c.Transformer()),
 		FinalNorm:  op.NewLayerNorm(c.Width, c.NormEps),
 		Proj:       op.NewParam(c.EmbedDim, c.Width),
 		LogitScale: op.NewParam(1, 1),
-	}
-	for i := range m.Blocks {
-		m.Blocks[i] = transformer.NewBlock(c.Transformer())
 	}
 	return m, nil
 }
@@ -72,70 +66,29 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 	if err != nil {
 		return nil, err
 	}
-	products := m.products()
-	params.Walk(m, func(path string, p *nn.Param) {
-		switch {
-		case err != nil: // the first is enough: reading all takes time
-		case !slices.Contains(products, p):
-			err = fill(path, mat.Data[float32](p))
-		default:
-			s, values := p.Shape(), make([]float32, p.Size())
-			p.Matrix = nil // its memory has not been touched
-			err = fill(path, values)
-			op.FreezeValues(p, values, s[0], s[1], false)
-		}
-	})
-	if err != nil {
+	if err := transformer.FillFrozen(m, m.weights(), fill); err != nil {
 		return nil, err
 	}
-	nn.ForEachParam(m, func(p *nn.Param) { p.SetRequiresGrad(false) })
-	runtime.GC() // of the plain matrices, which the collector would count as live until it runs by itself
 	return m, nil
 }
 
 // Freeze declares that no parameter of the model wants a gradient, and packs the weights of the
 // matrix products for the processor, as [clipvit.Model.Freeze] does. It must not run beside any other
 // use of the model.
-func (m *Model) Freeze() {
-	changed := false
-	for _, p := range m.products() {
-		changed = op.Freeze(p) || changed
-	}
-	nn.ForEachParam(m, func(p *nn.Param) {
-		if p.RequiresGrad() { // who freezes a frozen model writes nothing
-			p.SetRequiresGrad(false)
-		}
-	})
-	if changed {
-		debug.FreeOSMemory() // packed weights are outside the heap, so nothing else makes the collector run
-	}
-}
+func (m *Model) Freeze() { transformer.Freeze(m, m.weights()) }
 
 // Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
 // matrices again, with the same values.
-func (m *Model) Unfreeze() {
-	nn.ForEachParam(m, func(p *nn.Param) {
-		op.Thaw(p)
-		p.SetRequiresGrad(true)
-	})
-}
+func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
 
-// products returns the weights of matrix products. Token is none: its rows are looked up.
-func (m *Model) products() []*nn.Param {
-	ps := []*nn.Param{m.Proj}
-	for _, b := range m.Blocks {
-		ps = append(ps, b.Attn.QKV.W, b.Attn.Out.W, b.MLP.Up.W, b.MLP.Down.W)
-	}
-	return ps
+// weights returns those of matrix products. Token is none: its rows are looked up.
+func (m *Model) weights() transformer.Weights {
+	return transformer.Weights{Rows: append(m.Blocks.Products(), m.Proj)}
 }
 
 // Scale returns what a cosine of an image and a text is multiplied with before softmax, 100 in what
 // OpenAI released.
 func (m *Model) Scale() float64 { return math.Exp(float64(mat.Data[float32](m.LogitScale)[0])) }
-
-// partWords is how many words go through a frozen tower together, or else those of one text; see
-// clipvit's.
-const partWords = 1200
 
 // Forward maps texts, each the numbers of its words from that which starts it to [Config.End], to
 // their embeddings [B,E], as OpenAI's encode_text does: not normalised. What comes after the end of a
@@ -146,18 +99,12 @@ func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	part := max(1, partWords/(1+slices.Max(ends)))
-	if len(texts) <= part || m.wantsGrad() {
+	if transformer.WantsGrad(m) {
 		return m.probe(texts, ends, nil), nil
 	}
-	out := mat.NewDense[float32](mat.WithShape(len(texts), m.Config.EmbedDim)) // [B,E]
-	for at := 0; at < len(texts); at += part {
-		to := min(at+part, len(texts))
-		y := m.probe(texts[at:to], ends[at:to], nil)
-		copy(mat.Data[float32](out)[at*m.Config.EmbedDim:], y.Value().Data().F32())
-		op.Release(out, y)
-	}
-	return out, nil
+	return transformer.InParts(len(texts), transformer.Part(1+slices.Max(ends)), func(from, to int) mat.Tensor {
+		return m.probe(texts[from:to], ends[from:to], nil) // [B,E]
+	}), nil
 }
 
 // Probe computes [Model.Forward] of texts and calls visit with every intermediate on the way:
@@ -171,12 +118,6 @@ func (m *Model) Probe(texts [][]int, visit func(stage string, x mat.Tensor)) (ma
 		return nil, err
 	}
 	return m.probe(texts, ends, visit), nil
-}
-
-// wantsGrad reports whether any parameter wants a gradient.
-func (m *Model) wantsGrad() (wants bool) {
-	nn.ForEachParam(m, func(p *nn.Param) { wants = wants || p.RequiresGrad() })
-	return wants
 }
 
 // ends returns the place of the end of every text.
@@ -202,13 +143,7 @@ func (m *Model) ends(texts [][]int) ([]int, error) {
 
 // probe computes the embeddings [B,E] of texts that end at ends.
 func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor)) mat.Tensor {
-	step := func(stage string, x, old mat.Tensor) mat.Tensor {
-		if visit == nil {
-			return op.Release(x, old)
-		}
-		visit(stage, x)
-		return x
-	}
+	step := transformer.Visit(visit)
 	t := 1 + slices.Max(ends)
 	words, rows := make([]int, len(texts)*t), make([]int, len(texts)) // zeros fill the shorter texts
 	for i, text := range texts {
@@ -216,21 +151,8 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 		rows[i] = i*t + ends[i]
 	}
 	x := step("embed", op.WordEmbed(words, t, m.Token, m.Position), nil) // [B·T,C]
-	for i, b := range m.Blocks {
-		x = step(fmt.Sprintf("block%02d", i), m.block(b, x, t), x) // [B·T,C]
-	}
-	x = step("end", op.Gather(x, rows), x)                  // [B,C]
-	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x) // [B,C]
-	return step("embedding", op.Project(x, m.Proj), x)      // [B,E]
-}
-
-// block maps the words x [B·T,C] to those after block b.
-func (m *Model) block(b *transformer.Block, x mat.Tensor, t int) mat.Tensor {
-	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, t) }
-	if !m.Recompute {
-		return forward(x)
-	}
-	var ps []*nn.Param
-	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
-	return op.Recompute(x, ps, forward)
+	x = m.Blocks.Forward(x, t, m.Recompute, step)                        // [B·T,C]
+	x = step("end", op.Gather(x, rows), x)                               // [B,C]
+	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x)              // [B,C]
+	return step("embedding", op.Project(x, m.Proj), x)                   // [B,E]
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // The words that begin and end a text, and what stands at the end of a word that ends one of the text's.
@@ -71,8 +73,8 @@ func NewTokenizer(merges []string) (*Tokenizer, error) {
 func NewTokenizerOf(words map[string]int, merges []string) (*Tokenizer, error) {
 	t := &Tokenizer{words: words, texts: make(map[int]string, len(words)), ranks: make(map[[2]string]int, len(merges))}
 	for w, n := range words {
-		if other, twice := t.texts[n]; twice || n < 0 || n >= maxDim {
-			return nil, fmt.Errorf("cliptext: the number of the word %q is %d, that of %q as well or not from 0 to %d", w, n, other, maxDim-1)
+		if other, twice := t.texts[n]; twice || n < 0 || n >= transformer.MaxDim {
+			return nil, fmt.Errorf("cliptext: the number of the word %q is %d, that of %q as well or not from 0 to %d", w, n, other, transformer.MaxDim-1)
 		}
 		t.texts[n] = w
 	}

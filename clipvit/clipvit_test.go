@@ -260,7 +260,7 @@ func TestParts(t *testing.T) {
 	patches.SetRequiresGrad(false)
 	m.Freeze()
 	embed := func(x mat.Tensor) mat.Tensor { return m.Probe(x, nil) }
-	layer := func(x mat.Tensor) mat.Tensor { return m.tokens(x, 1, newStep(nil)) }
+	layer := func(x mat.Tensor) mat.Tensor { return m.tokens(x, 1, transformer.Visit(nil)) }
 	features, err := m.Features(patches, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -31,10 +31,9 @@ var (
 	ViTL14336 = Config{ImageSize: 336, PatchSize: 14, Width: 1024, Heads: 16, Layers: 24, MLPWidth: 4096, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5}
 )
 
-// Bounds far above any real tower, so that no Config asks for more memory than a machine has:
-// every field; the pixels per side; and the elements of the position embedding.
+// Bounds far above any real tower, so that no Config asks for more memory than a machine has: the pixels per
+// side, and the elements of the position embedding.
 const (
-	maxDim       = 1 << 20
 	maxImageSize = 1 << 12
 	maxPositions = 1 << 28
 )
@@ -71,42 +70,29 @@ func (c Config) OutputDim() int {
 // wrong with it.
 func (c Config) Validate() error {
 	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("clipvit: "+format, args...)) }
 	for _, f := range []struct {
-		name string
-		v    int
-	}{
-		{"image size", c.ImageSize}, {"patch size", c.PatchSize}, {"width", c.Width},
-		{"heads", c.Heads}, {"layers", c.Layers}, {"MLP width", c.MLPWidth},
-	} {
-		if f.v < 1 || f.v > maxDim {
-			errs = append(errs, fmt.Errorf("clipvit: %s is %d, want 1 to %d", f.name, f.v, maxDim))
+		name  string
+		least int
+		v     int
+	}{{"image size", 1, c.ImageSize}, {"patch size", 1, c.PatchSize}, {"embedding size", 0, c.EmbedDim}} {
+		if f.v < f.least || f.v > transformer.MaxDim {
+			add("%s is %d, want %d to %d", f.name, f.v, f.least, transformer.MaxDim)
 		}
 	}
-	if c.EmbedDim < 0 || c.EmbedDim > maxDim {
-		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 to %d", c.EmbedDim, maxDim))
+	if c.ImageSize > maxImageSize && c.ImageSize <= transformer.MaxDim {
+		add("image size is %d, want at most %d", c.ImageSize, maxImageSize)
 	}
 	if c.NoPostNorm && c.EmbedDim > 0 {
-		errs = append(errs, fmt.Errorf("clipvit: embedding size is %d, want 0 for a tower without post-norm", c.EmbedDim))
-	}
-	if c.ImageSize > maxImageSize && c.ImageSize <= maxDim {
-		errs = append(errs, fmt.Errorf("clipvit: image size is %d, want at most %d", c.ImageSize, maxImageSize))
+		add("embedding size is %d, want 0 for a tower without post-norm", c.EmbedDim)
 	}
 	if len(errs) == 0 {
 		if n := float64(c.Tokens()) * float64(c.Width); n > maxPositions {
-			errs = append(errs, fmt.Errorf("clipvit: %d tokens of width %d, want a product of at most %d", c.Tokens(), c.Width, maxPositions))
+			add("%d tokens of width %d, want a product of at most %d", c.Tokens(), c.Width, maxPositions)
 		}
 		if c.ImageSize%c.PatchSize != 0 {
-			errs = append(errs, fmt.Errorf("clipvit: image size %d is not a multiple of patch size %d", c.ImageSize, c.PatchSize))
-		}
-		if c.Width%c.Heads != 0 {
-			errs = append(errs, fmt.Errorf("clipvit: width %d is not a multiple of the %d heads", c.Width, c.Heads))
+			add("image size %d is not a multiple of patch size %d", c.ImageSize, c.PatchSize)
 		}
 	}
-	if !c.Activation.Valid() {
-		errs = append(errs, fmt.Errorf("clipvit: activation is %q, want one of %q", c.Activation, transformer.Activations()))
-	}
-	if !(c.NormEps > 0 && c.NormEps < 1) {
-		errs = append(errs, fmt.Errorf("clipvit: norm epsilon is %v, want above 0 and below 1", c.NormEps))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Transformer().Check("clipvit")...)...)
 }

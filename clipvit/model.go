@@ -3,8 +3,6 @@ package clipvit
 import (
 	"encoding/gob"
 	"fmt"
-	"runtime"
-	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -13,7 +11,6 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
-	"github.com/vitago/vitago/internal/params"
 )
 
 var _ nn.Model = &Model{}
@@ -31,7 +28,7 @@ type Model struct {
 	Config   Config
 	Embed    *Embed
 	PreNorm  *layernorm.Model // W [C], B [C]
-	Blocks   []*transformer.Block
+	Blocks   transformer.Blocks
 	PostNorm *layernorm.Model // W [C], B [C]; nil if [Config.NoPostNorm]
 	Proj     *nn.Param        // [E,C]; nil if the tower has no projection
 
@@ -51,13 +48,10 @@ func New(c Config) (*Model, error) {
 		Config:  c,
 		Embed:   NewEmbed(c),
 		PreNorm: op.NewLayerNorm(c.Width, c.NormEps),
-		Blocks:  make([]*transformer.Block, c.Layers),
+		Blocks:  transformer.NewBlocks(c.Transformer()),
 	}
 	if !c.NoPostNorm {
 		m.PostNorm = op.NewLayerNorm(c.Width, c.NormEps)
-	}
-	for i := range m.Blocks {
-		m.Blocks[i] = transformer.NewBlock(c.Transformer())
 	}
 	if c.EmbedDim > 0 {
 		m.Proj = op.NewParam(c.EmbedDim, c.Width)
@@ -73,31 +67,9 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 	if err != nil {
 		return nil, err
 	}
-	products := map[*nn.Param]bool{}
-	largest := 0
-	for _, p := range m.products() {
-		products[p] = true
-		largest = max(largest, p.Size())
-	}
-	scratch := make([]float32, largest)
-	params.Walk(m, func(path string, p *nn.Param) {
-		switch {
-		case err != nil: // the first is enough: reading all takes time
-		case !products[p]:
-			err = fill(path, mat.Data[float32](p))
-		default:
-			s := p.Shape()
-			values := scratch[:p.Size()]
-			p.Matrix = nil // its memory has not been touched
-			err = fill(path, values)
-			op.FreezeValues(p, values, s[0], s[1], !slices.Contains(m.rowProducts(), p))
-		}
-	})
-	if err != nil {
+	if err := transformer.FillFrozen(m, m.weights(), fill); err != nil {
 		return nil, err
 	}
-	transformer.Freeze(m, nil)
-	runtime.GC() // of the plain matrices, which the collector would count as live until it runs by itself
 	return m, nil
 }
 
@@ -109,12 +81,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 //
 // Weights are packed in one of two ways, for images alone or for where a gradient flows as well, to the images or
 // to something of the model that learns, and anew when the use changes: who has both by turns does better with two models.
-func (m *Model) Freeze() {
-	for _, p := range m.rowProducts() {
-		op.Freeze(p)
-	}
-	transformer.Freeze(m, m.products())
-}
+func (m *Model) Freeze() { transformer.Freeze(m, m.weights()) }
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
 // product is rounded as well, row by row, when it is computed. That takes a quarter of the memory of
@@ -123,12 +90,7 @@ func (m *Model) Freeze() {
 // [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the model.
 func (m *Model) Quantize() {
 	m.Freeze()
-	for _, b := range m.Blocks {
-		for _, p := range b.Products() {
-			op.Quantize(p)
-		}
-		runtime.GC() // gives back what the block took before
-	}
+	m.Blocks.Quantize()
 }
 
 // Int8Pays reports whether this processor is faster with 8 bits than with float32.
@@ -138,22 +100,13 @@ func Int8Pays() bool { return kernel.Int8Pays() }
 // matrices again, with the same values.
 func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
 
-// products returns the weights of matrix products, nearly all of the model's memory.
-func (m *Model) products() []*nn.Param {
-	ps := m.rowProducts()
-	for _, b := range m.Blocks {
-		ps = append(ps, b.Products()...)
-	}
-	return ps
-}
-
-// rowProducts returns those of products that never meet arranged tokens; see [op.ToPanels].
-func (m *Model) rowProducts() []*nn.Param {
-	ps := []*nn.Param{m.Embed.Patch}
+// weights returns those of matrix products. Only the blocks' meet tokens in panels.
+func (m *Model) weights() transformer.Weights {
+	w := transformer.Weights{Rows: []*nn.Param{m.Embed.Patch}, Panels: m.Blocks.Products()}
 	if m.Proj != nil {
-		ps = append(ps, m.Proj)
+		w.Rows = append(w.Rows, m.Proj)
 	}
-	return ps
+	return w
 }
 
 // Embedding maps the patches [B·G²,3P²] of B images to their embeddings [B,E], as OpenAI's
@@ -176,46 +129,29 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 		layer += n + 1
 	}
 	return m.inParts(patches, func(x mat.Tensor) mat.Tensor {
-		return op.FromPanels(m.tokens(x, layer, newStep(nil)))
+		return op.FromPanels(m.tokens(x, layer, transformer.Visit(nil)))
 	}), nil
 }
 
-// partTokens is how many tokens go through the tower together, or else those of one image: from a
-// thousand rows on, products are as fast as they get, and what lies between them should stay in cache.
-const partTokens = 1200
-
 // part returns how many images go through a frozen tower together.
-func (c Config) part() int { return max(1, partTokens/c.Tokens()) }
+func (c Config) part() int { return transformer.Part(c.Tokens()) }
 
 // inParts applies f, which maps images to rows, to the patches of a few images after the other, if no
 // gradient has to flow through all of them: then a large batch takes no more memory than a small one.
 func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) mat.Tensor) mat.Tensor {
-	n, length := patches.Shape()[0], patches.Shape()[1]
-	part := m.Config.part() * m.Config.Patches()
-	if n <= part || n%m.Config.Patches() != 0 || m.wantsGrad(patches) {
+	n, length, g := patches.Shape()[0], patches.Shape()[1], m.Config.Patches()
+	if n <= m.Config.part()*g || n%g != 0 || m.wantsGrad(patches) {
 		return f(patches)
 	}
 	values := patches.Value().Data().F32()
-	var out *mat.Dense[float32]
-	filled := 0
-	for at := 0; at < n; at += part {
-		rows := min(part, n-at)
-		y := f(mat.NewDense[float32](mat.WithShape(rows, length), mat.WithBacking(values[at*length:(at+rows)*length])))
-		if out == nil {
-			s := y.Shape() // as many rows for each image
-			out = mat.NewDense[float32](mat.WithShape(n/m.Config.Patches()*(s[0]*m.Config.Patches()/rows), s[1]))
-		}
-		filled += copy(out.Data().F32()[filled:], y.Data().F32())
-		op.Release(out, y)
-	}
-	return out
+	return transformer.InParts(n/g, m.Config.part(), func(from, to int) mat.Tensor {
+		return f(mat.NewDense[float32](mat.WithShape((to-from)*g, length), mat.WithBacking(values[from*g*length:to*g*length])))
+	})
 }
 
 // wantsGrad reports whether the patches or any parameter want a gradient.
 func (m *Model) wantsGrad(patches mat.Tensor) bool {
-	wants := patches.RequiresGrad()
-	nn.ForEachParam(m, func(p *nn.Param) { wants = wants || p.RequiresGrad() })
-	return wants
+	return patches.RequiresGrad() || transformer.WantsGrad(m)
 }
 
 // Probe computes the [Model.Embedding] of patches and calls visit, if it is not nil, with every
@@ -225,7 +161,7 @@ func (m *Model) wantsGrad(patches mat.Tensor) bool {
 //	class, post_norm                      [B,C]
 //	embedding                             [B,E]
 func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)) mat.Tensor {
-	step := newStep(visit)
+	step := transformer.Visit(visit)
 	if m.PostNorm == nil {
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
@@ -239,39 +175,12 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 }
 
 // tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks.
-func (m *Model) tokens(patches mat.Tensor, n int, step step) mat.Tensor {
+func (m *Model) tokens(patches mat.Tensor, n int, step transformer.Step) mat.Tensor {
 	x := step("embed", m.Embed.Forward(patches), nil) // [B·T,C]
 	normed := op.LayerNorm(x, m.PreNorm)
 	if !m.wantsGrad(patches) {
 		normed = op.ToPanels(normed, m.Config.Tokens())
 	}
-	x = step("pre_norm", normed, x) // [B·T,C]
-	for i, b := range m.Blocks[:n] {
-		x = step(fmt.Sprintf("block%02d", i), m.block(b, x), x) // [B·T,C]
-	}
-	return x
-}
-
-// block maps the tokens x [B·T,C] to those after block b.
-func (m *Model) block(b *transformer.Block, x mat.Tensor) mat.Tensor {
-	forward := func(x mat.Tensor) mat.Tensor { return b.Forward(x, m.Config.Tokens()) }
-	if !m.Recompute {
-		return forward(x)
-	}
-	var ps []*nn.Param
-	nn.ForEachParam(b, func(p *nn.Param) { ps = append(ps, p) })
-	return op.Recompute(x, ps, forward)
-}
-
-// A step names the intermediate x and returns it; old, what x was computed from, has served.
-type step func(stage string, x, old mat.Tensor) mat.Tensor
-
-func newStep(visit func(string, mat.Tensor)) step {
-	return func(stage string, x, old mat.Tensor) mat.Tensor {
-		if visit == nil {
-			return op.Release(x, old)
-		}
-		visit(stage, op.CopyRows(x))
-		return x
-	}
+	x = step("pre_norm", normed, x)                                      // [B·T,C]
+	return m.Blocks[:n].Forward(x, m.Config.Tokens(), m.Recompute, step) // [B·T,C]
 }

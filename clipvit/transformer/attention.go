@@ -32,7 +32,7 @@ type Attention struct {
 
 func init() { gob.RegisterName("*clipvit.Attention", &Attention{}) } // as files of before have it
 
-// NewAttention returns an Attention whose parameters are zero. It trusts c; see Config.Validate of the tower.
+// NewAttention returns an Attention whose parameters are zero. It trusts c; see [Config.Check].
 func NewAttention(c Config) *Attention {
 	return &Attention{
 		Heads:  c.Heads,

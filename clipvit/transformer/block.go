@@ -28,7 +28,7 @@ type Block struct {
 
 func init() { gob.RegisterName("*clipvit.Block", &Block{}) } // as files of before have it
 
-// NewBlock returns a Block whose parameters are zero. It trusts c; see Config.Validate of the tower.
+// NewBlock returns a Block whose parameters are zero. It trusts c; see [Config.Check].
 func NewBlock(c Config) *Block {
 	return &Block{
 		Norm1: op.NewLayerNorm(c.Width, c.NormEps),
@@ -46,13 +46,13 @@ func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
 	return op.Release(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
 }
 
-// Freeze does to the block what clipvit.Model.Freeze does to all.
-func (m *Block) Freeze() { Freeze(m, m.Products()) }
+// Freeze declares that no parameter of the block wants a gradient, and packs the weights of its matrix
+// products for the processor.
+func (m *Block) Freeze() { Freeze(m, Weights{Panels: m.products()}) }
 
-// Unfreeze does to the block what clipvit.Model.Unfreeze does to all: it may learn while others do not.
+// Unfreeze declares that every parameter of the block wants a gradient: it may learn while others do not.
 func (m *Block) Unfreeze() { Unfreeze(m) }
 
-// Products returns the weights of the matrix products.
-func (m *Block) Products() []*nn.Param {
+func (m *Block) products() []*nn.Param {
 	return []*nn.Param{m.Attn.QKV.W, m.Attn.Out.W, m.MLP.Up.W, m.MLP.Down.W}
 }

@@ -1,6 +1,10 @@
 package transformer
 
-import "github.com/vitago/vitago/internal/kernel"
+import (
+	"fmt"
+
+	"github.com/vitago/vitago/internal/kernel"
+)
 
 // An Activation is the nonlinearity of the MLP.
 type Activation = kernel.Activation
@@ -24,4 +28,31 @@ type Config struct {
 	Activation Activation // of the MLP
 	NormEps    float64    // added to the variance by every layer norm
 	Causal     bool       // a token sees itself and those before it, as in a text
+}
+
+// MaxDim is a bound of every size, far above that of any real tower, so that no Config asks for more memory
+// than a machine has.
+const MaxDim = 1 << 20
+
+// Check returns everything that is wrong with c, as errors of the package whose tower is made of it.
+func (c Config) Check(pkg string) (errs []error) {
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(pkg+": "+format, args...)) }
+	for _, f := range []struct {
+		name string
+		v    int
+	}{{"width", c.Width}, {"heads", c.Heads}, {"layers", c.Layers}, {"MLP width", c.MLPWidth}} {
+		if f.v < 1 || f.v > MaxDim {
+			add("%s is %d, want 1 to %d", f.name, f.v, MaxDim)
+		}
+	}
+	if len(errs) == 0 && c.Width%c.Heads != 0 {
+		add("width %d is not a multiple of the %d heads", c.Width, c.Heads)
+	}
+	if !c.Activation.Valid() {
+		add("activation is %q, want one of %q", c.Activation, Activations())
+	}
+	if !(c.NormEps > 0 && c.NormEps < 1) {
+		add("norm epsilon is %v, want above 0 and below 1", c.NormEps)
+	}
+	return errs
 }

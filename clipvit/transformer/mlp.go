@@ -29,7 +29,7 @@ type MLP struct {
 
 func init() { gob.RegisterName("*clipvit.MLP", &MLP{}) } // as files of before have it
 
-// NewMLP returns an MLP whose parameters are zero. It trusts c; see Config.Validate of the tower.
+// NewMLP returns an MLP whose parameters are zero. It trusts c; see [Config.Check].
 func NewMLP(c Config) *MLP {
 	return &MLP{
 		Activation: c.Activation,

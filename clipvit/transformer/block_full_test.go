@@ -1,15 +1,15 @@
-package clipvit
+package transformer
 
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
@@ -35,16 +35,16 @@ func drawn(at, n int) []float32 {
 // testdata/gen/block.py draws, and what PyTorch computes with them.
 type fullBlock struct {
 	want    *golden.File
-	config  Config
-	block   *transformer.Block
+	tokens  int
+	block   *Block
 	x, gy   []float32
 	vectors [2][]float32 // of the scalar products
 }
 
 func newFullBlock(t *testing.T) *fullBlock {
-	f := &fullBlock{want: golden.Load(t, "testdata/tiny/block_full.npz"), config: ViTL14336}
-	c := f.config
-	f.block = transformer.NewBlock(c.Transformer())
+	f := &fullBlock{want: golden.Load(t, "testdata/tiny/block_full.npz"), tokens: 577}
+	c := Config{Width: 1024, Heads: 16, MLPWidth: 4096, Activation: QuickGELU, NormEps: 1e-5}
+	f.block = NewBlock(c)
 	at := 0
 	draw := func(n int, scale, mean float32) []float32 {
 		v := drawn(at, n)
@@ -54,8 +54,8 @@ func newFullBlock(t *testing.T) *fullBlock {
 		at += n
 		return v
 	}
-	f.x = draw(c.Tokens()*c.Width, 1, 0)
-	f.gy = draw(c.Tokens()*c.Width, 1.0/8, 0)
+	f.x = draw(f.tokens*c.Width, 1, 0)
+	f.gy = draw(f.tokens*c.Width, 1.0/8, 0)
 	b := f.block
 	for _, p := range []struct {
 		*nn.Param
@@ -80,10 +80,9 @@ func newFullBlock(t *testing.T) *fullBlock {
 // results computes the output y, the gradient of the input x, and those of the parameters.
 func (f *fullBlock) results(t *testing.T, recompute bool) map[string][]float32 {
 	nn.ZeroGrad(f.block)
-	m := &Model{Config: f.config, Recompute: recompute}
-	x := mat.NewDense[float32](mat.WithShape(f.config.Tokens(), f.config.Width), mat.WithBacking(f.x), mat.WithGrad(true))
-	y := m.block(f.block, x)
-	y.AccGrad(matrix(f.gy, y.Shape()))
+	x := mat.NewDense[float32](mat.WithShape(f.tokens, len(f.x)/f.tokens), mat.WithBacking(f.x), mat.WithGrad(true))
+	y := f.block.run(x, f.tokens, recompute)
+	y.AccGrad(mat.NewDense[float32](mat.WithShape(y.Shape()...), mat.WithBacking(slices.Clone(f.gy))))
 	if err := ag.Backward(y); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,106 @@
+package transformer
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/internal/op"
+)
+
+// Blocks are the layers of a tower, one after the other.
+type Blocks []*Block
+
+// NewBlocks returns blocks whose parameters are zero. It trusts c; see [Config.Check].
+func NewBlocks(c Config) Blocks {
+	blocks := make(Blocks, c.Layers)
+	for i := range blocks {
+		blocks[i] = NewBlock(c)
+	}
+	return blocks
+}
+
+// Forward maps the tokens x [B·T,C] of images or texts of t tokens each to tokens [B·T,C]. With recompute
+// every block keeps only its input for the gradient and computes the rest again, which takes a third more
+// time and a sixteenth of the memory. It takes the memory of x. The stages are block00, block01, ….
+func (m Blocks) Forward(x mat.Tensor, t int, recompute bool, step Step) mat.Tensor {
+	for i, b := range m {
+		x = step(fmt.Sprintf("block%02d", i), b.run(x, t, recompute), x) // [B·T,C]
+	}
+	return x
+}
+
+// run is [Block.Forward], or with recompute the same in less memory.
+func (m *Block) run(x mat.Tensor, t int, recompute bool) mat.Tensor {
+	forward := func(x mat.Tensor) mat.Tensor { return m.Forward(x, t) }
+	if !recompute {
+		return forward(x)
+	}
+	var ps []*nn.Param
+	nn.ForEachParam(m, func(p *nn.Param) { ps = append(ps, p) })
+	return op.Recompute(x, ps, forward)
+}
+
+// Products returns the weights of the blocks' matrix products.
+func (m Blocks) Products() (ps []*nn.Param) {
+	for _, b := range m {
+		ps = append(ps, b.products()...)
+	}
+	return ps
+}
+
+// Quantize rounds the weights of the frozen blocks' products to 8 bits.
+func (m Blocks) Quantize() {
+	for _, b := range m {
+		for _, p := range b.products() {
+			op.Quantize(p)
+		}
+		runtime.GC() // gives back what the block took before
+	}
+}
+
+// A Step names the intermediate x and returns it; old, what x was computed from, has served its purpose.
+type Step func(stage string, x, old mat.Tensor) mat.Tensor
+
+// Visit returns a [Step] that calls visit with every intermediate or, if visit is nil, hands the memory of
+// what has served back.
+func Visit(visit func(stage string, x mat.Tensor)) Step {
+	return func(stage string, x, old mat.Tensor) mat.Tensor {
+		if visit == nil {
+			return op.Release(x, old)
+		}
+		visit(stage, op.CopyRows(x))
+		return x
+	}
+}
+
+// partTokens is how many tokens go through a frozen tower together, or else those of one image or text: from a
+// thousand rows on, products are as fast as they get, and what lies between them should stay in cache.
+const partTokens = 1200
+
+// Part returns how many images or texts of t tokens each go through a frozen tower together.
+func Part(t int) int { return max(1, partTokens/t) }
+
+// InParts applies f, which maps some of n images or texts to as many rows for each, to part of them after the
+// other, and returns the rows of all. Then a large batch takes no more memory than a small one, so no
+// gradient flows through it.
+func InParts(n, part int, f func(from, to int) mat.Tensor) mat.Tensor {
+	if n <= part {
+		return f(0, n)
+	}
+	var out *mat.Dense[float32]
+	filled := 0
+	for from := 0; from < n; from += part {
+		to := min(from+part, n)
+		y := f(from, to)
+		if out == nil {
+			s := y.Shape()
+			out = mat.NewDense[float32](mat.WithShape(n*(s[0]/(to-from)), s[1]))
+		}
+		filled += copy(out.Data().F32()[filled:], y.Value().Data().F32())
+		op.Release(out, y)
+	}
+	return out
+}
