@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
@@ -136,7 +137,7 @@ func trainTower(m *clipvit.Model, l lesson, recompute bool) (func() (stepResult,
 		Betas: [2]float64{optim.DefaultAdamW.Beta1, optim.DefaultAdamW.Beta2}, Schedule: finetune.Constant, Clip: l.Clip, Epochs: 1, Batch: l.Batch, Accumulate: 1,
 	}
 	if l.Case == "lora" {
-		r.Tower, r.LoRA = finetune.LowRank, finetune.LoRA{Rank: l.Rank, Alpha: float64(l.Rank), Targets: finetune.AllLinear}
+		r.Tower, r.LoRA = finetune.LowRank, adapter.LoRA{Rank: l.Rank, Alpha: float64(l.Rank), Targets: adapter.Targets}
 	}
 	t, err := finetune.New(finetune.Config{
 		Tower: m, Head: head, Objective: d, Recipe: r, Train: d, Recompute: recompute, MemoryLimit: -1, Sinks: []finetune.Sink{d},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
@@ -242,7 +243,9 @@ func TestContrastiveOverfits(t *testing.T) {
 		recall float64
 	}{
 		{"both", func(*Recipe) {}, 0, 0.2, 1},
-		{"lora", func(r *Recipe) { r.Tower, r.LoRA, r.Rate = LowRank, LoRA{4, 4, LoRATargets}, 3e-3 }, 0, 0.2, 1},
+		{"lora", func(r *Recipe) {
+			r.Tower, r.LoRA, r.Rate = LowRank, adapter.LoRA{Rank: 4, Alpha: 4, Targets: adapter.Targets}, 3e-3
+		}, 0, 0.2, 1},
 		{"texts", func(r *Recipe) { r.Tower, r.ScaleRate, r.Epochs = None, 0, 150 }, 0, 0.3, 1},
 		// The random embeddings of the locked texts lie close together: no images are near one alone.
 		{"images", func(r *Recipe) { r.TextRate, r.ScaleRate, r.Rate, r.Epochs = 0, 0, 2e-3, 100 }, 4, 0.8, 0.7},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 )
 
@@ -105,7 +106,9 @@ func TestMemoryError(t *testing.T) {
 	}{
 		{"without averages (EMA 0)", func(r *Recipe) { r.EMA = 0 }, 0},
 		{"with batches of 1, 4 to a step", func(r *Recipe) { r.Batch, r.Accumulate = 1, 4 }, 0.01},
-		{`by the recipe "lora"`, func(r *Recipe) { r.Tower, r.LoRA = LowRank, LoRA{16, 16, []string{"q_proj", "v_proj"}} }, 0.2},
+		{`by the recipe "lora"`, func(r *Recipe) {
+			r.Tower, r.LoRA = LowRank, adapter.LoRA{Rank: 16, Alpha: 16, Targets: []string{"q_proj", "v_proj"}}
+		}, 0.2},
 		{`by the recipe "last-n" with 3 blocks`, func(r *Recipe) { r.Tower, r.Blocks = Last, 3 }, 0.1},
 		{`by the recipe "probe"`, func(r *Recipe) { r.Tower = None }, 0.2},
 	} {

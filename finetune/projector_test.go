@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/golden"
@@ -283,7 +284,7 @@ func TestEncoderResume(t *testing.T) {
 			t.Run(string(part)+", "+f.name, func(t *testing.T) {
 				config := func(dir string) Config {
 					r := projectorRecipe(3, 1e-2)
-					r.Tower, r.Rate, r.EMA, r.LoRA, r.Batch = part, 1e-3, 0.9, LoRA{2, 2, []string{"q_proj"}}, 3
+					r.Tower, r.Rate, r.EMA, r.LoRA, r.Batch = part, 1e-3, 0.9, adapter.LoRA{Rank: 2, Alpha: 2, Targets: []string{"q_proj"}}, 3
 					c, _ := tokenConfig(t, f.family, f.layout, d, r)
 					c.Dir, c.Resume, c.CheckpointEvery, c.ValidateEvery = dir, true, 2, 2
 					l := *c.Train.(*data.Loader)

@@ -11,6 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
@@ -22,7 +23,7 @@ type Part string
 // The parts. What lies behind the features that are used never learns.
 const (
 	None     Part = "none" // frozen: the head alone learns
-	LowRank  Part = "lora" // corrections by [LoRA] of frozen weights
+	LowRank  Part = "lora" // corrections by [adapter.LoRA] of frozen weights
 	Last     Part = "last" // the last blocks, and what follows them
 	Complete Part = "all"  // everything
 )
@@ -53,9 +54,9 @@ type Recipe struct {
 	Name, About string
 
 	Tower    Part
-	Blocks   int  // how many of the last blocks learn, for Last
-	LoRA     LoRA // for LowRank
-	Captions bool // it is captions that are learnt: by [Contrastive], which other recipes may have as well
+	Blocks   int          // how many of the last blocks learn, for Last
+	LoRA     adapter.LoRA // for LowRank
+	Captions bool         // it is captions that are learnt: by [Contrastive], which other recipes may have as well
 
 	Rate        float64    // of the tower's last layers, at its highest
 	HeadRate    float64    // of the head
@@ -74,9 +75,6 @@ type Recipe struct {
 	Batch      int // images that go through the tower together
 	Accumulate int // batches that make a step
 }
-
-// AllLinear are the targets of LoRA in every product of a block.
-var AllLinear = slices.Clone(LoRATargets)
 
 // Recipes are the presets. Rates are for steps of 32 images, with which one machine is trained:
 //
@@ -101,7 +99,7 @@ var Recipes = []Recipe{
 		HeadRate: 1e-3, LayerDecay: 1, Betas: [2]float64{0.9, 0.999}, Schedule: Cosine, Warmup: 0.03, Clip: 1, Epochs: 1, Batch: 32, Accumulate: 1,
 	},
 	{
-		Name: "lora", About: "corrections of low rank, and a head", Tower: LowRank, LoRA: LoRA{16, 16, []string{"q_proj", "v_proj"}},
+		Name: "lora", About: "corrections of low rank, and a head", Tower: LowRank, LoRA: adapter.LoRA{Rank: 16, Alpha: 16, Targets: []string{"q_proj", "v_proj"}},
 		Rate: 1e-3, HeadRate: 1e-3, LayerDecay: 1, Betas: [2]float64{0.9, 0.999}, Schedule: Cosine, Warmup: 0.05, Clip: 1, Epochs: 5, Batch: 8, Accumulate: 4,
 	},
 	{
@@ -193,7 +191,7 @@ func (r Recipe) free(m *clipvit.Model, f Features, rng *rand.Rand) error {
 	case None:
 		m.Freeze()
 	case LowRank:
-		if err := AddLoRA(m, r.LoRA, rng); err != nil {
+		if err := adapter.Add(m, r.LoRA, rng); err != nil {
 			return err
 		}
 	case Last:

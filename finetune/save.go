@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
@@ -27,7 +28,7 @@ import (
 // conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as head.safetensors with
 // the paths of its parameters. dst appears complete or not at all, and takes the place of what was there.
 func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options) error {
-	MergeLoRA(t.Tower)
+	adapter.Merge(t.Tower)
 	models := t.learner.models(like == nil)
 	return writeDir(dst, func(dir string) error {
 		var err error
@@ -97,13 +98,13 @@ func SaveBeside(ctx context.Context, dst string, like *converter.Checkpoint, o c
 	})
 }
 
-// SaveAdapter writes the corrections by LoRA alone, as [SaveLoRA] does, into the directory dir, which appears
+// SaveAdapter writes the corrections by LoRA alone, as [adapter.Save] does, into the directory dir, which appears
 // complete or not at all. It is an error if the recipe has none, or they have been merged.
 func (t *Trainer) SaveAdapter(dir, base string) error {
 	if t.Recipe.Tower != LowRank {
 		return fmt.Errorf("finetune: recipe %s has no corrections by LoRA to save", t.Recipe.Name)
 	}
-	return writeDir(dir, func(dir string) error { return SaveLoRA(t.Tower, t.Recipe.LoRA, base, dir) })
+	return writeDir(dir, func(dir string) error { return adapter.Save(t.Tower, t.Recipe.LoRA, base, dir) })
 }
 
 // Interpolate sets the weights of tuned to (1-share)·original + share·tuned. Between the tower that was and
@@ -118,7 +119,7 @@ func Interpolate(tuned, original *clipvit.Model, share float64) error {
 	if tuned.Config != original.Config {
 		return fmt.Errorf("finetune: the tuned tower is %+v, the original %+v", tuned.Config, original.Config)
 	}
-	if err := errors.Join(withoutLoRA(tuned), withoutLoRA(original)); err != nil {
+	if err := errors.Join(adapter.Merged(tuned), adapter.Merged(original)); err != nil {
 		return err
 	}
 	interpolate(tuned, original, share)

@@ -16,6 +16,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
 )
@@ -34,7 +35,7 @@ func TestSave(t *testing.T) {
 	for _, part := range []Part{None, LowRank, Last, Complete} {
 		t.Run(string(part), func(t *testing.T) {
 			c, _ := goldenConfig(t, 4)
-			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 1, LoRA{2, 2, []string{"q_proj", "fc2"}}
+			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 1, adapter.LoRA{Rank: 2, Alpha: 2, Targets: []string{"q_proj", "fc2"}}
 			tr, _ := run(t, c)
 			patches := matrix(c.Train.(*memorySource).patches, []int{12 * 36, 27})
 			want := slices.Clone(c.Head.Forward(c.Tower.Embedding(patches)).Value().Data().F32())
@@ -61,7 +62,7 @@ func TestSave(t *testing.T) {
 			golden.Compare(t, "logits", head.Forward(tower.Embedding(patches)).Value().Data().F32(), want, 5e-6)
 			if part == LowRank {
 				m, _ := tinyTower(t, "quickgelu")
-				if _, err := LoadLoRA(m, filepath.Join(dir, "adapter")); err != nil {
+				if _, err := adapter.Load(m, filepath.Join(dir, "adapter")); err != nil {
 					t.Fatal(err)
 				}
 				golden.Compare(t, "logits by the adapter", head.Forward(m.Embedding(patches)).Value().Data().F32(), want, 5e-6)

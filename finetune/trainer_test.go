@@ -24,6 +24,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
@@ -182,7 +183,7 @@ func TestResume(t *testing.T) {
 		t.Run(string(part), func(t *testing.T) {
 			config := func(dir string) Config {
 				c, _ := goldenConfig(t, 2)
-				c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 1, LoRA{2, 2, []string{"q_proj", "k_proj", "v_proj", "fc1"}}
+				c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 1, adapter.LoRA{Rank: 2, Alpha: 2, Targets: []string{"q_proj", "k_proj", "v_proj", "fc1"}}
 				c.Dir, c.Resume, c.CheckpointEvery, c.ValidateEvery = dir, true, 4, 3
 				_, c.Validation, _ = task(t, 5)
 				return c
@@ -553,7 +554,7 @@ func TestRecompute(t *testing.T) {
 	for _, part := range []Part{LowRank, Last, Complete} {
 		config := func() Config {
 			c, _ := goldenConfig(t, 4)
-			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 2, LoRA{2, 2, LoRATargets}
+			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 2, adapter.LoRA{Rank: 2, Alpha: 2, Targets: adapter.Targets}
 			return c
 		}
 		keeps, want := run(t, config())
@@ -653,7 +654,7 @@ func TestMemoryMeasured(t *testing.T) {
 			m, rng := tiny.New(t, clipvit.New, config), rand.New(rand.NewPCG(1, 2))
 			tiny.Fill(m, func() float32 { return float32(rng.NormFloat64()) / 16 })
 			r, _ := FindRecipe("full")
-			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, LoRA{4, 4, []string{"q_proj", "v_proj"}}, 8, 1, 2
+			r.Tower, r.Blocks, r.LoRA, r.Batch, r.Accumulate, r.Epochs = part, 2, adapter.LoRA{Rank: 4, Alpha: 4, Targets: []string{"q_proj", "v_proj"}}, 8, 1, 2
 			s := &memorySource{patches: make([]float32, 8*m.Config.Patches()*m.Config.PatchLen()), labels: make([]int, 8), config: m.Config, batch: 8}
 			tr, err := New(Config{Tower: m, Head: NewClassifier(64, threeClasses), Objective: Classification{}, Train: s, Recipe: r, Recompute: recompute})
 			if err != nil {

@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"server"},
 	{"tasks"},
 	{"finetune"},
+	{"finetune/adapter"},
 	{"converter"},
 	{"clipvit", "cliptext", "projector"},
 	{"clipvit/transformer"},

@@ -12,6 +12,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
@@ -148,7 +149,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.IntVar(&f.blocks, "blocks", 0, "recipe last-n: how many learn"+preset)
 	v.IntVar(&f.rank, "rank", 0, "recipe lora"+preset)
 	v.Float64Var(&f.alpha, "alpha", 0, "recipe lora"+preset)
-	v.StringSliceVar(&f.loraTargets, "lora-targets", nil, "recipe lora: some of "+strings.Join(finetune.LoRATargets, ",")+preset)
+	v.StringSliceVar(&f.loraTargets, "lora-targets", nil, "recipe lora: some of "+strings.Join(adapter.Targets, ",")+preset)
 	v.Float64Var(&f.crop, "augment-crop", 0, "cut a part of a picture out, at least this share of it; 0 for the middle square")
 	v.Float64Var(&f.augment.Flip, "augment-flip", 0, "probability to exchange left and right")
 	v.Float64Var(&f.colour, "augment-colour", 0, "vary brightness, contrast and saturation by at most this")

@@ -12,6 +12,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
@@ -214,7 +215,7 @@ func (s *session) run(ctx context.Context, out, errw io.Writer, o converter.Opti
 		if err != nil {
 			return err
 		}
-		finetune.MergeLoRA(s.config.Tower)
+		adapter.Merge(s.config.Tower)
 		if err := errors.Join(finetune.Interpolate(s.config.Tower, original, s.wise), s.interpolateText()); err != nil {
 			return err
 		}

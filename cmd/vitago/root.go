@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 
 // prefixes are the names of packages that errors begin with, one before the other: they help who
 // programs with the packages, and tell a user of the command nothing.
-var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:checkpoint|clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|kernel|optim|pillow|probe|projector|report|server|tasks): )+`)
+var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|kernel|optim|pillow|probe|projector|report|server|tasks): )+`)
 
 // hints name the flag that would permit what was refused, or that asks for too much.
 var hints = []struct {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/shapes"
@@ -76,7 +77,7 @@ func rows() []row {
 	}
 	const scale = 200
 	lora := tiny(preset("lora"), 5) // peft's own rate
-	lora.LoRA.Targets = finetune.AllLinear
+	lora.LoRA.Targets = adapter.Targets
 	last := tiny(preset("last-n"), scale)
 	last.Blocks = 2
 	full := tiny(preset("full"), scale)

@@ -1,4 +1,4 @@
-package finetune
+package adapter
 
 import (
 	"encoding/json"
@@ -53,10 +53,10 @@ type adapterConfig struct {
 	LayersToChange json.RawMessage `json:"layers_to_transform"`
 }
 
-// SaveLoRA writes the corrections of m alone into the directory dir, which may exist, as peft does:
+// Save writes the corrections of m alone into the directory dir, which may exist, as peft does:
 // PeftModel.from_pretrained(CLIPVisionModel, dir) loads them. base is what the configuration says they
 // correct, a path or a name; c is what they were made with.
-func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
+func Save(m *clipvit.Model, c LoRA, base, dir string) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 		}
 	})
 	if missing != nil {
-		return fmt.Errorf("finetune: LoRA: %d weights are not corrected, %s first", len(missing), missing[0])
+		return fmt.Errorf("adapter: LoRA: %d weights are not corrected, %s first", len(missing), missing[0])
 	}
 	targets, err := json.Marshal(c.Targets)
 	if err != nil {
@@ -93,11 +93,11 @@ func SaveLoRA(m *clipvit.Model, c LoRA, base, dir string) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("finetune: LoRA: %w", err)
+		return fmt.Errorf("adapter: LoRA: %w", err)
 	}
 	return errors.Join(
 		checkpoint.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
-		writeFile(filepath.Join(dir, adapterConfigFile), append(config, '\n')),
+		folder.Prefix("adapter", folder.WriteBytes(filepath.Join(dir, adapterConfigFile), append(config, '\n'))),
 	)
 }
 
@@ -115,15 +115,15 @@ func (t loraTarget) of1(list []*transformer.LoRA, w *linear.Model) *transformer.
 // maxAdapterConfig is how many bytes an adapter_config.json may have.
 const maxAdapterConfig = 1 << 20
 
-// LoadLoRA reads an adapter that [SaveLoRA] or peft wrote from the directory dir and gives its corrections to
+// Load reads an adapter that [Save] or peft wrote from the directory dir and gives its corrections to
 // m, which it freezes, and returns what they were made with. The corrections want a gradient. Adapters with
 // more than corrections of a tower's linear layers, such as DoRA's, are an error.
-func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
+func Load(m *clipvit.Model, dir string) (LoRA, error) {
 	c, scale, err := readAdapterConfig(filepath.Join(dir, adapterConfigFile))
 	if err != nil {
 		return c, err
 	}
-	if err := withoutLoRA(m); err != nil {
+	if err := Merged(m); err != nil {
 		return c, err
 	}
 	path := filepath.Join(dir, adapterWeightsFile)
@@ -141,9 +141,9 @@ func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
 		delete(byName, name)
 		switch {
 		case !ok:
-			errs = append(errs, fmt.Errorf("finetune: %s: no %s", path, name))
+			errs = append(errs, fmt.Errorf("adapter: %s: no %s", path, name))
 		case !slices.Equal(t.Shape, p.Shape()):
-			errs = append(errs, fmt.Errorf("finetune: %s: %s: shape %v, want %v", path, name, t.Shape, p.Shape()))
+			errs = append(errs, fmt.Errorf("adapter: %s: %s: shape %v, want %v", path, name, t.Shape, p.Shape()))
 		default:
 			copy(mat.Data[float32](p), t.Data)
 		}
@@ -158,7 +158,7 @@ func LoadLoRA(m *clipvit.Model, dir string) (LoRA, error) {
 	})
 	for _, t := range tensors {
 		if byName[moduleName(t.Name)].Name != "" {
-			errs = append(errs, fmt.Errorf("finetune: %s: %s is no correction of %d blocks of a tower's %v", path, t.Name, len(m.Blocks), c.Targets))
+			errs = append(errs, fmt.Errorf("adapter: %s: %s is no correction of %d blocks of a tower's %v", path, t.Name, len(m.Blocks), c.Targets))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -184,7 +184,7 @@ var loraPattern = regexp.MustCompile(`[a-z0-9_]+`)
 func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
 	raw, err := folder.ReadSmall(path, maxAdapterConfig)
 	if err != nil {
-		return c, 0, fmt.Errorf("finetune: %w", err)
+		return c, 0, fmt.Errorf("adapter: %w", err)
 	}
 	// Fields that newer versions add are none of ours; those that change what is computed are refused.
 	f := adapterConfig{Bias: "none"}
@@ -194,13 +194,13 @@ func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
 	}
 	loose.adapterConfig = f
 	if err := json.Unmarshal(raw, &loose); err != nil {
-		return c, 0, fmt.Errorf("finetune: %s: %w", path, err)
+		return c, 0, fmt.Errorf("adapter: %s: %w", path, err)
 	}
 	f = loose.adapterConfig
 	c = LoRA{Rank: f.R, Alpha: f.Alpha}
 	if err := json.Unmarshal(f.Targets, &c.Targets); err != nil {
 		for _, name := range loraPattern.FindAllString(string(f.Targets), -1) {
-			if slices.Contains(LoRATargets, name) && !slices.Contains(c.Targets, name) {
+			if slices.Contains(Targets, name) && !slices.Contains(c.Targets, name) {
 				c.Targets = append(c.Targets, name)
 			}
 		}
@@ -219,11 +219,11 @@ func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
 		{f.LayersToChange != nil && string(f.LayersToChange) != "null", "layers_to_transform is set, want all"},
 	} {
 		if wrong.is {
-			err = errors.Join(err, fmt.Errorf("finetune: %s: %s", path, wrong.what))
+			err = errors.Join(err, fmt.Errorf("adapter: %s: %s", path, wrong.what))
 		}
 	}
 	if err = errors.Join(err, c.Validate()); err != nil {
-		return c, 0, fmt.Errorf("finetune: %s: %w", path, err)
+		return c, 0, fmt.Errorf("adapter: %s: %w", path, err)
 	}
 	if f.RSLoRA {
 		return c, c.Alpha / math.Sqrt(float64(c.Rank)), nil

@@ -1,4 +1,4 @@
-package finetune
+package adapter
 
 import (
 	"math"
@@ -38,7 +38,7 @@ func TestLoRA(t *testing.T) {
 	const tol = 1e-5
 	m, f := tinyTower(t, "gelu")
 	want := golden.Load(t, "testdata/tiny/lora.npz")
-	c, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora"))
+	c, err := Load(m, golden.Path(t, "testdata/tiny/lora"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,8 +77,8 @@ func TestLoRA(t *testing.T) {
 		t.Errorf("%d gradients compared, %d there, want %d", compared, learning, 2*6*m.Config.Layers)
 	}
 
-	MergeLoRA(m)
-	if err := withoutLoRA(m); err != nil {
+	Merge(m)
+	if err := Merged(m); err != nil {
 		t.Error(err)
 	}
 	golden.Compare(t, "merged embedding", m.Embedding(matrix(f.Float32("patches"), f.Shape("patches"))).Value().Data().F32(), want.Float32("embedding"), tol)
@@ -93,20 +93,20 @@ func TestLoRA(t *testing.T) {
 	}
 }
 
-// TestAddLoRA: what is added changes nothing, and what is saved comes back.
-func TestAddLoRA(t *testing.T) {
+// TestAdd: what is added changes nothing, and what is saved comes back.
+func TestAdd(t *testing.T) {
 	m, f := tinyTower(t, "gelu")
 	patches := matrix(f.Float32("patches"), f.Shape("patches"))
 	m.Freeze()
 	before := slices.Clone(m.Embedding(patches).Data().F32())
 	c := LoRA{Rank: 2, Alpha: 3, Targets: []string{"q_proj", "v_proj", "fc2"}}
 	rng := rand.New(rand.NewPCG(1, 2))
-	if err := AddLoRA(m, c, rng); err != nil {
+	if err := Add(m, c, rng); err != nil {
 		t.Fatal(err)
 	}
 	// But for the fused activation, which rounds once less where there is no graph.
 	golden.Compare(t, "corrections of zero", m.Embedding(patches).Value().Data().F32(), before, 2e-6)
-	if err := AddLoRA(m, c, rng); err == nil {
+	if err := Add(m, c, rng); err == nil {
 		t.Error("corrections are added to corrections")
 	}
 	params.Walk(m, func(path string, p *nn.Param) {
@@ -133,18 +133,18 @@ func TestAddLoRA(t *testing.T) {
 		t.Error("corrections change nothing")
 	}
 	dir := filepath.Join(t.TempDir(), "adapter")
-	if err := SaveLoRA(m, c, "a/model", dir); err != nil {
+	if err := Save(m, c, "a/model", dir); err != nil {
 		t.Fatal(err)
 	}
 	back, _ := tinyTower(t, "gelu")
-	if got, err := LoadLoRA(back, dir); err != nil || got.Rank != 2 || got.Alpha != 3 || !slices.Equal(got.Targets, c.Targets) {
+	if got, err := Load(back, dir); err != nil || got.Rank != 2 || got.Alpha != 3 || !slices.Equal(got.Targets, c.Targets) {
 		t.Fatalf("loaded %+v: %v", got, err)
 	}
 	if got := back.Embedding(patches).Value().Data().F32(); !slices.Equal(got, want) {
 		t.Error("what was saved computes something else")
 	}
-	c.Targets = LoRATargets
-	if err := SaveLoRA(m, c, "", dir); err == nil || !strings.Contains(err.Error(), "k_proj") {
+	c.Targets = Targets
+	if err := Save(m, c, "", dir); err == nil || !strings.Contains(err.Error(), "k_proj") {
 		t.Errorf("saving what is not there: %v", err)
 	}
 }
@@ -188,15 +188,15 @@ func TestLoRARefuses(t *testing.T) {
 		b, _ := os.ReadFile(weights)
 		os.WriteFile(filepath.Join(dir, adapterWeightsFile), b, 0o666)
 		m, _ := tinyTower(t, "gelu")
-		if _, err := LoadLoRA(m, dir); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Load(m, dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want one with %q", c.new, err, c.want)
 		}
-		if err := withoutLoRA(m); err != nil {
+		if err := Merged(m); err != nil {
 			t.Errorf("%s: a failed load has left something: %v", c.new, err)
 		}
 	}
 	m, _ := tinyTower(t, "quickgelu") // of another width
-	if _, err := LoadLoRA(m, golden.Path(t, "testdata/tiny/lora")); err == nil || !strings.Contains(err.Error(), "want [3 20]") {
+	if _, err := Load(m, golden.Path(t, "testdata/tiny/lora")); err == nil || !strings.Contains(err.Error(), "want [3 20]") {
 		t.Errorf("another model: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package finetune
+package adapter
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ import (
 type LoRA struct {
 	Rank    int      // R
 	Alpha   float64  // α; the product is scaled by α/R
-	Targets []string // of [LoRATargets]
+	Targets []string // of [Targets]
 }
 
 // A loraTarget is a weight that can be corrected, under the name that it has in transformers.
@@ -44,8 +44,8 @@ func qkvLayer(b *transformer.Block) (*linear.Model, *[]*transformer.LoRA) {
 	return b.Attn.QKV, &b.Attn.QKVLoRA
 }
 
-// LoRATargets are the names of the weights that LoRA can correct, as transformers has them.
-var LoRATargets = func() (names []string) {
+// Targets are the names of the weights that LoRA can correct, as transformers has them.
+var Targets = func() (names []string) {
 	for _, t := range loraTargets {
 		names = append(names, t.name)
 	}
@@ -59,25 +59,25 @@ const maxRank = 1 << 12
 func (c LoRA) Validate() error {
 	var errs []error
 	if c.Rank < 1 || c.Rank > maxRank {
-		errs = append(errs, fmt.Errorf("finetune: LoRA: rank is %d, want 1 to %d", c.Rank, maxRank))
+		errs = append(errs, fmt.Errorf("adapter: LoRA: rank is %d, want 1 to %d", c.Rank, maxRank))
 	}
 	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
-		errs = append(errs, fmt.Errorf("finetune: LoRA: alpha is %v, want above 0", c.Alpha))
+		errs = append(errs, fmt.Errorf("adapter: LoRA: alpha is %v, want above 0", c.Alpha))
 	}
 	if len(c.Targets) == 0 {
-		errs = append(errs, fmt.Errorf("finetune: LoRA: no targets, want some of %v", LoRATargets))
+		errs = append(errs, fmt.Errorf("adapter: LoRA: no targets, want some of %v", Targets))
 	}
 	for i, t := range c.Targets {
-		if !slices.Contains(LoRATargets, t) {
-			errs = append(errs, fmt.Errorf("finetune: LoRA: target is %.40q, want one of %v", t, LoRATargets))
+		if !slices.Contains(Targets, t) {
+			errs = append(errs, fmt.Errorf("adapter: LoRA: target is %.40q, want one of %v", t, Targets))
 		} else if slices.Contains(c.Targets[:i], t) {
-			errs = append(errs, fmt.Errorf("finetune: LoRA: target %s stands twice", t))
+			errs = append(errs, fmt.Errorf("adapter: LoRA: target %s stands twice", t))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// eachLoRA calls f with every weight of m that c corrects, and the name of its module in transformers.
+// each calls f with every weight of m that c corrects, and the name of its module in transformers.
 func (c LoRA) each(m *clipvit.Model, f func(module string, t loraTarget, b *transformer.Block)) {
 	for i, b := range m.Blocks {
 		for _, t := range loraTargets {
@@ -88,12 +88,12 @@ func (c LoRA) each(m *clipvit.Model, f func(module string, t loraTarget, b *tran
 	}
 }
 
-// AddLoRA freezes m and gives it corrections that change nothing as yet, and that alone want a gradient: A is
+// Add freezes m and gives it corrections that change nothing as yet, and that alone want a gradient: A is
 // uniform between ±1/√in, B is zero, as peft has it. It is an error if m has corrections already.
 //
 // Source: huggingface/peft, tuners/lora/layer.py, LoraLayer.reset_lora_parameters.
-func AddLoRA(m *clipvit.Model, c LoRA, rng *rand.Rand) error {
-	if err := errors.Join(c.Validate(), withoutLoRA(m)); err != nil {
+func Add(m *clipvit.Model, c LoRA, rng *rand.Rand) error {
+	if err := errors.Join(c.Validate(), Merged(m)); err != nil {
 		return err
 	}
 	m.Freeze()
@@ -117,21 +117,21 @@ func (t loraTarget) correction(w *linear.Model, rank int, scale float64) *transf
 	return transformer.NewLoRA(rank, s[1], t.band*rows, rows, scale)
 }
 
-// withoutLoRA returns an error if m has corrections.
-func withoutLoRA(m *clipvit.Model) error {
+// Merged returns nil if m has no corrections, as after [Merge], and otherwise an error that names a block that has.
+func Merged(m *clipvit.Model) error {
 	for i, b := range m.Blocks {
 		for _, t := range loraTargets {
 			if _, list := t.layer(b); len(*list) > 0 {
-				return fmt.Errorf("finetune: LoRA: block %d is corrected already; merge first", i)
+				return fmt.Errorf("adapter: LoRA: block %d is corrected already; merge first", i)
 			}
 		}
 	}
 	return nil
 }
 
-// MergeLoRA adds the corrections of m to its weights and takes them away: the model computes what it did.
+// Merge adds the corrections of m to its weights and takes them away: the model computes what it did.
 // Weights that were frozen are packed again, in float32, since half precision would lose something.
-func MergeLoRA(m *clipvit.Model) {
+func Merge(m *clipvit.Model) {
 	for _, b := range m.Blocks {
 		for _, t := range loraTargets {
 			l, list := t.layer(b)
