@@ -25,65 +25,65 @@ import (
 // Higher-Precision Computations", arXiv 1904.06376.
 
 const (
-	side   = 32 // rows and columns of what a call of the tile computes, and depths of a step
-	square = side * side
-	// fewest is how many columns of an image may be left over and be computed one after the other; more are a panel.
-	fewest = 8
+	amxTile    = 32 // rows and columns of what a call of the tile computes, and depths of a step
+	amxTileLen = amxTile * amxTile
+	// maxRestRows is how many columns of an image may be left over and be computed one after the other; more are a panel.
+	maxRestRows = 8
 )
 
-// packSquares packs w [n,k] for tileBF16, before it is split.
-func packSquares(w []float32, n, k int) *Packed {
+// packAMXTiles packs w [n,k] for tileBF16, before it is split.
+func packAMXTiles(w []float32, n, k int) *Packed {
 	if n < 0 || k < 0 || len(w) < n*k {
 		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
 	}
-	p := &Packed{n: n, k: k, squares: true}
-	steps := (k + side - 1) / side
-	size := roundUp(n, side) * steps * side
-	each := func(f func(part []float32, at int) bool) bool {
-		good := make([]bool, roundUp(n, side)/side)
+	p := &Packed{n: n, k: k, amx: true}
+	steps := (k + amxTile - 1) / amxTile
+	size := roundUp(n, amxTile) * steps * amxTile
+	forEachTile := func(f func(part []float32, at int) bool) bool {
+		good := make([]bool, roundUp(n, amxTile)/amxTile)
 		parallel(len(good), func(j int) {
-			var part [square]float32
-			rows := min(side, n-j*side)
+			var part [amxTileLen]float32
+			rows := min(amxTile, n-j*amxTile)
 			good[j] = true
 			for s := 0; s < steps && good[j]; s++ {
-				from := w[j*side*k+s*side:]
-				if d := min(side, k-s*side); rows == side && d == side {
-					for r := range side { // of a length that the compiler knows
-						*(*[side]float32)(part[r*side:]) = *(*[side]float32)(from[r*k:])
+				from := w[j*amxTile*k+s*amxTile:]
+				if d := min(amxTile, k-s*amxTile); rows == amxTile && d == amxTile {
+					for r := range amxTile { // of a length that the compiler knows
+						*(*[amxTile]float32)(part[r*amxTile:]) = *(*[amxTile]float32)(from[r*k:])
 					}
 				} else {
 					clear(part[:])
-					copyRows(part[:], side, from, k, d, rows)
+					copyRows(part[:], amxTile, from, k, d, rows)
 				}
-				good[j] = f(part[:], (j*steps+s)*square)
+				good[j] = f(part[:], (j*steps+s)*amxTileLen)
 			}
 		})
 		return !slices.Contains(good, false)
 	}
-	p.half = newBlock[uint16](p, size)
-	if !each(func(part []float32, at int) bool { return narrow(p.half[at:at+square], part) }) {
-		p = &Packed{n: n, k: k, squares: true}
-		p.full = newBlock[float32](p, size)
-		each(func(part []float32, at int) bool { copy(p.full[at:], part); return true })
+	p.half = newOffHeap[uint16](p, size)
+	if !forEachTile(func(part []float32, at int) bool { return narrow(p.half[at:at+amxTileLen], part) }) {
+		p = &Packed{n: n, k: k, amx: true}
+		p.full = newOffHeap[float32](p, size)
+		forEachTile(func(part []float32, at int) bool { copy(p.full[at:], part); return true })
 	}
 	return p
 }
 
-// unpackSquares sets w [n,k] to what was packed.
-func (p *Packed) unpackSquares(w []float32) {
-	steps := (p.k + side - 1) / side
-	parallel(roundUp(p.n, side)/side, func(j int) {
-		var wide [square]float32
+// unpackAMXTiles sets w [n,k] to what was packed.
+func (p *Packed) unpackAMXTiles(w []float32) {
+	steps := (p.k + amxTile - 1) / amxTile
+	parallel(roundUp(p.n, amxTile)/amxTile, func(j int) {
+		var wide [amxTileLen]float32
 		for s := range steps {
-			at := (j*steps + s) * square
+			at := (j*steps + s) * amxTileLen
 			part := wide[:]
 			if p.half != nil {
-				widen(part, p.half[at:at+square])
+				widen(part, p.half[at:at+amxTileLen])
 			} else {
-				part = p.full[at : at+square]
+				part = p.full[at : at+amxTileLen]
 			}
-			for r := range min(side, p.n-j*side) {
-				copy(w[(j*side+r)*p.k+s*side:(j*side+r+1)*p.k], part[r*side:(r+1)*side])
+			for r := range min(amxTile, p.n-j*amxTile) {
+				copy(w[(j*amxTile+r)*p.k+s*amxTile:(j*amxTile+r+1)*p.k], part[r*amxTile:(r+1)*amxTile])
 			}
 		}
 	})
@@ -91,7 +91,7 @@ func (p *Packed) unpackSquares(w []float32) {
 }
 
 // terms is of how many bfloat16 a weight is the sum.
-func (p *Packed) terms() int {
+func (p *Packed) bf16Terms() int {
 	if p.half != nil {
 		return 2
 	}
@@ -99,18 +99,18 @@ func (p *Packed) terms() int {
 }
 
 // split sets dst to the terms of panel j of the weights at steps s0..s0+steps.
-func (p *Packed) split(dst []uint16, j, s0, steps int) {
-	at, size := (j*((p.k+side-1)/side)+s0)*square, steps*square
+func (p *Packed) splitBF16(dst []uint16, j, s0, steps int) {
+	at, size := (j*((p.k+amxTile-1)/amxTile)+s0)*amxTileLen, steps*amxTileLen
 	if p.half != nil {
-		splitHalves(dst, p.half[at:at+size], steps)
+		splitHalvesBF16(dst, p.half[at:at+size], steps)
 	} else {
-		splitRows(dst, p.full[at:at+size], side, square, steps)
+		splitRowsBF16(dst, p.full[at:at+size], amxTile, amxTileLen, steps)
 	}
 }
 
 // dot sets y [32] to the products of panel j of the weights at steps s0..s0+steps with x.
 func (p *Packed) dot(y []float32, j, s0, steps int, x []float32) {
-	at, size := (j*((p.k+side-1)/side)+s0)*square, steps*square
+	at, size := (j*((p.k+amxTile-1)/amxTile)+s0)*amxTileLen, steps*amxTileLen
 	if p.half != nil {
 		dotHalves(y, p.half[at:at+size], x, steps)
 	} else {
@@ -131,93 +131,93 @@ func putWords(x []uint16) {
 	}
 }
 
-// splitPanel sets dst to the terms of 32 columns of k rows of x, ld apart, with zeros up to whole steps.
-func splitPanel(dst []uint16, x []float32, ld, k int) {
-	whole := k / side
+// splitPanelBF16 sets dst to the terms of 32 columns of k rows of x, ld apart, with zeros up to whole steps.
+func splitPanelBF16(dst []uint16, x []float32, ld, k int) {
+	whole := k / amxTile
 	if whole > 0 {
-		splitColumns(dst, x, ld, whole)
+		splitColumnsBF16(dst, x, ld, whole)
 	}
-	if rest := k % side; rest > 0 {
-		var last [square]float32
-		copyRows(last[:], side, x[whole*side*ld:], ld, side, rest)
-		splitColumns(dst[whole*3*square:], last[:], side, 1)
+	if rest := k % amxTile; rest > 0 {
+		var last [amxTileLen]float32
+		copyRows(last[:], amxTile, x[whole*amxTile*ld:], ld, amxTile, rest)
+		splitColumnsBF16(dst[whole*3*amxTileLen:], last[:], amxTile, 1)
 	}
 }
 
 // runAMX is run in tiles of bfloat16: X is split first, all of it, and W block by block.
-func (p *packedProduct) runAMX() {
+func (p *panelProduct) runAMX() {
 	n, k := p.w.n, p.w.k
-	steps, terms := (k+side-1)/side, p.w.terms()
+	steps, terms := (k+amxTile-1)/amxTile, p.w.bf16Terms()
 	extra := 0
-	if p.each > fewest {
-		extra = (p.left + side - 1) / side
+	if p.restPerImage > maxRestRows {
+		extra = (p.restRows + amxTile - 1) / amxTile
 	}
-	xs := getWords((p.panels + extra) * steps * 3 * square)
+	xs := getWords((p.panels + extra) * steps * 3 * amxTileLen)
 	defer putWords(xs)
-	of := func(q int) []uint16 { return xs[q*steps*3*square:][:steps*3*square] }
+	of := func(q int) []uint16 { return xs[q*steps*3*amxTileLen:][:steps*3*amxTileLen] }
 	rest := p.rest // rows of whole steps
-	if extra == 0 && p.left > 0 && k%side != 0 {
-		rest = Get(p.left * steps * side)
+	if extra == 0 && p.restRows > 0 && k%amxTile != 0 {
+		rest = Get(p.restRows * steps * amxTile)
 		defer Put(rest)
 		clear(rest)
-		for r := range p.left {
-			copy(rest[r*steps*side:], p.rest[r*k:(r+1)*k])
+		for r := range p.restRows {
+			copy(rest[r*steps*amxTile:], p.rest[r*k:(r+1)*k])
 		}
 	}
 	run := parallel
-	if m := p.panels*side + p.left; float64(m)*float64(n)*float64(k) < 1<<16 {
+	if m := p.panels*amxTile + p.restRows; float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
 	}
 	run(p.panels+extra, func(q int) {
 		if q < p.panels {
-			splitPanel(of(q), p.x[q*k*side:], side, k)
+			splitPanelBF16(of(q), p.x[q*k*amxTile:], amxTile, k)
 			return
 		}
-		at := (q - p.panels) * side
-		panel := Get(k * side)
+		at := (q - p.panels) * amxTile
+		panel := Get(k * amxTile)
 		defer Put(panel)
-		operand{p.rest, k, false}.pack(panel, at, min(side, p.left-at), 0, k, side)
-		splitPanel(of(q), panel, side, k)
+		matrix{p.rest, k, false}.pack(panel, at, min(amxTile, p.restRows-at), 0, k, amxTile)
+		splitPanelBF16(of(q), panel, amxTile, k)
 	})
-	cuts := cutRows(n, side)
-	const most = kcMax / side // steps at a time
-	run(len(cuts)-1, func(i int) {
-		b := &block16{block: p.block(cuts, i, side), terms: terms}
-		room := b.count * square
+	starts := partitionRows(n, amxTile)
+	const maxSteps = kcMax / amxTile // steps at a time
+	run(len(starts)-1, func(i int) {
+		b := &amxBlock{productBlock: p.newBlock(starts, i, amxTile), terms: terms}
+		room := b.count * amxTileLen
 		b.bias = Get(room)
 		defer Put(b.bias)
-		b.spreadBias()
-		turned := Get(extra * room)
-		defer Put(turned)
-		weights := getWords(b.count * min(most, steps) * terms * square)
+		b.broadcastBias()
+		staged := Get(extra * room)
+		defer Put(staged)
+		weights := getWords(b.count * min(maxSteps, steps) * terms * amxTileLen)
 		defer putWords(weights)
-		for s0 := 0; s0 < steps; s0 += most {
-			b.steps = min(most, steps-s0)
+		for s0 := 0; s0 < steps; s0 += maxSteps {
+			b.steps = min(maxSteps, steps-s0)
 			b.first, b.last = s0 == 0, s0+b.steps == steps
 			for j := range b.count {
-				p.w.split(weights[j*b.steps*terms*square:], b.n0/side+j, s0, b.steps)
+				p.w.splitBF16(weights[j*b.steps*terms*amxTileLen:], b.n0/amxTile+j, s0, b.steps)
 			}
-			next := p.w.readsSquares(cuts, i, s0+b.steps, most)
+			next := p.w.nextAMXSpan(starts, i, s0+b.steps, maxSteps)
 			share := next.size / max(p.panels, 1)
 			for q := range p.panels + extra {
-				x := of(q)[s0*3*square:]
+				x := of(q)[s0*3*amxTileLen:]
 				if q >= p.panels {
-					b.turn(q, turned[(q-p.panels)*room:], weights, x)
+					b.multiplyRest(q, staged[(q-p.panels)*room:], weights, x)
 					continue
 				}
-				var soon prefetch
+				var ahead prefetch
 				if q+1 < p.panels {
-					soon.a = span{(*byte)(unsafe.Pointer(&of(q + 1)[s0*3*square])), b.steps * 6 * square}
+					ahead.a = span{(*byte)(unsafe.Pointer(&of(q + 1)[s0*3*amxTileLen])), b.steps * 6 * amxTileLen}
 				}
 				if share > 0 {
-					soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
+					ahead.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
 				}
-				at := (q*n + b.n0) * side
+				at := (q*n + b.n0) * amxTile
 				var residual []float32
 				if b.e.Residual != nil {
 					residual = b.e.Residual[at:]
 				}
-				b.multiply(p.y[at:], weights, x, residual, soon)
+				b.multiply(p.y[at:], weights, x, residual, ahead)
 			}
 			if extra == 0 {
 				b.dots(rest, steps, s0)
@@ -227,53 +227,53 @@ func (p *packedProduct) runAMX() {
 	runtime.KeepAlive(p.w)
 }
 
-// readsSquares returns the memory of W that is split next, after step s of item i.
-func (p *Packed) readsSquares(cuts []int, i, s, block int) span {
-	steps := (p.k + side - 1) / side
+// nextAMXSpan returns the memory of W that is split next, after step s of item i.
+func (p *Packed) nextAMXSpan(starts []int, i, s, maxSteps int) span {
+	steps := (p.k + amxTile - 1) / amxTile
 	if s >= steps {
-		if i += runtime.GOMAXPROCS(0); i >= len(cuts)-1 {
+		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
 			return span{}
 		}
 		s = 0
 	}
-	if block < steps { // panels lie apart: the first of them
-		cuts = []int{cuts[i], cuts[i] + side}
+	if maxSteps < steps { // panels lie apart: the first of them
+		starts = []int{starts[i], starts[i] + amxTile}
 		i = 0
 	}
-	at := (cuts[i]/side*steps + s) * square
-	size := (cuts[i+1] - cuts[i] + side - 1) / side * min(block, steps-s) * square
+	at := (starts[i]/amxTile*steps + s) * amxTileLen
+	size := (starts[i+1] - starts[i] + amxTile - 1) / amxTile * min(maxSteps, steps-s) * amxTileLen
 	if p.half != nil {
 		return span{(*byte)(unsafe.Pointer(&p.half[at])), 2 * size}
 	}
 	return span{(*byte)(unsafe.Pointer(&p.full[at])), 4 * size}
 }
 
-// A block16 is a worker's part of a product in tiles of bfloat16.
-type block16 struct {
-	*block
+// A amxBlock is a worker's part of a product in tiles of bfloat16.
+type amxBlock struct {
+	*productBlock
 	terms, steps int
 }
 
 // multiply computes y, width rows of a panel, from the terms of weights and of a panel of X; see block.multiply.
-func (b *block16) multiply(y []float32, weights, x []uint16, residual []float32, soon prefetch) {
+func (b *amxBlock) multiply(y []float32, weights, x []uint16, residual []float32, ahead prefetch) {
 	for j := range b.count {
-		w := weights[j*b.steps*b.terms*square:]
-		near, nearStep := soon.a.share(j, b.count, b.steps, soonLines*64)
-		far, farStep := soon.b.share(j, b.count, b.steps, laterLines*64)
-		if rows := b.width - j*side; rows < side {
-			var whole [square]float32
-			out := y[j*square : j*square+rows*side]
+		w := weights[j*b.steps*b.terms*amxTileLen:]
+		near, nearStep := ahead.a.share(j, b.count, b.steps, nearLines*64)
+		far, farStep := ahead.b.share(j, b.count, b.steps, farLines*64)
+		if rows := b.width - j*amxTile; rows < amxTile {
+			var whole [amxTileLen]float32
+			out := y[j*amxTileLen : j*amxTileLen+rows*amxTile]
 			if !b.first {
 				copy(whole[:], out)
 			}
-			tileBF16(whole[:], side, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
+			tileBF16(whole[:], amxTile, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
 			copy(out, whole[:])
 			continue
 		}
-		tileBF16(y[j*square:], side, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
+		tileBF16(y[j*amxTileLen:], amxTile, w, x, b.terms, 3, b.steps, !b.first, near, nearStep, far, farStep)
 	}
 	if b.last {
-		b.finish(y[:b.width*side], residual, 0)
+		b.applyEpilogue(y[:b.width*amxTile], residual, 0)
 	}
 }
 
@@ -288,21 +288,21 @@ func (s span) share(i, n, steps, most int) (at *byte, step int) {
 }
 
 // turn is block.turn.
-func (b *block16) turn(q int, turned []float32, weights, x []uint16) {
-	b.multiply(turned, weights, x, nil, prefetch{})
+func (b *amxBlock) multiplyRest(q int, staged []float32, weights, x []uint16) {
+	b.multiply(staged, weights, x, nil, prefetch{})
 	if b.last {
-		b.settle(q, turned)
+		b.storeRest(q, staged)
 	}
 }
 
 // dots computes the block's part of the rows of Y that belong to the rows of X, of whole steps.
-func (b *block16) dots(rest []float32, steps, s0 int) {
-	n := b.packedProduct.w.n
-	var out [side]float32
+func (b *amxBlock) dots(rest []float32, steps, s0 int) {
+	n := b.panelProduct.w.n
+	var out [amxTile]float32
 	for j := range b.count {
-		for r := range b.left {
-			b.packedProduct.w.dot(out[:], b.n0/side+j, s0, b.steps, rest[(r*steps+s0)*side:])
-			y := b.y[(b.panels*side+r)*n+b.n0+j*side:][:min(side, b.width-j*side)]
+		for r := range b.restRows {
+			b.panelProduct.w.dot(out[:], b.n0/amxTile+j, s0, b.steps, rest[(r*steps+s0)*amxTile:])
+			y := b.y[(b.panels*amxTile+r)*n+b.n0+j*amxTile:][:min(amxTile, b.width-j*amxTile)]
 			if b.first {
 				copy(y, out[:])
 			} else {
@@ -310,8 +310,8 @@ func (b *block16) dots(rest []float32, steps, s0 int) {
 			}
 		}
 	}
-	if b.last && b.left > 0 {
-		b.e.apply(b.y, n, b.panels*side, b.left, b.n0, b.width, n)
+	if b.last && b.restRows > 0 {
+		b.e.apply(b.y, n, b.panels*amxTile, b.restRows, b.n0, b.width, n)
 	}
 }
 
@@ -319,18 +319,18 @@ func (b *block16) dots(rest []float32, steps, s0 int) {
 // lies in terms [steps][inA][32][32], and B in [steps][3][16][32][2], two depths side by side, of which the first inB
 // terms are not 0. The product of the i-th term of a and the j-th of b is taken if it is not too small: i+j < 3.
 func tileBF16Generic(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool) {
-	for r := range side {
-		row := c[r*ldc:][:side]
+	for r := range amxTile {
+		row := c[r*ldc:][:amxTile]
 		if !accumulate {
 			clear(row)
 		}
 		for s := range steps {
 			for i := range inA {
 				for j := range min(inB, 3-i) {
-					for p := range side {
-						x := fromBF16(a[((s*inA+i)*side+r)*side+p])
+					for p := range amxTile {
+						x := fromBF16(a[((s*inA+i)*amxTile+r)*amxTile+p])
 						for col := range row {
-							row[col] += x * fromBF16(b[((s*3+j)*16+p/2)*2*side+2*col+p%2])
+							row[col] += x * fromBF16(b[((s*3+j)*16+p/2)*2*amxTile+2*col+p%2])
 						}
 					}
 				}
@@ -342,44 +342,44 @@ func tileBF16Generic(c []float32, ldc int, a, b []uint16, inA, inB, steps int, a
 func fromBF16(x uint16) float32 { return math.Float32frombits(uint32(x) << 16) }
 
 // cut returns x cut off behind 8 bits, and what is left.
-func cut(x float32) (h uint16, rest float32) {
+func truncBF16(x float32) (h uint16, rest float32) {
 	h = uint16(math.Float32bits(x) >> 16)
 	return h, x - fromBF16(h)
 }
 
-// splitColumnsGeneric sets dst [steps][3][16][32][2] to the terms of 32 columns of 32·steps rows of src, ld apart.
-func splitColumnsGeneric(dst []uint16, src []float32, ld, steps int) {
+// splitColumnsBF16Generic sets dst [steps][3][16][32][2] to the terms of 32 columns of 32·steps rows of src, ld apart.
+func splitColumnsBF16Generic(dst []uint16, src []float32, ld, steps int) {
 	for s := range steps {
-		for p := range side {
-			for c, x := range src[(s*side+p)*ld:][:side] {
+		for p := range amxTile {
+			for c, x := range src[(s*amxTile+p)*ld:][:amxTile] {
 				for t := range 3 {
-					dst[((s*3+t)*16+p/2)*2*side+2*c+p%2], x = cut(x)
+					dst[((s*3+t)*16+p/2)*2*amxTile+2*c+p%2], x = truncBF16(x)
 				}
 			}
 		}
 	}
 }
 
-// splitRowsGeneric sets dst [steps][3][32][32] to the terms of 32 rows of src, ld apart, 32 numbers of each in a step, and
+// splitRowsBF16Generic sets dst [steps][3][32][32] to the terms of 32 rows of src, ld apart, 32 numbers of each in a step, and
 // step apart.
-func splitRowsGeneric(dst []uint16, src []float32, ld, step, steps int) {
+func splitRowsBF16Generic(dst []uint16, src []float32, ld, step, steps int) {
 	for s := range steps {
-		for r := range side {
-			for p, x := range src[s*step+r*ld:][:side] {
+		for r := range amxTile {
+			for p, x := range src[s*step+r*ld:][:amxTile] {
 				for t := range 3 {
-					dst[((s*3+t)*side+r)*side+p], x = cut(x)
+					dst[((s*3+t)*amxTile+r)*amxTile+p], x = truncBF16(x)
 				}
 			}
 		}
 	}
 }
 
-// splitHalvesGeneric sets dst [steps][2][32][32] to the terms of the halves src [steps][32][32].
-func splitHalvesGeneric(dst, src []uint16, steps int) {
-	for i, h := range src[:steps*square] {
+// splitHalvesBF16Generic sets dst [steps][2][32][32] to the terms of the halves src [steps][32][32].
+func splitHalvesBF16Generic(dst, src []uint16, steps int) {
+	for i, h := range src[:steps*amxTileLen] {
 		x := FromHalf(h)
 		for t := range 2 {
-			dst[(i/square*2+t)*square+i%square], x = cut(x)
+			dst[(i/amxTileLen*2+t)*amxTileLen+i%amxTileLen], x = truncBF16(x)
 		}
 	}
 }

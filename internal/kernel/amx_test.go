@@ -28,45 +28,45 @@ func TestSplit(t *testing.T) {
 	eachNarrow(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(101, 102))
 		const steps = 3
-		x := random(rng, steps*square).data
+		x := random(rng, steps*amxTileLen).data
 		for i := range 64 { // every size that has room for three terms above 2⁻¹²⁶
 			x[i] *= float32(math.Ldexp(1, rng.IntN(200)-100))
 		}
 		x[64], x[65] = 0, -math.MaxFloat32
-		got, want := make([]uint16, 3*steps*square), make([]uint16, 3*steps*square)
-		for _, ld := range []int{side + 7, side} {
+		got, want := make([]uint16, 3*steps*amxTileLen), make([]uint16, 3*steps*amxTileLen)
+		for _, ld := range []int{amxTile + 7, amxTile} {
 			from := x
-			if ld > side {
-				from = random(rng, side*steps*ld).data
+			if ld > amxTile {
+				from = random(rng, amxTile*steps*ld).data
 			}
-			splitColumns(got, from, ld, steps)
-			splitColumnsGeneric(want, from, ld, steps)
+			splitColumnsBF16(got, from, ld, steps)
+			splitColumnsBF16Generic(want, from, ld, steps)
 			if !slices.Equal(got, want) {
 				t.Errorf("splitColumns of rows %d apart is not its generic version", ld)
 			}
 		}
 		for i, v := range x {
-			s, p, c := i/square, i/side%side, i%side
+			s, p, c := i/amxTileLen, i/amxTile%amxTile, i%amxTile
 			sum := float32(0)
 			for term := 2; term >= 0; term-- { // the small ones first: no sum is rounded
-				sum += fromBF16(got[((s*3+term)*16+p/2)*2*side+2*c+p%2])
+				sum += fromBF16(got[((s*3+term)*16+p/2)*2*amxTile+2*c+p%2])
 			}
 			if sum != v {
 				t.Fatalf("columns: the terms of %v are %v together", v, sum)
 			}
 		}
-		for _, ld := range []int{side, steps * side} { // squares, and rows
-			step := square
-			if ld > side {
-				step = side
+		for _, ld := range []int{amxTile, steps * amxTile} { // squares, and rows
+			step := amxTileLen
+			if ld > amxTile {
+				step = amxTile
 			}
-			splitRows(got, x, ld, step, steps)
-			splitRowsGeneric(want, x, ld, step, steps)
+			splitRowsBF16(got, x, ld, step, steps)
+			splitRowsBF16Generic(want, x, ld, step, steps)
 			if !slices.Equal(got, want) {
 				t.Errorf("splitRows of rows %d apart is not its generic version", ld)
 			}
 		}
-		half, wide := make([]uint16, steps*square), make([]float32, steps*square)
+		half, wide := make([]uint16, steps*amxTileLen), make([]float32, steps*amxTileLen)
 		narrow(half, x)
 		for i := range half {
 			half[i] ^= uint16(i) << 3 & 0x3ff // all kinds of fractions
@@ -75,13 +75,13 @@ func TestSplit(t *testing.T) {
 			}
 		}
 		widen(wide, half)
-		splitHalves(got, half, steps)
-		splitHalvesGeneric(want, half, steps)
-		if !slices.Equal(got[:2*steps*square], want[:2*steps*square]) {
+		splitHalvesBF16(got, half, steps)
+		splitHalvesBF16Generic(want, half, steps)
+		if !slices.Equal(got[:2*steps*amxTileLen], want[:2*steps*amxTileLen]) {
 			t.Error("splitHalves is not its generic version")
 		}
 		for i, v := range wide {
-			if sum := fromBF16(got[(i/square*2+1)*square+i%square]) + fromBF16(got[i/square*2*square+i%square]); sum != v {
+			if sum := fromBF16(got[(i/amxTileLen*2+1)*amxTileLen+i%amxTileLen]) + fromBF16(got[i/amxTileLen*2*amxTileLen+i%amxTileLen]); sum != v {
 				t.Fatalf("the terms of the half %v are %v together", v, sum)
 			}
 		}
@@ -92,35 +92,35 @@ func TestSplit(t *testing.T) {
 func TestTileBF16(t *testing.T) {
 	eachNarrow(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(103, 104))
-		for _, terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
-			inA, inB := terms[0], terms[1]
+		for _, bf16Terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
+			inA, inB := bf16Terms[0], bf16Terms[1]
 			for _, steps := range []int{1, 2, 5} {
-				a, b := make([]uint16, inA*steps*square), make([]uint16, 3*steps*square)
-				x, y, h := random(rng, steps*square).data, random(rng, steps*square).data, make([]uint16, steps*square)
+				a, b := make([]uint16, inA*steps*amxTileLen), make([]uint16, 3*steps*amxTileLen)
+				x, y, h := random(rng, steps*amxTileLen).data, random(rng, steps*amxTileLen).data, make([]uint16, steps*amxTileLen)
 				if narrow(h, x); inA == 2 {
-					splitHalves(a, h, steps)
+					splitHalvesBF16(a, h, steps)
 				} else {
-					splitRows(a, x, side, square, steps)
+					splitRowsBF16(a, x, amxTile, amxTileLen, steps)
 				}
 				if inB == 2 {
 					for i := range y {
 						y[i] = FromHalf(ToHalf(y[i]))
 					}
 				}
-				splitColumns(b, y, side, steps)
-				for _, ldc := range []int{side, side + 5} {
+				splitColumnsBF16(b, y, amxTile, steps)
+				for _, ldc := range []int{amxTile, amxTile + 5} {
 					for _, accumulate := range []bool{false, true} {
-						before := random(rng, side*ldc)
+						before := random(rng, amxTile*ldc)
 						want := slices.Clone(before.data)
 						tileBF16(before.data, ldc, a, b, inA, inB, steps, accumulate, nil, 0, nil, 0)
 						before.check(t, "tileBF16")
 						tileBF16Generic(want, ldc, a, b, inA, inB, steps, accumulate)
 						for i, w := range want {
 							tol := 0.0
-							if i%ldc < side {
+							if i%ldc < amxTile {
 								tol = 2e-5 * math.Sqrt(float64(steps))
 							}
-							near(t, fmt.Sprintf("%v, %d steps, c[%d]", terms, steps, i), before.data[i], float64(w), tol)
+							near(t, fmt.Sprintf("%v, %d steps, c[%d]", bf16Terms, steps, i), before.data[i], float64(w), tol)
 						}
 					}
 				}

@@ -54,13 +54,13 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 		peak, total := Get(nr), Get(nr)
 		for g := item % shares * per; g < min(groups, (item%shares+1)*per); g++ {
 			count := min(nr, t-g*nr)
-			stack(score, keys, queries[g*nr*d:], t, d)
+			tileColumn(score, keys, queries[g*nr*d:], t, d)
 			if causal {
-				hideLater(score[:t*nr], g*nr, nr)
+				maskLater(score[:t*nr], g*nr, nr)
 			}
 			columnMax(peak, score[:t*nr])
 			columnExp(score[:t*nr], peak, total, temperature)
-			stack(mix, values, score, d, t)
+			tileColumn(mix, values, score, d, t)
 			for i := range count {
 				if stats != nil {
 					at := 2 * ((row0+g*nr+i)*heads + head%heads)
@@ -77,9 +77,9 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 	})
 }
 
-// hideLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first
+// maskLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first
 // query of the panel is the given token.
-func hideLater(score []float32, query, nr int) {
+func maskLater(score []float32, query, nr int) {
 	for key := query + 1; key*nr < len(score); key++ {
 		row := score[key*nr : (key+1)*nr]
 		for i := range row[:min(nr, key-query)] {
@@ -88,8 +88,8 @@ func hideLater(score []float32, query, nr int) {
 	}
 }
 
-// stack sets y [rows,nr] to a·b, where a lies in panels of mr rows and b is one panel, both of depth k.
-func stack(y, a, b []float32, rows, k int) {
+// tileColumn sets y [rows,nr] to a·b, where a lies in panels of mr rows and b is one panel, both of depth k.
+func tileColumn(y, a, b []float32, rows, k int) {
 	mr, nr := tileShape()
 	for r := 0; r < rows; r += mr {
 		tile(y[r*nr:], nr, min(mr, rows-r), a[r*k:], b, k, false, nil, 0)
@@ -121,7 +121,7 @@ func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
 		for t0 := item / 3 % items * panels * w; t0 < min(t, (item/3%items+1)*panels*w); t0 += w {
 			rows := min(w, t-t0)
 			for h := range heads {
-				x := operand{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
+				x := matrix{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
 				keys, values, queries := p.of(image*heads + h)
 				switch part {
 				case 0:

@@ -11,7 +11,7 @@ import (
 // Whoever is allowed to use AMX has longer frames of signals, for which Go's stacks have room. Nobody asks for it who has
 // been told to use something else.
 var (
-	useAMX    = useAVX512 && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && wanted("amx") && allowAMX()
+	useAMX    = useAVX512 && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && permitted("amx") && allowAMX()
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
 	useAVX2   = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 )
@@ -37,7 +37,7 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 
 // tileAdd is tile, and adds bias, a row of the tile, residual, with rows as far apart as C's, and down, a
 // column of the tile, if they are not nil. It reports whether it did: the generic tile leaves it to the caller.
-func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, down []float32) bool {
+func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn []float32) bool {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 	if k == 0 || !useAVX2 && !useAVX512 {
@@ -51,8 +51,8 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	if residual != nil {
 		rp = &residual[:(min(rows, mr)-1)*ldc+nr][0]
 	}
-	if down != nil {
-		dp = &down[:min(rows, mr)][0]
+	if biasColumn != nil {
+		dp = &biasColumn[:min(rows, mr)][0]
 	}
 	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
 	if next == nil {
@@ -73,7 +73,7 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 
 // widen sets dst to the halves src, as long, and exactly.
 func widen(dst []float32, src []uint16) {
-	n := split(len(src))
+	n := vectorLen(len(src))
 	if n > 0 {
 		_ = dst[n-1]
 		if useAVX512 {
@@ -87,7 +87,7 @@ func widen(dst []float32, src []uint16) {
 
 // narrow sets dst to the halves nearest to src, and reports whether they are equal to it.
 func narrow(dst []uint16, src []float32) bool {
-	n := split(len(src))
+	n := vectorLen(len(src))
 	exact := true
 	if n > 0 {
 		_ = dst[n-1]
@@ -140,8 +140,8 @@ func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int
 	copyPanelsGeneric(dst[done*w:], w, src[done*ld:], ld, rows-done, panels, apart)
 }
 
-// thinRows is how many rows thin takes, or 0 if there is none.
-func thinRows() int {
+// skinnyRows is how many rows thin takes, or 0 if there is none.
+func skinnyRows() int {
 	if useAVX512 || useAVX2 {
 		mr, _ := tileShape()
 		return mr
@@ -149,20 +149,20 @@ func thinRows() int {
 	return 0
 }
 
-// thin sets c [thinRows,16] to, or adds to it, the product of a, whose rows are across and columns along
+// thin sets c [skinnyRows,16] to, or adds to it, the product of a, whose rows are across and columns along
 // apart, and b [k,16].
-func thin(c, a []float32, across, along int, b []float32, k int, add bool) {
-	rows := thinRows()
-	_, _, _ = c[16*rows-1], a[(rows-1)*across+(k-1)*along], b[16*k-1]
+func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bool) {
+	rows := skinnyRows()
+	_, _, _ = c[16*rows-1], a[(rows-1)*rowStride+(k-1)*colStride], b[16*k-1]
 	if useAVX512 {
-		thinAVX512(&c[0], &a[0], across, along, &b[0], k, add)
+		skinnyAVX512(&c[0], &a[0], rowStride, colStride, &b[0], k, add)
 	} else {
-		thinAVX2(&c[0], &a[0], across, along, &b[0], k, add)
+		skinnyAVX2(&c[0], &a[0], rowStride, colStride, &b[0], k, add)
 	}
 }
 
-// fewStride is how far the columns lie apart that few gives, or 0 if there is none.
-func fewStride() int {
+// smallNStride is how far the columns lie apart that few gives, or 0 if there is none.
+func smallNStride() int {
 	switch {
 	case useAVX512:
 		return 16
@@ -172,33 +172,33 @@ func fewStride() int {
 	return 0
 }
 
-// few sets y [columns,fewStride] to the products of as many rows of x [columns,k], ldx apart, and a panel w [k,mr]
+// few sets y [columns,smallNStride] to the products of as many rows of x [columns,k], ldx apart, and a panel w [k,mr]
 // of weights.
-func few(y, w, x []float32, ldx, columns, k int) {
+func smallN(y, w, x []float32, ldx, columns, k int) {
 	mr, _ := tileShape()
-	stride := fewStride()
+	stride := smallNStride()
 	_, _, _ = y[columns*stride-1], w[mr*k-1], x[(columns-1)*ldx+k-1]
-	for ; columns >= fewColumns; columns -= fewColumns {
+	for ; columns >= smallNColumns; columns -= smallNColumns {
 		if useAVX512 {
-			few4AVX512(&y[0], &w[0], &x[0], ldx, k)
+			smallN4AVX512(&y[0], &w[0], &x[0], ldx, k)
 		} else {
-			few4AVX2(&y[0], &w[0], &x[0], ldx, k)
+			smallN4AVX2(&y[0], &w[0], &x[0], ldx, k)
 		}
-		if columns > fewColumns {
-			y, x = y[fewColumns*stride:], x[fewColumns*ldx:]
+		if columns > smallNColumns {
+			y, x = y[smallNColumns*stride:], x[smallNColumns*ldx:]
 		}
 	}
 	for c := range columns {
 		if useAVX512 {
-			few1AVX512(&y[c*stride], &w[0], &x[c*ldx], 0, k)
+			smallN1AVX512(&y[c*stride], &w[0], &x[c*ldx], 0, k)
 		} else {
-			few1AVX2(&y[c*stride], &w[0], &x[c*ldx], 0, k)
+			smallN1AVX2(&y[c*stride], &w[0], &x[c*ldx], 0, k)
 		}
 	}
 }
 
 // split returns how many of n elements the assembly takes; the rest is left to Go.
-func split(n int) int {
+func vectorLen(n int) int {
 	switch {
 	case useAVX512:
 		return n &^ 15
@@ -209,7 +209,7 @@ func split(n int) int {
 }
 
 func sum(x []float32) (s float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		if useAVX512 {
 			s = sumAVX512(&x[0], n)
@@ -221,7 +221,7 @@ func sum(x []float32) (s float32) {
 }
 
 func sumSquares(x []float32, mean float32) (s float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		if useAVX512 {
 			s = sumSquaresAVX512(&x[0], n, mean)
@@ -233,7 +233,7 @@ func sumSquares(x []float32, mean float32) (s float32) {
 }
 
 func normalize(y, x, w, b []float32, mean, s float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_, _, _ = y[n-1], w[n-1], b[n-1]
 		if useAVX512 {
@@ -246,7 +246,7 @@ func normalize(y, x, w, b []float32, mean, s float32) {
 }
 
 func maxOf(x []float32) float32 {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	m := maxGeneric(x[n:])
 	if n > 0 {
 		if useAVX512 {
@@ -258,7 +258,7 @@ func maxOf(x []float32) float32 {
 }
 
 func expSum(y, x []float32, shift, s float32) (total float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_ = y[n-1]
 		if useAVX512 {
@@ -271,7 +271,7 @@ func expSum(y, x []float32, shift, s float32) (total float32) {
 }
 
 func scale(y []float32, s float32) {
-	n := split(len(y))
+	n := vectorLen(len(y))
 	if n > 0 {
 		if useAVX512 {
 			scaleAVX512(&y[0], n, s)
@@ -375,7 +375,7 @@ func scoreGrad(p, gs, stats []float32, scale float32) {
 }
 
 func normSums(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	var sums [2]float32
 	if n > 0 {
 		_, _ = g[n-1], w[n-1]
@@ -390,7 +390,7 @@ func normSums(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
 }
 
 func normGrad(gx, g, w, x []float32, mean, scale, mg, mgx float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_, _, _ = gx[n-1], g[n-1], w[n-1]
 		if useAVX512 {
@@ -403,7 +403,7 @@ func normGrad(gx, g, w, x []float32, mean, scale, mg, mgx float32) {
 }
 
 func normWeights(gw, gb, g, x []float32, mean, scale float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_, _, _ = gw[n-1], gb[n-1], g[n-1]
 		if useAVX512 {
@@ -416,7 +416,7 @@ func normWeights(gw, gb, g, x []float32, mean, scale float32) {
 }
 
 func quickGELUGrad(gx, gy, x []float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_, _ = gx[n-1], gy[n-1]
 		if useAVX512 {
@@ -429,7 +429,7 @@ func quickGELUGrad(gx, gy, x []float32) {
 }
 
 func geluGrad(gx, gy, x []float32) {
-	n := split(len(x))
+	n := vectorLen(len(x))
 	if n > 0 {
 		_, _ = gx[n-1], gy[n-1]
 		if useAVX512 {
@@ -442,7 +442,7 @@ func geluGrad(gx, gy, x []float32) {
 }
 
 func adamW(w, g, m, v []float32, s AdamWStep) {
-	n := split(len(w))
+	n := vectorLen(len(w))
 	if n > 0 {
 		_, _, _ = g[n-1], m[n-1], v[n-1]
 		if useAVX512 {
@@ -455,7 +455,7 @@ func adamW(w, g, m, v []float32, s AdamWStep) {
 }
 
 func addBias(y, b []float32) {
-	n := split(len(b))
+	n := vectorLen(len(b))
 	if n > 0 {
 		_ = y[n-1]
 		if useAVX512 {
@@ -468,7 +468,7 @@ func addBias(y, b []float32) {
 }
 
 func addBias2(y, b, r []float32) {
-	n := split(len(b))
+	n := vectorLen(len(b))
 	if n > 0 {
 		_, _ = y[n-1], r[n-1]
 		if useAVX512 {
@@ -481,7 +481,7 @@ func addBias2(y, b, r []float32) {
 }
 
 func quickGELUBias(y, x, b []float32) {
-	n := split(len(b))
+	n := vectorLen(len(b))
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
 		if useAVX512 {
@@ -494,7 +494,7 @@ func quickGELUBias(y, x, b []float32) {
 }
 
 func geluBias(y, x, b []float32) {
-	n := split(len(b))
+	n := vectorLen(len(b))
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
 		if useAVX512 {
@@ -523,62 +523,62 @@ func amx() bool { return useAMX }
 
 // tileBF16 computes a square of c from steps of a, in inA terms, and b, in inB of the three that it has room for, and
 // prefetches.
-func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int) {
-	_, _, _ = c[31*ldc+31], a[inA*square*steps-1], b[3*square*steps-1]
+func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool, near *byte, nearStep int, far *byte, farStep int) {
+	_, _, _ = c[31*ldc+31], a[inA*amxTileLen*steps-1], b[3*amxTileLen*steps-1]
 	if !useAMX {
 		tileBF16Generic(c, ldc, a, b, inA, inB, steps, accumulate)
 		return
 	}
 	nowhere := (*byte)(unsafe.Pointer(&a[0]))
-	if soon == nil {
-		soon, soonStep = nowhere, 0
+	if near == nil {
+		near, nearStep = nowhere, 0
 	}
-	if later == nil {
-		later, laterStep = nowhere, 0
+	if far == nil {
+		far, farStep = nowhere, 0
 	}
 	switch {
 	case inA == 2:
-		tile23BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+		tile23BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, near, nearStep, far, farStep)
 	case inB == 2:
-		tile32BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+		tile32BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, near, nearStep, far, farStep)
 	default:
-		tile33BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, soon, soonStep, later, laterStep)
+		tile33BF16(&c[0], ldc, &a[0], &b[0], steps, accumulate, near, nearStep, far, farStep)
 	}
 }
 
-func splitColumns(dst []uint16, src []float32, ld, steps int) {
-	_, _ = dst[3*square*steps-1], src[(side*steps-1)*ld+side-1]
+func splitColumnsBF16(dst []uint16, src []float32, ld, steps int) {
+	_, _ = dst[3*amxTileLen*steps-1], src[(amxTile*steps-1)*ld+amxTile-1]
 	if useAMX {
-		splitColumnsAVX512(&dst[0], &src[0], ld, steps)
+		splitColumnsBF16AVX512(&dst[0], &src[0], ld, steps)
 	} else {
-		splitColumnsGeneric(dst, src, ld, steps)
+		splitColumnsBF16Generic(dst, src, ld, steps)
 	}
 }
 
-func splitHalves(dst, src []uint16, steps int) {
-	_, _ = dst[2*square*steps-1], src[square*steps-1]
+func splitHalvesBF16(dst, src []uint16, steps int) {
+	_, _ = dst[2*amxTileLen*steps-1], src[amxTileLen*steps-1]
 	if useAMX {
-		splitHalvesAVX512(&dst[0], &src[0], side, square, steps)
+		splitHalvesBF16AVX512(&dst[0], &src[0], amxTile, amxTileLen, steps)
 	} else {
-		splitHalvesGeneric(dst, src, steps)
+		splitHalvesBF16Generic(dst, src, steps)
 	}
 }
 
-func splitRows(dst []uint16, src []float32, ld, step, steps int) {
-	_, _ = dst[3*square*steps-1], src[(steps-1)*step+(side-1)*ld+side-1]
+func splitRowsBF16(dst []uint16, src []float32, ld, step, steps int) {
+	_, _ = dst[3*amxTileLen*steps-1], src[(steps-1)*step+(amxTile-1)*ld+amxTile-1]
 	if useAMX {
-		splitRowsAVX512(&dst[0], &src[0], ld, step, steps)
+		splitRowsBF16AVX512(&dst[0], &src[0], ld, step, steps)
 	} else {
-		splitRowsGeneric(dst, src, ld, step, steps)
+		splitRowsBF16Generic(dst, src, ld, step, steps)
 	}
 }
 
 func dotHalves(y []float32, a []uint16, x []float32, steps int) {
-	_, _, _ = y[31], a[square*steps-1], x[32*steps-1]
+	_, _, _ = y[31], a[amxTileLen*steps-1], x[32*steps-1]
 	dotHalvesAVX512(&y[0], &a[0], &x[0], steps)
 }
 
 func dotRows(y, a, x []float32, steps int) {
-	_, _, _ = y[31], a[square*steps-1], x[32*steps-1]
+	_, _, _ = y[31], a[amxTileLen*steps-1], x[32*steps-1]
 	dotRowsAVX512(&y[0], &a[0], &x[0], steps)
 }

@@ -41,7 +41,7 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 
 // widen sets dst to the halves src, as long, and exactly.
 func widen(dst []float32, src []uint16) {
-	n := split(len(src), 8)
+	n := vectorLen(len(src), 8)
 	if n > 0 {
 		_ = dst[n-1]
 		widenNEON(&dst[0], &src[0], n)
@@ -51,7 +51,7 @@ func widen(dst []float32, src []uint16) {
 
 // narrow sets dst to the halves nearest to src, and reports whether they are equal to it.
 func narrow(dst []uint16, src []float32) bool {
-	n := split(len(src), 8)
+	n := vectorLen(len(src), 8)
 	exact := true
 	if n > 0 {
 		_ = dst[n-1]
@@ -83,7 +83,7 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 }
 
 // split returns how many of n elements the assembly takes, in steps of 4 or 8; the rest is left to Go.
-func split(n, step int) int {
+func vectorLen(n, step int) int {
 	if useNEON {
 		return n / step * step
 	}
@@ -91,7 +91,7 @@ func split(n, step int) int {
 }
 
 func sum(x []float32) (s float32) {
-	n := split(len(x), 8)
+	n := vectorLen(len(x), 8)
 	if n > 0 {
 		s = sumNEON(&x[0], n)
 	}
@@ -99,7 +99,7 @@ func sum(x []float32) (s float32) {
 }
 
 func sumSquares(x []float32, mean float32) (s float32) {
-	n := split(len(x), 8)
+	n := vectorLen(len(x), 8)
 	if n > 0 {
 		s = sumSquaresNEON(&x[0], n, mean)
 	}
@@ -107,7 +107,7 @@ func sumSquares(x []float32, mean float32) (s float32) {
 }
 
 func normalize(y, x, w, b []float32, mean, s float32) {
-	n := split(len(x), 4)
+	n := vectorLen(len(x), 4)
 	if n > 0 {
 		_, _, _ = y[n-1], w[n-1], b[n-1]
 		normalizeNEON(&y[0], &x[0], &w[0], &b[0], n, mean, s)
@@ -116,7 +116,7 @@ func normalize(y, x, w, b []float32, mean, s float32) {
 }
 
 func maxOf(x []float32) float32 {
-	n := split(len(x), 4)
+	n := vectorLen(len(x), 4)
 	m := maxGeneric(x[n:])
 	if n > 0 {
 		return max(m, maxNEON(&x[0], n))
@@ -125,7 +125,7 @@ func maxOf(x []float32) float32 {
 }
 
 func expSum(y, x []float32, shift, s float32) (total float32) {
-	n := split(len(x), 4)
+	n := vectorLen(len(x), 4)
 	if n > 0 {
 		_ = y[n-1]
 		total = expSumNEON(&y[0], &x[0], n, shift, s)
@@ -134,7 +134,7 @@ func expSum(y, x []float32, shift, s float32) (total float32) {
 }
 
 func scale(y []float32, s float32) {
-	n := split(len(y), 4)
+	n := vectorLen(len(y), 4)
 	if n > 0 {
 		scaleNEON(&y[0], n, s)
 	}
@@ -205,7 +205,7 @@ func columnNormalize(y, x, mean, scale, w, b []float32) {
 }
 
 func addBias(y, b []float32) {
-	n := split(len(b), 4)
+	n := vectorLen(len(b), 4)
 	if n > 0 {
 		_ = y[n-1]
 		addBiasNEON(&y[0], &b[0], n)
@@ -214,7 +214,7 @@ func addBias(y, b []float32) {
 }
 
 func addBias2(y, b, r []float32) {
-	n := split(len(b), 4)
+	n := vectorLen(len(b), 4)
 	if n > 0 {
 		_, _ = y[n-1], r[n-1]
 		addBias2NEON(&y[0], &b[0], &r[0], n)
@@ -223,7 +223,7 @@ func addBias2(y, b, r []float32) {
 }
 
 func quickGELUBias(y, x, b []float32) {
-	n := split(len(b), 4)
+	n := vectorLen(len(b), 4)
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
 		quickGELUNEON(&y[0], &x[0], &b[0], n)
@@ -232,7 +232,7 @@ func quickGELUBias(y, x, b []float32) {
 }
 
 func geluBias(y, x, b []float32) {
-	n := split(len(b), 4)
+	n := vectorLen(len(b), 4)
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
 		geluNEON(&y[0], &x[0], &b[0], n)

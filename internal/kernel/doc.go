@@ -12,10 +12,10 @@
 // arm64 (NEON). The generic versions, compiled everywhere, are their definition, their fallback and the
 // oracle of their tests. The build tag purego leaves the assembly out.
 //
-// NaN and infinities go through as IEEE 754 has them: no product is skipped because a factor is 0. But for AMX, where an
+// NaN and infinities go through as IEEE 754 has them: no product is skipped because a matrixB is 0. But for AMX, where an
 // infinity may be NaN after a product.
 package kernel
 
 //go:generate go -C _asm run . -out ../kernel_amd64.s -stubs ../kernel_amd64.go -pkg kernel
-//go:generate go -C _asm run ./narrow -out ../narrow_amd64.s -stubs ../narrow_amd64.go -pkg kernel
+//go:generate go -C _asm run ./lowprec -out ../lowprec_amd64.s -stubs ../lowprec_amd64.go -pkg kernel
 //go:generate go -C _asm run ./arm64 -out ../kernel_arm64.s -stubs ../kernel_arm64.go

@@ -172,7 +172,7 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 	temperature := float32(1 / math.Sqrt(float64(d)))
 	parallel(images*heads, func(item int) {
 		head, image := item%heads, item/heads
-		part := func(i int, deep bool) operand { return operand{qkv[image*t*3*c+i*c+head*d:], 3 * c, deep} }
+		part := func(i int, deep bool) matrix { return matrix{qkv[image*t*3*c+i*c+head*d:], 3 * c, deep} }
 		grad := func(i, row int) []float32 { return gqkv[(image*t+row)*3*c+i*c+head*d:] }
 		o, g := out[image*t*c+head*d:], gout[image*t*c+head*d:]
 
@@ -193,8 +193,8 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 		part(0, true).pack(qCols, 0, d, 0, t, mr)
 		part(1, false).pack(keys, 0, t, 0, d, nr)
 		part(2, false).pack(values, 0, t, 0, d, nr)
-		operand{g, c, false}.pack(gRows, 0, t, 0, d, mr)
-		operand{g, c, true}.pack(gCols, 0, d, 0, t, mr)
+		matrix{g, c, false}.pack(gRows, 0, t, 0, d, mr)
+		matrix{g, c, true}.pack(gCols, 0, d, 0, t, mr)
 
 		row := get(3 * t) // see scoreGradGeneric
 		for r := range t {
@@ -214,16 +214,16 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 			count := min(group, t-k0)
 			for j := 0; j < count; j += nr {
 				n, gs := min(nr, count-j), allGS[j*tRows:][:tRows*nr]
-				stack(p, qRows, keys[(k0+j)*d:], t, d)
-				stack(gs, gRows, values[(k0+j)*d:], t, d)
+				tileColumn(p, qRows, keys[(k0+j)*d:], t, d)
+				tileColumn(gs, gRows, values[(k0+j)*d:], t, d)
 				scoreGrad(p, gs, row, temperature)
 				if causal {
-					clearLater(p, k0+j, nr)
-					clearLater(gs, k0+j, nr)
+					zeroLater(p, k0+j, nr)
+					zeroLater(gs, k0+j, nr)
 				}
-				stack(mix, gCols, p, d, t)
+				tileColumn(mix, gCols, p, d, t)
 				packTransposed(grad(2, k0+j), 3*c, mix, nr, d, n)
-				stack(mix, qCols, gs, d, t)
+				tileColumn(mix, qCols, gs, d, t)
 				packTransposed(grad(1, k0+j), 3*c, mix, nr, d, n)
 				for r := 0; r < t; r += mr {
 					packTransposed(gsRows[r*count+j*mr:], mr, gs[r*nr:], nr, min(mr, t-r), n)
@@ -240,9 +240,9 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 	})
 }
 
-// clearLater sets the probabilities [T,nr] of keys that come after their query to 0; the first key of the
+// zeroLater sets the probabilities [T,nr] of keys that come after their query to 0; the first key of the
 // panel is the given token.
-func clearLater(p []float32, key, nr int) {
+func zeroLater(p []float32, key, nr int) {
 	for query := 0; query < key+nr && query*nr < len(p); query++ {
 		clear(p[query*nr : (query+1)*nr][min(nr, max(0, query-key+1)):])
 	}

@@ -12,9 +12,9 @@ func geluGrad(gx, gy, x []float32)      { geluGradGeneric(gx, gy, x) }
 
 func adamW(w, g, m, v []float32, s AdamWStep) { adamWGeneric(w, g, m, v, s) }
 
-func thinRows() int { return 0 }
+func skinnyRows() int { return 0 }
 
-func thin(c, a []float32, across, along int, b []float32, k int, add bool) {}
+func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bool) {}
 
 func normSums(g, w, x []float32, mean, scale float32) (sg, sgx float32) {
 	return normSumsGeneric(g, w, x, mean, scale)

@@ -68,10 +68,10 @@ func TestFence(t *testing.T) {
 				p.f(c.last(rng, m*n), a.last(rng, m*k), b.last(rng, n*k), m, n, k, Epilogue{Bias: d.last(rng, n)})
 			}
 			w := PackLeft(b.last(rng, n*k), n, k)
-			Order{1, m}.MatMul(c.last(rng, m*n), a.last(rng, m*k), w, Epilogue{Residual: d.last(rng, m*n)})
+			PanelLayout{1, m}.MatMul(c.last(rng, m*n), a.last(rng, m*k), w, Epilogue{Residual: d.last(rng, m*n)})
 			MatMulPackedNN(c.last(rng, m*k), a.last(rng, m*n), Pack(b.last(rng, n*k), n, k), m)
-			Order{2, m}.LayerNorm(c.last(rng, 2*m*n), a.last(rng, 2*m*n), b.last(rng, n), d.last(rng, n), n, 1e-5)
-			Order{1, m}.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), 2, 8, true)
+			PanelLayout{2, m}.LayerNorm(c.last(rng, 2*m*n), a.last(rng, 2*m*n), b.last(rng, n), d.last(rng, n), n, 1e-5)
+			PanelLayout{1, m}.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), 2, 8, true)
 		}
 		for _, s := range [][4]int{{1, 5, 1, 3}, {2, 17, 2, 8}, {1, 33, 1, 16}} {
 			n := s[0] * s[1] * s[2] * s[3]
@@ -106,20 +106,20 @@ func TestFenceAMX(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		for _, steps := range []int{1, 2} {
-			splitColumns(b.halves(3*steps*square), a.last(rng, (32*steps-1)*(side+3)+side), side+3, steps)
-			splitHalves(b.halves(2*steps*square), a.halves(steps*square), steps)
-			splitRows(b.halves(3*steps*square), a.last(rng, (side-1)*(32*steps+3)+32*steps), 32*steps+3, side, steps)
-			for _, terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
-				x, y := a.halves(terms[0]*steps*square), b.halves(3*steps*square)
+			splitColumnsBF16(b.halves(3*steps*amxTileLen), a.last(rng, (32*steps-1)*(amxTile+3)+amxTile), amxTile+3, steps)
+			splitHalvesBF16(b.halves(2*steps*amxTileLen), a.halves(steps*amxTileLen), steps)
+			splitRowsBF16(b.halves(3*steps*amxTileLen), a.last(rng, (amxTile-1)*(32*steps+3)+32*steps), 32*steps+3, amxTile, steps)
+			for _, bf16Terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
+				x, y := a.halves(bf16Terms[0]*steps*amxTileLen), b.halves(3*steps*amxTileLen)
 				clear(x)
 				clear(y)
-				tileBF16(c.last(rng, 31*35+32), 35, x, y, terms[0], terms[1], steps, true, nil, 0, nil, 0)
+				tileBF16(c.last(rng, 31*35+32), 35, x, y, bf16Terms[0], bf16Terms[1], steps, true, nil, 0, nil, 0)
 			}
 			if amx() {
-				h := a.halves(steps * square)
+				h := a.halves(steps * amxTileLen)
 				clear(h)
-				dotHalves(c.last(rng, side), h, b.last(rng, steps*side), steps)
-				dotRows(c.last(rng, side), a.last(rng, steps*square), b.last(rng, steps*side), steps)
+				dotHalves(c.last(rng, amxTile), h, b.last(rng, steps*amxTile), steps)
+				dotRows(c.last(rng, amxTile), a.last(rng, steps*amxTileLen), b.last(rng, steps*amxTile), steps)
 			}
 		}
 	})
@@ -144,9 +144,9 @@ func TestFencePacked(t *testing.T) {
 			columnSum(m, x)
 			columnSquares(s, x, m)
 			columnNormalize(x, x, m, s, b.last(rng, rows), c.last(rng, rows))
-			if stride := fewStride(); stride > 0 {
+			if stride := smallNStride(); stride > 0 {
 				for columns := 1; columns < 10; columns++ {
-					few(c.last(rng, columns*stride), b.last(rng, mr*rows), a.last(rng, (columns-1)*(rows+3)+rows), rows+3, columns, rows)
+					smallN(c.last(rng, columns*stride), b.last(rng, mr*rows), a.last(rng, (columns-1)*(rows+3)+rows), rows+3, columns, rows)
 				}
 			}
 		}

@@ -72,7 +72,7 @@ func Use(name string) bool {
 const Env = "VITAGO_KERNEL"
 
 // wanted says whether [Env] permits an implementation.
-func wanted(name string) bool {
+func permitted(name string) bool {
 	asked := os.Getenv(Env)
 	return asked == "" || asked == name
 }

@@ -24,11 +24,11 @@ type Int8 struct {
 
 // An int8Tile is an implementation of the int8 product: an instruction and the layout that goes with it.
 type int8Tile struct {
-	name   string
-	mr, nr int // rows and columns of the register tile
-	block  int // quads of a row of A that lie side by side: a panel is [k/4/block][mr][block]
-	deep   int // quads at a time, so that a panel of A stays in the first-level cache; AMX needs no such care
-	limit  int // of a weight's magnitude
+	name      string
+	mr, nr    int // rows and columns of the register tile
+	block     int // quads of a row of A that lie side by side: a panel is [k/4/block][mr][block]
+	kcQuads   int // quads at a time, so that a panel of A stays in the first-level cache; AMX needs no such care
+	maxWeight int // of a weight's magnitude
 }
 
 // The tiles. vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, with
@@ -80,7 +80,7 @@ func PackInt8(w []float32, n, k int) *Int8 {
 		scales: make([]float32, n),
 		sums:   make([]int32, n),
 	}
-	q.quads = newBlock[uint32](q, panels*t.nr*depth)
+	q.quads = newOffHeap[uint32](q, panels*t.nr*depth)
 	parallel(panels, func(p int) {
 		panel := q.quads[p*t.nr*depth : (p+1)*t.nr*depth]
 		cols := min(t.nr, n-p*t.nr)
@@ -88,7 +88,7 @@ func PackInt8(w []float32, n, k int) *Int8 {
 			j := p*t.nr + c
 			row := w[j*k : (j+1)*k]
 			lo, hi, finite := int8Limits(row)
-			s, inverse := int8Scale(max(-lo, hi)/float32(t.limit), finite)
+			s, inverse := int8Scale(max(-lo, hi)/float32(t.maxWeight), finite)
 			q.scales[j] = s
 			int8Quantise(panel[c:], t.nr, row, inverse, 128)
 		}
@@ -145,29 +145,29 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 		run = serial
 	}
 	depth := t.depth(k)
-	cuts := cutColumns(n, t.nr)
+	starts := partitionColumns(n, t.nr)
 	for m0 := 0; m0 < m; m0 += mcMax {
 		mc := min(mcMax, m-m0)
 		panels := (mc + t.mr - 1) / t.mr
 		// The packed rows, and of each the scale and the zero point. What fills them up to whole panels
 		// and blocks may be anything: the weights there are 0, and nobody reads the sums.
 		quads := asUint32(Get(panels * t.mr * depth))
-		scales, points := Get(mc), asInt32(Get(mc))
+		scales, zeroPoints := Get(mc), asInt32(Get(mc))
 		run(panels, func(p int) {
 			for i := p * t.mr; i < min((p+1)*t.mr, mc); i++ {
-				scales[i], points[i] = t.packRow(quads[p*t.mr*depth:], i%t.mr, a[(m0+i)*k:(m0+i+1)*k])
+				scales[i], zeroPoints[i] = t.packRow(quads[p*t.mr*depth:], i%t.mr, a[(m0+i)*k:(m0+i+1)*k])
 			}
 		})
-		run(len(cuts)-1, func(item int) {
-			n0 := cuts[item]
-			width := cuts[item+1] - n0
+		run(len(starts)-1, func(item int) {
+			n0 := starts[item]
+			width := starts[item+1] - n0
 			ld := roundUp(width, t.nr)
 			acc := asInt32(Get(t.mr * ld)) // the sums of one panel of A, whole tiles of them
 			for p := range panels {
 				rows := min(t.mr, mc-p*t.mr)
 				clear(acc)
-				for q0 := 0; q0 < depth; q0 += t.deep {
-					q := min(t.deep, depth-q0)
+				for q0 := 0; q0 < depth; q0 += t.kcQuads {
+					q := min(t.kcQuads, depth-q0)
 					for j := 0; j < width; j += t.nr {
 						ap, bp := quads[(p*depth+q0)*t.mr:], w.quads[(n0+j)*depth+q0*t.nr:]
 						int8Sums(t, acc[j:], ld, ap, bp, q, c[(m0+p*t.mr)*n+n0+j:], n)
@@ -175,7 +175,7 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 				}
 				for r := range rows {
 					i := p*t.mr + r
-					int8Dequantise(c[(m0+i)*n+n0:][:width], acc[r*ld:], w.sums[n0:], w.scales[n0:], points[i], scales[i])
+					int8Dequantise(c[(m0+i)*n+n0:][:width], acc[r*ld:], w.sums[n0:], w.scales[n0:], zeroPoints[i], scales[i])
 				}
 				e.apply(c, n, m0+p*t.mr, rows, n0, width, n)
 			}
@@ -183,7 +183,7 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 		})
 		Put(asFloat32(quads))
 		Put(scales)
-		Put(asFloat32(points))
+		Put(asFloat32(zeroPoints))
 	}
 	runtime.KeepAlive(w)
 }

@@ -23,7 +23,7 @@ func int8Tiles() []*int8Tile {
 
 // int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. Rows of soon, ldc
 // apart, will be written next.
-func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, soon []float32, ldc int) {
+func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
 	_ = acc[(t.mr-1)*ld+t.nr-1]
 	if t == int8Generic {
 		int8TileGeneric(t, acc, ld, a, b, quads)
@@ -32,19 +32,19 @@ func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, soon [
 	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly does not look
 	switch t {
 	case int8AMX:
-		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &soon[0], ldc)
+		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	case int8AVX512VNNI:
-		int8TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &soon[0], ldc)
+		int8TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	case int8AVXVNNI:
-		int8TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &soon[0], ldc)
+		int8TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	default:
-		int8TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &soon[0], ldc)
+		int8TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	}
 }
 
 // The loops over rows wait for memory: AVX2 is as fast there as AVX-512.
 
-func int8Split(n, unit int) int {
+func int8VectorLen(n, unit int) int {
 	if useAVX2 || useAVX512 {
 		return n &^ (unit - 1)
 	}
@@ -52,7 +52,7 @@ func int8Split(n, unit int) int {
 }
 
 func int8Limits(x []float32) (lo, hi, finite float32) {
-	n := int8Split(len(x), 16)
+	n := int8VectorLen(len(x), 16)
 	lo, hi, finite = int8LimitsGeneric(x[n:])
 	if n > 0 {
 		l, h, f := int8LimitsAVX2(&x[0], n)
@@ -62,7 +62,7 @@ func int8Limits(x []float32) (lo, hi, finite float32) {
 }
 
 func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero int32) {
-	n := int8Split(len(x), 32)
+	n := int8VectorLen(len(x), 32)
 	if n > 0 {
 		_ = dst[(n/4-1)*stride]
 		int8QuantiseAVX2(&dst[0], stride, &x[0], n, inverse, zero)
@@ -73,7 +73,7 @@ func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero i
 }
 
 func int8Dequantise(y []float32, acc, sums []int32, scales []float32, zero int32, scale float32) {
-	n := int8Split(len(y), 16)
+	n := int8VectorLen(len(y), 16)
 	if n > 0 {
 		_, _, _ = acc[n-1], sums[n-1], scales[n-1]
 		int8DequantiseAVX2(&y[0], &acc[0], &sums[0], &scales[0], n, zero, scale)

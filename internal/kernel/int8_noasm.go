@@ -4,7 +4,7 @@ package kernel
 
 func int8Tiles() []*int8Tile { return []*int8Tile{int8Generic} }
 
-func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, soon []float32, ldc int) {
+func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
 	int8TileGeneric(t, acc, ld, a, b, quads)
 }
 

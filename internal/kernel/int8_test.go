@@ -115,7 +115,7 @@ func TestInt8Exact(t *testing.T) {
 				for _, k := range []int{0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 36, 67} {
 					a, w := random(rng, m*k), random(rng, n*k)
 					got := multiplyInt8(t, a.data, w.data, m, n, k, Epilogue{})
-					sameBits(t, fmt.Sprintf("m=%d n=%d k=%d", m, n, k), got, int8Ref(a.data, w.data, m, n, k, tile.limit))
+					sameBits(t, fmt.Sprintf("m=%d n=%d k=%d", m, n, k), got, int8Ref(a.data, w.data, m, n, k, tile.maxWeight))
 				}
 			}
 		}
@@ -126,11 +126,11 @@ func TestInt8Exact(t *testing.T) {
 func TestInt8Blocks(t *testing.T) {
 	eachInt8(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
-		for _, s := range [][3]int{{3, 700, 1025}, {37, 515, 513}, {mcMax + 5, 33, 9}, {1, 1, 2000}, {129, 130, 131}, {5, 40, 2*4*int8Best().deep + 7}} {
+		for _, s := range [][3]int{{3, 700, 1025}, {37, 515, 513}, {mcMax + 5, 33, 9}, {1, 1, 2000}, {129, 130, 131}, {5, 40, 2*4*int8Best().kcQuads + 7}} {
 			m, n, k := s[0], s[1], s[2]
 			a, w := random(rng, m*k), random(rng, n*k)
 			got := multiplyInt8(t, a.data, w.data, m, n, k, Epilogue{})
-			sameBits(t, fmt.Sprint(s), got, int8Ref(a.data, w.data, m, n, k, int8Best().limit))
+			sameBits(t, fmt.Sprint(s), got, int8Ref(a.data, w.data, m, n, k, int8Best().maxWeight))
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestInt8Extremes(t *testing.T) {
 				}
 			}
 			got := multiplyInt8(t, a, w, m, n, k, Epilogue{})
-			sameBits(t, fmt.Sprint("k=", k), got, int8Ref(a, w, m, n, k, int8Best().limit))
+			sameBits(t, fmt.Sprint("k=", k), got, int8Ref(a, w, m, n, k, int8Best().maxWeight))
 			near(t, "c[0,0]", got[0], float64(k), 4*unit*float64(k))
 			near(t, "c[0,1]", got[1], -float64(k), 4*unit*float64(k))
 		}
@@ -168,7 +168,7 @@ func TestInt8Tile(t *testing.T) {
 			}
 			for i := range b {
 				for s := 0; s < 32; s += 8 {
-					b[i] = b[i]<<8 | uint32(uint8(rng.IntN(2*tile.limit+1)-tile.limit))
+					b[i] = b[i]<<8 | uint32(uint8(rng.IntN(2*tile.maxWeight+1)-tile.maxWeight))
 				}
 			}
 			ld := tile.nr + 3
@@ -207,7 +207,7 @@ func TestInt8Tile(t *testing.T) {
 func TestInt8Error(t *testing.T) {
 	eachInt8(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(7, 8))
-		limit := float64(int8Best().limit)
+		limit := float64(int8Best().maxWeight)
 		for _, n := range []int{1, 7, 16, 33, 100, 300} {
 			const m, k = 15, 520
 			a, w := random(rng, m*k).data, random(rng, n*k).data
@@ -305,7 +305,7 @@ func TestInt8Packed(t *testing.T) {
 	a, w := random(rand.New(rand.NewPCG(1, 1)), m*k).data, random(rand.New(rand.NewPCG(2, 2)), n*k).data
 	eachInt8(t, func(t *testing.T) {
 		packed := PackInt8(w, n, k)
-		limit := int8Best().limit
+		limit := int8Best().maxWeight
 		if gotN, gotK := packed.Shape(); gotN != n || gotK != k {
 			t.Errorf("shape is [%d,%d], want [%d,%d]", gotN, gotK, n, k)
 		}
@@ -393,7 +393,7 @@ func FuzzMatMulInt8(f *testing.F) {
 			for i := range int8Tiles() {
 				int8Skip = i
 				c := multiplyInt8(t, a.data, w.data, m, n, k, Epilogue{})
-				sameBits(t, name+"/"+Int8Name(), c, want[int8Best().limit])
+				sameBits(t, name+"/"+Int8Name(), c, want[int8Best().maxWeight])
 			}
 			int8Skip = 0
 		}

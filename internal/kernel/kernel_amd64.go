@@ -4,10 +4,10 @@
 
 package kernel
 
-// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
+// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
 // widenAVX2 is widenGeneric; n is a positive multiple of 8.
 //
@@ -124,20 +124,20 @@ func quickGELUAVX2(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func geluAVX2(y *float32, x *float32, b *float32, n int)
 
-// thinAVX2 sets c [6,16] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,16]; k is at least 1.
+// skinnyAVX2 sets c [6,16] to, or adds to it, the product of a, whose rows are rowStride and columns colStride apart, and b [k,16]; k is at least 1.
 //
 //go:noescape
-func thinAVX2(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+func skinnyAVX2(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 
-// few1AVX2 sets y [1,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+// smallN1AVX2 sets y [1,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
 //
 //go:noescape
-func few1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+func smallN1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
 
-// few4AVX2 sets y [4,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+// smallN4AVX2 sets y [4,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
 //
 //go:noescape
-func few4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+func smallN4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
 
 // columnSumAVX2 is columnSumGeneric for rows of 16; there is at least one.
 //
@@ -164,20 +164,20 @@ func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, pa
 //go:noescape
 func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
-// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
+// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
-// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
+// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
-// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.
+// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
 //
 //go:noescape
-func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
 // widenAVX512 is widenGeneric; n is a positive multiple of 16.
 //
@@ -294,20 +294,20 @@ func quickGELUAVX512(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func geluAVX512(y *float32, x *float32, b *float32, n int)
 
-// thinAVX512 sets c [14,16] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,16]; k is at least 1.
+// skinnyAVX512 sets c [14,16] to, or adds to it, the product of a, whose rows are rowStride and columns colStride apart, and b [k,16]; k is at least 1.
 //
 //go:noescape
-func thinAVX512(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+func skinnyAVX512(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 
-// few1AVX512 sets y [1,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+// smallN1AVX512 sets y [1,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
 //
 //go:noescape
-func few1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+func smallN1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
 
-// few4AVX512 sets y [4,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+// smallN4AVX512 sets y [4,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
 //
 //go:noescape
-func few4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+func smallN4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
 
 // columnSumAVX512 is columnSumGeneric for rows of 32; there is at least one.
 //

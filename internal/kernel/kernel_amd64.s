@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+// func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tileAVX2(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
@@ -205,7 +205,7 @@ tileAVX2Write:
 	VADDPS  Y12, Y11, Y11
 
 tileAVX2Down:
-	MOVQ         down+80(FP), DX
+	MOVQ         biasColumn+80(FP), DX
 	TESTQ        DX, DX
 	JZ           tileAVX2Residual
 	VBROADCASTSS (DX), Y12
@@ -1923,15 +1923,15 @@ geluAVX2Loop:
 	VZEROUPPER
 	RET
 
-// func thinAVX2(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+// func skinnyAVX2(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 // Requires: AVX, FMA3
-TEXT ·thinAVX2(SB), NOSPLIT, $0-49
+TEXT ·skinnyAVX2(SB), NOSPLIT, $0-49
 	MOVQ   c+0(FP), AX
 	MOVQ   a+8(FP), CX
 	MOVQ   b+32(FP), DX
 	MOVQ   k+40(FP), BX
-	MOVQ   across+16(FP), SI
-	MOVQ   along+24(FP), DI
+	MOVQ   rowStride+16(FP), SI
+	MOVQ   colStride+24(FP), DI
 	SHLQ   $0x02, SI
 	SHLQ   $0x02, DI
 	LEAQ   (SI)(SI*2), R8
@@ -1950,7 +1950,7 @@ TEXT ·thinAVX2(SB), NOSPLIT, $0-49
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-thinAVX2Loop:
+skinnyAVX2Loop:
 	VMOVUPS      (DX), Y12
 	VMOVUPS      32(DX), Y13
 	VBROADCASTSS (CX), Y14
@@ -1975,10 +1975,10 @@ thinAVX2Loop:
 	ADDQ         DI, R9
 	ADDQ         $+64, DX
 	DECQ         BX
-	JNZ          thinAVX2Loop
+	JNZ          skinnyAVX2Loop
 	MOVB         add+48(FP), CL
 	TESTB        CL, CL
-	JZ           thinAVX2Store
+	JZ           skinnyAVX2Store
 	VADDPS       (AX), Y0, Y0
 	VADDPS       32(AX), Y1, Y1
 	VADDPS       64(AX), Y2, Y2
@@ -1992,7 +1992,7 @@ thinAVX2Loop:
 	VADDPS       320(AX), Y10, Y10
 	VADDPS       352(AX), Y11, Y11
 
-thinAVX2Store:
+skinnyAVX2Store:
 	VMOVUPS Y0, (AX)
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS Y2, 64(AX)
@@ -2008,9 +2008,9 @@ thinAVX2Store:
 	VZEROUPPER
 	RET
 
-// func few1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// func smallN1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·few1AVX2(SB), NOSPLIT, $0-40
+TEXT ·smallN1AVX2(SB), NOSPLIT, $0-40
 	MOVQ    y+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    x+16(FP), DX
@@ -2023,9 +2023,9 @@ TEXT ·few1AVX2(SB), NOSPLIT, $0-40
 	VXORPS  Y2, Y2, Y2
 	MOVQ    SI, BX
 	SHRQ    $0x01, BX
-	JZ      few1AVX2Rest
+	JZ      smallN1AVX2Rest
 
-few1AVX2Loop:
+smallN1AVX2Loop:
 	VMASKMOVPS   (CX), Y0, Y3
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  Y3, Y4, Y1
@@ -2036,22 +2036,22 @@ few1AVX2Loop:
 	ADDQ         $+48, CX
 	ADDQ         $+8, DX
 	DECQ         BX
-	JNZ          few1AVX2Loop
+	JNZ          smallN1AVX2Loop
 
-few1AVX2Rest:
+smallN1AVX2Rest:
 	ANDQ $0x00000001, SI
-	JZ   few1AVX2Store
+	JZ   smallN1AVX2Store
 
-few1AVX2Next:
+smallN1AVX2Next:
 	VMASKMOVPS   (CX), Y0, Y3
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  Y3, Y4, Y1
 	ADDQ         $+24, CX
 	ADDQ         $+4, DX
 	DECQ         SI
-	JNZ          few1AVX2Next
+	JNZ          smallN1AVX2Next
 
-few1AVX2Store:
+smallN1AVX2Store:
 	VADDPS  Y2, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VZEROUPPER
@@ -2067,9 +2067,9 @@ DATA rowsAVX2<>+24(SB)/4, $0x00000000
 DATA rowsAVX2<>+28(SB)/4, $0x00000000
 GLOBL rowsAVX2<>(SB), RODATA|NOPTR, $32
 
-// func few4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// func smallN4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·few4AVX2(SB), NOSPLIT, $0-40
+TEXT ·smallN4AVX2(SB), NOSPLIT, $0-40
 	MOVQ    y+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    x+16(FP), DX
@@ -2088,9 +2088,9 @@ TEXT ·few4AVX2(SB), NOSPLIT, $0-40
 	VXORPS  Y8, Y8, Y8
 	MOVQ    SI, R8
 	SHRQ    $0x01, R8
-	JZ      few4AVX2Rest
+	JZ      smallN4AVX2Rest
 
-few4AVX2Loop:
+smallN4AVX2Loop:
 	VMASKMOVPS   (CX), Y0, Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -2113,13 +2113,13 @@ few4AVX2Loop:
 	ADDQ         $+48, CX
 	ADDQ         $+8, DX
 	DECQ         R8
-	JNZ          few4AVX2Loop
+	JNZ          smallN4AVX2Loop
 
-few4AVX2Rest:
+smallN4AVX2Rest:
 	ANDQ $0x00000001, SI
-	JZ   few4AVX2Store
+	JZ   smallN4AVX2Store
 
-few4AVX2Next:
+smallN4AVX2Next:
 	VMASKMOVPS   (CX), Y0, Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y9, Y10, Y1
@@ -2132,9 +2132,9 @@ few4AVX2Next:
 	ADDQ         $+24, CX
 	ADDQ         $+4, DX
 	DECQ         SI
-	JNZ          few4AVX2Next
+	JNZ          smallN4AVX2Next
 
-few4AVX2Store:
+smallN4AVX2Store:
 	VADDPS  Y2, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VADDPS  Y4, Y3, Y3
@@ -2390,7 +2390,7 @@ copyPanelsBAVX2Panel:
 	VZEROUPPER
 	RET
 
-// func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+// func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
@@ -2768,7 +2768,7 @@ tileAVX512Write:
 	VADDPS  Z28, Z27, Z27
 
 tileAVX512Down:
-	MOVQ         down+80(FP), DX
+	MOVQ         biasColumn+80(FP), DX
 	TESTQ        DX, DX
 	JZ           tileAVX512Residual
 	VBROADCASTSS (DX), Z28
@@ -2905,7 +2905,7 @@ tileAVX512Out:
 	VZEROUPPER
 	RET
 
-// func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+// func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tile8OfAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
@@ -3151,7 +3151,7 @@ tile8OfAVX512Write:
 	VADDPS  Z16, Z15, Z15
 
 tile8OfAVX512Down:
-	MOVQ         down+80(FP), DX
+	MOVQ         biasColumn+80(FP), DX
 	TESTQ        DX, DX
 	JZ           tile8OfAVX512Residual
 	VBROADCASTSS (DX), Z16
@@ -3234,7 +3234,7 @@ tile8OfAVX512Out:
 	VZEROUPPER
 	RET
 
-// func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, down *float32)
+// func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 // Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tile4OfAVX512(SB), NOSPLIT, $0-88
 	MOVQ    c+0(FP), AX
@@ -3392,7 +3392,7 @@ tile4OfAVX512Write:
 	VADDPS  Z8, Z7, Z7
 
 tile4OfAVX512Down:
-	MOVQ         down+80(FP), DX
+	MOVQ         biasColumn+80(FP), DX
 	TESTQ        DX, DX
 	JZ           tile4OfAVX512Residual
 	VBROADCASTSS (DX), Z8
@@ -4250,15 +4250,15 @@ geluAVX512Loop:
 	VZEROUPPER
 	RET
 
-// func thinAVX512(c *float32, a *float32, across int, along int, b *float32, k int, add bool)
+// func skinnyAVX512(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 // Requires: AVX, AVX512F
-TEXT ·thinAVX512(SB), NOSPLIT, $0-49
+TEXT ·skinnyAVX512(SB), NOSPLIT, $0-49
 	MOVQ   c+0(FP), AX
 	MOVQ   a+8(FP), CX
 	MOVQ   b+32(FP), DX
 	MOVQ   k+40(FP), BX
-	MOVQ   across+16(FP), SI
-	MOVQ   along+24(FP), DI
+	MOVQ   rowStride+16(FP), SI
+	MOVQ   colStride+24(FP), DI
 	SHLQ   $0x02, SI
 	SHLQ   $0x02, DI
 	LEAQ   (SI)(SI*2), R8
@@ -4281,7 +4281,7 @@ TEXT ·thinAVX512(SB), NOSPLIT, $0-49
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 
-thinAVX512Loop:
+skinnyAVX512Loop:
 	VMOVUPS      (DX), Z14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z14, Z15, Z0
@@ -4316,10 +4316,10 @@ thinAVX512Loop:
 	ADDQ         DI, R10
 	ADDQ         $+64, DX
 	DECQ         BX
-	JNZ          thinAVX512Loop
+	JNZ          skinnyAVX512Loop
 	MOVB         add+48(FP), CL
 	TESTB        CL, CL
-	JZ           thinAVX512Store
+	JZ           skinnyAVX512Store
 	VADDPS       (AX), Z0, Z0
 	VADDPS       64(AX), Z1, Z1
 	VADDPS       128(AX), Z2, Z2
@@ -4335,7 +4335,7 @@ thinAVX512Loop:
 	VADDPS       768(AX), Z12, Z12
 	VADDPS       832(AX), Z13, Z13
 
-thinAVX512Store:
+skinnyAVX512Store:
 	VMOVUPS Z0, (AX)
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS Z2, 128(AX)
@@ -4353,9 +4353,9 @@ thinAVX512Store:
 	VZEROUPPER
 	RET
 
-// func few1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+// func smallN1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·few1AVX512(SB), NOSPLIT, $0-40
+TEXT ·smallN1AVX512(SB), NOSPLIT, $0-40
 	MOVQ   y+0(FP), AX
 	MOVQ   w+8(FP), CX
 	MOVQ   x+16(FP), DX
@@ -4371,9 +4371,9 @@ TEXT ·few1AVX512(SB), NOSPLIT, $0-40
 	VPXORD Z3, Z3, Z3
 	MOVQ   SI, BX
 	SHRQ   $0x02, BX
-	JZ     few1AVX512Rest
+	JZ     smallN1AVX512Rest
 
-few1AVX512Loop:
+smallN1AVX512Loop:
 	VMOVUPS.Z    (CX), K1, Z4
 	VBROADCASTSS (DX), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -4393,22 +4393,22 @@ few1AVX512Loop:
 	ADDQ         $+224, CX
 	ADDQ         $+16, DX
 	DECQ         BX
-	JNZ          few1AVX512Loop
+	JNZ          smallN1AVX512Loop
 
-few1AVX512Rest:
+smallN1AVX512Rest:
 	ANDQ $0x00000003, SI
-	JZ   few1AVX512Store
+	JZ   smallN1AVX512Store
 
-few1AVX512Next:
+smallN1AVX512Next:
 	VMOVUPS.Z    (CX), K1, Z4
 	VBROADCASTSS (DX), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	ADDQ         $+56, CX
 	ADDQ         $+4, DX
 	DECQ         SI
-	JNZ          few1AVX512Next
+	JNZ          smallN1AVX512Next
 
-few1AVX512Store:
+smallN1AVX512Store:
 	VADDPS  Z2, Z0, Z0
 	VADDPS  Z3, Z1, Z1
 	VADDPS  Z1, Z0, Z0
@@ -4416,9 +4416,9 @@ few1AVX512Store:
 	VZEROUPPER
 	RET
 
-// func few4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+// func smallN4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·few4AVX512(SB), NOSPLIT, $0-40
+TEXT ·smallN4AVX512(SB), NOSPLIT, $0-40
 	MOVQ   y+0(FP), AX
 	MOVQ   w+8(FP), CX
 	MOVQ   x+16(FP), DX
@@ -4446,9 +4446,9 @@ TEXT ·few4AVX512(SB), NOSPLIT, $0-40
 	VPXORD Z15, Z15, Z15
 	MOVQ   SI, R8
 	SHRQ   $0x02, R8
-	JZ     few4AVX512Rest
+	JZ     smallN4AVX512Rest
 
-few4AVX512Loop:
+smallN4AVX512Loop:
 	VMOVUPS.Z    (CX), K1, Z16
 	VBROADCASTSS (DX), Z17
 	VFMADD231PS  Z16, Z17, Z0
@@ -4492,13 +4492,13 @@ few4AVX512Loop:
 	ADDQ         $+224, CX
 	ADDQ         $+16, DX
 	DECQ         R8
-	JNZ          few4AVX512Loop
+	JNZ          smallN4AVX512Loop
 
-few4AVX512Rest:
+smallN4AVX512Rest:
 	ANDQ $0x00000003, SI
-	JZ   few4AVX512Store
+	JZ   smallN4AVX512Store
 
-few4AVX512Next:
+smallN4AVX512Next:
 	VMOVUPS.Z    (CX), K1, Z16
 	VBROADCASTSS (DX), Z17
 	VFMADD231PS  Z16, Z17, Z0
@@ -4511,9 +4511,9 @@ few4AVX512Next:
 	ADDQ         $+56, CX
 	ADDQ         $+4, DX
 	DECQ         SI
-	JNZ          few4AVX512Next
+	JNZ          smallN4AVX512Next
 
-few4AVX512Store:
+smallN4AVX512Store:
 	VADDPS  Z2, Z0, Z0
 	VADDPS  Z3, Z1, Z1
 	VADDPS  Z1, Z0, Z0

@@ -19,19 +19,19 @@ type Epilogue struct {
 // MatMulNT computes C [m,n] = A [m,k] · B [n,k]ᵀ: a linear layer, with spago's [out,in] weights.
 func MatMulNT(c, a, b []float32, m, n, k int, e Epilogue) {
 	check("MatMulNT", c, a, b, m, n, k, e)
-	gemm(parallel, c, n, operand{a, k, false}, operand{b, k, false}, m, n, k, false, e)
+	gemm(parallel, c, n, matrix{a, k, false}, matrix{b, k, false}, m, n, k, false, e)
 }
 
 // MatMulNN computes C [m,n] = A [m,k] · B [k,n]: the gradient of a linear layer's input.
 func MatMulNN(c, a, b []float32, m, n, k int, e Epilogue) {
 	check("MatMulNN", c, a, b, m, n, k, e)
-	gemm(parallel, c, n, operand{a, k, false}, operand{b, n, true}, m, n, k, false, e)
+	gemm(parallel, c, n, matrix{a, k, false}, matrix{b, n, true}, m, n, k, false, e)
 }
 
 // MatMulTN computes C [m,n] = A [k,m]ᵀ · B [k,n]: the gradient of a linear layer's weights.
 func MatMulTN(c, a, b []float32, m, n, k int, e Epilogue) {
 	check("MatMulTN", c, a, b, m, n, k, e)
-	gemm(parallel, c, n, operand{a, m, true}, operand{b, n, true}, m, n, k, false, e)
+	gemm(parallel, c, n, matrix{a, m, true}, matrix{b, n, true}, m, n, k, false, e)
 }
 
 // A Strided is a matrix whose rows lie Stride apart in Data, or the transpose of one.
@@ -60,10 +60,10 @@ func MatMulStrided(c, a, b Strided, m, n, k int, add bool) {
 	c.require("c", m, n)
 	a.require("a", m, k)
 	b.require("b", k, n)
-	if matMulThin(c, a, b, m, n, k, add) {
+	if matMulSkinny(c, a, b, m, n, k, add) {
 		return
 	}
-	gemm(parallel, c.Data, c.Stride, operand{a.Data, a.Stride, a.Transposed}, operand{b.Data, b.Stride, !b.Transposed}, m, n, k, add, Epilogue{})
+	gemm(parallel, c.Data, c.Stride, matrix{a.Data, a.Stride, a.Transposed}, matrix{b.Data, b.Stride, !b.Transposed}, m, n, k, add, Epilogue{})
 }
 
 func check(name string, c, a, b []float32, m, n, k int, e Epilogue) {
@@ -94,15 +94,15 @@ const (
 	mcMax = 2304 // four images of 577 tokens
 )
 
-// A factor is B as gemm takes it.
-type factor interface {
+// A matrixB is B as gemm takes it.
+type matrixB interface {
 	// panels returns columns n0..n0+w at depths k0..k0+d as panels of nr columns, one after the
 	// other. They may lie in scratch, which has room for them.
 	panels(scratch []float32, n0, w, k0, d, nr int) []float32
 	// reads returns the memory that panels with these arguments would read, if it lies in one piece.
-	reads(n0, w, k0, d, nr int) span
+	prefetchSpan(n0, w, k0, d, nr int) span
 	// terms is of how many bfloat16 each element is the sum; see amx.go.
-	terms() int
+	bf16Terms() int
 }
 
 // gemm computes C = or += A·Bᵀ, where element (r,p) of an operand is row r of its panels at depth p;
@@ -115,7 +115,7 @@ type factor interface {
 //	                             at the last kc, the epilogue of rows that are still warm
 //
 // While it computes with one panel of A and one block of B, a worker prefetches the next of both.
-func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m, n, k int, accumulate bool, e Epilogue) {
+func gemm(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB, m, n, k int, accumulate bool, e Epilogue) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -124,12 +124,12 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 		run = serial
 	}
 	// Whatever m is: a row must not depend on how many there are.
-	if amx() && n >= side && k >= side {
+	if amx() && n >= amxTile && k >= amxTile {
 		gemmAMX(run, c, ldc, a, b, m, n, k, accumulate, e)
 		return
 	}
 	kc := min(kcMax, max(k, 1))
-	cuts := cutColumns(n, nr)
+	starts := partitionColumns(n, nr)
 	for m0 := 0; m0 < m; m0 += mcMax {
 		mc := min(mcMax, m-m0)
 		panels := (mc + mr - 1) / mr
@@ -142,30 +142,30 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 				a.pack(pa[k0*panels*mr+from*mr*d:], m0+from*mr, min((to-from)*mr, mc-from*mr), k0, d, mr)
 			}
 		})
-		run(len(cuts)-1, func(i int) {
-			n0 := cuts[i]
-			w := cuts[i+1] - n0
+		run(len(starts)-1, func(i int) {
+			n0 := starts[i]
+			w := starts[i+1] - n0
 			bp := (w + nr - 1) / nr
 			scratch := Get(bp * nr * kc)
 			for k0 := 0; k0 < k; k0 += kc {
 				d := min(kc, k-k0)
 				pb := b.panels(scratch, n0, w, k0, d, nr)
-				next := following(b, cuts, i, k0+d, kc, k, nr)
+				next := nextSpan(b, starts, i, k0+d, kc, k, nr)
 				for p := range panels {
 					at := k0*panels + p*d
 					rows := min(mr, mc-p*mr)
-					var soon prefetch
+					var ahead prefetch
 					if p+1 < panels {
-						soon.a = span{(*byte)(unsafe.Pointer(&pa[(at+d)*mr])), 4 * mr * d}
+						ahead.a = span{(*byte)(unsafe.Pointer(&pa[(at+d)*mr])), 4 * mr * d}
 					}
 					if share := next.size / panels; share > 0 {
-						soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), p*share)), share}
+						ahead.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), p*share)), share}
 					}
 					var last *Epilogue
 					if k0+d == k {
 						last = &e
 					}
-					tiles(c, ldc, m0+p*mr, rows, n0, w, n, pa[at*mr:], pb, d, accumulate || k0 > 0, soon, last)
+					tiles(c, ldc, m0+p*mr, rows, n0, w, n, pa[at*mr:], pb, d, accumulate || k0 > 0, ahead, last)
 				}
 			}
 			if k == 0 {
@@ -182,14 +182,14 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a operand, b factor, m
 
 // following returns the memory of B that the worker of item i needs after depth k0: of the same
 // columns or, when they are done, of those that it will most likely be given next.
-func following(b factor, cuts []int, i, k0, kc, k, nr int) span {
+func nextSpan(b matrixB, starts []int, i, k0, kc, k, nr int) span {
 	if k0 >= k {
-		if i += runtime.GOMAXPROCS(0); i >= len(cuts)-1 {
+		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
 			return span{}
 		}
 		k0 = 0
 	}
-	return b.reads(cuts[i], cuts[i+1]-cuts[i], k0, min(kc, k-k0), nr)
+	return b.prefetchSpan(starts[i], starts[i+1]-starts[i], k0, min(kc, k-k0), nr)
 }
 
 func serial(items int, f func(int)) {
@@ -198,17 +198,17 @@ func serial(items int, f func(int)) {
 	}
 }
 
-// cutColumns cuts n columns of B, whose panels have nr, into the items of a product, and returns where they
+// partitionColumns cuts n columns of B, whose panels have nr, into the items of a product, and returns where they
 // begin, and n. They are large at first, for the sake of the cache, and small in the end, for that of workers
 // that do not run at the same speed.
-func cutColumns(n, nr int) []int {
-	cuts := make([]int, 1, n/ncMax+16)
+func partitionColumns(n, nr int) []int {
+	starts := make([]int, 1, n/ncMax+16)
 	for at := 0; at < n; {
 		w := roundUp((n-at)/(3*runtime.GOMAXPROCS(0)), nr)
 		at += min(max(w, nr), ncMax/nr*nr, n-at)
-		cuts = append(cuts, at)
+		starts = append(starts, at)
 	}
-	return cuts
+	return starts
 }
 
 // A prefetch says which memory to ask for while the tiles of one panel of A are computed.
@@ -314,28 +314,28 @@ var zeros = make([]float32, ncMax)
 
 // An operand is a matrix as the product sees it: rows that become panels, and a depth k that is
 // summed over.
-type operand struct {
-	data []float32
-	ld   int  // distance between rows of data
-	deep bool // rows of data are depths (element (r,p) is data[p·ld+r]), not panel rows (data[r·ld+p])
+type matrix struct {
+	data   []float32
+	ld     int  // distance between rows of data
+	kMajor bool // rows of data are depths (element (r,p) is data[p·ld+r]), not panel rows (data[r·ld+p])
 }
 
 // panels packs columns of B, which are its rows here, into scratch.
-func (x operand) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
+func (x matrix) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	x.pack(scratch, n0, w, k0, d, nr)
 	return scratch
 }
 
 // reads says nothing: rows lie apart.
-func (x operand) reads(n0, w, k0, d, nr int) span { return span{} }
+func (x matrix) prefetchSpan(n0, w, k0, d, nr int) span { return span{} }
 
-func (x operand) terms() int { return 3 }
+func (x matrix) bf16Terms() int { return 3 }
 
 // pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other:
 // dst[panel][p][r]. Missing rows of the last panel are 0.
-func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
+func (x matrix) pack(dst []float32, r0, rows, k0, k, w int) {
 	whole := rows / w * w
-	if x.deep {
+	if x.kMajor {
 		if whole > 0 {
 			copyPanels(dst, w, x.data[k0*x.ld+r0:], x.ld, k, whole/w, w*k)
 		}
@@ -347,7 +347,7 @@ func (x operand) pack(dst []float32, r0, rows, k0, k, w int) {
 	if n := rows - whole; n > 0 {
 		last := dst[whole*k : (whole+w)*k]
 		clear(last)
-		if x.deep {
+		if x.kMajor {
 			copyRows(last, w, x.data[k0*x.ld+r0+whole:], x.ld, n, k)
 		} else {
 			packTransposed(last, w, x.data[(r0+whole)*x.ld+k0:], x.ld, n, k)

@@ -11,7 +11,7 @@ import (
 // A block is memory for weights outside Go's heap: it is most of what a program holds, and as a part
 // of the heap it would let the collector wait until as much again is garbage. It goes back to the
 // system when owner is collected, so whoever reads it must keep the owner alive.
-func newBlock[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
+func newOffHeap[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
 	size := n * int(unsafe.Sizeof(*new(T)))
 	if size < 1<<16 {
 		return make([]T, n)

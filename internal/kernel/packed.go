@@ -9,15 +9,15 @@ import (
 
 // Packed is a weight matrix W [n,k] in the order in which the tile in use reads it: for each kcMax of
 // k, panels of as many rows as the tile has columns, for products of rows with Wᵀ, or, if packed by [PackLeft],
-// as it has rows, for [Order.MatMul]. If every value of W is a half, and the weights that OpenAI published are,
+// as it has rows, for [PanelLayout.MatMul]. If every value of W is a half, and the weights that OpenAI published are,
 // it keeps halves, and loses nothing; otherwise float32.
 //
 // It is not written after [Pack], and may be used by many goroutines at once.
 type Packed struct {
-	n, k, width int       // width is how many rows a panel has
-	squares     bool      // for AMX: [n/32][k/32][32][32], and no width
-	half        []uint16  // [k/kcMax][panels][kc][width]
-	full        []float32 // the same; one of the two is nil
+	n, k, panelRows int       // width is how many rows a panel has
+	amx             bool      // for AMX: [n/32][k/32][32][32], and no width
+	half            []uint16  // [k/kcMax][panels][kc][width]
+	full            []float32 // the same; one of the two is nil
 }
 
 // Pack packs w [n,k] as the right operand, for [MatMulPacked].
@@ -26,45 +26,45 @@ func Pack(w []float32, n, k int) *Packed {
 	return pack(w, n, k, nr)
 }
 
-// PackLeft packs w [n,k] as the left operand, for [Order.MatMul].
+// PackLeft packs w [n,k] as the left operand, for [PanelLayout.MatMul].
 func PackLeft(w []float32, n, k int) *Packed {
 	if amx() {
-		return packSquares(w, n, k)
+		return packAMXTiles(w, n, k)
 	}
 	mr, _ := tileShape()
 	return pack(w, n, k, mr)
 }
 
-func pack(w []float32, n, k, width int) *Packed {
+func pack(w []float32, n, k, panelRows int) *Packed {
 	if n < 0 || k < 0 || len(w) < n*k {
 		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
 	}
-	p := &Packed{n: n, k: k, width: width}
-	p.half = newBlock[uint16](p, roundUp(n, width)*k)
+	p := &Packed{n: n, k: k, panelRows: panelRows}
+	p.half = newOffHeap[uint16](p, roundUp(n, panelRows)*k)
 	var lossy atomic.Bool
-	p.each(func(panel []float32, at int) {
+	p.forEachPanel(func(panel []float32, at int) {
 		// One that is not exact makes all of the others useless.
 		if !lossy.Load() && !narrow(p.half[at:at+len(panel)], panel) {
 			lossy.Store(true)
 		}
 	}, w)
 	if lossy.Load() {
-		p = &Packed{n: n, k: k, width: width}
-		p.full = newBlock[float32](p, roundUp(n, width)*k)
-		p.each(func(panel []float32, at int) { copy(p.full[at:], panel) }, w)
+		p = &Packed{n: n, k: k, panelRows: panelRows}
+		p.full = newOffHeap[float32](p, roundUp(n, panelRows)*k)
+		p.forEachPanel(func(panel []float32, at int) { copy(p.full[at:], panel) }, w)
 	}
 	return p
 }
 
-// Left reports whether p is packed for [Order.MatMul]. That, and the shape of the tile, do not change while a
+// Left reports whether p is packed for [PanelLayout.MatMul]. That, and the shape of the tile, do not change while a
 // program runs.
 func (p *Packed) Left() bool {
 	mr, _ := tileShape()
-	return p.squares && amx() || !p.squares && !amx() && p.width == mr
+	return p.amx && amx() || !p.amx && !amx() && p.panelRows == mr
 }
 
 // plain calls f with the weights [n,k] as they were, which it must not keep.
-func (p *Packed) plain(f func(w []float32)) {
+func (p *Packed) unpacked(f func(w []float32)) {
 	w := Get(p.n * p.k)
 	defer Put(w)
 	p.Unpack(w)
@@ -72,42 +72,42 @@ func (p *Packed) plain(f func(w []float32)) {
 }
 
 // each calls f in parallel with every panel of w and where it lies.
-func (p *Packed) each(f func(panel []float32, at int), w []float32) {
-	panels := (p.n + p.width - 1) / p.width
+func (p *Packed) forEachPanel(f func(panel []float32, at int), w []float32) {
+	panels := (p.n + p.panelRows - 1) / p.panelRows
 	parallel(panels, func(j int) {
-		panel := Get(p.width * min(kcMax, p.k))
+		panel := Get(p.panelRows * min(kcMax, p.k))
 		defer Put(panel)
 		for k0 := 0; k0 < p.k; k0 += kcMax {
 			d := min(kcMax, p.k-k0)
-			operand{w, p.k, false}.pack(panel, j*p.width, min(p.width, p.n-j*p.width), k0, d, p.width)
-			f(panel[:p.width*d], p.at(j*p.width, k0, d))
+			matrix{w, p.k, false}.pack(panel, j*p.panelRows, min(p.panelRows, p.n-j*p.panelRows), k0, d, p.panelRows)
+			f(panel[:p.panelRows*d], p.at(j*p.panelRows, k0, d))
 		}
 	})
 }
 
 // at returns where the panel of row n0, a multiple of width, begins at depth k0, a multiple of kcMax.
-func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.width)*k0 + n0*d }
+func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.panelRows)*k0 + n0*d }
 
 // Unpack sets w [n,k] to what was packed.
 func (p *Packed) Unpack(w []float32) {
 	if len(w) < p.n*p.k {
 		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(w), p.n, p.k))
 	}
-	if p.squares {
-		p.unpackSquares(w)
+	if p.amx {
+		p.unpackAMXTiles(w)
 		return
 	}
-	panels := (p.n + p.width - 1) / p.width
+	panels := (p.n + p.panelRows - 1) / p.panelRows
 	parallel(panels, func(j int) {
-		scratch := Get(p.width * min(kcMax, p.k))
+		scratch := Get(p.panelRows * min(kcMax, p.k))
 		defer Put(scratch)
 		for k0 := 0; k0 < p.k; k0 += kcMax {
 			d := min(kcMax, p.k-k0)
-			panel := p.panels(scratch, j*p.width, p.width, k0, d, p.width)
-			for r := range min(p.width, p.n-j*p.width) {
-				row := w[(j*p.width+r)*p.k+k0:][:d]
+			panel := p.panels(scratch, j*p.panelRows, p.panelRows, k0, d, p.panelRows)
+			for r := range min(p.panelRows, p.n-j*p.panelRows) {
+				row := w[(j*p.panelRows+r)*p.k+k0:][:d]
 				for i := range row {
-					row[i] = panel[i*p.width+r]
+					row[i] = panel[i*p.panelRows+r]
 				}
 			}
 		}
@@ -133,12 +133,12 @@ func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
 	if len(a) < m*w.k {
 		panic("kernel: MatMulPacked: a is shorter than m·k")
 	}
-	if _, nr := tileShape(); nr == w.width {
-		gemm(parallel, c, w.n, operand{a, w.k, false}, w, m, w.n, w.k, false, e)
+	if _, nr := tileShape(); nr == w.panelRows {
+		gemm(parallel, c, w.n, matrix{a, w.k, false}, w, m, w.n, w.k, false, e)
 		runtime.KeepAlive(w)
 		return
 	}
-	w.plain(func(plain []float32) { MatMulNT(c, a, plain, m, w.n, w.k, e) })
+	w.unpacked(func(unpacked []float32) { MatMulNT(c, a, unpacked, m, w.n, w.k, e) })
 }
 
 // MatMulPackedNN computes C [m,k] = A [m,n] · W: the gradient of the input of such a layer.
@@ -147,23 +147,23 @@ func MatMulPackedNN(c, a []float32, w *Packed, m int) {
 	if len(a) < m*w.n {
 		panic("kernel: MatMulPackedNN: a is shorter than m·n")
 	}
-	if _, nr := tileShape(); nr == w.width {
-		gemm(parallel, c, w.k, operand{a, w.n, false}, across{w}, m, w.k, w.n, false, Epilogue{})
+	if _, nr := tileShape(); nr == w.panelRows {
+		gemm(parallel, c, w.k, matrix{a, w.n, false}, packedTransposed{w}, m, w.k, w.n, false, Epilogue{})
 		runtime.KeepAlive(w)
 		return
 	}
-	w.plain(func(plain []float32) { MatMulNN(c, a, plain, m, w.k, w.n, Epilogue{}) })
+	w.unpacked(func(unpacked []float32) { MatMulNN(c, a, unpacked, m, w.k, w.n, Epilogue{}) })
 }
 
 // across is a packed matrix as B of a product that sums over its rows: columns of W become panels.
-type across struct{ w *Packed }
+type packedTransposed struct{ w *Packed }
 
 // panels turns what lies as [panel of rows][column][row of it] into [panel of columns][row][column of it],
 // square by square.
-func (x across) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
+func (x packedTransposed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	p := x.w
-	square := Get(nr * nr)
-	defer Put(square)
+	block := Get(nr * nr)
+	defer Put(block)
 	for c := n0; c < n0+w; c += nr {
 		columns := min(nr, n0+w-c)
 		panel := scratch[(c-n0)*d:][:nr*d]
@@ -173,7 +173,7 @@ func (x across) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 		from := c / kcMax * kcMax
 		for r := 0; r < d; r += nr {
 			at, size := p.at(k0+r, from, min(kcMax, p.k-from))+(c-from)*nr, columns*nr
-			src := square[:size]
+			src := block[:size]
 			if p.half != nil {
 				widen(src, p.half[at:at+size])
 			} else {
@@ -186,9 +186,9 @@ func (x across) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 }
 
 // reads says nothing: what belongs together lies in many pieces.
-func (x across) reads(n0, w, k0, d, nr int) span { return span{} }
+func (x packedTransposed) prefetchSpan(n0, w, k0, d, nr int) span { return span{} }
 
-func (x across) terms() int { return x.w.terms() }
+func (x packedTransposed) bf16Terms() int { return x.w.bf16Terms() }
 
 // panels widens halves into scratch, where the second-level cache keeps them; what is full precision
 // it returns as it lies.
@@ -201,7 +201,7 @@ func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	return scratch
 }
 
-func (p *Packed) reads(n0, w, k0, d, nr int) span {
+func (p *Packed) prefetchSpan(n0, w, k0, d, nr int) span {
 	i, n := p.at(n0, k0, d), roundUp(w, nr)*d
 	switch {
 	case n == 0:

@@ -201,8 +201,8 @@ func TestPackedPanics(t *testing.T) {
 		"kernel: Pack: 5 weights, want n·k = 2·3":            func() { Pack(make([]float32, 5), 2, 3) },
 		"kernel: Unpack: room for 5 weights, want n·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
 		"kernel: MatMulPacked: a is shorter than m·k":        func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
-		"kernel: Order.MatMul: weights that were not packed by PackLeft": func() {
-			Order{1, 1}.MatMul(make([]float32, 2), make([]float32, 3), p, Epilogue{})
+		"kernel: PanelLayout.MatMul: weights that were not packed by PackLeft": func() {
+			PanelLayout{1, 1}.MatMul(make([]float32, 2), make([]float32, 3), p, Epilogue{})
 		},
 		"kernel: MatMulPacked: c is shorter than m·n": func() { MatMulPacked(make([]float32, 1), make([]float32, 3), p, 1, Epilogue{}) },
 	} {

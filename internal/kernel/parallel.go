@@ -12,34 +12,34 @@ import (
 // sleeping core every time, which takes it longer than some of the calls; so the goroutines that help stay,
 // and look out for the next call a while before they sleep.
 func parallel(items int, f func(item int)) {
-	workers := min(items, runtime.GOMAXPROCS(0))
-	if workers <= 1 {
+	n := min(items, runtime.GOMAXPROCS(0))
+	if n <= 1 {
 		for i := range items {
 			f(i)
 		}
 		return
 	}
 	j := &job{f: f, items: int64(items), finished: make(chan struct{})}
-	j.places.Store(int64(workers - 1))
-	crew.post(j, workers-1)
+	j.places.Store(int64(n - 1))
+	workers.post(j, n-1)
 	j.work()
-	for range patience {
+	for range spins {
 		if j.done.Load() == j.items {
 			break
 		}
 	}
 	<-j.finished
-	crew.job.CompareAndSwap(j, nil)
+	workers.job.CompareAndSwap(j, nil)
 }
 
-// patience is how often a goroutine looks before it sleeps: for some tens of microseconds.
-const patience = 1 << 15
+// spins is how often a goroutine looks before it sleeps: for some tens of microseconds.
+const spins = 1 << 15
 
 // A job is one call of parallel.
 type job struct {
 	f          func(item int)
 	items      int64
-	places     atomic.Int64 // for helpers that have not come yet
+	places     atomic.Int64 // for workerGroup that have not come yet
 	next, done atomic.Int64 // items handed out; items done
 	finished   chan struct{}
 }
@@ -61,19 +61,19 @@ func (j *job) work() {
 // open reports whether a helper is wanted.
 func (j *job) open() bool { return j != nil && j.places.Load() > 0 && j.next.Load() < j.items }
 
-// crew are the goroutines that help. They see one job at a time, the last that was posted: callers
+// workers are the goroutines that help. They see one job at a time, the last that was posted: callers
 // beside each other keep the processors busy by themselves.
-var crew = helpers{wake: make(chan struct{}, 1)}
+var workers = workerGroup{wake: make(chan struct{}, 1)}
 
-type helpers struct {
+type workerGroup struct {
 	job      atomic.Pointer[job]
 	count    atomic.Int64 // of goroutines
 	sleeping atomic.Int64
 	wake     chan struct{}
 }
 
-// post shows j to n helpers.
-func (h *helpers) post(j *job, n int) {
+// post shows j to n workerGroup.
+func (h *workerGroup) post(j *job, n int) {
 	for c := h.count.Load(); c < int64(n); c = h.count.Load() {
 		if h.count.CompareAndSwap(c, c+1) {
 			go h.run()
@@ -86,7 +86,7 @@ func (h *helpers) post(j *job, n int) {
 	}
 }
 
-func (h *helpers) rouse() {
+func (h *workerGroup) rouse() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
@@ -94,7 +94,7 @@ func (h *helpers) rouse() {
 }
 
 // run helps for ever.
-func (h *helpers) run() {
+func (h *workerGroup) run() {
 	for idle := 0; ; idle++ {
 		if j := h.job.Load(); j.open() && j.places.Add(-1) >= 0 {
 			if j.open() && h.sleeping.Load() > 0 {
@@ -104,7 +104,7 @@ func (h *helpers) run() {
 			idle = 0
 			continue
 		}
-		if idle < patience {
+		if idle < spins {
 			continue
 		}
 		h.sleeping.Add(1)

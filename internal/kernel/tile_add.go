@@ -3,12 +3,12 @@
 package kernel
 
 // tileAdd is tile, which leaves what is to be added to the caller.
-func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, down []float32) bool {
+func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn []float32) bool {
 	tile(c, ldc, rows, a, b, k, accumulate, next, step)
 	return false
 }
 
-// fewStride says that there is no few.
-func fewStride() int { return 0 }
+// smallNStride says that there is no few.
+func smallNStride() int { return 0 }
 
-func few(y, w, x []float32, ldx, columns, k int) { panic("kernel: few: no such routine") }
+func smallN(y, w, x []float32, ldx, columns, k int) { panic("kernel: few: no such routine") }

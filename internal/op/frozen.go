@@ -21,8 +21,8 @@ import (
 // there was anything to do.
 func Freeze(p *nn.Param) bool { return freeze(p, kernel.Pack) }
 
-// FreezeForPanels is [Freeze] for products with arranged tokens; see [ToPanels]. It is only a beginning: weights that
-// meet the other kind are packed anew, once.
+// FreezeForPanels is [Freeze] for products with tokens in panels; see [ToPanels]. Weights that meet rows later are
+// packed anew, once.
 func FreezeForPanels(p *nn.Param) bool { return freeze(p, kernel.PackLeft) }
 
 func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
@@ -34,9 +34,9 @@ func freeze(p *nn.Param, pack func(w []float32, n, k int) *kernel.Packed) bool {
 	return true
 }
 
-// FreezeValues is [FreezeForPanels] or [Freeze] with the values [rows,cols] from elsewhere. It does not keep them.
-func FreezeValues(p *nn.Param, values []float32, rows, cols int, arranged bool) {
-	if arranged {
+// FreezeValues is [FreezeForPanels] or [Freeze] with values [rows,cols] that do not lie in p yet. It does not keep them.
+func FreezeValues(p *nn.Param, values []float32, rows, cols int, forPanels bool) {
+	if forPanels {
 		p.Matrix = newFrozen(kernel.PackLeft(values, rows, cols))
 	} else {
 		p.Matrix = newFrozen(kernel.Pack(values, rows, cols))

@@ -82,7 +82,7 @@ func recycle(x mat.Tensor) {
 		kernel.Put(data(d))
 	case detached:
 		kernel.Put(data(d))
-	case *arranged:
+	case *panels:
 		kernel.Put(d.values)
 	}
 }
@@ -136,8 +136,8 @@ func run(f ag.AutoGradFunction) mat.Tensor {
 		return ag.NewOperator(&function{AutoGradFunction: f}).Run()
 	}
 	var y mat.Tensor
-	if a, ok := f.(arranger); ok {
-		y = a.arranged()
+	if a, ok := f.(panelOp); ok {
+		y = a.forwardPanels()
 	}
 	if y == nil {
 		var err error
@@ -147,7 +147,7 @@ func run(f ag.AutoGradFunction) mat.Tensor {
 	}
 	if slices.ContainsFunc(operands, isDetached) {
 		switch y := y.(type) {
-		case *arranged:
+		case *panels:
 			y.detached = true
 		case *mat.Dense[float32]:
 			return detached{y}
@@ -160,7 +160,7 @@ func isDetached(x mat.Tensor) bool {
 	switch x := x.(type) {
 	case detached:
 		return true
-	case *arranged:
+	case *panels:
 		return x.detached
 	}
 	return false

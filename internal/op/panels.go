@@ -8,19 +8,18 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// arranged is tokens [B·T,n] in the order in which the kernel's products with packed weights read them and write
-// them, which is faster than rows; see [kernel.Order]. There are no gradients in that order.
-type arranged struct {
+// panels are tokens [B·T,n] that lie in panels, the layout that the kernel's products with packed weights read and
+// write fastest; see [kernel.PanelLayout]. No operator has a gradient in that layout.
+type panels struct {
 	readOnly
 	values   []float32
-	order    kernel.Order
+	layout   kernel.PanelLayout
 	n        int
 	detached bool // see detached
 }
 
-// ToPanels returns x, the tokens [B·t,n] of images of t tokens, arranged for the products of a model that is frozen,
-// or x itself if it wants a gradient. Operators of this package that can, work on arranged tokens and give such; to
-// everything else they look like any matrix. It takes the memory of x, which nobody may hold but the caller.
+// ToPanels returns the tokens x [B·t,n] of images of t tokens in panels, or x itself if it wants a gradient. Operators
+// that can compute with panels return panels; to all other code they look like any matrix. ToPanels releases x.
 func ToPanels(x mat.Tensor, t int) mat.Tensor {
 	m, n := dims(x)
 	if t < 1 || m%t != 0 {
@@ -29,29 +28,28 @@ func ToPanels(x mat.Tensor, t int) mat.Tensor {
 	if x.RequiresGrad() {
 		return x
 	}
-	y := newArranged(kernel.Order{Images: m / t, Tokens: t}, n)
+	y := newPanels(kernel.PanelLayout{Images: m / t, Tokens: t}, n)
 	y.detached = isDetached(x)
-	y.order.Arrange(y.values, data(x), n)
+	y.layout.ToPanels(y.values, data(x), n)
 	return Release(y, x)
 }
 
-// CopyRows returns tokens that are arranged as a copy in rows, and others as they are.
+// CopyRows returns a copy [B·t,n] of tokens that lie in panels, and any other matrix as it is.
 func CopyRows(x mat.Tensor) mat.Tensor {
-	if a, ok := x.(*arranged); ok {
+	if a, ok := x.(*panels); ok {
 		return a.plain()
 	}
 	return x
 }
 
-// FromPanels returns tokens that are arranged as rows again, and others as they are. It takes the memory of x, which
-// nobody may hold but the caller.
+// FromPanels returns tokens that lie in panels as rows [B·t,n], and any other matrix as it is. It releases x.
 func FromPanels(x mat.Tensor) mat.Tensor {
-	a, ok := x.(*arranged)
+	a, ok := x.(*panels)
 	if !ok {
 		return x
 	}
 	y := fresh(a.dims())
-	a.order.Restore(data(y), a.values, a.n)
+	a.layout.FromPanels(data(y), a.values, a.n)
 	recycle(a)
 	if a.detached {
 		return detached{y}
@@ -59,46 +57,46 @@ func FromPanels(x mat.Tensor) mat.Tensor {
 	return y
 }
 
-func newArranged(o kernel.Order, n int) *arranged {
-	a := &arranged{values: kernel.Get(o.Images * o.Tokens * n), order: o, n: n}
+func newPanels(o kernel.PanelLayout, n int) *panels {
+	a := &panels{values: kernel.Get(o.Images * o.Tokens * n), layout: o, n: n}
 	a.source = a
 	return a
 }
 
-func (a *arranged) dims() (rows, cols int) { return a.order.Images * a.order.Tokens, a.n }
+func (a *panels) dims() (rows, cols int) { return a.layout.Images * a.layout.Tokens, a.n }
 
-func (a *arranged) plain() *mat.Dense[float32] {
+func (a *panels) plain() *mat.Dense[float32] {
 	y := mat.NewDense[float32](mat.WithShape(a.dims()))
-	a.order.Restore(y.Data().F32(), a.values, a.n)
+	a.layout.FromPanels(y.Data().F32(), a.values, a.n)
 	return y
 }
 
-// arranger is an operator that works on arranged tokens.
-type arranger interface {
-	// arranged returns its result, or nil if its operands are not of that kind.
-	arranged() mat.Tensor
+// A panelOp is an operator that can compute with panels.
+type panelOp interface {
+	// forwardPanels returns the result, or nil if the operands do not lie in panels.
+	forwardPanels() mat.Tensor
 }
 
-func (f *layerNormOp) arranged() mat.Tensor {
-	x, ok := f.x.(*arranged)
+func (f *layerNormOp) forwardPanels() mat.Tensor {
+	x, ok := f.x.(*panels)
 	if !ok {
 		return nil
 	}
-	y := newArranged(x.order, x.n)
-	x.order.LayerNorm(y.values, x.values, data(f.w), data(f.b), x.n, f.eps)
+	y := newPanels(x.layout, x.n)
+	x.layout.LayerNorm(y.values, x.values, data(f.w), data(f.b), x.n, f.eps)
 	return y
 }
 
-func (f *linearOp) arranged() mat.Tensor {
-	x, ok := f.x.(*arranged)
+func (f *linearOp) forwardPanels() mat.Tensor {
+	x, ok := f.x.(*panels)
 	weights := packed(f.w)
 	if !ok || weights == nil {
 		return nil
 	}
 	e := kernel.Epilogue{Activation: f.act}
 	if f.residual != nil {
-		r, ok := f.residual.(*arranged)
-		if !ok || r.order != x.order {
+		r, ok := f.residual.(*panels)
+		if !ok || r.layout != x.layout {
 			return nil
 		}
 		e.Residual = r.values
@@ -110,39 +108,39 @@ func (f *linearOp) arranged() mat.Tensor {
 	if f.b != nil {
 		e.Bias = data(f.b)
 	}
-	y := newArranged(x.order, f.out)
-	x.order.MatMul(y.values, x.values, w, e)
+	y := newPanels(x.layout, f.out)
+	x.layout.MatMul(y.values, x.values, w, e)
 	return y
 }
 
-func (f *attentionOp) arranged() mat.Tensor {
-	x, ok := f.qkv.(*arranged)
-	if !ok || x.order.Tokens != f.tokens {
+func (f *attentionOp) forwardPanels() mat.Tensor {
+	x, ok := f.qkv.(*panels)
+	if !ok || x.layout.Tokens != f.tokens {
 		return nil
 	}
-	y := newArranged(x.order, f.heads*f.size)
-	x.order.Attention(y.values, x.values, f.heads, f.size, f.causal)
+	y := newPanels(x.layout, f.heads*f.size)
+	x.layout.Attention(y.values, x.values, f.heads, f.size, f.causal)
 	return y
 }
 
-func (f *classRowsOp) arranged() mat.Tensor {
+func (f *classRowsOp) forwardPanels() mat.Tensor {
 	m, _ := dims(f.x)
-	return rowsOf(f.x, m/f.t, func(i int) int { return i * f.t })
+	return gatherPanels(f.x, m/f.t, func(i int) int { return i * f.t })
 }
 
-func (f *gatherOp) arranged() mat.Tensor {
-	return rowsOf(f.x, len(f.rows), func(i int) int { return f.rows[i] })
+func (f *gatherOp) forwardPanels() mat.Tensor {
+	return gatherPanels(f.x, len(f.rows), func(i int) int { return f.rows[i] })
 }
 
-// rowsOf returns count rows of arranged tokens [count,n], or nil if x is something else.
-func rowsOf(x mat.Tensor, count int, row func(i int) int) mat.Tensor {
-	a, ok := x.(*arranged)
+// gatherPanels returns count rows [count,n] of tokens that lie in panels, or nil if x is something else.
+func gatherPanels(x mat.Tensor, count int, row func(i int) int) mat.Tensor {
+	a, ok := x.(*panels)
 	if !ok {
 		return nil
 	}
 	y := fresh(count, a.n)
 	for i := range count {
-		a.order.Row(data(y)[i*a.n:(i+1)*a.n], a.values, a.n, row(i))
+		a.layout.Row(data(y)[i*a.n:(i+1)*a.n], a.values, a.n, row(i))
 	}
 	return y
 }

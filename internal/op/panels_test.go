@@ -24,8 +24,8 @@ func normal(rng *rand.Rand, rows, cols int) *mat.Dense[float32] {
 	return x
 }
 
-// TestArranged: every operator gives of arranged tokens what it gives of rows, and those that can, arranged ones.
-func TestArranged(t *testing.T) {
+// TestPanels: every operator computes from panels what it computes from rows, and those that can return panels.
+func TestPanels(t *testing.T) {
 	t.Cleanup(func() { kernel.Use("") })
 	const images, tokens, c, heads = 3, 37, 24, 2
 	for _, impl := range kernel.Available() {
@@ -80,14 +80,14 @@ func TestArranged(t *testing.T) {
 			},
 		} {
 			y := f(ToPanels(normalCopy(x), tokens), ToPanels(normalCopy(residual), tokens), frozen)
-			if _, ok := y.(*arranged); ok != (name[:5] != "rows:") {
-				t.Errorf("%s: %s: the result is arranged: %v", impl, name, ok)
+			if _, ok := y.(*panels); ok != (name[:5] != "rows:") {
+				t.Errorf("%s: %s: the result lies in panels: %v", impl, name, ok)
 			}
 			if want := f(x, residual, plain); !slices.Equal(y.Shape(), want.Shape()) {
 				t.Errorf("%s: %s: shape %v, want %v", impl, name, y.Shape(), want.Shape())
 			} else {
 				golden.Compare(t, fmt.Sprint(impl, ": ", name), data(y), data(want), 2e-5)
-				golden.Compare(t, fmt.Sprint(impl, ": ", name, " restored"), data(FromPanels(y)), data(want), 2e-5)
+				golden.Compare(t, fmt.Sprint(impl, ": ", name, " from panels"), data(FromPanels(y)), data(want), 2e-5)
 			}
 		}
 	}
@@ -100,13 +100,13 @@ func normalCopy(x *mat.Dense[float32]) mat.Tensor {
 	return y
 }
 
-// TestArrangedGradients: what wants a gradient is not arranged, and arranged tokens still give one to parameters.
-func TestArrangedGradients(t *testing.T) {
+// TestPanelsGradients: what wants a gradient stays in rows, and panels still give a gradient to parameters.
+func TestPanelsGradients(t *testing.T) {
 	rng := rand.New(rand.NewPCG(13, 14))
 	x := normal(rng, 34, 8)
 	x.SetRequiresGrad(true)
 	if y := ToPanels(x, 34); y != mat.Tensor(x) {
-		t.Error("tokens that want a gradient were arranged")
+		t.Error("tokens that want a gradient were put into panels")
 	}
 	layer := linearOf(normal(rng, 4, 8), normal(rng, 4, 1))
 	layer.W.SetRequiresGrad(true)
@@ -123,7 +123,7 @@ func TestArrangedGradients(t *testing.T) {
 	}
 	want := slices.Clone(grad(plain))
 	if got := grad(ToPanels(normalCopy(plain), 34)); !slices.Equal(got, want) {
-		t.Error("the gradient of weights is another if the tokens are arranged")
+		t.Error("the gradient of weights is another if the tokens lie in panels")
 	}
 	if _, ok := FromPanels(ToPanels(Detach(plain), 34)).(detached); !ok {
 		t.Error("detached tokens come back as others")
@@ -136,7 +136,7 @@ func TestArrangedGradients(t *testing.T) {
 	ToPanels(plain, 33)
 }
 
-// TestRepack: weights may be used with rows and arranged tokens by turns and at the same time.
+// TestRepack: weights may be used with rows and panels by turns and at the same time.
 func TestRepack(t *testing.T) {
 	rng := rand.New(rand.NewPCG(15, 16))
 	const m, in, out = 70, 96, 64

@@ -24,7 +24,7 @@ func TestReleasePoisons(t *testing.T) {
 	Release(Activate(x, GELU), x)
 	isNaN("without a graph", values)
 
-	p := ToPanels(Activate(numbered(4, 5, 1, false), GELU), 2).(*arranged)
+	p := ToPanels(Activate(numbered(4, 5, 1, false), GELU), 2).(*panels)
 	FromPanels(p)
 	isNaN("panels", p.values)
 

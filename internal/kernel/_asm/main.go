@@ -91,9 +91,9 @@ func main() {
 		m.geluGrad()
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
-		m.thin()
-		m.few(1)
-		m.few(fewColumns)
+		m.skinny()
+		m.smallN(1)
+		m.smallN(smallNColumns)
 		m.columnSum()
 		m.columnSquares()
 		m.columnNormalize()
@@ -113,9 +113,9 @@ func main() {
 // (0.93 of the peak instead of 0.98 on a Sapphire Rapids).
 func (m machine) tile(name string, rows int) {
 	id := name + m.name
-	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, down *float32)")
+	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn *float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, down to every column, and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
+	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())
@@ -213,12 +213,12 @@ func (m machine) tile(name string, rows int) {
 		}
 	}
 	Label(id + "Down")
-	down := Load(Param("down"), GP64())
-	TESTQ(down, down)
+	biasColumn := Load(Param("biasColumn"), GP64())
+	TESTQ(biasColumn, biasColumn)
 	JZ(LabelRef(id + "Residual"))
 	for i := range acc {
 		v := m.vec()
-		VBROADCASTSS(Mem{Base: down, Disp: 4 * i}, v)
+		VBROADCASTSS(Mem{Base: biasColumn, Disp: 4 * i}, v)
 		for j := range acc[i] {
 			VADDPS(v, acc[i][j], acc[i][j])
 		}
@@ -423,26 +423,26 @@ func pack(rows int) {
 // packDepths is how many depths packTransposed takes of a group of rows at a time.
 const packDepths = 64
 
-// thin computes a tile of as many rows as others have and 16 columns from a matrix a that is not packed: it is
+// skinny computes a tile of as many rows as others have and 16 columns from a matrix a that is not packed: it is
 // read once, so that packing would take as long as the product.
-func (m machine) thin() {
+func (m machine) skinny() {
 	const columns = 16
-	id := "thin" + m.name
-	TEXT(id, NOSPLIT, "func(c, a *float32, across, along int, b *float32, k int, add bool)")
+	id := "skinny" + m.name
+	TEXT(id, NOSPLIT, "func(c, a *float32, rowStride, colStride int, b *float32, k int, add bool)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s sets c [%d,%d] to, or adds to it, the product of a, whose rows are across and columns along apart, and b [k,%d]; k is at least 1.", id, m.mr, columns, columns))
+	Doc(fmt.Sprintf("%s sets c [%d,%d] to, or adds to it, the product of a, whose rows are rowStride and columns colStride apart, and b [k,%d]; k is at least 1.", id, m.mr, columns, columns))
 	c, a, b, k := Load(Param("c"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("k"), GP64())
-	across, along := Load(Param("across"), GP64()), Load(Param("along"), GP64())
-	SHLQ(U8(2), across)
-	SHLQ(U8(2), along)
-	across3 := GP64()
-	LEAQ(Mem{Base: across, Index: across, Scale: 2}, across3)
-	// A base for every five rows, which are 0, 1, 2, 3 and 4 times across away.
+	rowStride, colStride := Load(Param("rowStride"), GP64()), Load(Param("colStride"), GP64())
+	SHLQ(U8(2), rowStride)
+	SHLQ(U8(2), colStride)
+	rowStride3 := GP64()
+	LEAQ(Mem{Base: rowStride, Index: rowStride, Scale: 2}, rowStride3)
+	// A base for every five rows, which are 0, 1, 2, 3 and 4 times rowStride away.
 	bases := []Register{a}
 	for len(bases)*5 < m.mr {
 		last, next := bases[len(bases)-1], GP64()
-		LEAQ(Mem{Base: last, Index: across, Scale: 4}, next)
-		ADDQ(across, next)
+		LEAQ(Mem{Base: last, Index: rowStride, Scale: 4}, next)
+		ADDQ(rowStride, next)
 		bases = append(bases, next)
 	}
 	row := func(i int) Mem {
@@ -451,9 +451,9 @@ func (m machine) thin() {
 		case 0:
 			return Mem{Base: base}
 		case 3:
-			return Mem{Base: base, Index: across3, Scale: 1}
+			return Mem{Base: base, Index: rowStride3, Scale: 1}
 		}
-		return Mem{Base: base, Index: across, Scale: uint8(i % 5)}
+		return Mem{Base: base, Index: rowStride, Scale: uint8(i % 5)}
 	}
 	nv := columns / m.lanes
 	acc := make([][]VecVirtual, m.mr)
@@ -478,7 +478,7 @@ func (m machine) thin() {
 		}
 	}
 	for _, base := range bases {
-		ADDQ(along, base)
+		ADDQ(colStride, base)
 	}
 	ADDQ(I32(4*columns), b)
 	DECQ(k)
@@ -501,16 +501,16 @@ func (m machine) thin() {
 	RET()
 }
 
-// fewColumns is how many columns a routine for few takes at most.
-const fewColumns = 4
+// smallNColumns is how many columns smallN takes at most.
+const smallNColumns = 4
 
-const fewAhead = 1024 // bytes of the panel
+const smallNAhead = 1024 // bytes of the panel
 
-// few computes what a panel of weights gives for very few columns, which lie as rows, so that the registers
+// smallN computes what a panel of weights gives for very few columns, which lie as rows, so that the registers
 // go along the panel. Every column has some sums, as many as hide the latency with one: its result does not
 // depend on what else is computed.
-func (m machine) few(columns int) {
-	id := fmt.Sprintf("few%d%s", columns, m.name)
+func (m machine) smallN(columns int) {
+	id := fmt.Sprintf("smallN%d%s", columns, m.name)
 	TEXT(id, NOSPLIT, "func(y, w, x *float32, ldx, k int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s sets y [%d,%d] to the products of rows of x, ldx apart, and a panel w [k,%d] of weights; what is beyond the panel's rows is 0.", id, columns, m.lanes, m.mr))
@@ -566,7 +566,7 @@ func (m machine) few(columns int) {
 		depth(p)
 	}
 	for line := 0; line < 4*m.mr*sums; line += 64 {
-		PREFETCHT0(Mem{Base: w, Disp: fewAhead + line})
+		PREFETCHT0(Mem{Base: w, Disp: smallNAhead + line})
 	}
 	ADDQ(I32(4*m.mr*sums), w)
 	ADDQ(I32(4*sums), x)
@@ -670,7 +670,7 @@ func (m machine) columnSum() {
 
 func (m machine) columnSquares() {
 	var mean []VecVirtual
-	m.sumsOfColumns("columnSquares", "func(total, x, mean *float32, rows int)", func() { mean = m.across("mean") }, func(x Mem, j int, acc VecVirtual) {
+	m.sumsOfColumns("columnSquares", "func(total, x, mean *float32, rows int)", func() { mean = m.tileRow("mean") }, func(x Mem, j int, acc VecVirtual) {
 		d := m.vec()
 		VMOVUPS(x, d)
 		VSUBPS(mean[j], d, d)
@@ -683,7 +683,7 @@ func (m machine) columnNormalize() {
 	var y, w, b Register
 	var wv, bv VecVirtual
 	m.column("columnNormalize", "func(y, x, mean, scale, w, b *float32, rows int)", func() {
-		mean, scale = m.across("mean"), m.across("scale")
+		mean, scale = m.tileRow("mean"), m.tileRow("scale")
 		y, w, b = Load(Param("y"), GP64()), Load(Param("w"), GP64()), Load(Param("b"), GP64())
 	}, func(x Mem, j int) {
 		if j == 0 {
@@ -892,8 +892,8 @@ func (m machine) column(name, signature string, begin func(), turn func(x Mem, j
 	RET()
 }
 
-// across loads one row of a parameter, as wide as the tile.
-func (m machine) across(param string) []VecVirtual {
+// tileRow loads one row of a parameter, as wide as the tile.
+func (m machine) tileRow(param string) []VecVirtual {
 	p := Load(Param(param), GP64())
 	v := make([]VecVirtual, m.nv)
 	for j := range v {
@@ -930,7 +930,7 @@ func (m machine) columnExp() {
 	var peak, acc []VecVirtual
 	var scale VecVirtual
 	m.column("columnExp", "func(x, peak, total *float32, rows int, scale float32)", func() {
-		peak, scale = m.across("peak"), m.spread("scale")
+		peak, scale = m.tileRow("peak"), m.spread("scale")
 		// From here on in powers of two, which saves a multiplication of each element.
 		VMULPS(floats(math.Log2E), scale, scale)
 		for range m.nv {
@@ -967,7 +967,7 @@ func (m machine) exp2(x VecVirtual) VecVirtual {
 
 func (m machine) scaleColumns() {
 	var s []VecVirtual
-	m.column("scaleColumns", "func(x, s *float32, rows int)", func() { s = m.across("s") }, func(x Mem, j int) {
+	m.column("scaleColumns", "func(x, s *float32, rows int)", func() { s = m.tileRow("s") }, func(x Mem, j int) {
 		v := m.vec()
 		VMULPS(x, s[j], v)
 		VMOVUPS(v, x)

@@ -5,7 +5,7 @@ import (
 	"runtime"
 )
 
-// An Order says how the tokens of some images, the rows of X [B·T,n], are arranged for products with packed
+// An PanelLayout says how the tokens of some images, the rows of X [B·T,n], are arranged for products with packed
 // weights: panels of as many tokens as the tile has columns, transposed, image by image, and then the tokens
 // of all images that are left over, as rows.
 //
@@ -14,86 +14,86 @@ import (
 // The tile takes its rows from the weights and its columns from a panel, so that what it writes is a part of a
 // panel of the result: products, norms, activations and attention follow each other and nothing is packed in
 // between. Two matrices in the same order may be added, or an activation applied, element by element.
-type Order struct{ Images, Tokens int }
+type PanelLayout struct{ Images, Tokens int }
 
 // panels returns how many panels there are of one image, and how many rows are left of it.
-func (o Order) panels() (panels, rest int) {
+func (o PanelLayout) perImage() (panels, rest int) {
 	_, nr := tileShape()
 	return o.Tokens / nr, o.Tokens % nr
 }
 
-// Arrange sets y to the rows of x [B·T,n] in this order.
-func (o Order) Arrange(y, x []float32, n int) {
-	o.each(n, func(panel, rows, count int) {
+// ToPanels sets y to the rows of x [B·T,n] in this order.
+func (o PanelLayout) ToPanels(y, x []float32, n int) {
+	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[panel:], count, x[rows:], n, count, n)
 	}, func(at, row, count int) { copy(y[at:at+count*n], x[row:]) })
 }
 
-// Restore sets y [B·T,n] to the rows of x, which are in this order.
-func (o Order) Restore(y, x []float32, n int) {
-	o.each(n, func(panel, rows, count int) {
+// FromPanels sets y [B·T,n] to the rows of x, which are in this order.
+func (o PanelLayout) FromPanels(y, x []float32, n int) {
+	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[rows:], n, x[panel:], count, n, count)
 	}, func(at, row, count int) { copy(y[row:row+count*n], x[at:]) })
 }
 
 // each calls panel with where every panel begins, where the rows that it holds do, and how many they are; and
 // rest with the same of what is left over.
-func (o Order) each(n int, panel, rest func(arranged, rows, count int)) {
+func (o PanelLayout) forEach(n int, panel, rest func(arranged, rows, count int)) {
 	_, nr := tileShape()
-	each, left := o.panels()
-	parallel(o.Images*each, func(p int) {
-		panel(p*nr*n, (p/each*o.Tokens+p%each*nr)*n, nr)
+	perImage, restRows := o.perImage()
+	parallel(o.Images*perImage, func(p int) {
+		panel(p*nr*n, (p/perImage*o.Tokens+p%perImage*nr)*n, nr)
 	})
 	for i := range o.Images {
-		if left > 0 {
-			rest((o.Images*each*nr+i*left)*n, (i*o.Tokens+each*nr)*n, left)
+		if restRows > 0 {
+			rest((o.Images*perImage*nr+i*restRows)*n, (i*o.Tokens+perImage*nr)*n, restRows)
 		}
 	}
 }
 
 // Row sets y [n] to row r of x [B·T,n], which is in this order.
-func (o Order) Row(y, x []float32, n, r int) {
+func (o PanelLayout) Row(y, x []float32, n, r int) {
 	_, nr := tileShape()
-	each, left := o.panels()
+	perImage, restRows := o.perImage()
 	image, token := r/o.Tokens, r%o.Tokens
-	if token >= each*nr {
-		copy(y[:n], x[(o.Images*each*nr+image*left+token-each*nr)*n:])
+	if token >= perImage*nr {
+		copy(y[:n], x[(o.Images*perImage*nr+image*restRows+token-perImage*nr)*n:])
 		return
 	}
-	panel := x[(image*each+token/nr)*nr*n:][:nr*n]
+	panel := x[(image*perImage+token/nr)*nr*n:][:nr*n]
 	for i := range y[:n] {
 		y[i] = panel[i*nr+token%nr]
 	}
 }
 
 // MatMul computes Y [B·T,n] = X [B·T,k] · Wᵀ of matrices in this order; so is the residual. W comes from [PackLeft].
-func (o Order) MatMul(y, x []float32, w *Packed, e Epilogue) {
+func (o PanelLayout) MatMul(y, x []float32, w *Packed, e Epilogue) {
 	m := o.Images * o.Tokens
-	check("Order.MatMul", y, x, nil, m, w.n, 0, e)
+	check("PanelLayout.MatMul", y, x, nil, m, w.n, 0, e)
 	if len(x) < m*w.k {
-		panic("kernel: Order.MatMul: x is shorter than B·T·k")
+		panic("kernel: PanelLayout.MatMul: x is shorter than B·T·k")
 	}
 	if !w.Left() {
-		panic("kernel: Order.MatMul: weights that were not packed by PackLeft")
+		panic("kernel: PanelLayout.MatMul: weights that were not packed by PackLeft")
 	}
 	_, nr := tileShape()
-	each, left := o.panels()
-	panels := o.Images * each
-	(&packedProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, left: o.Images * left, each: left, e: e}).run()
+	perImage, restRows := o.perImage()
+	panels := o.Images * perImage
+	(&panelProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, restRows: o.Images * restRows, restPerImage: restRows, e: e}).run()
 }
 
 // LayerNorm is [LayerNorm] of the rows of X [B·T,n] in this order.
-func (o Order) LayerNorm(y, x, w, b []float32, n int, eps float32) {
+func (o PanelLayout) LayerNorm(y, x, w, b []float32, n int, eps float32) {
 	m := o.Images * o.Tokens
 	if len(y) < m*n || len(x) < m*n || len(w) < n || len(b) < n {
-		panic("kernel: Order.LayerNorm: slice shorter than its shape")
+		panic("kernel: PanelLayout.LayerNorm: slice shorter than its shape")
 	}
 	if n == 0 {
 		return
 	}
 	_, nr := tileShape()
-	each, left := o.panels()
-	panels := o.Images * each
+	perImage, restRows := o.perImage()
+	panels := o.Images * perImage
 	parallel(panels, func(p int) {
 		from := x[p*nr*n : (p+1)*nr*n]
 		var ofTile [2][maxColumns]float32
@@ -109,113 +109,113 @@ func (o Order) LayerNorm(y, x, w, b []float32, n int, eps float32) {
 		columnNormalize(y[p*nr*n:], from, mean, scale, w[:n], b[:n])
 	})
 	rest := panels * nr * n
-	LayerNorm(y[rest:], x[rest:], w, b, nil, o.Images*left, n, eps)
+	LayerNorm(y[rest:], x[rest:], w, b, nil, o.Images*restRows, n, eps)
 }
 
 // Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this order, and so is out [B·T,C]. Queries are
 // a part of a panel as they lie, and so are results.
-func (o Order) Attention(out, qkv []float32, heads, headSize int, causal bool) {
+func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal bool) {
 	m, d := o.Images*o.Tokens, headSize
 	c := heads * d
 	if len(out) < m*c || len(qkv) < 3*m*c {
-		panic("kernel: Order.Attention: slice shorter than its shape")
+		panic("kernel: PanelLayout.Attention: slice shorter than its shape")
 	}
 	if m*c == 0 {
 		return
 	}
 	mr, nr := tileShape()
-	each, left := o.panels()
-	groups := each + min(left, 1)
-	// One item is a share of the queries of one head; the shares are many enough for all workers.
+	perImage, restRows := o.perImage()
+	groups := perImage + min(restRows, 1)
+	// One item is a share of the queries of one packedHead; the shares are many enough for all workers.
 	items := o.Images * heads
 	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
-	per := (groups + shares - 1) / shares
-	a := attend{Order: o, out: out, qkv: qkv, heads: heads, d: d, causal: causal}
-	known := make([]*head, items)
+	perShare := (groups + shares - 1) / shares
+	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, heads: heads, d: d, causal: causal}
+	packed := make([]*packedHead, items)
 	if shares > 1 {
-		parallel(items, func(i int) { known[i] = a.pack(i) })
+		parallel(items, func(i int) { packed[i] = a.packHead(i) })
 	}
 	parallel(items*shares, func(i int) {
-		h := known[i/shares]
+		h := packed[i/shares]
 		if h == nil {
-			h = a.pack(i)
-			defer h.free()
+			h = a.packHead(i)
+			defer h.release()
 		}
-		score := Get(roundUp(o.Tokens, mr) * max(nr, fewColumns)) // [T,nr]
+		score := Get(roundUp(o.Tokens, mr) * max(nr, smallNColumns)) // [T,nr]
 		defer Put(score)
-		for g := i % shares * per; g < min(groups, (i%shares+1)*per); g++ {
-			if g < each {
-				a.panel(h, g, score)
+		for g := i % shares * perShare; g < min(groups, (i%shares+1)*perShare); g++ {
+			if g < perImage {
+				a.attendPanel(h, g, score)
 			} else {
-				a.rest(h, left, score)
+				a.attendRest(h, restRows, score)
 			}
 		}
 	})
-	for _, h := range known {
+	for _, h := range packed {
 		if h != nil {
-			h.free()
+			h.release()
 		}
 	}
 }
 
-// attend is what all heads have in common.
-type attend struct {
-	Order
+// panelAttention is what all heads have in common.
+type panelAttention struct {
+	PanelLayout
 	out, qkv []float32
 	heads, d int
 	causal   bool
 }
 
-// A head holds the keys and values of a head of an image, as panels of rows for the tile.
-type head struct {
+// A packedHead holds the keys and values of a packedHead of an image, as panels of rows for the tile.
+type packedHead struct {
 	image, index int
 	keys         []float32 // [T/mr][D][mr]
 	values       []float32 // [D/mr][T][mr]
 }
 
-func (h *head) free() {
+func (h *packedHead) release() {
 	Put(h.keys)
 	Put(h.values)
 }
 
 // row returns row r of what is left over of an image in x [B·T,n].
-func (a *attend) row(x []float32, n, image, r int) []float32 {
+func (a *panelAttention) restRow(x []float32, n, image, r int) []float32 {
 	_, nr := tileShape()
-	each, left := a.panels()
-	return x[(a.Images*each*nr+image*left+r)*n:][:n]
+	perImage, restRows := a.perImage()
+	return x[(a.Images*perImage*nr+image*restRows+r)*n:][:n]
 }
 
 // part returns rows at to at+D of panel g of an image in x, whose panels have n rows.
-func (a *attend) part(x []float32, n, image, g, at int) []float32 {
+func (a *panelAttention) headPart(x []float32, n, image, g, at int) []float32 {
 	_, nr := tileShape()
-	each, _ := a.panels()
-	return x[((image*each+g)*n+at)*nr:][:a.d*nr]
+	perImage, _ := a.perImage()
+	return x[((image*perImage+g)*n+at)*nr:][:a.d*nr]
 }
 
-// pack packs the keys and values of a head.
-func (a *attend) pack(item int) *head {
+// pack packs the keys and values of a packedHead.
+func (a *panelAttention) packHead(item int) *packedHead {
 	mr, nr := tileShape()
-	each, _ := a.panels()
+	perImage, _ := a.perImage()
 	t, d, c := a.Tokens, a.d, a.heads*a.d
 	tPad, dPad := roundUp(t, mr), roundUp(d, mr)
-	h := &head{item / a.heads, item % a.heads, Get(tPad * d), Get(dPad * t)}
+	h := &packedHead{item / a.heads, item % a.heads, Get(tPad * d), Get(dPad * t)}
 	keys := Get(tPad * d) // [D,tPad]
 	defer Put(keys)
-	for g := range each {
-		copyRows(keys[g*nr:], tPad, a.part(a.qkv, 3*c, h.image, g, c+h.index*d), nr, nr, d)
-		v := a.part(a.qkv, 3*c, h.image, g, 2*c+h.index*d)
+	for g := range perImage {
+		copyRows(keys[g*nr:], tPad, a.headPart(a.qkv, 3*c, h.image, g, c+h.index*d), nr, nr, d)
+		v := a.headPart(a.qkv, 3*c, h.image, g, 2*c+h.index*d)
 		for r := 0; r < d; r += mr {
 			packTransposed(h.values[r*t+g*nr*mr:], mr, v[r*nr:], nr, min(mr, d-r), nr)
 		}
 	}
-	for i := each * nr; i < tPad; i++ {
+	for i := perImage * nr; i < tPad; i++ {
 		if i >= t {
 			for p := range d {
 				keys[p*tPad+i] = 0
 			}
 			continue
 		}
-		row := a.row(a.qkv, 3*c, h.image, i-each*nr)
+		row := a.restRow(a.qkv, 3*c, h.image, i-perImage*nr)
 		for p, v := range row[c+h.index*d:][:d] {
 			keys[p*tPad+i] = v
 		}
@@ -228,21 +228,21 @@ func (a *attend) pack(item int) *head {
 }
 
 // panel computes the results of the queries of panel g.
-func (a *attend) panel(h *head, g int, score []float32) {
+func (a *panelAttention) attendPanel(h *packedHead, g int, score []float32) {
 	_, nr := tileShape()
 	c := a.heads * a.d
-	out := a.part(a.out, c, h.image, g, h.index*a.d)
-	a.queries(h, out, a.part(a.qkv, 3*c, h.image, g, h.index*a.d), score, g*nr)
+	out := a.headPart(a.out, c, h.image, g, h.index*a.d)
+	a.attendQueries(h, out, a.headPart(a.qkv, 3*c, h.image, g, h.index*a.d), score, g*nr)
 }
 
 // queries computes the results [D,nr] of queries [D,nr], the first of which is the given token.
-func (a *attend) queries(h *head, out, queries, score []float32, first int) {
+func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []float32, first int) {
 	mr, nr := tileShape()
 	t, d := a.Tokens, a.d
-	stack(score, h.keys, queries, t, d)
+	tileColumn(score, h.keys, queries, t, d)
 	score = score[:t*nr]
 	if a.causal {
-		hideLater(score, first, nr)
+		maskLater(score, first, nr)
 	}
 	var ofTile [2][maxColumns]float32
 	peak, total := ofTile[0][:nr], ofTile[1][:nr]
@@ -262,48 +262,48 @@ func (a *attend) queries(h *head, out, queries, score []float32, first int) {
 }
 
 // rest computes the results of what is left over of an image.
-func (a *attend) rest(h *head, left int, score []float32) {
+func (a *panelAttention) attendRest(h *packedHead, restRows int, score []float32) {
 	mr, nr := tileShape()
-	each, _ := a.panels()
+	perImage, _ := a.perImage()
 	t, d, c := a.Tokens, a.d, a.heads*a.d
-	stride := fewStride()
+	stride := smallNStride()
 	if stride == 0 {
 		queries, out := Get(d*nr), Get(d*nr)
 		defer Put(queries)
 		defer Put(out)
-		at := a.row(a.qkv, 3*c, h.image, 0)[h.index*d:]
-		operand{at[:(left-1)*3*c+d], 3 * c, false}.pack(queries, 0, left, 0, d, nr)
-		a.queries(h, out, queries, score, each*nr)
-		first := a.row(a.out, c, h.image, 0)[h.index*d:]
-		packTransposed(first[:(left-1)*c+d], c, out, nr, d, left)
+		at := a.restRow(a.qkv, 3*c, h.image, 0)[h.index*d:]
+		matrix{at[:(restRows-1)*3*c+d], 3 * c, false}.pack(queries, 0, restRows, 0, d, nr)
+		a.attendQueries(h, out, queries, score, perImage*nr)
+		first := a.restRow(a.out, c, h.image, 0)[h.index*d:]
+		packTransposed(first[:(restRows-1)*c+d], c, out, nr, d, restRows)
 		return
 	}
 	tPad := roundUp(t, mr)
-	var part [fewColumns * 16]float32
-	for i := 0; i < left; i += fewColumns {
-		columns := min(fewColumns, left-i)
-		queries := a.row(a.qkv, 3*c, h.image, i)[h.index*d:]
+	var part [smallNColumns * 16]float32
+	for i := 0; i < restRows; i += smallNColumns {
+		columns := min(smallNColumns, restRows-i)
+		queries := a.restRow(a.qkv, 3*c, h.image, i)[h.index*d:]
 		queries = queries[:(columns-1)*3*c+d]
 		for k0 := 0; k0 < t; k0 += mr {
-			few(part[:], h.keys[k0*d:], queries, 3*c, columns, d)
+			smallN(part[:], h.keys[k0*d:], queries, 3*c, columns, d)
 			for q := range columns {
 				copy(score[q*tPad+k0:][:min(mr, t-k0)], part[q*stride:])
 			}
 		}
-		var total [fewColumns]float32
+		var total [smallNColumns]float32
 		for q := range columns {
 			s := score[q*tPad:][:t]
 			seen := s
 			if a.causal {
-				seen = s[:each*nr+i+q+1]
+				seen = s[:perImage*nr+i+q+1]
 				clear(s[len(seen):])
 			}
 			total[q] = expSum(seen, seen, maxOf(seen), float32(1/math.Sqrt(float64(d))))
 		}
 		for r := 0; r < d; r += mr {
-			few(part[:], h.values[r*t:], score, tPad, columns, t)
+			smallN(part[:], h.values[r*t:], score, tPad, columns, t)
 			for q := range columns {
-				y := a.row(a.out, c, h.image, i+q)[h.index*d+r:][:min(mr, d-r)]
+				y := a.restRow(a.out, c, h.image, i+q)[h.index*d+r:][:min(mr, d-r)]
 				for j := range y {
 					y[j] = part[q*stride+j] / total[q]
 				}

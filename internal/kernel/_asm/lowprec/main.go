@@ -1,4 +1,4 @@
-// The generator of the assembly for amd64 of products in narrow numbers: int8, and float32 in parts of bfloat16.
+// The generator of the assembly for amd64 of products in low precision: int8, and float32 as sums of bfloat16.
 //
 //	go generate ./internal/kernel
 package main
@@ -27,9 +27,9 @@ func main() {
 	tileBF16(2, 3)
 	tileBF16(3, 3)
 	tileBF16(3, 2)
-	splitColumns()
-	splitRows("splitHalvesAVX512", 2, 2)
-	splitRows("splitRowsAVX512", 3, 4)
+	splitColumnsBF16()
+	splitRowsBF16("splitHalvesBF16AVX512", 2, 2)
+	splitRowsBF16("splitRowsBF16AVX512", 3, 4)
 	dots("dotHalvesAVX512", 2)
 	dots("dotRowsAVX512", 4)
 	tileAVX512VNNI()
@@ -55,9 +55,9 @@ type tile struct {
 // is not unrolled: one step is long enough, and four do not fit the cache of decoded instructions as well
 // (0.86 to 0.91 of what the AVX-512 tile could do, instead of 0.91 to 0.96, on a Sapphire Rapids).
 func (t tile) emit() {
-	TEXT(t.name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, soon *float32, ldc int)")
+	TEXT(t.name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, next *float32, ldc int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows and %d columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from soon on.", t.name, t.mr, t.width/2))
+	Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows and %d columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from next on.", t.name, t.mr, t.width/2))
 	c := Load(Param("acc"), GP64())
 	ld := Load(Param("ld"), GP64())
 	a := Load(Param("a"), GP64())
@@ -77,19 +77,19 @@ func (t tile) emit() {
 	if t.start != nil {
 		t.start()
 	}
-	soon := Load(Param("soon"), GP64())
+	next := Load(Param("next"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldc)
 	last := GP64()
 	IMUL3Q(U8(t.mr-1), ldc, last)
-	ADDQ(soon, last)
+	ADDQ(next, last)
 	Label(t.name + "Loop")
 	for line := 0; line < 2*t.width; line += 64 {
-		PREFETCHT0(Mem{Base: soon, Disp: line})
+		PREFETCHT0(Mem{Base: next, Disp: line})
 	}
-	ADDQ(ldc, soon)
-	CMPQ(soon, last)
-	CMOVQHI(last, soon)
+	ADDQ(ldc, next)
+	CMPQ(next, last)
+	CMOVQHI(last, next)
 	t.step(a, b)
 	ADDQ(I32(t.mr*4), a)
 	ADDQ(I32(2*t.width), b)
@@ -246,15 +246,15 @@ func tileAMX() {
 		name = "int8TileAMX"
 		step = 2 * tileSize // bytes of A, and of B, in a turn
 	)
-	TEXT(name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, soon *float32, ldc int)")
+	TEXT(name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, next *float32, ldc int)")
 	Pragma("noescape")
-	Doc(name + " is int8TileGeneric for 32 rows and 32 columns; quads is a positive multiple of 16. It prefetches two rows of C, ldc apart, for every 16 quads, from soon on.")
+	Doc(name + " is int8TileGeneric for 32 rows and 32 columns; quads is a positive multiple of 16. It prefetches two rows of C, ldc apart, for every 16 quads, from next on.")
 	Load(Param("acc"), RDX)
 	Load(Param("ld"), R8)
 	Load(Param("a"), RAX)
 	Load(Param("b"), RCX)
 	Load(Param("quads"), R9)
-	Load(Param("soon"), R10)
+	Load(Param("next"), R10)
 	Load(Param("ldc"), R11)
 	SHLQ(U8(2), R8)
 	SHLQ(U8(2), R11)
@@ -291,7 +291,7 @@ func tileAMX() {
 }
 
 // How many lines a step of tileBF16 asks for.
-const soonLines, laterLines = 24, 2
+const prefetchNear, prefetchFar = 24, 2
 
 // tileBF16 computes 32 rows of 32 float32 sums from numbers that are sums of bfloat16: those of A of inA, those of B, which
 // has room for three, of inB. All products are taken but those that float32 has no room for, 2⁻²⁴ of the largest and
@@ -300,9 +300,9 @@ const soonLines, laterLines = 24, 2
 func tileBF16(inA, inB int) {
 	name := fmt.Sprintf("tile%d%dBF16", inA, inB)
 	const term = 2 * tileSize
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a, b *uint16, steps int, accumulate bool, soon *byte, soonStep int, later *byte, laterStep int)")
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a, b *uint16, steps int, accumulate bool, near *byte, nearStep int, far *byte, farStep int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileBF16Generic for A of %d terms and B of %d; there is at least one step. In each it prefetches %d lines at soon, which moves by soonStep bytes, and %d at later, by laterStep.", name, inA, inB, soonLines, laterLines))
+	Doc(fmt.Sprintf("%s is tileBF16Generic for A of %d terms and B of %d; there is at least one step. In each it prefetches %d lines at near, which moves by nearStep bytes, and %d at far, by farStep.", name, inA, inB, prefetchNear, prefetchFar))
 	Load(Param("c"), RDX)
 	Load(Param("ldc"), R8)
 	Load(Param("a"), RAX)
@@ -315,10 +315,10 @@ func tileBF16(inA, inB int) {
 	MOVQ(U32(tileWidth), RSI)
 	MOVQ(U32(2*tileWidth), RDI)
 	near, nearStep, far, farStep := R10, R11, R13, R14
-	Load(Param("soon"), near)
-	Load(Param("soonStep"), nearStep)
-	Load(Param("later"), far)
-	Load(Param("laterStep"), farStep)
+	Load(Param("near"), near)
+	Load(Param("nearStep"), nearStep)
+	Load(Param("far"), far)
+	Load(Param("farStep"), farStep)
 	configure()
 	Load(Param("accumulate"), R12B) // by number: avo does not see what is used by instructions written as bytes
 	TESTB(R12B, R12B)
@@ -326,9 +326,9 @@ func tileBF16(inA, inB int) {
 	tileSums("TILELOADD", f2, RDX, RBX, R8)
 	Label(name + "Loop")
 	lines, nearLines := 0, 0 // of what the next step needs, and a later one
-	soon := func() {
+	prefetch := func() {
 		for range 2 {
-			if nearLines < soonLines {
+			if nearLines < prefetchNear {
 				PREFETCHT1(Mem{Base: near, Disp: 64 * nearLines})
 				nearLines++
 			}
@@ -344,11 +344,11 @@ func tileBF16(inA, inB int) {
 	}
 	a := func(t, i int) {
 		tileMemory("TILELOADD", f2, a0+i, RAX, RSI, t*term+i*tileSize)
-		soon()
+		prefetch()
 	}
 	b := func(t, j int) {
 		tileMemory("TILELOADD", f2, b0+j, RCX, RDI, t*term+j*tileWidth)
-		soon()
+		prefetch()
 	}
 	product := func(i, j int) { tileProduct("TDPBF16PS", f3, i, j) }
 	// A register is loaded while the products with the others run.
@@ -378,7 +378,7 @@ func tileBF16(inA, inB int) {
 			}
 		}
 	}
-	for i := range laterLines {
+	for i := range prefetchFar {
 		PREFETCHT1(Mem{Base: far, Disp: 64 * i})
 	}
 	ADDQ(nearStep, near)
@@ -400,13 +400,13 @@ func upper() VecVirtual {
 	return mask
 }
 
-// splitColumns splits 32 columns of rows, ld apart, into three terms of bfloat16 each, two rows side by side, as the tile
+// splitColumnsBF16 splits 32 columns of rows, ld apart, into three terms of bfloat16 each, two rows side by side, as the tile
 // reads B.
-func splitColumns() {
-	const name = "splitColumnsAVX512"
+func splitColumnsBF16() {
+	const name = "splitColumnsBF16AVX512"
 	TEXT(name, NOSPLIT, "func(dst *uint16, src *float32, ld, steps int)")
 	Pragma("noescape")
-	Doc(name + " is splitColumnsGeneric; there is at least one step.")
+	Doc(name + " is splitColumnsBF16Generic; there is at least one step.")
 	dst, src, steps := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("steps"), GP64())
 	ld := Load(Param("ld"), GP64())
 	SHLQ(U8(2), ld)
@@ -442,9 +442,9 @@ func splitColumns() {
 	RET()
 }
 
-// splitRows splits 32 rows of numbers, ld apart, 32 in a step, which lie step apart, into terms of bfloat16, as the tile
+// splitRowsBF16 splits 32 rows of numbers, ld apart, 32 in a step, which lie step apart, into terms of bfloat16, as the tile
 // reads A: halves into two, others into three.
-func splitRows(name string, terms, size int) {
+func splitRowsBF16(name string, terms, size int) {
 	TEXT(name, NOSPLIT, fmt.Sprintf("func(dst *uint16, src *%s, ld, step, steps int)", map[int]string{2: "uint16", 4: "float32"}[size]))
 	Pragma("noescape")
 	Doc(name + " is the generic one of its name; there is at least one step.")

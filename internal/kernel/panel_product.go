@@ -5,17 +5,17 @@ import (
 	"unsafe"
 )
 
-// fewColumns is how many columns few is fastest with.
-const fewColumns = 4
+// smallNColumns is how many columns few is fastest with.
+const smallNColumns = 4
 
-// A packedProduct is Y [m,n] = X [m,k] · Wᵀ, where X and Y lie in panels of nr of their rows, transposed, and then
+// A panelProduct is Y [m,n] = X [m,k] · Wᵀ, where X and Y lie in panels of nr of their rows, transposed, and then
 // rows, of what is left over.
-type packedProduct struct {
-	y, x, rest   []float32
-	w            *Packed
-	panels, left int // of X
-	each         int // of left, of one image: how they are computed depends on it alone
-	e            Epilogue
+type panelProduct struct {
+	y, x, rest       []float32
+	w                *Packed
+	panels, restRows int // of X
+	restPerImage     int // of left, of one image: how they are computed depends on it alone
+	e                Epilogue
 }
 
 // run computes the product.
@@ -28,112 +28,112 @@ type packedProduct struct {
 //
 // While it computes with one panel of X and one block of W, a worker prefetches the next of both. If there is no
 // routine for few columns, what is left over is padded to panels.
-func (p *packedProduct) run() {
+func (p *panelProduct) run() {
 	n, k := p.w.n, p.w.k
 	mr, nr := tileShape()
 	switch {
-	case n == 0 || p.panels+p.left == 0:
+	case n == 0 || p.panels+p.restRows == 0:
 		return
-	case p.w.squares && k > 0:
+	case p.w.amx && k > 0:
 		p.runAMX()
 		return
 	case k == 0: // nothing to sum is a zero
 		q := *p
 		q.w = PackLeft(make([]float32, n), n, 1)
-		q.x, q.rest = make([]float32, p.panels*nr), make([]float32, p.left)
+		q.x, q.rest = make([]float32, p.panels*nr), make([]float32, p.restRows)
 		q.run()
 		return
 	}
 	var padded []float32
 	extra := 0
-	if fewStride() == 0 {
-		extra = (p.left + nr - 1) / nr
+	if smallNStride() == 0 {
+		extra = (p.restRows + nr - 1) / nr
 		padded = Get(extra * nr * k)
 		defer Put(padded)
-		operand{p.rest, k, false}.pack(padded, 0, p.left, 0, k, nr)
+		matrix{p.rest, k, false}.pack(padded, 0, p.restRows, 0, k, nr)
 	}
-	cuts := cutRows(n, mr)
+	starts := partitionRows(n, mr)
 	run := parallel
-	if m := p.panels*nr + p.left; float64(m)*float64(n)*float64(k) < 1<<16 {
+	if m := p.panels*nr + p.restRows; float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
 	}
 	kc := min(kcMax, k)
-	run(len(cuts)-1, func(i int) {
-		b := p.block(cuts, i, mr)
+	run(len(starts)-1, func(i int) {
+		b := p.newBlock(starts, i, mr)
 		room := b.count * mr * nr
 		scratch := Get(b.count * mr * kc)
 		defer Put(scratch)
 		b.bias = Get(room)
 		defer Put(b.bias)
-		b.spreadBias()
-		turned := Get(extra * room)
-		defer Put(turned)
+		b.broadcastBias()
+		staged := Get(extra * room)
+		defer Put(staged)
 		for k0 := 0; k0 < k; k0 += kc {
 			b.d = min(kc, k-k0)
 			b.first, b.last = k0 == 0, k0+b.d == k
 			b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
-			next := p.w.following(cuts, i, k0+b.d)
+			next := p.w.nextSpan(starts, i, k0+b.d)
 			for q := range p.panels {
-				var soon prefetch
+				var ahead prefetch
 				if q+1 < p.panels {
-					soon.a = span{(*byte)(unsafe.Pointer(&p.x[((q+1)*k+k0)*nr])), 4 * nr * b.d}
+					ahead.a = span{(*byte)(unsafe.Pointer(&p.x[((q+1)*k+k0)*nr])), 4 * nr * b.d}
 				}
 				if share := next.size / p.panels; share > 0 {
-					soon.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
+					ahead.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
 				}
-				b.panel(q, p.x[(q*k+k0)*nr:], soon)
+				b.multiplyPanel(q, p.x[(q*k+k0)*nr:], ahead)
 			}
 			for q := range extra {
-				b.turn(p.panels+q, turned[q*room:], padded[(q*k+k0)*nr:])
+				b.multiplyRest(p.panels+q, staged[q*room:], padded[(q*k+k0)*nr:])
 			}
-			if extra == 0 && p.left > 0 {
-				b.few(p.rest[k0:])
+			if extra == 0 && p.restRows > 0 {
+				b.multiplySmallN(p.rest[k0:])
 			}
 		}
 	})
 	runtime.KeepAlive(p.w)
 }
 
-// cutRows cuts n rows of W, whose panels have mr, into the items of a product, and returns where they begin, and n.
+// partitionRows cuts n rows of W, whose panels have mr, into the items of a product, and returns where they begin, and n.
 // A worker reads all of X for each, so that they are as large as the cache allows, but smaller in the end, if
 // there are workers that may not run at the same speed.
-func cutRows(n, mr int) []int {
-	const most = ncMax
+func partitionRows(n, mr int) []int {
+	const widest = ncMax
 	workers := runtime.GOMAXPROCS(0)
 	left := (n + mr - 1) / mr // panels
 	even := left
-	if items := (left*mr + most - 1) / (most / mr * mr); workers == 1 {
+	if items := (left*mr + widest - 1) / (widest / mr * mr); workers == 1 {
 		even = (left + items - 1) / items
 	}
-	cuts := make([]int, 1, left+1)
+	starts := make([]int, 1, left+1)
 	for at := 0; at < n; {
 		w := even
 		if workers > 1 {
 			w = max(left/(2*workers), min(2, left/workers), 1)
 		}
-		w = min(w, most/mr)
+		w = min(w, widest/mr)
 		left -= w
 		at = min(at+w*mr, n)
-		cuts = append(cuts, at)
+		starts = append(starts, at)
 	}
-	return cuts
+	return starts
 }
 
 // following returns the memory of W that the worker of item i needs after depth k0: of the same rows or, when
 // they are done, of those that it will most likely be given next.
-func (p *Packed) following(cuts []int, i, k0 int) span {
+func (p *Packed) nextSpan(starts []int, i, k0 int) span {
 	if k0 >= p.k {
-		if i += runtime.GOMAXPROCS(0); i >= len(cuts)-1 {
+		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
 			return span{}
 		}
 		k0 = 0
 	}
-	return p.reads(cuts[i], cuts[i+1]-cuts[i], k0, min(kcMax, p.k-k0), p.width)
+	return p.prefetchSpan(starts[i], starts[i+1]-starts[i], k0, min(kcMax, p.k-k0), p.panelRows)
 }
 
 // A block is a worker's part of a product: rows n0..n0+width of W, count panels of them, at d depths.
-type block struct {
-	*packedProduct
+type productBlock struct {
+	*panelProduct
 	n0, width, count, d int
 	w                   []float32 // [count][d][mr]
 	bias                []float32 // [width,nr]: that of the epilogue, in every column
@@ -141,13 +141,13 @@ type block struct {
 }
 
 // block returns item i, of panels of mr rows.
-func (p *packedProduct) block(cuts []int, i, mr int) *block {
-	width := cuts[i+1] - cuts[i]
-	return &block{packedProduct: p, n0: cuts[i], width: width, count: (width + mr - 1) / mr}
+func (p *panelProduct) newBlock(starts []int, i, mr int) *productBlock {
+	width := starts[i+1] - starts[i]
+	return &productBlock{panelProduct: p, n0: starts[i], width: width, count: (width + mr - 1) / mr}
 }
 
-// spreadBias sets bias.
-func (b *block) spreadBias() {
+// broadcastBias sets bias.
+func (b *productBlock) broadcastBias() {
 	_, nr := tileShape()
 	x := b.bias[:b.width*nr]
 	if b.e.Bias == nil {
@@ -164,80 +164,80 @@ func (b *block) spreadBias() {
 
 // tiles calls f with every panel of W, how many rows of it are W's, and what to prefetch beside it: first of X,
 // which is more, and then of W.
-func (b *block) tiles(soon prefetch, f func(j, rows int, next *byte, step int)) {
+func (b *productBlock) forEachTile(ahead prefetch, f func(j, rows int, next *byte, step int)) {
 	mr, _ := tileShape()
 	ofX := (3*b.count + 3) / 4
 	for j := range b.count {
-		next, step := soon.a.part(j, ofX, b.d)
+		next, step := ahead.a.part(j, ofX, b.d)
 		if j >= ofX {
-			next, step = soon.b.part(j-ofX, b.count-ofX, b.d)
+			next, step = ahead.b.part(j-ofX, b.count-ofX, b.d)
 		}
 		f(j, min(mr, b.width-j*mr), next, step)
 	}
 }
 
 // panel computes the block's part of panel q of Y from panel x of X.
-func (b *block) panel(q int, x []float32, soon prefetch) {
+func (b *productBlock) multiplyPanel(q int, x []float32, ahead prefetch) {
 	_, nr := tileShape()
-	at := (q*b.packedProduct.w.n + b.n0) * nr
+	at := (q*b.panelProduct.w.n + b.n0) * nr
 	y := b.y[at:]
 	var residual []float32
 	if b.e.Residual != nil {
 		residual = b.e.Residual[at:]
 	}
-	b.multiply(y, x, residual, soon)
+	b.multiply(y, x, residual, ahead)
 }
 
 // turn computes the block's part of the rows of Y that belong to panel q of X, which is x: first in turned, as a panel.
-func (b *block) turn(q int, turned, x []float32) {
-	b.multiply(turned, x, nil, prefetch{})
+func (b *productBlock) multiplyRest(q int, staged, x []float32) {
+	b.multiply(staged, x, nil, prefetch{})
 	if b.last {
-		b.settle(q, turned)
+		b.storeRest(q, staged)
 	}
 }
 
 // settle writes what turned holds to the rows of Y that belong to panel q of X.
-func (b *block) settle(q int, turned []float32) {
+func (b *productBlock) storeRest(q int, staged []float32) {
 	_, nr := tileShape()
-	n := b.packedProduct.w.n
-	rows := min(nr, (b.panels-q)*nr+b.left)
-	packTransposed(b.y[q*nr*n+b.n0:], n, turned, nr, b.width, rows)
+	n := b.panelProduct.w.n
+	rows := min(nr, (b.panels-q)*nr+b.restRows)
+	packTransposed(b.y[q*nr*n+b.n0:], n, staged, nr, b.width, rows)
 	(&Epilogue{Residual: b.e.Residual}).apply(b.y, n, q*nr, rows, b.n0, b.width, n)
 }
 
 // multiply computes y, width rows of a panel, from panel x of X: it sets it or, if these are not the first depths,
 // adds to it, and applies the epilogue, with this residual, if they are the last.
-func (b *block) multiply(y, x, residual []float32, soon prefetch) {
+func (b *productBlock) multiply(y, x, residual []float32, ahead prefetch) {
 	mr, nr := tileShape()
-	finish := b.last && b.e.Activation == None
-	b.tiles(soon, func(j, rows int, next *byte, step int) {
+	fused := b.last && b.e.Activation == None
+	b.forEachTile(ahead, func(j, rows int, next *byte, step int) {
 		row := j * mr
 		y, w := y[row*nr:], b.w[row*b.d:]
-		var add, down []float32
-		if finish && residual != nil {
+		var add, biasColumn []float32
+		if fused && residual != nil {
 			add = residual[row*nr:]
 		}
 		if rows < mr {
 			edgeTile(y, nr, w, x, rows, nr, b.d, !b.first)
 		} else {
-			if finish && b.e.Bias != nil {
-				down = b.e.Bias[b.n0+row:]
+			if fused && b.e.Bias != nil {
+				biasColumn = b.e.Bias[b.n0+row:]
 			}
-			if tileAdd(y, nr, mr, w, x, b.d, !b.first, next, step, nil, add, down) {
+			if tileAdd(y, nr, mr, w, x, b.d, !b.first, next, step, nil, add, biasColumn) {
 				return
 			}
 		}
-		if finish {
-			b.finish(y[:rows*nr], add, row)
+		if fused {
+			b.applyEpilogue(y[:rows*nr], add, row)
 		}
 	})
-	if b.last && !finish {
-		b.finish(y[:b.width*nr], nil, 0)
+	if b.last && !fused {
+		b.applyEpilogue(y[:b.width*nr], nil, 0)
 	}
 }
 
 // finish applies the epilogue, with this residual, to y, whole rows of a panel from the block's given row on.
-func (b *block) finish(y, residual []float32, row int) {
+func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	_, nr := tileShape()
 	bias := b.bias[row*nr:][:len(y)]
 	switch f := b.e.Activation.of(); {
@@ -251,15 +251,15 @@ func (b *block) finish(y, residual []float32, row int) {
 }
 
 // few computes the block's part of the rows of Y that belong to the rows x of X.
-func (b *block) few(x []float32) {
+func (b *productBlock) multiplySmallN(x []float32) {
 	mr, nr := tileShape()
-	n, k, stride := b.packedProduct.w.n, b.packedProduct.w.k, fewStride()
-	var out [fewColumns * 16]float32
+	n, k, stride := b.panelProduct.w.n, b.panelProduct.w.k, smallNStride()
+	var out [smallNColumns * 16]float32
 	for j := range b.count {
 		rows := min(mr, b.width-j*mr)
-		for c := 0; c < b.left; c += fewColumns {
-			columns := min(fewColumns, b.left-c)
-			few(out[:], b.w[j*mr*b.d:], x[c*k:], k, columns, b.d)
+		for c := 0; c < b.restRows; c += smallNColumns {
+			columns := min(smallNColumns, b.restRows-c)
+			smallN(out[:], b.w[j*mr*b.d:], x[c*k:], k, columns, b.d)
 			for i := range columns {
 				y := b.y[(b.panels*nr+c+i)*n+b.n0+j*mr:][:rows]
 				if part := out[i*stride:][:rows]; b.first {
@@ -271,6 +271,6 @@ func (b *block) few(x []float32) {
 		}
 	}
 	if b.last {
-		b.e.apply(b.y, n, b.panels*nr, b.left, b.n0, b.width, n)
+		b.e.apply(b.y, n, b.panels*nr, b.restRows, b.n0, b.width, n)
 	}
 }
