@@ -152,12 +152,8 @@ func (c *classification) run(cmd *cobra.Command, args []string, load func(ctx co
 	}
 	p := startProgress(log, "encoding", count)
 	defer p.stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	size := min(classifyBatch, len(images))
-	pictures := prepare(ctx, images, cmd.InOrStdin(), preprocess(m.vision.Config), size)
-	for n := 0; n < len(images); {
-		batch, err := nextBatch(ctx, pictures, size)
+	n, size := 0, min(classifyBatch, len(images))
+	for batch, err := range prepare(ctx, images, cmd.InOrStdin(), preprocess(m.vision.Config), size) {
 		if err != nil {
 			return err
 		}
@@ -180,7 +176,7 @@ func (c *classification) run(cmd *cobra.Command, args []string, load func(ctx co
 }
 
 // of returns the labels of pictures, the best first.
-func (j *judge) of(batch []picture[patches]) ([][]ranked, error) {
+func (j *judge) of(batch []*picture[patches]) ([][]ranked, error) {
 	c := j.vision.Config
 	var all []float32 // [B·G²,3P²]
 	for _, p := range batch {

@@ -258,13 +258,9 @@ func (e *encoding) spec(c clipvit.Config, images []string) (outputSpec, error) {
 // those of this one are encoded. It says how many are done, and returns the errors of the images
 // that were skipped.
 func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, stdin io.Reader, out sink, done func(n int)) (skipped []error, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	size := min(e.batch, len(s.images))
-	pictures := prepare(ctx, s.images, stdin, preprocess(m.Config), size)
+	n, size := 0, min(e.batch, len(s.images))
 	all := make([]float32, 0, size*m.Config.Patches()*m.Config.PatchLen()) // [B·G²,3P²]
-	for n := 0; n < len(s.images); {
-		batch, err := nextBatch(ctx, pictures, size)
+	for batch, err := range prepare(ctx, s.images, stdin, preprocess(m.Config), size) {
 		if err != nil {
 			return skipped, err
 		}
@@ -306,22 +302,6 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 		done(n)
 	}
 	return skipped, nil
-}
-
-// nextBatch waits for the next pictures, as many as size or as there are.
-func nextBatch[T any](ctx context.Context, pictures <-chan chan picture[T], size int) ([]picture[T], error) {
-	batch := make([]picture[T], 0, size)
-	for next := range pictures {
-		select {
-		case p := <-next:
-			batch = append(batch, p)
-		case <-ctx.Done():
-		}
-		if len(batch) == size {
-			break
-		}
-	}
-	return batch, ctx.Err()
 }
 
 // finite returns an error if a value of what was made of an image is no number.

@@ -462,18 +462,26 @@ func TestPrepareAhead(t *testing.T) {
 	defer cancel()
 	var n atomic.Int64
 	names := slices.Repeat([]string{stdinName}, 1000)
-	const ahead = 3
-	pictures := prepare(ctx, names, counting{&n}, preprocess(clipvit.ViTB32), ahead)
-	time.Sleep(100 * time.Millisecond)
-	if got := n.Load(); got < 1 || got > ahead {
-		t.Errorf("%d images were read before any was used, want 1 to %d", got, ahead)
-	}
+	const size = 3
 	got := 0
-	for next := range pictures {
-		if p := <-next; p.err == nil || p.of != nil {
-			t.Errorf("got %v, want an error", p)
+	for batch, err := range prepare(ctx, names, counting{&n}, preprocess(clipvit.ViTB32), size) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		got++
+		if got < 10*size {
+			time.Sleep(10 * time.Millisecond)
+			if now, least := n.Load(), int64(got+len(batch)); now < least || now > least+size {
+				t.Errorf("%d images were read at number %d, want %d to %d", now, got, least, least+size)
+			}
+		}
+		if got += len(batch); len(batch) != size && got != len(names) {
+			t.Errorf("a batch of %d, want %d", len(batch), size)
+		}
+		for _, p := range batch {
+			if p.err == nil || p.of != nil {
+				t.Errorf("got %v, want an error", p)
+			}
+		}
 	}
 	if got != len(names) || n.Load() != int64(got) {
 		t.Errorf("got %d pictures of %d reads, want %d", got, n.Load(), len(names))

@@ -7,16 +7,17 @@ import (
 	"image"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // stdinName is the argument that means the image on standard input.
@@ -25,11 +26,8 @@ const stdinName = "-"
 // isImageName says whether a file in a folder is taken for an image. Files that are named one by
 // one are always tried.
 func isImageName(name string) bool {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff":
-		return !strings.HasPrefix(name, ".")
-	}
-	return false
+	ending, ok := strings.CutPrefix(filepath.Ext(name), ".")
+	return ok && pictures.Ending(strings.ToLower(ending)) && !strings.HasPrefix(name, ".")
 }
 
 // isImageFile says whether path is a file with the name of an image.
@@ -130,48 +128,45 @@ type picture[T any] struct {
 // patches are what a tower sees of an image, [G²,3P²].
 type patches = *mat.Dense[float32]
 
-// maxDecoders is how many images are decoded at a time. A photograph takes tens of megabytes; the
-// largest that Pillow permits takes two gigabytes if it is a progressive JPEG.
-const maxDecoders = 4
-
-// prepare decodes images and makes something of them in the background, at most so many ahead, and sends
-// that in their order until ctx ends.
-func prepare[T any](ctx context.Context, names []string, stdin io.Reader, of func(image.Image) (T, error), ahead int) <-chan chan picture[T] {
-	pictures := make(chan chan picture[T], ahead)
-	decoders := make(chan struct{}, min(maxDecoders, runtime.GOMAXPROCS(0)))
-	go func() {
-		defer close(pictures)
-		for _, name := range names {
-			next := make(chan picture[T], 1)
-			select {
-			case pictures <- next:
-			case <-ctx.Done():
+// prepare decodes images and makes something of them in the background, and yields that in their order, so many
+// at a time, or as many as are left. As many more are made ahead. If ctx ends, it yields that error, and does not
+// wait for an image that may never come.
+func prepare[T any](ctx context.Context, names []string, stdin io.Reader, of func(image.Image) (T, error), size int) iter.Seq2[[]*picture[T], error] {
+	all := pictures.InOrder(ctx, pictures.Work[*picture[T]]{
+		Items: len(names), Ahead: size, Workers: pictures.Decoders(), Abandon: true,
+		Begin: func(i int) (*picture[T], int) { return &picture[T]{name: names[i]}, 1 },
+		Do:    func(p *picture[T], _ int) { p.read(stdin, of) },
+	})
+	return func(yield func([]*picture[T], error) bool) {
+		left := len(names)
+		batch := make([]*picture[T], 0, size)
+		for p, err := range all {
+			if err != nil {
+				yield(nil, ctx.Err())
 				return
 			}
-			select {
-			case decoders <- struct{}{}:
-			case <-ctx.Done():
+			batch = append(batch, p)
+			if left--; len(batch) < size && left > 0 {
+				continue
+			}
+			if !yield(batch, nil) {
 				return
 			}
-			go func() {
-				next <- readPicture(name, stdin, of)
-				<-decoders
-			}()
+			clear(batch) // pictures that have served
+			batch = batch[:0]
 		}
-	}()
-	return pictures
+	}
 }
 
-func readPicture[T any](name string, stdin io.Reader, of func(image.Image) (T, error)) picture[T] {
-	p := picture[T]{name: name}
-	p.err = withImage(name, stdin, func(r io.Reader) error {
+// read makes of p's image what it is to be.
+func (p *picture[T]) read(stdin io.Reader, of func(image.Image) (T, error)) {
+	p.err = withImage(p.name, stdin, func(r io.Reader) error {
 		img, err := clipvit.DecodeImage(r)
 		if err == nil {
 			p.of, err = of(img)
 		}
 		return err
 	})
-	return p
 }
 
 // withImage gives the file of that name, or standard input, to a function, and its errors the name.

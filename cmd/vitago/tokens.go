@@ -299,11 +299,8 @@ func (t *tokenizing) spec(ctx context.Context, c *converter.Checkpoint, e *proje
 // encode writes the tokens of all images to out, decoding the next one meanwhile. It says how many images are done, and
 // returns how many tokens there were and the errors of the images that were skipped.
 func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []string, stdin io.Reader, out tokenSink, done func(n int)) (tokens int, skipped []error, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	pictures := prepare(ctx, images, stdin, e.Split, 1)
-	for n := range images {
-		batch, err := nextBatch(ctx, pictures, 1)
+	n := 0
+	for batch, err := range prepare(ctx, images, stdin, e.Split, 1) {
 		if err != nil {
 			return tokens, skipped, err
 		}
@@ -331,7 +328,8 @@ func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []
 		if err != nil {
 			return tokens, skipped, err
 		}
-		done(n + 1)
+		n++
+		done(n)
 	}
 	return tokens, skipped, nil
 }

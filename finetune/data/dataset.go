@@ -38,11 +38,6 @@ type Dataset struct {
 	root string // the folder that Fingerprint takes the paths from
 }
 
-// pictures are the endings of the files that package clipvit decodes, in lower case.
-var pictures = map[string]bool{
-	"jpg": true, "jpeg": true, "png": true, "gif": true, "webp": true, "bmp": true, "tif": true, "tiff": true,
-}
-
 // ending returns what follows the last dot of a file's name, in lower case.
 func ending(name string) string {
 	return strings.ToLower(strings.TrimPrefix(path.Ext(filepath.ToSlash(name)), "."))

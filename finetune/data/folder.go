@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // parts are names of folders that data sets are split into.
@@ -39,7 +41,7 @@ func Folder(dir string) (*Dataset, error) {
 			return nil, fmt.Errorf("data: %w", err)
 		}
 		if !info.IsDir() {
-			if pictures[ending(name)] {
+			if pictures.Ending(ending(name)) {
 				loose.add(name)
 			}
 			continue
@@ -123,7 +125,7 @@ func walk(dir string, visit func(path string), above ...os.FileInfo) error {
 			if err := walk(path, visit, above...); err != nil {
 				return err
 			}
-		case mode.IsRegular() && pictures[ending(path)]:
+		case mode.IsRegular() && pictures.Ending(ending(path)):
 			visit(path)
 		}
 	}

@@ -7,12 +7,11 @@ import (
 	"iter"
 	"os"
 	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/pictures"
 	"github.com/vitago/vitago/internal/pillow"
 	"github.com/vitago/vitago/projector"
 )
@@ -140,24 +139,9 @@ func (l *Loader) Batches(ctx context.Context, epoch, from int) iter.Seq2[*Batch,
 			yield(nil, fmt.Errorf("data: batch %d of epoch %d, want 0 to %d of 0 or later", from, epoch, l.Len()))
 			return
 		}
-		inner, cancel := context.WithCancel(ctx)
-		var running sync.WaitGroup
-		defer running.Wait() // after cancel
-		defer cancel()
-
-		ready := l.prepare(inner, &running, epoch, from)
-		for number := from; number < l.Len(); number++ {
-			var p *pending
-			select {
-			case p = <-ready:
-			case <-ctx.Done():
-				yield(nil, context.Cause(ctx))
-				return
-			}
-			select {
-			case <-p.done:
-			case <-ctx.Done():
-				yield(nil, context.Cause(ctx))
+		for p, err := range pictures.InOrder(ctx, l.work(epoch, from)) {
+			if err != nil {
+				yield(nil, err)
 				return
 			}
 			b, err := p.finish(l)
@@ -175,69 +159,36 @@ type pending struct {
 	patches       []float32
 	views         *projector.Tiles // of a single sample with several; patches are not used
 	errs          []error          // of each sample
-	left          atomic.Int64
-	done          chan struct{} // closed when no sample is left
 }
 
-// prepare starts what makes batches and returns where they come out, in order: made or in the making.
-func (l *Loader) prepare(ctx context.Context, running *sync.WaitGroup, epoch, from int) <-chan *pending {
-	workers, ahead := l.Workers, l.Prefetch
-	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
+// work says how the batches from number from on are made.
+func (l *Loader) work(epoch, from int) pictures.Work[*pending] {
+	order := l.Order(epoch)
+	w := pictures.Work[*pending]{Items: l.Len() - from, Ahead: l.Prefetch, Workers: l.Workers}
+	if w.Workers == 0 {
+		w.Workers = runtime.GOMAXPROCS(0)
 	}
-	if ahead == 0 {
-		ahead = 2 // one that is ready, one in the making
+	if w.Ahead == 0 {
+		w.Ahead = 2 // one that is ready, one in the making
 	}
-	n := l.Config.Patches() * l.Config.PatchLen()
-	type job struct {
-		p   *pending
-		row int
-	}
-	ready, jobs := make(chan *pending, ahead), make(chan job)
-	running.Go(func() {
-		defer close(jobs)
-		order := l.Order(epoch)
-		for number := from; number < l.Len(); number++ {
-			index := order[number*l.BatchSize : min((number+1)*l.BatchSize, len(order))]
-			p := &pending{epoch: epoch, number: number, index: index, errs: make([]error, len(index)), done: make(chan struct{})}
-			p.left.Store(int64(len(index)))
-			select {
-			case ready <- p: // waits until one of those ahead is taken
-			case <-ctx.Done():
-				return
-			}
-			if !l.several() {
-				p.patches = make([]float32, len(index)*n) // not before there is room
-			}
-			for row := range index {
-				select {
-				case jobs <- job{p, row}:
-				case <-ctx.Done():
-					return
-				}
-			}
+	w.Begin = func(i int) (*pending, int) {
+		number := from + i
+		index := order[number*l.BatchSize : min((number+1)*l.BatchSize, len(order))]
+		p := &pending{epoch: epoch, number: number, index: index, errs: make([]error, len(index))}
+		if !l.several() {
+			p.patches = make([]float32, len(index)*l.Config.Patches()*l.Config.PatchLen())
 		}
-	})
-	for range workers {
-		running.Go(func() {
-			for j := range jobs {
-				if ctx.Err() == nil {
-					j.p.errs[j.row] = l.load(j.p, j.row, epoch)
-				}
-				if j.p.left.Add(-1) == 0 {
-					close(j.p.done)
-				}
-			}
-		})
+		return p, len(index)
 	}
-	return ready
+	w.Do = func(p *pending, row int) { p.errs[row] = l.load(p, row) }
+	return w
 }
 
 // several reports whether pictures have several views.
 func (l *Loader) several() bool { return l.Layout != nil && l.Layout.Views() > 1 }
 
 // load makes the patches [G²,3P²] of a row of a batch, or the views of its only one.
-func (l *Loader) load(p *pending, row, epoch int) error {
+func (l *Loader) load(p *pending, row int) error {
 	i := p.index[row]
 	r, err := l.Data.Open(i)
 	if path := (*os.PathError)(nil); errors.As(err, &path) && path.Path == l.Data.Samples[i].Path {
@@ -252,7 +203,7 @@ func (l *Loader) load(p *pending, row, epoch int) error {
 	}
 	if l.Augment != (Augment{}) {
 		m := pillow.FromImage(img)
-		change := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(epoch), uint64(i)))
+		change := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(p.epoch), uint64(i)))
 		if img, err = change.apply(m, l.Config.ImageSize); err != nil {
 			return err
 		}

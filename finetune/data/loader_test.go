@@ -11,12 +11,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // folder makes n pictures in two classes, of sizes that differ, and opens them.
@@ -301,19 +302,23 @@ func TestBatchesEnd(t *testing.T) {
 func TestPrefetchBound(t *testing.T) {
 	d := folder(t, 40)
 	l := &Loader{Data: d, Config: tiny, BatchSize: 2, Workers: 8, Prefetch: 3}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	ready := l.prepare(ctx, &running, 0, 0)
-	first := <-ready
-	for deadline := time.Now().Add(time.Minute); len(ready) < l.Prefetch && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+	w := l.work(0, 0)
+	var begun atomic.Int64
+	begin := w.Begin
+	w.Begin = func(i int) (*pending, int) {
+		begun.Add(1)
+		return begin(i)
 	}
-	if len(ready) != l.Prefetch {
-		t.Errorf("%d batches wait, want %d", len(ready), l.Prefetch)
+	for range pictures.InOrder(context.Background(), w) {
+		for deadline := time.Now().Add(time.Minute); int(begun.Load()) < 1+l.Prefetch && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Millisecond) // for one too many
+		if n := int(begun.Load()); n != 1+l.Prefetch {
+			t.Errorf("%d batches wait, want %d", n-1, l.Prefetch)
+		}
+		break
 	}
-	<-first.done
-	cancel()
-	running.Wait()
 
 	made := 0
 	for b, err := range l.Batches(context.Background(), 0, 0) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/vitago/vitago/internal/pictures"
 	"github.com/vitago/vitago/internal/pillow"
 )
 
@@ -137,7 +138,7 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 		}
 		key, suffix := splitKey(name)
 		note := slices.Index(notes, suffix)
-		if key == "" || !pictures[suffix] && note < 0 {
+		if key == "" || !pictures.Ending(suffix) && note < 0 {
 			continue
 		}
 		if sparse(h) {
@@ -149,7 +150,7 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 			byKey[key] = m
 			members = append(members, m)
 		}
-		if pictures[suffix] {
+		if pictures.Ending(suffix) {
 			if m.name != "" {
 				return nil, fmt.Errorf("%q and %q are two pictures of one sample", m.name, name)
 			}

@@ -6,15 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // An Extractor makes features of pictures, each once. Model and Features are needed.
@@ -34,12 +34,11 @@ const (
 	// groupBatches is how many batches of pictures may wait for one another: so many whose features are in the
 	// cache are taken along until a batch is full of others.
 	groupBatches = 4
-	// maxReaders is how many pictures are read and decoded at a time. A photograph takes tens of megabytes.
-	maxReaders = 4
 )
 
 // A picture is on its way through the extractor.
 type picture struct {
+	index   int // in the dataset
 	key     Key
 	x       []float32 // features, if they were in the cache
 	patches []float32 // [G²,3P²] otherwise
@@ -73,39 +72,25 @@ func (e *Extractor) Each(ctx context.Context, d *data.Dataset, visit func(i int,
 		}
 	}
 
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	defer running.Wait() // after cancel
-	defer cancel()
-	pictures := e.read(ctx, &running, d, space, batch)
-
-	cached := 0
-	for done := 0; done < len(d.Samples); {
-		// A group ends when a batch of pictures is wanting, or when it is long enough.
-		var group []*picture
-		wanting := 0
-		for len(group) < groupBatches*batch && wanting < batch && done+len(group) < len(d.Samples) {
-			select {
-			case next := <-pictures:
-				select {
-				case p := <-next:
-					group = append(group, p)
-					if p.patches != nil {
-						wanting++
-					}
-				case <-ctx.Done():
-				}
-			case <-ctx.Done():
-			}
-			if ctx.Err() != nil {
-				return skipped, context.Cause(ctx)
-			}
+	// A group ends when a batch of pictures is wanting, or when it is long enough.
+	var group []*picture
+	wanting, done, cached := 0, 0, 0
+	for p, err := range e.read(ctx, d, space, batch) {
+		if err != nil {
+			return skipped, err
+		}
+		group = append(group, p)
+		if p.patches != nil {
+			wanting++
+		}
+		if len(group) < groupBatches*batch && wanting < batch && done+len(group) < len(d.Samples) {
+			continue
 		}
 		if err := e.encode(group, wanting, n); err != nil {
 			return skipped, err
 		}
-		for j, p := range group {
-			i := done + j
+		for _, p := range group {
+			i := p.index
 			path := d.Samples[i].Path
 			switch {
 			case p.fatal != nil:
@@ -134,6 +119,7 @@ func (e *Extractor) Each(ctx context.Context, d *data.Dataset, visit func(i int,
 			}
 		}
 		done += len(group)
+		group, wanting = nil, 0
 		if e.Progress != nil {
 			e.Progress(done, cached, len(d.Samples))
 		}
@@ -141,48 +127,29 @@ func (e *Extractor) Each(ctx context.Context, d *data.Dataset, visit func(i int,
 	return skipped, nil
 }
 
-// read reads the pictures in the background, a few at a time, and sends them in their order. So many
+// read reads the pictures in the background, a few at a time, and yields them in their order. So many
 // are read ahead as the next batch has.
-func (e *Extractor) read(ctx context.Context, running *sync.WaitGroup, d *data.Dataset, space *Space, batch int) <-chan chan *picture {
-	pictures := make(chan chan *picture, batch)
-	readers := make(chan struct{}, min(maxReaders, runtime.GOMAXPROCS(0)))
-	running.Go(func() {
-		for i := range d.Samples {
-			next := make(chan *picture, 1)
-			select {
-			case pictures <- next:
-			case <-ctx.Done():
-				return
-			}
-			select {
-			case readers <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			running.Go(func() {
-				next <- e.readOne(d, i, space)
-				<-readers
-			})
-		}
+func (e *Extractor) read(ctx context.Context, d *data.Dataset, space *Space, batch int) iter.Seq2[*picture, error] {
+	return pictures.InOrder(ctx, pictures.Work[*picture]{
+		Items: len(d.Samples), Ahead: batch, Workers: pictures.Decoders(),
+		Begin: func(i int) (*picture, int) { return &picture{index: i}, 1 },
+		Do:    func(p *picture, _ int) { p.read(d, space, e.Model.Config) },
 	})
-	return pictures
 }
 
-// readOne looks picture i up in the cache, and decodes it if it is not there.
-func (e *Extractor) readOne(d *data.Dataset, i int, space *Space) *picture {
-	p := &picture{}
+// read looks the picture up in the cache, and decodes it if it is not there.
+func (p *picture) read(d *data.Dataset, space *Space, c clipvit.Config) {
 	var raw []byte
-	if raw, p.err = readAll(d, i); p.err != nil {
-		return p
+	if raw, p.err = readAll(d, p.index); p.err != nil {
+		return
 	}
 	p.key = KeyOf(raw)
 	if space != nil {
 		if p.x, p.fatal = space.Get(p.key); p.x != nil || p.fatal != nil {
-			return p
+			return
 		}
 	}
-	p.patches, p.err = decode(raw, e.Model.Config)
-	return p
+	p.patches, p.err = decode(raw, c)
 }
 
 // encode gives the pictures of a group that are wanting their features, n of them each.

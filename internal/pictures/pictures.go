@@ -1,0 +1,126 @@
+// Package pictures knows files of pictures by their names, and has pictures read and decoded in the background,
+// ahead of their use, in their order.
+package pictures
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Ending says whether a file whose name ends in a dot and e, in lower case, is taken for a picture: one that package
+// clipvit decodes.
+func Ending(e string) bool {
+	switch e {
+	case "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff":
+		return true
+	}
+	return false
+}
+
+// maxDecoders is how many pictures are decoded at a time. A photograph takes tens of megabytes; the
+// largest that Pillow permits takes two gigabytes if it is a progressive JPEG.
+const maxDecoders = 4
+
+// Decoders returns how many pictures to decode at a time where nobody says it: one a processor, but few.
+func Decoders() int { return min(maxDecoders, runtime.GOMAXPROCS(0)) }
+
+// Work is what [InOrder] does: items, each of which has parts.
+type Work[T any] struct {
+	Items   int // how many there are
+	Ahead   int // how many are begun before they are asked for
+	Workers int // how many parts are done at a time
+
+	// Begin makes an item, and says how many parts it has, when there is room for it. It is called by one goroutine, in
+	// the order of the items.
+	Begin func(i int) (item T, parts int)
+	// Do does a part of an item. It is called by several goroutines, and begins parts in order.
+	Do func(item T, part int)
+
+	// Abandon leaves behind what is being done when the loop ends early, instead of waiting for it: where a part
+	// may never end, as one that reads from a pipe.
+	Abandon bool
+}
+
+// InOrder yields the items of w, in order, each when all its parts are done. While the caller works on one, up to
+// w.Ahead others are done or in the making.
+//
+// If ctx ends, InOrder yields its cause, and ends. When the loop has ended, however it does, so have all its
+// goroutines, unless w.Abandon is set.
+func InOrder[T any](ctx context.Context, w Work[T]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		inner, cancel := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		if !w.Abandon {
+			defer running.Wait() // after cancel
+		}
+		defer cancel()
+		ready := w.start(inner, &running)
+		for range w.Items {
+			var p *pending[T]
+			select {
+			case p = <-ready:
+				select {
+				case <-p.done:
+				case <-ctx.Done():
+				}
+			case <-ctx.Done():
+			}
+			if ctx.Err() != nil { // p may lack parts
+				var none T
+				yield(none, context.Cause(ctx))
+				return
+			}
+			if !yield(p.item, nil) {
+				return
+			}
+		}
+	}
+}
+
+// pending is an item in the making.
+type pending[T any] struct {
+	item T
+	left atomic.Int64  // parts
+	done chan struct{} // closed when no part is left
+}
+
+// start starts the work and returns where items come out, in order: done or in the making.
+func (w Work[T]) start(ctx context.Context, running *sync.WaitGroup) <-chan *pending[T] {
+	ready, workers := make(chan *pending[T], w.Ahead), make(chan struct{}, w.Workers)
+	running.Go(func() {
+		for i := range w.Items {
+			p := &pending[T]{done: make(chan struct{})}
+			select {
+			case ready <- p: // waits until one of those ahead is taken
+			case <-ctx.Done():
+				return
+			}
+			item, parts := w.Begin(i)
+			p.item = item
+			p.left.Store(int64(parts))
+			if parts == 0 {
+				close(p.done)
+			}
+			for part := range parts {
+				select {
+				case workers <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				running.Go(func() {
+					if ctx.Err() == nil {
+						w.Do(item, part)
+					}
+					if p.left.Add(-1) == 0 {
+						close(p.done)
+					}
+					<-workers
+				})
+			}
+		}
+	})
+	return ready
+}
