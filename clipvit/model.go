@@ -2,7 +2,6 @@ package clipvit
 
 import (
 	"encoding/gob"
-	"fmt"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -121,16 +120,7 @@ func (m *Model) Embedding(patches mat.Tensor) mat.Tensor {
 // layer, counted like Hugging Face's hidden_states: 0 is the output of the pre-norm, L and -1 that
 // of the last block, before any post-norm. It returns an error if there is no such layer.
 func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
-	n := len(m.Blocks)
-	if layer < -(n+1) || layer > n {
-		return nil, fmt.Errorf("clipvit: layer is %d, want %d to %d", layer, -(n + 1), n)
-	}
-	if layer < 0 {
-		layer += n + 1
-	}
-	return m.inParts(patches, func(x mat.Tensor) mat.Tensor {
-		return op.FromPanels(m.tokens(x, layer, transformer.Visit(nil)))
-	}), nil
+	return Features{AllTokens, layer}.Of(m, patches)
 }
 
 // part returns how many images go through a frozen tower together.
@@ -165,13 +155,18 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 	if m.PostNorm == nil {
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
-	x := m.tokens(patches, len(m.Blocks), step)              // [B·T,C]
-	x = step("class", op.ClassRows(x, m.Config.Tokens()), x) // [B,C]
-	x = step("post_norm", op.LayerNorm(x, m.PostNorm), x)    // [B,C]
+	x := m.pooled(patches, step) // [B,C]
 	if m.Proj != nil {
 		x = step("embedding", op.Project(x, m.Proj), x) // [B,E]
 	}
 	return x
+}
+
+// pooled maps patches [B·G²,3P²] to the post-normed class rows [B,C].
+func (m *Model) pooled(patches mat.Tensor, step transformer.Step) mat.Tensor {
+	x := m.tokens(patches, len(m.Blocks), step)              // [B·T,C]
+	x = step("class", op.ClassRows(x, m.Config.Tokens()), x) // [B,C]
+	return step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
 }
 
 // tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks.

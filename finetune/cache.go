@@ -32,7 +32,7 @@ func (t *Trainer) features(b *data.Batch, from Source, compute func() (mat.Tenso
 		}
 		rows = append(rows, x...)
 	}
-	width := t.Features.width(t.Tower.Config)
+	_, width := rowsAndWidth(t.Features, t.Tower.Config)
 	if rows != nil {
 		return mat.NewDense[float32](mat.WithShape(len(rows)/width, width), mat.WithBacking(rows)), nil
 	}

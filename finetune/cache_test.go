@@ -13,6 +13,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/projector"
@@ -52,7 +53,7 @@ func TestCache(t *testing.T) {
 		spoil   bool // the tower, once the run has been prepared
 		augment data.Augment
 	}
-	for _, f := range []Features{{}, {true, -2}} {
+	for _, f := range []clipvit.Features{{}, {Kind: clipvit.Patches, Layer: -2}} {
 		history := func(g given) []Event {
 			m, _ := tinyTower(t, "quickgelu")
 			d, err := data.Folder(pictures)
@@ -66,7 +67,7 @@ func TestCache(t *testing.T) {
 			}
 			c.Recipe, _ = FindRecipe("probe")
 			c.Recipe.Epochs = 3
-			if f.Patches {
+			if f.Kind == clipvit.Patches {
 				p, err := projector.New(projector.Config{Type: "linear", In: m.Config.Width, Out: 2})
 				if err != nil {
 					t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
@@ -484,7 +485,7 @@ func TestContrastiveRefuses(t *testing.T) {
 	}{
 		{"no text tower", func(_ *Config, o *Contrastive, _ *captionSource) { o.Text = nil }, "text tower and tokenizer must be given"},
 		{"other embeddings", func(c *Config, _ *Contrastive, _ *captionSource) { c.Tower.Config.EmbedDim = 12 }, "embeddings of 12 numbers, that of texts 10"},
-		{"patches", func(c *Config, _ *Contrastive, _ *captionSource) { c.Features.Patches = true }, "embeddings of"},
+		{"patches", func(c *Config, _ *Contrastive, _ *captionSource) { c.Features.Kind = clipvit.Patches }, "embeddings of"},
 		{"another vocabulary", func(_ *Config, o *Contrastive, _ *captionSource) { o.Text.Config.End = 48 }, "they are not of one model"},
 		{"a pair alone", func(c *Config, _ *Contrastive, _ *captionSource) { c.Recipe.Batch, c.Recipe.Accumulate = 1, 1 }, "steps of 1 pair"},
 		{"another objective", func(c *Config, _ *Contrastive, _ *captionSource) { c.Objective = Classification{} }, "captions learnt by a text tower, and the objective is classification"},

@@ -1,77 +1,54 @@
 package finetune
 
 import (
-	"errors"
+	"cmp"
+	"encoding/json"
 	"fmt"
 
-	"github.com/nlpodyssey/spago/mat"
-
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/finetune/probe"
-	"github.com/vitago/vitago/internal/op"
 )
 
-// Features says what of a tower a head gets. The zero value is the embedding [B,E].
-type Features struct {
-	Patches bool // the tokens of the patches [B·G²,C] that leave Layer, without the class token
-	Layer   int  // as for [clipvit.Model.Features]
+// orEmbedding returns f, or the embedding if f is zero.
+func orEmbedding(f clipvit.Features) clipvit.Features {
+	return cmp.Or(f, clipvit.Features{Kind: clipvit.Embedding})
 }
 
-// Validate returns nil if m has such features.
-func (f Features) Validate(m *clipvit.Model) error {
-	switch n := len(m.Blocks); {
-	case !f.Patches && m.PostNorm == nil:
-		return errors.New("finetune: the tower has no post-norm, and so no embedding; want patches of a layer")
-	case f.Patches && (f.Layer < -(n+1) || f.Layer > n):
-		return fmt.Errorf("finetune: layer is %d, want %d to %d", f.Layer, -(n + 1), n)
+// checkFeatures returns nil if m has the features, and can learn from what is made of them.
+func checkFeatures(f clipvit.Features, m *clipvit.Model) error {
+	if err := f.Validate(m.Config); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	if f.Kind != clipvit.Embedding && f.Kind != clipvit.Patches {
+		return fmt.Errorf("finetune: features are %s, want %s, or %s of a layer", f, clipvit.Embedding, clipvit.Patches)
 	}
 	return nil
 }
 
-// blocks returns how many blocks of m are used.
-func (f Features) blocks(m *clipvit.Model) int {
-	switch n := len(m.Blocks); {
-	case !f.Patches:
-		return n
-	case f.Layer < 0:
-		return f.Layer + n + 1
-	default:
-		return f.Layer
-	}
-}
-
-// rows returns how many rows a batch has.
-func (f Features) rows(c clipvit.Config, batch int) int64 {
-	if f.Patches {
-		return int64(batch) * int64(c.Patches())
-	}
-	return int64(batch)
-}
-
-// width returns the columns of the features.
-func (f Features) width(c clipvit.Config) int {
-	if f.Patches {
-		return c.Width
-	}
-	return c.OutputDim()
-}
-
-// probe returns the same features as package probe has them.
-func (f Features) probe() probe.Features {
-	if f.Patches {
-		return probe.Features{Kind: probe.Patches, Layer: f.Layer}
-	}
-	return probe.Features{Kind: probe.Embedding}
-}
-
-// of computes the features of patches [B·G²,3P²].
-func (f Features) of(m *clipvit.Model, patches mat.Tensor) mat.Tensor {
-	if !f.Patches {
-		return m.Embedding(patches) // [B,E]
-	}
-	x, err := m.Features(patches, f.Layer) // [B·T,C]
+// rowsAndWidth returns how many rows the features of an image have, and how many columns.
+func rowsAndWidth(f clipvit.Features, c clipvit.Config) (rows, width int) {
+	shape, err := orEmbedding(f).Shape(c)
 	if err != nil {
-		panic(err) // Validate knows the layers
+		panic(err) // checkFeatures has been asked
 	}
-	return op.Release(op.PatchRows(x, m.Config.Tokens()), x) // [B·G²,C]
+	if len(shape) == 1 {
+		return 1, shape[0]
+	}
+	return shape[0], shape[1]
+}
+
+// UnmarshalJSON reads an identity, the features in the form of version 64c7bcd as well: whether they are patches,
+// or else the embedding, and their layer.
+func (i *identity) UnmarshalJSON(text []byte) error {
+	type plain identity // without this method
+	if err := json.Unmarshal(text, (*plain)(i)); err != nil || i.Features.Kind != "" {
+		return err
+	}
+	var old struct{ Features struct{ Patches bool } }
+	if err := json.Unmarshal(text, &old); err != nil {
+		return err
+	}
+	if i.Features.Kind = clipvit.Patches; !old.Features.Patches {
+		i.Features = clipvit.Features{Kind: clipvit.Embedding} // the layer meant nothing
+	}
+	return nil
 }

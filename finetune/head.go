@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/linear"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 )
@@ -48,7 +49,7 @@ const headFile = "head.safetensors"
 // Save writes head.safetensors (weight [K,M], bias [K], as torch's nn.Linear) and classes.json into the
 // directory dir, as package probe does: each reads what the other wrote.
 func (m *Classifier) Save(dir string) error {
-	h := probe.Head{Classes: m.Classes, Features: probe.Features{Kind: probe.Embedding}, Linear: m.Linear}
+	h := probe.Head{Classes: m.Classes, Features: clipvit.Features{Kind: clipvit.Embedding}, Linear: m.Linear}
 	return h.Save(dir)
 }
 
@@ -58,8 +59,8 @@ func LoadClassifier(dir string) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Features.Kind != probe.Embedding {
-		return nil, fmt.Errorf("finetune: the head in %s reads %s, want %s", dir, h.Features, probe.Embedding)
+	if h.Features.Kind != clipvit.Embedding {
+		return nil, fmt.Errorf("finetune: the head in %s reads %s, want %s", dir, h.Features, clipvit.Embedding)
 	}
 	return &Classifier{Linear: h.Linear, Classes: h.Classes}, nil
 }

@@ -32,7 +32,7 @@ func newImages(t *Trainer) *images {
 // forward computes what the head gives for a batch of a source.
 func (l *images) forward(b *data.Batch, from Source) (mat.Tensor, error) {
 	t := l.t
-	y, err := t.features(b, from, func() (mat.Tensor, error) { return t.Features.of(t.Tower, b.Patches), nil })
+	y, err := t.features(b, from, func() (mat.Tensor, error) { return t.Features.Of(t.Tower, b.Patches) })
 	if err != nil || t.Head == nil {
 		return y, err
 	}
@@ -58,15 +58,16 @@ func (l *images) free(rng *rand.Rand) error {
 }
 
 func (l *images) space(c *probe.Cache) (*probe.Space, error) {
-	return c.Space(l.t.Tower, l.t.Features.probe())
+	return c.Space(l.t.Tower, l.t.Features)
 }
 
 func (l *images) activations(recompute bool) (activations, data int64) {
 	t := l.t
 	c, batch := t.Tower.Config, t.Recipe.Batch
-	blocks := t.Tower.Blocks[:t.Features.blocks(t.Tower)]
+	blocks := t.Tower.Blocks[:t.Features.Blocks(t.Tower.Config)]
 	tower := kept(blocks, learns(t.Tower.Embed) || learns(t.Tower.PreNorm), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
-	return tower + headActivations(t.Head, t.Features.rows(c, batch)), ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
+	rows, _ := rowsAndWidth(t.Features, c)
+	return tower + headActivations(t.Head, int64(batch)*int64(rows)), ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
 }
 
 func (l *images) savings(m Memory, loaded, _ int64, add func(total int64, format string, a ...any)) {
@@ -77,7 +78,7 @@ func (l *images) savings(m Memory, loaded, _ int64, add func(total int64, format
 		through := activations(blocks, int64(r.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)
 		return m.Data + l.beside() + loaded + 4*learning + through
 	}
-	used := t.Features.blocks(t.Tower)
+	used := t.Features.Blocks(t.Tower.Config)
 	blockBytes := bytesOf(t.Tower.Blocks[0]) // of float32, if it learns
 	if r.Tower == Complete {
 		const few = 4 // blocks, as the preset has

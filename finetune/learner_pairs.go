@@ -9,6 +9,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
@@ -30,7 +31,7 @@ func (l *pairing) check() error {
 	text := o.Text.Config
 	if t.Encoder != nil {
 		errs = append(errs, errors.New("finetune: contrastive: an encoder, whose tokens are not compared with texts"))
-	} else if e := t.Tower.Config.EmbedDim; t.Head == nil && (t.Features.Patches || e != text.EmbedDim) {
+	} else if e := t.Tower.Config.EmbedDim; t.Head == nil && (t.Features.Kind != clipvit.Embedding || e != text.EmbedDim) {
 		errs = append(errs, fmt.Errorf("finetune: contrastive: the tower of images has embeddings of %d numbers, that of texts %d", e, text.EmbedDim))
 	}
 	if n, end := o.Tokenizer.Len(), o.Tokenizer.End(); n > text.Vocab || end != text.End {

@@ -115,7 +115,7 @@ func (l *tokens) ofViews(views int64, part Part, recompute bool) (activations, p
 		activations = kept(nil, false, min(tokens, max(together, int64(c.Tokens()))), c.Width, c.MLPWidth, c.Heads, recompute)
 	} else {
 		between *= 2 // and the gradients
-		blocks := e.Tower.Blocks[:t.Features.blocks(e.Tower)]
+		blocks := e.Tower.Blocks[:t.Features.Blocks(e.Tower.Config)]
 		activations = kept(blocks, learns(e.Tower.Embed) || learns(e.Tower.PreNorm), tokens, c.Width, c.MLPWidth, c.Heads, recompute)
 	}
 	target := 4 * rows * int64(e.Projector.Config.Out)

@@ -128,8 +128,8 @@ func cosines(y mat.Tensor, target []float32, images int) float64 {
 type Distillation struct {
 	Distance Distance
 	Teacher  *clipvit.Model
-	Features Features // of the teacher
-	What     string   // names the teacher, for [Objective.Name]
+	Features clipvit.Features // of the teacher; zero is the embedding
+	What     string           // names the teacher, for [Objective.Name]
 }
 
 // Name implements [Objective].
@@ -147,7 +147,11 @@ func (o *Distillation) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, scor
 	if n := o.Teacher.Config.Patches() * b.Len(); n != b.Patches.Shape()[0] {
 		return nil, 0, fmt.Errorf("finetune: %d patches of %d images, the teacher has %d", b.Patches.Shape()[0], b.Len(), n)
 	}
-	target := o.Features.of(o.Teacher, b.Patches).Value().Data().F32()
+	want, err := orEmbedding(o.Features).Of(o.Teacher, b.Patches)
+	if err != nil {
+		return nil, 0, fmt.Errorf("finetune: the teacher: %w", err)
+	}
+	target := want.Value().Data().F32()
 	if len(target) != y.Size() {
 		return nil, 0, fmt.Errorf("finetune: the head gives %v for %d images, and the teacher %d numbers", y.Shape(), b.Len(), len(target))
 	}

@@ -101,7 +101,7 @@ func (c *Config) setEncoder() error {
 			errs = append(errs, fmt.Errorf("finetune: pictures are loaded by layout %+v, the encoder has %+v", l.Layout, e.Layout))
 		}
 	}
-	c.Tower, c.Features = e.Tower, Features{Patches: true, Layer: e.Layer}
+	c.Tower, c.Features = e.Tower, clipvit.Features{Kind: clipvit.Patches, Layer: e.Layer}
 	return errors.Join(errs...)
 }
 

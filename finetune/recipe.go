@@ -185,8 +185,8 @@ func (r Recipe) Validate() error {
 }
 
 // free makes what r says of a tower learn, and nothing else.
-func (r Recipe) free(m *clipvit.Model, f Features, rng *rand.Rand) error {
-	used := m.Blocks[:f.blocks(m)]
+func (r Recipe) free(m *clipvit.Model, f clipvit.Features, rng *rand.Rand) error {
+	used := m.Blocks[:f.Blocks(m.Config)]
 	switch r.Tower {
 	case None:
 		m.Freeze()
@@ -215,7 +215,7 @@ func (r Recipe) free(m *clipvit.Model, f Features, rng *rand.Rand) error {
 	for _, b := range m.Blocks[len(used):] {
 		b.Freeze()
 	}
-	if f.Patches {
+	if f.HasLayer() {
 		if m.PostNorm != nil {
 			m.PostNorm.W.SetRequiresGrad(false)
 			m.PostNorm.B.SetRequiresGrad(false)

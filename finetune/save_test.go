@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/internal/golden"
@@ -169,15 +170,15 @@ func TestObjectives(t *testing.T) {
 	for _, distance := range []Distance{SquareDistance, CosineDistance} {
 		for name, change := range map[string]func(c *Config){
 			"projector to targets": func(c *Config) {
-				c.Features = Features{true, -2}
+				c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: -2}
 				c.Recipe.Tower, c.Head = None, newProjector(20, 5)
 				c.Objective = &Regression{Distance: distance, Target: func(i int) ([]float32, error) { return targets[i*36*5 : (i+1)*36*5], nil }, What: "noise"}
 			},
 			"projector to a teacher's patches": func(c *Config) {
-				c.Features = Features{true, 1}
+				c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: 1}
 				c.Recipe.Tower, c.Head = Last, newProjector(20, 20)
 				c.Recipe.Blocks = 1
-				c.Objective = &Distillation{Distance: distance, Teacher: teacher, Features: Features{true, -1}, What: "teacher"}
+				c.Objective = &Distillation{Distance: distance, Teacher: teacher, Features: clipvit.Features{Kind: clipvit.Patches, Layer: -1}, What: "teacher"}
 			},
 			"tower to a teacher's embedding": func(c *Config) {
 				for i := range mat.Data[float32](c.Tower.Proj) {
@@ -205,7 +206,7 @@ func TestObjectives(t *testing.T) {
 			c.Objective = &Regression{Distance: SquareDistance, Target: func(int) ([]float32, error) { return make([]float32, 7), nil }, What: "zeros"}
 		},
 		"a teacher of another width": func(c *Config) {
-			c.Objective = &Distillation{Distance: SquareDistance, Teacher: teacher, Features: Features{true, 0}}
+			c.Objective = &Distillation{Distance: SquareDistance, Teacher: teacher, Features: clipvit.Features{Kind: clipvit.Patches, Layer: 0}}
 		},
 		"a teacher of other patches": func(c *Config) {
 			other, _ := tinyTower(t, "gelu")

@@ -90,7 +90,7 @@ func (c *Config) SetTargets(t *Targets, d Distance, like *converter.Checkpoint, 
 	case t.Rows != tower.Patches():
 		return fmt.Errorf("finetune: %s has %d vectors for each picture, want 1, or %d for the patches", t.path, t.Rows, tower.Patches())
 	}
-	c.Features = Features{Patches: true, Layer: -2}
+	c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: -2}
 	var head *projector.Model
 	if p, err := converter.LoadProjectorCheckpoint(like); err == nil {
 		if head = p.Model; p.Config.SelectLayer != nil {

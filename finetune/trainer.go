@@ -41,9 +41,9 @@ var _ Source = &data.Loader{}
 
 // Config is all that a run needs. Tower, Objective, Recipe and Train must be set.
 type Config struct {
-	Tower    *clipvit.Model // it is changed: [Recipe.Tower] says how
-	Features Features       // what the head gets of it
-	Head     Head           // nil if the objective judges the features themselves
+	Tower    *clipvit.Model   // it is changed: [Recipe.Tower] says how
+	Features clipvit.Features // what the head gets of it: patches of a layer, or the embedding; zero is the embedding
+	Head     Head             // nil if the objective judges the features themselves
 	// Encoder is what learns to turn pictures into tokens of a language model: it has the tower, its layer are the features,
 	// and its projector and separators are the head. Tower, Features and Head stay zero; loaders have its Layout.
 	Encoder    *projector.Encoder
@@ -112,13 +112,13 @@ const largeGraph = 64 << 20
 
 // An identity says what a checkpoint is of.
 type identity struct {
-	Tower     string `json:"tower"` // SHA-256 of the weights that the run began with
-	Head      string `json:"head"`  // its type, and the shapes of its parameters
-	Recipe    Recipe `json:"recipe"`
-	Features  Features
-	Objective string `json:"objective"`
-	Data      string `json:"data"` // fingerprint and order of the training data
-	Seed      uint64 `json:"seed"`
+	Tower     string           `json:"tower"` // SHA-256 of the weights that the run began with
+	Head      string           `json:"head"`  // its type, and the shapes of its parameters
+	Recipe    Recipe           `json:"recipe"`
+	Features  clipvit.Features `json:"features"`
+	Objective string           `json:"objective"`
+	Data      string           `json:"data"` // fingerprint and order of the training data
+	Seed      uint64           `json:"seed"`
 }
 
 // A state is what a run has done so far, besides weights.
@@ -141,11 +141,12 @@ func New(c Config) (*Trainer, error) {
 	if t.learner, err = t.newLearner(); err != nil {
 		return nil, err
 	}
+	t.Features = orEmbedding(t.Features)
 	c = t.Config // of which an encoder has set the tower
 	if c.Tower == nil || c.Objective == nil || c.Train == nil {
 		return nil, errors.New("finetune: tower, objective and training data must be given")
 	}
-	if err := errors.Join(c.validate(), c.Features.Validate(c.Tower)); err != nil {
+	if err := errors.Join(c.validate(), checkFeatures(c.Features, c.Tower)); err != nil {
 		return nil, err
 	}
 	if err := c.checkData(); err != nil {

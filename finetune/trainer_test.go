@@ -407,7 +407,7 @@ func TestRefuses(t *testing.T) {
 		{"no tower", func(c *Config) { c.Tower = nil }, "must be given"},
 		{"no epochs", func(c *Config) { c.Recipe.Epochs = 0 }, "epochs is 0"},
 		{"NaN", func(c *Config) { c.Recipe.Rate = math.NaN() }, "rate is NaN"},
-		{"layer", func(c *Config) { c.Features = Features{true, 9} }, "layer is 9, want -4 to 3"},
+		{"layer", func(c *Config) { c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: 9} }, "layer is 9, want -4 to 3"},
 		{"blocks", func(c *Config) { c.Recipe.Tower, c.Recipe.Blocks = Last, 4 }, "more blocks are to learn than are used: the last 4 blocks of 3"},
 		{"part", func(c *Config) { c.Recipe.Tower = "some" }, `"some", want none`},
 		{"nothing learns", func(c *Config) { c.Recipe.Tower, c.Head = None, nil }, "nothing learns"},
@@ -493,24 +493,24 @@ func TestParts(t *testing.T) {
 	for _, c := range []struct {
 		recipe   string
 		change   func(r *Recipe)
-		features Features
+		features clipvit.Features
 		learns   func(path string) bool
 	}{
-		{"probe", nil, Features{}, func(p string) bool { return strings.HasPrefix(p, "Head.") }},
-		{"lora", nil, Features{}, func(p string) bool { return strings.HasPrefix(p, "Head.") || strings.Contains(p, "QKVLoRA") }},
-		{"lora", nil, Features{true, -2}, func(p string) bool {
+		{"probe", nil, clipvit.Features{}, func(p string) bool { return strings.HasPrefix(p, "Head.") }},
+		{"lora", nil, clipvit.Features{}, func(p string) bool { return strings.HasPrefix(p, "Head.") || strings.Contains(p, "QKVLoRA") }},
+		{"lora", nil, clipvit.Features{Kind: clipvit.Patches, Layer: -2}, func(p string) bool {
 			return strings.HasPrefix(p, "Head.") || strings.Contains(p, "QKVLoRA") && !strings.Contains(p, "Blocks.2")
 		}},
-		{"last-n", func(r *Recipe) { r.Blocks = 1 }, Features{}, func(p string) bool {
+		{"last-n", func(r *Recipe) { r.Blocks = 1 }, clipvit.Features{}, func(p string) bool {
 			return strings.HasPrefix(p, "Head.") || strings.Contains(p, "Blocks.2.") || strings.Contains(p, "PostNorm") || p == "Tower.Proj"
 		}},
-		{"last-n", func(r *Recipe) { r.Blocks = 1 }, Features{true, -2}, func(p string) bool { return strings.HasPrefix(p, "Head.") || strings.Contains(p, "Blocks.1.") }},
-		{"full", nil, Features{}, func(string) bool { return true }},
-		{"full", nil, Features{true, 2}, func(p string) bool {
+		{"last-n", func(r *Recipe) { r.Blocks = 1 }, clipvit.Features{Kind: clipvit.Patches, Layer: -2}, func(p string) bool { return strings.HasPrefix(p, "Head.") || strings.Contains(p, "Blocks.1.") }},
+		{"full", nil, clipvit.Features{}, func(string) bool { return true }},
+		{"full", nil, clipvit.Features{Kind: clipvit.Patches, Layer: 2}, func(p string) bool {
 			return !strings.Contains(p, "Blocks.2.") && !strings.Contains(p, "PostNorm") && p != "Tower.Proj"
 		}},
-		{"xcomposer", func(r *Recipe) { *r = XComposer(true, false) }, Features{true, -1}, func(p string) bool { return strings.HasPrefix(p, "Head.") }},
-		{"xcomposer", func(r *Recipe) { *r = XComposer(false, true) }, Features{true, -1}, func(p string) bool {
+		{"xcomposer", func(r *Recipe) { *r = XComposer(true, false) }, clipvit.Features{Kind: clipvit.Patches, Layer: -1}, func(p string) bool { return strings.HasPrefix(p, "Head.") }},
+		{"xcomposer", func(r *Recipe) { *r = XComposer(false, true) }, clipvit.Features{Kind: clipvit.Patches, Layer: -1}, func(p string) bool {
 			return !strings.HasPrefix(p, "Head.") && !strings.Contains(p, "PostNorm") && p != "Tower.Proj"
 		}},
 	} {
@@ -522,8 +522,9 @@ func TestParts(t *testing.T) {
 		if c.change != nil {
 			c.change(&r)
 		}
+		_, width := rowsAndWidth(orEmbedding(c.features), m.Config)
 		tr, err := New(Config{
-			Tower: m, Features: c.features, Head: NewClassifier(c.features.width(m.Config), threeClasses), Objective: Classification{}, Train: s, Recipe: r,
+			Tower: m, Features: c.features, Head: NewClassifier(width, threeClasses), Objective: Classification{}, Train: s, Recipe: r,
 		})
 		if err != nil {
 			t.Fatalf("%s: %v", c.recipe, err)

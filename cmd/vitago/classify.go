@@ -224,7 +224,7 @@ func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, e
 		if err != nil {
 			return nil, err
 		}
-		for p := range slices.Chunk(head.Predict(x), len(head.Classes)) {
+		for p := range slices.Chunk(head.Predict(mat.Data[float32](x.Value().(mat.Matrix))), len(head.Classes)) {
 			labels := make([]ranked, len(p))
 			for i, v := range p {
 				labels[i] = ranked{Label: head.Classes[i], Probability: v}

@@ -33,8 +33,7 @@ const maxBatch = 64
 type encoding struct {
 	model      string
 	activation transformer.Activation // "" is what the model says
-	features   string
-	layer      int
+	features   clipvit.Features
 	normalize  bool
 	format     string
 	output     string // "" is standard output
@@ -83,8 +82,9 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	f := cmd.Flags()
 	f.StringVar(&e.model, "model", "", "model directory or checkpoint `DIR`")
 	activation := activationFlag(cmd)
-	features := choiceFlag(cmd, "features", "embedding", "what to write", "embedding", "cls", "patches", "all")
-	f.IntVar(&e.layer, "layer", -1, "layer of cls, patches or all")
+	features := choiceFlag(cmd, "features", string(clipvit.Embedding), "what to write",
+		string(clipvit.Embedding), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))
+	f.IntVar(&e.features.Layer, "layer", -1, "layer of cls, patches or all")
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
 	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
@@ -92,7 +92,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		e.features, e.format, e.precision, e.activation = features.value, format.value, precision.value, transformer.Activation(activation.value)
+		e.features.Kind, e.format, e.precision, e.activation = clipvit.FeatureKind(features.value), format.value, precision.value, transformer.Activation(activation.value)
 		if e.output == stdinName {
 			e.output = ""
 		}
@@ -109,10 +109,13 @@ func (e *encoding) check(cmd *cobra.Command) error {
 	switch err := checkModel(e.model); {
 	case err != nil:
 		return err
-	case e.features == "embedding" && cmd.Flags().Changed("layer"):
-		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.layer)
+	case !e.features.HasLayer() && cmd.Flags().Changed("layer"):
+		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.features.Layer)
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
+	}
+	if !e.features.HasLayer() {
+		e.features.Layer = 0
 	}
 	return chooseFormat(cmd, &e.format, e.output, formatNames)
 }
@@ -195,7 +198,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if dst.file != nil {
-		fmt.Fprintf(log, "%s: %s %s of %d images in %s, after %s of loading\n", e.output, e.features,
+		fmt.Fprintf(log, "%s: %s %s of %d images in %s, after %s of loading\n", e.output, e.features.Kind,
 			shape(append([]int{len(images)}, spec.shape...)), len(images), seconds(elapsed), seconds(loaded))
 	}
 	return unread(len(skipped), len(images))
@@ -225,33 +228,21 @@ func (e *encoding) load() (*clipvit.Model, error) {
 }
 
 // spec says what a model of configuration c makes of the images.
-func (e *encoding) spec(c clipvit.Config, images []string) (outputSpec, error) {
-	s := outputSpec{feature: e.features, images: images, extra: map[string]string{
+func (e *encoding) spec(c clipvit.Config, images []string) (s outputSpec, err error) {
+	s = outputSpec{feature: string(e.features.Kind), images: images, extra: map[string]string{
 		"normalized": strconv.FormatBool(e.normalize), "precision": e.precision,
 	}}
-	if e.features == "embedding" && c.NoPostNorm {
+	if !e.features.HasLayer() && c.NoPostNorm {
 		return s, usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)
 	}
-	if e.features == "embedding" {
-		s.shape = []int{c.Width}
-		if c.EmbedDim > 0 {
-			s.shape = []int{c.EmbedDim}
-		}
-		return s, nil
+	if n := 1 + c.Layers; e.features.Layer < -n || e.features.Layer >= n {
+		return s, usagef("--layer is %d, want %d to %d for this model", e.features.Layer, -n, n-1)
 	}
-	if n := 1 + c.Layers; e.layer < -n || e.layer >= n {
-		return s, usagef("--layer is %d, want %d to %d for this model", e.layer, -n, n-1)
+	if e.features.HasLayer() {
+		s.extra["layer"] = strconv.Itoa(e.features.Layer)
 	}
-	s.extra["layer"] = strconv.Itoa(e.layer)
-	switch e.features {
-	case "cls":
-		s.shape = []int{c.Width}
-	case "patches":
-		s.shape = []int{c.Patches(), c.Width}
-	case "all":
-		s.shape = []int{c.Tokens(), c.Width}
-	}
-	return s, nil
+	s.shape, err = e.features.Shape(c)
+	return s, err
 }
 
 // encode writes the features of all images to out, decoding the images of the next batch while
@@ -286,7 +277,7 @@ func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, s
 				y := x[:s.len()]
 				x = x[s.len():]
 				// A row of NaN stands for an image that was skipped: no other may be written.
-				if err := finite(p.name, e.features, y); err != nil {
+				if err := finite(p.name, string(e.features.Kind), y); err != nil {
 					return skipped, err
 				}
 				err = out.write(p.name, y)
@@ -321,27 +312,11 @@ func (e *encoding) compute(m *clipvit.Model, patches []float32) ([]float32, erro
 	}
 	rows := len(patches) / c.PatchLen()
 	x := mat.NewDense[float32](mat.WithShape(rows, c.PatchLen()), mat.WithBacking(patches)) // [B·G²,3P²]
-	if e.features == "embedding" {
-		y := mat.Data[float32](m.Embedding(x).Value().(mat.Matrix)) // [B,E]
-		return e.normalized(y, len(y)/(rows/c.Patches())), nil
-	}
-	tokens, err := m.Features(x, e.layer) // [B·T,C]
+	y, err := e.features.Of(m, x)
 	if err != nil {
 		return nil, err
 	}
-	all := mat.Data[float32](tokens.Value().(mat.Matrix))
-	if e.features == "all" {
-		return e.normalized(all, c.Width), nil
-	}
-	var y []float32
-	for image := range slices.Chunk(all, c.Tokens()*c.Width) {
-		if e.features == "cls" {
-			y = append(y, image[:c.Width]...)
-		} else {
-			y = append(y, image[c.Width:]...)
-		}
-	}
-	return e.normalized(y, c.Width), nil
+	return e.normalized(mat.Data[float32](y.Value().(mat.Matrix)), y.Shape()[1]), nil
 }
 
 // normalized divides every vector of n values in x by its length, if that is wanted.

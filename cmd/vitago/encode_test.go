@@ -512,7 +512,7 @@ func TestEncodeMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := encoding{features: "embedding", batch: 4}
+	e := encoding{features: clipvit.Features{Kind: clipvit.Embedding}, batch: 4}
 	held := func(n int) uint64 {
 		images := slices.Repeat([]string{"demo/gradient.png"}, n)
 		s, err := e.spec(m.Config, images)

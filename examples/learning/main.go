@@ -238,7 +238,7 @@ func (b *bench) classify(ctx context.Context, r finetune.Recipe, fitted *probe.H
 // project learns a projector from the patches of the frozen tower to those of a tuned one, and returns the mean
 // square of what remains: before for the mean of all patches, which is the best that does not look at a picture.
 func (b *bench) project(ctx context.Context, tuned *clipvit.Model, t task) (result, error) {
-	patches := finetune.Features{Patches: true, Layer: -1}
+	patches := clipvit.Features{Kind: clipvit.Patches, Layer: -1}
 	width := b.start.Config.Width
 	head, err := projector.New(projector.Config{Type: "mlp2x_gelu", In: width, Out: width})
 	if err != nil {
@@ -263,7 +263,7 @@ func (b *bench) project(ctx context.Context, tuned *clipvit.Model, t task) (resu
 
 // variance returns how far the last patches of a tower are from their mean: the mean square.
 func (b *bench) variance(ctx context.Context, tower *clipvit.Model, d *data.Dataset) (float64, error) {
-	e := probe.Extractor{Model: tower, Features: probe.Features{Kind: probe.Patches, Layer: -1}, Batch: 32, Strict: true}
+	e := probe.Extractor{Model: tower, Features: clipvit.Features{Kind: clipvit.Patches, Layer: -1}, Batch: 32, Strict: true}
 	width := tower.Config.Width
 	sums, squares, n := make([]float64, width), 0.0, 0.0
 	_, err := e.Each(ctx, d, func(_ int, x []float32) error { // [G²,C]

@@ -45,10 +45,10 @@ func KeyOf(picture []byte) Key { return sha256.Sum256(picture) }
 
 // about is what about.json says.
 type about struct {
-	Features      Features `json:"features"`
-	Shape         []int    `json:"shape"`         // of one picture's
-	Model         string   `json:"model"`         // its Fingerprint
-	Preprocessing string   `json:"preprocessing"` // hash of what is done to the pictures
+	Features      clipvit.Features `json:"features"`
+	Shape         []int            `json:"shape"`         // of one picture's
+	Model         string           `json:"model"`         // its Fingerprint
+	Preprocessing string           `json:"preprocessing"` // hash of what is done to the pictures
 }
 
 // preprocessing is a hash of what [clipvit.Preprocess] does for a tower. The words change when it
@@ -68,7 +68,7 @@ type Space struct {
 
 // Space opens the part of the cache that belongs to the features of a tower. It reads the whole tower,
 // which takes about as long as encoding a few pictures.
-func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
+func (c *Cache) Space(m *clipvit.Model, f clipvit.Features) (*Space, error) {
 	return c.space(m, f, preprocessing(m.Config))
 }
 
@@ -78,7 +78,7 @@ func (c *Cache) Space(m *clipvit.Model, f Features) (*Space, error) {
 func (c *Cache) ViewsSpace(m *clipvit.Model, layer int, layout string) (*Space, error) {
 	h := sha256.Sum256(fmt.Appendf(nil, "%d pixels, patches of %d, mean %v, deviation %v, as in Pillow 13: %s",
 		m.Config.ImageSize, m.Config.PatchSize, clipvit.Mean, clipvit.Std, layout))
-	s, err := c.space(m, Features{Kind: AllTokens, Layer: layer}, hex.EncodeToString(h[:]))
+	s, err := c.space(m, clipvit.Features{Kind: clipvit.AllTokens, Layer: layer}, hex.EncodeToString(h[:]))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (c *Cache) ViewsSpace(m *clipvit.Model, layer int, layout string) (*Space, 
 }
 
 // space opens the part of the cache for pictures that are prepared in a way that has the given hash.
-func (c *Cache) space(m *clipvit.Model, f Features, preprocessing string) (*Space, error) {
+func (c *Cache) space(m *clipvit.Model, f clipvit.Features, preprocessing string) (*Space, error) {
 	shape, err := f.Shape(m.Config)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (c *Cache) space(m *clipvit.Model, f Features, preprocessing string) (*Spac
 		return nil, err
 	}
 	if f.Layer < 0 {
-		f.Layer = f.blocks(m.Config) // one name for one thing
+		f.Layer = f.Blocks(m.Config) // one name for one thing
 	}
 	text, err := json.MarshalIndent(about{f, shape, model, preprocessing}, "", "  ")
 	if err != nil {

@@ -24,7 +24,7 @@ func tower(t testing.TB) *clipvit.Model {
 	return m
 }
 
-func openSpace(t *testing.T, dir string, m *clipvit.Model, f Features) *Space {
+func openSpace(t *testing.T, dir string, m *clipvit.Model, f clipvit.Features) *Space {
 	t.Helper()
 	c, err := OpenCache(dir)
 	if err != nil {
@@ -39,7 +39,7 @@ func openSpace(t *testing.T, dir string, m *clipvit.Model, f Features) *Space {
 
 func TestCache(t *testing.T) {
 	m, dir := tower(t), t.TempDir()
-	s := openSpace(t, dir, m, Features{Kind: Embedding})
+	s := openSpace(t, dir, m, clipvit.Features{Kind: clipvit.Embedding})
 	x := make([]float32, s.Len())
 	for i := range x {
 		x[i] = float32(i) - 0.5
@@ -54,7 +54,7 @@ func TestCache(t *testing.T) {
 	if err := s.Put(k, x); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := openSpace(t, dir, m, Features{Kind: Embedding}).Get(k); !slices.Equal(got, x) || err != nil {
+	if got, err := openSpace(t, dir, m, clipvit.Features{Kind: clipvit.Embedding}).Get(k); !slices.Equal(got, x) || err != nil {
 		t.Errorf("got %v, %v, want %v", got, err, x)
 	}
 	if got, err := s.Get(KeyOf([]byte("another"))); got != nil || err != nil {
@@ -94,7 +94,7 @@ func TestCacheConcurrently(t *testing.T) {
 	k := KeyOf([]byte("a picture"))
 	var wg sync.WaitGroup
 	for range 8 {
-		s := openSpace(t, dir, m, Features{Kind: AllTokens, Layer: -1})
+		s := openSpace(t, dir, m, clipvit.Features{Kind: clipvit.AllTokens, Layer: -1})
 		x := slices.Repeat([]float32{1.5}, s.Len())
 		wg.Go(func() {
 			for range 50 {
@@ -116,34 +116,44 @@ func TestSpaces(t *testing.T) {
 	m := tower(t)
 	last := m.Config.Layers
 	seen := map[string]string{}
-	for name, change := range map[string]func() (*clipvit.Model, Features){
-		"embedding": func() (*clipvit.Model, Features) { return m, Features{Kind: Embedding} },
-		"post-norm": func() (*clipvit.Model, Features) { return m, Features{Kind: PostNorm} },
-		"class":     func() (*clipvit.Model, Features) { return m, Features{ClassToken, -1} },
-		"mean":      func() (*clipvit.Model, Features) { return m, Features{PatchMean, -1} },
-		"layer":     func() (*clipvit.Model, Features) { return m, Features{ClassToken, -2} },
-		"projection": func() (*clipvit.Model, Features) {
+	for name, change := range map[string]func() (*clipvit.Model, clipvit.Features){
+		"embedding": func() (*clipvit.Model, clipvit.Features) { return m, clipvit.Features{Kind: clipvit.Embedding} },
+		"post-norm": func() (*clipvit.Model, clipvit.Features) { return m, clipvit.Features{Kind: clipvit.PostNorm} },
+		"class": func() (*clipvit.Model, clipvit.Features) {
+			return m, clipvit.Features{Kind: clipvit.ClassToken, Layer: -1}
+		},
+		"mean": func() (*clipvit.Model, clipvit.Features) {
+			return m, clipvit.Features{Kind: clipvit.PatchMean, Layer: -1}
+		},
+		"layer": func() (*clipvit.Model, clipvit.Features) {
+			return m, clipvit.Features{Kind: clipvit.ClassToken, Layer: -2}
+		},
+		"projection": func() (*clipvit.Model, clipvit.Features) {
 			m := tower(t)
 			m.Unfreeze()
 			m.Proj.Data().F32()[3]++
-			return m, Features{Kind: Embedding}
+			return m, clipvit.Features{Kind: clipvit.Embedding}
 		},
-		"int8": func() (*clipvit.Model, Features) { m := tower(t); m.Quantize(); return m, Features{Kind: Embedding} },
-		"rounded, computed in float32": func() (*clipvit.Model, Features) {
+		"int8": func() (*clipvit.Model, clipvit.Features) {
+			m := tower(t)
+			m.Quantize()
+			return m, clipvit.Features{Kind: clipvit.Embedding}
+		},
+		"rounded, computed in float32": func() (*clipvit.Model, clipvit.Features) {
 			m := tower(t)
 			m.Quantize()
 			m.Unfreeze()
-			return m, Features{Kind: Embedding}
+			return m, clipvit.Features{Kind: clipvit.Embedding}
 		},
-		"norm": func() (*clipvit.Model, Features) {
+		"norm": func() (*clipvit.Model, clipvit.Features) {
 			m := tower(t)
 			m.Config.NormEps *= 2
-			return m, Features{Kind: Embedding}
+			return m, clipvit.Features{Kind: clipvit.Embedding}
 		},
-		"LoRA": func() (*clipvit.Model, Features) {
+		"LoRA": func() (*clipvit.Model, clipvit.Features) {
 			m := tower(t)
 			m.Blocks[0].Attn.OutLoRA = append(m.Blocks[0].Attn.OutLoRA, transformer.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 2))
-			return m, Features{Kind: Embedding}
+			return m, clipvit.Features{Kind: clipvit.Embedding}
 		},
 	} {
 		model, f := change()
@@ -153,20 +163,22 @@ func TestSpaces(t *testing.T) {
 		}
 		seen[s.dir] = name
 	}
-	for name, same := range map[string]func() (*clipvit.Model, Features, string){
-		"unfrozen": func() (*clipvit.Model, Features, string) {
+	for name, same := range map[string]func() (*clipvit.Model, clipvit.Features, string){
+		"unfrozen": func() (*clipvit.Model, clipvit.Features, string) {
 			m := tower(t)
 			m.Unfreeze()
-			return m, Features{Kind: Embedding}, "embedding"
+			return m, clipvit.Features{Kind: clipvit.Embedding}, "embedding"
 		},
-		"counted from the front": func() (*clipvit.Model, Features, string) { return m, Features{ClassToken, last}, "class" },
-		"a later block was tuned": func() (*clipvit.Model, Features, string) {
+		"counted from the front": func() (*clipvit.Model, clipvit.Features, string) {
+			return m, clipvit.Features{Kind: clipvit.ClassToken, Layer: last}, "class"
+		},
+		"a later block was tuned": func() (*clipvit.Model, clipvit.Features, string) {
 			m := tower(t)
 			m.Unfreeze()
 			m.Blocks[last-1].MLP.Up.W.Data().F32()[0]++
 			m.PostNorm.W.Data().F32()[0]++
 			m.Proj.Data().F32()[0]++
-			return m, Features{ClassToken, -2}, "layer"
+			return m, clipvit.Features{Kind: clipvit.ClassToken, Layer: -2}, "layer"
 		},
 	} {
 		model, f, want := same()
@@ -174,7 +186,7 @@ func TestSpaces(t *testing.T) {
 			t.Errorf("%s: where %q is, want %q", name, got, want)
 		}
 	}
-	about, err := os.ReadFile(filepath.Join(openSpace(t, dir, m, Features{ClassToken, -1}).dir, "about.json"))
+	about, err := os.ReadFile(filepath.Join(openSpace(t, dir, m, clipvit.Features{Kind: clipvit.ClassToken, Layer: -1}).dir, "about.json"))
 	if err != nil || !strings.Contains(string(about), `"kind": "cls"`) {
 		t.Errorf("about.json is %s, %v", about, err)
 	}
@@ -186,14 +198,14 @@ func TestFeatureErrors(t *testing.T) {
 	bare.Config.NoPostNorm, bare.Config.EmbedDim, bare.PostNorm, bare.Proj = true, 0, nil, nil
 	for _, c := range []struct {
 		m    *clipvit.Model
-		f    Features
+		f    clipvit.Features
 		want string
 	}{
-		{m, Features{}, `features are "", want embedding`},
-		{m, Features{Kind: Embedding, Layer: 1}, "layer is 1, but embedding has none"},
-		{m, Features{ClassToken, 99}, "layer is 99, want"},
-		{m, Features{ClassToken, -99}, "layer is -99, want"},
-		{&bare, Features{Kind: PostNorm}, "no post-norm and so no post_norm"},
+		{m, clipvit.Features{}, `features are "", want embedding`},
+		{m, clipvit.Features{Kind: clipvit.Embedding, Layer: 1}, "layer is 1, but embedding has none"},
+		{m, clipvit.Features{Kind: clipvit.ClassToken, Layer: 99}, "layer is 99, want"},
+		{m, clipvit.Features{Kind: clipvit.ClassToken, Layer: -99}, "layer is -99, want"},
+		{&bare, clipvit.Features{Kind: clipvit.PostNorm}, "no post-norm and so no post_norm"},
 	} {
 		if _, err := c.f.Shape(c.m.Config); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want one with %q", c.f, err, c.want)
@@ -202,7 +214,7 @@ func TestFeatureErrors(t *testing.T) {
 			t.Errorf("%v has a fingerprint", c.f)
 		}
 	}
-	if _, err := (Features{Patches, -1}).vector(m.Config); err == nil || !strings.Contains(err.Error(), "vectors a picture, want one") {
+	if _, err := vectorLen(clipvit.Features{Kind: clipvit.Patches, Layer: -1}, m.Config); err == nil || !strings.Contains(err.Error(), "vectors a picture, want one") {
 		t.Errorf("patches: error %v", err)
 	}
 	if _, err := OpenCache(filepath.Join(golden.Path(t, "go.mod"), "x")); err == nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
@@ -36,7 +37,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	extractor := probe.Extractor{Model: model, Features: probe.Features{Kind: probe.Embedding}, Cache: cache}
+	extractor := probe.Extractor{Model: model, Features: clipvit.Features{Kind: clipvit.Embedding}, Cache: cache}
 	result, err := probe.Run(context.Background(), probe.Config{Extractor: extractor, Train: pictures})
 	if err != nil {
 		log.Fatal(err)

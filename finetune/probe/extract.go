@@ -20,7 +20,7 @@ import (
 // An Extractor makes features of pictures, each once. Model and Features are needed.
 type Extractor struct {
 	Model    *clipvit.Model // better frozen: otherwise a graph is kept for every batch
-	Features Features
+	Features clipvit.Features
 	Cache    *Cache // where features are looked up and kept; nil is nowhere
 	Batch    int    // pictures that go through the tower together; 0 means 4, which keeps activations below 0.2 GB
 	Strict   bool   // a picture that cannot be read is an error; otherwise it is skipped
@@ -162,10 +162,11 @@ func (e *Extractor) encode(group []*picture, wanting, n int) error {
 	for _, p := range group {
 		patches = append(patches, p.patches...)
 	}
-	y, err := e.Features.Of(e.Model, mat.NewDense[float32](mat.WithShape(wanting*c.Patches(), c.PatchLen()), mat.WithBacking(patches)))
+	f, err := e.Features.Of(e.Model, mat.NewDense[float32](mat.WithShape(wanting*c.Patches(), c.PatchLen()), mat.WithBacking(patches)))
 	if err != nil {
 		return err
 	}
+	y := values(f)
 	for _, p := range group {
 		if p.patches != nil {
 			p.x, y = slices.Clone(y[:n]), y[n:] // or one picture would keep all of them in memory
@@ -177,7 +178,7 @@ func (e *Extractor) encode(group []*picture, wanting, n int) error {
 // Set returns the features of all pictures of a labelled dataset that can be read, and those that
 // cannot. The features must be one vector a picture.
 func (e *Extractor) Set(ctx context.Context, d *data.Dataset) (*Set, []data.Broken, error) {
-	dim, err := e.Features.vector(e.Model.Config)
+	dim, err := vectorLen(e.Features, e.Model.Config)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -83,21 +83,21 @@ func TestFeatures(t *testing.T) {
 		}
 	}
 	for _, f := range []struct {
-		features Features
+		features clipvit.Features
 		want     []float32
 	}{
-		{Features{Kind: Embedding}, slices.Concat(embeddings...)},
-		{Features{Kind: PostNorm}, post},
-		{Features{ClassToken, -2}, class},
-		{Features{PatchMean, -2}, mean},
-		{Features{Patches, -2}, rest},
-		{Features{AllTokens, -2}, values(tokens)},
+		{clipvit.Features{Kind: clipvit.Embedding}, slices.Concat(embeddings...)},
+		{clipvit.Features{Kind: clipvit.PostNorm}, post},
+		{clipvit.Features{Kind: clipvit.ClassToken, Layer: -2}, class},
+		{clipvit.Features{Kind: clipvit.PatchMean, Layer: -2}, mean},
+		{clipvit.Features{Kind: clipvit.Patches, Layer: -2}, rest},
+		{clipvit.Features{Kind: clipvit.AllTokens, Layer: -2}, values(tokens)},
 	} {
 		got, err := f.features.Of(m, x)
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden.Compare(t, f.features.String(), got, f.want, 1e-6)
+		golden.Compare(t, f.features.String(), values(got), f.want, 1e-6)
 		e := &Extractor{Model: m, Features: f.features, Batch: 4} // of 6
 		var each []float32
 		if _, err := e.Each(t.Context(), d, func(_ int, x []float32) error { each = append(each, x...); return nil }); err != nil {
@@ -114,13 +114,13 @@ func TestExtractorCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := &Extractor{Model: m, Features: Features{Kind: Embedding}, Batch: 5}
+	plain := &Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.Embedding}, Batch: 5}
 	want, _, err := plain.Set(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var cached, done, total int
-	e := &Extractor{Model: m, Features: Features{Kind: Embedding}, Cache: cache, Batch: 5,
+	e := &Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.Embedding}, Cache: cache, Batch: 5,
 		Progress: func(d, c, n int) { done, cached, total = d, c, n }}
 	part := &data.Dataset{Classes: d.Classes} // every third
 	for i := 0; i < len(d.Samples); i += 3 {
@@ -164,7 +164,7 @@ func TestExtractorBroken(t *testing.T) {
 	if err := os.Remove(d.Samples[8].Path); err != nil {
 		t.Fatal(err)
 	}
-	e := &Extractor{Model: m, Features: Features{Kind: Embedding}}
+	e := &Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.Embedding}}
 	s, skipped, err := e.Set(t.Context(), d)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestExtractorBroken(t *testing.T) {
 func TestExtractorErrors(t *testing.T) {
 	m, d := tower(t), drawn(t, 0, 2, false)
 	stop := errors.New("stop")
-	e := &Extractor{Model: m, Features: Features{Kind: Embedding}}
+	e := &Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.Embedding}}
 	if _, err := e.Each(t.Context(), d, func(i int, _ []float32) error {
 		if i == 5 {
 			return stop
@@ -210,7 +210,7 @@ func TestExtractorErrors(t *testing.T) {
 	if _, _, err := e.Set(t.Context(), unlabelled); err == nil || !strings.Contains(err.Error(), "no labels") {
 		t.Errorf("unlabelled: error %v", err)
 	}
-	wide := &Extractor{Model: m, Features: Features{Patches, -1}}
+	wide := &Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.Patches, Layer: -1}}
 	if _, _, err := wide.Set(t.Context(), d); err == nil || !strings.Contains(err.Error(), "want one") {
 		t.Errorf("patches: error %v", err)
 	}
@@ -222,7 +222,7 @@ func TestExtractorErrors(t *testing.T) {
 	for i := range bad.PostNorm.W.Data().F32() {
 		bad.PostNorm.W.Data().F32()[i] = 1e38
 	}
-	e = &Extractor{Model: bad, Features: Features{Kind: Embedding}}
+	e = &Extractor{Model: bad, Features: clipvit.Features{Kind: clipvit.Embedding}}
 	if _, _, err := e.Set(t.Context(), d); err == nil || !strings.Contains(err.Error(), "want a finite number") {
 		t.Errorf("infinite features: error %v", err)
 	}

@@ -22,14 +22,14 @@ import (
 
 // A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B).
 type Head struct {
-	Classes  []string      // [K]
-	Features Features      // what it reads
-	Model    string        // the Fingerprint of the tower whose features it reads; "" if any will do
-	Linear   *linear.Model // W [K,D], B [K]
+	Classes  []string         // [K]
+	Features clipvit.Features // what it reads
+	Model    string           // the Fingerprint of the tower whose features it reads; "" if any will do
+	Linear   *linear.Model    // W [K,D], B [K]
 }
 
 // Head returns a fit as a head, in float32.
-func (f *Fit) Head(classes []string, features Features, model string) *Head {
+func (f *Fit) Head(classes []string, features clipvit.Features, model string) *Head {
 	h := &Head{classes, features, model, linear.New[float32](len(f.W)/len(f.B), len(f.B))}
 	for i, v := range f.W {
 		h.Linear.W.Data().F32()[i] = float32(v)
@@ -87,7 +87,7 @@ func toFloat64(x []float32) []float64 {
 
 // Fits returns an error if a tower of configuration c has no such features as the head reads.
 func (h *Head) Fits(c clipvit.Config) error {
-	d, err := h.Features.vector(c)
+	d, err := vectorLen(h.Features, c)
 	if err != nil {
 		return err
 	}
@@ -129,9 +129,9 @@ const maxClasses = 64 << 20
 
 // description is what classes.json says.
 type description struct {
-	Classes  []string `json:"classes"`
-	Features Features `json:"features"`
-	Model    string   `json:"model,omitempty"`
+	Classes  []string         `json:"classes"`
+	Features clipvit.Features `json:"features"`
+	Model    string           `json:"model,omitempty"`
 }
 
 // Save writes head.safetensors and classes.json to a folder. Each appears complete or not at all, and

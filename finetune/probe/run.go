@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
 )
 
@@ -43,10 +44,10 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		return nil, errors.New("probe: no model")
 	case c.Train == nil:
 		return nil, errors.New("probe: no training data")
-	case e.Features == (Features{}) && e.Model.Config.NoPostNorm:
-		e.Features = Features{ClassToken, -1}
-	case e.Features == (Features{}):
-		e.Features = Features{Kind: Embedding}
+	case e.Features == (clipvit.Features{}) && e.Model.Config.NoPostNorm:
+		e.Features = clipvit.Features{Kind: clipvit.ClassToken, Layer: -1}
+	case e.Features == (clipvit.Features{}):
+		e.Features = clipvit.Features{Kind: clipvit.Embedding}
 	}
 	model, err := Fingerprint(e.Model, e.Features)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/golden"
@@ -28,7 +29,7 @@ func TestRun(t *testing.T) {
 	run := func() *Result {
 		trials := 0
 		r, err := Run(t.Context(), Config{
-			Extractor: Extractor{Model: m, Features: Features{PatchMean, 1}, Cache: cache, Batch: 16},
+			Extractor: Extractor{Model: m, Features: clipvit.Features{Kind: clipvit.PatchMean, Layer: 1}, Cache: cache, Batch: 16},
 			Train:     train, Test: test, Seed: 7, Tried: func(Trial) { trials++ },
 		})
 		if err != nil {
@@ -68,7 +69,7 @@ func TestRunGivenLambda(t *testing.T) {
 	if r.Fit.Lambda != 10 || r.Trials != nil || r.Validation != nil || r.Test != nil || r.Train.Pictures != 6*7 {
 		t.Errorf("λ %v, %d trials, %v, %v, %d pictures", r.Fit.Lambda, len(r.Trials), r.Validation, r.Test, r.Train.Pictures)
 	}
-	if r.Head.Features != (Features{Kind: Embedding}) {
+	if r.Head.Features != (clipvit.Features{Kind: clipvit.Embedding}) {
 		t.Errorf("features are %v, want the embedding", r.Head.Features)
 	}
 	for _, c := range []struct {
@@ -103,7 +104,7 @@ func TestHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	features := Features{PatchMean, -2}
+	features := clipvit.Features{Kind: clipvit.PatchMean, Layer: -2}
 	h := fit.Head([]string{"a", "<b>", "ç"}, features, "0123")
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	for range 2 { // the second time over the first
@@ -174,7 +175,7 @@ func TestHeadErrors(t *testing.T) {
 		t.Errorf("another tower: %v", err)
 	}
 	wide := *h
-	wide.Features = Features{ClassToken, 0}
+	wide.Features = clipvit.Features{Kind: clipvit.ClassToken, Layer: 0}
 	if err := wide.Check(m); m.Config.Width != m.Config.EmbedDim && (err == nil || !strings.Contains(err.Error(), "the head reads")) {
 		t.Errorf("other features: %v", err)
 	}
