@@ -8,30 +8,33 @@ import (
 	"unsafe"
 )
 
-// Products of float32 in tiles of bfloat16, AMX's. A float32 has 24 bits, and is the sum of three numbers of 8 bits:
+// With AMX, products of float32 are computed in tiles of bfloat16. A float32 has 24 bits of precision, and is exactly the
+// sum of three terms of 8 bits, which are bfloat16:
 //
-//	x = h + m + l,  h is x cut off behind 8 bits, m is x-h cut off, l is what is left
+//	x = h + m + l,  h is x truncated to 8 bits, m is x-h truncated, l is the rest
 //
-// all of them bfloat16, and exactly. A half has 11 bits and is the sum of two. So x·w is the sum of up to nine products
-// of bfloat16, each exact in float32, and in float32 the tile adds them up:
+// A half has 11 bits, and is the sum of two terms. So x·w is the sum of up to nine products of bfloat16. Each is exact in
+// float32, and the tile adds them up in float32:
 //
 //	x·w = h·h + (h·m + m·h) + (h·l + m·m + l·h) + …
 //
-// What is left out is as small as what float32 rounds away of a single product, 2⁻²⁴ of it; the sums are float32's. Six
-// products, or five with a half, take less time than one of float32: the tiles are sixteen times as fast. An infinity
-// has no parts, and its products in a tile are NaN. A term below 2⁻¹²⁶ is 0, so that precision falls below 2⁻¹¹⁰, 1e-33.
+// The products left out are as small as what float32 rounds away of one product: 2⁻²⁴ of it. Six products, or five with a
+// half, take less time than one of float32, since the tiles are sixteen times as fast. An infinity has no such terms, and
+// its products in a tile are NaN. A term below 2⁻¹²⁶ is 0, so that precision falls below 2⁻¹¹⁰, or 1e-33.
 //
-// The idea is that of Henry, Tang, Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For
-// Higher-Precision Computations", arXiv 1904.06376.
+// Source: Henry, Tang, Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
+// Computations", arXiv 1904.06376.
 
 const (
-	amxTile    = 32 // rows and columns of what a call of the tile computes, and depths of a step
+	// amxTile is the number of rows and columns that a call of tileBF16 computes, in two by two tile registers. It is
+	// also the number of depths in a step. amxTileLen is the number of elements of such a tile.
+	amxTile    = 32
 	amxTileLen = amxTile * amxTile
-	// maxRestRows is how many columns of an image may be left over and be computed one after the other; more are a panel.
+	// maxRestRows is how many tokens of an image may be computed as rows, one after the other; more are padded to a panel.
 	maxRestRows = 8
 )
 
-// packAMXTiles packs w [n,k] for tileBF16, before it is split.
+// packAMXTiles packs w [n,k] in tiles for tileBF16, not split into terms yet.
 func packAMXTiles(w []float32, n, k int) *Packed {
 	if n < 0 || k < 0 || len(w) < n*k {
 		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
@@ -69,7 +72,7 @@ func packAMXTiles(w []float32, n, k int) *Packed {
 	return p
 }
 
-// unpackAMXTiles sets w [n,k] to what was packed.
+// unpackAMXTiles sets w [n,k] to what packAMXTiles packed.
 func (p *Packed) unpackAMXTiles(w []float32) {
 	steps := (p.k + amxTile - 1) / amxTile
 	parallel(roundUp(p.n, amxTile)/amxTile, func(j int) {
@@ -90,7 +93,7 @@ func (p *Packed) unpackAMXTiles(w []float32) {
 	runtime.KeepAlive(p)
 }
 
-// terms is of how many bfloat16 a weight is the sum.
+// bf16Terms returns of how many bfloat16 a weight is the sum.
 func (p *Packed) bf16Terms() int {
 	if p.half != nil {
 		return 2
@@ -98,7 +101,7 @@ func (p *Packed) bf16Terms() int {
 	return 3
 }
 
-// split sets dst to the terms of panel j of the weights at steps s0..s0+steps.
+// splitBF16 sets dst to the terms of panel j of the weights at steps s0..s0+steps.
 func (p *Packed) splitBF16(dst []uint16, j, s0, steps int) {
 	at, size := (j*((p.k+amxTile-1)/amxTile)+s0)*amxTileLen, steps*amxTileLen
 	if p.half != nil {
@@ -131,7 +134,7 @@ func putWords(x []uint16) {
 	}
 }
 
-// splitPanelBF16 sets dst to the terms of 32 columns of k rows of x, ld apart, with zeros up to whole steps.
+// splitPanelBF16 sets dst to the terms of 32 columns of k rows of x, ld apart. It pads the last step with zeros.
 func splitPanelBF16(dst []uint16, x []float32, ld, k int) {
 	whole := k / amxTile
 	if whole > 0 {
@@ -144,7 +147,7 @@ func splitPanelBF16(dst []uint16, x []float32, ld, k int) {
 	}
 }
 
-// runAMX is run in tiles of bfloat16: X is split first, all of it, and W block by block.
+// runAMX is run in tiles of bfloat16. It splits X first, all of it, and then W block by block.
 func (p *panelProduct) runAMX() {
 	n, k := p.w.n, p.w.k
 	steps, terms := (k+amxTile-1)/amxTile, p.w.bf16Terms()
@@ -248,13 +251,14 @@ func (p *Packed) nextAMXSpan(starts []int, i, s, maxSteps int) span {
 	return span{(*byte)(unsafe.Pointer(&p.full[at])), 4 * size}
 }
 
-// A amxBlock is a worker's part of a product in tiles of bfloat16.
+// An amxBlock is a worker's part of a product in tiles of bfloat16.
 type amxBlock struct {
 	*productBlock
 	terms, steps int
 }
 
-// multiply computes y, width rows of a panel, from the terms of weights and of a panel of X; see block.multiply.
+// multiply is productBlock.multiply: it computes y, width rows of a panel, from the terms of the weights and of a
+// panel of X.
 func (b *amxBlock) multiply(y []float32, weights, x []uint16, residual []float32, ahead prefetch) {
 	for j := range b.count {
 		w := weights[j*b.steps*b.terms*amxTileLen:]
@@ -277,8 +281,8 @@ func (b *amxBlock) multiply(y []float32, weights, x []uint16, residual []float32
 	}
 }
 
-// share returns where the i-th of n calls of so many steps begins to ask for s, and how far it goes in each, at most
-// so many bytes.
+// share returns where call i of n begins to prefetch s, and how many bytes further it goes in each step. A call has
+// the given steps, and prefetches at most the given bytes in each.
 func (s span) share(i, n, steps, most int) (at *byte, step int) {
 	if s.at == nil {
 		return nil, 0
@@ -287,7 +291,7 @@ func (s span) share(i, n, steps, most int) (at *byte, step int) {
 	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), min(i*step*steps, s.size-1))), step
 }
 
-// turn is block.turn.
+// multiplyRest is productBlock.multiplyRest.
 func (b *amxBlock) multiplyRest(q int, staged []float32, weights, x []uint16) {
 	b.multiply(staged, weights, x, nil, prefetch{})
 	if b.last {
@@ -295,7 +299,7 @@ func (b *amxBlock) multiplyRest(q int, staged []float32, weights, x []uint16) {
 	}
 }
 
-// dots computes the block's part of the rows of Y that belong to the rows of X, of whole steps.
+// dots computes the block's part of the rows of Y that belong to the rows rest of X, padded to whole steps.
 func (b *amxBlock) dots(rest []float32, steps, s0 int) {
 	n := b.panelProduct.w.n
 	var out [amxTile]float32
@@ -315,9 +319,9 @@ func (b *amxBlock) dots(rest []float32, steps, s0 int) {
 	}
 }
 
-// tileBF16Generic is the definition of the tile: C [32,32] = or += Σ a·b over steps of 32 depths, where a square of A
-// lies in terms [steps][inA][32][32], and B in [steps][3][16][32][2], two depths side by side, of which the first inB
-// terms are not 0. The product of the i-th term of a and the j-th of b is taken if it is not too small: i+j < 3.
+// tileBF16Generic is the definition of tileBF16: C [32,32] = or += Σ a·b over steps of 32 depths. The terms of A lie
+// as [steps][inA][32][32]. Those of B lie as [steps][3][16][32][2], two depths side by side, and only the first inB
+// of them count. The product of term i of a and term j of b is taken if i+j < 3; the others are too small.
 func tileBF16Generic(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool) {
 	for r := range amxTile {
 		row := c[r*ldc:][:amxTile]
@@ -341,13 +345,14 @@ func tileBF16Generic(c []float32, ldc int, a, b []uint16, inA, inB, steps int, a
 
 func fromBF16(x uint16) float32 { return math.Float32frombits(uint32(x) << 16) }
 
-// cut returns x cut off behind 8 bits, and what is left.
+// truncBF16 returns x truncated to 8 bits, and the rest.
 func truncBF16(x float32) (h uint16, rest float32) {
 	h = uint16(math.Float32bits(x) >> 16)
 	return h, x - fromBF16(h)
 }
 
-// splitColumnsBF16Generic sets dst [steps][3][16][32][2] to the terms of 32 columns of 32·steps rows of src, ld apart.
+// splitColumnsBF16Generic sets dst [steps][3][16][32][2] to the terms of 32 columns of 32·steps rows of src, ld
+// apart.
 func splitColumnsBF16Generic(dst []uint16, src []float32, ld, steps int) {
 	for s := range steps {
 		for p := range amxTile {
@@ -360,8 +365,8 @@ func splitColumnsBF16Generic(dst []uint16, src []float32, ld, steps int) {
 	}
 }
 
-// splitRowsBF16Generic sets dst [steps][3][32][32] to the terms of 32 rows of src, ld apart, 32 numbers of each in a step, and
-// step apart.
+// splitRowsBF16Generic sets dst [steps][3][32][32] to the terms of 32 rows of src. Rows lie ld apart, and the 32
+// numbers of each in a step lie step apart.
 func splitRowsBF16Generic(dst []uint16, src []float32, ld, step, steps int) {
 	for s := range steps {
 		for r := range amxTile {

@@ -7,8 +7,9 @@ import (
 	"unsafe"
 )
 
-// allowAMX asks Linux, 5.16 or later, for the tile registers, which a process may not touch without. It
-// says no if there are none, and if a thread's signal stack has no room for them.
+// allowAMX asks Linux, 5.16 or later, for the tile registers, which a process may not touch without permission. It
+// returns false if there are none, or if a thread's signal stack has no room for them.
+//
 // Source: the Linux kernel, Documentation/arch/x86/xstate.rst.
 func allowAMX() bool {
 	const (

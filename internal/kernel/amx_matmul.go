@@ -2,12 +2,12 @@ package kernel
 
 import "unsafe"
 
-// gemmAMX is gemm in tiles of bfloat16: A in squares of rows, B in panels of columns, both in three terms.
+// gemmAMX is gemm in tiles of bfloat16. A lies in tiles of rows, and B in panels of columns, both in three terms.
 //
 //	for every mcMax rows of A:     split them, all of k, in parallel
 //	  for every nc columns of B:   in parallel; each worker for itself:
 //	    for every kc of k:         nc·kc of B as panels, split
-//	      for every panel of A:  for every panel of B, one square
+//	      for every panel of A:  for every panel of B, one tile
 //	                             at the last kc, the epilogue of rows that are still warm
 func gemmAMX(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB, m, n, k int, accumulate bool, e Epilogue) {
 	const maxSteps = kcMax / amxTile // steps at a time
@@ -52,8 +52,8 @@ func gemmAMX(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB
 	}
 }
 
-// splitPanelsBF16 sets dst to the terms of columns n0..n0+w of B at depths k0..k0+d, from where they lie or by way of panels
-// in scratch.
+// splitPanelsBF16 sets dst to the terms of columns n0..n0+w of B at depths k0..k0+d. It reads them where they lie, or
+// by way of panels in scratch.
 func splitPanelsBF16(dst []uint16, b matrixB, scratch []float32, n0, w, k0, d int) {
 	size := roundUp(d, amxTile) * amxTile * 3 // of a panel
 	x, _ := b.(matrix)
@@ -72,10 +72,10 @@ func splitPanelsBF16(dst []uint16, b matrixB, scratch []float32, n0, w, k0, d in
 	}
 }
 
-// nearLines and farLines are how many lines tileBF16 asks for in a step.
+// nearLines and farLines are how many cache lines tileBF16 prefetches in a step.
 const nearLines, farLines = 24, 2
 
-// tileBF16Clipped computes rows by cols of a square of C.
+// tileBF16Clipped computes the first rows and cols of a tile of C.
 func tileBF16Clipped(c []float32, ldc, rows, cols int, a, b []uint16, inB, steps int, accumulate bool, next *byte, step int) {
 	if rows == amxTile && cols == amxTile {
 		tileBF16(c, ldc, a, b, 3, inB, steps, accumulate, next, step, nil, 0)
@@ -93,7 +93,8 @@ func tileBF16Clipped(c []float32, ldc, rows, cols int, a, b []uint16, inB, steps
 	}
 }
 
-// split sets dst to the terms of rows r0..r0+rows, of k depths, as the tile reads A, with zeros up to whole squares.
+// splitBF16 sets dst to the terms of rows r0..r0+rows of k depths, as the tile reads A, padded with zeros to whole
+// tiles.
 func (x matrix) splitBF16(dst []uint16, r0, rows, k int) {
 	s := 0
 	if !x.kMajor && rows == amxTile && k >= amxTile {

@@ -2,5 +2,5 @@
 
 package kernel
 
-// allowAMX says no: how to ask is known of Linux only.
+// allowAMX returns false: only for Linux is the request known.
 func allowAMX() bool { return false }

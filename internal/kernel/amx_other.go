@@ -2,7 +2,7 @@
 
 package kernel
 
-// amx says that there are no tiles of bfloat16.
+// amx returns false: there are no tiles of bfloat16.
 func amx() bool { return false }
 
 func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool, near *byte, nearStep int, far *byte, farStep int) {

@@ -5,24 +5,24 @@ import (
 	"runtime"
 )
 
-// Attention sets out [B·T,C] to softmax(q·kᵀ/√D)·v, head by head and image by image, where a row
-// of qkv [B·T,3C] holds q, k and v of a token, and H heads of D = C/H columns lie side by side in
-// each. If stats is not nil it receives of each row and head the largest q·k and the sum of the
-// exponentials, [B·T,H,2], which is all that a gradient needs to make the probabilities again.
+// Attention sets out [B·T,C] to softmax(q·kᵀ/√D)·v, for every head of every image. A row of qkv [B·T,3C] holds q, k
+// and v of a token. In each of them, H heads of D = C/H columns lie side by side. If stats [B·T,H,2] is not nil, it
+// receives the largest q·k and the sum of the exponentials, for every row and head. A gradient needs no more to
+// compute the probabilities again.
 //
-// No T×T matrix is kept. A worker takes as many queries as a tile has columns and computes everything
-// transposed, so that nothing is packed twice: the scores come out of the first product as the panel
-// that the second one reads, and softmax goes down their columns.
+// No T×T matrix is kept. A worker takes as many queries as a tile has columns and computes everything transposed, so
+// that nothing is packed twice. The scores come out of the first product as the panel that the second one reads, and
+// softmax goes down their columns.
 //
 //	keys [T,D] · queriesᵀ [D,nr] ─▶ scores [T,nr] ─ softmax ─▶ valuesᵀ [D,T] · [T,nr] ─▶ outᵀ [D,nr]
 //
-// It works with the keys and values of one head and nr·T scores, in the second-level cache.
+// The keys and values of one head and nr·T scores stay in the second-level cache.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	attention(out, qkv, stats, images, tokens, heads, headSize, false)
 }
 
-// CausalAttention is [Attention] in which a token sees itself and those before it. It computes the scores
-// of later tokens too and drops them: texts are short.
+// CausalAttention is [Attention] in which a token sees itself and those before it. It computes the scores of later
+// tokens too and drops them: texts are short.
 func CausalAttention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	attention(out, qkv, stats, images, tokens, heads, headSize, true)
 }
@@ -38,7 +38,7 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 	}
 	_, nr := tileShape()
 	p := packHeads(qkv, images, t, heads, d)
-	defer p.free()
+	defer p.release()
 	groups := (t + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
 	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+images*heads-1)/(images*heads)))
@@ -77,8 +77,8 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 	})
 }
 
-// maskLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first
-// query of the panel is the given token.
+// maskLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first query of
+// the panel is the token with the number query.
 func maskLater(score []float32, query, nr int) {
 	for key := query + 1; key*nr < len(score); key++ {
 		row := score[key*nr : (key+1)*nr]
@@ -88,7 +88,8 @@ func maskLater(score []float32, query, nr int) {
 	}
 }
 
-// tileColumn sets y [rows,nr] to a·b, where a lies in panels of mr rows and b is one panel, both of depth k.
+// tileColumn sets y [rows,nr] to a·b, one tile below the other. A lies in panels of mr rows, and b is one panel, both
+// of depth k.
 func tileColumn(y, a, b []float32, rows, k int) {
 	mr, nr := tileShape()
 	for r := 0; r < rows; r += mr {
@@ -104,8 +105,8 @@ type packedHeads struct {
 	queries           []float32 // [tokens/nr][D][nr]
 }
 
-// packHeads packs the rows of qkv a few at a time, all heads of them: a head's part of a row is short,
-// and the processor fetches ahead along a limited number of rows.
+// packHeads packs a few rows of qkv at a time, with all their heads: a head's part of a row is short, and the
+// processor fetches ahead along a limited number of rows.
 func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
 	mr, nr := tileShape()
 	n := images * heads
@@ -148,7 +149,7 @@ func (p *packedHeads) of(head int) (keys, values, queries []float32) {
 	return part(p.keys), part(p.values), part(p.queries)
 }
 
-func (p *packedHeads) free() {
+func (p *packedHeads) release() {
 	Put(p.keys)
 	Put(p.values)
 	Put(p.queries)

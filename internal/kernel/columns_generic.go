@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// The definitions of what goes down the columns of x [rows,nr], where nr is the tile's: softmax of
+// These are the definitions of what goes down the columns of x [rows,nr], where the tile has nr: softmax of
 // scores that lie transposed, and norms of tokens that do.
 
 // columnMaxGeneric sets m [nr] to the largest of each column; NaN does not count.
@@ -60,7 +60,7 @@ func columnSquaresGeneric(total, x, mean []float32) {
 	})
 }
 
-// sumColumns adds up what add adds of each row of x, a few rows at a time: less rounding than in one go.
+// sumColumns adds up what add adds of each row of x, 32 rows at a time, which rounds less than one sum would.
 func sumColumns(total, x []float32, add func(sum, row []float32)) {
 	nr := len(total)
 	const rows = 32
@@ -76,8 +76,8 @@ func sumColumns(total, x []float32, add func(sum, row []float32)) {
 	}
 }
 
-// columnNormalizeGeneric sets y = (x-mean)·scale·w + b, with mean and scale [nr] of each column, w and b of
-// each row.
+// columnNormalizeGeneric sets y = (x-mean)·scale·w + b, with mean and scale [nr] of each column, and w and b of each
+// row.
 func columnNormalizeGeneric(y, x, mean, scale, w, b []float32) {
 	nr := len(mean)
 	for i := range w {

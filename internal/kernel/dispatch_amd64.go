@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// Whoever is allowed to use AMX has longer frames of signals, for which Go's stacks have room. Nobody asks for it who has
-// been told to use something else.
+// Permission for AMX makes a process's signal frames longer; Go's stacks have room for them. The program does not ask for
+// it if [Env] names another implementation.
 var (
 	useAMX    = useAVX512 && cpu.X86.HasAVX512BW && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && permitted("amx") && allowAMX()
 	useAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX2 && cpu.X86.HasFMA
@@ -29,14 +29,14 @@ func tileShape() (mr, nr int) {
 	return genericMR, genericNR
 }
 
-// tile computes the first rows of a tile of C, prefetching from next on, step bytes for every second
-// k; it may write mr rows.
+// tile computes the first rows of a tile of C; it may write all mr. It prefetches from next on, step bytes for every
+// second k.
 func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int) {
 	tileAdd(c, ldc, rows, a, b, k, accumulate, next, step, nil, nil, nil)
 }
 
-// tileAdd is tile, and adds bias, a row of the tile, residual, with rows as far apart as C's, and down, a
-// column of the tile, if they are not nil. It reports whether it did: the generic tile leaves it to the caller.
+// tileAdd is tile, and adds what is not nil: bias to every row of the tile, biasColumn to every column, and residual,
+// whose rows lie as far apart as C's. It reports whether it added them; the generic tile leaves that to the caller.
 func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn []float32) bool {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
@@ -54,7 +54,7 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	if biasColumn != nil {
 		dp = &biasColumn[:min(rows, mr)][0]
 	}
-	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
+	_, _ = a[mr*k-1], b[nr*k-1] // the assembly checks nothing
 	if next == nil {
 		next = (*byte)(unsafe.Pointer(&a[0])) // an address that is not mapped would cost a walk through the page table
 	}
@@ -71,7 +71,7 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return true
 }
 
-// widen sets dst to the halves src, as long, and exactly.
+// widen sets dst to the halves src, as many, exactly.
 func widen(dst []float32, src []uint16) {
 	n := vectorLen(len(src))
 	if n > 0 {
@@ -85,7 +85,7 @@ func widen(dst []float32, src []uint16) {
 	widenGeneric(dst[n:], src[n:])
 }
 
-// narrow sets dst to the halves nearest to src, and reports whether they are equal to it.
+// narrow sets dst to the halves nearest to src, and reports whether they equal src.
 func narrow(dst []uint16, src []float32) bool {
 	n := vectorLen(len(src))
 	exact := true
@@ -100,9 +100,9 @@ func narrow(dst []uint16, src []float32) bool {
 	return narrowGeneric(dst[n:], src[n:]) && exact
 }
 
-// packTransposed covers the rows with groups of eight and four that may overlap, the depths that
-// are a multiple of the group with assembly, and what is left with Go. It goes in steps of 64
-// depths, so that a line of dst is still in the first-level cache when the next group writes to it.
+// packTransposed is packGeneric. It covers the rows with groups of eight and four, which may overlap. The assembly
+// takes the depths that are a multiple of 8, and Go the rest. It takes 64 depths at a time: a line of dst is then
+// still in the first-level cache when the next group writes to it.
 func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	done := 0
 	if (useAVX2 || useAVX512) && rows >= 4 && k >= 8 {
@@ -118,7 +118,8 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 }
 
-// copyPanels leaves the last row to Go: what a register holds beyond a panel's row, the next one overwrites.
+// copyPanels leaves the last row to Go: the assembly writes whole registers, beyond a panel's row, and the next row
+// overwrites that.
 func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
 	var assembly func(dst *float32, apart int, src *float32, ld, rows, panels int)
 	switch mr, nr := tileShape(); {
@@ -140,7 +141,7 @@ func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int
 	copyPanelsGeneric(dst[done*w:], w, src[done*ld:], ld, rows-done, panels, apart)
 }
 
-// skinnyRows is how many rows thin takes, or 0 if there is none.
+// skinnyRows returns how many rows skinny computes, or 0 if there is no such routine.
 func skinnyRows() int {
 	if useAVX512 || useAVX2 {
 		mr, _ := tileShape()
@@ -149,8 +150,8 @@ func skinnyRows() int {
 	return 0
 }
 
-// thin sets c [skinnyRows,16] to, or adds to it, the product of a, whose rows are across and columns along
-// apart, and b [k,16].
+// skinny computes C [skinnyRows,16] = or += A·B. The rows of A lie rowStride apart, and its columns colStride; B is
+// [k,16].
 func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bool) {
 	rows := skinnyRows()
 	_, _, _ = c[16*rows-1], a[(rows-1)*rowStride+(k-1)*colStride], b[16*k-1]
@@ -161,7 +162,7 @@ func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bo
 	}
 }
 
-// smallNStride is how far the columns lie apart that few gives, or 0 if there is none.
+// smallNStride returns how far apart the columns lie that smallN computes, or 0 if there is no such routine.
 func smallNStride() int {
 	switch {
 	case useAVX512:
@@ -172,8 +173,8 @@ func smallNStride() int {
 	return 0
 }
 
-// few sets y [columns,smallNStride] to the products of as many rows of x [columns,k], ldx apart, and a panel w [k,mr]
-// of weights.
+// smallN sets y [columns,smallNStride] to the products of a panel w [k,mr] of weights with every row of x
+// [columns,k]. These rows lie ldx apart.
 func smallN(y, w, x []float32, ldx, columns, k int) {
 	mr, _ := tileShape()
 	stride := smallNStride()
@@ -197,7 +198,7 @@ func smallN(y, w, x []float32, ldx, columns, k int) {
 	}
 }
 
-// split returns how many of n elements the assembly takes; the rest is left to Go.
+// vectorLen returns how many of n elements the assembly takes; Go takes the rest.
 func vectorLen(n int) int {
 	switch {
 	case useAVX512:
@@ -521,8 +522,8 @@ func fmas(n int) (flops int) {
 // amx reports whether products are computed in tiles of bfloat16.
 func amx() bool { return useAMX }
 
-// tileBF16 computes a square of c from steps of a, in inA terms, and b, in inB of the three that it has room for, and
-// prefetches.
+// tileBF16 computes a tile of C from steps of A, in inA terms, and of B, in the first inB of its three. In each step
+// it prefetches at near and at far.
 func tileBF16(c []float32, ldc int, a, b []uint16, inA, inB, steps int, accumulate bool, near *byte, nearStep int, far *byte, farStep int) {
 	_, _, _ = c[31*ldc+31], a[inA*amxTileLen*steps-1], b[3*amxTileLen*steps-1]
 	if !useAMX {

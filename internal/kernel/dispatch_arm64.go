@@ -16,8 +16,8 @@ func tileShape() (mr, nr int) {
 	return genericMR, genericNR
 }
 
-// tile computes the first rows of a tile of C, prefetching from next on, step bytes for every second
-// k; it may write mr rows.
+// tile computes the first rows of a tile of C; it may write all mr. It prefetches from next on, step bytes for every
+// second k.
 func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int) {
 	mr, nr := tileShape()
 	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
@@ -25,7 +25,7 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 		tileGeneric(c, ldc, a, b, k, mr, nr, accumulate)
 		return
 	}
-	_, _ = a[mr*k-1], b[nr*k-1] // the assembly does not look
+	_, _ = a[mr*k-1], b[nr*k-1] // the assembly checks nothing
 	if next == nil {
 		next = (*byte)(unsafe.Pointer(&a[0])) // an address that is not mapped would cost a walk through the page table
 	}
@@ -39,7 +39,7 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 	}
 }
 
-// widen sets dst to the halves src, as long, and exactly.
+// widen sets dst to the halves src, as many, exactly.
 func widen(dst []float32, src []uint16) {
 	n := vectorLen(len(src), 8)
 	if n > 0 {
@@ -49,7 +49,7 @@ func widen(dst []float32, src []uint16) {
 	widenGeneric(dst[n:], src[n:])
 }
 
-// narrow sets dst to the halves nearest to src, and reports whether they are equal to it.
+// narrow sets dst to the halves nearest to src, and reports whether they equal src.
 func narrow(dst []uint16, src []float32) bool {
 	n := vectorLen(len(src), 8)
 	exact := true
@@ -64,9 +64,9 @@ func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int
 	copyPanelsGeneric(dst, w, src, ld, rows, panels, apart)
 }
 
-// packTransposed covers the rows with groups of eight and four that may overlap, the depths that
-// are a multiple of four with assembly, and what is left with Go. It goes in steps of 64 depths, so
-// that a line of dst is still in the first-level cache when the next group writes to it.
+// packTransposed is packGeneric. It covers the rows with groups of eight and four, which may overlap. The assembly
+// takes the depths that are a multiple of 4, and Go the rest. It takes 64 depths at a time: a line of dst is then
+// still in the first-level cache when the next group writes to it.
 func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	done := 0
 	if useNEON && rows >= 4 && k >= 4 {
@@ -82,7 +82,7 @@ func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 }
 
-// split returns how many of n elements the assembly takes, in steps of 4 or 8; the rest is left to Go.
+// vectorLen returns how many of n elements the assembly takes, in steps of 4 or 8; Go takes the rest.
 func vectorLen(n, step int) int {
 	if useNEON {
 		return n / step * step
@@ -165,7 +165,7 @@ func scaleColumns(x, s []float32) {
 	}
 }
 
-// columnSum adds up some rows at a time: less rounding than in one go.
+// columnSum adds up 64 rows at a time, which rounds less than one sum would.
 func columnSum(total, x []float32) {
 	if !useNEON || len(x) < len(total) {
 		columnSumGeneric(total, x)
@@ -182,7 +182,7 @@ func columnSquares(total, x, mean []float32) {
 	inParts(total, x, func(part *float32, x []float32, rows int) { columnSquaresNEON(part, &x[0], &mean[0], rows) })
 }
 
-// inParts sets total to the sums of what f gives for some rows of x at a time.
+// inParts sets total to the sum of what f returns for 64 rows of x at a time.
 func inParts(total, x []float32, f func(part *float32, x []float32, rows int)) {
 	nr := len(total)
 	clear(total)

@@ -58,8 +58,8 @@ func normWeightsGeneric(gw, gb, g, x []float32, mean, scale float32) {
 	}
 }
 
-// parallelColumns calls f for bands of n columns: a KB of a row at a time, for the sake of what the processor
-// fetches ahead.
+// parallelColumns calls f for bands of n columns. A band is 1 KB of a row, which suits what the processor fetches
+// ahead.
 func parallelColumns(n int, f func(from, to int)) {
 	const band = 256
 	parallel((n+band-1)/band, func(i int) { f(i*band, min(n, (i+1)*band)) })
@@ -94,9 +94,9 @@ func ActivateGrad(gx, gy, x []float32, f Activation) {
 	})
 }
 
-// flush returns x, or 0 if it is next to nothing. Where an activation is saturated, its gradient is, and what products
-// make of that are numbers below 10⁻³⁸, for which processors take a hundred times as long; the product of two of
-// what is left with weights or activations is still a normal number.
+// flush returns x, or 0 if it is below 10⁻³⁰. The gradient of a saturated activation is that small, and its products
+// would be below 10⁻³⁸. Processors take a hundred times as long for such subnormal numbers. The product of two larger
+// numbers with weights or activations is still normal.
 func flush(x float32) float32 {
 	if x < 1e-30 && x > -1e-30 {
 		return 0
@@ -104,8 +104,8 @@ func flush(x float32) float32 {
 	return x
 }
 
-// quickGELUGradGeneric sets gx = gy·quickGELU'(x) = gy·(σ + 1.702·x·σ·(1-σ)), where 1-σ is e·σ, which
-// loses nothing where σ is near 1. Beyond 87, e and 1/e are still numbers, and the rest is 0 or 1.
+// quickGELUGradGeneric sets gx = gy·quickGELU'(x) = gy·(σ + 1.702·x·σ·(1-σ)). It computes 1-σ as e·σ, which loses
+// nothing where σ is near 1. The clamp at 87 keeps e and 1/e finite; beyond it, σ is 0 or 1.
 func quickGELUGradGeneric(gx, gy, x []float32) {
 	for i, v := range x {
 		e := exp(min(max(-quickGELUSlope*v, -87), 87))
@@ -122,9 +122,9 @@ func geluGradGeneric(gx, gy, x []float32) {
 	}
 }
 
-// scoreGradGeneric makes probabilities of the scores p [rows,nr], and of gs, the gradients of the
-// probabilities, those of the scores. Of each row, stats [rows,3] holds the largest score, the inverse of
-// the sum of the exponentials, and δ, the sum of the probabilities times their gradients.
+// scoreGradGeneric replaces the scores p [rows,nr] by probabilities, and gs, the gradients of the probabilities, by
+// those of the scores. Of each row, stats [rows,3] holds the largest score, the inverse of the sum of the
+// exponentials, and δ. The latter is the sum of the probabilities times their gradients.
 func scoreGradGeneric(p, gs, stats []float32, nr int, scale float32) {
 	for r := range len(stats) / 3 {
 		peak, inverse, delta := stats[3*r], stats[3*r+1], stats[3*r+2]
@@ -137,9 +137,9 @@ func scoreGradGeneric(p, gs, stats []float32, nr int, scale float32) {
 	}
 }
 
-// AttentionGrad computes the gradient gqkv [B·T,3C] of [Attention] from gout [B·T,C], its output
-// out [B·T,C] and the stats [B·T,H,2] it left. No T×T matrix is kept: the probabilities are made again, for
-// as many keys at a time as a tile has columns, so that they come out as the panel that the next products read.
+// AttentionGrad computes the gradient gqkv [B·T,3C] of [Attention] from gout [B·T,C], its output out [B·T,C] and the
+// stats [B·T,H,2] it left. No T×T matrix is kept: the probabilities are computed again, for as many keys at a time as
+// a tile has columns. They come out as the panel that the next products read.
 //
 //	p = exp((q·kᵀ-max)/√D)/sum   gp = gout·vᵀ   gs = p·(gp - δ)/√D, δ = Σ gout·out
 //	gvᵀ = goutᵀ·p   gkᵀ = qᵀ·gs   gq = Σ gs·k over the keys, some panels at a time
@@ -240,8 +240,8 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 	})
 }
 
-// zeroLater sets the probabilities [T,nr] of keys that come after their query to 0; the first key of the
-// panel is the given token.
+// zeroLater sets the probabilities [T,nr] of keys that come after their query to 0. The first key of the panel is the
+// token with the number key.
 func zeroLater(p []float32, key, nr int) {
 	for query := 0; query < key+nr && query*nr < len(p); query++ {
 		clear(p[query*nr : (query+1)*nr][min(nr, max(0, query-key+1)):])

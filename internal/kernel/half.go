@@ -8,8 +8,8 @@ import (
 
 // Half precision is a sign, 5 bits of exponent (bias 15) and 10 of mantissa. Source: IEEE 754-2019, 3.6.
 
-// Widen sets dst to the little-endian halves in src, two bytes each, exactly; signalling NaNs become
-// quiet, as processors have it.
+// Widen sets dst to the little-endian halves in src, two bytes each, exactly. Signalling NaNs become quiet, as on
+// processors.
 func Widen(dst []float32, src []byte) {
 	if len(src) < 2*len(dst) {
 		panic("kernel: Widen: src is shorter than dst")
@@ -23,7 +23,7 @@ func Widen(dst []float32, src []byte) {
 	}
 }
 
-// littleEndian says whether the memory of this processor has the order of bytes that files have.
+// littleEndian reports whether this processor's memory has the byte order of files.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // widenGeneric is the definition of widen: dst = src.
@@ -33,8 +33,8 @@ func widenGeneric(dst []float32, src []uint16) {
 	}
 }
 
-// narrowGeneric is the definition of narrow: dst is src rounded to the nearest half, ties to even; it
-// reports whether dst equals src, bit for bit.
+// narrowGeneric is the definition of narrow: it rounds src to the nearest half, ties to even, in dst. It reports
+// whether dst equals src, bit for bit.
 func narrowGeneric(dst []uint16, src []float32) bool {
 	exact := true
 	for i, f := range src {

@@ -17,7 +17,7 @@ const (
 // The generic tile. Six rows by sixteen columns is what sixteen registers of eight floats hold.
 const genericMR, genericNR = 6, 16
 
-// An impl is one of the implementations this program carries; the first that is on is used.
+// An impl is one of the implementations that this program carries. The first one that is on is used.
 type impl struct {
 	name      string
 	on        *bool
@@ -40,8 +40,8 @@ func Name() string {
 	return "generic"
 }
 
-// Available lists the implementations that this program carries and this processor runs, best
-// first. If [Env] asks for another, AMX is not among them: there is no permission for it then.
+// Available lists the implementations that this program carries and this processor runs, best first. AMX is missing
+// if [Env] names another: the program has not asked for permission then.
 func Available() []string {
 	var names []string
 	for _, im := range impls {
@@ -66,12 +66,12 @@ func Use(name string) bool {
 	return true
 }
 
-// Env names the environment variable that chooses an implementation when a program starts, as [Use] does: in float32
-// a processor that has more then computes the same bits as one that has less. Products in int8 use what they know of
-// VNNI beside it.
+// Env names the environment variable that chooses an implementation when a program starts, as [Use] does. In float32,
+// all processors that run it then compute the same bits. Products in int8 choose among the instructions for VNNI
+// besides.
 const Env = "VITAGO_KERNEL"
 
-// wanted says whether [Env] permits an implementation.
+// permitted reports whether [Env] permits an implementation.
 func permitted(name string) bool {
 	asked := os.Getenv(Env)
 	return asked == "" || asked == name
@@ -83,7 +83,7 @@ func init() {
 	}
 }
 
-// CheckEnv returns an error if [Env] asks for what there is not. The best is in use then.
+// CheckEnv returns an error if [Env] names an implementation that is not available. The best is in use then.
 func CheckEnv() error {
 	name := os.Getenv(Env)
 	if name == "" || slices.Contains(Available(), name) {

@@ -22,13 +22,13 @@ type Int8 struct {
 	sums   []int32   // [n], Σₚ q[j,p]: what a zero point of the activations must be compensated with
 }
 
-// An int8Tile is an implementation of the int8 product: an instruction and the layout that goes with it.
+// An int8Tile is an implementation of the int8 product: an instruction and the layout that it reads.
 type int8Tile struct {
 	name      string
 	mr, nr    int // rows and columns of the register tile
 	block     int // quads of a row of A that lie side by side: a panel is [k/4/block][mr][block]
 	kcQuads   int // quads at a time, so that a panel of A stays in the first-level cache; AMX needs no such care
-	maxWeight int // of a weight's magnitude
+	maxWeight int // the largest magnitude of a weight
 }
 
 // The tiles. vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, with
@@ -44,14 +44,15 @@ var (
 // int8Skip is how many of the best tiles to pass over. Tests and benchmarks set it to reach the others.
 var int8Skip int
 
+// int8Best returns the tile that products use.
 func int8Best() *int8Tile { return int8Tiles()[int8Skip] }
 
 // Int8Name says which instruction [PackInt8] packs for: "amx-int8", "avx512-vnni", "avx-vnni", "avx2" or
 // "generic". It follows [Use].
 func Int8Name() string { return int8Best().name }
 
-// Int8Pays reports whether the product in 8 bits is faster than that in float32 with what is in use. The
-// tile of AVX2 is 1.6 times as fast as float32 with AVX2, and not as fast as float32 with AVX-512.
+// Int8Pays reports whether the product in int8 is faster than that in float32 with the implementation in use. The
+// tile of AVX2 is 1.6 times as fast as float32 with AVX2, and slower than float32 with AVX-512.
 func Int8Pays() bool {
 	t := int8Best()
 	return t != int8Generic && (t != int8AVX2 || Name() == "avx2")
@@ -60,9 +61,8 @@ func Int8Pays() bool {
 // Int8MaxK is the largest k of a product in int8: it keeps k·255·127, the largest sum, below 2³¹.
 const Int8MaxK = (1<<31 - 1) / (255 * 127)
 
-// PackInt8 quantises the rows of W [n,k] to the nearest, ties to even, with the largest magnitude of a
-// row at the end of the range, and packs them. A row that holds a NaN or an infinity becomes NaN; one
-// below 127·2⁻¹²⁶ becomes 0.
+// PackInt8 quantises the rows of W [n,k] to the nearest, ties to even, and packs them. The largest magnitude of a row
+// becomes the end of the range. A row that holds a NaN or an infinity becomes NaN; one below 127·2⁻¹²⁶ becomes 0.
 func PackInt8(w []float32, n, k int) *Int8 {
 	switch {
 	case n < 0 || k < 0:
@@ -237,9 +237,9 @@ func int8Scale(s, finite float32) (scale, inverse float32) {
 	return s, 1 / s
 }
 
-// int8TileGeneric is the definition of the tile: acc (mr,nr) += Σ over quads of the four products of
-// an unsigned byte of a with a signed one of b, where a holds mr quads per depth, in blocks, b holds
-// nr, and the rows of acc are ld apart.
+// int8TileGeneric is the definition of the tile: acc (mr,nr) += Σ over quads of four products, each of an unsigned
+// byte of a with a signed byte of b. Each depth has mr quads of a, in blocks, and nr of b. The rows of acc lie ld
+// apart.
 func int8TileGeneric(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int) {
 	for i := range t.mr {
 		row := acc[i*ld : i*ld+t.nr]

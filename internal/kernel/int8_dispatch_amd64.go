@@ -21,7 +21,7 @@ func int8Tiles() []*int8Tile {
 	return tiles
 }
 
-// int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. Rows of soon, ldc
+// int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. Rows of next, ldc
 // apart, will be written next.
 func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
 	_ = acc[(t.mr-1)*ld+t.nr-1]
@@ -29,7 +29,7 @@ func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next [
 		int8TileGeneric(t, acc, ld, a, b, quads)
 		return
 	}
-	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly does not look
+	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly checks nothing
 	switch t {
 	case int8AMX:
 		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)

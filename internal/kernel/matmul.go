@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// An Epilogue is what happens to a product C [m,n] while it is still in cache:
+// An Epilogue is applied to a product C [m,n] while it is still in cache:
 //
 //	C = activation(C + Bias) + Residual
 //
@@ -51,7 +51,7 @@ func (x Strided) require(name string, rows, cols int) {
 	}
 }
 
-// MatMulStrided computes C [m,n] = A [m,k] · B [k,n] of parts of matrices, or adds it to C, which is not
+// MatMulStrided computes C [m,n] = or += A [m,k] · B [k,n], where the matrices are parts of others. C is not
 // transposed.
 func MatMulStrided(c, a, b Strided, m, n, k int, add bool) {
 	if m < 0 || n < 0 || k < 0 || c.Transposed {
@@ -85,36 +85,36 @@ func check(name string, c, a, b []float32, m, n, k int, e Epilogue) {
 	}
 }
 
-// Cache blocking. A block of kcMax columns of B, ncMax wide, lives in the second-level cache, 512 KB
-// of the 1 MB and more that servers and recent desktops have; the panels of A stream past it. The
-// depth is the width of ViT-L, so that most products write C once. mcMax bounds the packed copy of A.
+// The sizes of cache blocks. A block of kcMax rows and ncMax columns of B lives in the second-level cache, and the panels
+// of A stream past it. It takes 512 KB, of the 1 MB and more that servers and recent desktops have. The depth is the
+// width of ViT-L, so that most products write C once. mcMax bounds the packed copy of A.
 const (
 	kcMax = 1024
 	ncMax = 128
 	mcMax = 2304 // four images of 577 tokens
 )
 
-// A matrixB is B as gemm takes it.
+// A matrixB is B as gemm reads it.
 type matrixB interface {
-	// panels returns columns n0..n0+w at depths k0..k0+d as panels of nr columns, one after the
-	// other. They may lie in scratch, which has room for them.
+	// panels returns columns n0..n0+w at depths k0..k0+d as panels of nr columns, one after the other. They may lie in
+	// scratch, which has room for them.
 	panels(scratch []float32, n0, w, k0, d, nr int) []float32
-	// reads returns the memory that panels with these arguments would read, if it lies in one piece.
+	// prefetchSpan returns the memory that panels would read with these arguments, or nothing if it lies in pieces.
 	prefetchSpan(n0, w, k0, d, nr int) span
-	// terms is of how many bfloat16 each element is the sum; see amx.go.
+	// bf16Terms returns of how many bfloat16 each element is the sum, at most; see amx.go.
 	bf16Terms() int
 }
 
-// gemm computes C = or += A·Bᵀ, where element (r,p) of an operand is row r of its panels at depth p;
-// run is parallel, or serial inside a worker.
+// gemm computes C = or += A·Bᵀ, where element (r,p) of a matrix is row r of its panels at depth p. It calls run with
+// the items of its loops: parallel, or serial inside a worker.
 //
 //	for every mcMax rows of A:     pack them, all of k, in parallel
 //	  for every nc columns of B:   in parallel; each worker for itself:
 //	    for every kc of k:         nc·kc of B as panels
-//	      for every panel of A:  for every panel of B, one tile
-//	                             at the last kc, the epilogue of rows that are still warm
+//	      for every panel of A:    for every panel of B, one tile
+//	                               at the last kc, the epilogue of rows that are still warm
 //
-// While it computes with one panel of A and one block of B, a worker prefetches the next of both.
+// While a worker computes with one panel of A and one block of B, it prefetches the next of both.
 func gemm(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB, m, n, k int, accumulate bool, e Epilogue) {
 	if m == 0 || n == 0 {
 		return
@@ -180,8 +180,8 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB, m
 	}
 }
 
-// following returns the memory of B that the worker of item i needs after depth k0: of the same
-// columns or, when they are done, of those that it will most likely be given next.
+// nextSpan returns the memory of B that the worker of item i needs after depth k0. It is that of the same columns or,
+// after the last depth, of the item that the worker will most likely get next.
 func nextSpan(b matrixB, starts []int, i, k0, kc, k, nr int) span {
 	if k0 >= k {
 		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
@@ -198,9 +198,9 @@ func serial(items int, f func(int)) {
 	}
 }
 
-// partitionColumns cuts n columns of B, whose panels have nr, into the items of a product, and returns where they
-// begin, and n. They are large at first, for the sake of the cache, and small in the end, for that of workers
-// that do not run at the same speed.
+// partitionColumns returns where the items of a product begin in n columns of B, whose panels have nr, and n at last.
+// The first items are as large as the cache allows. The last ones are small, since workers may run at different
+// speeds.
 func partitionColumns(n, nr int) []int {
 	starts := make([]int, 1, n/ncMax+16)
 	for at := 0; at < n; {
@@ -211,17 +211,17 @@ func partitionColumns(n, nr int) []int {
 	return starts
 }
 
-// A prefetch says which memory to ask for while the tiles of one panel of A are computed.
+// A prefetch is the memory to prefetch while the tiles of one panel of A are computed.
 type prefetch struct{ a, b span }
 
-// A span is memory from at on, size bytes of it; nil is none.
+// A span is size bytes of memory from at on, or none if at is nil.
 type span struct {
 	at   *byte
 	size int
 }
 
-// part returns where the i-th of n tiles of depth k begins to ask for s, and how many bytes further it
-// goes for every second k, at most a line.
+// part returns where tile i of n begins to prefetch s, and how many bytes further it goes for every two of its k
+// depths. That is at most a line.
 func (s span) part(i, n, k int) (at *byte, step int) {
 	const line = 64
 	turns := k / 2
@@ -233,9 +233,9 @@ func (s span) part(i, n, k int) (at *byte, step int) {
 	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), skip)), step
 }
 
-// tiles computes one panel of C, rows m0..m0+rows and columns n0..n0+w of n, from a panel of A and the
-// panels of B, and finishes it with e, if that is not nil. The first half of its tiles prefetches what
-// next says of A, the second what it says of B.
+// tiles computes rows m0..m0+rows and columns n0..n0+w of C, which has n, from a panel of A and the panels of B. It
+// finishes them with e, unless that is nil. The first half of its tiles prefetches next.a, and the second half
+// next.b.
 func tiles(c []float32, ldc, m0, rows, n0, w, n int, ap, pb []float32, k int, accumulate bool, next prefetch, e *Epilogue) {
 	mr, nr := tileShape()
 	count := (w + nr - 1) / nr
@@ -271,7 +271,7 @@ func tiles(c []float32, ldc, m0, rows, n0, w, n int, ap, pb []float32, k int, ac
 	}
 }
 
-// edgeTile computes a tile of which only rows rows and cols columns are C's.
+// edgeTile computes the first rows and cols of a tile that reaches over the edge of C.
 func edgeTile(c []float32, ldc int, ap, bp []float32, rows, cols, k int, accumulate bool) {
 	_, nr := tileShape()
 	var whole [maxTile]float32
@@ -286,7 +286,7 @@ func edgeTile(c []float32, ldc int, ap, bp []float32, rows, cols, k int, accumul
 	}
 }
 
-// apply finishes rows m0..m0+rows, columns n0..n0+w of C.
+// apply applies the epilogue to rows m0..m0+rows and columns n0..n0+w of C, which has n columns.
 func (e *Epilogue) apply(c []float32, ldc, m0, rows, n0, w, n int) {
 	if e.Bias == nil && e.Activation == None && e.Residual == nil {
 		return
@@ -312,11 +312,10 @@ func (e *Epilogue) apply(c []float32, ldc, m0, rows, n0, w, n int) {
 // zeros stands for an absent bias. It is never written.
 var zeros = make([]float32, ncMax)
 
-// An operand is a matrix as the product sees it: rows that become panels, and a depth k that is
-// summed over.
+// A matrix is A or B as products read it: rows that become panels, and a depth k that is summed over.
 type matrix struct {
 	data   []float32
-	ld     int  // distance between rows of data
+	ld     int  // the distance between rows of data
 	kMajor bool // rows of data are depths (element (r,p) is data[p·ld+r]), not panel rows (data[r·ld+p])
 }
 
@@ -326,13 +325,13 @@ func (x matrix) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	return scratch
 }
 
-// reads says nothing: rows lie apart.
+// prefetchSpan returns nothing: rows lie apart.
 func (x matrix) prefetchSpan(n0, w, k0, d, nr int) span { return span{} }
 
 func (x matrix) bf16Terms() int { return 3 }
 
-// pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other:
-// dst[panel][p][r]. Missing rows of the last panel are 0.
+// pack writes rows r0..r0+rows at depths k0..k0+k as panels of w rows, one after the other: dst[panel][p][r]. It pads
+// the last panel with zeros.
 func (x matrix) pack(dst []float32, r0, rows, k0, k, w int) {
 	whole := rows / w * w
 	if x.kMajor {

@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// A block is memory for weights outside Go's heap: it is most of what a program holds, and as a part
-// of the heap it would let the collector wait until as much again is garbage. It goes back to the
-// system when owner is collected, so whoever reads it must keep the owner alive.
+// newOffHeap returns memory for the weights of owner, outside Go's heap. Weights are most of what a program holds; in
+// the heap, they would let the collector wait until as much again is garbage. The memory goes back to the system when
+// owner is collected, so that its readers must keep owner alive.
 func newOffHeap[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
 	size := n * int(unsafe.Sizeof(*new(T)))
 	if size < 1<<16 {

@@ -7,15 +7,15 @@ import (
 	"unsafe"
 )
 
-// Packed is a weight matrix W [n,k] in the order in which the tile in use reads it: for each kcMax of
-// k, panels of as many rows as the tile has columns, for products of rows with Wᵀ, or, if packed by [PackLeft],
-// as it has rows, for [PanelLayout.MatMul]. If every value of W is a half, and the weights that OpenAI published are,
-// it keeps halves, and loses nothing; otherwise float32.
+// Packed is a weight matrix W [n,k] in the layout that the tile in use reads: for each kcMax of k, panels of rows.
+// [Pack] makes panels of as many rows as the tile has columns, for products of rows with Wᵀ. [PackLeft] makes panels
+// of as many as the tile has rows, for [PanelLayout.MatMul], or tiles for AMX. If every value of W is a half, as in
+// the weights that OpenAI published, it keeps halves, and loses nothing; otherwise it keeps float32.
 //
-// It is not written after [Pack], and may be used by many goroutines at once.
+// It is not written after packing, and many goroutines may use it at once.
 type Packed struct {
-	n, k, panelRows int       // width is how many rows a panel has
-	amx             bool      // for AMX: [n/32][k/32][32][32], and no width
+	n, k, panelRows int       // panelRows is how many rows a panel has
+	amx             bool      // packed for tileBF16: [n/32][k/32][32][32], and panelRows is 0
 	half            []uint16  // [k/kcMax][panels][kc][width]
 	full            []float32 // the same; one of the two is nil
 }
@@ -43,7 +43,7 @@ func pack(w []float32, n, k, panelRows int) *Packed {
 	p.half = newOffHeap[uint16](p, roundUp(n, panelRows)*k)
 	var lossy atomic.Bool
 	p.forEachPanel(func(panel []float32, at int) {
-		// One that is not exact makes all of the others useless.
+		// A single value that is no half makes all halves useless.
 		if !lossy.Load() && !narrow(p.half[at:at+len(panel)], panel) {
 			lossy.Store(true)
 		}
@@ -56,14 +56,14 @@ func pack(w []float32, n, k, panelRows int) *Packed {
 	return p
 }
 
-// Left reports whether p is packed for [PanelLayout.MatMul]. That, and the shape of the tile, do not change while a
+// Left reports whether p is packed for [PanelLayout.MatMul] with the implementation in use. That does not change while a
 // program runs.
 func (p *Packed) Left() bool {
 	mr, _ := tileShape()
 	return p.amx && amx() || !p.amx && !amx() && p.panelRows == mr
 }
 
-// plain calls f with the weights [n,k] as they were, which it must not keep.
+// unpacked calls f with the weights [n,k] as they were. f must not keep them.
 func (p *Packed) unpacked(f func(w []float32)) {
 	w := Get(p.n * p.k)
 	defer Put(w)
@@ -71,7 +71,7 @@ func (p *Packed) unpacked(f func(w []float32)) {
 	f(w)
 }
 
-// each calls f in parallel with every panel of w and where it lies.
+// forEachPanel calls f in parallel with every panel of w and its offset in p.
 func (p *Packed) forEachPanel(f func(panel []float32, at int), w []float32) {
 	panels := (p.n + p.panelRows - 1) / p.panelRows
 	parallel(panels, func(j int) {
@@ -85,7 +85,7 @@ func (p *Packed) forEachPanel(f func(panel []float32, at int), w []float32) {
 	})
 }
 
-// at returns where the panel of row n0, a multiple of width, begins at depth k0, a multiple of kcMax.
+// at returns the offset of the panel of row n0, a multiple of panelRows, at depth k0, a multiple of kcMax.
 func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.panelRows)*k0 + n0*d }
 
 // Unpack sets w [n,k] to what was packed.
@@ -126,8 +126,8 @@ func (p *Packed) Bytes() int {
 	return 4 * p.n * p.k
 }
 
-// MatMulPacked computes C [m,n] = A [m,k] · Wᵀ: a linear layer whose weights were packed ahead. If they were packed
-// for something else, it unpacks them first.
+// MatMulPacked computes C [m,n] = A [m,k] · Wᵀ: a linear layer whose weights were packed ahead. Weights that were
+// packed for another product or implementation are unpacked first.
 func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
 	check("MatMulPacked", c, a, nil, m, w.n, 0, e)
 	if len(a) < m*w.k {
@@ -155,11 +155,10 @@ func MatMulPackedNN(c, a []float32, w *Packed, m int) {
 	w.unpacked(func(unpacked []float32) { MatMulNN(c, a, unpacked, m, w.k, w.n, Epilogue{}) })
 }
 
-// across is a packed matrix as B of a product that sums over its rows: columns of W become panels.
+// packedTransposed is a packed W as the B of a product that sums over the rows of W. Columns of W become panels.
 type packedTransposed struct{ w *Packed }
 
-// panels turns what lies as [panel of rows][column][row of it] into [panel of columns][row][column of it],
-// square by square.
+// panels turns [panel of rows][column][row of it] into [panel of columns][row][column of it], block by block.
 func (x packedTransposed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	p := x.w
 	block := Get(nr * nr)
@@ -185,13 +184,12 @@ func (x packedTransposed) panels(scratch []float32, n0, w, k0, d, nr int) []floa
 	return scratch
 }
 
-// reads says nothing: what belongs together lies in many pieces.
+// prefetchSpan returns nothing: what belongs together lies in many pieces.
 func (x packedTransposed) prefetchSpan(n0, w, k0, d, nr int) span { return span{} }
 
 func (x packedTransposed) bf16Terms() int { return x.w.bf16Terms() }
 
-// panels widens halves into scratch, where the second-level cache keeps them; what is full precision
-// it returns as it lies.
+// panels widens halves into scratch, where the second-level cache keeps them. It returns float32 where they lie.
 func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	at, size := p.at(n0, k0, d), roundUp(w, nr)*d
 	if p.half == nil {
@@ -201,6 +199,7 @@ func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	return scratch
 }
 
+// prefetchSpan returns the memory that panels reads.
 func (p *Packed) prefetchSpan(n0, w, k0, d, nr int) span {
 	i, n := p.at(n0, k0, d), roundUp(w, nr)*d
 	switch {

@@ -5,16 +5,16 @@ import (
 	"unsafe"
 )
 
-// smallNColumns is how many columns few is fastest with.
+// smallNColumns is how many columns smallN is fastest with.
 const smallNColumns = 4
 
-// A panelProduct is Y [m,n] = X [m,k] · Wᵀ, where X and Y lie in panels of nr of their rows, transposed, and then
-// rows, of what is left over.
+// A panelProduct is Y [m,n] = X [m,k] · Wᵀ with X and Y in a [PanelLayout]: panels [k,nr] of rows of X, transposed,
+// and then the rows that fill no panel.
 type panelProduct struct {
 	y, x, rest       []float32
 	w                *Packed
-	panels, restRows int // of X
-	restPerImage     int // of left, of one image: how they are computed depends on it alone
+	panels, restRows int // of all images
+	restPerImage     int // of each image; the routine that computes them depends on it alone
 	e                Epilogue
 }
 
@@ -24,10 +24,10 @@ type panelProduct struct {
 //	  for every kc of k:             nc·kc of W, widened
 //	    for every panel of X:        for every panel of W, one tile
 //	                                 at the last kc, the epilogue of rows that are still warm
-//	    for the rows of X:           for every panel of W, few
+//	    for the rows of X:           for every panel of W, smallN
 //
-// While it computes with one panel of X and one block of W, a worker prefetches the next of both. If there is no
-// routine for few columns, what is left over is padded to panels.
+// While a worker computes with one panel of X and one block of W, it prefetches the next of both. Where there is no
+// routine smallN, the rows that fill no panel are padded to panels.
 func (p *panelProduct) run() {
 	n, k := p.w.n, p.w.k
 	mr, nr := tileShape()
@@ -94,9 +94,9 @@ func (p *panelProduct) run() {
 	runtime.KeepAlive(p.w)
 }
 
-// partitionRows cuts n rows of W, whose panels have mr, into the items of a product, and returns where they begin, and n.
-// A worker reads all of X for each, so that they are as large as the cache allows, but smaller in the end, if
-// there are workers that may not run at the same speed.
+// partitionRows returns where the items of a product begin in the n rows of W, whose panels have mr rows, and n at
+// last. A worker reads all of X for each item, so that items are as large as the cache allows. With several workers
+// the last items are smaller, since workers may run at different speeds.
 func partitionRows(n, mr int) []int {
 	const widest = ncMax
 	workers := runtime.GOMAXPROCS(0)
@@ -119,8 +119,8 @@ func partitionRows(n, mr int) []int {
 	return starts
 }
 
-// following returns the memory of W that the worker of item i needs after depth k0: of the same rows or, when
-// they are done, of those that it will most likely be given next.
+// nextSpan returns the memory of W that the worker of item i needs after depth k0. It is that of the same rows or,
+// after the last depth, of the item that the worker will most likely get next.
 func (p *Packed) nextSpan(starts []int, i, k0 int) span {
 	if k0 >= p.k {
 		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
@@ -131,7 +131,7 @@ func (p *Packed) nextSpan(starts []int, i, k0 int) span {
 	return p.prefetchSpan(starts[i], starts[i+1]-starts[i], k0, min(kcMax, p.k-k0), p.panelRows)
 }
 
-// A block is a worker's part of a product: rows n0..n0+width of W, count panels of them, at d depths.
+// A productBlock is a worker's part of a product: rows n0..n0+width of W, which are count panels, at d depths.
 type productBlock struct {
 	*panelProduct
 	n0, width, count, d int
@@ -140,13 +140,13 @@ type productBlock struct {
 	first, last         bool      // of the depths
 }
 
-// block returns item i, of panels of mr rows.
+// newBlock returns item i of a product whose panels of W have mr rows.
 func (p *panelProduct) newBlock(starts []int, i, mr int) *productBlock {
 	width := starts[i+1] - starts[i]
 	return &productBlock{panelProduct: p, n0: starts[i], width: width, count: (width + mr - 1) / mr}
 }
 
-// broadcastBias sets bias.
+// broadcastBias sets bias to the epilogue's, once for every column of the tile.
 func (b *productBlock) broadcastBias() {
 	_, nr := tileShape()
 	x := b.bias[:b.width*nr]
@@ -162,8 +162,8 @@ func (b *productBlock) broadcastBias() {
 	}
 }
 
-// tiles calls f with every panel of W, how many rows of it are W's, and what to prefetch beside it: first of X,
-// which is more, and then of W.
+// forEachTile calls f with every panel of W, its number of rows, and what to prefetch beside it. The first three
+// quarters of the calls prefetch X, which is more, and the others W.
 func (b *productBlock) forEachTile(ahead prefetch, f func(j, rows int, next *byte, step int)) {
 	mr, _ := tileShape()
 	ofX := (3*b.count + 3) / 4
@@ -176,7 +176,7 @@ func (b *productBlock) forEachTile(ahead prefetch, f func(j, rows int, next *byt
 	}
 }
 
-// panel computes the block's part of panel q of Y from panel x of X.
+// multiplyPanel computes the block's part of panel q of Y from panel x of X.
 func (b *productBlock) multiplyPanel(q int, x []float32, ahead prefetch) {
 	_, nr := tileShape()
 	at := (q*b.panelProduct.w.n + b.n0) * nr
@@ -188,7 +188,8 @@ func (b *productBlock) multiplyPanel(q int, x []float32, ahead prefetch) {
 	b.multiply(y, x, residual, ahead)
 }
 
-// turn computes the block's part of the rows of Y that belong to panel q of X, which is x: first in turned, as a panel.
+// multiplyRest computes the block's part of the rows of Y that belong to panel q of X, which is x. It computes them
+// in staged, as a panel, and stores them as rows after the last depth.
 func (b *productBlock) multiplyRest(q int, staged, x []float32) {
 	b.multiply(staged, x, nil, prefetch{})
 	if b.last {
@@ -196,7 +197,7 @@ func (b *productBlock) multiplyRest(q int, staged, x []float32) {
 	}
 }
 
-// settle writes what turned holds to the rows of Y that belong to panel q of X.
+// storeRest writes the panel staged to the rows of Y that belong to panel q of X, and adds the residual.
 func (b *productBlock) storeRest(q int, staged []float32) {
 	_, nr := tileShape()
 	n := b.panelProduct.w.n
@@ -205,8 +206,8 @@ func (b *productBlock) storeRest(q int, staged []float32) {
 	(&Epilogue{Residual: b.e.Residual}).apply(b.y, n, q*nr, rows, b.n0, b.width, n)
 }
 
-// multiply computes y, width rows of a panel, from panel x of X: it sets it or, if these are not the first depths,
-// adds to it, and applies the epilogue, with this residual, if they are the last.
+// multiply computes y, width rows of a panel, from panel x of X. It sets y at the first depths, and adds to it at
+// others. At the last depths it applies the epilogue, with this residual.
 func (b *productBlock) multiply(y, x, residual []float32, ahead prefetch) {
 	mr, nr := tileShape()
 	fused := b.last && b.e.Activation == None
@@ -236,7 +237,7 @@ func (b *productBlock) multiply(y, x, residual []float32, ahead prefetch) {
 	}
 }
 
-// finish applies the epilogue, with this residual, to y, whole rows of a panel from the block's given row on.
+// applyEpilogue applies the epilogue to y, whole rows of a panel from the block's given row on, with this residual.
 func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	_, nr := tileShape()
 	bias := b.bias[row*nr:][:len(y)]
@@ -250,7 +251,7 @@ func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	}
 }
 
-// few computes the block's part of the rows of Y that belong to the rows x of X.
+// multiplySmallN computes the block's part of the rows of Y that belong to the rows x of X.
 func (b *productBlock) multiplySmallN(x []float32) {
 	mr, nr := tileShape()
 	n, k, stride := b.panelProduct.w.n, b.panelProduct.w.k, smallNStride()

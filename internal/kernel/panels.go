@@ -5,40 +5,40 @@ import (
 	"runtime"
 )
 
-// An PanelLayout says how the tokens of some images, the rows of X [B·T,n], are arranged for products with packed
-// weights: panels of as many tokens as the tile has columns, transposed, image by image, and then the tokens
-// of all images that are left over, as rows.
+// A PanelLayout says how the tokens of some images, the rows of X [B·T,n], lie for products with packed weights. A
+// panel holds nr tokens of one image, transposed, where the tile has nr columns. The panels of all images come first,
+// and after them, as rows, the tokens that fill no panel.
 //
-//	X ─▶ [B·(T/nr)] panels [n,nr], and [B·(T mod nr)] rows [n]
+//	X [B·T,n] ─▶ B·⌊T/nr⌋ panels [n,nr], then B·(T mod nr) rows [n]
 //
-// The tile takes its rows from the weights and its columns from a panel, so that what it writes is a part of a
-// panel of the result: products, norms, activations and attention follow each other and nothing is packed in
-// between. Two matrices in the same order may be added, or an activation applied, element by element.
+// The tile takes its rows from the weights and its columns from a panel: it writes a part of a panel of the result.
+// Products, norms, activations and attention therefore follow each other without packing in between. Matrices of the
+// same layout may be added, and an activation applied, element by element.
 type PanelLayout struct{ Images, Tokens int }
 
-// panels returns how many panels there are of one image, and how many rows are left of it.
+// perImage returns how many panels an image has, and how many of its tokens fill none.
 func (o PanelLayout) perImage() (panels, rest int) {
 	_, nr := tileShape()
 	return o.Tokens / nr, o.Tokens % nr
 }
 
-// ToPanels sets y to the rows of x [B·T,n] in this order.
+// ToPanels sets y to the rows of x [B·T,n] in this layout.
 func (o PanelLayout) ToPanels(y, x []float32, n int) {
 	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[panel:], count, x[rows:], n, count, n)
 	}, func(at, row, count int) { copy(y[at:at+count*n], x[row:]) })
 }
 
-// FromPanels sets y [B·T,n] to the rows of x, which are in this order.
+// FromPanels sets y [B·T,n] to the rows of x, which has this layout.
 func (o PanelLayout) FromPanels(y, x []float32, n int) {
 	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[rows:], n, x[panel:], count, n, count)
 	}, func(at, row, count int) { copy(y[row:row+count*n], x[at:]) })
 }
 
-// each calls panel with where every panel begins, where the rows that it holds do, and how many they are; and
-// rest with the same of what is left over.
-func (o PanelLayout) forEach(n int, panel, rest func(arranged, rows, count int)) {
+// forEach calls panel with every panel's offset, the offset of its first row in a plain matrix, and its number of
+// rows. It calls rest with the same of the rows of each image that fill no panel.
+func (o PanelLayout) forEach(n int, panel, rest func(at, row, count int)) {
 	_, nr := tileShape()
 	perImage, restRows := o.perImage()
 	parallel(o.Images*perImage, func(p int) {
@@ -51,7 +51,7 @@ func (o PanelLayout) forEach(n int, panel, rest func(arranged, rows, count int))
 	}
 }
 
-// Row sets y [n] to row r of x [B·T,n], which is in this order.
+// Row sets y [n] to row r of x [B·T,n], which has this layout.
 func (o PanelLayout) Row(y, x []float32, n, r int) {
 	_, nr := tileShape()
 	perImage, restRows := o.perImage()
@@ -66,7 +66,7 @@ func (o PanelLayout) Row(y, x []float32, n, r int) {
 	}
 }
 
-// MatMul computes Y [B·T,n] = X [B·T,k] · Wᵀ of matrices in this order; so is the residual. W comes from [PackLeft].
+// MatMul computes Y [B·T,n] = X [B·T,k] · Wᵀ. X, Y and the residual have this layout, and W comes from [PackLeft].
 func (o PanelLayout) MatMul(y, x []float32, w *Packed, e Epilogue) {
 	m := o.Images * o.Tokens
 	check("PanelLayout.MatMul", y, x, nil, m, w.n, 0, e)
@@ -82,7 +82,7 @@ func (o PanelLayout) MatMul(y, x []float32, w *Packed, e Epilogue) {
 	(&panelProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, restRows: o.Images * restRows, restPerImage: restRows, e: e}).run()
 }
 
-// LayerNorm is [LayerNorm] of the rows of X [B·T,n] in this order.
+// LayerNorm is [LayerNorm] of the rows of X [B·T,n] in this layout.
 func (o PanelLayout) LayerNorm(y, x, w, b []float32, n int, eps float32) {
 	m := o.Images * o.Tokens
 	if len(y) < m*n || len(x) < m*n || len(w) < n || len(b) < n {
@@ -112,8 +112,8 @@ func (o PanelLayout) LayerNorm(y, x, w, b []float32, n int, eps float32) {
 	LayerNorm(y[rest:], x[rest:], w, b, nil, o.Images*restRows, n, eps)
 }
 
-// Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this order, and so is out [B·T,C]. Queries are
-// a part of a panel as they lie, and so are results.
+// Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this layout; out [B·T,C] has it too. The queries
+// of a head are a part of a panel as they lie, and so are its results.
 func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal bool) {
 	m, d := o.Images*o.Tokens, headSize
 	c := heads * d
@@ -126,7 +126,7 @@ func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal b
 	mr, nr := tileShape()
 	perImage, restRows := o.perImage()
 	groups := perImage + min(restRows, 1)
-	// One item is a share of the queries of one packedHead; the shares are many enough for all workers.
+	// One item is a share of the queries of one head; the shares are many enough for all workers.
 	items := o.Images * heads
 	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
 	perShare := (groups + shares - 1) / shares
@@ -158,7 +158,7 @@ func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal b
 	}
 }
 
-// panelAttention is what all heads have in common.
+// panelAttention is what all heads of a call have in common.
 type panelAttention struct {
 	PanelLayout
 	out, qkv []float32
@@ -166,7 +166,7 @@ type panelAttention struct {
 	causal   bool
 }
 
-// A packedHead holds the keys and values of a packedHead of an image, as panels of rows for the tile.
+// A packedHead holds the keys and values of one head of an image, as panels of mr rows for the tile.
 type packedHead struct {
 	image, index int
 	keys         []float32 // [T/mr][D][mr]
@@ -178,21 +178,21 @@ func (h *packedHead) release() {
 	Put(h.values)
 }
 
-// row returns row r of what is left over of an image in x [B·T,n].
+// restRow returns row r of those of an image in x [B·T,n] that fill no panel.
 func (a *panelAttention) restRow(x []float32, n, image, r int) []float32 {
 	_, nr := tileShape()
 	perImage, restRows := a.perImage()
 	return x[(a.Images*perImage*nr+image*restRows+r)*n:][:n]
 }
 
-// part returns rows at to at+D of panel g of an image in x, whose panels have n rows.
+// headPart returns rows at to at+D of panel g of an image in x, whose panels have n rows.
 func (a *panelAttention) headPart(x []float32, n, image, g, at int) []float32 {
 	_, nr := tileShape()
 	perImage, _ := a.perImage()
 	return x[((image*perImage+g)*n+at)*nr:][:a.d*nr]
 }
 
-// pack packs the keys and values of a packedHead.
+// packHead packs the keys and values of a head.
 func (a *panelAttention) packHead(item int) *packedHead {
 	mr, nr := tileShape()
 	perImage, _ := a.perImage()
@@ -227,7 +227,7 @@ func (a *panelAttention) packHead(item int) *packedHead {
 	return h
 }
 
-// panel computes the results of the queries of panel g.
+// attendPanel computes the results of the queries of panel g.
 func (a *panelAttention) attendPanel(h *packedHead, g int, score []float32) {
 	_, nr := tileShape()
 	c := a.heads * a.d
@@ -235,7 +235,7 @@ func (a *panelAttention) attendPanel(h *packedHead, g int, score []float32) {
 	a.attendQueries(h, out, a.headPart(a.qkv, 3*c, h.image, g, h.index*a.d), score, g*nr)
 }
 
-// queries computes the results [D,nr] of queries [D,nr], the first of which is the given token.
+// attendQueries computes the results [D,nr] of queries [D,nr], whose first is the token with the number first.
 func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []float32, first int) {
 	mr, nr := tileShape()
 	t, d := a.Tokens, a.d
@@ -261,7 +261,7 @@ func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []floa
 	scaleColumns(out, total)
 }
 
-// rest computes the results of what is left over of an image.
+// attendRest computes the results of the tokens of an image that fill no panel.
 func (a *panelAttention) attendRest(h *packedHead, restRows int, score []float32) {
 	mr, nr := tileShape()
 	perImage, _ := a.perImage()

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls f for every item in [0,items), on as many processors as there are, and returns when all
-// calls have. Items are handed out one by one: cores that run at different speeds end together.
+// parallel calls f for every item in [0,items), on as many processors as there are, and returns when all calls have.
+// It hands items out one by one, so that cores of different speeds end together.
 //
-// An image takes hundreds of such calls, a few milliseconds each. To start goroutines for each would wake a
-// sleeping core every time, which takes it longer than some of the calls; so the goroutines that help stay,
-// and look out for the next call a while before they sleep.
+// An image takes hundreds of such calls, a few milliseconds each. Goroutines started for each call would have to wake
+// a sleeping core every time, which takes longer than some of the calls. The workers therefore stay, and spin for a
+// while before they sleep.
 func parallel(items int, f func(item int)) {
 	n := min(items, runtime.GOMAXPROCS(0))
 	if n <= 1 {
@@ -20,7 +20,7 @@ func parallel(items int, f func(item int)) {
 		return
 	}
 	j := &job{f: f, items: int64(items), finished: make(chan struct{})}
-	j.places.Store(int64(n - 1))
+	j.slots.Store(int64(n - 1))
 	workers.post(j, n-1)
 	j.work()
 	for range spins {
@@ -32,14 +32,14 @@ func parallel(items int, f func(item int)) {
 	workers.job.CompareAndSwap(j, nil)
 }
 
-// spins is how often a goroutine looks before it sleeps: for some tens of microseconds.
+// spins is how often a goroutine looks for work before it sleeps: for some tens of microseconds.
 const spins = 1 << 15
 
 // A job is one call of parallel.
 type job struct {
 	f          func(item int)
 	items      int64
-	places     atomic.Int64 // for workerGroup that have not come yet
+	slots      atomic.Int64 // for workers that have not come yet
 	next, done atomic.Int64 // items handed out; items done
 	finished   chan struct{}
 }
@@ -58,47 +58,47 @@ func (j *job) work() {
 	}
 }
 
-// open reports whether a helper is wanted.
-func (j *job) open() bool { return j != nil && j.places.Load() > 0 && j.next.Load() < j.items }
+// open reports whether the job has room for one more worker.
+func (j *job) open() bool { return j != nil && j.slots.Load() > 0 && j.next.Load() < j.items }
 
-// workers are the goroutines that help. They see one job at a time, the last that was posted: callers
-// beside each other keep the processors busy by themselves.
+// workers are the goroutines that help with all jobs. They see one job at a time, the last that was posted: several
+// callers keep the processors busy by themselves.
 var workers = workerGroup{wake: make(chan struct{}, 1)}
 
 type workerGroup struct {
 	job      atomic.Pointer[job]
-	count    atomic.Int64 // of goroutines
+	started  atomic.Int64 // goroutines
 	sleeping atomic.Int64
 	wake     chan struct{}
 }
 
-// post shows j to n workerGroup.
+// post shows j to n workers, and starts those that are missing.
 func (h *workerGroup) post(j *job, n int) {
-	for c := h.count.Load(); c < int64(n); c = h.count.Load() {
-		if h.count.CompareAndSwap(c, c+1) {
+	for c := h.started.Load(); c < int64(n); c = h.started.Load() {
+		if h.started.CompareAndSwap(c, c+1) {
 			go h.run()
 		}
 	}
 	h.job.Store(j)
-	// A helper that goes to sleep looks once more after it has said so: either it sees j or we see it.
+	// A worker that goes to sleep looks once more after it has said so: either it sees j, or we see it sleep.
 	if h.sleeping.Load() > 0 {
-		h.rouse()
+		h.wakeOne()
 	}
 }
 
-func (h *workerGroup) rouse() {
+func (h *workerGroup) wakeOne() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run helps for ever.
+// run does the work of a worker. It never returns.
 func (h *workerGroup) run() {
 	for idle := 0; ; idle++ {
-		if j := h.job.Load(); j.open() && j.places.Add(-1) >= 0 {
+		if j := h.job.Load(); j.open() && j.slots.Add(-1) >= 0 {
 			if j.open() && h.sleeping.Load() > 0 {
-				h.rouse() // one wakes the other
+				h.wakeOne() // a worker wakes the next
 			}
 			j.work()
 			idle = 0

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Peak measures the float32 peak of the machine as it is right now, in operations per second: what
-// all processors reach together with nothing but independent multiply-adds of the implementation in
-// use. It is what benchmarks are measured against, in the same run. It takes some milliseconds and
-// the best of several, since machines are shared.
+// Peak measures the float32 peak of the machine as it is right now, in operations per second. That is what all
+// processors reach together with nothing but independent multiply-adds of the implementation in use. Benchmarks
+// report ratios to it, measured in the same run. It returns the best of several tries, of some milliseconds each,
+// since machines are shared.
 func Peak() float64 {
 	best := 0.0
 	workers := runtime.GOMAXPROCS(0)

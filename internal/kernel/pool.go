@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// buffers holds recycled scratch memory by size class.
+// buffers are the memory that [Put] took back, by size class.
 var buffers [4 * 40]sync.Pool
 
-// classOf returns the class of the smallest buffers with n floats, and their size. There are four
-// classes from one power of two to the next, so that at most a fifth of a buffer of its class is not used.
+// classOf returns the class of the smallest buffers with room for n floats, and their size. There are four classes
+// between two powers of two, so that at most a fifth of a buffer is unused.
 func classOf(n int) (class, size int) {
 	if n <= 8 {
 		return 0, 8
@@ -22,10 +22,10 @@ func classOf(n int) (class, size int) {
 // large is how many floats are worth looking for in larger buffers.
 const large = 1 << 20
 
-// Get returns n floats of scratch memory with any content. [Put] gives them back.
+// Get returns n floats of scratch memory with any content. [Put] takes them back.
 //
-// A large piece may come from a buffer of up to twice the size: in training, what the forward pass keeps
-// then lies where the gradients of the step before were.
+// A large piece may come from a buffer of up to twice the size. In training, what the forward pass keeps then lies
+// where the gradients of the step before were.
 func Get(n int) []float32 {
 	class, size := classOf(n)
 	most := class
@@ -45,7 +45,8 @@ func Get(n int) []float32 {
 	return x[:n]
 }
 
-// recycled returns memory of a class or, if there is none, of a larger one, up to most; nil if there is none either.
+// recycled returns memory of the class or, if there is none, of a larger class up to most. It returns nil if there is
+// none either.
 func recycled(class, most int) []float32 {
 	if p, ok := buffers[class].Get().(*[]float32); ok {
 		return *p
@@ -58,7 +59,7 @@ func recycled(class, most int) []float32 {
 	return nil
 }
 
-// Reserve gives [Get] memory for pieces of these sizes at the same time, before anything takes its own.
+// Reserve makes memory for pieces of these sizes, which [Get] hands out later.
 func Reserve(sizes []int) {
 	for _, n := range sizes {
 		_, size := classOf(n)
@@ -66,8 +67,8 @@ func Reserve(sizes []int) {
 	}
 }
 
-// Put gives memory from [Get] back; nobody may use it any more. Memory from elsewhere is mostly
-// told by its capacity, and left to the garbage collector.
+// Put takes memory from [Get] back; the caller must not use it any more. It leaves memory from elsewhere, which it
+// tells by its capacity in most cases, to the garbage collector.
 func Put(x []float32) {
 	if poisoned {
 		poisonPut(x)

@@ -1,17 +1,17 @@
 package kernel
 
-// Products with few columns: those of LoRA. The large matrix is A, and it is read as it lies.
+// A skinny product has few columns, as those of LoRA have. Its large matrix A is read as it lies, once.
 
 const (
 	skinnyCols = 16 // of a tile
 	skinnyMaxN = 64 // columns of a product for which packing A does not pay
-	// skinnyDepth is how many rows of Aᵀ are taken at a time, and skinnySpan how many of its columns. They are
-	// copied, 14 KB, since a tile reads part of a line only, and lines of rows that lie a power of two apart
-	// push each other out of the first-level cache.
+	// skinnyDepth is how many rows of a transposed A are taken at a time, and skinnySpan how many of its columns. These
+	// 14 KB are copied, since a tile reads only a part of a line. Lines of rows that lie a power of two apart would evict
+	// each other from the first-level cache.
 	skinnyDepth, skinnySpan = 32, 112
 )
 
-// matMulSkinny computes C [m,n] = or += A·B, if n is small, and reports whether it did.
+// matMulSkinny computes C [m,n] = or += A·B if n is small, and reports whether it did.
 func matMulSkinny(c, a, b Strided, m, n, k int, add bool) bool {
 	rows := skinnyRows()
 	if rows == 0 || n > skinnyMaxN || m < rows || k == 0 {

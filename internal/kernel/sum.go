@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// SumSquares returns Σ x² in float32, on one processor: who adds up many numbers takes them in parts.
+// SumSquares returns Σ x² in float32, on one processor. A caller with many numbers should add them up in parts.
 func SumSquares(x []float32) float32 { return sumSquares(x, 0) }
 
 // An AdamWStep is what one step of AdamW does to every weight w with gradient g and moments m and v:

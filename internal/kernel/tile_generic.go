@@ -1,7 +1,7 @@
 package kernel
 
-// tileGeneric is the definition of the tile: C (mr,nr) = or += Σₖ a[k]·b[k]ᵀ, where a holds k
-// columns of mr rows, b holds k rows of nr columns, and the rows of c are ldc apart.
+// tileGeneric is the definition of the tile: C (mr,nr) = or += Σₖ a[k]·b[k]ᵀ. A holds k columns of mr rows, and b
+// holds k rows of nr columns. The rows of C lie ldc apart.
 //
 //	for i, j:  c[i·ldc+j] = (accumulate ? c[i·ldc+j] : 0) + Σₖ a[k·mr+i] · b[k·nr+j]
 func tileGeneric(c []float32, ldc int, a, b []float32, k, mr, nr int, accumulate bool) {
@@ -19,8 +19,7 @@ func tileGeneric(c []float32, ldc int, a, b []float32, k, mr, nr int, accumulate
 	}
 }
 
-// packGeneric is the definition of packing by transposition: dst[p·stride+r] = src[r·ld+p] for
-// rows rows r and k columns p.
+// packGeneric is the definition of packing by transposition: dst[p·stride+r] = src[r·ld+p] for rows r and columns p.
 func packGeneric(dst []float32, stride int, src []float32, ld, rows, k int) {
 	for r := range rows {
 		for p, x := range src[r*ld : r*ld+k] {
@@ -29,7 +28,7 @@ func packGeneric(dst []float32, stride int, src []float32, ld, rows, k int) {
 	}
 }
 
-// Transpose sets y [cols,rows] to the transpose of x, whose rows are stride apart.
+// Transpose sets y [cols,rows] to the transpose of x, whose rows lie stride apart.
 func Transpose(y, x []float32, stride, rows, cols int) {
 	if rows > 0 && cols > 0 {
 		_, _ = y[rows*cols-1], x[(rows-1)*stride+cols-1]
@@ -37,15 +36,15 @@ func Transpose(y, x []float32, stride, rows, cols int) {
 	}
 }
 
-// copyPanelsGeneric is the definition of packing what lies in the right order: dst[j·apart+p·w+i] =
-// src[p·ld+j·w+i] for rows p and panels j of w columns.
+// copyPanelsGeneric is the definition of packing what lies in the right order: dst[j·apart+p·w+i] = src[p·ld+j·w+i]
+// for rows p and panels j of w columns.
 func copyPanelsGeneric(dst []float32, w int, src []float32, ld, rows, panels, apart int) {
 	for j := range panels {
 		copyRows(dst[j*apart:], w, src[j*w:], ld, w, rows)
 	}
 }
 
-// copyRows sets row p of dst, its rows w apart, to n elements of row p of src, its rows ld apart.
+// copyRows sets row p of dst to n elements of row p of src. Rows lie w apart in dst, and ld in src.
 func copyRows(dst []float32, w int, src []float32, ld, n, rows int) {
 	for p := range rows {
 		d, s := dst[p*w:][:n], src[p*ld:][:n]
