@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed" // the names of packages
 	"errors"
 	"fmt"
 	"io"
@@ -66,9 +67,15 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	return exitFailed
 }
 
-// prefixes are the names of packages that errors begin with, one before the other: they help who
-// programs with the packages, and tell a user of the command nothing.
-var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|finetune|finetuning|hub|imageencoding|kernel|optim|pillow|probe|projector|report|server|tasks): )+`)
+// packages are the names of the packages that the command is made of and that errors begin with, a line each.
+//
+//go:generate go test -run ^TestPackages$ . -args -packages
+//go:embed packages.txt
+var packages string
+
+// prefixes are names of packages at the beginning of errors, one before the other: they help who programs with the
+// packages, and tell a user of the command nothing.
+var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:` + strings.Join(strings.Fields(packages), "|") + `): )+`)
 
 // hints name the flag that would permit what was refused, or that asks for too much.
 var hints = []struct {

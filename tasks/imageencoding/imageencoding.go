@@ -4,9 +4,10 @@ package imageencoding
 
 import (
 	"context"
-	"errors"
 
 	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/tasks/gate"
 )
 
 // DefaultModel is the tower that InternLM-XComposer and LLaVA start from: ViT-L/14 of OpenAI's CLIP
@@ -15,14 +16,14 @@ import (
 const DefaultModel = "openai/clip-vit-large-patch14-336"
 
 // MaxImageBytes is how large the file of an image may be.
-const MaxImageBytes = 64 << 20
+const MaxImageBytes = gate.MaxImageBytes
 
 var (
 	// ErrImage means that what was to be encoded is not an image, or not one that can be read: it is in
 	// none of the known formats, corrupt, cut short, or claims too many pixels.
-	ErrImage = errors.New("not a readable image")
+	ErrImage = gate.ErrImage
 	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes.
-	ErrImageTooLarge = errors.New("image too large")
+	ErrImageTooLarge = gate.ErrImageTooLarge
 )
 
 // Interface is what an image encoder does.

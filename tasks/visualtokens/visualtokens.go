@@ -4,20 +4,21 @@ package visualtokens
 
 import (
 	"context"
-	"errors"
 
 	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/tasks/gate"
 )
 
 // MaxImageBytes is how large the file of an image may be.
-const MaxImageBytes = 64 << 20
+const MaxImageBytes = gate.MaxImageBytes
 
 var (
 	// ErrImage means that there is no image, or not one that can be read: it is in none of the known formats, corrupt,
 	// cut short, claims too many pixels, or has a shape that the layout has no place for.
-	ErrImage = errors.New("not a readable image")
+	ErrImage = gate.ErrImage
 	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes.
-	ErrImageTooLarge = errors.New("image too large")
+	ErrImageTooLarge = gate.ErrImageTooLarge
 )
 
 // Interface is what gives a language model its images.

@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/finetuning"
+	"github.com/vitago/vitago/tasks/gate"
 )
 
 // files are what the hub has of a model; see package clip of the task imageencoding.
@@ -43,16 +44,13 @@ func init() {
 	}
 }
 
-// The folders in the output of a run, besides checkpoints; those of the command vitago.
-const ()
-
 var _ finetuning.Interface = &FineTuning{}
 
 // FineTuning is a [finetuning.Interface] on a vision tower. It trains one at a time, which takes all
 // processors and what [finetune.Trainer.Memory] says; other calls wait.
 type FineTuning struct {
 	dir  string
-	slot chan struct{} // holds something while there is a run
+	gate *gate.Gate // with a place for the one run
 }
 
 // LoadFineTuning returns a trainer of the tower in directory dir, in any form that [converter.Load] reads.
@@ -65,7 +63,7 @@ func LoadFineTuning(dir string) (*FineTuning, error) {
 	if info.Problem != "" {
 		return nil, fmt.Errorf("clip: %s", info.Problem)
 	}
-	return &FineTuning{dir: dir, slot: make(chan struct{}, 1)}, nil
+	return &FineTuning{dir: dir, gate: gate.New("clip", 1)}, nil
 }
 
 // FineTune implements [finetuning.Interface]. It looks at ctx while it waits for its turn, before each
@@ -78,15 +76,11 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 	if err := finetune.CheckOutput(r.Output, r.Resume, m.dir, r.Teacher); err != nil {
 		return finetuning.Response{}, fmt.Errorf("clip: %w: %w", finetuning.ErrRefused, err)
 	}
-	if ctx.Err() != nil { // a select with two choices may take either
+	leave, err := m.gate.Enter(ctx)
+	if err != nil {
 		return finetuning.Response{}, fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, context.Cause(ctx))
 	}
-	select {
-	case m.slot <- struct{}{}:
-		defer func() { <-m.slot }()
-	case <-ctx.Done():
-		return finetuning.Response{}, fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, context.Cause(ctx))
-	}
+	defer leave()
 	source, err := converter.Open(m.dir)
 	if err != nil {
 		return finetuning.Response{}, err

@@ -26,6 +26,7 @@ import (
 	"github.com/vitago/vitago/internal/shapes"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/finetuning"
+	"github.com/vitago/vitago/tasks/gate"
 	"github.com/vitago/vitago/tasks/imageencoding"
 	_ "github.com/vitago/vitago/tasks/imageencoding/clip"
 )
@@ -423,7 +424,7 @@ func TestContext(t *testing.T) {
 		return err
 	})
 	wantError(t, err, context.DeadlineExceeded, "clip: interrupted after step 0 of 1")
-	if len(m.slot) != 0 {
+	if m.gate.Inside() != 0 {
 		t.Error("the slot is taken")
 	}
 	r.Resume = true
@@ -548,7 +549,7 @@ func TestWithoutLabels(t *testing.T) {
 // TestOutput: a run overwrites neither the model that it learns from nor that of another run.
 func TestOutput(t *testing.T) {
 	out := t.TempDir()
-	m := &FineTuning{dir: filepath.Join(out, finetune.ModelFolder), slot: make(chan struct{}, 1)}
+	m := &FineTuning{dir: filepath.Join(out, finetune.ModelFolder), gate: gate.New("clip", 1)}
 	r := finetuning.Request{Data: t.TempDir(), Recipe: "probe", Output: out, Resume: true}
 	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, finetune.ErrSource) || !errors.Is(err, finetuning.ErrRefused) {
 		t.Errorf("the model in the output: %v", err)

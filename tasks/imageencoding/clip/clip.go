@@ -3,15 +3,14 @@
 package clip
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/tasks"
+	"github.com/vitago/vitago/tasks/gate"
 	"github.com/vitago/vitago/tasks/imageencoding"
 )
 
@@ -47,13 +46,13 @@ var _ imageencoding.Interface = &ImageEncoding{}
 // ImageEncoding is an [imageencoding.Interface] on a vision tower.
 type ImageEncoding struct {
 	model *clipvit.Model
-	slots chan struct{} // as many as images may be worked on
+	gate  *gate.Gate // with as many places as images may be worked on
 }
 
 // New returns an encoder with the given tower, and freezes it.
 func New(model *clipvit.Model) *ImageEncoding {
 	model.Freeze()
-	return &ImageEncoding{model: model, slots: make(chan struct{}, concurrent)}
+	return &ImageEncoding{model: model, gate: gate.New("clip", concurrent)}
 }
 
 // LoadImageEncoding returns an encoder with the tower in directory dir, in any form that
@@ -69,28 +68,17 @@ func LoadImageEncoding(dir string) (*ImageEncoding, error) {
 // EncodeImage implements [imageencoding.Interface]. It looks at ctx while it waits for its turn and
 // between decoding and encoding; the tower, once begun, is not interrupted.
 func (m *ImageEncoding) EncodeImage(ctx context.Context, image []byte) (imageencoding.Response, error) {
-	if n := len(image); n > imageencoding.MaxImageBytes {
-		return imageencoding.Response{}, fmt.Errorf("clip: %w: %d bytes, want at most %d", imageencoding.ErrImageTooLarge, n, imageencoding.MaxImageBytes)
-	}
-	if err := ctx.Err(); err != nil { // a select with two choices may take either
+	img, leave, err := m.gate.Decode(ctx, image)
+	if err != nil {
 		return imageencoding.Response{}, err
 	}
-	select {
-	case m.slots <- struct{}{}:
-		defer func() { <-m.slots }()
-	case <-ctx.Done():
-		return imageencoding.Response{}, ctx.Err()
-	}
-	img, err := clipvit.DecodeImage(bytes.NewReader(image))
-	if err != nil {
-		return imageencoding.Response{}, fmt.Errorf("clip: %w: %w", imageencoding.ErrImage, err)
-	}
+	defer leave()
 	if err := ctx.Err(); err != nil {
 		return imageencoding.Response{}, err
 	}
 	embeddings, err := m.model.Encode(img) // [1,E]
 	if err != nil {
-		return imageencoding.Response{}, fmt.Errorf("clip: %w: %w", imageencoding.ErrImage, err)
+		return imageencoding.Response{}, m.gate.Refuse(err)
 	}
 	return imageencoding.Response{Vector: mat.NewDense[float32](mat.WithBacking(embeddings[0]))}, nil // [E,1]
 }

@@ -192,8 +192,8 @@ func TestBadImages(t *testing.T) {
 	if _, err := m.EncodeImage(t.Context(), narrow.Bytes()); err != nil {
 		t.Errorf("1×1: %v", err)
 	}
-	if len(m.slots) != 0 {
-		t.Errorf("%d slots are taken, want 0", len(m.slots))
+	if m.gate.Inside() != 0 {
+		t.Errorf("%d slots are taken, want 0", m.gate.Inside())
 	}
 }
 
@@ -211,8 +211,11 @@ func TestContext(t *testing.T) {
 		}
 	}
 	// No more images than concurrent are worked on: with all slots taken, a call waits, and gives up.
+	var leave func()
 	for range concurrent {
-		m.slots <- struct{}{}
+		if leave, err = m.gate.Enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -229,12 +232,12 @@ func TestContext(t *testing.T) {
 		t.Fatalf("did not wait for a slot: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
-	<-m.slots
+	leave()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if len(m.slots) != concurrent-1 {
-		t.Errorf("%d slots are taken, want %d", len(m.slots), concurrent-1)
+	if m.gate.Inside() != concurrent-1 {
+		t.Errorf("%d slots are taken, want %d", m.gate.Inside(), concurrent-1)
 	}
 }
 

@@ -4,16 +4,15 @@
 package projected
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
 	"github.com/nlpodyssey/spago/mat"
 
-	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/projector"
 	"github.com/vitago/vitago/tasks"
+	"github.com/vitago/vitago/tasks/gate"
 	"github.com/vitago/vitago/tasks/visualtokens"
 )
 
@@ -48,7 +47,7 @@ var _ visualtokens.Interface = &Tokens{}
 // Tokens is a [visualtokens.Interface] on an encoder.
 type Tokens struct {
 	encoder *projector.Encoder
-	slot    chan struct{} // of the one image that is worked on: it may have 26 views, and each takes all cores
+	gate    *gate.Gate // with a place for the one image that is worked on: it may have 26 views, and each takes all cores
 }
 
 // New returns what makes tokens with the given encoder, and freezes it. The error says what is wrong with that.
@@ -57,7 +56,7 @@ func New(e *projector.Encoder) (*Tokens, error) {
 		return nil, err
 	}
 	e.Freeze()
-	return &Tokens{encoder: e, slot: make(chan struct{}, 1)}, nil
+	return &Tokens{encoder: e, gate: gate.New("projected", 1)}, nil
 }
 
 // Load returns what makes tokens with the model in directory dir and the named layout, both as
@@ -74,25 +73,14 @@ func Load(dir, layout string) (*Tokens, error) {
 // encoding; the tower, once begun, is not interrupted.
 func (m *Tokens) Tokens(ctx context.Context, image []byte) (visualtokens.Response, error) {
 	var none visualtokens.Response
-	if n := len(image); n > visualtokens.MaxImageBytes {
-		return none, fmt.Errorf("projected: %w: %d bytes, want at most %d", visualtokens.ErrImageTooLarge, n, visualtokens.MaxImageBytes)
-	}
-	if err := ctx.Err(); err != nil { // a select with two choices may take either
+	img, leave, err := m.gate.Decode(ctx, image)
+	if err != nil {
 		return none, err
 	}
-	select {
-	case m.slot <- struct{}{}:
-		defer func() { <-m.slot }()
-	case <-ctx.Done():
-		return none, ctx.Err()
-	}
-	img, err := clipvit.DecodeImage(bytes.NewReader(image))
-	if err != nil {
-		return none, fmt.Errorf("projected: %w: %w", visualtokens.ErrImage, err)
-	}
+	defer leave()
 	tiles, err := m.encoder.Split(img)
 	if err != nil {
-		return none, fmt.Errorf("projected: %w: %w", visualtokens.ErrImage, err)
+		return none, m.gate.Refuse(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return none, err

@@ -124,14 +124,17 @@ func TestErrors(t *testing.T) {
 			t.Fatalf("got %v, want context.Canceled", err)
 		}
 	}
-	m.slot <- struct{}{} // another image
+	leave, err := m.gate.Enter(t.Context()) // another image
+	if err != nil {
+		t.Fatal(err)
+	}
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := m.Tokens(brief, cat); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
-	<-m.slot
-	if _, err := m.Tokens(t.Context(), cat); err != nil || len(m.slot) != 0 {
-		t.Errorf("%v, %d slots are taken, want 0", err, len(m.slot))
+	leave()
+	if _, err := m.Tokens(t.Context(), cat); err != nil || m.gate.Inside() != 0 {
+		t.Errorf("%v, %d slots are taken, want 0", err, m.gate.Inside())
 	}
 }

@@ -1,0 +1,68 @@
+// Package gate is what every call of a task passes on its way to the model: it waits until there is a place, and what
+// it brings is checked and decoded there.
+package gate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/vitago/vitago/internal/pillow"
+)
+
+// MaxImageBytes is how large the file of an image may be.
+const MaxImageBytes = 64 << 20
+
+// The errors of [Gate.Decode], which tasks have under names of their own.
+var (
+	ErrImage         = errors.New("not a readable image")
+	ErrImageTooLarge = errors.New("image too large")
+)
+
+// A Gate lets a few calls through at a time.
+type Gate struct {
+	pkg    string
+	places chan struct{}
+}
+
+// New returns a gate with so many places, for package pkg, which its errors name.
+func New(pkg string, places int) *Gate { return &Gate{pkg, make(chan struct{}, places)} }
+
+// Enter waits for a place, which the caller has until it calls leave. If ctx has ended or ends meanwhile, it returns
+// ctx's error.
+func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil { // a select with two choices may take either
+		return nil, err
+	}
+	select {
+	case g.places <- struct{}{}:
+		return func() { <-g.places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Decode enters with an image, given as the content of a file, and decodes it. The error is an [ErrImageTooLarge] before
+// it waits, that of [Gate.Enter], or an [ErrImage]; then there is nothing to leave.
+func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave func(), err error) {
+	if n := len(file); n > MaxImageBytes {
+		return nil, nil, fmt.Errorf("%s: %w: %d bytes, want at most %d", g.pkg, ErrImageTooLarge, n, MaxImageBytes)
+	}
+	if leave, err = g.Enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	m, err := pillow.Decode(bytes.NewReader(file)) // as clipvit.DecodeImage does
+	if err != nil {
+		leave()
+		return nil, nil, g.Refuse(err)
+	}
+	return m, leave, nil
+}
+
+// Refuse returns an [ErrImage] that says why: what is wrong with an image is known only when it is put to use.
+func (g *Gate) Refuse(why error) error { return fmt.Errorf("%s: %w: %w", g.pkg, ErrImage, why) }
+
+// Inside returns how many calls have a place.
+func (g *Gate) Inside() int { return len(g.places) }
