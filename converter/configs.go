@@ -345,10 +345,7 @@ func readLLaVA(m *clip, file []byte) error {
 	if c.Out > 0 {
 		errs = append(errs, equal("projector", "hidden_size", c.Out, p.Out))
 	}
-	switch c.Feature {
-	case "", "patch", "cls_patch":
-		p.SelectFeature = c.Feature
-	default:
+	if p.SelectFeature = c.Feature; !isSelectFeature(c.Feature) {
 		errs = append(errs, fmt.Errorf("mm_vision_select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.Feature))
 	}
 	p.SelectLayer = c.Layer

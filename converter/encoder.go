@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +106,7 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 		return frozenRow(make([]float32, src.len()))
 	}
 	e := &projector.Encoder{
-		Tower: &clipvit.Model{Config: m.config.Vision}, Layout: l, Layer: *p.SelectLayer, Feature: cmp.Or(p.SelectFeature, projector.Patch),
+		Tower: &clipvit.Model{Config: m.config.Vision}, Layout: l, Select: p.features(),
 		Projector: &projector.Model{Config: projector.Config{Type: p.Type, In: p.In, Out: p.Out}},
 		Newline:   row("Projector.Newline"), RowSeparator: row("Projector.RowSeparator"), GlobalSeparator: row("Projector.GlobalSeparator"),
 	}

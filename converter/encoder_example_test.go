@@ -21,7 +21,7 @@ func ExampleLoadEncoder() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println("layout", e.Layout.Name+", layer", e.Layer, "of", len(e.Tower.Blocks))
+	fmt.Println("layout", e.Layout.Name+", layer", e.Select.Layer, "of", len(e.Tower.Blocks))
 	fmt.Println(tokens.Shape())
 	// Output:
 	// layout pad, layer -2 of 2

@@ -58,8 +58,8 @@ func TestLoadEncoder(t *testing.T) {
 			if err != nil {
 				t.Fatal(path, err)
 			}
-			if e.Layout.Name != want || e.Layer != f.layer || e.Feature != projector.Patch || e.Tower.Config != f.vision {
-				t.Errorf("%s: layout %q, layer %d, feature %q, tower %+v, want %q, %d, %q, %+v", path, e.Layout.Name, e.Layer, e.Feature, e.Tower.Config, want, f.layer, projector.Patch, f.vision)
+			if e.Layout.Name != want || e.Select.Layer != f.layer || e.Select.Kind != clipvit.Patches || e.Tower.Config != f.vision {
+				t.Errorf("%s: layout %q, layer %d, feature %q, tower %+v, want %q, %d, %q, %+v", path, e.Layout.Name, e.Select.Layer, e.Select.Kind, e.Tower.Config, want, f.layer, clipvit.Patches, f.vision)
 			}
 			got, err := e.Tokens(img)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -79,7 +80,7 @@ func readProjector(m *clip, file []byte) error {
 	switch {
 	case c.Type != p.Type:
 		wrong = fmt.Errorf("projector_type is %.40q, the tensors say %q", c.Type, p.Type)
-	case c.SelectFeature != "" && c.SelectFeature != "patch" && c.SelectFeature != "cls_patch":
+	case !isSelectFeature(c.SelectFeature):
 		wrong = fmt.Errorf("select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.SelectFeature)
 	case c.ImageSize < 0:
 		wrong = fmt.Errorf("image_size is %d", c.ImageSize)
@@ -94,6 +95,21 @@ func readProjector(m *clip, file []byte) error {
 	}
 	*p = c
 	return nil
+}
+
+// isSelectFeature reports whether word says which tokens are projected, or nothing.
+func isSelectFeature(word string) bool {
+	_, ok := projector.ParseSelectFeature(word)
+	return ok || word == ""
+}
+
+// features returns what of the tower is projected: patches, if nothing else is said, of the layer that must be known.
+func (c ProjectorConfig) features() clipvit.Features {
+	kind, ok := projector.ParseSelectFeature(c.SelectFeature)
+	if !ok {
+		kind = clipvit.Patches
+	}
+	return clipvit.Features{Kind: kind, Layer: *c.SelectLayer}
 }
 
 // readXtuner reads the config.json of a projector of xtuner's.

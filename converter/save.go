@@ -153,8 +153,8 @@ func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
 		}
 		m.has.extra[path], m.params[path] = true, param{{t, 0, t.Len()}}
 	}
-	p, layer := m.projector, e.Layer
-	p.SelectLayer, p.SelectFeature = &layer, e.Feature
+	p, layer := m.projector, e.Select.Layer
+	p.SelectLayer, p.SelectFeature = &layer, projector.SelectFeature(e.Select.Kind)
 	if m.has.vision {
 		p.ImageSize = m.config.Vision.ImageSize
 	}

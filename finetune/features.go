@@ -18,8 +18,8 @@ func checkFeatures(f clipvit.Features, m *clipvit.Model) error {
 	if err := f.Validate(m.Config); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
-	if f.Kind != clipvit.Embedding && f.Kind != clipvit.Patches {
-		return fmt.Errorf("finetune: features are %s, want %s, or %s of a layer", f, clipvit.Embedding, clipvit.Patches)
+	if f.Kind != clipvit.Embedding && f.Kind != clipvit.Patches && f.Kind != clipvit.AllTokens {
+		return fmt.Errorf("finetune: features are %s, want %s, or %s or %s of a layer", f, clipvit.Embedding, clipvit.Patches, clipvit.AllTokens)
 	}
 	return nil
 }

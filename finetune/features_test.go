@@ -37,7 +37,7 @@ func TestCheckFeatures(t *testing.T) {
 		{Kind: clipvit.Embedding}:             "",
 		{Kind: clipvit.Patches, Layer: -13}:   "",
 		{Kind: clipvit.Patches, Layer: -14}:   "layer is -14, want -13 to 12",
-		{Kind: clipvit.ClassToken, Layer: -1}: "features are cls of layer -1, want embedding, or patches of a layer",
+		{Kind: clipvit.ClassToken, Layer: -1}: "features are cls of layer -1, want embedding, or patches or all of a layer",
 		{}:                                    `features are ""`,
 	} {
 		err := checkFeatures(f, m)

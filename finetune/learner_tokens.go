@@ -62,7 +62,7 @@ func (l *tokens) judgeTokens(b *data.Batch, from Source) (loss mat.Tensor, score
 }
 
 func (l *tokens) names() (tower, head string) {
-	return hashOf(l.encoder), layoutName(l.encoder.Layout) + l.encoder.Feature
+	return hashOf(l.encoder), layoutName(l.encoder.Layout) + projector.SelectFeature(l.encoder.Select.Kind)
 }
 
 func (l *tokens) parts() parts {
@@ -79,7 +79,7 @@ func (l *tokens) free(rng *rand.Rand) error {
 func (l *tokens) space(c *probe.Cache) (*probe.Space, error) {
 	layout := l.encoder.Layout
 	layout.Name = "" // which decides nothing
-	return c.ViewsSpace(l.encoder.Tower, l.encoder.Layer, layoutName(layout))
+	return c.ViewsSpace(l.encoder.Tower, l.encoder.Select.Layer, layoutName(layout))
 }
 
 func (l *tokens) beside() int64 {

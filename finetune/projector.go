@@ -44,7 +44,7 @@ func NewEncoder(tower *clipvit.Model, l projector.Layout, layer int, kind string
 	if err != nil {
 		return nil, err
 	}
-	e := &projector.Encoder{Tower: tower, Layout: l, Layer: layer, Feature: projector.Patch, Projector: p}
+	e := &projector.Encoder{Tower: tower, Layout: l, Select: clipvit.Features{Kind: clipvit.Patches, Layer: layer}, Projector: p}
 	switch l.Fit {
 	case projector.Tile:
 		e.RowSeparator, e.GlobalSeparator = zeroRow(in), zeroRow(in)
@@ -101,7 +101,7 @@ func (c *Config) setEncoder() error {
 			errs = append(errs, fmt.Errorf("finetune: pictures are loaded by layout %+v, the encoder has %+v", l.Layout, e.Layout))
 		}
 	}
-	c.Tower, c.Features = e.Tower, clipvit.Features{Kind: clipvit.Patches, Layer: e.Layer}
+	c.Tower, c.Features = e.Tower, e.Select
 	return errors.Join(errs...)
 }
 

@@ -231,7 +231,7 @@ func (c *Config) SetTeacherEncoder(teacher *projector.Encoder, name string, d Di
 		is, has any
 	}{
 		{"pixels a side", a.ImageSize, b.ImageSize}, {"pixels a patch", a.PatchSize, b.PatchSize},
-		{"the layout", layoutName(e.Layout), layoutName(teacher.Layout)}, {"the feature", e.Feature, teacher.Feature},
+		{"the layout", layoutName(e.Layout), layoutName(teacher.Layout)}, {"the feature", e.Select.Kind, teacher.Select.Kind},
 		{"numbers in a token", e.Projector.Config.Out, teacher.Projector.Config.Out},
 	} {
 		if f.is != f.has {
@@ -243,7 +243,7 @@ func (c *Config) SetTeacherEncoder(teacher *projector.Encoder, name string, d Di
 	}
 	teacher.Freeze()
 	o := &TokenDistillation{Distance: d, Teacher: teacher, What: fmt.Sprintf("%s (%.12s)", name, hashOf(teacher))}
-	if c.Recipe.Tower == None && e.Layer == teacher.Layer && a == b && hashOf(e.Tower) == hashOf(teacher.Tower) {
+	if c.Recipe.Tower == None && e.Select.Layer == teacher.Select.Layer && a == b && hashOf(e.Tower) == hashOf(teacher.Tower) {
 		teacher.Tower = e.Tower
 	}
 	c.Objective = o
@@ -260,7 +260,7 @@ type TokenDistillation struct {
 
 // sharedWith returns o if the features of e's tower, when it is frozen, are the teacher's too; otherwise nil.
 func (o *TokenDistillation) sharedWith(e *projector.Encoder) *TokenDistillation {
-	if o.Teacher.Tower == e.Tower && o.Teacher.Layer == e.Layer {
+	if o.Teacher.Tower == e.Tower && o.Teacher.Select.Layer == e.Select.Layer {
 		return o
 	}
 	return nil

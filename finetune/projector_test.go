@@ -473,8 +473,8 @@ func TestEncoderSave(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if got.Layer != e.Layer || got.Layout.Fit != e.Layout.Fit {
-						t.Errorf("%s: layer %d, layout %q, want %d, %q", path, got.Layer, got.Layout.Name, e.Layer, e.Layout.Name)
+					if got.Select.Layer != e.Select.Layer || got.Layout.Fit != e.Layout.Fit {
+						t.Errorf("%s: layer %d, layout %q, want %d, %q", path, got.Select.Layer, got.Layout.Name, e.Select.Layer, e.Layout.Name)
 					}
 					y, err := got.Tokens(img)
 					if err != nil {
@@ -506,8 +506,8 @@ func TestNewEncoderSave(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Layout.Name != f.layout || got.Layer != -2 {
-			t.Errorf("%s: layout %q and layer %d, want %q and -2", f.name, got.Layout.Name, got.Layer, f.layout)
+		if got.Layout.Name != f.layout || got.Select.Layer != -2 {
+			t.Errorf("%s: layout %q and layer %d, want %q and -2", f.name, got.Layout.Name, got.Select.Layer, f.layout)
 		}
 		if d := tokenError(t, got, c.Encoder, img); d > 1e-10 {
 			t.Errorf("%s: tokens differ by %v", f.name, d)
@@ -664,7 +664,7 @@ func TestEncoderRefuses(t *testing.T) {
 		{func(c *Config) { c.Train.(*data.Loader).Layout = nil }, "pictures are loaded by layout"},
 		{func(c *Config) { c.Train.(*data.Loader).BatchSize = 2 }, `batch of 2, want 1: layout "xcomposer2.5" has up to 25 views`},
 		{func(c *Config) { c.Train.(*data.Loader).Augment.Flip = 0.5 }, "are not varied"},
-		{func(c *Config) { c.Encoder.Layer = 9 }, "layer is 9"},
+		{func(c *Config) { c.Encoder.Select.Layer = 9 }, "layer is 9"},
 		{func(c *Config) { c.MemoryLimit = 1 << 20 }, "tiles at most (hd-num)"},
 		{func(c *Config) { c.MemoryLimit, c.Recipe.Tower = 1<<20, Complete }, `by the recipe "projector"`},
 	} {

@@ -42,7 +42,7 @@ var _ Source = &data.Loader{}
 // Config is all that a run needs. Tower, Objective, Recipe and Train must be set.
 type Config struct {
 	Tower    *clipvit.Model   // it is changed: [Recipe.Tower] says how
-	Features clipvit.Features // what the head gets of it: patches of a layer, or the embedding; zero is the embedding
+	Features clipvit.Features // what the head gets of it: the embedding, which zero stands for, or patches or all tokens of a layer
 	Head     Head             // nil if the objective judges the features themselves
 	// Encoder is what learns to turn pictures into tokens of a language model: it has the tower, its layer are the features,
 	// and its projector and separators are the head. Tower, Features and Head stay zero; loaders have its Layout.

@@ -15,15 +15,9 @@ import (
 
 var _ nn.Model = &Encoder{}
 
-// The tokens of the tower that are projected.
-const (
-	Patch         = "patch"     // those of the patches
-	ClassAndPatch = "cls_patch" // those of the class as well, first
-)
-
 // Encoder turns images into tokens of a language model: a tower, a layout and a projector in one.
 //
-//	image ── Layout ──▶ patches [B·G²,3P²] ── Tower, to Layer ──▶ [B·T,C] ─┬─ Feature ──────────────▶ [N,C]  ─┐
+//	image ── Layout ──▶ patches [B·G²,3P²] ── Tower, to Select ─▶ [B·T,C] ─┬─ Select ───────────────▶ [N,C]  ─┐
 //	                                                                       └─ 2×2, separators ─▶ [N,4C] ─┴─ Projector ─▶ [N,O]
 //
 // The lower branch is that of [Tile]; with [AnyRes] the rows of tokens are put together after the projection. converter.LoadEncoder reads one from a
@@ -35,10 +29,9 @@ type Encoder struct {
 	nn.Module
 	Tower  *clipvit.Model
 	Layout Layout
-	// Layer is the one of the tower whose tokens are taken, as [clipvit.Model.Features] counts: -2 with
-	// LLaVA, -1 with XComposer.
-	Layer     int
-	Feature   string // [Patch] or [ClassAndPatch]
+	// Select is what of the tower is projected: [clipvit.Patches] or, with LLaVA perhaps, [clipvit.AllTokens], of
+	// layer -2 with LLaVA, -1 with XComposer.
+	Select    clipvit.Features
 	Projector *Model
 	// Newline [1,O] follows every row of projected patches: LLaVA-1.6's image_newline. [AnyRes] needs it;
 	// others do not use it.
@@ -66,11 +59,10 @@ func (e *Encoder) Validate() error {
 	}
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("projector: "+format, args...)) }
-	if e.Layer < -(c.Layers+1) || e.Layer > c.Layers {
-		wrong("layer is %d, want %d to %d", e.Layer, -(c.Layers + 1), c.Layers)
-	}
-	if e.Feature != Patch && e.Feature != ClassAndPatch {
-		wrong("feature is %.40q, want %q or %q", e.Feature, Patch, ClassAndPatch)
+	if k := e.Select.Kind; SelectFeature(k) == "" {
+		wrong("features are %.40q, want %q or %q", k, clipvit.Patches, clipvit.AllTokens)
+	} else if err := e.Select.Validate(c); err != nil {
+		wrong("%w", err)
 	}
 	if e.Batch < 0 {
 		wrong("a batch of %d views, want 0 or more", e.Batch)
@@ -81,14 +73,14 @@ func (e *Encoder) Validate() error {
 		if c.Grid()%2 != 0 {
 			wrong("layout %q merges 2×2 patches, and the tower has %d×%d", e.Layout.Name, c.Grid(), c.Grid())
 		}
-		if e.Feature == ClassAndPatch {
-			wrong("layout %q merges patches, feature is %q, want %q", e.Layout.Name, e.Feature, Patch)
+		if e.Select.Kind == clipvit.AllTokens {
+			wrong("layout %q merges patches, features are %q, want %q", e.Layout.Name, e.Select.Kind, clipvit.Patches)
 		}
 		errs = append(errs, e.need("row separator", e.RowSeparator, in), e.need("global separator", e.GlobalSeparator, in))
 	}
 	if e.Layout.Fit == AnyRes {
-		if e.Feature == ClassAndPatch {
-			wrong("layout %q takes rows of patches, feature is %q, want %q", e.Layout.Name, e.Feature, Patch)
+		if e.Select.Kind == clipvit.AllTokens {
+			wrong("layout %q takes rows of patches, features are %q, want %q", e.Layout.Name, e.Select.Kind, clipvit.Patches)
 		}
 		errs = append(errs, e.need("newline", e.Newline, e.Projector.Config.Out))
 	}
@@ -139,7 +131,7 @@ func (e *Encoder) Count(width, height int) (int, error) {
 		return 0, err
 	}
 	n, err := e.Layout.Tokens(width, height, e.Tower.Config)
-	if err == nil && e.Feature == ClassAndPatch {
+	if err == nil && e.Select.Kind == clipvit.AllTokens {
 		n++
 	}
 	return n, err
@@ -219,7 +211,7 @@ func (e *Encoder) project(x mat.Tensor, t *Tiles, stays bool) mat.Tensor {
 	case e.Layout.Fit == Tile:
 		views := op.Views{Rows: t.Rows, Cols: t.Cols, Grid: e.Tower.Config.Grid()}
 		tokens = op.Merge(x, e.RowSeparator, e.GlobalSeparator, views) // [N,4C]
-	case e.Feature == Patch:
+	case e.Select.Kind == clipvit.Patches:
 		tokens = op.PatchRows(x, e.Tower.Config.Tokens()) // [B·G²,C]
 	}
 	if tokens != x && !stays {
@@ -266,7 +258,7 @@ func (e *Encoder) check(t *Tiles) error {
 // nothing or no graph is wanted.
 func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor, error) {
 	if graph && (patches.RequiresGrad() || e.learns()) {
-		return e.Tower.Features(patches, e.Layer)
+		return e.Tower.Features(patches, e.Select.Layer)
 	}
 	c := e.Tower.Config
 	views := patches.Shape()[0] / c.Patches()
@@ -277,7 +269,7 @@ func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor,
 	part := func(from, to int) (mat.Tensor, error) {
 		n := c.Patches() * c.PatchLen()
 		x := mat.NewDense[float32](mat.WithShape((to-from)*c.Patches(), c.PatchLen()), mat.WithBacking(patches.Data().F32()[from*n:to*n]))
-		y, err := e.Tower.Features(op.Detach(x), e.Layer)
+		y, err := e.Tower.Features(op.Detach(x), e.Select.Layer)
 		if err != nil {
 			return nil, err
 		}

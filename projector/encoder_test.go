@@ -40,7 +40,7 @@ func randomize(m nn.Model, seed uint64) {
 // newEncoder returns an unfrozen encoder with random parameters, of a tower of configuration c.
 func newEncoder(t testing.TB, l Layout, kind string, c clipvit.Config, out int) *Encoder {
 	t.Helper()
-	e := &Encoder{Tower: tiny.New(t, clipvit.New, c), Layout: l, Layer: -1, Feature: Patch}
+	e := &Encoder{Tower: tiny.New(t, clipvit.New, c), Layout: l, Select: clipvit.Features{Kind: clipvit.Patches, Layer: -1}}
 	in := c.Width
 	if l.Fit == Tile {
 		in *= 4
@@ -69,7 +69,7 @@ func tokensNaive(t *testing.T, e *Encoder, img image.Image) *mat.Dense[float32] 
 	var views [][]float32 // [T,C] each
 	for i := range tiles.Patches.Shape()[0] / c.Patches() {
 		x := mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(tiles.view(i, c)))
-		y, err := e.Tower.Features(x, e.Layer)
+		y, err := e.Tower.Features(x, e.Select.Layer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func tokensNaive(t *testing.T, e *Encoder, img image.Image) *mat.Dense[float32] 
 	}
 	if e.Layout.Fit != Tile {
 		for i := range c.Tokens() {
-			if i > 0 || e.Feature == ClassAndPatch {
+			if i > 0 || e.Select.Kind == clipvit.AllTokens {
 				rows = append(rows, token(0, i)...)
 			}
 		}
@@ -150,14 +150,14 @@ func TestEncoder(t *testing.T) {
 	c := tower(16, 4)
 	m := noise(50, 33)
 	for _, l := range Layouts {
-		for _, feature := range []string{Patch, ClassAndPatch} {
-			if feature == ClassAndPatch && (l.Fit == Tile || l.Fit == AnyRes) {
+		for _, feature := range []clipvit.FeatureKind{clipvit.Patches, clipvit.AllTokens} {
+			if feature == clipvit.AllTokens && (l.Fit == Tile || l.Fit == AnyRes) {
 				continue
 			}
 			for _, kind := range []string{"mlp2x_gelu", Linear, Identity} {
 				e := newEncoder(t, l, kind, c, 12)
-				e.Feature = feature
-				for _, e.Layer = range []int{-1, -2, 0} {
+				e.Select.Kind = feature
+				for _, e.Select.Layer = range []int{-1, -2, 0} {
 					want := tokensNaive(t, e, m)
 					n, err := e.Count(50, 33)
 					if err != nil || n != want.Shape()[0] {
@@ -170,7 +170,7 @@ func TestEncoder(t *testing.T) {
 							e.Unfreeze()
 						}
 						for _, e.Batch = range []int{0, 1, 3, 1000} {
-							name := fmt.Sprintf("%s, %s, %s, layer %d, frozen %v, batch %d", l.Name, feature, kind, e.Layer, frozen, e.Batch)
+							name := fmt.Sprintf("%s, %s, %s, layer %d, frozen %v, batch %d", l.Name, feature, kind, e.Select.Layer, frozen, e.Batch)
 							got, err := e.Tokens(m)
 							if err != nil {
 								t.Fatal(name, err)
@@ -391,13 +391,13 @@ func TestEncoderErrors(t *testing.T) {
 		{"tiles for a plain projector", pad, func(e *Encoder) { e.Layout = hd }, []string{"takes 8 columns", "makes 32", "row separator", "global separator"}},
 		{"separators of the width of the language model", hd, func(e *Encoder) { e.RowSeparator = op.NewParam(1, 12) }, []string{"row separator is [1 12], want [1,32]"}},
 		{"a column", hd, func(e *Encoder) { e.GlobalSeparator = op.NewParam(32) }, []string{"global separator is [32 1], want [1,32]"}},
-		{"the class token", hd, func(e *Encoder) { e.Feature = ClassAndPatch }, []string{`feature is "cls_patch"`}},
+		{"the class token", hd, func(e *Encoder) { e.Select.Kind = clipvit.AllTokens }, []string{`features are "all", want "patches"`}},
 		{"no newline", pad, func(e *Encoder) { e.Layout = anyres }, []string{`layout "llava-1.6" needs a newline [1,12]`}},
 		{"newline", anyres, func(e *Encoder) { e.Newline = op.NewParam(1, 8) }, []string{"newline is [1 8], want [1,12]"}},
-		{"the class token", anyres, func(e *Encoder) { e.Feature = ClassAndPatch }, []string{"takes rows of patches"}},
-		{"feature", pad, func(e *Encoder) { e.Feature = "class" }, []string{`feature is "class"`}},
-		{"layer", pad, func(e *Encoder) { e.Layer = 3 }, []string{"layer is 3, want -3 to 2"}},
-		{"layer", pad, func(e *Encoder) { e.Layer = -4 }, []string{"layer is -4"}},
+		{"the class token", anyres, func(e *Encoder) { e.Select.Kind = clipvit.AllTokens }, []string{"takes rows of patches"}},
+		{"feature", pad, func(e *Encoder) { e.Select.Kind = "class" }, []string{`features are "class"`}},
+		{"layer", pad, func(e *Encoder) { e.Select.Layer = 3 }, []string{"layer is 3, want -3 to 2"}},
+		{"layer", pad, func(e *Encoder) { e.Select.Layer = -4 }, []string{"layer is -4"}},
 		{"batch", pad, func(e *Encoder) { e.Batch = -1 }, []string{"batch of -1"}},
 		{"tower", pad, func(e *Encoder) { e.Tower = nil }, []string{"needs a tower"}},
 		{"projector", pad, func(e *Encoder) { e.Projector = nil }, []string{"and a projector"}},

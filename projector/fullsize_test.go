@@ -34,13 +34,13 @@ func TestFullSize(t *testing.T) {
 	flat := tiny.New(t, projector.New, projector.Config{Type: "mlp2x_gelu", In: hd.Tower.Config.Width, Out: hd.Projector.Config.Out})
 	tiny.Load(flat, f, "flat/")
 	flat.Freeze()
-	e := &projector.Encoder{Tower: hd.Tower, Projector: flat, Layer: -2, Feature: projector.Patch, Layout: layout(t, "pad")}
+	e := &projector.Encoder{Tower: hd.Tower, Projector: flat, Select: clipvit.Features{Kind: clipvit.Patches, Layer: -2}, Layout: layout(t, "pad")}
 	compareFull(t, f, "llava", e)
 
 	if err := e.Tower.Resize(490, clipvit.BicubicTorch); err != nil {
 		t.Fatal(err)
 	}
-	e.Layer, e.Layout = -1, layout(t, "squash")
+	e.Select.Layer, e.Layout = -1, layout(t, "squash")
 	compareFull(t, f, "vl", e)
 }
 

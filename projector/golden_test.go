@@ -142,8 +142,7 @@ func tiledEncoder(t testing.TB, f *golden.File, layout string) *Encoder {
 	return &Encoder{
 		Tower:           goldenTower(t, f, "base/param/", xcomposerConfig()),
 		Layout:          goldenLayout(t, layout),
-		Layer:           -1,
-		Feature:         Patch,
+		Select:          clipvit.Features{Kind: clipvit.Patches, Layer: -1},
 		Projector:       goldenProjector(t, f, "hd/param/"),
 		RowSeparator:    nn.NewParam(matrix(f, "hd/sub")),
 		GlobalSeparator: nn.NewParam(matrix(f, "hd/glb")),
@@ -255,7 +254,7 @@ func TestXComposerSquash(t *testing.T) {
 		e := &Encoder{
 			Tower:     goldenTower(t, f, "base/param/", xcomposerConfig()),
 			Layout:    goldenLayout(t, "squash"),
-			Feature:   Patch,
+			Select:    clipvit.Features{Kind: clipvit.Patches},
 			Projector: goldenProjector(t, f, "squash/param/"),
 		}
 		if err := e.Tower.Resize(size, clipvit.BicubicTorch); err != nil {
@@ -273,15 +272,15 @@ func TestXComposerSquash(t *testing.T) {
 			if got, want := crcOf(tiles.Patches.Data().F32()), f.Int64(at + "crc")[0]; got != want {
 				t.Errorf("%s: the pixels' checksum is %08x, want %08x", at, got, want)
 			}
-			e.Layer, e.Feature = -1, Patch
+			e.Select.Layer, e.Select.Kind = -1, clipvit.Patches
 			tokens.compare(t, at+"tokens", tokensOf(t, e, img).Data().F32(), f.Float32(at+"tokens"), tokenTolerance)
 			if !f.Has(at + "patch/0") {
 				continue
 			}
-			for _, e.Feature = range []string{Patch, ClassAndPatch} {
+			for _, e.Select.Kind = range []clipvit.FeatureKind{clipvit.Patches, clipvit.AllTokens} {
 				for layer := range 1 + e.Tower.Config.Layers {
-					for _, e.Layer = range []int{layer, layer - 1 - e.Tower.Config.Layers} { // the same one
-						what := fmt.Sprintf("%s%s/%d", at, e.Feature, layer)
+					for _, e.Select.Layer = range []int{layer, layer - 1 - e.Tower.Config.Layers} { // the same one
+						what := fmt.Sprintf("%s%s/%d", at, SelectFeature(e.Select.Kind), layer)
 						tokens.compare(t, what, tokensOf(t, e, img).Data().F32(), f.Float32(what), tokenTolerance)
 					}
 				}
@@ -312,7 +311,7 @@ func TestXComposerLayers(t *testing.T) {
 	golden.Compare(t, "patches", tiles.Patches.Data().F32(), f.Float32("full/patches"), globalTolerance)
 	var tokens worst
 	for layer := range 1 + e.Tower.Config.Layers {
-		for _, e.Layer = range []int{layer, layer - 1 - e.Tower.Config.Layers} {
+		for _, e.Select.Layer = range []int{layer, layer - 1 - e.Tower.Config.Layers} {
 			what := fmt.Sprintf("layer/%d", layer)
 			tokens.compare(t, what, tokensOf(t, e, img).Data().F32(), f.Float32(what), tokenTolerance)
 		}
@@ -378,8 +377,7 @@ func TestLLaVA(t *testing.T) {
 	e := &Encoder{
 		Tower:     goldenTower(t, f, "param/", llavaConfig()),
 		Layout:    goldenLayout(t, "pad"),
-		Layer:     -2,
-		Feature:   Patch,
+		Select:    clipvit.Features{Kind: clipvit.Patches, Layer: -2},
 		Projector: goldenProjector(t, f, "projector/"),
 	}
 	e.Tower.Freeze()
@@ -398,8 +396,8 @@ func TestLLaVA(t *testing.T) {
 		}
 		// transformers multiplies by 1/255 where torchvision divides by 255.
 		pixels.compare(t, at+"patches", every(x, 5), f.Float32(at+"patches"), globalTolerance)
-		for feature, strategy := range map[string]string{Patch: "default", ClassAndPatch: "full"} {
-			e.Feature = feature
+		for feature, strategy := range map[clipvit.FeatureKind]string{clipvit.Patches: "default", clipvit.AllTokens: "full"} {
+			e.Select.Kind = feature
 			tokens.compare(t, at+strategy, tokensOf(t, e, img).Data().F32(), f.Float32(at+strategy), tokenTolerance)
 		}
 	}
@@ -410,17 +408,17 @@ func TestLLaVA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Feature = Patch
+	e.Select.Kind = clipvit.Patches
 	hidden := f.Float32("hidden_states")
 	n := len(hidden) / (1 + c.Layers)
-	for e.Layer = range 1 + c.Layers {
-		what := fmt.Sprintf("pad/layer/%d", e.Layer)
+	for e.Select.Layer = range 1 + c.Layers {
+		what := fmt.Sprintf("pad/layer/%d", e.Select.Layer)
 		tokens.compare(t, what, tokensOf(t, e, img).Data().F32(), f.Float32(what), tokenTolerance)
-		h, err := e.Tower.Features(tiles.Patches, e.Layer)
+		h, err := e.Tower.Features(tiles.Patches, e.Select.Layer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens.compare(t, fmt.Sprintf("hidden state %d", e.Layer), h.Value().Data().F32(), hidden[e.Layer*n:(e.Layer+1)*n], tokenTolerance)
+		tokens.compare(t, fmt.Sprintf("hidden state %d", e.Select.Layer), h.Value().Data().F32(), hidden[e.Select.Layer*n:(e.Select.Layer+1)*n], tokenTolerance)
 	}
 	tokens.log(t, "tokens")
 }

@@ -74,7 +74,7 @@ func ExampleEncoder() {
 		return
 	}
 	e := &projector.Encoder{
-		Tower: tower, Layout: l, Layer: -1, Feature: projector.Patch, Projector: p,
+		Tower: tower, Layout: l, Select: clipvit.Features{Kind: clipvit.Patches, Layer: -1}, Projector: p,
 		RowSeparator: separator(), GlobalSeparator: separator(),
 	}
 	e.Tower.Freeze() // projector and separators learn

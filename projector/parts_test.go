@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
@@ -90,7 +91,7 @@ func TestEncoderParts(t *testing.T) {
 func tinyEncoder(t testing.TB, f *golden.File, layout string) *Encoder {
 	t.Helper()
 	c := xcomposerConfig()
-	e := &Encoder{Tower: goldenTower(t, f, "base/param/", c), Layout: goldenLayout(t, layout), Layer: -1, Feature: Patch}
+	e := &Encoder{Tower: goldenTower(t, f, "base/param/", c), Layout: goldenLayout(t, layout), Select: clipvit.Features{Kind: clipvit.Patches, Layer: -1}}
 	in := c.Width
 	if e.Layout.Fit == Tile {
 		in *= 4

@@ -73,7 +73,7 @@ func (s *session) findEncoder(ctx context.Context, r finetune.Recipe, activation
 			finetune.InitEncoder(s.tokens.encoder, s.seed)
 		}
 		if s.changed("layer") {
-			s.tokens.encoder.Layer = s.layer
+			s.tokens.encoder.Select.Layer = s.layer
 		}
 	default:
 		if err := s.newEncoder(shape); err != nil {
@@ -129,7 +129,7 @@ func (s *session) newEncoder(shape []int) error {
 		l, out = t.Layout, t.Projector.Config.Out
 		kind = cmp.Or(kind, t.Projector.Config.Type)
 		if !s.changed("layer") {
-			layer = t.Layer
+			layer = t.Select.Layer
 		}
 	} else {
 		if l, err = projector.FindLayout(s.layout); err != nil {
@@ -172,7 +172,7 @@ func (s *session) learnTokens(train, validation *data.Dataset, distance finetune
 		distance = finetune.SquareDistance // whose tokens have the right length as well
 	}
 	p := s.tokens.encoder.Projector.Config
-	s.facts = append(s.facts, [2]string{"tokens", fmt.Sprintf("layout %s, layer %d, %s from %d to %d", s.tokens.encoder.Layout.Name, s.tokens.encoder.Layer, p.Type, p.In, p.Out)})
+	s.facts = append(s.facts, [2]string{"tokens", fmt.Sprintf("layout %s, layer %d, %s from %d to %d", s.tokens.encoder.Layout.Name, s.tokens.encoder.Select.Layer, p.Type, p.In, p.Out)})
 	if s.tokens.teacher != nil {
 		s.facts = append(s.facts, [2]string{"learns", "the tokens of " + s.teacher})
 		return s.config.SetTeacherEncoder(s.tokens.teacher, filepath.Base(s.teacher), distance)
