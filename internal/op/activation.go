@@ -34,7 +34,7 @@ func (f *activateOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *activateOp) remake(y []float32) { kernel.Activate(y, data(f.x), f.f) }
+func (f *activateOp) recompute(y []float32) { kernel.Activate(y, data(f.x), f.f) }
 
 func (f *activateOp) Backward(gy mat.Tensor) error {
 	accumulate(f.x, func(gx []float32) { kernel.ActivateGrad(gx, data(gy), data(f.x), f.f) })

@@ -12,15 +12,15 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// Contrastive maps the embeddings of images [B,E] and of their texts [B,E], of length 1, and the logarithm of
-// what their cosines are multiplied with [1,1] to CLIP's loss [1,1]: the mean of the cross-entropies of every
-// image with the texts, and of every text with the images,
+// Contrastive returns CLIP's loss [1,1] of B images and their texts. It takes the embeddings [B,E] of both, whose
+// rows have length 1, and the logarithm [1,1] of the scale of their cosines. Row i of both is a pair. The loss is the
+// mean of two cross-entropies: of every image with the texts, and of every text with the images.
 //
 //	logits = exp(logScale)·images·textsᵀ [B,B]    loss = (CE(logits) + CE(logitsᵀ)) / 2
 //
-// Pair i is that of row i of both. Texts with the same number in same, one for each row, are one text: the
-// target of their images is spread evenly over them, and that of each of them over their images. With nil, or
-// with all numbers different, that is CLIP's loss.
+// Texts with the same number in same, one for each row, are one text. The target of their images is spread evenly
+// over them, and the target of each of them over their images. If same is nil, or all its numbers differ, that is
+// CLIP's loss.
 //
 // Source: openai/CLIP, clip/model.py, CLIP.forward; mlfoundations/open_clip, src/open_clip/loss.py, ClipLoss.
 func Contrastive(images, texts, logScale mat.Tensor, same []int) mat.Tensor {
@@ -131,10 +131,9 @@ func (f *contrastiveOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// Recalled returns for how many of the images [B,E] their own text [B,E] has a greater cosine than all others,
-// and for how many texts their own image has. Rows have length 1. Texts with the same number in same are one,
-// and any of its images is its own; same may be nil. Where another is as near as one's own, that is a miss, and
-// so are numbers that are none.
+// Recalled returns the number of images [B,E] to which their own text [B,E] has a greater cosine than all others. It
+// also returns the number of texts to which their own image has. Rows have length 1. Texts with the same number in
+// same are one, and all of its images are its own; same may be nil. A tie is a miss, and so is NaN.
 func Recalled(images, texts mat.Tensor, same []int) (ofImages, ofTexts int) {
 	requireShape("Recalled", texts, images.Shape()[0], images.Shape()[1])
 	f := &contrastiveOp{images: images, texts: texts, same: same}
@@ -171,7 +170,7 @@ func (f *contrastiveOp) recalled(from, to []float32) int {
 // fewElements is how many elements are not worth a second goroutine: some 50 µs of exponentials.
 const fewElements = 1 << 13
 
-// eachRow calls f for the numbers of all rows of n elements, on as many processors as are worth it.
+// eachRow calls f with the number of every row of n elements, on as many processors as are worth it.
 func eachRow(rows, n int, f func(r int)) {
 	var next atomic.Int64
 	work := func() {

@@ -1,13 +1,14 @@
-// Package op holds the fused operators of the model as spago autograd functions over
-// internal/kernel. The parameters live in spago's own modules; what is computed equals spago's
-// composed operators, in value and gradient.
+// Package op holds the fused operators of the models as spago autograd functions over internal/kernel. The
+// parameters live in spago's own modules. Values and gradients equal those of spago's composed operators.
 //
-// An operator none of whose operands requires a gradient computes and returns a plain matrix: no
-// node of a graph is made and nothing is retained. Such results come from a pool, and [Release] gives
-// them back.
+// An operator makes no graph node if none of its operands requires a gradient: it returns a plain matrix and keeps
+// nothing. The memory of results comes from a pool, and [Release] gives it back. Results of frozen models may lie in
+// panels, the layout that the kernel's products read fastest; see [ToPanels].
 //
-// Contracts of spago that bind here: an error from Forward or Backward ends the process, so shapes
-// are checked before, with a panic of *[ShapeError]; Backward calls AccGrad exactly once for every
-// operand that requires a gradient; AccGrad clones on first use, so gradients come from the pool;
-// operators run synchronously, since kernels use all processors themselves.
+// The operators keep spago's contracts:
+//
+//   - An error from Forward or Backward would end the process. Shapes are checked before, with a panic of *[ShapeError].
+//   - Backward calls AccGrad exactly once for every operand that requires a gradient.
+//   - AccGrad clones the first gradient, unless it may keep the matrix itself; gradients come from the pool.
+//   - Operators run synchronously, since kernels use all processors themselves.
 package op

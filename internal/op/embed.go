@@ -69,7 +69,7 @@ func (f *embedOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// sumEvery sets y to the sum of the pieces of x, as long as y, that start every stride elements.
+// sumEvery sets y to the sum of the pieces of x that begin every stride elements and are as long as y.
 func sumEvery(y, x []float32, stride int) {
 	clear(y)
 	for i := 0; i < len(x); i += stride {
@@ -79,9 +79,8 @@ func sumEvery(y, x []float32, stride int) {
 	}
 }
 
-// WordEmbed returns the rows of token [V,C] that words name, texts of t words one after the other, each plus
-// the row of position [N,C] of its place in its text: [B·T,C]. A word that is no row is a mistake of the
-// program and panics.
+// WordEmbed maps texts of t words, one after the other, to [B·t,C]. Each word becomes its row of token [V,C], plus
+// the row of position [N,C] of its place in its text. It panics if a word is no row of token.
 func WordEmbed(words []int, t int, token, position mat.Tensor) mat.Tensor {
 	v, c := dims(token)
 	requireCols("WordEmbed position", position, c)

@@ -16,9 +16,8 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// Freeze packs the weights [out,in] of a product for the kernel and declares that they want no
-// gradient. It takes the place of the parameter's matrix, whose memory is given up. It reports whether
-// there was anything to do.
+// Freeze packs the weights [out,in] of a product for the kernel, and declares that they want no gradient. The packed
+// weights replace the parameter's matrix. It reports whether p was not frozen before.
 func Freeze(p *nn.Param) bool { return freeze(p, kernel.Pack) }
 
 // FreezeForPanels is [Freeze] for products with tokens in panels; see [ToPanels]. Weights that meet rows later are
@@ -43,8 +42,8 @@ func FreezeValues(p *nn.Param, values []float32, rows, cols int, forPanels bool)
 	}
 }
 
-// Quantize is [Freeze] with the weights rounded to 8 bits, each row of them with a scale of its own.
-// What it rounds it does not give back. Rows that are too long for sums in 32 bits stay as they are.
+// Quantize is [Freeze] with the weights rounded to int8, each row with its own scale. [Thaw] does not undo the
+// rounding. Rows longer than [kernel.Int8MaxK] stay float32.
 func Quantize(p *nn.Param) {
 	Freeze(p)
 	rows, cols := dims(p)
@@ -54,7 +53,7 @@ func Quantize(p *nn.Param) {
 	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackInt8(w, rows, cols)) })
 }
 
-// Quantized reports whether a parameter's weights are rounded to 8 bits.
+// Quantized reports whether a parameter's weights are rounded to int8.
 func Quantized(p *nn.Param) bool {
 	f := packed(p)
 	if f == nil {
@@ -71,7 +70,7 @@ type weights interface {
 	Unpack(values []float32)
 }
 
-// matMul sets y [m,out] to the product of x [m,in] and the weights, finished by e.
+// matMul sets y [m,out] to the product of x [m,in] and the weights, and applies e.
 func (f *Frozen) matMul(y, x []float32, m int, e kernel.Epilogue) {
 	if w := f.packed(false); w != nil {
 		kernel.MatMulPacked(y, x, w, m, e)
@@ -80,8 +79,8 @@ func (f *Frozen) matMul(y, x []float32, m int, e kernel.Epilogue) {
 	kernel.MatMulInt8(y, x, f.weights().(*kernel.Int8), m, e)
 }
 
-// packed returns the weights as the left operand of products or the right one, or nil if they are not that kind. It
-// packs them anew if they were the other: they are used in one way only, for long.
+// packed returns the weights as the left or the right operand of products, or nil if they are int8. It packs them
+// anew if they were the other operand; that is rare, since a program uses weights in one way for long.
 func (f *Frozen) packed(left bool) *kernel.Packed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,15 +109,14 @@ func (f *Frozen) packed(left bool) *kernel.Packed {
 // repacked is how many bytes have been packed anew.
 var repacked atomic.Int64
 
-// weights returns what the products read, as it is now.
+// weights returns the weights that products read now.
 func (f *Frozen) weights() weights {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.w
 }
 
-// Thaw gives a parameter that was frozen a plain matrix again, with the same values. It wants no
-// gradient as yet.
+// Thaw gives a frozen parameter a plain matrix with the same values. It wants no gradient yet.
 func Thaw(p *nn.Param) {
 	if f := packed(p); f != nil {
 		p.Matrix = f.plain()
@@ -146,7 +144,7 @@ func matMulNN(gx, g []float32, w mat.Tensor, m int) {
 	useWeights(w, func(w []float32) { kernel.MatMulNN(gx, g, w, m, in, out, kernel.Epilogue{}) })
 }
 
-// useWeights calls f with the plain values of w, which it must not keep.
+// useWeights calls f with the plain values of w. f must not keep them.
 func useWeights(w mat.Tensor, f func([]float32)) {
 	p := packed(w)
 	if p == nil {
@@ -159,9 +157,9 @@ func useWeights(w mat.Tensor, f func([]float32)) {
 	f(values)
 }
 
-// Frozen is a matrix [out,in] packed for the products of this package, which read nothing else of it.
-// Whatever else asks for its value gets a plain copy, made anew every time: spago's own operators
-// work on it, slowly. It cannot be written to; see readOnly for what of [mat.Matrix] it has.
+// Frozen is a matrix [out,in] packed for the products of this package, which read nothing else of it. All other code
+// that reads its values gets a plain copy, made anew every time: spago's own operators work on it, slowly. It cannot
+// be written to; readOnly lists what it has of [mat.Matrix].
 type Frozen struct {
 	readOnly
 	mu sync.Mutex // of w, which may be packed anew
@@ -195,8 +193,8 @@ func (f *Frozen) SetRequiresGrad(v bool) {
 	}
 }
 
-// MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. What was
-// rounded to 8 bits is kept as the float32 that it became.
+// MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. It writes weights of int8
+// as the float32 that they stand for.
 func (f *Frozen) MarshalBinary() ([]byte, error) {
 	if f.weights() == nil {
 		return nil, errors.New("op: a frozen weight without values")

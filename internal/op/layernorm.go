@@ -34,7 +34,7 @@ func (f *layerNormOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-func (f *layerNormOp) remake(y []float32) {
+func (f *layerNormOp) recompute(y []float32) {
 	m, n := dims(f.x)
 	kernel.LayerNorm(y, data(f.x), data(f.w), data(f.b), nil, m, n, f.eps)
 }

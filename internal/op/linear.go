@@ -79,8 +79,8 @@ func (f *linearOp) Forward() (mat.Tensor, error) {
 	return y, nil
 }
 
-// passes implements passer.
-func (f *linearOp) passes() mat.Tensor { return f.residual }
+// gradPassesTo implements gradPasser.
+func (f *linearOp) gradPassesTo() mat.Tensor { return f.residual }
 
 // Backward never sees an activation: LinearAct composes where a gradient is wanted.
 func (f *linearOp) Backward(gy mat.Tensor) error {

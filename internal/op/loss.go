@@ -7,9 +7,9 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// CrossEntropy maps logits [B,K] to the mean over the rows of -Σ t·log softmax(row) [1,1], where t is 1 in the
-// column of the row's label; of that 1, smoothing (0 to 1) is spread over all K columns evenly. A label that
-// is no column is a mistake of the program and panics.
+// CrossEntropy maps logits [B,K] to the mean over the rows of -Σ t·log softmax(row) [1,1]. The target t is 1 in the
+// column of the row's label; of that 1, smoothing (0 to 1) is spread over all K columns evenly. It panics if a label
+// is no column.
 //
 // Source: pytorch/pytorch, torch.nn.functional.cross_entropy(label_smoothing=…).
 func CrossEntropy(logits mat.Tensor, labels []int, smoothing float64) mat.Tensor {
@@ -61,8 +61,8 @@ func requireTarget(name string, x mat.Tensor, target []float32) (n, d int) {
 	return n, d
 }
 
-// A lossOp is the sum of something of every row of x, scaled. Sums are in float64: a loss is one number, and
-// its steps are small in comparison.
+// A lossOp is the scaled sum of a function of every row of x. Sums are in float64: a loss is one number, and its
+// changes are small beside it.
 type lossOp struct {
 	x     mat.Tensor                                  // [m,n]
 	row   func(x, g []float32, r int) (value float64) // of row r, and its gradient g [n]

@@ -16,9 +16,8 @@ type Correction struct {
 	At    int // the first of the rows
 }
 
-// LowRank corrects y [m,out], which a linear layer computed from x [m,in], as if the layer's weights had been
-// corrected. The result has the memory of y, which nobody may read any more: no gradient needs what is
-// corrected.
+// LowRank corrects y [m,out], which a linear layer computed from x [m,in], as if the corrections were added to the
+// layer's weights. The result has the memory of y, which nobody may read any more; no gradient needs it.
 //
 // Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685, section 4.1.
 func LowRank(y, x mat.Tensor, corrections ...Correction) mat.Tensor {
@@ -54,8 +53,8 @@ func (f *lowRankOp) Operands() []mat.Tensor {
 	return xs
 }
 
-// passes implements passer: what is corrected has the gradient of the result.
-func (f *lowRankOp) passes() mat.Tensor { return f.y }
+// gradPassesTo implements gradPasser: y has the gradient of the result.
+func (f *lowRankOp) gradPassesTo() mat.Tensor { return f.y }
 
 // each calls g with every correction, its rank and rows, and its first column of R.
 func (f *lowRankOp) each(g func(c Correction, r, rows, at int)) {

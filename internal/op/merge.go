@@ -8,8 +8,8 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// Detach returns x without a gradient, and makes the results of operators on it plain as well, whatever
-// their other operands want. It shares the values of x.
+// Detach returns x without a gradient. Results of operators on it are plain as well, whatever their other operands
+// want. It shares the values of x.
 func Detach(x mat.Tensor) mat.Tensor { return detached{share(x)} }
 
 // Views are how the rows of x lie in the operators for images in tiles: those of a global view, then those
@@ -84,8 +84,9 @@ func (f *mergeOp) betweenAt() int {
 	return half * (half + 1) * 4 * f.c
 }
 
-// each calls pair with the first element, in y and in x, of each 2·C elements that stay together, the
-// two patches of one line that are merged, and line with that of every line's vector in y.
+// each calls pair for every two neighbouring patches of a line, which are 2·C elements that stay together. Its
+// arguments are the offsets of their first element in y and in x. It calls line with the offset in y of every line's
+// vector.
 func (f *mergeOp) each(pair func(to, from int), line func(to int)) {
 	half, to := f.Grid/2, 0
 	picture := func(first, rows, cols int) { // of views from the first on

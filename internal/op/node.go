@@ -11,90 +11,89 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// A node is the value of an operator in a graph. If nobody but this package's operators holds it, which
-// [Release] declares, its memory goes back to the pool as soon as no gradient needs it any more. If it is cheap
-// to make again, it is not even kept until then.
+// A node is the value of an operator in a graph. [Release] declares that only operators of this package hold it. Its
+// memory then goes back to the pool when no gradient needs it any more. A value that is cheap to recompute is not
+// even kept until then.
 type node struct {
-	*mat.Dense[float32] // the shape and the gradient; its values may be somebody else's by now
+	*mat.Dense[float32] // the shape and the gradient; another matrix may have the values by now
 
-	mu      sync.Mutex // spago runs the gradients of a graph beside each other
-	values  []float32  // nil if dropped or freed
-	again   func(y []float32)
-	from    []mat.Tensor // what it was computed from, and may be again
-	uses    int          // operators of this package that may still want it: its own, and those it goes into until they are served
-	private bool         // see Release
-	lent    bool         // an operator has made its own value of the memory
+	mu        sync.Mutex // spago computes the gradients of a graph concurrently
+	values    []float32  // nil if dropped or freed
+	recompute func(y []float32)
+	inputs    []mat.Tensor // what it was computed from, and can be recomputed from
+	refs      int          // operators of this package that may still read it: its own, and those it goes into
+	released  bool         // see Release
+	aliased   bool         // the result of another operator has the same memory
 }
 
-// remaker is an operator that can compute its value again, from what the graph keeps, at little cost.
-type remaker interface {
-	remake(y []float32)
+// A recomputer is an operator that can compute its value again at little cost, from what the graph keeps.
+type recomputer interface {
+	recompute(y []float32)
 }
 
-// Data implements mat.Matrix.
+// Data implements mat.Matrix. It recomputes a value that was dropped.
 func (n *node) Data() float.Slice {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.values == nil && n.Size() > 0 {
-		if n.again == nil {
-			panic("op: the value of an operator is wanted after its gradients have been computed")
+		if n.recompute == nil {
+			panic("op: the value of a released operator was read after its gradients were computed")
 		}
 		n.values = kernel.Get(n.Size())
-		n.again(n.values)
+		n.recompute(n.values)
 	}
 	return float.Make(n.values...)
 }
 
-// hide declares that only operators of this package hold the node.
-func (n *node) hide() {
+// release declares that only operators of this package hold the node.
+func (n *node) release() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.private = true
-	if n.again != nil && !n.lent {
+	n.released = true
+	if n.recompute != nil && !n.aliased {
 		kernel.Put(n.values)
 		n.values = nil
 	}
 }
 
-// use notes one more operator that the node goes into. It lends it its memory if y is the same; nobody may read the
-// node any more then, and it is as private as with [Release].
-func (n *node) use(y *mat.Dense[float32]) {
+// ref counts one more operator that the node goes into, with the result y. If y has the memory of the node, nobody
+// may read the node any more, and it counts as released.
+func (n *node) ref(y *mat.Dense[float32]) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.uses++
+	n.refs++
 	if unsafe.SliceData(n.values) == unsafe.SliceData(data(y)) {
-		n.lent, n.private = true, true
+		n.aliased, n.released = true, true
 	}
 }
 
-// served notes that one of the operators has done with the node for good. After the last of them, the node
-// has done with those that it was computed from.
-func (n *node) served() {
+// unref counts one operator less. After the last of them, the node unrefs the nodes that it was computed from.
+func (n *node) unref() {
 	n.mu.Lock()
-	n.uses--
-	last := n.uses == 0
-	if last && n.private {
+	n.refs--
+	last := n.refs == 0
+	if last && n.released {
 		n.free()
 	}
 	n.mu.Unlock()
 	if !last {
 		return
 	}
-	for _, x := range n.from {
+	for _, x := range n.inputs {
 		if m := nodeOf(x); m != nil {
-			m.served()
+			m.unref()
 		}
 	}
 }
 
-// pass gives x the gradient gy of the node: the matrix itself, if nobody else has it.
-func (n *node) pass(x, gy mat.Tensor) {
+// passGrad gives x the gradient gy of the node: the matrix itself, if nobody else holds it, or a copy.
+func (n *node) passGrad(x, gy mat.Tensor) {
 	if x == nil || !x.RequiresGrad() {
 		return
 	}
 	g, ok := gy.(*mat.Dense[float32])
 	n.mu.Lock()
-	own := n.private && ok
+	own := n.released && ok
 	if own {
 		n.ZeroGrad()
 	}
@@ -109,12 +108,12 @@ func (n *node) pass(x, gy mat.Tensor) {
 	}
 }
 
-// free gives the memory of the node back to the pool.
+// free puts the memory of the node, and of its gradient, into the pool.
 func (n *node) free() {
-	if !n.lent {
+	if !n.aliased {
 		kernel.Put(n.values)
 	}
-	n.values, n.again = nil, nil
+	n.values, n.recompute = nil, nil
 	if g, ok := n.Grad().(*mat.Dense[float32]); ok && g != nil {
 		n.ZeroGrad()
 		kernel.Put(data(g))
@@ -130,7 +129,8 @@ func nodeOf(x mat.Tensor) *node {
 	return nil
 }
 
-// A function is an operator of this package in a graph, and takes care of its node and of those that go in.
+// A function is an operator of this package in a graph. It counts the references to its node and to its operands'
+// nodes.
 type function struct {
 	ag.AutoGradFunction
 	node *node
@@ -143,30 +143,30 @@ func (f *function) Forward() (mat.Tensor, error) {
 		return nil, err
 	}
 	d := y.(*mat.Dense[float32])
-	f.node = &node{Dense: d, values: data(d), from: f.Operands(), uses: 1}
-	if r, ok := f.AutoGradFunction.(remaker); ok {
-		f.node.again = r.remake
+	f.node = &node{Dense: d, values: data(d), inputs: f.Operands(), refs: 1}
+	if r, ok := f.AutoGradFunction.(recomputer); ok {
+		f.node.recompute = r.recompute
 	}
-	for _, x := range f.node.from {
+	for _, x := range f.node.inputs {
 		if n := nodeOf(x); n != nil {
-			n.use(d)
+			n.ref(d)
 		}
 	}
 	return f.node, nil
 }
 
-// passer is an operator with an operand that has the gradient of the value, unchanged. Its Backward leaves it
-// out.
-type passer interface {
-	passes() mat.Tensor // nil if there is none
+// A gradPasser is an operator one of whose operands has the gradient of the result, unchanged. Its Backward leaves
+// that operand to node.passGrad.
+type gradPasser interface {
+	gradPassesTo() mat.Tensor // nil if there is none
 }
 
 // Backward implements ag.AutoGradFunction.
 func (f *function) Backward(gy mat.Tensor) error {
 	err := f.AutoGradFunction.Backward(gy)
-	if p, ok := f.AutoGradFunction.(passer); ok {
-		f.node.pass(p.passes(), gy)
+	if p, ok := f.AutoGradFunction.(gradPasser); ok {
+		f.node.passGrad(p.gradPassesTo(), gy)
 	}
-	f.node.served()
+	f.node.unref()
 	return err
 }

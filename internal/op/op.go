@@ -40,23 +40,23 @@ func NewLayerNorm(n int, eps float64) *layernorm.Model {
 	return &layernorm.Model{W: NewParam(n), B: NewParam(n), Eps: nn.Buf(mat.Scalar(float32(eps)))}
 }
 
-// Release returns y, the last result computed from xs, and declares that nobody holds xs, results of this
-// package's operators, but what has been computed from them by this package: they go back to the pool, at
-// once or, if y is part of a graph that needs them, when their gradients have been computed. Such a graph
-// goes backward once.
+// Release returns y, the last result computed from xs, and takes the memory of xs for the pool. The caller declares
+// that nobody else holds xs, which are results of this package's operators. Other results of this package, computed
+// from xs, may still need them in a graph: the memory then goes to the pool when their gradients are computed. Such a
+// graph goes backward once. The build tag poison fills released memory with NaN; see internal/kernel.
 func Release(y mat.Tensor, xs ...mat.Tensor) mat.Tensor {
 	for _, x := range xs {
 		if !y.RequiresGrad() {
 			recycle(x)
 		} else if n := nodeOf(x); n != nil {
-			n.hide()
+			n.release()
 		}
 	}
 	return y
 }
 
-// ReserveGrads makes the memory for the gradients of the parameters, so that what a graph keeps before there are
-// any finds place in it. It pays right before a graph is made.
+// ReserveGrads makes the memory for the gradients of the parameters. Call it right before the first graph is made:
+// what a graph keeps then finds room in that memory, while there are no gradients yet.
 func ReserveGrads(ps []*nn.Param) {
 	var sizes []int
 	for _, p := range ps {
@@ -67,7 +67,7 @@ func ReserveGrads(ps []*nn.Param) {
 	kernel.Reserve(sizes)
 }
 
-// DropGrad takes the gradient of p away and gives its memory back to the pool.
+// DropGrad removes the gradient of p and puts its memory into the pool.
 func DropGrad(p *nn.Param) {
 	g, ok := p.Grad().(*mat.Dense[float32])
 	p.ZeroGrad()
@@ -76,6 +76,7 @@ func DropGrad(p *nn.Param) {
 	}
 }
 
+// recycle puts the memory of x into the pool.
 func recycle(x mat.Tensor) {
 	switch d := x.(type) {
 	case *mat.Dense[float32]:
@@ -115,7 +116,7 @@ func fresh(rows, cols int) *mat.Dense[float32] {
 	return mat.NewDense[float32](mat.WithShape(rows, cols), mat.WithBacking(kernel.Get(rows*cols)))
 }
 
-// accumulate gives x the gradient that fill computes into a matrix of x's shape, if x wants one.
+// accumulate lets fill compute a gradient of x's shape and adds it to x's, if x wants one.
 func accumulate(x mat.Tensor, fill func(g []float32)) {
 	if x == nil || !x.RequiresGrad() {
 		return
@@ -129,7 +130,7 @@ func accumulate(x mat.Tensor, fill func(g []float32)) {
 	}
 }
 
-// run computes f: with a graph node if an operand requires a gradient, and else without.
+// run computes f. It makes a graph node if an operand requires a gradient, and a plain matrix otherwise.
 func run(f ag.AutoGradFunction) mat.Tensor {
 	operands := f.Operands()
 	if wantsGrad(operands...) {

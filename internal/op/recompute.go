@@ -10,9 +10,9 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// Recompute returns f(x), where f is made of this package's operators on x and params, but keeps
-// nothing of what lies between for the gradient: that is computed again when it is needed. It takes a
-// third more time for a small part of the memory.
+// Recompute returns f(x), where f consists of this package's operators on x and params. It keeps nothing of what f
+// computes in between, and computes that again for the gradient. A step takes a third longer and a small part of the
+// memory.
 //
 // Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost", arXiv 1604.06174.
 func Recompute(x mat.Tensor, params []*nn.Param, f func(mat.Tensor) mat.Tensor) mat.Tensor {
@@ -63,16 +63,17 @@ func (c *recomputeOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// share returns a matrix with the values of x, not a copy, and without a gradient.
+// share returns a matrix that has the values of x, without a copy and without a gradient.
 func share(x mat.Tensor) *mat.Dense[float32] {
 	return mat.NewDense[float32](mat.WithShape(x.Shape()...), mat.WithBacking(data(x)))
 }
 
-// A detached matrix makes the results of operators on it detached as well: without a graph, whatever
-// their other operands want.
+// A detached matrix makes the results of operators on it detached as well: they have no graph, whatever the other
+// operands want.
 type detached struct{ *mat.Dense[float32] }
 
-// A gift is a gradient that its receiver may keep: spago clones the first one that a node gets.
+// A gift is a gradient that its receiver may keep. A plain one would be cloned, since spago clones the first gradient
+// that a node gets.
 type gift struct {
 	*mat.Dense[float32]
 	kept bool

@@ -6,7 +6,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// ClassRows returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch.
+// ClassRows returns rows 0, t, 2t, … of x [B·t,n] as [B,n]: the class tokens of a batch of images of t tokens.
 func ClassRows(x mat.Tensor, t int) mat.Tensor {
 	if m, _ := dims(x); t < 1 || m%t != 0 {
 		panic(&ShapeError{"ClassRows", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
@@ -41,8 +41,7 @@ func (f *classRowsOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// PatchRows leaves rows 0, t, 2t, … of x [B·t,n] out: [B·(t-1),n], the tokens of patches without those of
-// the class.
+// PatchRows returns the other rows [B·(t-1),n]: x [B·t,n] without the class tokens in rows 0, t, 2t, ….
 func PatchRows(x mat.Tensor, t int) mat.Tensor {
 	if m, _ := dims(x); t < 2 || m%t != 0 {
 		panic(&ShapeError{"PatchRows", x.Shape(), fmt.Sprintf("[B·%d,n], with at least 2", t)})
@@ -75,7 +74,7 @@ func (f *patchRowsOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// each calls g for every run of rows that is kept, with the first of their elements in x and in y.
+// each calls g for the patches of every image, with the offsets of their first elements in x and in y.
 func (f *patchRowsOp) each(g func(all, kept int)) {
 	m, n := dims(f.x)
 	for i := range m / f.t {
@@ -83,8 +82,7 @@ func (f *patchRowsOp) each(g func(all, kept int)) {
 	}
 }
 
-// Gather returns the given rows of x [m,n], in that order: [len(rows),n]. A number that is no row is a mistake
-// of the program and panics.
+// Gather returns the given rows of x [m,n], in that order: [len(rows),n]. It panics if a number is no row of x.
 func Gather(x mat.Tensor, rows []int) mat.Tensor {
 	m, _ := dims(x)
 	requireRows("Gather", rows, m)
@@ -116,8 +114,8 @@ func (f *gatherOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// GatherOr returns the rows of x [m,n] that are named, in that order, as [len(rows),n]; -1 stands for the vector
-// line [1,n].
+// GatherOr returns the given rows of x [m,n], in that order: [len(rows),n]. Where the number is -1, it returns the
+// row vector line [1,n].
 func GatherOr(x, line mat.Tensor, rows []int) mat.Tensor {
 	m, n := dims(x)
 	requireShape("GatherOr line", line, 1, n)
@@ -163,9 +161,9 @@ func (f *gatherOrOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// ScatterAdd adds scale times the rows of x [len(rows),n] to the given rows of y [m,n], no row of which is given
-// twice. The result has the memory of y, which nobody may read any more: no gradient needs it. A number
-// that is no row is a mistake of the program and panics.
+// ScatterAdd adds scale times row i of x [len(rows),n] to row rows[i] of y [m,n], for all i. The numbers differ. The
+// result has the memory of y, which nobody may read any more; no gradient needs it. It panics if a number is no row
+// of y, or is there twice.
 func ScatterAdd(y, x mat.Tensor, rows []int, scale float64) mat.Tensor {
 	m, n := dims(y)
 	requireShape("ScatterAdd", x, len(rows), n)
@@ -211,10 +209,10 @@ func (f *scatterAddOp) Backward(gy mat.Tensor) error {
 	return nil
 }
 
-// passes implements passer: what is added to has the gradient of the result.
-func (f *scatterAddOp) passes() mat.Tensor { return f.y }
+// gradPassesTo implements gradPasser: y has the gradient of the result.
+func (f *scatterAddOp) gradPassesTo() mat.Tensor { return f.y }
 
-// scatterAdd adds row i of x to row to(i) of y, both with n columns, and leaves it out if that is negative.
+// scatterAdd adds row i of x to row to(i) of y, both with n columns. It leaves rows out where to(i) is negative.
 func scatterAdd(y, x []float32, n int, to func(i int) int) {
 	for i := 0; i*n < len(x); i++ {
 		at := to(i)
@@ -228,7 +226,7 @@ func scatterAdd(y, x []float32, n int, to func(i int) int) {
 	}
 }
 
-// requireRows panics unless every number is that of one of n rows.
+// requireRows panics unless every number is in [0,n).
 func requireRows(name string, rows []int, n int) {
 	for _, r := range rows {
 		if r < 0 || r >= n {
