@@ -7,6 +7,8 @@ import (
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // TestReleasePoisons: who reads what was released gets NaN, at once or, in a graph, when its gradients are computed.
@@ -19,12 +21,12 @@ func TestReleasePoisons(t *testing.T) {
 			}
 		}
 	}
-	x := Activate(numbered(4, 5, 1, false), GELU)
+	x := Activate(numbered(4, 5, 1, false), kernel.GELU)
 	values := data(x)
-	Release(Activate(x, GELU), x)
+	Release(Activate(x, kernel.GELU), x)
 	isNaN("without a graph", values)
 
-	p := ToPanels(Activate(numbered(4, 5, 1, false), GELU), 2).(*panels)
+	p := ToPanels(Activate(numbered(4, 5, 1, false), kernel.GELU), 2).(*panels)
 	FromPanels(p)
 	isNaN("panels", p.values)
 
