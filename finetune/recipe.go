@@ -57,6 +57,9 @@ type Recipe struct {
 	Blocks   int          // how many of the last blocks learn, for Last
 	LoRA     adapter.LoRA // for LowRank
 	Captions bool         // it is captions that are learnt: by [Contrastive], which other recipes may have as well
+	// Projector says that a projector is what learns: it wants a teacher or targets, not classes. It is no part of what a
+	// run is resumed by.
+	Projector bool `json:"-"`
 
 	Rate        float64    // of the tower's last layers, at its highest
 	HeadRate    float64    // of the head
@@ -95,7 +98,7 @@ var Recipes = []Recipe{
 		HeadRate: 1e-3, LayerDecay: 1, Betas: [2]float64{0.9, 0.999}, Schedule: Constant, Epochs: 20, Batch: 32, Accumulate: 1,
 	},
 	{
-		Name: "projector", About: "a projector on the frozen tower", Tower: None,
+		Name: "projector", About: "a projector on the frozen tower", Tower: None, Projector: true,
 		HeadRate: 1e-3, LayerDecay: 1, Betas: [2]float64{0.9, 0.999}, Schedule: Cosine, Warmup: 0.03, Clip: 1, Epochs: 1, Batch: 32, Accumulate: 1,
 	},
 	{
@@ -125,7 +128,7 @@ var Recipes = []Recipe{
 // what is left is the language model. Source: InternLM/InternLM-XComposer, finetune/finetune.py and finetune.sh.
 func XComposer(fixViT, fixSampler bool) Recipe {
 	r := Recipe{
-		Name: "xcomposer", About: "tower and projector, as XComposer's fix_vit and fix_sampler say", Tower: Complete,
+		Name: "xcomposer", About: "tower and projector, as XComposer's fix_vit and fix_sampler say", Tower: Complete, Projector: true,
 		Rate: 1e-5, HeadRate: 1e-5, WeightDecay: 0.1, LayerDecay: 1, Betas: [2]float64{0.9, 0.95}, Schedule: Cosine, Warmup: 0.01, Clip: 1,
 		Epochs: 1, Batch: 1, Accumulate: 8,
 	}
@@ -137,6 +140,9 @@ func XComposer(fixViT, fixSampler bool) Recipe {
 	}
 	return r
 }
+
+// HeadOnly reports whether a head alone learns, so that package probe can do the same by L-BFGS.
+func (r Recipe) HeadOnly() bool { return r.Tower == None && !r.Projector && !r.Captions }
 
 // FindRecipe returns the preset of a name.
 func FindRecipe(name string) (Recipe, error) {

@@ -160,7 +160,7 @@ func New(c Config) (*Trainer, error) {
 		return nil, errors.New("finetune: no batches to train on")
 	}
 	recipe := c.Recipe
-	recipe.About = ""
+	recipe.About, recipe.Projector = "", false
 	t.identity = identity{Recipe: recipe, Features: c.Features, Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed}
 	t.identity.Tower, t.identity.Head = t.learner.names()
 	loaded := t.learner.loaded()

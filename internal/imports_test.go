@@ -20,6 +20,7 @@ var layers = [][]string{
 	{"cmd", "examples", "bench"},
 	{"server"},
 	{"tasks"},
+	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
 	{"converter"},

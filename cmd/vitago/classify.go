@@ -193,11 +193,14 @@ func (c *classification) load(ctx context.Context, log io.Writer, read func(*con
 	p := startProgress(log, "loading "+c.model, megabytes)
 	defer p.stop()
 	_, err := await(ctx, func() (struct{}, error) {
-		checkpoint, err := openModel(c.model, c.activation)
+		checkpoint, err := converter.Open(c.model)
 		if err != nil {
 			return struct{}{}, err
 		}
 		defer checkpoint.Close()
+		if c.activation != "" {
+			checkpoint.Assume(c.activation)
+		}
 		return struct{}{}, read(checkpoint)
 	})
 	return err

@@ -1,0 +1,37 @@
+package job
+
+import "github.com/vitago/vitago/finetune"
+
+// idle returns an error if a field was asked for that would do nothing in a run of the recipe.
+func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
+	vectors := r.Teacher != "" || r.Targets != "" // are learnt, not classes
+	for _, c := range []struct {
+		used   bool
+		why    string
+		fields []string
+	}{
+		{recipe.Tower == finetune.Last, "is of the recipe last-n", []string{"overrides.blocks"}},
+		{recipe.Tower == finetune.LowRank, "is of the recipe lora", []string{"overrides.rank", "overrides.alpha", "overrides.targets"}},
+		{vectors, "goes with {teacher} or {targets}", []string{"distance", "layer", "projector"}},
+		{!vectors && !recipe.Captions, "is of classes, and it is something else that is learnt", []string{"overrides.smoothing"}},
+		{!lbfgs, "goes with {solver} adamw: L-BFGS goes to the optimum, and has no steps to tell of", []string{
+			"overrides.epochs", "overrides.batch", "overrides.accumulate", "overrides.rate", "overrides.head_rate", "overrides.weight_decay", "overrides.layer_decay",
+			"overrides.ema", "overrides.warmup", "overrides.clip", "overrides.smoothing",
+			"max_steps", "checkpoint_every", "validate_every", "patience", "recompute", "memory_limit", "wise_ft", "log_every", "tensorboard", // log_every: a command's
+		}},
+		{recipe.Tower != finetune.None, "is of a tower that learns, and this one is frozen", []string{"overrides.rate", "overrides.layer_decay", "recompute"}},
+		{recipe.Tower != finetune.None || recipe.Captions, "mixes weights of a tower that learns, and this one is frozen", []string{"wise_ft"}},
+		{recipe.Tower == finetune.None, "keeps what a frozen tower gives, and this one learns", []string{"cache"}},
+		{r.Augment == (Augment{}), "keeps what a tower gives for a picture, and varied ones are others each time", []string{"cache"}},
+		{!recipe.Captions, "is of a head, and captions are learnt without one", []string{"overrides.head_rate"}},
+		{!r.FixSampler, "contradicts {fix_sampler}", []string{"overrides.head_rate"}},
+		{r.Lock != lockTexts, "contradicts {lock} texts", []string{"overrides.text_rate"}},
+	} {
+		for _, name := range c.fields {
+			if !c.used && r.given(name) {
+				return bad("{" + name + "} " + c.why)
+			}
+		}
+	}
+	return nil
+}

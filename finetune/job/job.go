@@ -1,0 +1,315 @@
+package job
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/finetune/report"
+)
+
+// A Job is a run of a [finetune.Trainer] that is ready to begin.
+type Job struct {
+	// Trainer is what runs; sinks may be added to it before. Its Run is followed by [Job.Write].
+	Trainer *finetune.Trainer
+	// Classes are those that are learnt, in the order of the classifier's rows; nil if it is something else that is learnt.
+	Classes []string
+
+	request Request
+	like    *converter.Checkpoint // the model that it began with
+	text    *cliptext.Model       // of captions; nil of others
+	facts   [][2]string
+	opened  []io.Closer
+}
+
+// Open reads the model, the lists of pictures and what is to be learnt of them, and makes what the recipe says learn. It
+// goes back to the last checkpoint if the run is to be resumed. Close the job in the end. A request that [OpenProbe] is
+// for is an error.
+func Open(ctx context.Context, r Request) (_ *Job, err error) {
+	p, err := r.plan()
+	if err != nil {
+		return nil, err
+	}
+	if p.lbfgs {
+		return nil, bad("{solver} lbfgs fits a head, and trains nothing step by step")
+	}
+	j := &Job{request: r, facts: [][2]string{{"model", r.Model}, {"recipe", p.recipe.Name + ": " + p.recipe.About}, {"data", r.Data}}}
+	defer func() {
+		if err != nil {
+			j.Close()
+		}
+	}()
+	if j.like, err = openModel(r.Model, r.Activation); err != nil {
+		return nil, err
+	}
+	j.opened = append(j.opened, j.like)
+	tokens, err := j.findEncoder(ctx, p.recipe)
+	if err != nil {
+		return nil, of(ErrData, err)
+	}
+	c, err := j.configure(p.recipe, tokens)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.aim(&c, tokens); err != nil {
+		return nil, of(ErrData, err)
+	}
+	if j.Trainer, err = finetune.New(c); err != nil {
+		return nil, of(ErrRefused, err)
+	}
+	if r.TensorBoard && !r.DryRun {
+		b, err := finetune.NewTensorBoard(filepath.Join(r.Output, tensorBoardFolder), c.Objective.Measure(), j.Trainer.History())
+		if err != nil {
+			return nil, err
+		}
+		j.Trainer.Sinks = append(j.Trainer.Sinks, b)
+		j.opened = append(j.opened, b)
+	}
+	return j, nil
+}
+
+// Close closes the files that were read from, and lets others use the output.
+func (j *Job) Close() error {
+	var errs []error
+	if j.Trainer != nil {
+		errs = append(errs, j.Trainer.Close()) // which has happened if it ran
+	}
+	for _, c := range j.opened {
+		errs = append(errs, c.Close())
+	}
+	j.opened = nil
+	return errors.Join(errs...)
+}
+
+// openModel opens a checkpoint whose activation may have to be given.
+func openModel(path string, activation transformer.Activation) (*converter.Checkpoint, error) {
+	c, err := converter.Open(path)
+	if err == nil && activation != "" {
+		c.Assume(activation)
+	}
+	return c, err
+}
+
+// configure reads the tower and the lists of pictures.
+func (j *Job) configure(recipe finetune.Recipe, tokens tokenRun) (c finetune.Config, err error) {
+	r := j.request
+	recipe = tokens.together(recipe)
+	tower, err := tokens.tower(j.like)
+	if err != nil {
+		return c, err
+	}
+	train, validation, err := r.datasets(recipe, tokens.named)
+	if err != nil {
+		return c, of(ErrData, err)
+	}
+	loader := &data.Loader{
+		Data: train, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Augment: r.Augment.data(), Seed: r.Seed, Strict: r.Strict, Layout: tokens.layout(),
+	}
+	if err := loader.Validate(); err != nil {
+		return c, of(ErrRequest, err)
+	}
+	c = finetune.Config{
+		Tower: tower, Recipe: recipe, Train: loader, Seed: r.Seed, Dir: r.Output, Resume: r.Resume,
+		CheckpointEvery: r.CheckpointEvery, ValidateEvery: r.ValidateEvery, Patience: r.Patience, MaxSteps: r.MaxSteps,
+		MemoryLimit: r.MemoryLimit, Recompute: r.Recompute,
+	}
+	if validation != nil {
+		c.Validation = &data.Loader{Data: validation, Config: tower.Config, BatchSize: recipe.Batch, Strict: r.Strict, Layout: tokens.layout()}
+	}
+	if r.DryRun {
+		c.Dir = ""
+	}
+	if r.Cache != "" {
+		c.Cache, err = probe.OpenCache(r.Cache)
+	}
+	return c, err
+}
+
+// datasets opens the pictures to train on and, unless there are to be none, to validate on. Of targets that are not named
+// the order is that of all pictures.
+func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation *data.Dataset, err error) {
+	ordered := r.Targets != "" && !named
+	labelled := r.Teacher == "" && r.Targets == "" && !recipe.Captions
+	if train, err = data.Open(r.Data, labelled); err != nil {
+		return nil, nil, err
+	}
+	if recipe.Captions {
+		train = bare(train)
+	}
+	switch {
+	case r.Validation != "" && ordered:
+		return nil, nil, bad("{validation} has no {targets}: they are of the pictures of {data} alone")
+	case r.Validation != "":
+		if validation, err = data.Open(r.Validation, labelled); err != nil {
+			return nil, nil, err
+		}
+		if recipe.Captions {
+			validation = bare(validation)
+		}
+		if labelled || recipe.Captions {
+			err = data.Align(train, validation)
+		}
+		return train, validation, err
+	case r.Split > 0 && ordered && r.given("split"):
+		return nil, nil, bad("{split} is %v, and targets are of the pictures of {data} alone, in their order: want none", r.Split)
+	case r.Split == 0 || ordered:
+		return train, nil, nil
+	}
+	return train.Split(r.Split, r.Seed)
+}
+
+// bare takes the labels away, by which pictures would be set aside class by class.
+func bare(d *data.Dataset) *data.Dataset {
+	d.Classes = nil
+	for i := range d.Samples {
+		d.Samples[i].Label = data.Unlabelled
+	}
+	return d
+}
+
+// aim says in c what is to be learnt.
+func (j *Job) aim(c *finetune.Config, tokens tokenRun) error {
+	r, train := j.request, c.Train.(*data.Loader).Data
+	distance := r.Distance
+	if tokens.encoder == nil {
+		distance = cmp.Or(distance, finetune.CosineDistance)
+	}
+	switch {
+	case c.Recipe.Captions:
+		return j.contrast(c, train)
+	case tokens.encoder != nil:
+		return j.learnTokens(c, tokens, distance)
+	case r.Teacher != "":
+		return j.distil(c, distance)
+	case r.Targets != "":
+		return j.regress(c, len(train.Samples), distance)
+	}
+	j.Classes = train.Classes
+	c.Head = finetune.NewClassifier(c.Tower.Config.OutputDim(), train.Classes)
+	c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing}
+	j.learns("%d classes from %d pictures", len(train.Classes), len(train.Samples))
+	return nil
+}
+
+// learns adds what is learnt to the facts of the report.
+func (j *Job) learns(format string, args ...any) {
+	j.facts = append(j.facts, [2]string{"learns", fmt.Sprintf(format, args...)})
+}
+
+// contrast has it learn from captions.
+func (j *Job) contrast(c *finetune.Config, train *data.Dataset) (err error) {
+	if j.text, err = converter.LoadTextCheckpoint(j.like); err != nil {
+		return err
+	}
+	tokenizer, err := readTokenizer(j.request.Model, j.request.Vocab)
+	if err != nil {
+		return err
+	}
+	c.Objective = &finetune.Contrastive{Text: j.text, Tokenizer: tokenizer, Truncate: j.request.Truncate}
+	j.learns("%d pictures and their captions, %d pairs a step", len(train.Samples), c.Recipe.Batch*c.Recipe.Accumulate)
+	return nil
+}
+
+// distil has it learn what another tower gives.
+func (j *Job) distil(c *finetune.Config, distance finetune.Distance) error {
+	path := j.request.Teacher
+	like, err := openModel(path, j.request.Activation)
+	if err != nil {
+		return err
+	}
+	defer like.Close()
+	teacher, err := converter.LoadCheckpoint(like)
+	if err != nil {
+		return err
+	}
+	j.learns("the embeddings of %s", path)
+	return c.SetTeacher(teacher, filepath.Base(path), distance)
+}
+
+// regress has it learn the vectors of a file: by a projector if there is a row for every patch.
+func (j *Job) regress(c *finetune.Config, pictures int, distance finetune.Distance) error {
+	targets, err := finetune.OpenTargets(j.request.Targets, pictures)
+	if err != nil {
+		return err
+	}
+	j.opened = append(j.opened, targets)
+	j.learns("%d vectors of %d numbers for each picture", targets.Rows, targets.Width)
+	choice := finetune.ProjectorChoice{Type: cmp.Or(j.request.Projector, newProjector), Layer: j.request.Layer}
+	return c.SetTargets(targets, distance, j.like, choice)
+}
+
+// Written says what a run has left in its output.
+type Written struct {
+	Model   string // a directory that loads as the model did, with what was learnt beside it
+	Adapter string // a directory that peft loads; "" of a recipe without corrections by LoRA
+	Report  string // a page of Markdown
+	// Mixed is the score in validation of tuned and original weights together; nil if there are none such, or no validation.
+	Mixed *float64
+}
+
+// Write writes what a run that has ended leaves: the corrections by LoRA, the model, and the report. Weights are mixed with
+// those that they were before, where that is asked for.
+func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, error) {
+	r, t := j.request, j.Trainer
+	w := Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
+	if t.Recipe.Tower == finetune.LowRank {
+		w.Adapter = filepath.Join(r.Output, AdapterFolder)
+		if err := t.SaveAdapter(w.Adapter, r.Model); err != nil {
+			return w, err
+		}
+	}
+	facts := j.facts
+	measure := t.Objective.Measure()
+	if share := r.WiseFT; share != nil && *share != 1 {
+		if err := j.mix(*share); err != nil {
+			return w, err
+		}
+		facts = append(facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", *share, 1-*share)})
+		if t.Validation != nil {
+			_, score, err := t.Evaluate(ctx, t.Validation)
+			if err != nil {
+				return w, err
+			}
+			w.Mixed = &score
+			facts = append(facts, [2]string{"mixed " + measure, fmt.Sprintf("%.4f", score)})
+		}
+	}
+	page := report.Report{Title: "Fine-tuning of " + filepath.Base(r.Model), Facts: facts, Table: t.Table(), Measure: measure, Result: result}
+	return w, errors.Join(t.Save(ctx, w.Model, j.like, r.options()), page.Write(r.Output))
+}
+
+// options are those of what is written.
+func (r Request) options() converter.Options {
+	return converter.Options{DType: cmp.Or(r.DType, "source"), Vocab: r.Vocab}
+}
+
+// mix sets the weights to so much of themselves, and the rest of the original ones.
+func (j *Job) mix(share float64) error {
+	t := j.Trainer
+	original, err := converter.LoadCheckpoint(j.like)
+	if err != nil {
+		return err
+	}
+	adapter.Merge(t.Tower)
+	if err := finetune.Interpolate(t.Tower, original, share); err != nil {
+		return err
+	}
+	if j.text == nil || t.Recipe.TextRate == 0 && t.Recipe.ScaleRate == 0 {
+		return nil
+	}
+	text, err := converter.LoadTextCheckpoint(j.like)
+	if err != nil {
+		return err
+	}
+	return finetune.InterpolateText(j.text, text, share)
+}

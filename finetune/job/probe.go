@@ -1,0 +1,131 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/finetune/report"
+	"github.com/vitago/vitago/internal/folder"
+)
+
+// A Probe finds the head that fits the features of a frozen tower best, with the sweep of the CLIP paper.
+type Probe struct {
+	Classes  []string // that are told apart
+	Pictures int      // to train on
+	Numbers  int      // that learn
+
+	request           Request
+	like              *converter.Checkpoint // the model
+	tower             *clipvit.Model
+	train, validation *data.Dataset
+}
+
+// OpenProbe reads the model and the lists of pictures for a request whose Solver is [LBFGS], and whose recipe trains a
+// head. Close the probe in the end.
+func OpenProbe(_ context.Context, r Request) (_ *Probe, err error) {
+	plan, err := r.plan()
+	if err != nil {
+		return nil, err
+	}
+	if !plan.lbfgs {
+		return nil, bad("{solver} is not lbfgs, or it is no head that is fitted")
+	}
+	p := &Probe{request: r}
+	if p.like, err = openModel(r.Model, r.Activation); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.train, p.validation, err = r.datasets(plan.recipe, false); err != nil {
+		return nil, of(ErrData, err)
+	}
+	if p.tower, err = converter.LoadCheckpoint(p.like); err != nil {
+		return nil, err
+	}
+	p.Classes, p.Pictures = p.train.Classes, len(p.train.Samples)
+	p.Numbers = len(p.Classes) * (p.tower.Config.OutputDim() + 1)
+	return p, nil
+}
+
+// Close closes the files that were read from.
+func (p *Probe) Close() error { return p.like.Close() }
+
+// Fitted says what a [Probe] found.
+type Fitted struct {
+	*probe.Result
+	Written
+	Duration time.Duration
+}
+
+// Facts are what a person wants to know, names and values.
+func (f *Fitted) Facts() [][2]string {
+	return [][2]string{
+		{"penalty", fmt.Sprintf("%.3g, of %d that were tried", f.Fit.Lambda, len(f.Trials))},
+		{"best accuracy", fmt.Sprintf("%.4f", f.Validation.Accuracy())},
+		{"on all pictures", fmt.Sprintf("%.4f", f.Train.Accuracy())},
+	}
+}
+
+// Run makes features of all pictures, as far as the cache has none, fits the head, and writes the model with it and a
+// report. progress, which may be nil, hears how many pictures are done, and how many of these the cache had.
+func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int)) (*Fitted, error) {
+	r := p.request
+	start := time.Now()
+	if err := os.MkdirAll(r.Output, 0o777); err != nil {
+		return nil, fmt.Errorf("job: %w", err)
+	}
+	if r.Cache == "" {
+		r.Cache = filepath.Join(r.Output, featuresFolder)
+	}
+	cache, err := probe.OpenCache(r.Cache)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
+	f.Result, err = probe.Run(ctx, probe.Config{
+		Extractor: probe.Extractor{Model: p.tower, Cache: cache, Strict: r.Strict, Progress: progress},
+		Train:     p.train, Validation: p.validation, Seed: r.Seed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.Duration = time.Since(start)
+	if err := folder.Prefix("job", folder.WriteDir(f.Model, true, func(dir string) error {
+		if _, err := converter.ConvertCheckpoint(ctx, p.like, dir, r.options()); err != nil {
+			return err
+		}
+		return f.Head.Save(dir)
+	})); err != nil {
+		return nil, err
+	}
+	page := report.Report{
+		Title:  "Probe of " + filepath.Base(r.Model),
+		Facts:  append([][2]string{{"model", r.Model}, {"recipe", "probe, by L-BFGS"}, {"data", r.Data}, {"classes", fmt.Sprint(len(p.Classes))}}, f.Facts()...),
+		Result: &finetune.Result{Skipped: map[string]string{}, Duration: f.Duration},
+	}
+	for _, s := range f.Skipped {
+		page.Result.Skipped[s.Path] = s.Err.Error()
+	}
+	return f, page.Write(r.Output)
+}
+
+// Unread returns what of the pictures could not be read, and why; nil if all were.
+func (f *Fitted) Unread() error {
+	var errs []error
+	for _, s := range f.Skipped {
+		errs = append(errs, s)
+	}
+	return errors.Join(errs...)
+}
