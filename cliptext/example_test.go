@@ -26,6 +26,23 @@ func ExampleTokenizer() {
 	// <|startoftext|>a cat <|endoftext|>
 }
 
+// A directory of a model for transformers has four files of its tokenizer, converter.Convert's among them.
+func ExampleTokenizer_Files() {
+	tokenizer, err := cliptext.NewTokenizer([]string{"c a", "ca t</w>"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, f := range tokenizer.Files(77) {
+		fmt.Println(f.Name, len(f.Data) > 0)
+	}
+	// Output:
+	// vocab.json true
+	// merges.txt true
+	// tokenizer_config.json true
+	// special_tokens_map.json true
+}
+
 func ExampleModel_Forward() {
 	model, err := cliptext.New(cliptext.Config{
 		Vocab: 50, Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,

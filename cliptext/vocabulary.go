@@ -1,18 +1,24 @@
 package cliptext
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 const (
-	// The files of a tokenizer in a directory of Hugging Face.
 	vocabFile, mergesFile = "vocab.json", "merges.txt"
 
 	// maxVocab is how many bytes a file of a vocabulary may have; CLIP's have 1 to 3 MB.
@@ -22,6 +28,20 @@ const (
 	// Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.__init__.
 	mergesNumber = 49152 - 256 - 2
 )
+
+// fileNames are those of the files of a tokenizer in a directory; the first two are all that is needed.
+//
+// Source: huggingface/transformers, models/clip/tokenization_clip.py and tokenization_clip_fast.py.
+var fileNames = []string{vocabFile, mergesFile, "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"}
+
+// FileNames returns the names that a [File] may have.
+func FileNames() []string { return slices.Clone(fileNames) }
+
+// A File is one of the files that a tokenizer has in a directory of Hugging Face's form.
+type File struct {
+	Name string
+	Data []byte
+}
 
 // ReadTokenizer reads a tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, or vocab.json and merges.txt
 // in a directory, as a conversion writes them.
@@ -106,4 +126,75 @@ func readText(path string, open func(io.Reader) (io.Reader, error)) (string, err
 		return "", fmt.Errorf("%s: more than %d bytes or not UTF-8: not CLIP's vocabulary", filepath.Base(path), maxVocab)
 	}
 	return string(text), nil
+}
+
+// ReadFiles returns the files of the tokenizer in a directory as they are, without a look into them. It returns an
+// [fs.ErrNotExist] if one of those is not there that [ReadTokenizer] needs.
+func ReadFiles(dir string) ([]File, error) {
+	var files []File
+	for i, name := range fileNames {
+		data, err := folder.ReadSmall(filepath.Join(dir, name), maxVocab)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && i >= 2:
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("cliptext: %w", err)
+		}
+		files = append(files, File{name, data})
+	}
+	return files, nil
+}
+
+// Files returns what transformers wants in a directory of the tokenizer, for texts of so many words with those that
+// begin and end them.
+//
+// Source: huggingface/transformers, models/clip/tokenization_clip.py.
+func (t *Tokenizer) Files(context int) []File {
+	var vocab bytes.Buffer
+	for i, n := range slices.Sorted(maps.Keys(t.texts)) {
+		sep := ","
+		if i == 0 {
+			sep = "{"
+		}
+		var word bytes.Buffer
+		e := json.NewEncoder(&word)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(t.texts[n]); err != nil {
+			panic(err) // a string
+		}
+		fmt.Fprintf(&vocab, "%s%s:%d", sep, bytes.TrimSpace(word.Bytes()), n)
+	}
+	vocab.WriteString("}\n")
+	merges := make([]string, len(t.ranks))
+	for pair, i := range t.ranks {
+		merges[i] = pair[0] + " " + pair[1]
+	}
+	special := func(word string, normalized bool) map[string]any {
+		return map[string]any{"content": word, "lstrip": false, "normalized": normalized, "rstrip": false, "single_word": false}
+	}
+	words := map[string]any{
+		"bos_token": special(startOfText, true),
+		"eos_token": special(endOfText, true),
+		"unk_token": special(endOfText, true),
+		"pad_token": endOfText,
+	}
+	config := map[string]any{
+		"tokenizer_class": "CLIPTokenizer", "add_prefix_space": false, "do_lower_case": true, "errors": "replace",
+		"model_max_length": context,
+	}
+	maps.Copy(config, words)
+	return []File{
+		{vocabFile, vocab.Bytes()},
+		{mergesFile, []byte("#version: 0.2\n" + strings.Join(merges, "\n") + "\n")},
+		{"tokenizer_config.json", indented(config)},
+		{"special_tokens_map.json", indented(words)},
+	}
+}
+
+func indented(v any) []byte {
+	text, err := folder.JSON(v)
+	if err != nil {
+		panic(err) // maps of strings and numbers
+	}
+	return text
 }

@@ -37,6 +37,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/folder"
 )
@@ -152,11 +153,10 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) error {
 }
 
 // written are the names of the files that a conversion or an export writes into a directory.
-var written = []string{
+var written = append([]string{
 	configFile, preprocessorFile, weightsFile, torchFile, projectorFile, projectorWeights,
-	"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json",
 	openCLIPConfig, openCLIPSafetensors, openCLIPTorch,
-}
+}, cliptext.FileNames()...)
 
 // checkTarget says whether dst exists, and returns an error if it must not be replaced.
 func checkTarget(dst string, overwrite bool) (exists bool, err error) {

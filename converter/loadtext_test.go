@@ -2,7 +2,6 @@ package converter
 
 import (
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -110,34 +109,5 @@ func TestLoadTextOfFamilies(t *testing.T) {
 	}
 	if _, err := LoadText(filepath.Join(t.TempDir(), "absent")); err == nil {
 		t.Error("no error for a checkpoint that is not there")
-	}
-}
-
-// TestVocabularyFiles: the tokenizer's files that a conversion writes give the words that OpenAI's list gives.
-func TestVocabularyFiles(t *testing.T) {
-	path := golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
-	v, err := readVocabulary(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for _, f := range v.files(77) {
-		if err := os.WriteFile(filepath.Join(dir, f.name), f.data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const text = "A photo of a naïve café's 3 cats & 日本語 🐱 <|endoftext|>!"
-	var words [2][]int
-	for i, from := range []string{path, dir} {
-		k, err := cliptext.ReadTokenizer(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if words[i], err = k.Encode(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(words[0]) < 15 || !slices.Equal(words[0], words[1]) {
-		t.Errorf("got %v by the list, %v by the files", words[0], words[1])
 	}
 }

@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
@@ -36,11 +36,11 @@ type output struct {
 	progress func(done, total int64)
 
 	entries []checkpoint.Entry
-	sources []param     // of the entries
-	beside  *output     // the projector, which has a file of its own
-	words   []namedFile // the tokenizer
-	sum     string      // SHA-256 of the source, "" if not all of it is read
-	bytes   int64       // of the weights file
+	sources []param         // of the entries
+	beside  *output         // the projector, which has a file of its own
+	words   []cliptext.File // the tokenizer
+	sum     string          // SHA-256 of the source, "" if not all of it is read
+	bytes   int64           // of the weights file
 	files   []string
 }
 
@@ -138,7 +138,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 		}
 	}
 	for _, f := range o.words {
-		if err := add(f.name, f.data); err != nil {
+		if err := add(f.Name, f.Data); err != nil {
 			return err
 		}
 	}
@@ -313,14 +313,11 @@ func writeFile(path string, write func(f *os.File) error) error {
 
 // indented returns v as a person reads it.
 func indented(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	text, err := folder.JSON(v)
+	if err != nil {
 		panic(err) // maps of strings and numbers
 	}
-	return b.Bytes()
+	return text
 }
 
 // configJSON returns what config.json says. Fields that have the values of the class's defaults

@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -140,17 +139,14 @@ func (h *Head) Save(dir string) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(description{h.Classes, h.Features, h.Model}); err != nil {
+	text, err := folder.JSON(description{h.Classes, h.Features, h.Model})
+	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	if err := folder.WriteBytes(filepath.Join(dir, classesFile), text.Bytes()); err != nil {
+	if err := folder.WriteBytes(filepath.Join(dir, classesFile), text); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	k, d := len(h.Classes), h.Dim()

@@ -1,6 +1,8 @@
 package folder
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,6 +57,18 @@ func WriteFile(path string, write func(f *os.File) error) error {
 // WriteBytes is [WriteFile] of a content that is known.
 func WriteBytes(path string, content []byte) error {
 	return WriteFile(path, bytesOf(content))
+}
+
+// JSON returns what a file says of v: as a person reads it, with <, > and & as they are, and a newline at the end.
+func JSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // WriteCached is [WriteBytes] in a hurry: the file appears complete or not at all, but may be lost or damaged if
