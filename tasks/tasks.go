@@ -20,14 +20,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
 
 	cybertron "github.com/nlpodyssey/cybertron/pkg/tasks"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // Config is cybertron's own, with its policies. The models registered here are used in the form in
@@ -190,17 +190,9 @@ const (
 // modelType reads the model_type of the model in dir.
 func modelType(dir string) (string, error) {
 	path := filepath.Join(dir, configFile)
-	f, err := os.Open(path)
+	raw, err := folder.ReadSmall(path, maxConfig)
 	if err != nil {
 		return "", fmt.Errorf("tasks: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return "", fmt.Errorf("tasks: %w", err)
-	}
-	if len(raw) > maxConfig {
-		return "", fmt.Errorf("tasks: %s has more than %d bytes", path, maxConfig)
 	}
 	var c struct {
 		ModelType string `json:"model_type"`
