@@ -429,7 +429,7 @@ func TestPreprocess(t *testing.T) {
 		for i := range 12 {
 			ch, y, x := i/4, i/2%2+row/2*2, i%2+row%2*2
 			level := [3]float32{float32(16*y + x), 255, 0}[ch]
-			if want, got := (level/255-Mean[ch])/Std[ch], p.Data().F32()[row*12+i]; got != want {
+			if want, got := (level/255-float32(openAI.Mean[ch]))/float32(openAI.Std[ch]), p.Data().F32()[row*12+i]; got != want {
 				t.Errorf("patch %d value %d: got %v, want %v", row, i, got, want)
 			}
 		}

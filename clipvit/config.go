@@ -21,6 +21,8 @@ type Config struct {
 	// NoPostNorm says that the tower ends with its last block, as in language models that take the
 	// tokens of a layer: it has [Model.Features], but no [Model.Embedding].
 	NoPostNorm bool `json:"no_post_norm,omitempty"`
+	// Transform is what images go through first; zero is OpenAI's.
+	Transform Transform `json:"transform,omitzero"`
 }
 
 // The towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
@@ -82,6 +84,9 @@ func (c Config) Validate() error {
 	}
 	if c.ImageSize > maxImageSize && c.ImageSize <= transformer.MaxDim {
 		add("image size is %d, want at most %d", c.ImageSize, maxImageSize)
+	}
+	if err := c.Transform.Validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.NoPostNorm && c.EmbedDim > 0 {
 		add("embedding size is %d, want 0 for a tower without post-norm", c.EmbedDim)

@@ -21,6 +21,6 @@ func ExampleCut() {
 			return
 		}
 	}
-	fmt.Println(len(patches)/c.PatchLen(), "patches; black is", patches[0], clipvit.Normalized(0, 0))
+	fmt.Println(len(patches)/c.PatchLen(), "patches; black is", patches[0], c.Transform.Levels()[0][0])
 	// Output: 1024 patches; black is -1.7922626 -1.7922626
 }

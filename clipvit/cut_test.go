@@ -24,7 +24,8 @@ func TestCut(t *testing.T) {
 	if err := Cut(got, img, c); err != nil || !slices.Equal(got, want.Data().F32()) {
 		t.Errorf("other patches, %v", err)
 	}
-	r, g, b := Normalized(0, img.Pix[0]), Normalized(1, img.Pix[1]), Normalized(2, img.Pix[2])
+	levels := c.Transform.Levels()
+	r, g, b := levels[0][img.Pix[0]], levels[1][img.Pix[1]], levels[2][img.Pix[2]]
 	if n := c.PatchSize * c.PatchSize; got[0] != r || got[n] != g || got[2*n] != b {
 		t.Errorf("the first pixel is %v %v %v, want %v %v %v", got[0], got[n], got[2*n], r, g, b)
 	}

@@ -11,14 +11,6 @@ import (
 	"github.com/vitago/vitago/internal/pillow"
 )
 
-// Mean and Std are what [Preprocess] normalises the three channels with, of values from 0 to 1. They
-// are for reading: it does not look at them again.
-// Source: openai/CLIP, clip/clip.py, _transform.
-var (
-	Mean = [3]float32{0.48145466, 0.4578275, 0.40821073}
-	Std  = [3]float32{0.26862954, 0.26130258, 0.27577711}
-)
-
 // DecodeImage reads a JPEG, PNG, GIF, WebP, BMP or TIFF file as Pillow reads it: the same mode, the
 // same chroma interpolation, EXIF orientation ignored as OpenAI ignores it. [Preprocess] makes of
 // its result what OpenAI's code makes of the file; images that the standard library decoded work
@@ -40,10 +32,9 @@ func ImageSize(r io.Reader) (width, height int, err error) {
 	return width, height, nil
 }
 
-// Preprocess turns an image into the patches [G²,3P²] of a tower: the shorter side is scaled to the
-// tower's size with Pillow's bicubic filter, the centre is cut out, the colours are made RGB, and
-// the channels are normalised by [Mean] and [Std]. The result is bit for bit that of OpenAI's
-// transform. A row holds a patch, channel after channel, each row by row.
+// Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says: the shorter side is
+// scaled to the tower's size with Pillow's bicubic filter, the centre is cut out, the colours are made RGB, and
+// the channels are normalised. The result is bit for bit that of OpenAI's transform. A row holds a patch, channel after channel, each row by row.
 //
 // Source: openai/CLIP, clip/clip.py, _transform.
 func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {
@@ -99,7 +90,7 @@ func Cut(patches []float32, img image.Image, c Config) error {
 
 // cut writes the patches of an RGB image of the tower's size.
 func cut(patches []float32, m *pillow.Image, c Config) {
-	g, p := c.Grid(), c.PatchSize
+	g, p, levels := c.Grid(), c.PatchSize, c.Transform.levels()
 	for row := range g {
 		for col := range g {
 			patch := patches[(row*g+col)*c.PatchLen():]
@@ -107,29 +98,13 @@ func cut(patches []float32, m *pillow.Image, c Config) {
 				line := m.Pix[3*((row*p+y)*m.Width+col*p):]
 				for x := range p {
 					for ch := range 3 {
-						patch[ch*p*p+y*p+x] = normalized[ch][line[3*x+ch]]
+						patch[ch*p*p+y*p+x] = levels[ch][line[3*x+ch]]
 					}
 				}
 			}
 		}
 	}
 }
-
-// Normalized returns what [Preprocess] makes of the level v, from 0 to 255, of channel ch: red, green, blue.
-func Normalized(ch int, v byte) float32 { return normalized[ch][v] }
-
-// normalized[ch][v] is what torchvision's ToTensor and Normalize make of the level v: three
-// roundings to float32, in this order.
-var normalized = func() (table [3][256]float32) {
-	for ch := range table {
-		for v := range table[ch] {
-			x := float32(v) / 255
-			x -= Mean[ch]
-			table[ch][v] = x / Std[ch]
-		}
-	}
-	return table
-}()
 
 // Encode returns the embedding of each image, [N,E], as OpenAI's preprocessing and encode_image
 // give it: not normalised. It takes any number of images and holds the activations of a few.

@@ -504,14 +504,11 @@ func openCLIPConfigJSON(c Config) map[string]any {
 		"context_length": t.Context, "vocab_size": t.Vocab, "width": t.Width, "layers": t.Layers, "heads": t.Heads,
 		"mlp_ratio": ratio(t.MLPWidth, t.Width),
 	}
-	pixels := preprocessorJSON(v.ImageSize)
 	return map[string]any{
 		"model_cfg": map[string]any{
 			"embed_dim": v.EmbedDim, "quick_gelu": v.Activation == transformer.QuickGELU, "vision_cfg": vision, "text_cfg": text,
 		},
-		"preprocess_cfg": map[string]any{
-			"mean": pixels["image_mean"], "std": pixels["image_std"], "interpolation": "bicubic", "resize_mode": "shortest",
-		},
+		"preprocess_cfg": preprocessJSON(v.Transform),
 	}
 }
 

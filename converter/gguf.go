@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 )
@@ -50,6 +49,7 @@ func fitsGGUF(m *clip) error {
 func (o *output) ggufValues() []checkpoint.KeyValue {
 	v := o.config.Vision
 	layer, _ := o.selected()
+	transform := v.Transform.Resolved()
 	matrix := slices.IndexFunc(o.entries, func(e checkpoint.Entry) bool { return len(e.Shape) == 2 && e.Name != ggufPosition })
 	fileType, _ := checkpoint.GGUFType(o.entries[matrix].DType)
 	return []checkpoint.KeyValue{
@@ -70,11 +70,13 @@ func (o *output) ggufValues() []checkpoint.KeyValue {
 		{Key: "clip.vision.block_count", Value: uint32(v.Layers)},
 		{Key: "clip.vision.attention.head_count", Value: uint32(v.Heads)},
 		{Key: "clip.vision.attention.layer_norm_epsilon", Value: float32(v.NormEps)},
-		{Key: "clip.vision.image_mean", Value: clipvit.Mean[:]},
-		{Key: "clip.vision.image_std", Value: clipvit.Std[:]},
+		{Key: "clip.vision.image_mean", Value: float32s(transform.Mean)},
+		{Key: "clip.vision.image_std", Value: float32s(transform.Std)},
 		{Key: "clip.vision.feature_layer", Value: []int32{int32(layer)}},
 	}
 }
+
+func float32s(c [3]float64) []float32 { return []float32{float32(c[0]), float32(c[1]), float32(c[2])} }
 
 // ggufDTypes gives every entry the type that llama.cpp's own converter gives it: matrices have that of
 // the target, or of the source, and so has the kernel of the patches if it is float16; all else is

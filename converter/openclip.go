@@ -40,16 +40,30 @@ var openCLIPTop = []field{
 	{"init_logit_scale", anything}, {"custom_text", anything}, {"cast_dtype", anything}, {"precision", anything},
 }
 
-// openCLIPPreprocess are the fields of preprocess_cfg for which it is what [clipvit.Preprocess] does.
+// readPreprocess returns the transform that preprocess_cfg asks for, and what in it is otherwise than a tower c of
+// that can have it.
+func readPreprocess(object map[string]any, c clipvit.Config) (clipvit.Transform, []error) {
+	fit, _ := object["resize_mode"].(string)
+	filter, _ := object["interpolation"].(string)
+	t := withChannels(clipvit.Transform{Fit: clipvit.Fit(fit), Filter: clipvit.Filter(filter)}, object["mean"], object["std"])
+	return t, disagreements("preprocess_cfg.", object, openCLIPPreprocess(possible(t), c.ImageSize))
+}
+
+// openCLIPPreprocess are the fields of preprocess_cfg that say what a transform does for a tower of n pixels.
 //
 // Source: the same, src/open_clip/transform.py, PreprocessCfg.
-func openCLIPPreprocess(n int) []field {
-	pixels := float64(n)
-	mean, std := channels(clipvit.Mean), channels(clipvit.Std)
+func openCLIPPreprocess(t clipvit.Transform, n int) []field {
+	pixels, t := float64(n), t.Resolved()
 	return []field{
-		{"size", []any{pixels, []any{pixels, pixels}}}, {"mode", []any{"RGB"}}, {"mean", []any{mean}}, {"std", []any{std}},
-		{"interpolation", []any{"bicubic"}}, {"resize_mode", []any{"shortest"}}, {"fill_color", anything},
+		{"size", []any{pixels, []any{pixels, pixels}}}, {"mode", []any{"RGB"}}, {"mean", []any{channels(t.Mean)}}, {"std", []any{channels(t.Std)}},
+		{"interpolation", []any{string(t.Filter)}}, {"resize_mode", []any{string(t.Fit)}}, {"fill_color", anything},
 	}
+}
+
+// preprocessJSON returns what preprocess_cfg says of a transform.
+func preprocessJSON(t clipvit.Transform) map[string]any {
+	t = t.Resolved()
+	return map[string]any{"mean": t.Mean, "std": t.Std, "interpolation": t.Filter, "resize_mode": t.Fit}
 }
 
 // An openCLIPTower is what vision_cfg and text_cfg have in common and shapes can be compared with.
@@ -138,7 +152,8 @@ func readOpenCLIP(m *clip, file []byte) error {
 		v.Activation = activation
 		errs = append(errs, disagreements("vision_cfg.", fields.Model["vision_cfg"], openCLIPVision, known...)...)
 		if top.Preprocess != nil {
-			errs = append(errs, disagreements("preprocess_cfg.", top.Preprocess, openCLIPPreprocess(v.ImageSize))...)
+			t, wrong := readPreprocess(top.Preprocess, *v)
+			v.Transform, errs = t, append(errs, wrong...)
 		}
 	}
 	if t := m.config.Text; t != nil {

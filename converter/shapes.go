@@ -529,9 +529,11 @@ func (m *clip) configure() error {
 			}
 			return fmt.Errorf("converter: %s is %s: %w", path, what, err)
 		}
-		if err := checkPreprocessor(object, c.Vision.ImageSize); err != nil {
+		t, err := readPreprocessor(object, c.Vision)
+		if err != nil {
 			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", path, err)
 		}
+		c.Vision.Transform = t
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 			return err
 		}
 		o.files = append(o.files, weights)
-		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision.ImageSize)}}
+		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision)}}
 	}
 	if p := o.beside; p != nil {
 		if err := writeFile(filepath.Join(dir, projectorWeights), func(f *os.File) error { return p.writeWeights(ctx, f) }); err != nil {
@@ -366,21 +366,5 @@ func (o *output) configJSON() map[string]any {
 			"bos_token_id": t.BOS, "eos_token_id": t.EOS, "pad_token_id": t.EOS,
 			"attention_dropout": json.Number("0.0"), "initializer_range": 0.02, "initializer_factor": json.Number("1.0"),
 		},
-	}
-}
-
-// preprocessorJSON returns what preprocessor_config.json says for an input of size² pixels.
-//
-// Source: openai/CLIP, clip/clip.py, _transform; huggingface/transformers,
-// models/clip/image_processing_clip.py.
-func preprocessorJSON(size int) map[string]any {
-	return map[string]any{
-		"image_processor_type": "CLIPImageProcessor", "feature_extractor_type": "CLIPFeatureExtractor",
-		"do_resize": true, "size": map[string]int{"shortest_edge": size}, "resample": 3, // bicubic
-		"do_center_crop": true, "crop_size": map[string]int{"height": size, "width": size},
-		"do_convert_rgb": true, "do_rescale": true, "rescale_factor": 1.0 / 255,
-		"do_normalize": true,
-		"image_mean":   []float64{0.48145466, 0.4578275, 0.40821073},
-		"image_std":    []float64{0.26862954, 0.26130258, 0.27577711},
 	}
 }

@@ -455,10 +455,10 @@ func TestClip(t *testing.T) {
 
 // levels takes the normalisation of patches [n,3P²] back: the bytes that it was made from.
 func levels(x []float32, c clipvit.Config) []byte {
-	b := make([]byte, len(x))
+	b, t := make([]byte, len(x)), c.Transform.Resolved()
 	for i, v := range x {
 		ch := i % c.PatchLen() / (c.PatchSize * c.PatchSize)
-		b[i] = byte(math.Round(float64((v*clipvit.Std[ch] + clipvit.Mean[ch]) * 255)))
+		b[i] = byte(math.Round(float64((v*float32(t.Std[ch]) + float32(t.Mean[ch])) * 255)))
 	}
 	return b
 }

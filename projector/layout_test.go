@@ -17,6 +17,9 @@ import (
 )
 
 // tower is a configuration of r pixels a side with patches of p.
+// normalized are what the levels of images become in every tower here.
+var normalized = clipvit.Transform{}.Levels()
+
 func tower(r, p int) clipvit.Config {
 	return clipvit.Config{ImageSize: r, PatchSize: p, Width: 8, Heads: 2, Layers: 2, MLPWidth: 12, Activation: transformer.QuickGELU, NormEps: 1e-5}
 }
@@ -202,7 +205,7 @@ func TestTiles(t *testing.T) {
 		for y := range size[1] {
 			for x := range size[0] {
 				for ch := range 3 {
-					want := clipvit.Normalized(ch, m.Pix[m.PixOffset(x, y)+ch])
+					want := normalized[ch][m.Pix[m.PixOffset(x, y)+ch]]
 					if got := tiles.pixel(1+y/8*tiles.Cols+x/8, x%8, y%8, ch, c); got != want {
 						t.Fatalf("%v: channel %d of %d,%d is %v, want %v", size, ch, x, y, got, want)
 					}
@@ -244,7 +247,7 @@ func TestGlobalView(t *testing.T) {
 					for j := int(math.Floor(cy)) - 1; j <= int(math.Floor(cy))+2; j++ {
 						for i := int(math.Floor(cx)) - 1; i <= int(math.Floor(cx))+2; i++ {
 							px, py := min(max(i, 0), width-1), min(max(j, 0), height-1)
-							v := float64(clipvit.Normalized(ch, m.Pix[m.PixOffset(px, py)+ch]))
+							v := float64(normalized[ch][m.Pix[m.PixOffset(px, py)+ch]])
 							want += cubic(cx-float64(i)) * cubic(cy-float64(j)) * v
 						}
 					}
@@ -285,9 +288,9 @@ func TestWhite(t *testing.T) {
 			top = 1 // int(3/2)
 		}
 		for y := range 8 {
-			want := clipvit.Normalized(1, 255)
+			want := normalized[1][255]
 			if y >= top && y < top+5 {
-				want = clipvit.Normalized(1, 0)
+				want = normalized[1][0]
 			}
 			for x := range 16 {
 				if got := wide.pixel(1+x/8, x%8, y, 1, c); got != want {
@@ -304,8 +307,8 @@ func TestWhite(t *testing.T) {
 // TestPad: LLaVA's square has the mean colour on both sides, the odd line after the picture, and is then
 // resized as CLIP resizes.
 func TestPad(t *testing.T) {
-	if want := [3]byte{122, 116, 104}; meanColour != want {
-		t.Fatalf("mean colour %v, want %v", meanColour, want)
+	if want := [3]byte{122, 116, 104}; meanColour(clipvit.Transform{}) != want {
+		t.Fatalf("mean colour %v, want %v", meanColour(clipvit.Transform{}), want)
 	}
 	c := tower(16, 4)
 	for _, size := range [][2]int{{20, 20}, {31, 20}, {20, 31}, {1, 9}, {16, 15}} {
@@ -388,9 +391,9 @@ func TestAnyRes(t *testing.T) {
 		if x.width == 16 {
 			for y := range 8 * x.rows {
 				for col := range 16 {
-					from := clipvit.Normalized(2, 0)
+					from := normalized[2][0]
 					if off := (8 - x.height) / 2; y >= off && y < off+x.height {
-						from = clipvit.Normalized(2, m.Pix[m.PixOffset(col, y-off)+2])
+						from = normalized[2][m.Pix[m.PixOffset(col, y-off)+2]]
 					}
 					if got := tiles.pixel(1+col/8, col%8, y, 2, c); got != from {
 						t.Errorf("%d×%d: %d,%d is %v, want %v", x.width, x.height, col, y, got, from)

@@ -83,14 +83,14 @@ func square(m *pillow.Image, c clipvit.Config) (*Tiles, error) {
 	return t, clipvit.Cut(t.view(0, c), m, c)
 }
 
-// meanColour is clipvit.Mean in levels, cut to integers.
+// meanColour is the mean of a transform in levels, cut to integers.
 // Source: haotian-liu/LLaVA, llava/mm_utils.py, process_images: int(x*255).
-var meanColour = func() (colour [3]byte) {
-	for i, v := range clipvit.Mean {
+func meanColour(t clipvit.Transform) (colour [3]byte) {
+	for i, v := range t.Resolved().Mean {
 		colour[i] = byte(v * 255)
 	}
 	return colour
-}()
+}
 
 // Source: haotian-liu/LLaVA, llava/mm_utils.py, expand2square.
 func pad(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
@@ -99,7 +99,7 @@ func pad(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 		return nil, err
 	}
 	side := max(m.Width, m.Height)
-	if m, err = m.Pad((side-m.Width)/2, (side-m.Height)/2, side, side, meanColour); err != nil {
+	if m, err = m.Pad((side-m.Width)/2, (side-m.Height)/2, side, side, meanColour(c.Transform)); err != nil {
 		return nil, err
 	}
 	return square(m, c)
@@ -172,7 +172,7 @@ func (t *Tiles) view(i int, c clipvit.Config) []float32 {
 // get_cubic_upsample_coefficients.
 func globalView(patches []float32, m *pillow.Image, c clipvit.Config) {
 	across, down := m.Width/c.ImageSize, m.Height/c.ImageSize
-	p := c.PatchSize
+	p, levels := c.PatchSize, c.Transform.Levels()
 	columns := make([][]share, c.ImageSize)
 	for x := range columns {
 		columns[x] = reduce(x, across, m.Width)
@@ -186,7 +186,7 @@ func globalView(patches []float32, m *pillow.Image, c clipvit.Config) {
 				for _, v := range ys {
 					var row float32
 					for _, h := range xs {
-						row += h.weight * clipvit.Normalized(ch, m.Pix[3*(v.at*m.Width+h.at)+ch])
+						row += h.weight * levels[ch][m.Pix[3*(v.at*m.Width+h.at)+ch]]
 					}
 					sum += v.weight * row
 				}

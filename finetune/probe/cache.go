@@ -51,11 +51,12 @@ type about struct {
 	Preprocessing string           `json:"preprocessing"` // hash of what is done to the pictures
 }
 
-// preprocessing is a hash of what [clipvit.Preprocess] does for a tower. The words change when it
-// does something else.
-func preprocessing(c clipvit.Config) string {
-	h := sha256.Sum256(fmt.Appendf(nil, "OpenAI's transform, bicubic as in Pillow 13: %d pixels, patches of %d, mean %v, deviation %v",
-		c.ImageSize, c.PatchSize, clipvit.Mean, clipvit.Std))
+// preprocessing is a hash of what is done to pictures for a tower, as [clipvit.Preprocess] does it or, if one is given, a
+// layout. The words change when something else is done for the same configuration.
+func preprocessing(c clipvit.Config, layout string) string {
+	t := c.Transform.Resolved()
+	h := sha256.Sum256(fmt.Appendf(nil, "as in Pillow 13: %d pixels, patches of %d, fit %q, filter %q, mean %v, deviation %v, layout %q",
+		c.ImageSize, c.PatchSize, t.Fit, t.Filter, t.Mean, t.Std, layout))
 	return hex.EncodeToString(h[:])
 }
 
@@ -69,16 +70,14 @@ type Space struct {
 // Space opens the part of the cache that belongs to the features of a tower. It reads the whole tower,
 // which takes about as long as encoding a few pictures.
 func (c *Cache) Space(m *clipvit.Model, f clipvit.Features) (*Space, error) {
-	return c.space(m, f, preprocessing(m.Config))
+	return c.space(m, f, preprocessing(m.Config, ""))
 }
 
 // ViewsSpace opens the part of the cache that belongs to all tokens of a layer of a tower, of pictures that reach it
 // by a layout and as any number of views: layout says all that decides what these are, but for the size of the
 // tower's input.
 func (c *Cache) ViewsSpace(m *clipvit.Model, layer int, layout string) (*Space, error) {
-	h := sha256.Sum256(fmt.Appendf(nil, "%d pixels, patches of %d, mean %v, deviation %v, as in Pillow 13: %s",
-		m.Config.ImageSize, m.Config.PatchSize, clipvit.Mean, clipvit.Std, layout))
-	s, err := c.space(m, clipvit.Features{Kind: clipvit.AllTokens, Layer: layer}, hex.EncodeToString(h[:]))
+	s, err := c.space(m, clipvit.Features{Kind: clipvit.AllTokens, Layer: layer}, preprocessing(m.Config, layout))
 	if err != nil {
 		return nil, err
 	}

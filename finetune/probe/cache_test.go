@@ -150,6 +150,16 @@ func TestSpaces(t *testing.T) {
 			m.Config.NormEps *= 2
 			return m, clipvit.Features{Kind: clipvit.Embedding}
 		},
+		"transform": func() (*clipvit.Model, clipvit.Features) {
+			m := tower(t)
+			m.Config.Transform.Std, m.Config.Transform.Mean = [3]float64{0.5, 0.5, 0.5}, [3]float64{0.5, 0.5, 0.5}
+			return m, clipvit.Features{Kind: clipvit.Embedding}
+		},
+		"filter": func() (*clipvit.Model, clipvit.Features) {
+			m := tower(t)
+			m.Config.Transform.Filter = "bilinear"
+			return m, clipvit.Features{Kind: clipvit.Embedding}
+		},
 		"LoRA": func() (*clipvit.Model, clipvit.Features) {
 			m := tower(t)
 			m.Blocks[0].Attn.OutLoRA = append(m.Blocks[0].Attn.OutLoRA, transformer.NewLoRA(1, m.Config.Width, 0, m.Config.Width, 2))
@@ -167,6 +177,11 @@ func TestSpaces(t *testing.T) {
 		"unfrozen": func() (*clipvit.Model, clipvit.Features, string) {
 			m := tower(t)
 			m.Unfreeze()
+			return m, clipvit.Features{Kind: clipvit.Embedding}, "embedding"
+		},
+		"the transform written out": func() (*clipvit.Model, clipvit.Features, string) {
+			m := tower(t)
+			m.Config.Transform = m.Config.Transform.Resolved()
 			return m, clipvit.Features{Kind: clipvit.Embedding}, "embedding"
 		},
 		"counted from the front": func() (*clipvit.Model, clipvit.Features, string) {

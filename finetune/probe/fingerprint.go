@@ -43,6 +43,7 @@ func Fingerprint(m *clipvit.Model, f clipvit.Features) (string, error) {
 		return "", fmt.Errorf("probe: %w", err)
 	}
 	c, n := m.Config, f.Blocks(m.Config)
+	c.Transform = c.Transform.Canonical() // one name for one thing
 	c.Layers = n
 	if f.Kind != clipvit.Embedding {
 		c.EmbedDim = 0
