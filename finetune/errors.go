@@ -24,12 +24,6 @@ var (
 	ErrCaptions = errors.New("captions may not be cut")
 )
 
-// Why [CheckOutput] refuses, for [errors.Is].
-var (
-	ErrSource    = errors.New("holds what is learnt from")
-	ErrOverwrite = errors.New("is there already")
-)
-
 // validate says everything that is wrong with numbers, whatever the model and the data.
 func (c *Config) validate() error {
 	errs := []error{c.Recipe.Validate()}

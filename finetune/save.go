@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/adapter"
-	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -52,49 +50,6 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoi
 			})
 			return checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, all)
 		}
-	})
-}
-
-// The folders of a run's directory, beside its checkpoints.
-const (
-	ModelFolder   = "model"   // of [Trainer.Save]
-	AdapterFolder = "adapter" // of [Trainer.SaveAdapter]
-)
-
-// CheckOutput returns an error, before anything is written, if a run in the directory out would overwrite what it
-// learns from, [ErrSource], or the model of another, [ErrOverwrite]: if it is not to be resumed, or there is no checkpoint
-// that it could be resumed from. Of sources, paths of models, the empty ones do not count.
-func CheckOutput(out string, resume bool, sources ...string) error {
-	for _, path := range sources {
-		if path != "" && folder.Inside(path, out) {
-			return fmt.Errorf("finetune: %s %w, %s: choose another directory", out, ErrSource, path)
-		}
-	}
-	model := filepath.Join(out, ModelFolder)
-	if _, err := os.Lstat(model); err != nil {
-		return nil
-	}
-	last := ""
-	if resume {
-		var err error
-		if last, err = LastCheckpoint(out); err != nil {
-			return err
-		}
-	}
-	if last == "" {
-		return fmt.Errorf("finetune: %s %w: choose another directory, or resume the run that wrote it", model, ErrOverwrite)
-	}
-	return nil
-}
-
-// SaveBeside writes the directory dst as [Trainer.Save] does for a frozen tower, of the checkpoint like, with
-// what save puts beside it: a head of package probe.
-func SaveBeside(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options, save func(dir string) error) error {
-	return writeDir(dst, func(dir string) error {
-		if _, err := converter.ConvertCheckpoint(ctx, like, dir, o); err != nil {
-			return err
-		}
-		return save(dir)
 	})
 }
 

@@ -23,7 +23,7 @@ func TestValidate(t *testing.T) {
 		change func(r *Request)
 		want   string
 	}{
-		{func(r *Request) { *r = Request{} }, "no data\nfinetuning: not a valid request: no recipe\nfinetuning: not a valid request: no output"},
+		{func(r *Request) { *r = Request{} }, "no data\njob: no recipe\njob: no output"},
 		{func(r *Request) { r.Split = 1 }, "split is 1, want 0 to below 1"},
 		{func(r *Request) { r.Split = -0.1 }, "split is -0.1, want 0 to below 1"},
 		{func(r *Request) { r.Split = math.NaN() }, "split is NaN"},
@@ -32,7 +32,9 @@ func TestValidate(t *testing.T) {
 		{func(r *Request) { r.Cache = "pictures" }, "cache pictures lies in the data"},
 		{func(r *Request) { r.Output = "./x/../pictures" }, "lies in the data"},
 		{func(r *Request) { r.Teacher, r.Targets = "t", "u" }, `teacher "t" and targets "u", want one of them`},
-		{func(r *Request) { r.Targets = "u" }, "targets are of the pictures of data alone"},
+		{func(r *Request) { r.Lock = "both" }, `lock is "both", want images or texts`},
+		{func(r *Request) { r.Solver = "sgd" }, `solver is "sgd", want adamw or lbfgs`},
+		{func(r *Request) { r.WiseFT = new(1.5) }, "wise_ft is 1.5, want 0 to 1"},
 		{func(r *Request) { r.Distance = "far" }, `distance is "far", want cosine or mse`},
 		{func(r *Request) { r.MaxSteps = -1 }, "max_steps is -1, want 0 or more"},
 		{func(r *Request) { r.Patience = -2 }, "patience is -2, want 0 or more"},

@@ -21,6 +21,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/shapes"
@@ -112,8 +113,12 @@ func TestRecipes(t *testing.T) {
 		t.Run(c.recipe, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			var told []finetuning.Progress
+			cache := ""
+			if c.recipe == "probe" { // whose tower is frozen
+				cache = filepath.Join(t.TempDir(), "cache")
+			}
 			r, err := m.FineTune(t.Context(), finetuning.Request{
-				Data: pictures, Validation: more, Recipe: c.recipe, Overrides: c.o, Output: out, Seed: 1, Cache: filepath.Join(t.TempDir(), "cache"),
+				Data: pictures, Validation: more, Recipe: c.recipe, Overrides: c.o, Output: out, Seed: 1, Cache: cache,
 			}, func(p finetuning.Progress) error {
 				told = append(told, p)
 				return nil
@@ -287,12 +292,18 @@ func TestBadRequests(t *testing.T) {
 		{func(r *finetuning.Request) { r.Output = "" }, finetuning.ErrRequest, "no output"},
 		{func(r *finetuning.Request) { r.Recipe = "lorra" }, finetuning.ErrRequest, `"lorra", want one of probe,`},
 		{func(r *finetuning.Request) { r.Recipe = "projector" }, finetuning.ErrRequest, "trains a projector"},
-		{func(r *finetuning.Request) { r.Recipe = "contrastive" }, finetuning.ErrRequest, "learns from captions"},
+		{func(r *finetuning.Request) { r.Recipe = "contrastive" }, finetuning.ErrData, "has no vocabulary"},
 		{func(r *finetuning.Request) { r.Overrides.Epochs = new(0) }, finetuning.ErrRequest, "epochs is 0"},
-		{func(r *finetuning.Request) { r.Overrides.Rank = new(4) }, finetuning.ErrRequest, "recipe probe has no rank, alpha and targets"},
-		{func(r *finetuning.Request) { r.Overrides.Blocks = new(4) }, finetuning.ErrRequest, "recipe probe has no blocks"},
+		{func(r *finetuning.Request) { r.Overrides.Rank = new(4) }, finetuning.ErrRequest, "overrides.rank is of the recipe lora"},
+		{func(r *finetuning.Request) { r.Overrides.Blocks = new(4) }, finetuning.ErrRequest, "overrides.blocks is of the recipe last-n"},
 		{func(r *finetuning.Request) { r.Recipe, r.Overrides.Targets = "lora", []string{"qkv"} }, finetuning.ErrRequest, "qkv"},
 		{func(r *finetuning.Request) { r.Augment.Flip = 2 }, finetuning.ErrRequest, "2"},
+		{func(r *finetuning.Request) { r.Recipe, r.Cache = "full", "cache" }, finetuning.ErrRequest, "cache keeps what a frozen tower gives, and this one learns"},
+		{func(r *finetuning.Request) { r.Overrides.Rate = new(0.1) }, finetuning.ErrRequest, "overrides.rate is of a tower that learns, and this one is frozen"},
+		{func(r *finetuning.Request) { r.Overrides.TextRate = new(0.1) }, finetuning.ErrRequest, "overrides.text_rate goes with captions: recipe contrastive, or captions"},
+		{func(r *finetuning.Request) { r.Solver, r.MaxSteps = "lbfgs", 3 }, finetuning.ErrRequest, "max_steps goes with solver adamw"},
+		{func(r *finetuning.Request) { r.Layout = "pad" }, finetuning.ErrRequest, "layout, hd_num and init_projector are of models with a projector"},
+		{func(r *finetuning.Request) { r.Recipe, r.FixViT = "full", true }, finetuning.ErrRequest, "fix_vit and fix_sampler are of the recipe xcomposer"},
 		{func(r *finetuning.Request) { r.Data = "absent" }, finetuning.ErrData, "absent"},
 		{func(r *finetuning.Request) { r.Data = "absent" }, os.ErrNotExist, ""},
 		{func(r *finetuning.Request) { r.Data = golden.Path(t, "go.mod") }, finetuning.ErrData, "want a folder, a .csv"},
@@ -509,7 +520,10 @@ func TestWithoutLabels(t *testing.T) {
 		{Recipe: "projector", Targets: targets(9, c.Patches(), 6)},
 	} {
 		r.Data, r.Output = pictures, filepath.Join(t.TempDir(), "out")
-		r.Overrides.Epochs, r.Overrides.Accumulate, r.Overrides.Rate, r.Overrides.HeadRate = new(20), new(1), new(3e-3), new(1e-2)
+		r.Overrides.Epochs, r.Overrides.Accumulate, r.Overrides.HeadRate = new(20), new(1), new(1e-2)
+		if r.Recipe != "projector" { // whose tower is frozen
+			r.Overrides.Rate = new(3e-3)
+		}
 		var losses []float64
 		got, err := m.FineTune(t.Context(), r, func(p finetuning.Progress) error {
 			if p.Kind == finetuning.Trained {
@@ -544,21 +558,31 @@ func TestWithoutLabels(t *testing.T) {
 		_, err := m.FineTune(t.Context(), c.r, nil)
 		wantError(t, err, finetuning.ErrData, c.words)
 	}
+	// Vectors in the order of the pictures leave none to validate on.
+	ordered := finetuning.Request{Recipe: "full", Targets: targets(9, c.EmbedDim), Data: pictures, Output: filepath.Join(t.TempDir(), "out")}
+	for _, change := range []func(r *finetuning.Request){
+		func(r *finetuning.Request) { r.Split = 0.1 }, func(r *finetuning.Request) { r.Validation = pictures },
+	} {
+		r := ordered
+		change(&r)
+		_, err := m.FineTune(t.Context(), r, nil)
+		wantError(t, err, finetuning.ErrRequest, "of the pictures of data alone")
+	}
 }
 
 // TestOutput: a run overwrites neither the model that it learns from nor that of another run.
 func TestOutput(t *testing.T) {
 	out := t.TempDir()
-	m := &FineTuning{dir: filepath.Join(out, finetune.ModelFolder), gate: gate.New("clip", 1)}
+	m := &FineTuning{dir: filepath.Join(out, job.ModelFolder), gate: gate.New("clip", 1)}
 	r := finetuning.Request{Data: t.TempDir(), Recipe: "probe", Output: out, Resume: true}
-	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, finetune.ErrSource) || !errors.Is(err, finetuning.ErrRefused) {
+	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, job.ErrSource) || !errors.Is(err, finetuning.ErrRefused) {
 		t.Errorf("the model in the output: %v", err)
 	}
 	if err := os.Mkdir(m.dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	m.dir, r.Resume = t.TempDir(), false
-	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, finetune.ErrOverwrite) || !errors.Is(err, finetuning.ErrRefused) {
+	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, job.ErrOverwrite) || !errors.Is(err, finetuning.ErrRefused) {
 		t.Errorf("another model in the output: %v", err)
 	}
 }
