@@ -21,6 +21,11 @@ type Config struct {
 	// NoPostNorm says that the tower ends with its last block, as in language models that take the
 	// tokens of a layer: it has [Model.Features], but no [Model.Embedding].
 	NoPostNorm bool `json:"no_post_norm,omitempty"`
+	// Pool is what an embedding is made of. Nothing is implemented yet but the class token, which must be there, and
+	// a norm before the blocks.
+	Pool         Pool `json:"pool,omitempty"`
+	NoClassToken bool `json:"no_class_token,omitempty"`
+	NoPreNorm    bool `json:"no_pre_norm,omitempty"`
 	// Transform is what images go through first; zero is OpenAI's.
 	Transform Transform `json:"transform,omitzero"`
 }
@@ -45,9 +50,6 @@ func (c Config) Grid() int { return c.ImageSize / c.PatchSize }
 
 // Patches returns G², the number of patches of an image.
 func (c Config) Patches() int { return c.Grid() * c.Grid() }
-
-// Tokens returns T = 1+G²: the class token and the patches.
-func (c Config) Tokens() int { return 1 + c.Patches() }
 
 // Transformer returns what the blocks are made by.
 func (c Config) Transformer() transformer.Config {
@@ -84,6 +86,15 @@ func (c Config) Validate() error {
 	}
 	if c.ImageSize > maxImageSize && c.ImageSize <= transformer.MaxDim {
 		add("image size is %d, want at most %d", c.ImageSize, maxImageSize)
+	}
+	if pools[c.Pool] == nil {
+		add("pool is %q, want %q, the class token: no other is implemented", c.Pool, PoolClass)
+	}
+	if c.NoClassToken {
+		add("the tower has no class token, want 1: others are not implemented")
+	}
+	if c.NoPreNorm {
+		add("the tower has no norm before its blocks, want one: others are not implemented")
 	}
 	if err := c.Transform.Validate(); err != nil {
 		errs = append(errs, err)

@@ -84,7 +84,7 @@ var featureKinds = map[FeatureKind]struct {
 		return m.pooled(patches, transformer.Visit(nil)) // [B,C]
 	}},
 	ClassToken: {true, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
-		return op.Release(op.ClassRows(tokens, m.Config.Tokens()), tokens) // [B,C]
+		return op.Release(m.Config.classRows(tokens), tokens) // [B,C]
 	}},
 	PatchMean: {true, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
 		x := op.FromPanels(tokens)
@@ -93,7 +93,11 @@ var featureKinds = map[FeatureKind]struct {
 	}},
 	Patches: {true, func(c Config) []int { return []int{c.Patches(), c.Width} }, func(m *Model, tokens mat.Tensor) mat.Tensor {
 		x := op.FromPanels(tokens)
-		return op.Release(op.PatchRows(x, m.Config.Tokens()), x) // [B·G²,C]
+		y := m.Config.PatchRows(x)
+		if y == x {
+			return y
+		}
+		return op.Release(y, x) // [B·G²,C]
 	}},
 	AllTokens: {true, func(c Config) []int { return []int{c.Tokens(), c.Width} }, func(_ *Model, tokens mat.Tensor) mat.Tensor {
 		return op.FromPanels(tokens) // [B·T,C]
@@ -108,7 +112,7 @@ func patchMeans(x []float32, c Config) *mat.Dense[float32] {
 	sums := make([]float64, c.Width)
 	for tokens := range slices.Chunk(x, c.Tokens()*c.Width) {
 		clear(sums)
-		for row := range slices.Chunk(tokens[c.Width:], c.Width) {
+		for row := range slices.Chunk(tokens[c.ClassTokens()*c.Width:], c.Width) {
 			for i, v := range row {
 				sums[i] += float64(v)
 			}

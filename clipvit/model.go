@@ -162,10 +162,10 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 	return x
 }
 
-// pooled maps patches [B·G²,3P²] to the post-normed class rows [B,C].
+// pooled maps patches [B·G²,3P²] to one post-normed row for each image [B,C].
 func (m *Model) pooled(patches mat.Tensor, step transformer.Step) mat.Tensor {
 	x := m.tokens(patches, len(m.Blocks), step)              // [B·T,C]
-	x = step("class", op.ClassRows(x, m.Config.Tokens()), x) // [B,C]
+	x = step("class", pools[m.Config.Pool](m.Config, x), x)  // [B,C]
 	return step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
 }
 

@@ -43,7 +43,7 @@ func (m *Model) Resize(imageSize int, filter Bicubic) error {
 	}
 	old := m.Embed.Position
 	grad := old.RequiresGrad()
-	data := resample(old.Value().Data().F32(), from, to, c.Width, taps)
+	data := resample(old.Value().Data().F32(), from, to, c.Width, c.ClassTokens(), taps)
 	old.ReplaceValue(mat.NewDense[float32](mat.WithShape(c.Tokens(), c.Width), mat.WithBacking(data), mat.WithGrad(grad)))
 	m.Config = c
 	return nil
@@ -102,11 +102,12 @@ func antialiasTaps(from, to int) [][]tap {
 	return taps
 }
 
-// resample maps positions [1+from²,width] to [1+to²,width], with the same taps for rows and columns.
-func resample(x []float32, from, to, width int, taps [][]tap) []float32 {
-	y := make([]float32, (1+to*to)*width)
-	copy(y, x[:width]) // the class token
-	grid := x[width:]
+// resample maps positions [class+from²,width] to [class+to²,width], with the same taps for rows and columns. The
+// class tokens stay.
+func resample(x []float32, from, to, width, class int, taps [][]tap) []float32 {
+	y := make([]float32, (class+to*to)*width)
+	copy(y, x[:class*width])
+	grid := x[class*width:]
 	sum := make([]float64, width)
 	for row := range to {
 		for col := range to {
@@ -119,7 +120,7 @@ func resample(x []float32, from, to, width int, taps [][]tap) []float32 {
 					}
 				}
 			}
-			out := y[(1+row*to+col)*width:]
+			out := y[(class+row*to+col)*width:]
 			for i, s := range sum {
 				out[i] = float32(s)
 			}

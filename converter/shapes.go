@@ -478,8 +478,9 @@ func (m *clip) expect() {
 func (m *clip) configure() error {
 	c, s := &m.config, m.sizes
 	if m.has.vision {
-		grid := int(math.Round(math.Sqrt(math.Max(0, float64(s["T"]-1)))))
-		if grid < 1 || grid*grid != s["T"]-1 {
+		patches := s["T"] - c.Vision.ClassTokens()
+		grid := int(math.Round(math.Sqrt(math.Max(0, float64(patches)))))
+		if grid < 1 || grid*grid != patches {
 			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.Name(), s["T"])
 		}
 		c.Vision = clipvit.Config{

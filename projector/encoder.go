@@ -132,7 +132,7 @@ func (e *Encoder) Count(width, height int) (int, error) {
 	}
 	n, err := e.Layout.Tokens(width, height, e.Tower.Config)
 	if err == nil && e.Select.Kind == clipvit.AllTokens {
-		n++
+		n += e.Tower.Config.ClassTokens()
 	}
 	return n, err
 }
@@ -212,7 +212,7 @@ func (e *Encoder) project(x mat.Tensor, t *Tiles, stays bool) mat.Tensor {
 		views := op.Views{Rows: t.Rows, Cols: t.Cols, Grid: e.Tower.Config.Grid()}
 		tokens = op.Merge(x, e.RowSeparator, e.GlobalSeparator, views) // [N,4C]
 	case e.Select.Kind == clipvit.Patches:
-		tokens = op.PatchRows(x, e.Tower.Config.Tokens()) // [B·G²,C]
+		tokens = e.Tower.Config.PatchRows(x) // [B·G²,C]
 	}
 	if tokens != x && !stays {
 		op.Release(tokens, x)

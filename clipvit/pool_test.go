@@ -1,0 +1,65 @@
+package clipvit
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The zero values are the towers that there are; others count their tokens, and are refused so far.
+func TestPool(t *testing.T) {
+	c := ViTL14336
+	if c.ClassTokens() != 1 || c.Tokens() != 577 {
+		t.Errorf("%d class tokens of %d, want 1 of 577", c.ClassTokens(), c.Tokens())
+	}
+	text, err := json.Marshal(c)
+	if err != nil || strings.Contains(string(text), "pool") || strings.Contains(string(text), "no_") {
+		t.Errorf("%s, %v", text, err)
+	}
+	for want, change := range map[string]func(c *Config){
+		`pool is "gap", want ""`:  func(c *Config) { c.Pool = PoolMean },
+		`pool is "map", want ""`:  func(c *Config) { c.Pool = PoolAttention },
+		`pool is "last", want ""`: func(c *Config) { c.Pool = "last" },
+		"no class token":          func(c *Config) { c.NoClassToken = true },
+		"no norm before":          func(c *Config) { c.NoPreNorm = true },
+	} {
+		c := ViTL14336
+		change(&c)
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: error is %v, want one with %q", c, err, want)
+		}
+	}
+	if c.NoClassToken = true; c.ClassTokens() != 0 || c.Tokens() != 576 {
+		t.Errorf("%d class tokens of %d, want 0 of 576", c.ClassTokens(), c.Tokens())
+	}
+}
+
+// The rows of the class tokens and those of the patches are all tokens.
+func TestRows(t *testing.T) {
+	c := Config{ImageSize: 4, PatchSize: 2, Width: 2}
+	x := make([]float32, 2*5*2) // two images
+	for i := range x {
+		x[i] = float32(i)
+	}
+	tokens := matrix(x, []int{2 * 5, 2})
+	for name, w := range map[string]struct {
+		got  []float32
+		want []float32
+	}{
+		"class":   {pools[PoolClass](c, tokens).Value().Data().F32(), []float32{0, 1, 10, 11}},
+		"patches": {c.PatchRows(tokens).Value().Data().F32(), slices.Concat(x[2:10], x[12:])},
+		"means":   {patchMeans(x, c).Data().F32(), []float32{5, 6, 15, 16}},
+	} {
+		if !slices.Equal(w.got, w.want) {
+			t.Errorf("%s: got %v, want %v", name, w.got, w.want)
+		}
+	}
+	c.NoClassToken = true
+	if got := c.PatchRows(tokens); got != tokens {
+		t.Error("without a class token, all tokens are patches")
+	}
+	if got, want := patchMeans(x[:16], c).Data().F32(), []float32{3, 4, 11, 12}; !slices.Equal(got, want) {
+		t.Errorf("means are %v, want %v", got, want)
+	}
+}
