@@ -101,22 +101,22 @@ func openDir(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	var parts []checkpoint.Part
+	var members []checkpoint.Member
 	if f != nil {
-		parts = append(parts, checkpoint.Part{File: f})
+		members = append(members, checkpoint.Member{File: f})
 	}
 	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == projectorWeights }) {
 		p, err := checkpoint.Open(filepath.Join(dir, projectorWeights))
 		if err != nil {
-			return nil, errors.Join(err, closeParts(parts))
+			return nil, errors.Join(err, closeMembers(members))
 		}
-		parts = append(parts, checkpoint.Part{File: p, Prefix: projectorPrefix})
+		members = append(members, checkpoint.Member{File: p, Prefix: projectorPrefix})
 	}
-	if parts == nil {
+	if members == nil {
 		return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
 	}
 	c := &Checkpoint{}
-	if c.File, err = checkpoint.Join(dir, "directory of "+parts[len(parts)-1].File.Container(), parts...); err != nil {
+	if c.File, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
 		return nil, err
 	}
 	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
@@ -125,10 +125,10 @@ func openDir(dir string) (*Checkpoint, error) {
 	return c, nil
 }
 
-// closeParts closes the files of parts that come to nothing.
-func closeParts(parts []checkpoint.Part) error {
+// closeMembers closes the files of members that come to nothing.
+func closeMembers(members []checkpoint.Member) error {
 	var errs []error
-	for _, p := range parts {
+	for _, p := range members {
 		errs = append(errs, p.File.Close())
 	}
 	return errors.Join(errs...)
@@ -151,7 +151,7 @@ func isXtuner(entries []os.DirEntry) bool {
 func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 	c := &Checkpoint{}
 	var (
-		parts []checkpoint.Part
+		members []checkpoint.Member
 		errs  []error
 	)
 	for _, e := range entries {
@@ -162,7 +162,7 @@ func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 			if errs = append(errs, err); err != nil {
 				continue
 			}
-			parts = append(parts, checkpoint.Part{File: f, Prefix: e.Name() + "."})
+			members = append(members, checkpoint.Member{File: f, Prefix: e.Name() + "."})
 			if e.Name() == xtunerProjector {
 				c.projector = config
 			} else {
@@ -174,9 +174,9 @@ func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 	}
 	err := errors.Join(errs...)
 	if err != nil {
-		return nil, errors.Join(err, closeParts(parts))
+		return nil, errors.Join(err, closeMembers(members))
 	}
-	if c.File, err = checkpoint.Join(dir, "xtuner's "+parts[len(parts)-1].File.Container(), parts...); err != nil {
+	if c.File, err = checkpoint.Join(dir, "xtuner's "+members[len(members)-1].File.Container(), members...); err != nil {
 		return nil, err
 	}
 	return c, nil

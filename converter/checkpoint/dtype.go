@@ -8,6 +8,32 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
+// A DType is the type of the elements of a tensor, by its name in safetensors.
+type DType string
+
+// The types that checkpoints of models have. A container may hold others, which have a size and no more.
+const (
+	F16  DType = "F16"
+	BF16 DType = "BF16"
+	F32  DType = "F32"
+	F64  DType = "F64"
+	I64  DType = "I64"
+)
+
+// itemSize holds the bytes of an element of every type that a container may name.
+var itemSize = map[DType]int{
+	"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
+	"I16": 2, "U16": 2, F16: 2, BF16: 2,
+	"I32": 4, "U32": 4, F32: 4,
+	I64: 8, "U64": 8, F64: 8,
+}
+
+// Size returns the bytes of an element.
+func (d DType) Size() int { return itemSize[d] }
+
+// IsFloat says whether the elements are numbers in floating point.
+func (d DType) IsFloat() bool { return d == F16 || d == BF16 || d == F32 || d == F64 }
+
 // Half precision is the kernel's. bfloat16 is the upper half of a float32. Source: Intel, "BFLOAT16 –
 // Hardware Numerics Definition".
 
