@@ -8,7 +8,9 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/projector"
 )
 
 // safetensorsOf returns a file of a header and data.
@@ -17,8 +19,18 @@ func safetensorsOf(header string, data int) []byte {
 	return append(append(b, header...), make([]byte, data)...)
 }
 
-func openBytes(b []byte) (*Checkpoint, error) {
-	return OpenReader(bytes.NewReader(b), int64(len(b)), "test.pt")
+func openBytes(b []byte, options ...OpenOption) (*Model, error) {
+	return OpenReader(bytes.NewReader(b), int64(len(b)), "test.pt", options...)
+}
+
+// sourceOf returns the source of a file in memory, without configurations beside it.
+func sourceOf(t testing.TB, b []byte) *source {
+	t.Helper()
+	f, err := checkpoint.OpenReader(bytes.NewReader(b), int64(len(b)), "test.pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newSource(f, nil)
 }
 
 // A named is a tensor in memory.
@@ -32,13 +44,13 @@ type named struct {
 // contents returns all tensors of a checkpoint.
 func contents(t testing.TB, path string) []named {
 	t.Helper()
-	c, err := Open(path)
+	s, err := openSource(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer s.file.Close()
 	var all []named
-	for _, x := range c.Tensors() {
+	for _, x := range s.file.Tensors() {
 		b, err := io.ReadAll(x.Reader())
 		if err != nil {
 			t.Fatal(err)
@@ -117,4 +129,42 @@ func encode(dst []byte, src []float32, to DType) error {
 	err = checkpoint.NewCopier().Copy(context.Background(), &b, x, 0, len(src), to)
 	copy(dst, b.Bytes())
 	return err
+}
+
+// opened opens the checkpoint at path, has f use it and closes it again.
+func opened[T any](path string, f func(m *Model) (T, error), options ...OpenOption) (T, error) {
+	m, err := Open(path, options...)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer m.Close()
+	return f(m)
+}
+
+// What a user writes who has a path and wants one thing.
+func convertFile(ctx context.Context, src, dst string, o Options, options ...OpenOption) (*Report, error) {
+	return opened(src, func(m *Model) (*Report, error) { return m.Convert(ctx, dst, o) }, options...)
+}
+
+func exportFile(ctx context.Context, src, dst string, o ExportOptions, options ...OpenOption) (*Report, error) {
+	return opened(src, func(m *Model) (*Report, error) { return m.Export(ctx, dst, o) }, options...)
+}
+
+func loadText(path string) (*cliptext.Model, error) {
+	return opened(path, func(m *Model) (*cliptext.Model, error) { return m.Text(context.Background()) })
+}
+
+func loadProjector(path string) (*Projector, error) {
+	return opened(path, func(m *Model) (*Projector, error) { return m.Projector(context.Background()) })
+}
+
+func loadEncoder(ctx context.Context, path, layout string) (*projector.Encoder, error) {
+	return opened(path, func(m *Model) (*projector.Encoder, error) { return m.Encoder(ctx, layout) })
+}
+
+func compareFiles(ctx context.Context, a, b string, o CompareOptions) (*Comparison, error) {
+	return opened(a, func(a *Model) (*Comparison, error) {
+		return opened(b, func(b *Model) (*Comparison, error) { return Compare(ctx, a, b, o) })
+	})
 }

@@ -147,35 +147,12 @@ type Comparison struct {
 	Tensors []TensorDrift `json:"tensors"`
 }
 
-// Compare aligns the checkpoints at two paths by the canonical names of their parameters, whatever
-// their containers, dialects and precisions are, and measures how far B is from A. What only one of
-// them has is listed and not measured; to have nothing in common is an error.
-func Compare(ctx context.Context, a, b string, o CompareOptions) (*Comparison, error) {
-	ca, err := Open(a)
-	if err != nil {
-		return nil, err
-	}
-	defer ca.Close()
-	cb, err := Open(b)
-	if err != nil {
-		return nil, err
-	}
-	defer cb.Close()
-	return CompareCheckpoints(ctx, ca, cb, o)
-}
-
-// CompareCheckpoints is [Compare] of checkpoints that are open already. It reads both band by band,
-// so that memory does not grow with their size.
-func CompareCheckpoints(ctx context.Context, a, b *Checkpoint, o CompareOptions) (*Comparison, error) {
-	ma, err := align(a)
-	if err != nil {
-		return nil, err
-	}
-	mb, err := align(b)
-	if err != nil {
-		return nil, err
-	}
-	k := &comparer{ctx: ctx, a: ma, b: mb, progress: o.Progress}
+// Compare aligns two checkpoints by the canonical names of their parameters, whatever their containers,
+// dialects and precisions are, and measures how far b is from a. What only one of them has is listed and not
+// measured; to have nothing in common is an error. It reads both band by band, so that memory does not grow
+// with their size.
+func Compare(ctx context.Context, a, b *Model, o CompareOptions) (*Comparison, error) {
+	k := &comparer{ctx: ctx, a: a, b: b, progress: o.Progress}
 	return k.run()
 }
 
@@ -305,7 +282,7 @@ const compareBand = 1 << 15
 // A comparer compares two checkpoints.
 type comparer struct {
 	ctx         context.Context
-	a, b        *clip
+	a, b        *Model
 	progress    func(done, total int64)
 	mu          sync.Mutex
 	done, total int64
@@ -330,7 +307,7 @@ func (k *comparer) run() (*Comparison, error) {
 		}
 	}
 	if k.total == 0 {
-		return nil, fmt.Errorf("converter: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.Name(), k.b.Name())
+		return nil, fmt.Errorf("converter: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.name, k.b.name)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		k.bands = append(k.bands, &bandBuffer{
@@ -354,8 +331,8 @@ func (k *comparer) run() (*Comparison, error) {
 }
 
 // compared says what a side is.
-func (m *clip) compared() Compared {
-	c := Compared{Path: m.Name(), Container: m.Container(), Dialect: m.dialect.name, Config: m.config, Projector: m.projector, DTypes: map[string]int{}}
+func (m *Model) compared() Compared {
+	c := Compared{Path: m.name, Container: m.Container(), Dialect: m.dialect.name, Config: m.stated, Projector: m.projector, DTypes: map[string]int{}}
 	for _, p := range m.params {
 		c.Parameters += int64(p.len())
 		c.DTypes[string(p.dtype())]++
@@ -502,7 +479,7 @@ func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 func (k *comparer) position(d *TensorDrift, a, b param) (best moments, err error) {
 	var (
 		values  [2][]float64
-		configs = [2]clipvit.Config{k.a.config.Vision, k.b.config.Vision}
+		configs = [2]clipvit.Config{k.a.stated.Vision, k.b.stated.Vision}
 	)
 	for i, p := range []param{a, b} {
 		configs[i].Activation, configs[i].Heads = transformer.QuickGELU, 1 // which may be unknown, and do not matter

@@ -2,6 +2,7 @@ package converter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vitago/vitago/converter"
@@ -9,7 +10,15 @@ import (
 
 func ExampleCompare() {
 	// OpenAI's names in half precision, and the same CLIP as OpenCLIP has it, in bfloat16.
-	r, err := converter.Compare(context.Background(), archive, "../testdata/tiny/openclip.pt", converter.CompareOptions{})
+	a, errA := converter.Open(archive)
+	b, errB := converter.Open("../testdata/tiny/openclip.pt")
+	if err := errors.Join(errA, errB); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer a.Close()
+	defer b.Close()
+	r, err := converter.Compare(context.Background(), a, b, converter.CompareOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return

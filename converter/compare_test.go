@@ -11,6 +11,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -92,7 +93,7 @@ func (s *state) retype(to DType) *state {
 	return s
 }
 
-func (s *state) open() *Checkpoint {
+func (s *state) open() *Model {
 	s.t.Helper()
 	b := asSafetensors(s.t, s.tensors)
 	c, err := OpenReader(bytes.NewReader(b), int64(len(b)), "state")
@@ -134,9 +135,9 @@ func another(seed uint64) func(f []float32) {
 	}
 }
 
-func mustCompare(t testing.TB, a, b *Checkpoint) *Comparison {
+func mustCompare(t testing.TB, a, b *Model) *Comparison {
 	t.Helper()
-	r, err := CompareCheckpoints(context.Background(), a, b, CompareOptions{})
+	r, err := Compare(context.Background(), a, b, CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ func TestCompareForms(t *testing.T) {
 		for _, b := range checkpoints {
 			t.Run(a+" "+b.path, func(t *testing.T) {
 				var last, total int64
-				r, err := Compare(t.Context(), tiny(t, a), tiny(t, b.path), CompareOptions{Progress: func(d, n int64) {
+				r, err := compareFiles(t.Context(), tiny(t, a), tiny(t, b.path), CompareOptions{Progress: func(d, n int64) {
 					if d < last {
 						t.Errorf("progress went from %d to %d", last, d)
 					}
@@ -275,10 +276,7 @@ func TestCompareNames(t *testing.T) {
 	const n = compareBand + 1
 	wide := vector("w", n)
 	wide.dtype, wide.data = F32, make([]byte, 4*n)
-	c, err := openBytes(asSafetensors(t, []named{wide, vector("v", n), vector("u", n)}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := sourceOf(t, asSafetensors(t, []named{wide, vector("v", n), vector("u", n)})).file
 	var p param
 	for _, name := range []string{"u", "v", "w"} {
 		x, _ := c.Tensor(name)
@@ -675,7 +673,7 @@ func TestCompareShapes(t *testing.T) {
 	}
 
 	// Projectors of other widths, and of another number of layers.
-	projector := func(tensors ...named) *Checkpoint {
+	projector := func(tensors ...named) *Model {
 		c, err := openBytes(asSafetensors(t, tensors))
 		if err != nil {
 			t.Fatal(err)
@@ -684,7 +682,7 @@ func TestCompareShapes(t *testing.T) {
 	}
 	linear := projector(vector("model.mm_projector.weight", 4, 8), vector("model.mm_projector.bias", 4))
 	for _, c := range []struct {
-		b    *Checkpoint
+		b    *Model
 		want string
 	}{
 		{
@@ -704,7 +702,7 @@ func TestCompareShapes(t *testing.T) {
 
 	// Another size of tower has nothing in common.
 	demo := "../cmd/vitago/demo/tiny-clip.pt"
-	if r, err := Compare(t.Context(), tiny(t, "huggingface"), demo, CompareOptions{}); err != nil || r.Verdict != Unrelated ||
+	if r, err := compareFiles(t.Context(), tiny(t, "huggingface"), demo, CompareOptions{}); err != nil || r.Verdict != Unrelated ||
 		!strings.HasPrefix(r.Summary, "The vision towers are unrelated;") || !strings.Contains(r.Summary, "only B has blocks 2-3") {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -713,18 +711,19 @@ func TestCompareShapes(t *testing.T) {
 func TestCompareFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := CompareCheckpoints(ctx, tinyState(t).open(), tinyState(t).open(), CompareOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := Compare(ctx, tinyState(t).open(), tinyState(t).open(), CompareOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	broken := tinyState(t).drop("visual.conv1.weight").open()
+	broken := filepath.Join(t.TempDir(), "broken.safetensors")
+	os.WriteFile(broken, asSafetensors(t, tinyState(t).drop("visual.conv1.weight").tensors), 0o666)
 	var wrong *MismatchError
-	if _, err := CompareCheckpoints(t.Context(), tinyState(t).open(), broken, CompareOptions{}); !errors.As(err, &wrong) {
+	if _, err := compareFiles(t.Context(), tiny(t, "huggingface"), broken, CompareOptions{}); !errors.As(err, &wrong) {
 		t.Errorf("got %v, want a MismatchError", err)
 	}
 	alone := &state{t: t, tensors: []named{{name: "model.mm_projector.weight", dtype: F32}, {name: "model.mm_projector.bias", dtype: F32}}}
 	alone.find("model.mm_projector.weight").set(make([]float32, 6), 3, 2)
 	alone.find("model.mm_projector.bias").set(make([]float32, 3), 3)
-	if _, err := CompareCheckpoints(t.Context(), tinyState(t).open(), alone.open(), CompareOptions{}); err == nil || !strings.Contains(err.Error(), "no parameter in common") {
+	if _, err := Compare(t.Context(), tinyState(t).open(), alone.open(), CompareOptions{}); err == nil || !strings.Contains(err.Error(), "no parameter in common") {
 		t.Errorf("got %v, want no parameter in common", err)
 	}
 	damaged, err := os.ReadFile(tiny(t, "state_torch2.9.1.pt"))
@@ -735,7 +734,7 @@ func TestCompareFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conv, _ := c.Tensor("visual.conv1.weight")
+	conv, _ := c.file.Tensor("visual.conv1.weight")
 	raw, err := io.ReadAll(conv.Reader())
 	if err != nil {
 		t.Fatal(err)
@@ -745,11 +744,11 @@ func TestCompareFails(t *testing.T) {
 	if c, err = openBytes(damaged); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CompareCheckpoints(t.Context(), tinyState(t).open(), c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if _, err := Compare(t.Context(), tinyState(t).open(), c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Errorf("got %v, want damage", err)
 	}
 	for _, paths := range [][2]string{{"absent.pt", tiny(t, "huggingface")}, {tiny(t, "huggingface"), "absent.pt"}} {
-		if _, err := Compare(t.Context(), paths[0], paths[1], CompareOptions{}); err == nil || !strings.Contains(err.Error(), "absent.pt") {
+		if _, err := compareFiles(t.Context(), paths[0], paths[1], CompareOptions{}); err == nil || !strings.Contains(err.Error(), "absent.pt") {
 			t.Errorf("got %v, want absent.pt in it", err)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // ErrActivation is returned for tensors whose names are shared by models of both activations, where
 // nothing says which: embeddings would be wrong without a sign.
 var ErrActivation = errors.New("nothing says whether the activation is quick_gelu, as OpenAI's, or gelu, as most of OpenCLIP's: " +
-	"say it with --activation (Checkpoint.Assume), or put the model's config.json or open_clip_config.json beside the tensors")
+	"say it (Assume), or put the model's config.json or open_clip_config.json beside the tensors")
 
 // The files of a projector in a directory that a conversion wrote.
 const (
@@ -26,12 +26,8 @@ const (
 	projectorWeights = "projector.safetensors"
 )
 
-// Assume declares the activation of a tower for which neither its container nor a configuration
-// says it. Contradicting one that does is an error, which loading returns.
-func (c *Checkpoint) Assume(a transformer.Activation) { c.assumed = a }
-
-// A top is what a config.json tells itself by.
-type top struct {
+// A configIdentity is what the kinds of config.json are told apart by.
+type configIdentity struct {
 	ModelType     string          `json:"model_type"`
 	Architectures []string        `json:"architectures"`
 	VisionConfig  json.RawMessage `json:"vision_config"`
@@ -42,28 +38,28 @@ type top struct {
 
 // configKinds are the kinds of config.json, the first that fits has it.
 var configKinds = []struct {
-	is   func(t top) bool
-	read func(m *clip, file []byte) error
+	is   func(t configIdentity) bool
+	read func(m *Model, file []byte) error
 }{
-	{func(t top) bool { return t.ModelType == "clip" || t.ModelType == "clip_vision_model" },
-		func(m *clip, file []byte) error { return agree(file, &m.config, m.has) }},
-	{func(t top) bool { return t.VisionTower != nil || t.MMProjector != nil }, readLLaVA},
-	{func(t top) bool { return t.ModelType == "llava" || t.ModelType == "llava_next" }, readHFLLaVA},
-	{func(t top) bool {
+	{func(t configIdentity) bool { return t.ModelType == "clip" || t.ModelType == "clip_vision_model" },
+		func(m *Model, file []byte) error { return agree(file, &m.config, m.has) }},
+	{func(t configIdentity) bool { return t.VisionTower != nil || t.MMProjector != nil }, readLLaVA},
+	{func(t configIdentity) bool { return t.ModelType == "llava" || t.ModelType == "llava_next" }, readHFLLaVA},
+	{func(t configIdentity) bool {
 		return slices.ContainsFunc(t.Architectures, func(a string) bool { return strings.HasPrefix(a, "InternLMXComposer") })
-	}, func(*clip, []byte) error { return nil }}, // says nothing of the tower: build_mlp.py has it
+	}, func(*Model, []byte) error { return nil }}, // says nothing of the tower: build_mlp.py has it
 }
 
 // readConfigs reads all configurations of the checkpoint.
-func (m *clip) readConfigs() error {
+func (m *Model) readConfigs() error {
 	for _, f := range []struct {
 		name string
 		raw  []byte
-		read func(m *clip, file []byte) error
+		read func(m *Model, file []byte) error
 	}{
-		{configFile, m.configs.config, readConfig},
-		{openCLIPConfig, m.openCLIP, readOpenCLIP},
-		{projectorFile, m.configs.projector, readProjector},
+		{configFile, m.beside.config, readConfig},
+		{openCLIPConfig, m.beside.openCLIP, readOpenCLIP},
+		{projectorFile, m.beside.projector, readProjector},
 	} {
 		if f.raw == nil {
 			continue
@@ -76,13 +72,13 @@ func (m *clip) readConfigs() error {
 }
 
 // native says whether the names are those of OpenAI and OpenCLIP.
-func (m *clip) native() bool { return m.dialect == openAI || m.dialect == openCLIP }
+func (m *Model) native() bool { return m.dialect == openAI || m.dialect == openCLIP }
 
-func readConfig(m *clip, file []byte) error {
-	if m.native() && m.openCLIP != nil {
+func readConfig(m *Model, file []byte) error {
+	if m.native() && m.beside.openCLIP != nil {
 		return nil // of the same model in Hugging Face's form, which lies in the same directory
 	}
-	var t top
+	var t configIdentity
 	if err := json.Unmarshal(file, &t); err != nil {
 		return err
 	}
@@ -96,12 +92,12 @@ func readConfig(m *clip, file []byte) error {
 
 // noPostNorm says whether a config.json that a conversion wrote says that there is no post-norm.
 // For transformers, which has no such towers, the field has no meaning.
-func (m *clip) noPostNorm() bool {
+func (m *Model) noPostNorm() bool {
 	var c struct {
 		ModelType  string `json:"model_type"`
 		NoPostNorm bool   `json:"no_post_layernorm"`
 	}
-	return m.configs.config != nil && json.Unmarshal(m.configs.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
+	return m.beside.config != nil && json.Unmarshal(m.beside.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
 }
 
 // hfTower is a tower in Hugging Face's config.json. Its zero value has to be replaced by the
@@ -252,7 +248,7 @@ func (h *hfTower) check(tower string, width int) error {
 // readHFLLaVA reads the config.json of a LLaVA in transformers' form.
 //
 // Source: huggingface/transformers, models/llava/configuration_llava.py, LlavaConfig.
-func readHFLLaVA(m *clip, file []byte) error {
+func readHFLLaVA(m *Model, file []byte) error {
 	var c struct {
 		VisionConfig json.RawMessage `json:"vision_config"`
 		Layer        json.RawMessage `json:"vision_feature_layer"`
@@ -268,7 +264,7 @@ func readHFLLaVA(m *clip, file []byte) error {
 	var errs []error
 	if c.VisionConfig != nil {
 		vision = hfVisionDefaults
-		var kind top
+		var kind configIdentity
 		if err := errors.Join(json.Unmarshal(c.VisionConfig, &vision), json.Unmarshal(c.VisionConfig, &kind)); err != nil {
 			return err
 		}
@@ -315,7 +311,7 @@ var openAITowers = []string{"clip-vit-base-patch32", "clip-vit-base-patch16", "c
 // readLLaVA reads the config.json of an original LLaVA.
 //
 // Source: haotian-liu/LLaVA, llava/model/llava_arch.py, initialize_vision_modules.
-func readLLaVA(m *clip, file []byte) error {
+func readLLaVA(m *Model, file []byte) error {
 	var c struct {
 		Tower   string          `json:"mm_vision_tower"`
 		Type    string          `json:"mm_projector_type"`

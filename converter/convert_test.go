@@ -55,7 +55,7 @@ var tinyConfig = clipvit.Config{
 
 // open opens a tiny checkpoint, and says of those that do not say it themselves which activation
 // they have: all are OpenAI's.
-func open(t testing.TB, name string) *Checkpoint {
+func open(t testing.TB, name string) *Model {
 	t.Helper()
 	c, err := Open(tiny(t, name))
 	if err != nil {
@@ -63,10 +63,13 @@ func open(t testing.TB, name string) *Checkpoint {
 	}
 	t.Cleanup(func() { c.Close() })
 	if strings.HasPrefix(name, "state_") || name == "openclip.pt" {
-		if _, err := LoadCheckpoint(c); !errors.Is(err, ErrActivation) {
+		if _, err := c.Vision(t.Context()); !errors.Is(err, ErrActivation) {
 			t.Errorf("%s: error is %v, want ErrActivation", name, err)
 		}
-		c.Assume(transformer.QuickGELU)
+		if c, err = Open(tiny(t, name), Assume(transformer.QuickGELU)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
 	}
 	return c
 }
@@ -144,7 +147,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 	for _, c := range checkpoints {
 		t.Run(c.path, func(t *testing.T) {
 			k := open(t, c.path)
-			m, err := LoadCheckpoint(k)
+			m, err := k.Vision(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +162,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 			})
 
 			dst := filepath.Join(t.TempDir(), "out")
-			r, err := ConvertCheckpoint(t.Context(), k, dst, Options{})
+			r, err := k.Convert(t.Context(), dst, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -176,7 +179,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 
 // TestBFloat16 loads weights that were rounded to bfloat16, under the names of a training run.
 func TestBFloat16(t *testing.T) {
-	m, err := LoadCheckpoint(open(t, "openclip.pt"))
+	m, err := open(t, "openclip.pt").Vision(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +204,7 @@ func TestConvertMakesWhatTransformersMakes(t *testing.T) {
 			continue
 		}
 		dst := filepath.Join(t.TempDir(), "out")
-		if _, err := ConvertCheckpoint(t.Context(), open(t, c.path), dst, Options{}); err != nil {
+		if _, err := open(t, c.path).Convert(t.Context(), dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		got := contents(t, dst)
@@ -221,14 +224,14 @@ func TestConvertMakesWhatTransformersMakes(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-	r, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), first, Options{})
+	r, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), first, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"context_length", "input_resolution", "vocab_size"}; !slices.Equal(slices.Sorted(slices.Values(r.Excused)), want) {
 		t.Errorf("excused are %v, want %v", r.Excused, want)
 	}
-	r, err = Convert(t.Context(), first, second, Options{})
+	r, err = convertFile(t.Context(), first, second, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +268,7 @@ func TestPrecisions(t *testing.T) {
 		t.Run(c.dtype, func(t *testing.T) {
 			dst := filepath.Join(t.TempDir(), "out")
 			var last, total int64
-			r, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{DType: c.dtype, Progress: func(d, n int64) {
+			r, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{DType: c.dtype, Progress: func(d, n int64) {
 				if d <= last || d > n {
 					t.Errorf("progress goes from %d to %d of %d", last, d, n)
 				}
@@ -286,12 +289,12 @@ func TestPrecisions(t *testing.T) {
 			}
 			defer k.Close()
 			// Wide elements first, from a multiple of 64 on (TestConfigJSON): all are aligned.
-			for i, x := range k.Tensors()[1:] {
-				if before := k.Tensors()[i]; before.DType.Size() < x.DType.Size() {
+			for i, x := range k.file.Tensors()[1:] {
+				if before := k.file.Tensors()[i]; before.DType.Size() < x.DType.Size() {
 					t.Errorf("%s of %s lies behind %s of %s", x.Name, x.DType, before.Name, before.DType)
 				}
 			}
-			m, err := LoadCheckpoint(k)
+			m, err := k.Vision(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -304,7 +307,7 @@ func TestPrecisions(t *testing.T) {
 			sameParameters(t, parameters(m), rounded)
 		})
 	}
-	if _, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(t.TempDir(), "x"), Options{DType: "f8"}); err == nil || !strings.Contains(err.Error(), `"f8"`) {
+	if _, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(t.TempDir(), "x"), Options{DType: "f8"}); err == nil || !strings.Contains(err.Error(), `"f8"`) {
 		t.Errorf("error is %v, want that f8 is not known", err)
 	}
 }
@@ -317,27 +320,26 @@ func TestOverflow(t *testing.T) {
 			encode(all[i].data, []float32{1e5}, F32)
 		}
 	}
-	c, err := openBytes(asSafetensors(t, all))
+	c, err := openBytes(asSafetensors(t, all), Assume(transformer.QuickGELU))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Assume(transformer.QuickGELU)
 	dir := t.TempDir()
-	_, err = ConvertCheckpoint(t.Context(), c, filepath.Join(dir, "out"), Options{DType: "f16"})
+	_, err = c.Convert(t.Context(), filepath.Join(dir, "out"), Options{DType: "f16"})
 	if err == nil || !strings.Contains(err.Error(), "visual.ln_post.bias") || !strings.Contains(err.Error(), "100000") {
 		t.Errorf("error is %v, want that 100000 of visual.ln_post.bias is too large", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("a failed conversion left %v", left)
 	}
-	if _, err := ConvertCheckpoint(t.Context(), c, filepath.Join(dir, "out"), Options{DType: "bf16"}); err != nil {
+	if _, err := c.Convert(t.Context(), filepath.Join(dir, "out"), Options{DType: "bf16"}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestVisionOnly(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "out")
-	r, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{VisionOnly: true})
+	r, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{VisionOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +378,7 @@ func readJSON(t *testing.T, path string) map[string]any {
 // writes and that is not about text generation.
 func TestConfigJSON(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "out")
-	r, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{})
+	r, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), dst, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,12 +457,11 @@ func TestConfigDisagrees(t *testing.T) {
 			os.WriteFile(filepath.Join(dir, weightsFile), b, 0o666)
 			raw, _ = json.Marshal(top)
 			os.WriteFile(filepath.Join(dir, configFile), raw, 0o666)
-			k, err := Open(dir)
-			if err != nil {
-				t.Fatal(err)
+			m, err := Open(dir)
+			if err == nil {
+				defer m.Close()
+				err = m.ready()
 			}
-			defer k.Close()
-			m, err := resolve(k)
 			if c.want == nil {
 				if err != nil || !c.ok(m.config) {
 					t.Errorf("got %+v, %v", m, err)
@@ -481,8 +482,8 @@ func TestConfigDisagrees(t *testing.T) {
 
 // TestHeadsUnknown: a width that OpenAI's rule says nothing about needs a config.json.
 func TestHeadsUnknown(t *testing.T) {
-	m := &clip{Checkpoint: &Checkpoint{File: checkpoint.New("x"), assumed: transformer.GELU}, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
-	settled := func() error { return errors.Join(m.configure(), m.settle()) }
+	m := &Model{file: checkpoint.New("x"), name: "x", assumed: transformer.GELU, dialect: openAI, has: inventory{vision: true}, sizes: sizes{"C": 96, "T": 17, "P": 6, "L": 2, "F": 9}}
+	settled := func() error { return errors.Join(m.configure(), m.decide()) }
 	if err := settled(); err == nil || !strings.Contains(err.Error(), "width 96, and no configuration says how many heads it has") {
 		t.Errorf("error is %v", err)
 	}
@@ -556,7 +557,7 @@ func TestAtomic(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(t.Context())
-		_, err := Convert(ctx, src, filepath.Join(dir, "out"), Options{Progress: func(done, total int64) {
+		_, err := convertFile(ctx, src, filepath.Join(dir, "out"), Options{Progress: func(done, total int64) {
 			if done > total/2 {
 				if len(entries(dir)) != 1 {
 					t.Errorf("while it is written, %v is there", entries(dir))
@@ -573,7 +574,7 @@ func TestAtomic(t *testing.T) {
 	})
 	t.Run("empty directory", func(t *testing.T) {
 		dst := t.TempDir()
-		if _, err := Convert(t.Context(), src, dst, Options{}); err != nil {
+		if _, err := convertFile(t.Context(), src, dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile}) {
@@ -583,22 +584,22 @@ func TestAtomic(t *testing.T) {
 	t.Run("model is there", func(t *testing.T) {
 		dir := t.TempDir()
 		dst := filepath.Join(dir, "deep", "out")
-		if _, err := Convert(t.Context(), src, dst, Options{}); err != nil {
+		if _, err := convertFile(t.Context(), src, dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		os.WriteFile(filepath.Join(dst, "merges.txt"), nil, 0o666) // of the tokenizer, and not written again
-		if _, err := Convert(t.Context(), src, dst, Options{}); err == nil || !strings.Contains(err.Error(), "is not empty") || !errors.Is(err, ErrExists) {
+		if _, err := convertFile(t.Context(), src, dst, Options{}); err == nil || !strings.Contains(err.Error(), "is not empty") || !errors.Is(err, ErrExists) {
 			t.Errorf("error is %v, want that it is not empty, and ErrExists", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := Convert(ctx, src, dst, Options{Overwrite: true}); !errors.Is(err, context.Canceled) {
+		if _, err := convertFile(ctx, src, dst, Options{Overwrite: true}); !errors.Is(err, context.Canceled) {
 			t.Errorf("error is %v", err)
 		}
 		if got := entries(dst); !slices.Contains(got, "merges.txt") {
 			t.Errorf("a conversion that failed replaced the old model by %v", got)
 		}
-		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err != nil {
+		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err != nil {
 			t.Fatal(err)
 		}
 		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile}) {
@@ -610,10 +611,10 @@ func TestAtomic(t *testing.T) {
 	})
 	t.Run("onto itself", func(t *testing.T) {
 		dst := filepath.Join(t.TempDir(), "out")
-		if _, err := Convert(t.Context(), src, dst, Options{}); err != nil {
+		if _, err := convertFile(t.Context(), src, dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Convert(t.Context(), dst, dst, Options{DType: "f32", Overwrite: true}); err != nil {
+		if _, err := convertFile(t.Context(), dst, dst, Options{DType: "f32", Overwrite: true}); err != nil {
 			t.Fatal(err)
 		}
 		m, err := Load(dst)
@@ -625,12 +626,12 @@ func TestAtomic(t *testing.T) {
 	t.Run("no model", func(t *testing.T) {
 		dst := t.TempDir()
 		os.WriteFile(filepath.Join(dst, "merges.txt"), nil, 0o666)
-		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "not a model directory") {
+		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "not a model directory") {
 			t.Errorf("error is %v, want that it is no model directory", err)
 		}
 		os.WriteFile(filepath.Join(dst, configFile), nil, 0o666)
 		os.WriteFile(filepath.Join(dst, "thesis.txt"), []byte("years"), 0o666)
-		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "holds thesis.txt") {
+		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "holds thesis.txt") {
 			t.Errorf("error is %v, want that it holds thesis.txt", err)
 		}
 		if got := entries(dst); !slices.Equal(got, []string{configFile, "merges.txt", "thesis.txt"}) {
@@ -642,7 +643,7 @@ func TestAtomic(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, to := range []string{"openai", "openclip"} {
-			if _, err := Export(ctx, src, filepath.Join(dir, "deep", "deeper", "out"), ExportOptions{To: to}); !errors.Is(err, context.Canceled) {
+			if _, err := exportFile(ctx, src, filepath.Join(dir, "deep", "deeper", "out"), ExportOptions{To: to}); !errors.Is(err, context.Canceled) {
 				t.Errorf("error is %v, want %v", err, context.Canceled)
 			}
 			if left := entries(dir); left != nil {
@@ -664,7 +665,7 @@ func TestAtomic(t *testing.T) {
 		// A name that leaves no room for a temporary one: most file systems take 255 bytes.
 		long := filepath.Join(dir, strings.Repeat("x", 250))
 		for _, to := range []string{"openai", "openclip"} {
-			_, err := Export(t.Context(), src, long, ExportOptions{To: to})
+			_, err := exportFile(t.Context(), src, long, ExportOptions{To: to})
 			if err == nil || !strings.Contains(err.Error(), "converter: "+long+": cannot write in the folder "+dir+": ") || strings.Contains(err.Error(), ".partial") {
 				t.Errorf("%s: error is %v", to, err)
 			}
@@ -676,14 +677,14 @@ func TestAtomic(t *testing.T) {
 	t.Run("a file", func(t *testing.T) {
 		dst := filepath.Join(t.TempDir(), "x")
 		os.WriteFile(dst, []byte("x"), 0o666)
-		if _, err := Convert(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), dst+" is a file, want a directory that") {
+		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), dst+" is a file, want a directory that") {
 			t.Errorf("error is %v, want that %s is a file", err, dst)
 		}
 	})
 }
 
 func TestInspect(t *testing.T) {
-	info, err := Inspect(tiny(t, "openai_torch1.7.1.pt"))
+	info, err := Inspect(t.Context(), tiny(t, "openai_torch1.7.1.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -708,7 +709,7 @@ func TestInspect(t *testing.T) {
 
 	path := filepath.Join(t.TempDir(), "x.pt")
 	os.WriteFile(path, noCLIP(t), 0o666)
-	if info, err = Inspect(path); err != nil {
+	if info, err = Inspect(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(info.Problem, "has a name of CLIP's") || info.Config != nil || info.Parameters != 6 {
@@ -720,11 +721,11 @@ func TestInspect(t *testing.T) {
 func TestVocabulary(t *testing.T) {
 	path := golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
 	dir := t.TempDir()
-	_, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path})
+	_, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path})
 	if err == nil || !strings.Contains(err.Error(), "49408 words, the text tower has 50") {
 		t.Errorf("error is %v, want that the vocabulary is another's", err)
 	}
-	_, err = Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path, VisionOnly: true})
+	_, err = convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path, VisionOnly: true})
 	if err == nil || !strings.Contains(err.Error(), "no text tower") {
 		t.Errorf("error is %v, want that there is no text tower", err)
 	}
@@ -737,7 +738,7 @@ func TestNoVocabulary(t *testing.T) {
 	for name, data := range map[string]string{"no gzip": "hello", "empty": ""} {
 		path := filepath.Join(t.TempDir(), "v.gz")
 		os.WriteFile(path, []byte(data), 0o666)
-		_, err := Convert(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(t.TempDir(), "out"), Options{Vocab: path})
+		_, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(t.TempDir(), "out"), Options{Vocab: path})
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error is %v", name, err)
 		}

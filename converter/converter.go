@@ -38,7 +38,6 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/cliptext"
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -58,9 +57,6 @@ type Options struct {
 	// tokenizer, vocab.json and merges.txt. If it is set, these files are written as well; if not, those
 	// that are in the directory of the source are copied.
 	Vocab string
-	// Activation declares the activation of a tower for which nothing else says it; see
-	// [Checkpoint.Assume].
-	Activation transformer.Activation
 	// Overwrite permits to replace a model directory that exists already.
 	Overwrite bool
 	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
@@ -90,34 +86,20 @@ type Report struct {
 	Left          []string `json:"left,omitempty"` // parts of the source that an export has no place for, in words
 }
 
-// Convert reads the checkpoint at src and writes the directory dst, which the Python library
-// transformers loads as it is: config.json, preprocessor_config.json, model.safetensors and, with
-// [Options.Vocab], the files of the tokenizer. If the source has a projector, projector.safetensors and
-// projector_config.json ([ProjectorConfig]) are beside them, or alone if there is no tower: the names of
-// its tensors are those of torch's nn.Sequential. The directory appears complete or not at all.
-func Convert(ctx context.Context, src, dst string, o Options) (*Report, error) {
-	c, err := Open(src)
-	if err != nil {
+// Convert writes the model to the directory dst, which the Python library transformers loads as it is:
+// config.json, preprocessor_config.json, model.safetensors and, with [Options.Vocab], the files of the
+// tokenizer. If there is a projector, projector.safetensors and projector_config.json ([ProjectorConfig])
+// are beside them, or alone if there is no tower: the names of its tensors are those of torch's
+// nn.Sequential. The directory appears complete or not at all. Memory does not grow with the model.
+func (m *Model) Convert(ctx context.Context, dst string, o Options) (*Report, error) {
+	if err := m.ready(); err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	return ConvertCheckpoint(ctx, c, dst, o)
+	return m.clone().convert(ctx, dst, o)
 }
 
-// ConvertCheckpoint is [Convert] from a checkpoint that is open already.
-func ConvertCheckpoint(ctx context.Context, c *Checkpoint, dst string, o Options) (*Report, error) {
-	if o.Activation != "" {
-		c.Assume(o.Activation)
-	}
-	m, err := resolve(c)
-	if err != nil {
-		return nil, err
-	}
-	return m.convert(ctx, dst, o)
-}
-
-// convert writes the directory dst.
-func (m *clip) convert(ctx context.Context, dst string, o Options) (*Report, error) {
+// convert writes the directory dst. It leaves out of m what is not written.
+func (m *Model) convert(ctx context.Context, dst string, o Options) (*Report, error) {
 	target, err := parseTarget(o.DType)
 	if err != nil {
 		return nil, err
@@ -126,7 +108,7 @@ func (m *clip) convert(ctx context.Context, dst string, o Options) (*Report, err
 	if left {
 		m.config.Text, m.has.text = nil, false
 	}
-	out := &output{clip: m, target: target, vocab: o.Vocab, progress: o.Progress}
+	out := &output{model: m, target: target, vocab: o.Vocab, progress: o.Progress}
 	if err := out.prepare(); err != nil {
 		return nil, err
 	}
@@ -152,8 +134,8 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) error {
 	return folder.Prefix("converter", folder.WithParents(dst, func() error { return folder.WriteDir(dst, exists, write) }))
 }
 
-// written are the names of the files that a conversion or an export writes into a directory.
-var written = append([]string{
+// writtenFiles are the names of the files that a conversion or an export writes into a directory.
+var writtenFiles = append([]string{
 	configFile, preprocessorFile, weightsFile, torchFile, projectorFile, projectorWeights,
 	openCLIPConfig, openCLIPSafetensors, openCLIPTorch,
 }, cliptext.FileNames()...)
@@ -176,7 +158,7 @@ func checkTarget(dst string, overwrite bool) (exists bool, err error) {
 	}
 	model := false
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !slices.Contains(written, e.Name()) {
+		if !e.Type().IsRegular() || !slices.Contains(writtenFiles, e.Name()) {
 			return true, fmt.Errorf("converter: %s holds %s, which no conversion writes, so it is not overwritten", dst, e.Name())
 		}
 		model = model || e.Name() == configFile || e.Name() == openCLIPConfig || e.Name() == projectorFile

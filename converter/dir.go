@@ -3,7 +3,6 @@ package converter
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -43,10 +42,11 @@ var weightFiles = []struct {
 	{"*.pth", false},            // xtuner's
 }
 
-// A Checkpoint is a set of named tensors in one or more files, with what the configurations beside them say.
-type Checkpoint struct {
-	*checkpoint.File
-	configs
+// A source is the tensors that a model is found in, with what the files beside them say.
+type source struct {
+	file    *checkpoint.File
+	name    string // for errors: the path
+	beside  configs
 	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
 	assumed transformer.Activation // what the caller says
 }
@@ -59,70 +59,73 @@ type configs struct {
 	projector    []byte // projector_config.json
 }
 
-// Open opens a checkpoint: a file in one of the containers that package checkpoint knows, or a directory
-// that holds such files and perhaps a config.json. Tensors are read from the files when they are asked for,
-// so the checkpoint must be closed in the end.
-func Open(path string) (*Checkpoint, error) {
+func newSource(f *checkpoint.File, options []OpenOption) *source {
+	s := &source{file: f, name: f.Name()}
+	for _, o := range options {
+		o(s)
+	}
+	return s
+}
+
+// openSource opens a file or a directory.
+func openSource(path string, options []OpenOption) (*source, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("converter: %w", err)
 	}
 	if info.IsDir() {
-		return openDir(path)
+		f, beside, err := openDir(path)
+		if err != nil {
+			return nil, err
+		}
+		s := newSource(f, options)
+		s.beside = beside
+		return s, nil
 	}
 	f, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	return &Checkpoint{File: f, dir: filepath.Dir(path)}, nil
-}
-
-// OpenReader is [Open] for one file of the given size that need not lie on a disk. The name
-// stands in errors.
-func OpenReader(r io.ReaderAt, size int64, name string) (*Checkpoint, error) {
-	f, err := checkpoint.OpenReader(r, size, name)
-	if err != nil {
-		return nil, err
-	}
-	return &Checkpoint{File: f}, nil
+	s := newSource(f, options)
+	s.dir = filepath.Dir(path)
+	return s, nil
 }
 
 // openDir opens a directory as Hugging Face lays it out, as a conversion wrote it, with a projector
 // beside the tower, or as xtuner does, with both in directories of their own.
-func openDir(dir string) (*Checkpoint, error) {
+func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("converter: %w", err)
+		return nil, c, fmt.Errorf("converter: %w", err)
 	}
 	if isXtuner(entries) {
 		return openXtuner(dir, entries)
 	}
-	f, err := openTensors(dir, entries)
+	tower, err := openTensors(dir, entries)
 	if err != nil {
-		return nil, err
+		return nil, c, err
 	}
 	var members []checkpoint.Member
-	if f != nil {
-		members = append(members, checkpoint.Member{File: f})
+	if tower != nil {
+		members = append(members, checkpoint.Member{File: tower})
 	}
 	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == projectorWeights }) {
 		p, err := checkpoint.Open(filepath.Join(dir, projectorWeights))
 		if err != nil {
-			return nil, errors.Join(err, closeMembers(members))
+			return nil, c, errors.Join(err, closeMembers(members))
 		}
 		members = append(members, checkpoint.Member{File: p, Prefix: projectorPrefix})
 	}
 	if members == nil {
-		return nil, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+		return nil, c, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
 	}
-	c := &Checkpoint{}
-	if c.File, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
-		return nil, err
+	if f, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
+		return nil, c, err
 	}
 	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, c, errors.Join(err, f.Close())
 	}
-	return c, nil
+	return f, c, nil
 }
 
 // closeMembers closes the files of members that come to nothing.
@@ -148,11 +151,10 @@ func isXtuner(entries []os.DirEntry) bool {
 }
 
 // openXtuner opens a directory of xtuner's: the projector and, if it was trained, the tower.
-func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
-	c := &Checkpoint{}
+func openXtuner(dir string, entries []os.DirEntry) (f *checkpoint.File, c configs, err error) {
 	var (
 		members []checkpoint.Member
-		errs  []error
+		errs    []error
 	)
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -172,14 +174,11 @@ func openXtuner(dir string, entries []os.DirEntry) (*Checkpoint, error) {
 			errs = append(errs, fmt.Errorf("converter: %s: a LoRA of the tower, which has to be merged with it first: xtuner convert merge --is-clip", path))
 		}
 	}
-	err := errors.Join(errs...)
-	if err != nil {
-		return nil, errors.Join(err, closeMembers(members))
+	if err := errors.Join(errs...); err != nil {
+		return nil, c, errors.Join(err, closeMembers(members))
 	}
-	if c.File, err = checkpoint.Join(dir, "xtuner's "+members[len(members)-1].File.Container(), members...); err != nil {
-		return nil, err
-	}
-	return c, nil
+	f, err = checkpoint.Join(dir, "xtuner's "+members[len(members)-1].File.Container(), members...)
+	return f, c, err
 }
 
 // openWithConfig opens the tensors of a directory and reads the config.json beside them.

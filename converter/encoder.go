@@ -23,69 +23,51 @@ var layouts = map[string]string{
 	familyXComposer5: "xcomposer2.5",
 }
 
-// LoadEncoder reads tower, projector and separators of the checkpoint at path as one thing: a directory that
-// [Convert] wrote, or any checkpoint of a vision-language model that [Open] knows. It is frozen and packed, as
-// by [Load]; unfreeze what shall learn.
+// Encoder reads tower, projector and separators of a vision-language model as one thing. It is frozen and
+// packed, as by [Load]; unfreeze what shall learn.
 //
 // layout is the name of one of [projector.Layouts], or "" for that of the family ([ProjectorConfig.Family]): "pad"
 // for llava-1.5 and xtuner, "squash" for xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd
 // and xcomposer2.5, all as their own code has it for one image in inference. (Checkpoints of LLaVA-1.5 in
 // transformers' form come with "clip-transformers".) A layout that does not fit the projector is an error, and so is
 // none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to another HDNum for
-// instance. The context is looked at between the parts.
-func LoadEncoder(ctx context.Context, path, layout string) (*projector.Encoder, error) {
-	c, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return LoadEncoderCheckpoint(ctx, c, layout)
-}
-
-// LoadEncoderCheckpoint is [LoadEncoder] from a checkpoint that is open already.
-func LoadEncoderCheckpoint(ctx context.Context, c *Checkpoint, layout string) (*projector.Encoder, error) {
-	e, err := loadEncoder(ctx, c, layout)
+// instance. The context is looked at between parameters.
+func (m *Model) Encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
+	e, err := m.encoder(ctx, layout)
 	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.Name(), ctx.Err())
+		return nil, m.wrap(ctx.Err())
 	}
 	return e, err
 }
 
-func loadEncoder(ctx context.Context, c *Checkpoint, layout string) (*projector.Encoder, error) {
-	e, err := OutlineEncoder(c, layout) // first, since the rest takes long
+func (m *Model) encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
+	e, err := m.Outline(layout) // first, since the rest takes long
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	p, err := LoadProjectorCheckpoint(c)
+	p, err := m.Projector(ctx)
 	if err != nil {
 		return nil, err
 	}
 	e.Projector = p.Model
 	e.Newline, e.RowSeparator, e.GlobalSeparator = frozenRow(p.Newline), frozenRow(p.RowSeparator), frozenRow(p.GlobalSeparator)
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if e.Tower, err = LoadCheckpoint(c); err != nil {
+	if e.Tower, err = m.Vision(ctx); err != nil {
 		return nil, err
 	}
 	return e, ctx.Err()
 }
 
-// OutlineEncoder returns what [LoadEncoderCheckpoint] does, or its error, without weights: tower and projector
-// have nothing but their Config. It is for [projector.Encoder.Count]; anything else panics.
-func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
-	m, err := resolve(c)
-	if err != nil {
+// Outline returns what [Model.Encoder] does, or its error, without weights: tower and projector have nothing
+// but their Config. It is for [projector.Encoder.Count]; anything else panics.
+func (m *Model) Outline(layout string) (*projector.Encoder, error) {
+	if err := m.ready(); err != nil {
 		return nil, err
 	}
 	switch {
 	case m.projector == nil:
-		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.Name())
+		return nil, m.lacks("vision tower", "projector")
 	case !m.has.vision:
-		return nil, fmt.Errorf("converter: %s: has a projector and no vision tower", c.Name())
+		return nil, m.lacks("projector", "vision tower")
 	}
 	p := m.projector
 	l, err := chooseLayout(layout, p.Family)
@@ -93,7 +75,7 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 		err = errors.New("nothing says which layer of the tower is projected (select_layer)")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
+		return nil, m.wrap(err)
 	}
 	if l.Fit == projector.AnyRes && p.Grids != nil {
 		l.Grids = slices.Clone(*p.Grids)
@@ -111,28 +93,9 @@ func OutlineEncoder(c *Checkpoint, layout string) (*projector.Encoder, error) {
 		Newline:   row("Projector.Newline"), RowSeparator: row("Projector.RowSeparator"), GlobalSeparator: row("Projector.GlobalSeparator"),
 	}
 	if err := e.Validate(); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
+		return nil, m.wrap(err)
 	}
 	return e, nil
-}
-
-// Projector returns what the checkpoint says of its projector, or nil if it has none.
-func (c *Checkpoint) Projector() (*ProjectorConfig, error) {
-	m, err := align(c)
-	if err != nil {
-		return nil, err
-	}
-	return m.projector, nil
-}
-
-// LanguageModel returns how many tensors of a language model there are, those of shards that are not there
-// included. None of them is ever read, but for the SHA-256.
-func (c *Checkpoint) LanguageModel() (int, error) {
-	m, err := align(c)
-	if err != nil {
-		return 0, err
-	}
-	return m.language, nil
 }
 
 // chooseLayout returns the layout of the given name, or that of the family.

@@ -10,8 +10,14 @@ import (
 
 // The tokens that LLaVA's language model receives for an image. This LLaVA is tiny; the true one has 576
 // tokens of 4096 columns.
-func ExampleLoadEncoder() {
-	e, err := converter.LoadEncoder(context.Background(), "../testdata/families/llava", "")
+func ExampleModel_Encoder() {
+	source, err := converter.Open("../testdata/families/llava")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close()
+	e, err := source.Encoder(context.Background(), "")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -30,8 +36,14 @@ func ExampleLoadEncoder() {
 
 // The tokens of an image in XComposer's tiles. The size of this tiny tower is neither that of 4KHD nor that of
 // 2.5, so the layout has to be named.
-func ExampleLoadEncoder_tiles() {
-	e, err := converter.LoadEncoder(context.Background(), "../testdata/families/xcomposer2-hd", "xcomposer2-4khd")
+func ExampleModel_Encoder_tiles() {
+	source, err := converter.Open("../testdata/families/xcomposer2-hd")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close()
+	e, err := source.Encoder(context.Background(), "xcomposer2-4khd")
 	if err != nil {
 		fmt.Println(err)
 		return

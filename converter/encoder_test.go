@@ -38,14 +38,14 @@ func TestLoadEncoder(t *testing.T) {
 	for _, f := range families {
 		dst := filepath.Join(t.TempDir(), "out")
 		if f.projector == (ProjectorConfig{}) || f.vision == (clipvit.Config{}) {
-			_, err := LoadEncoder(t.Context(), family(t, f.path), "")
+			_, err := loadEncoder(t.Context(), family(t, f.path), "")
 			if err == nil || !strings.Contains(err.Error(), "no projector") && !strings.Contains(err.Error(), "no vision tower") {
 				t.Errorf("%s: error is %v, want which part is not there", f.path, err)
 			}
 			continue
 		}
 		n++
-		if _, err := Convert(t.Context(), family(t, f.path), dst, Options{}); err != nil {
+		if _, err := convertFile(t.Context(), family(t, f.path), dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		layout, want := "", layouts[f.projector.Family]
@@ -54,7 +54,7 @@ func TestLoadEncoder(t *testing.T) {
 		}
 		var first []float32
 		for _, path := range []string{family(t, f.path), dst} {
-			e, err := LoadEncoder(t.Context(), path, layout)
+			e, err := loadEncoder(t.Context(), path, layout)
 			if err != nil {
 				t.Fatal(path, err)
 			}
@@ -96,7 +96,7 @@ func apart(t *testing.T, path string, e *projector.Encoder, img image.Image) []f
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := LoadProjector(path)
+	p, err := loadProjector(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +140,11 @@ func apart(t *testing.T, path string, e *projector.Encoder, img image.Image) []f
 func TestLoadEncoderErrors(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := LoadEncoder(canceled, family(t, "llava"), ""); !errors.Is(err, context.Canceled) {
+	if _, err := loadEncoder(canceled, family(t, "llava"), ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v, want that it was cancelled", err)
 	}
 	noLayer := filepath.Join(t.TempDir(), "out")
-	if _, err := Convert(t.Context(), family(t, "llava"), noLayer, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), family(t, "llava"), noLayer, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(noLayer, projectorFile)
@@ -182,7 +182,7 @@ func TestLoadEncoderErrors(t *testing.T) {
 		} else {
 			edit(c.old, c.new)
 		}
-		_, err := LoadEncoder(t.Context(), path, c.layout)
+		_, err := loadEncoder(t.Context(), path, c.layout)
 		for _, w := range c.words {
 			if err == nil || !strings.Contains(err.Error(), w) {
 				t.Errorf("%+v: error is %v, want %q in it", c, err, w)
@@ -190,7 +190,7 @@ func TestLoadEncoderErrors(t *testing.T) {
 		}
 	}
 	edit(`"llava-1.5"`, `"llava-1.6"`)
-	if e, err := LoadEncoder(t.Context(), noLayer, "pad"); err != nil || e.Layout.Name != "pad" {
+	if e, err := loadEncoder(t.Context(), noLayer, "pad"); err != nil || e.Layout.Name != "pad" {
 		t.Errorf("LLaVA 1.6 with one view: %v", err)
 	}
 }
@@ -215,13 +215,13 @@ func TestLoadEncoderNewline(t *testing.T) {
 	dir, _ := llavaOf(t, vector("model.mm_projector.0.weight", wordWidth, tinyWidth), vector("model.mm_projector.0.bias", wordWidth),
 		vector("model.mm_projector.2.weight", wordWidth, wordWidth), vector("model.mm_projector.2.bias", wordWidth), vector("model.image_newline", wordWidth))
 	converted := filepath.Join(t.TempDir(), "out")
-	if _, err := Convert(t.Context(), dir, converted, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), dir, converted, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	img := stripes(40, 20)
 	var first []float32
 	for _, path := range []string{dir, converted} {
-		e, err := LoadEncoder(t.Context(), path, "")
+		e, err := loadEncoder(t.Context(), path, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestLoadEncoderNewline(t *testing.T) {
 		} else if !slices.Equal(first, got) {
 			t.Errorf("%s: other tokens after the conversion", path)
 		}
-		if e, err = LoadEncoder(t.Context(), path, "pad"); err != nil {
+		if e, err = loadEncoder(t.Context(), path, "pad"); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := e.Count(40, 20); err != nil || n != g*g {
@@ -272,7 +272,7 @@ func TestGrids(t *testing.T) {
 	}
 	set("[[12, 12], [24, 48]]") // of 12 pixels a side
 	dst := filepath.Join(t.TempDir(), "out")
-	if _, err := Convert(t.Context(), dir, dst, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), dir, dst, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, dst} {
@@ -280,14 +280,14 @@ func TestGrids(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := c.Projector()
-		if want := [][2]int{{1, 1}, {2, 4}}; err != nil || p.Grids == nil || !slices.Equal(*p.Grids, want) {
-			t.Errorf("%s: %+v, %v, want grids %v", path, p, err, want)
+		p := c.ProjectorConfig()
+		if want := [][2]int{{1, 1}, {2, 4}}; p.Grids == nil || !slices.Equal(*p.Grids, want) {
+			t.Errorf("%s: %+v, want grids %v", path, p, want)
 		}
 		c.Close()
 	}
 	set("[[12, 13]]")
-	if _, err := LoadEncoder(t.Context(), dir, ""); err == nil || !strings.Contains(err.Error(), "[12 13]") {
+	if _, err := loadEncoder(t.Context(), dir, ""); err == nil || !strings.Contains(err.Error(), "[12 13]") {
 		t.Errorf("of 12 by 13 pixels: %v", err)
 	}
 	p := &ProjectorConfig{}

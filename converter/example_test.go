@@ -14,14 +14,20 @@ import (
 // archive is a tiny CLIP in the form of OpenAI's archives.
 const archive = "../testdata/tiny/openai_torch1.7.1.pt"
 
-func ExampleConvert() {
+func ExampleModel_Convert() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer os.RemoveAll(dir)
-	report, err := converter.Convert(context.Background(), archive, filepath.Join(dir, "tiny"), converter.Options{})
+	model, err := converter.Open(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer model.Close()
+	report, err := model.Convert(context.Background(), filepath.Join(dir, "tiny"), converter.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -44,7 +50,7 @@ func ExampleLoad() {
 }
 
 func ExampleInspect() {
-	info, err := converter.Inspect(archive)
+	info, err := converter.Inspect(context.Background(), archive)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,24 +60,34 @@ func ExampleInspect() {
 }
 
 func ExampleOpen() {
-	c, err := converter.Open(archive)
+	m, err := converter.Open(archive) // no weights yet
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer c.Close()
-	scale, _ := c.Tensor("logit_scale")
-	value := make([]float32, scale.Len())
-	if err := scale.Float32s(value); err != nil {
+	defer m.Close()
+	vision, err := m.Vision(context.Background())
+	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Printf("%d tensors, logit_scale is %.3f\n", len(c.Names()), value[0])
-	// Output: 53 tensors, logit_scale is 2.659
+	text, err := m.Text(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(m.Container(), "with towers of", len(vision.Blocks), "and", len(text.Blocks), "blocks")
+	// Output: TorchScript archive with towers of 2 and 1 blocks
 }
 
-func ExampleLoadProjector() {
-	p, err := converter.LoadProjector("../testdata/families/xcomposer2-hd") // or what Convert made of it
+func ExampleModel_Projector() {
+	source, err := converter.Open("../testdata/families/xcomposer2-hd") // or what Convert made of it
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close()
+	p, err := source.Projector(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -84,18 +100,23 @@ func ExampleLoadProjector() {
 	// 256 values between tiles and global view
 }
 
-func ExampleCheckpoint_Assume() {
-	c, err := converter.Open("../testdata/tiny/state_torch2.9.1.pt") // a state dict alone
+func ExampleAssume() {
+	const state = "../testdata/tiny/state_torch2.9.1.pt" // a state dict alone
+	_, err := converter.Load(state)
+	fmt.Println(errors.Is(err, converter.ErrActivation))
+
+	m, err := converter.Open(state, converter.Assume(transformer.QuickGELU))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer c.Close()
-	_, err = converter.LoadCheckpoint(c)
-	fmt.Println(errors.Is(err, converter.ErrActivation))
-	c.Assume(transformer.QuickGELU)
-	model, err := converter.LoadCheckpoint(c)
-	fmt.Println(model.Config.Activation, err)
+	defer m.Close()
+	tower, err := m.Vision(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(tower.Config.Activation, err)
 	// Output:
 	// true
 	// quick_gelu <nil>

@@ -16,6 +16,9 @@ import (
 	"github.com/vitago/vitago/internal/folder"
 )
 
+// ErrProjectorAlone is within the error of an export that lacks the tower and has the projector.
+var ErrProjectorAlone = errors.New("the projector alone can be written: ExportOptions.ProjectorOnly")
+
 // ExportOptions are the choices of an export. To must be set; otherwise the zero value keeps the
 // precision of the source and writes the format that the software prefers.
 type ExportOptions struct {
@@ -32,8 +35,6 @@ type ExportOptions struct {
 	// ProjectorOnly leaves the tower out of a form that has a projector: what LLaVA calls
 	// mm_projector.bin.
 	ProjectorOnly bool
-	// Activation is that of a source that does not say it; see [Checkpoint.Assume].
-	Activation transformer.Activation
 	// Overwrite permits to replace a checkpoint that exists already.
 	Overwrite bool
 	// Progress, if it is not nil, hears how many bytes of how many have been written. It is called
@@ -106,7 +107,7 @@ type form struct {
 	needs   []piece
 	takes   []piece // if the source has them
 	// fits returns an error if the software would compute something else from the weights.
-	fits func(m *clip) error
+	fits func(m *Model) error
 	// writeDir fills a directory. Without it the form is one file.
 	writeDir func(ctx context.Context, o *output, dir string) error
 }
@@ -169,13 +170,12 @@ func ExportForms() []string {
 	return names
 }
 
-// Export reads the checkpoint at src, which may be a directory that [Convert] wrote or anything else
-// that [Open] knows, and writes it to dst as other software has it:
+// Export writes the model to dst as other software has it:
 //
 //   - openai: an archive of TorchScript that clip.load of openai/CLIP reads, with parameters and no
 //     code; or a state dict of torch.save for its build_model, since clip.load does not read those: it
 //     does not rewind the file after it has tried to read an archive (openai/CLIP, issue 396);
-//   - huggingface: the directory that [Convert] writes, for transformers;
+//   - huggingface: the directory that [Model.Convert] writes, for transformers;
 //   - openclip: a directory that open_clip loads as local-dir:DST;
 //   - llava, llava-hf, xcomposer: tower and projector under the names that they have in LLaVA, in
 //     transformers' LLaVA and in InternLM-XComposer 2 and 2.5: a state dict to be loaded over the
@@ -188,29 +188,15 @@ func ExportForms() []string {
 // The output appears complete or not at all, and tensors go through memory in parts. What the form
 // has no place for is left out, and [Report.Left] says what that is. What it needs and the source
 // does not have is an error, as is a model that the software would compute something else from.
-func Export(ctx context.Context, src, dst string, o ExportOptions) (*Report, error) {
-	c, err := Open(src)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return ExportCheckpoint(ctx, c, dst, o)
-}
-
-// ExportCheckpoint is [Export] from a checkpoint that is open already.
-func ExportCheckpoint(ctx context.Context, c *Checkpoint, dst string, opts ExportOptions) (*Report, error) {
+func (m *Model) Export(ctx context.Context, dst string, opts ExportOptions) (*Report, error) {
 	f, format, target, err := opts.choose(dst)
 	if err != nil {
 		return nil, err
 	}
-	if opts.Activation != "" {
-		c.Assume(opts.Activation)
-	}
-	m, err := resolve(c)
-	if err != nil {
+	if err := m.ready(); err != nil {
 		return nil, err
 	}
-	o := &output{clip: m, target: target, format: format, progress: opts.Progress}
+	o := &output{model: m, target: target, format: format, progress: opts.Progress}
 	left, err := f.prepare(o, opts.ProjectorOnly)
 	if err != nil {
 		return nil, err
@@ -297,13 +283,13 @@ func (f *form) format(dst, asked string) (string, error) {
 // the pieces of the source that are not.
 func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) {
 	refuse := func(format string, a ...any) ([]piece, error) {
-		return nil, fmt.Errorf("converter: %s: cannot be exported to %s: %w", o.Name(), f.name, fmt.Errorf(format, a...))
+		return nil, fmt.Errorf("converter: %s: cannot be exported to %s: %w", o.model.name, f.name, fmt.Errorf(format, a...))
 	}
 	needs, takes := f.needs, f.takes
 	if projectorOnly {
 		needs, takes = []piece{projectorPiece}, nil
 	}
-	there := o.has.pieces()
+	there := o.model.has.pieces()
 	var missing []string
 	for _, p := range pieces {
 		switch {
@@ -314,30 +300,29 @@ func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) 
 		}
 	}
 	if missing != nil {
-		hint := ""
 		if slices.Contains(needs, projectorPiece) && there[projectorPiece] {
-			hint = " (a projector alone is written with --projector-only)"
+			return refuse("it lacks %s (%w)", strings.Join(missing, ", "), ErrProjectorAlone)
 		}
-		return refuse("it lacks %s%s", strings.Join(missing, ", "), hint)
+		return refuse("it lacks %s", strings.Join(missing, ", "))
 	}
 	if f.fits != nil {
-		if err := f.fits(o.clip); err != nil {
+		if err := f.fits(o.model); err != nil {
 			return refuse("%w", err)
 		}
 	}
-	has := o.has.only(func(p piece) bool { return !slices.Contains(left, p) })
-	if lacks := f.dialect.lacks(o.sizes, has); lacks != nil {
+	has := o.model.has.only(func(p piece) bool { return !slices.Contains(left, p) })
+	if lacks := f.dialect.lacks(o.model.sizes, has); lacks != nil {
 		return refuse("there is no name for %s", strings.Join(lacks, ", "))
 	}
 	switch f.dialect {
 	case huggingFace: // the projector has a file of its own
 		return left, o.prepare()
 	case ggufNames:
-		o.plan(f.dialect.slots(o.sizes, has))
+		o.plan(f.dialect.slots(o.model.sizes, has))
 		o.ggufDTypes()
 		return left, nil
 	}
-	o.plan(f.dialect.slots(o.sizes, has))
+	o.plan(f.dialect.slots(o.model.sizes, has))
 	if o.format == safetensorsFormat {
 		o.wideFirst()
 	}
@@ -409,7 +394,7 @@ func (c Config) towers() []towerConfig {
 // fitsOpenAI checks what OpenAI's code takes for granted.
 //
 // Source: openai/CLIP, clip/model.py, CLIP, Transformer and build_model.
-func fitsOpenAI(m *clip) error {
+func fitsOpenAI(m *Model) error {
 	var errs []error
 	for _, t := range m.config.towers() {
 		want := func(what string, got, want any) {
@@ -427,7 +412,7 @@ func fitsOpenAI(m *clip) error {
 
 // fitsEndOfText checks that the largest word ends a text, by which OpenAI's code and OpenCLIP find
 // the end.
-func fitsEndOfText(m *clip) error {
+func fitsEndOfText(m *Model) error {
 	if t := m.config.Text; t != nil && t.EOS != t.Vocab-1 {
 		return fmt.Errorf("word %d ends a text, and its code takes the largest, %d", t.EOS, t.Vocab-1)
 	}
@@ -435,7 +420,7 @@ func fitsEndOfText(m *clip) error {
 }
 
 // fitsTwoLayers checks a projector for software that knows no other.
-func fitsTwoLayers(m *clip) error {
+func fitsTwoLayers(m *Model) error {
 	if m.has.layers != 2 {
 		return fmt.Errorf("the projector is %s, and its code has mlp2x_gelu built in", m.projector.Type)
 	}
@@ -445,7 +430,7 @@ func fitsTwoLayers(m *clip) error {
 // fitsXComposer checks what InternLM-XComposer's code takes for granted.
 //
 // Source: build_mlp.py of the models on Hugging Face, CLIPVisionTower and build_vision_projector.
-func fitsXComposer(m *clip) error {
+func fitsXComposer(m *Model) error {
 	errs := []error{fitsTwoLayers(m)}
 	if v := m.config.Vision; m.has.vision && v.Activation != transformer.QuickGELU {
 		errs = append(errs, fmt.Errorf("the activation is %s, and its code has %s built in", v.Activation, transformer.QuickGELU))
@@ -458,7 +443,7 @@ func fitsXComposer(m *clip) error {
 
 // selected returns the layer whose tokens are projected, counted from the output of the pre-norm
 // on, if that and the number of layers are known.
-func (m *clip) selected() (layer int, ok bool) {
+func (m *Model) selected() (layer int, ok bool) {
 	if p := m.projector; m.has.vision && p != nil && p.SelectLayer != nil {
 		if layer = *p.SelectLayer; layer < 0 {
 			layer += m.config.Vision.Layers + 1
@@ -477,7 +462,7 @@ const (
 )
 
 // fitsOpenCLIP checks what open_clip_config.json has no place for, or open_clip no code.
-func fitsOpenCLIP(m *clip) error {
+func fitsOpenCLIP(m *Model) error {
 	errs := []error{fitsEndOfText(m)}
 	if v, t := m.config.Vision, m.config.Text; v.Activation != t.Activation {
 		errs = append(errs, fmt.Errorf("activations are %s and %s, and its configuration has one for both towers", v.Activation, t.Activation))
@@ -532,6 +517,6 @@ func writeOpenCLIP(ctx context.Context, o *output, dir string) error {
 	if err := writeFile(filepath.Join(dir, weights), func(f *os.File) error { return o.writeWeights(ctx, f) }); err != nil {
 		return err
 	}
-	config := indented(openCLIPConfigJSON(o.config))
+	config := indented(openCLIPConfigJSON(o.model.config))
 	return folder.Prefix("converter", folder.WriteBytes(filepath.Join(dir, openCLIPConfig), config))
 }

@@ -9,14 +9,20 @@ import (
 	"github.com/vitago/vitago/converter"
 )
 
-func ExampleExport() {
+func ExampleModel_Export() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer os.RemoveAll(dir)
-	report, err := converter.Export(context.Background(), archive, filepath.Join(dir, "tiny"), converter.ExportOptions{To: "openclip"})
+	model, err := converter.Open(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer model.Close()
+	report, err := model.Export(context.Background(), filepath.Join(dir, "tiny"), converter.ExportOptions{To: "openclip"})
 	if err != nil {
 		fmt.Println(err)
 		return

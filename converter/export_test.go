@@ -22,15 +22,11 @@ import (
 // elements returns the parameters of a checkpoint, by canonical path, as type and bytes.
 func elements(t *testing.T, path string) map[string]string {
 	t.Helper()
-	c, err := Open(path)
+	m, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	m, err := align(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer m.Close()
 	all := map[string]string{}
 	for path, p := range m.params {
 		var b []byte
@@ -163,9 +159,9 @@ func xComposerOf(t *testing.T) (dir string, tensors []named) {
 	}, append(slices.Clone(tensors), languageModel)), tensors
 }
 
-func export(t *testing.T, src, dst string, o ExportOptions) *Report {
+func export(t *testing.T, src, dst string, o ExportOptions, options ...OpenOption) *Report {
 	t.Helper()
-	r, err := Export(t.Context(), src, dst, o)
+	r, err := exportFile(t.Context(), src, dst, o, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +173,7 @@ func export(t *testing.T, src, dst string, o ExportOptions) *Report {
 func TestExport(t *testing.T) {
 	archive := tiny(t, "openai_torch1.7.1.pt")
 	converted := filepath.Join(t.TempDir(), "converted")
-	if _, err := Convert(t.Context(), archive, converted, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), archive, converted, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	llavaDir, _ := llavaOf(t)
@@ -185,12 +181,12 @@ func TestExport(t *testing.T) {
 	newlineDir, _ := llavaOf(t, vector("model.mm_projector.0.weight", wordWidth, tinyWidth), vector("model.mm_projector.0.bias", wordWidth),
 		vector("model.mm_projector.2.weight", wordWidth, wordWidth), vector("model.mm_projector.2.bias", wordWidth), vector("model.image_newline", wordWidth))
 	llavaConverted := filepath.Join(t.TempDir(), "llava")
-	if _, err := Convert(t.Context(), llavaDir, llavaConverted, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), llavaDir, llavaConverted, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	xComposerDir, _ := xComposerOf(t)
 	xComposerConverted := filepath.Join(t.TempDir(), "xcomposer")
-	if _, err := Convert(t.Context(), xComposerDir, xComposerConverted, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), xComposerDir, xComposerConverted, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []struct {
@@ -263,7 +259,7 @@ func TestExportFamilies(t *testing.T) {
 			for only, fits := range map[bool][]string{false: x.to, true: x.only} {
 				t.Run(fmt.Sprint(x.dir, " ", to, " ", only), func(t *testing.T) {
 					dst := filepath.Join(t.TempDir(), "out")
-					r, err := Export(t.Context(), src, dst, ExportOptions{To: to, ProjectorOnly: only})
+					r, err := exportFile(t.Context(), src, dst, ExportOptions{To: to, ProjectorOnly: only})
 					if fits := slices.Contains(fits, to); (err == nil) != fits {
 						t.Fatalf("error is %v, want none: %v", err, fits)
 					}
@@ -282,7 +278,7 @@ func TestExportFamilies(t *testing.T) {
 func TestExportNames(t *testing.T) {
 	dir := t.TempDir()
 	converted := filepath.Join(dir, "converted")
-	if _, err := Convert(t.Context(), tiny(t, "state_torch1.7.1.pt"), converted, Options{Activation: transformer.QuickGELU}); err != nil {
+	if _, err := convertFile(t.Context(), tiny(t, "state_torch1.7.1.pt"), converted, Options{}, Assume(transformer.QuickGELU)); err != nil {
 		t.Fatal(err)
 	}
 	openai, state, safe := filepath.Join(dir, "openai.pt"), filepath.Join(dir, "state.pt"), filepath.Join(dir, "openclip")
@@ -296,7 +292,7 @@ func TestExportNames(t *testing.T) {
 	export(t, converted, safe, ExportOptions{To: "openclip"})
 	sameTensors(t, contents(t, filepath.Join(safe, openCLIPSafetensors)), contents(t, tiny(t, "state_torch1.7.1.pt")))
 	bin := filepath.Join(dir, "huggingface")
-	export(t, state, bin, ExportOptions{To: "huggingface", Format: "torch", Activation: transformer.QuickGELU})
+	export(t, state, bin, ExportOptions{To: "huggingface", Format: "torch"}, Assume(transformer.QuickGELU))
 	sameTensors(t, contents(t, filepath.Join(bin, torchFile)), contents(t, tiny(t, "huggingface")))
 
 	src, tensors := llavaOf(t)
@@ -425,11 +421,10 @@ func TestExportRefusals(t *testing.T) {
 		{archive, ExportOptions{To: "llava"}, []string{"to llava", "lacks the projector"}},
 		{archive, ExportOptions{To: "gguf"}, []string{"lacks the projector"}},
 		{archive, ExportOptions{To: "openai", ProjectorOnly: true}, []string{"no file of a projector alone"}},
-		{archive, ExportOptions{To: "openai", Activation: transformer.GELU}, []string{"quick_gelu", "gelu"}},
 		{llavaDir, ExportOptions{To: "gguf", ProjectorOnly: true}, []string{"no file of a projector alone"}},
 		{llavaDir, ExportOptions{To: "llava", Format: "safetensors"}, []string{"out.bin", "extension .safetensors"}},
 		{projector, ExportOptions{To: "openai", ProjectorOnly: true}, []string{"no file of a projector alone"}},
-		{projector, ExportOptions{To: "llava"}, []string{"lacks the vision tower", "--projector-only"}},
+		{projector, ExportOptions{To: "llava"}, []string{"lacks the vision tower", "the projector alone can be written"}},
 		{projector, ExportOptions{To: "huggingface"}, []string{"lacks the vision tower"}},
 		{tiny(t, "huggingface-vision"), ExportOptions{To: "openai"}, []string{"lacks the text tower"}},
 		{xComposerDir, ExportOptions{To: "openclip"}, []string{"lacks the vision tower's last norm, the projection into the joint space, the text tower"}},
@@ -449,7 +444,7 @@ func TestExportRefusals(t *testing.T) {
 		{filepath.Join(t.TempDir(), "absent"), ExportOptions{To: "openai"}, []string{"absent"}},
 	} {
 		dir := t.TempDir()
-		_, err := Export(t.Context(), x.src, filepath.Join(dir, "out.bin"), x.o)
+		_, err := exportFile(t.Context(), x.src, filepath.Join(dir, "out.bin"), x.o)
 		for _, w := range x.want {
 			if err == nil || !strings.Contains(err.Error(), w) {
 				t.Errorf("%+v: error is %v, want %q in it", x.o, err, w)
@@ -458,6 +453,9 @@ func TestExportRefusals(t *testing.T) {
 		if left, _ := os.ReadDir(dir); len(left) != 0 {
 			t.Errorf("%+v: left %v", x.o, left)
 		}
+	}
+	if _, err := exportFile(t.Context(), archive, filepath.Join(t.TempDir(), "out"), ExportOptions{To: "openai"}, Assume(transformer.GELU)); err == nil || !strings.Contains(err.Error(), `the activation is "quick_gelu", and "gelu" was asked for`) {
+		t.Errorf("of another activation: error is %v", err)
 	}
 	// What fits must not be refused.
 	for to, src := range map[string]string{"openclip": gelu, "huggingface": both} {
@@ -512,7 +510,7 @@ func TestExportLeavesNothing(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			_, err := Export(ctx, x.src, filepath.Join(dir, "out"), x.o)
+			_, err := exportFile(ctx, x.src, filepath.Join(dir, "out"), x.o)
 			if x.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -570,7 +568,7 @@ func TestExportReplaces(t *testing.T) {
 		}{link, true, "not a regular file"})
 	}
 	for _, x := range refused {
-		_, err := Export(t.Context(), archive, x.dst, ExportOptions{To: "openai", Overwrite: x.overwrite})
+		_, err := exportFile(t.Context(), archive, x.dst, ExportOptions{To: "openai", Overwrite: x.overwrite})
 		if err == nil || !strings.Contains(err.Error(), x.want) || errors.Is(err, ErrExists) == x.overwrite {
 			t.Errorf("%s: error is %v, want %q in it, and ErrExists unless overwriting was asked for", x.dst, err, x.want)
 		}
@@ -586,7 +584,7 @@ func TestExportReplaces(t *testing.T) {
 	// A directory of one form in the place of one of another; but not of anything else.
 	out := filepath.Join(dir, "model")
 	export(t, archive, out, ExportOptions{To: "openclip"})
-	if _, err := Export(t.Context(), archive, out, ExportOptions{To: "huggingface", Format: "torch"}); err == nil || !strings.Contains(err.Error(), "overwriting was not asked for") {
+	if _, err := exportFile(t.Context(), archive, out, ExportOptions{To: "huggingface", Format: "torch"}); err == nil || !strings.Contains(err.Error(), "overwriting was not asked for") {
 		t.Errorf("error is %v, want that overwriting was not asked for", err)
 	}
 	export(t, archive, out, ExportOptions{To: "huggingface", Format: "torch", Overwrite: true})
@@ -601,7 +599,7 @@ func TestExportReplaces(t *testing.T) {
 	if want := []string{configFile, preprocessorFile, torchFile}; !slices.Equal(names, want) {
 		t.Errorf("files are %q, want %q", names, want)
 	}
-	if _, err := Export(t.Context(), archive, dir, ExportOptions{To: "huggingface", Overwrite: true}); err == nil || !strings.Contains(err.Error(), "which no conversion writes") {
+	if _, err := exportFile(t.Context(), archive, dir, ExportOptions{To: "huggingface", Overwrite: true}); err == nil || !strings.Contains(err.Error(), "which no conversion writes") {
 		t.Errorf("error is %v, want that a directory of other things is not overwritten", err)
 	}
 }
@@ -639,14 +637,14 @@ func FuzzExport(f *testing.F) {
 		if size > 2*room {
 			return
 		}
-		c, err := openBytes(safetensorsOf(string(header), int(size)))
+		c, err := openBytes(safetensorsOf(string(header), int(size)), Assume(transformer.QuickGELU))
 		if err != nil {
 			return
 		}
 		form := forms[int(to)%len(forms)]
 		for _, projectorOnly := range []bool{false, true} {
 			dst := filepath.Join(t.TempDir(), "out")
-			r, err := ExportCheckpoint(t.Context(), c, dst, ExportOptions{To: form.name, ProjectorOnly: projectorOnly, Activation: transformer.QuickGELU})
+			r, err := c.Export(t.Context(), dst, ExportOptions{To: form.name, ProjectorOnly: projectorOnly})
 			if err != nil {
 				if left, _ := os.ReadDir(filepath.Dir(dst)); len(left) != 0 {
 					t.Errorf("%v, but %v is left", err, left)
@@ -663,15 +661,14 @@ func FuzzExport(f *testing.F) {
 				}
 				continue
 			}
-			back, err := Open(dst)
+			back, err := Open(dst, Assume(transformer.QuickGELU))
 			if err != nil {
 				t.Fatalf("%s: what was written does not open: %v", form.name, err)
 			}
-			if n := len(back.Tensors()); n != r.Tensors {
+			if n := len(back.file.Tensors()); n != r.Tensors {
 				t.Errorf("%d tensors, want %d", n, r.Tensors)
 			}
-			back.Assume(transformer.QuickGELU)
-			if _, err := resolve(back); err != nil {
+			if err := back.ready(); err != nil {
 				t.Errorf("%s: what was written is not what was exported: %v", form.name, err)
 			}
 			back.Close()

@@ -81,7 +81,7 @@ func TestFamilies(t *testing.T) {
 		t.Run(f.path, func(t *testing.T) {
 			want := golden.Load(t, "testdata/families/"+f.path+".npz")
 			dst := filepath.Join(t.TempDir(), "out")
-			r, err := Convert(t.Context(), family(t, f.path), dst, Options{})
+			r, err := convertFile(t.Context(), family(t, f.path), dst, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestFamilies(t *testing.T) {
 				t.Errorf("SHA-256 is %q with %d tensors of a language model", r.SHA256, f.language)
 			}
 			sameConfig(t, r.Projector, f.projector, f.layer)
-			info, err := Inspect(family(t, f.path))
+			info, err := Inspect(t.Context(), family(t, f.path))
 			if err != nil || info.Problem != "" || info.Dialect != f.dialect || info.LanguageModel != f.language || info.Config.Vision != f.vision {
 				t.Errorf("info is %+v, %v", info, err)
 			}
@@ -107,7 +107,7 @@ func TestFamilies(t *testing.T) {
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				p, err := LoadProjector(path)
+				p, err := loadProjector(path)
 				if f.projector == (ProjectorConfig{}) {
 					if err == nil || !strings.Contains(err.Error(), "no projector") {
 						t.Errorf("%s: error is %v, want that there is no projector", path, err)
@@ -119,7 +119,7 @@ func TestFamilies(t *testing.T) {
 			}
 			// A second conversion has nothing to add.
 			again := filepath.Join(t.TempDir(), "again")
-			if _, err := Convert(t.Context(), dst, again, Options{}); err != nil {
+			if _, err := convertFile(t.Context(), dst, again, Options{}); err != nil {
 				t.Fatal(err)
 			}
 			for _, name := range []string{configFile, projectorFile} {
@@ -221,7 +221,7 @@ func TestConvertedProjector(t *testing.T) {
 		{"llava-linear", []string{projectorWeights, projectorFile}, []string{"bias", "weight"}},
 	} {
 		dst := filepath.Join(t.TempDir(), "out")
-		r, err := Convert(t.Context(), family(t, c.path), dst, Options{})
+		r, err := convertFile(t.Context(), family(t, c.path), dst, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,7 +237,7 @@ func TestConvertedProjector(t *testing.T) {
 		if !slices.Equal(names, c.names) {
 			t.Errorf("%s: projector.safetensors has %v, want %v", c.path, names, c.names)
 		}
-		if _, err := Convert(t.Context(), family(t, c.path), dst, Options{Overwrite: true}); err != nil {
+		if _, err := convertFile(t.Context(), family(t, c.path), dst, Options{Overwrite: true}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -247,7 +247,7 @@ func TestConvertedProjector(t *testing.T) {
 // absence is an error there.
 func TestNoPostNorm(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "out")
-	if _, err := Convert(t.Context(), family(t, "xcomposer2-vl"), dst, Options{}); err != nil {
+	if _, err := convertFile(t.Context(), family(t, "xcomposer2-vl"), dst, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	config := readJSON(t, filepath.Join(dst, configFile))
@@ -277,7 +277,7 @@ func TestFamilyOf(t *testing.T) {
 		{llava, 336, nil, "llava-1.5"}, {llava, 336, map[string]bool{"Projector.Newline": true}, "llava-1.6"},
 		{hfLLaVA, 336, nil, "llava-1.5"}, {xtuner, 336, nil, "xtuner"}, {huggingFace, 336, nil, ""},
 	} {
-		m := &clip{dialect: c.d, projector: &ProjectorConfig{}, has: inventory{extra: c.extra}}
+		m := &Model{dialect: c.d, projector: &ProjectorConfig{}, has: inventory{extra: c.extra}}
 		m.config.Vision.ImageSize = c.size
 		if m.family(); m.projector.Family != c.want {
 			t.Errorf("%s of %d pixels, %v: family %q, want %q", c.d.name, c.size, c.extra, m.projector.Family, c.want)
@@ -378,12 +378,11 @@ func TestActivation(t *testing.T) {
 		{tiny(t, "openai_torch1.7.1.pt"), "", transformer.QuickGELU, ""},
 		{tiny(t, "openai_torch1.7.1.pt"), transformer.GELU, "", `the activation is "quick_gelu", and "gelu" was asked for`},
 	} {
-		k, err := Open(c.path)
+		k, err := Open(c.path, Assume(c.says))
 		if err != nil {
 			t.Fatal(err)
 		}
-		k.Assume(c.says)
-		m, err := LoadCheckpoint(k)
+		m, err := k.Vision(t.Context())
 		k.Close()
 		switch {
 		case c.want != "" && (err != nil || m.Config.Activation != c.want):
@@ -392,14 +391,19 @@ func TestActivation(t *testing.T) {
 			t.Errorf("%s: error is %v, want %s", c.path, err, c.err)
 		}
 	}
-	r, err := Convert(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{Activation: transformer.GELU})
+	said, err := Open(alone, Assume(transformer.GELU))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	r, err := said.Convert(t.Context(), filepath.Join(t.TempDir(), "out"), Options{})
 	if err != nil || r.Config.Vision.Activation != transformer.GELU {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if _, err := Convert(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{}); !errors.Is(err, ErrActivation) {
+	if _, err := convertFile(t.Context(), alone, filepath.Join(t.TempDir(), "out"), Options{}); !errors.Is(err, ErrActivation) {
 		t.Errorf("error is %v", err)
 	}
-	info, err := Inspect(alone)
+	info, err := Inspect(t.Context(), alone)
 	if err != nil || !strings.Contains(info.Problem, "quick_gelu") || info.Config == nil || info.Config.Vision.Activation != "" {
 		t.Errorf("got %+v, %v", info, err)
 	}
@@ -416,7 +420,7 @@ func TestMissingShards(t *testing.T) {
 	}
 	raw, _ := json.Marshal(index)
 	os.WriteFile(filepath.Join(dir, "pytorch_model.bin.index.json"), raw, 0o666)
-	info, err := Inspect(dir)
+	info, err := Inspect(t.Context(), dir)
 	if err != nil || info.LanguageModel != 11 || info.Problem != "" {
 		t.Fatalf("got %+v, %v, want 11 tensors of the language model", info, err)
 	}
@@ -438,7 +442,7 @@ func TestXtunerAdapter(t *testing.T) {
 		t.Errorf("error is %v, want that the LoRA has to be merged", err)
 	}
 	os.RemoveAll(filepath.Join(dir, xtunerAdapter))
-	if p, err := LoadProjector(dir); err != nil || p.Config.Family != familyXtuner {
+	if p, err := loadProjector(dir); err != nil || p.Config.Family != familyXtuner {
 		t.Errorf("got %+v, %v, want the projector alone", p, err)
 	}
 }

@@ -1,10 +1,12 @@
 package converter
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -24,15 +26,21 @@ func FuzzLoad(f *testing.F) {
 		if data < 0 || data >= 1<<20 {
 			return
 		}
-		c, err := openBytes(safetensorsOf(header, data))
+		b := safetensorsOf(header, data)
+		f, err := checkpoint.OpenReader(bytes.NewReader(b), int64(len(b)), "test")
 		if err != nil {
 			return
 		}
-		LoadProjectorCheckpoint(c)
-		if m, err := LoadCheckpoint(c); err == nil && m.Config.Validate() != nil {
+		s := newSource(f, nil)
+		s.inspect(t.Context())
+		c, err := s.model()
+		if err != nil {
+			return
+		}
+		c.Projector(t.Context())
+		if m, err := c.Vision(t.Context()); err == nil && m.Config.Validate() != nil {
 			t.Errorf("a model of configuration %+v was loaded", m.Config)
 		}
-		InspectCheckpoint(t.Context(), c)
 	})
 }
 
@@ -59,7 +67,7 @@ func FuzzIndex(f *testing.F) {
 			return
 		}
 		defer c.Close()
-		m, err := LoadCheckpoint(c)
+		m, err := c.Vision(t.Context())
 		if err == nil && m.Config.Validate() != nil {
 			t.Errorf("a model of configuration %+v was loaded", m.Config)
 		}
@@ -81,25 +89,27 @@ func FuzzConfigs(f *testing.F) {
 	own := []byte(`{"projector_type":"mlp2x_gelu","in":256,"out":12,"family":"xcomposer2-hd","select_layer":-1,"select_feature":"patch","image_size":16}`)
 	f.Add(uint8(3), []byte(`{"model_type":"clip_vision_model","no_post_layernorm":true}`), []byte(nil), own)
 	f.Fuzz(func(t *testing.T, which uint8, config, openCLIP, projector []byte) {
-		c, err := openBytes(all[int(which)%len(all)])
-		if err != nil {
-			t.Fatal(err)
-		}
-		for to, raw := range map[*[]byte][]byte{&c.config: config, &c.openCLIP: openCLIP, &c.projector: projector} {
+		s := sourceOf(t, all[int(which)%len(all)])
+		b := &s.beside
+		for to, raw := range map[*[]byte][]byte{&b.config: config, &b.openCLIP: openCLIP, &b.projector: projector} {
 			if len(raw) > 0 {
 				*to = raw
 			}
 		}
-		m, err := LoadCheckpoint(c)
+		s.inspect(t.Context())
+		c, err := s.model()
+		if err != nil {
+			return
+		}
+		m, err := c.Vision(t.Context())
 		if err == nil && m.Config.Validate() != nil {
 			t.Errorf("a model of configuration %+v was loaded", m.Config)
 		}
-		if p, err := LoadProjectorCheckpoint(c); err == nil {
+		if p, err := c.Projector(t.Context()); err == nil {
 			// What a language model is fed with must be one of the layers that there are.
 			if n := p.Config.SelectLayer; n != nil && m != nil && (*n > m.Config.Layers || *n < -1-m.Config.Layers) {
 				t.Errorf("layer %d of a tower of %d is selected", *n, m.Config.Layers)
 			}
 		}
-		InspectCheckpoint(t.Context(), c)
 	})
 }

@@ -24,7 +24,7 @@ func (o *output) writeGGUF(ctx context.Context, f *os.File) error {
 // layers there is a GELU, and that it is fed with patches as they are.
 //
 // Source: ggml-org/llama.cpp, tools/mtmd/models/llava.cpp.
-func fitsGGUF(m *clip) error {
+func fitsGGUF(m *Model) error {
 	p := m.projector
 	errs := []error{fitsTwoLayers(m)}
 	if width := m.config.Vision.Width; p.In != width {
@@ -47,15 +47,15 @@ func fitsGGUF(m *clip) error {
 //
 // Source: ggml-org/llama.cpp, tools/mtmd/clip-impl.h, KEY_…, and clip.cpp, clip_model_loader.
 func (o *output) ggufValues() []checkpoint.KeyValue {
-	v := o.config.Vision
-	layer, _ := o.selected()
+	v := o.model.config.Vision
+	layer, _ := o.model.selected()
 	transform := v.Transform.Resolved()
 	matrix := slices.IndexFunc(o.entries, func(e checkpoint.Entry) bool { return len(e.Shape) == 2 && e.Name != ggufPosition })
 	fileType, _ := checkpoint.GGUFType(o.entries[matrix].DType)
 	return []checkpoint.KeyValue{
 		{Key: "general.architecture", Value: "clip"},
 		{Key: "general.type", Value: "mmproj"},
-		{Key: "general.name", Value: filepath.Base(o.Name())},
+		{Key: "general.name", Value: filepath.Base(o.model.name)},
 		{Key: "general.file_type", Value: fileType},
 		{Key: "clip.has_vision_encoder", Value: true},
 		{Key: "clip.has_text_encoder", Value: false},
@@ -66,7 +66,7 @@ func (o *output) ggufValues() []checkpoint.KeyValue {
 		{Key: "clip.vision.patch_size", Value: uint32(v.PatchSize)},
 		{Key: "clip.vision.embedding_length", Value: uint32(v.Width)},
 		{Key: "clip.vision.feed_forward_length", Value: uint32(v.MLPWidth)},
-		{Key: "clip.vision.projection_dim", Value: uint32(o.projector.Out)},
+		{Key: "clip.vision.projection_dim", Value: uint32(o.model.projector.Out)},
 		{Key: "clip.vision.block_count", Value: uint32(v.Layers)},
 		{Key: "clip.vision.attention.head_count", Value: uint32(v.Heads)},
 		{Key: "clip.vision.attention.layer_norm_epsilon", Value: float32(v.NormEps)},

@@ -24,9 +24,9 @@ func TestDamagedStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	dst := filepath.Join(t.TempDir(), "out")
-	_, convertErr := Convert(t.Context(), path, dst, Options{})
+	_, convertErr := convertFile(t.Context(), path, dst, Options{})
 	_, loadErr := Load(path)
-	_, inspectErr := Inspect(path)
+	_, inspectErr := Inspect(t.Context(), path)
 	for what, err := range map[string]error{"Convert": convertErr, "Load": loadErr, "Inspect": inspectErr} {
 		if err == nil || !strings.Contains(err.Error(), "is damaged: its CRC-32 is") {
 			t.Errorf("%s: %v, want that a storage is damaged", what, err)
@@ -83,12 +83,11 @@ func TestMismatch(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			all := append([]named(nil), whole...)
-			k, err := openBytes(asSafetensors(t, c.edit(all)))
-			if err != nil {
+			path, dst := filepath.Join(t.TempDir(), "x"), filepath.Join(t.TempDir(), "out")
+			if err := os.WriteFile(path, asSafetensors(t, c.edit(all)), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			dst := filepath.Join(t.TempDir(), "out")
-			_, err = ConvertCheckpoint(t.Context(), k, dst, Options{})
+			_, err := convertFile(t.Context(), path, dst, Options{})
 			var wrong *MismatchError
 			if !errors.As(err, &wrong) {
 				t.Fatalf("error is %v, want a MismatchError", err)
@@ -106,17 +105,13 @@ func TestMismatch(t *testing.T) {
 			if _, err := os.Stat(dst); err == nil {
 				t.Error("something was written")
 			}
-			if _, err := LoadCheckpoint(k); !errors.As(err, &wrong) {
+			if _, err := Load(path); !errors.As(err, &wrong) {
 				t.Errorf("Load: %v, want a MismatchError", err)
 			}
 		})
 	}
 	t.Run("no CLIP", func(t *testing.T) {
-		k, err := openBytes(noCLIP(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadCheckpoint(k); err == nil || !strings.Contains(err.Error(), "none of 1 tensors has a name of CLIP's (w") {
+		if _, err := openBytes(noCLIP(t)); err == nil || !strings.Contains(err.Error(), "none of 1 tensors has a name of CLIP's (w") {
 			t.Errorf("error is %v", err)
 		}
 	})

@@ -39,23 +39,59 @@ type TensorInfo struct {
 // Inspect says what the checkpoint at path holds. It reads all of it, for the SHA-256 and to
 // verify the checksums in it. A checkpoint that is sound but neither a CLIP nor a
 // projector is no error: then [Info.Problem] says why.
-func Inspect(path string) (*Info, error) {
-	c, err := Open(path)
+func Inspect(ctx context.Context, path string, options ...OpenOption) (*Info, error) {
+	s, err := openSource(path, options)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	return InspectCheckpoint(context.Background(), c)
+	defer s.file.Close()
+	return s.inspect(ctx)
 }
 
-// InspectCheckpoint is [Inspect] of a checkpoint that is open already.
-func InspectCheckpoint(ctx context.Context, c *Checkpoint) (*Info, error) {
-	sum, err := c.SHA256(ctx)
+func (s *source) inspect(ctx context.Context) (*Info, error) {
+	m, problem := align(s)
+	if problem == nil {
+		return m.Info(ctx)
+	}
+	info, err := tensorInfo(ctx, s.file, s.name)
 	if err != nil {
 		return nil, err
 	}
-	info := &Info{Path: c.Name(), Container: c.Container(), Bytes: c.Bytes(), SHA256: sum, DTypes: map[string]int{}}
-	for _, t := range c.Tensors() {
+	info.Problem = problem.Error()
+	if wrong := (*MismatchError)(nil); errors.As(problem, &wrong) {
+		info.Dialect = wrong.Dialect
+	}
+	return info, nil
+}
+
+// Info says what the checkpoint holds, as [Inspect] does.
+func (m *Model) Info(ctx context.Context) (*Info, error) {
+	info, err := tensorInfo(ctx, m.file, m.name)
+	if err != nil {
+		return nil, err
+	}
+	config := m.clone().config
+	info.Dialect, info.Config, info.Projector, info.LanguageModel = m.dialect.name, &config, m.ProjectorConfig(), m.language
+	for path := range m.has.extra {
+		if strings.HasPrefix(path, "Projector.") {
+			info.Extras = append(info.Extras, path)
+		}
+	}
+	slices.Sort(info.Extras)
+	if m.unsettled != nil {
+		info.Problem = m.unsettled.Error()
+	}
+	return info, nil
+}
+
+// tensorInfo says what files hold, whatever their tensors are.
+func tensorInfo(ctx context.Context, f *checkpoint.File, path string) (*Info, error) {
+	sum, err := f.SHA256(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info := &Info{Path: path, Container: f.Container(), Bytes: f.Bytes(), SHA256: sum, DTypes: map[string]int{}}
+	for _, t := range f.Tensors() {
 		shape := t.Shape
 		if shape == nil {
 			shape = []int{} // a scalar
@@ -65,24 +101,6 @@ func InspectCheckpoint(ctx context.Context, c *Checkpoint) (*Info, error) {
 		if t.DType.IsFloat() {
 			info.Parameters += int64(t.Len())
 		}
-	}
-	m, err := align(c)
-	if err == nil {
-		info.Dialect, info.Config, info.Projector, info.LanguageModel = m.dialect.name, &m.config, m.projector, m.language
-		for path := range m.has.extra {
-			if strings.HasPrefix(path, "Projector.") {
-				info.Extras = append(info.Extras, path)
-			}
-		}
-		slices.Sort(info.Extras)
-		err = m.settle()
-	}
-	switch wrong := (*MismatchError)(nil); {
-	case err == nil:
-	case errors.As(err, &wrong):
-		info.Dialect, info.Problem = wrong.Dialect, err.Error()
-	default:
-		info.Problem = err.Error()
 	}
 	return info, nil
 }

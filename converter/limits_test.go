@@ -87,7 +87,7 @@ func TestLanguageModelIsNotRead(t *testing.T) {
 	}
 	dst := filepath.Join(t.TempDir(), "out")
 	var r *Report
-	n := allocated(func() { r, err = ConvertCheckpoint(t.Context(), c, dst, Options{}) })
+	n := allocated(func() { r, err = c.Convert(t.Context(), dst, Options{}) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,16 +101,16 @@ func TestLanguageModelIsNotRead(t *testing.T) {
 	if limit := 2 * (h.size() - gap); h.read > limit {
 		t.Errorf("%d bytes were read, want at most %d", h.read, limit)
 	}
-	m, err := LoadCheckpoint(c)
+	m, err := c.Vision(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := LoadProjectorCheckpoint(c)
+	p, err := c.Projector(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	checkFamily(t, golden.Load(t, "testdata/families/xcomposer2-hd.npz"), m, p, -1)
-	if _, err := InspectCheckpoint(t.Context(), c); !errors.Is(err, errLanguage) {
+	if _, err := c.Info(t.Context()); !errors.Is(err, errLanguage) {
 		t.Errorf("error is %v: the test does not notice that the language model is read", err)
 	}
 }
@@ -143,11 +143,21 @@ func TestLanguageModelIsNotReadTorch(t *testing.T) {
 	}
 	for _, damaged := range []string{"", "model.language_model.norm.weight", "model.multi_modal_projector.linear_1.bias", "model.vision_tower.vision_model.pre_layrnorm.weight"} {
 		file := &tap{r: bytes.NewReader(raw)}
-		c, err := OpenReader(file, int64(len(raw)), "x.bin")
-		if err != nil {
-			t.Fatal(err)
+		// from returns the model of a file with the configuration beside it.
+		from := func(r io.ReaderAt) *Model {
+			f, err := checkpoint.OpenReader(r, int64(len(raw)), "x.bin")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newSource(f, nil)
+			s.beside.config = config
+			m, err := s.model()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
 		}
-		c.config = config
+		c := from(file)
 		// place returns where the elements of a tensor lie, from where reading them leads.
 		place := func(x *checkpoint.Tensor) (off, n int64) {
 			before := file.at
@@ -163,11 +173,11 @@ func TestLanguageModelIsNotReadTorch(t *testing.T) {
 			return off, end - off
 		}
 		file.at = nil // the directory at the end of so small a file is read with what lies before it
-		_, loadErr := LoadCheckpoint(c)
-		_, projectorErr := LoadProjectorCheckpoint(c)
-		_, convertErr := ConvertCheckpoint(t.Context(), c, filepath.Join(t.TempDir(), "out"), Options{})
+		_, loadErr := c.Vision(t.Context())
+		_, projectorErr := c.Projector(t.Context())
+		_, convertErr := c.Convert(t.Context(), filepath.Join(t.TempDir(), "out"), Options{})
 		read := 0
-		for _, x := range c.Tensors() {
+		for _, x := range c.file.Tensors() {
 			off, n := place(x)
 			touched := slices.ContainsFunc(file.at, func(r [2]int64) bool { return r[0] < off+n && off < r[1] })
 			if language := hfLLaVA.isLanguage(strings.TrimPrefix(x.Name, "model.")); touched == language {
@@ -187,17 +197,14 @@ func TestLanguageModelIsNotReadTorch(t *testing.T) {
 			continue
 		}
 		// Once more, from a file in which the tensor is damaged.
-		x, _ := c.Tensor(damaged)
+		x, _ := c.file.Tensor(damaged)
 		off, _ := place(x)
 		spoiled := bytes.Clone(raw)
 		spoiled[off] ^= 1
-		if c, err = OpenReader(bytes.NewReader(spoiled), int64(len(spoiled)), "x.bin"); err != nil {
-			t.Fatal(err)
-		}
-		c.config = config
-		_, loadErr = LoadCheckpoint(c)
-		_, projectorErr = LoadProjectorCheckpoint(c)
-		_, convertErr = ConvertCheckpoint(t.Context(), c, filepath.Join(t.TempDir(), "out"), Options{})
+		c = from(bytes.NewReader(spoiled))
+		_, loadErr = c.Vision(t.Context())
+		_, projectorErr = c.Projector(t.Context())
+		_, convertErr = c.Convert(t.Context(), filepath.Join(t.TempDir(), "out"), Options{})
 		for what, k := range map[string]struct {
 			err  error
 			want bool
@@ -225,7 +232,7 @@ func TestSharedStorageIsVerifiedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	file.at = nil
-	if _, err := LoadCheckpoint(c); err != nil {
+	if _, err := c.Vision(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	total := int64(0)
@@ -340,18 +347,18 @@ func TestHubCache(t *testing.T) {
 
 // TestJSON: what programs read has one kind of name.
 func TestJSON(t *testing.T) {
-	info, err := Inspect(family(t, "xcomposer2-hd"))
+	info, err := Inspect(t.Context(), family(t, "xcomposer2-hd"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := Convert(t.Context(), family(t, "openclip-text"), filepath.Join(t.TempDir(), "out"), Options{VisionOnly: true})
+	report, err := convertFile(t.Context(), family(t, "openclip-text"), filepath.Join(t.TempDir(), "out"), Options{VisionOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !report.TextLeft {
 		t.Error("the report does not say that the text tower was left out")
 	}
-	both, err := Inspect(tiny(t, "huggingface"))
+	both, err := Inspect(t.Context(), tiny(t, "huggingface"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +402,7 @@ func members(v any, visit func(name string)) {
 
 // TestVisionOnlyWithoutText: what was never there is not reported as left out.
 func TestVisionOnlyWithoutText(t *testing.T) {
-	r, err := Convert(t.Context(), tiny(t, "huggingface-vision"), filepath.Join(t.TempDir(), "out"), Options{VisionOnly: true})
+	r, err := convertFile(t.Context(), tiny(t, "huggingface-vision"), filepath.Join(t.TempDir(), "out"), Options{VisionOnly: true})
 	if err != nil || r.TextLeft {
 		t.Errorf("report is %+v, %v", r, err)
 	}

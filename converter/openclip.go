@@ -80,12 +80,12 @@ type openCLIPTower struct {
 	Vocab     int             `json:"vocab_size"`
 }
 
-// known are the names of the fields of openCLIPTower.
-var known = []string{"layers", "width", "mlp_ratio", "head_width", "patch_size", "image_size", "heads", "context_length", "vocab_size"}
+// openCLIPTowerFields are the names of the fields of openCLIPTower.
+var openCLIPTowerFields = []string{"layers", "width", "mlp_ratio", "head_width", "patch_size", "image_size", "heads", "context_length", "vocab_size"}
 
 // readOpenCLIP reads an open_clip_config.json. Whatever it says that a tower of OpenAI's form does
 // not do is an error: OpenCLIP has many variants that share the tensors' names.
-func readOpenCLIP(m *clip, file []byte) error {
+func readOpenCLIP(m *Model, file []byte) error {
 	if !m.native() {
 		return nil
 	}
@@ -150,7 +150,7 @@ func readOpenCLIP(m *clip, file []byte) error {
 			v.Heads = v.Width / vision.HeadWidth
 		}
 		v.Activation = activation
-		errs = append(errs, disagreements("vision_cfg.", fields.Model["vision_cfg"], openCLIPVision, known...)...)
+		errs = append(errs, disagreements("vision_cfg.", fields.Model["vision_cfg"], openCLIPVision, openCLIPTowerFields...)...)
 		if top.Preprocess != nil {
 			t, wrong := readPreprocess(top.Preprocess, *v)
 			v.Transform, errs = t, append(errs, wrong...)
@@ -164,7 +164,7 @@ func readOpenCLIP(m *clip, file []byte) error {
 			equal("text", "width", text.Width, t.Width),
 			equal("text", "width times mlp_ratio", int(float64(text.Width)*text.MLPRatio), t.MLPWidth))
 		t.Heads, t.Activation = text.Heads, activation
-		errs = append(errs, disagreements("text_cfg.", fields.Model["text_cfg"], openCLIPText, known...)...)
+		errs = append(errs, disagreements("text_cfg.", fields.Model["text_cfg"], openCLIPText, openCLIPTowerFields...)...)
 	}
 	errs = append(errs, disagreements("model_cfg.", fields.Model, openCLIPTop, "embed_dim", "quick_gelu", "vision_cfg", "text_cfg")...)
 	return errors.Join(errs...)

@@ -17,8 +17,8 @@ func TestOutlineEncoder(t *testing.T) {
 		}
 		defer c.Close()
 		for _, l := range projector.Layouts {
-			outline, err := OutlineEncoder(c, l.Name)
-			whole, wholeErr := LoadEncoderCheckpoint(t.Context(), c, l.Name)
+			outline, err := c.Outline(l.Name)
+			whole, wholeErr := c.Encoder(t.Context(), l.Name)
 			if err != nil || wholeErr != nil {
 				if err == nil || wholeErr == nil || err.Error() != wholeErr.Error() {
 					t.Errorf("%s, %s: error is %v, that of the whole %v", f.path, l.Name, err, wholeErr)
@@ -33,12 +33,11 @@ func TestOutlineEncoder(t *testing.T) {
 				t.Errorf("%s, %s: %d tokens, %v, want %d", f.path, l.Name, n, err, y.Shape()[0])
 			}
 		}
-		n, err := c.LanguageModel()
-		if info, infoErr := InspectCheckpoint(t.Context(), c); err != nil || infoErr != nil || n != info.LanguageModel {
-			t.Errorf("%s: %d tensors of a language model, %v, %v, want %d", f.path, n, err, infoErr, info.LanguageModel)
+		if info, err := c.Info(t.Context()); err != nil || c.LanguageModel() != info.LanguageModel {
+			t.Errorf("%s: %d tensors of a language model, %v, want %d", f.path, c.LanguageModel(), err, info.LanguageModel)
 		}
 		if f.projector == (ProjectorConfig{}) || f.vision == (clipvit.Config{}) {
-			if _, err := OutlineEncoder(c, ""); err == nil || !strings.Contains(err.Error(), "and no ") {
+			if _, err := c.Outline(""); err == nil || !strings.Contains(err.Error(), "and no ") {
 				t.Errorf("%s: error is %v, want which part is not there", f.path, err)
 			}
 		}

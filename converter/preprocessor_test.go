@@ -58,10 +58,10 @@ func TestPreprocessor(t *testing.T) {
 					t.Errorf("error is %v, want one with %q and the file", err, w)
 				}
 			}
-			if _, e := Convert(t.Context(), dir, filepath.Join(t.TempDir(), "out"), Options{}); (e == nil) != (err == nil) {
+			if _, e := convertFile(t.Context(), dir, filepath.Join(t.TempDir(), "out"), Options{}); (e == nil) != (err == nil) {
 				t.Errorf("Convert says %v, Load %v", e, err)
 			}
-			if info, e := Inspect(dir); e != nil || (info.Problem == "") != (err == nil) {
+			if info, e := Inspect(t.Context(), dir); e != nil || (info.Problem == "") != (err == nil) {
 				t.Errorf("Inspect says %v, %v, Load %v", info, e, err)
 			}
 			if _, err := Load(filepath.Join(dir, weightsFile)); err != nil {

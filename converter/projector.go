@@ -1,9 +1,11 @@
 package converter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -43,6 +45,23 @@ type ProjectorConfig struct {
 	Grids *[][2]int `json:"grids,omitempty"`
 }
 
+// clone returns a copy that shares nothing.
+func (p *ProjectorConfig) clone() *ProjectorConfig {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	if p.SelectLayer != nil {
+		layer := *p.SelectLayer
+		c.SelectLayer = &layer
+	}
+	if p.Grids != nil {
+		grids := slices.Clone(*p.Grids)
+		c.Grids = &grids
+	}
+	return &c
+}
+
 // setGrids reads the image_grid_pinpoints of a LLaVA-1.6: heights and widths in pixels, or the other way round.
 func (p *ProjectorConfig) setGrids(points [][2]int, widthFirst bool, size int) error {
 	if len(points) == 0 {
@@ -64,7 +83,7 @@ func (p *ProjectorConfig) setGrids(points [][2]int, widthFirst bool, size int) e
 
 // readProjector reads the projector_config.json that a conversion wrote, or the config.json of a
 // projector of xtuner's.
-func readProjector(m *clip, file []byte) error {
+func readProjector(m *Model, file []byte) error {
 	p := m.projector
 	if p == nil {
 		return errors.New("there are no tensors of a projector")
@@ -133,7 +152,7 @@ func readXtuner(p *ProjectorConfig, file []byte) error {
 
 // family completes what is known by the family alone: the code of a model may say what its
 // configuration does not.
-func (m *clip) family() {
+func (m *Model) family() {
 	layer, size := -2, m.config.Vision.ImageSize
 	family := ""
 	switch m.dialect {
@@ -191,33 +210,23 @@ type Projector struct {
 	GlobalSeparator, RowSeparator []float32
 }
 
-// LoadProjector reads the projector of the checkpoint at path: a directory that [Convert] wrote, or
-// any checkpoint of a vision-language model that [Open] knows, of which no other tensor is read.
-func LoadProjector(path string) (*Projector, error) {
-	c, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return LoadProjectorCheckpoint(c)
-}
-
-// LoadProjectorCheckpoint is [LoadProjector] from a checkpoint that is open already.
-func LoadProjectorCheckpoint(c *Checkpoint) (*Projector, error) {
-	m, err := resolve(c)
-	if err != nil {
+// Projector reads the projector and the vectors beside it, and no other tensor. The context is looked at
+// between parameters.
+func (m *Model) Projector(ctx context.Context) (*Projector, error) {
+	if err := m.ready(); err != nil {
 		return nil, err
 	}
 	if m.projector == nil {
-		return nil, fmt.Errorf("converter: %s: has a vision tower and no projector", c.Name())
+		return nil, m.lacks("vision tower", "projector")
 	}
-	p := &Projector{Config: *m.projector}
+	p := &Projector{Config: *m.projector.clone()}
+	var err error
 	if p.Model, err = projector.New(projector.Config{Type: p.Config.Type, In: p.Config.In, Out: p.Config.Out}); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
+		return nil, m.wrap(err)
 	}
 	var errs []error
 	params.Walk(p.Model, func(path string, q *nn.Param) {
-		errs = append(errs, m.load("Projector."+path, mat.Data[float32](q)))
+		errs = append(errs, m.read(ctx, "Projector."+path, mat.Data[float32](q)))
 	})
 	p.Model.Freeze()
 	for name, to := range map[string]*[]float32{
@@ -225,7 +234,7 @@ func LoadProjectorCheckpoint(c *Checkpoint) (*Projector, error) {
 	} {
 		if src, ok := m.params[name]; ok {
 			*to = make([]float32, src.len())
-			errs = append(errs, m.load(name, *to))
+			errs = append(errs, m.read(ctx, name, *to))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

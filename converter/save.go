@@ -30,27 +30,24 @@ type Models struct {
 	Encoder *projector.Encoder
 }
 
-// Save writes the directory dst as [ConvertCheckpoint] does, with models in memory in the place of what
-// the checkpoint c, where they come from, has of them: towers that are nil, the tokens between tiles and all else
+// Save writes the directory dst as [Model.Convert] does, with models in memory in the place of what like,
+// where they come from, has of them: towers that are nil, the tokens between tiles and all else
 // stay. Weights from memory are float32, unless [Options.DType] says otherwise. A projector may be new.
-// Without a checkpoint (c is nil) the models are all there is.
+// Without a checkpoint (like is nil) the models are all there is.
 //
 // It returns an error if a tower has corrections by LoRA, which have to be merged before, or is of another
 // configuration than the checkpoint's; its input may have another size. A text tower needs one of images, in memory
 // or in the checkpoint, with a projection to as many numbers.
-func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Options) (*Report, error) {
-	m := &clip{
-		Checkpoint: &Checkpoint{File: checkpoint.New("memory")}, dialect: huggingFace,
+func Save(ctx context.Context, models Models, like *Model, dst string, o Options) (*Report, error) {
+	m := &Model{
+		file: checkpoint.New("memory"), name: "memory", dialect: huggingFace,
 		sizes: sizes{}, params: map[string]param{}, has: inventory{extra: map[string]bool{}},
 	}
-	if c != nil {
-		if o.Activation != "" {
-			c.Assume(o.Activation)
-		}
-		var err error
-		if m, err = resolve(c); err != nil {
+	if like != nil {
+		if err := like.ready(); err != nil {
 			return nil, err
 		}
+		m = like.clone()
 	}
 	if models == (Models{}) {
 		return nil, errors.New("converter: no model to save")
@@ -76,14 +73,14 @@ func Save(ctx context.Context, models Models, c *Checkpoint, dst string, o Optio
 }
 
 // replaceVision puts a tower in memory in the place of the checkpoint's, if it has one.
-func (m *clip) replaceVision(v *clipvit.Model, memory *memory) error {
+func (m *Model) replaceVision(v *clipvit.Model, memory *memory) error {
 	was := m.config.Vision
 	was.ImageSize = v.Config.ImageSize
 	switch {
 	case m.has.vision && was != v.Config:
-		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.Name(), m.config.Vision, v.Config)
+		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.name, m.config.Vision, v.Config)
 	case m.has.text && v.Config.EmbedDim == 0:
-		return fmt.Errorf("converter: %s: a text tower, and none of its projections in memory", m.Name())
+		return fmt.Errorf("converter: %s: a text tower, and none of its projections in memory", m.name)
 	}
 	c := v.Config
 	m.config.Vision, m.has.vision = c, true
@@ -103,13 +100,13 @@ func (m *clip) replaceVision(v *clipvit.Model, memory *memory) error {
 }
 
 // replaceText puts a text tower in memory in the place of the checkpoint's, or beside its tower of images.
-func (m *clip) replaceText(t *cliptext.Model, memory *memory) error {
+func (m *Model) replaceText(t *cliptext.Model, memory *memory) error {
 	c := t.Config
 	switch was := m.config.Text; {
 	case m.has.text && was.tower() != c:
-		return fmt.Errorf("converter: %s: the text tower is %+v, that in memory %+v", m.Name(), was.tower(), c)
+		return fmt.Errorf("converter: %s: the text tower is %+v, that in memory %+v", m.name, was.tower(), c)
 	case !m.has.vision || m.config.Vision.EmbedDim != c.EmbedDim:
-		return fmt.Errorf("converter: %s: a text tower with embeddings of %d numbers, and a tower of images with %d", m.Name(), c.EmbedDim, m.config.Vision.EmbedDim)
+		return fmt.Errorf("converter: %s: a text tower with embeddings of %d numbers, and a tower of images with %d", m.name, c.EmbedDim, m.config.Vision.EmbedDim)
 	case !m.has.text:
 		m.has.text = true
 		m.config.Text = &TextConfig{
@@ -124,12 +121,12 @@ func (m *clip) replaceText(t *cliptext.Model, memory *memory) error {
 }
 
 // replaceProjector puts a projector in memory in the place of the checkpoint's, or beside its tower.
-func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
+func (m *Model) replaceProjector(p *projector.Model, memory *memory) error {
 	c := p.Config
 	if was := m.projector; was == nil {
 		m.projector = &ProjectorConfig{Type: c.Type, In: c.In, Out: c.Out}
 	} else if was.Type != c.Type || was.In != c.In || was.Out != c.Out {
-		return fmt.Errorf("converter: %s: the projector is %s from %d to %d, that in memory %+v", m.Name(), was.Type, was.In, was.Out, c)
+		return fmt.Errorf("converter: %s: the projector is %s from %d to %d, that in memory %+v", m.name, was.Type, was.In, was.Out, c)
 	}
 	m.has.layers, m.has.alone = len(p.Layers), c.Type == projector.Linear
 	m.sizes["M"], m.sizes["O"] = c.In, c.Out
@@ -137,7 +134,7 @@ func (m *clip) replaceProjector(p *projector.Model, memory *memory) error {
 }
 
 // replaceEncoder puts what stands on the tower of an encoder in memory in the place of what the checkpoint has of it.
-func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
+func (m *Model) replaceEncoder(e *projector.Encoder, memory *memory) error {
 	if err := m.replaceProjector(e.Projector, memory); err != nil {
 		return err
 	}
@@ -149,7 +146,7 @@ func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
 		}
 		t := memory.tensor(path, q)
 		if was, ok := m.params[path]; ok && was.len() != t.Len() {
-			return fmt.Errorf("converter: %s: %s has %d values, in memory %d", m.Name(), path, was.len(), t.Len())
+			return fmt.Errorf("converter: %s: %s has %d values, in memory %d", m.name, path, was.len(), t.Len())
 		}
 		m.has.extra[path], m.params[path] = true, param{{t, 0, t.Len()}}
 	}
@@ -172,12 +169,12 @@ func (m *clip) replaceEncoder(e *projector.Encoder, memory *memory) error {
 }
 
 // replace makes the parameters of a model in memory those under a prefix of the canonical names.
-func (m *clip) replace(prefix string, model nn.Model, memory *memory) error {
+func (m *Model) replace(prefix string, model nn.Model, memory *memory) error {
 	return m.replaceAt(func(path string) string { return prefix + path }, model, memory)
 }
 
 // replaceAt makes the parameters of a model in memory those of the canonical names of their paths.
-func (m *clip) replaceAt(name func(path string) string, model nn.Model, memory *memory) error {
+func (m *Model) replaceAt(name func(path string) string, model nn.Model, memory *memory) error {
 	var errs []error
 	params.Walk(model, func(path string, p *nn.Param) {
 		if strings.Contains(path, "LoRA.") {

@@ -61,13 +61,13 @@ func TestSave(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			m, err := LoadCheckpoint(c)
+			m, err := c.Vision(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			tune(m)
 			plain, dst := filepath.Join(t.TempDir(), "plain"), filepath.Join(t.TempDir(), "tuned")
-			if _, err := ConvertCheckpoint(context.Background(), c, plain, Options{}); err != nil {
+			if _, err := c.Convert(context.Background(), plain, Options{}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := Save(context.Background(), Models{Vision: m}, c, dst, Options{}); err != nil {
@@ -103,7 +103,7 @@ func tensorsOf(t *testing.T, path string) map[string][]float32 {
 	}
 	defer c.Close()
 	all := map[string][]float32{}
-	for _, x := range c.Tensors() {
+	for _, x := range c.file.Tensors() {
 		all[x.Name] = make([]float32, x.Len())
 		if err := x.Float32s(all[x.Name]); err != nil {
 			t.Fatal(err)
@@ -129,7 +129,7 @@ func TestSaveAlone(t *testing.T) {
 	}
 	p.Init(rand.New(rand.NewPCG(1, 2)))
 	for _, like := range []string{"", "testdata/tiny/huggingface"} {
-		var c *Checkpoint
+		var c *Model
 		if like != "" {
 			if c, err = Open(golden.Path(t, like)); err != nil {
 				t.Fatal(err)
@@ -145,7 +145,7 @@ func TestSaveAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		sameWeights(t, weightsOf(back), weightsOf(m))
-		q, err := LoadProjector(dst)
+		q, err := loadProjector(dst)
 		if err != nil {
 			t.Fatal(err)
 		}

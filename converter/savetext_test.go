@@ -21,7 +21,7 @@ import (
 func TestSaveText(t *testing.T) {
 	for _, src := range []string{"testdata/tiny/huggingface", "testdata/tiny/openai_torch2.9.1.pt", "testdata/tiny/openclip.pt", "testdata/tiny/huggingface-vision", ""} {
 		t.Run(filepath.Base(src), func(t *testing.T) {
-			m, err := LoadText(golden.Path(t, "testdata/tiny/huggingface"))
+			m, err := loadText(golden.Path(t, "testdata/tiny/huggingface"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +33,7 @@ func TestSaveText(t *testing.T) {
 				}
 			})
 			models := Models{Text: m}
-			var c *Checkpoint
+			var c *Model
 			if src != "" {
 				c = open(t, filepath.Base(src))
 			}
@@ -43,11 +43,10 @@ func TestSaveText(t *testing.T) {
 				}
 			}
 			dst := filepath.Join(t.TempDir(), "model")
-			o := Options{Activation: m.Config.Activation}
-			if _, err := Save(t.Context(), models, c, dst, o); err != nil {
+			if _, err := Save(t.Context(), models, c, dst, Options{}); err != nil {
 				t.Fatal(err)
 			}
-			back, err := LoadText(dst)
+			back, err := loadText(dst)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +89,7 @@ func TestSaveTextRefuses(t *testing.T) {
 		{"huggingface-vision", func(c *cliptext.Config) { c.EmbedDim = 12 }, "embeddings of 12 numbers, and a tower of images with 10"},
 		{"", func(*cliptext.Config) {}, "a tower of images with 0"},
 	} {
-		var like *Checkpoint
+		var like *Model
 		if c.like != "" {
 			like = open(t, c.like)
 		}
@@ -141,7 +140,7 @@ func TestTokenizerKept(t *testing.T) {
 		{"broken", model(map[string]string{"vocab.json": `{`, "merges.txt": ""}), Options{}, nil, "vocab.json"},
 	} {
 		dst := filepath.Join(t.TempDir(), "converted")
-		r, err := Convert(t.Context(), c.src, dst, c.o)
+		r, err := convertFile(t.Context(), c.src, dst, c.o)
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: error is %v, want one with %q", c.name, err, c.err)
@@ -170,7 +169,7 @@ func TestTokenizerKept(t *testing.T) {
 			t.Errorf("%s: files %v, want %v", c.name, got, c.files)
 		}
 		c.o.Overwrite = true // what has been written is known
-		if _, err := Convert(t.Context(), c.src, dst, c.o); err != nil {
+		if _, err := convertFile(t.Context(), c.src, dst, c.o); err != nil {
 			t.Errorf("%s, again: %v", c.name, err)
 		}
 	}

@@ -48,20 +48,6 @@ const (
 	maxHeadless = 1024
 )
 
-// A clip is a checkpoint that holds a whole model, which is a CLIP, or the vision half of one, and
-// perhaps a projector, or a projector alone: every canonical parameter and where it lies.
-type clip struct {
-	*Checkpoint
-	dialect   *dialect
-	config    Config // Vision is zero without a tower
-	projector *ProjectorConfig
-	sizes     sizes
-	has       inventory
-	params    map[string]param // by canonical path
-	excused   []string         // tensors that are no parameters
-	language  int              // tensors of the language model, which are left where they are
-}
-
 // An inventory says which parts of a model there are.
 type inventory struct {
 	vision, text bool
@@ -318,35 +304,25 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 	return best, prefix, nil
 }
 
-// resolve finds every parameter of a model in a checkpoint, and all that must be known to compute with
-// them, or says all that is wrong.
-func resolve(c *Checkpoint) (*clip, error) {
-	m, err := align(c)
+// align finds every parameter of a model in a source, and what shapes and configurations say of it, or says all
+// that is wrong.
+func align(c *source) (*Model, error) {
+	d, prefix, err := recognise(c.name, c.file.Names())
 	if err != nil {
 		return nil, err
 	}
-	if err := m.settle(); err != nil {
-		return nil, fmt.Errorf("converter: %s: %w", c.Name(), err)
+	m := &Model{
+		file: c.file, name: c.name, beside: c.beside, assumed: c.assumed,
+		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
-	return m, nil
-}
-
-// align is [resolve] for who only looks at the parameters: activation and heads may be unknown, which
-// are "" and 0 then.
-func align(c *Checkpoint) (*clip, error) {
-	d, prefix, err := recognise(c.Name(), c.Names())
-	if err != nil {
-		return nil, err
-	}
-	m := &clip{Checkpoint: c, dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.Absent())}
 	m.has.extra = map[string]bool{}
-	wrong := &MismatchError{File: c.Name(), Dialect: d.name}
+	wrong := &MismatchError{File: c.name, Dialect: d.name}
 
 	// What the shapes say, by vote: one wrong tensor must not make all others wrong.
 	votes := map[string]map[int]int{}
 	blocks := map[string]map[int]bool{"L": {}, "l": {}}
 	matched := map[*checkpoint.Tensor]bool{}
-	for _, t := range c.Tensors() {
+	for _, t := range c.file.Tensors() {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		r, block := d.match(name)
 		switch {
@@ -413,7 +389,7 @@ func align(c *Checkpoint) (*clip, error) {
 	}
 
 	for _, s := range d.slots(m.sizes, m.has) {
-		t, ok := c.Tensor(prefix + s.name)
+		t, ok := c.file.Tensor(prefix + s.name)
 		if !ok {
 			wrong.Missing = append(wrong.Missing, prefix+s.name)
 			continue
@@ -434,7 +410,7 @@ func align(c *Checkpoint) (*clip, error) {
 			m.params[s.path] = append(m.params[s.path], part{t, 0, t.Len()})
 		}
 	}
-	for _, t := range c.Tensors() {
+	for _, t := range c.file.Tensors() {
 		if matched[t] {
 			wrong.Unexpected = append(wrong.Unexpected, t.Name)
 		}
@@ -445,20 +421,31 @@ func align(c *Checkpoint) (*clip, error) {
 	if err := m.configure(); err != nil {
 		return nil, err
 	}
-	if v := m.config.Vision; m.has.vision && m.dir != "" && (v.Activation == "" && m.assumed == "" || v.Heads == 0) {
-		if err := c.readBeside(m.dir, configFile, openCLIPConfig); err != nil {
+	if v := m.config.Vision; m.has.vision && c.dir != "" && (v.Activation == "" && m.assumed == "" || v.Heads == 0) {
+		if err := m.beside.readBeside(c.dir, configFile, openCLIPConfig); err != nil {
 			return nil, err
 		}
 		if err := m.configure(); err != nil {
 			return nil, err
 		}
 	}
+	m.settle()
 	return m, nil
+}
+
+// settle completes the configuration by what is assumed, and notes what keeps it from computing.
+func (m *Model) settle() {
+	m.stated = m.config
+	if t := m.config.Text; t != nil {
+		text := *t
+		m.config.Text = &text
+	}
+	m.unsettled = m.decide()
 }
 
 // expect adds to the inventory what a model must have: both towers a projection, and one whose
 // embedding is the point of it the norm before.
-func (m *clip) expect() {
+func (m *Model) expect() {
 	if m.has.text {
 		m.has.vision = true
 		m.has.extra["Proj"] = true
@@ -475,13 +462,13 @@ func (m *clip) expect() {
 // configure finds the configuration that the shapes, and the files beside the tensors, give.
 //
 // Source: openai/CLIP, clip/model.py, build_model.
-func (m *clip) configure() error {
+func (m *Model) configure() error {
 	c, s := &m.config, m.sizes
 	if m.has.vision {
 		patches := s["T"] - c.Vision.ClassTokens()
 		grid := int(math.Round(math.Sqrt(math.Max(0, float64(patches)))))
 		if grid < 1 || grid*grid != patches {
-			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.Name(), s["T"])
+			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.name, s["T"])
 		}
 		c.Vision = clipvit.Config{
 			ImageSize: grid * s["P"], PatchSize: s["P"], Width: s["C"], Layers: s["L"], MLPWidth: s["F"],
@@ -504,11 +491,11 @@ func (m *clip) configure() error {
 		}
 	}
 	if err := m.readConfigs(); err != nil {
-		return fmt.Errorf("converter: %s: %w", m.Name(), err)
+		return fmt.Errorf("converter: %s: %w", m.name, err)
 	}
 	m.family()
 	if p := m.projector; p != nil && m.has.vision && p.SelectLayer != nil && (*p.SelectLayer > s["L"] || *p.SelectLayer < -1-s["L"]) {
-		return fmt.Errorf("converter: %s: the projector is fed with layer %d, want %d to %d", m.Name(), *p.SelectLayer, -1-s["L"], s["L"])
+		return fmt.Errorf("converter: %s: the projector is fed with layer %d, want %d to %d", m.name, *p.SelectLayer, -1-s["L"], s["L"])
 	}
 	if v := &c.Vision; m.has.vision {
 		v.Activation = cmp.Or(v.Activation, m.scripted())
@@ -520,10 +507,10 @@ func (m *clip) configure() error {
 		t.Heads = t.Width / headWidth
 	}
 	// The preprocessing of a vision-language model is its own.
-	if m.preprocessor != nil && m.dialect.language == nil && m.has.vision {
-		path := filepath.Join(m.Name(), preprocessorFile)
+	if m.beside.preprocessor != nil && m.dialect.language == nil && m.has.vision {
+		path := filepath.Join(m.name, preprocessorFile)
 		var object map[string]any
-		if err := json.Unmarshal(m.preprocessor, &object); err != nil {
+		if err := json.Unmarshal(m.beside.preprocessor, &object); err != nil {
 			what := "not JSON"
 			if errors.As(err, new(*json.UnmarshalTypeError)) {
 				what = "no JSON object"
@@ -546,15 +533,15 @@ func (m *clip) configure() error {
 var scriptActivations = map[string]transformer.Activation{"QuickGELU": transformer.QuickGELU}
 
 // scripted returns the activation that the classes of a TorchScript archive say, "" if they say none.
-func (m *clip) scripted() (a transformer.Activation) {
-	for _, class := range m.Classes() {
+func (m *Model) scripted() (a transformer.Activation) {
+	for _, class := range m.file.Classes() {
 		a = cmp.Or(scriptActivations[class], a)
 	}
 	return a
 }
 
-// settle decides what neither shapes nor files have said, and refuses what cannot be known.
-func (m *clip) settle() error {
+// decide decides what neither shapes nor files have said, and refuses what cannot be known.
+func (m *Model) decide() error {
 	v, t := &m.config.Vision, m.config.Text
 	if !m.has.vision {
 		return nil

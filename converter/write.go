@@ -29,7 +29,7 @@ func parseTarget(s string) (checkpoint.DType, error) {
 
 // An output is a model directory that is about to be written.
 type output struct {
-	*clip
+	model    *Model
 	target   checkpoint.DType
 	format   string // of the weights; "" is safetensors
 	vocab    string
@@ -46,8 +46,8 @@ type output struct {
 
 // prepare decides what will be written, and finds all that can be wrong with it before anything is.
 func (o *output) prepare() error {
-	p := &output{clip: o.clip, target: o.target}
-	for _, s := range huggingFace.slots(o.sizes, o.has) {
+	p := &output{model: o.model, target: o.target}
+	for _, s := range huggingFace.slots(o.model.sizes, o.model.has) {
 		if name, ok := strings.CutPrefix(s.name, projectorPrefix); ok {
 			s.name = name
 			p.plan([]slot{s})
@@ -61,9 +61,9 @@ func (o *output) prepare() error {
 		o.beside = p
 	}
 	switch {
-	case o.vocab != "" && o.config.Text == nil:
+	case o.vocab != "" && o.model.config.Text == nil:
 		return fmt.Errorf("converter: a vocabulary is given, but the output has no text tower")
-	case o.config.Text == nil:
+	case o.model.config.Text == nil:
 		return nil
 	}
 	var err error
@@ -75,7 +75,7 @@ func (o *output) prepare() error {
 // other, in the order of the slots.
 func (o *output) plan(slots []slot) {
 	for _, s := range slots {
-		p := o.params[s.path].band(s.rule.band, s.rule.bands)
+		p := o.model.params[s.path].band(s.rule.band, s.rule.bands)
 		if s.rule.as == transposed {
 			p = p.transposed()
 		}
@@ -118,7 +118,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 			return err
 		}
 		o.files = append(o.files, weights)
-		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.config.Vision)}}
+		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.model.config.Vision)}}
 	}
 	if p := o.beside; p != nil {
 		if err := writeFile(filepath.Join(dir, projectorWeights), func(f *os.File) error { return p.writeWeights(ctx, f) }); err != nil {
@@ -126,7 +126,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 		}
 		o.files = append(o.files, projectorWeights)
 		o.sum, o.bytes = p.sum, o.bytes+p.bytes
-		contents = append(contents, content{projectorFile, o.projector})
+		contents = append(contents, content{projectorFile, o.model.projector})
 	}
 	add := func(name string, data []byte) error {
 		o.files = append(o.files, name)
@@ -156,9 +156,9 @@ func (o *output) verified(ctx context.Context, write func(ctx context.Context, s
 		defer close(hashed)
 		var err error
 		if o.hashed() {
-			o.sum, err = o.SHA256(ctx)
+			o.sum, err = o.model.SHA256(ctx)
 		} else {
-			err = o.verify(ctx, o.sources...)
+			err = o.model.verify(ctx, o.sources...)
 		}
 		if err != nil {
 			cancel(err)
@@ -183,7 +183,7 @@ func (o *output) verified(ctx context.Context, write func(ctx context.Context, s
 }
 
 // hashed says whether there is a source that is read as a whole.
-func (o *output) hashed() bool { return o.language == 0 && o.Bytes() > 0 }
+func (o *output) hashed() bool { return o.model.language == 0 && o.model.file.Bytes() > 0 }
 
 // writeWeights writes the tensors in the format that was chosen.
 func (o *output) writeWeights(ctx context.Context, f *os.File) error {
@@ -291,10 +291,11 @@ func (o *output) emitter(ctx context.Context) checkpoint.Emit {
 
 // report says what was done.
 func (o *output) report(dst string) *Report {
+	m := o.model
 	r := &Report{
-		Source: o.Name(), Dir: dst, Container: o.Container(), Dialect: o.dialect.name, SHA256: o.sum, Config: o.config,
-		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: o.excused,
-		Projector: o.projector, LanguageModel: o.language,
+		Source: m.name, Dir: dst, Container: m.Container(), Dialect: m.dialect.name, SHA256: o.sum, Config: m.config,
+		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: m.excused,
+		Projector: m.projector, LanguageModel: m.language,
 	}
 	for p := o; p != nil; p = p.beside {
 		r.Tensors += len(p.entries)
@@ -325,7 +326,7 @@ func indented(v any) []byte {
 //
 // Source: huggingface/transformers, models/clip/configuration_clip.py.
 func (o *output) configJSON() map[string]any {
-	v := o.config.Vision
+	v := o.model.config.Vision
 	embed := v.EmbedDim
 	if embed == 0 {
 		embed = hfVisionDefaults.ProjectionDim // read by nobody
@@ -343,7 +344,7 @@ func (o *output) configJSON() map[string]any {
 		"num_channels": 3, "image_size": v.ImageSize, "patch_size": v.PatchSize, "hidden_act": v.Activation,
 		"layer_norm_eps": v.NormEps, "attention_dropout": json.Number("0.0"), "initializer_range": 0.02, "initializer_factor": json.Number("1.0"),
 	}
-	t := o.config.Text
+	t := o.model.config.Text
 	if t == nil {
 		vision["architectures"] = []string{"CLIPVisionModelWithProjection"}
 		if v.NoPostNorm {

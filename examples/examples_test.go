@@ -186,7 +186,17 @@ func TestFinetune(t *testing.T) {
 		if len(losses) != 8 || !(losses[7] < 0.8*losses[0]) {
 			t.Errorf("%s: losses %v, want 8 that fall", learns, losses)
 		}
-		compared, err := converter.Compare(t.Context(), model, filepath.Join(out, "model"), converter.CompareOptions{})
+		original, err := converter.Open(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer original.Close()
+		tuned, err := converter.Open(filepath.Join(out, "model"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tuned.Close()
+		compared, err := converter.Compare(t.Context(), original, tuned, converter.CompareOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

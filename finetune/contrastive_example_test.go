@@ -49,13 +49,18 @@ func ExampleContrastive() {
 		fmt.Println(err)
 		return
 	}
-	const model = "../testdata/tiny/huggingface"
-	tower, err := converter.Load(model)
+	clip, err := converter.Open("../testdata/tiny/huggingface")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	text, err := converter.LoadText(model)
+	defer clip.Close()
+	tower, err := clip.Vision(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	text, err := clip.Text(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return

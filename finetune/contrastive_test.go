@@ -88,7 +88,12 @@ func pairTask(t testing.TB, batch, accumulate int) (Config, *golden.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := converter.LoadText(golden.Path(t, tinyCLIP))
+	source, err := converter.Open(golden.Path(t, tinyCLIP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	text, err := source.Text(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +436,7 @@ func TestContrastiveSave(t *testing.T) {
 	o := c.Objective.(*Contrastive)
 	tr, _ := run(t, c)
 	for _, like := range []string{tinyCLIP, ""} {
-		var source *converter.Checkpoint
+		var source *converter.Model
 		if like != "" {
 			var err error
 			if source, err = converter.Open(golden.Path(t, like)); err != nil {
@@ -447,7 +452,12 @@ func TestContrastiveSave(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := converter.LoadText(dir)
+		saved, err := converter.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer saved.Close()
+		text, err := saved.Text(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -457,7 +467,12 @@ func TestContrastiveSave(t *testing.T) {
 		sameBits(t, "saved", weightsOf(&Trainer{model: parts{Tower: tower, Text: text}}), weightsOf(tr))
 	}
 	// Half the way back.
-	original, err := converter.LoadText(golden.Path(t, tinyCLIP))
+	source, err := converter.Open(golden.Path(t, tinyCLIP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	original, err := source.Text(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,12 @@ func gallery(t testing.TB, n int, seed int) *data.Dataset {
 // encoderOf loads the encoder of a family's fixture.
 func encoderOf(t testing.TB, family, layout string) *projector.Encoder {
 	t.Helper()
-	e, err := converter.LoadEncoder(context.Background(), golden.Path(t, "testdata/families/"+family), layout)
+	source, err := converter.Open(golden.Path(t, "testdata/families/"+family))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	e, err := source.Encoder(context.Background(), layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +430,7 @@ func TestEncoderSave(t *testing.T) {
 				if family == "xcomposer2-hd" {
 					layout = "xcomposer2.5"
 				}
-				e, err := converter.LoadEncoderCheckpoint(t.Context(), like, layout)
+				e, err := like.Encoder(t.Context(), layout)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -453,7 +458,12 @@ func TestEncoderSave(t *testing.T) {
 					if family == "llava" {
 						to = "llava"
 					}
-					if _, err := converter.Export(t.Context(), dst, exported, converter.ExportOptions{To: to}); err != nil {
+					saved, err := converter.Open(dst)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer saved.Close()
+					if _, err := saved.Export(t.Context(), exported, converter.ExportOptions{To: to}); err != nil {
 						t.Fatal(err)
 					}
 					paths = append(paths, exported)
@@ -463,13 +473,12 @@ func TestEncoderSave(t *testing.T) {
 					if path == dst {
 						l = "" // which is known
 					}
-					saved, err := converter.Open(path)
+					saved, err := converter.Open(path, converter.Assume(e.Tower.Config.Activation))
 					if err != nil {
 						t.Fatal(err)
 					}
 					defer saved.Close()
-					saved.Assume(e.Tower.Config.Activation)
-					got, err := converter.LoadEncoderCheckpoint(t.Context(), saved, l)
+					got, err := saved.Encoder(t.Context(), l)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -502,7 +511,12 @@ func TestNewEncoderSave(t *testing.T) {
 		if err := tr.Save(t.Context(), dst, nil, converter.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := converter.LoadEncoder(t.Context(), dst, "")
+		source, err := converter.Open(dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer source.Close()
+		got, err := source.Encoder(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}

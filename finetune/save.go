@@ -25,13 +25,13 @@ import (
 // of a tower that did not learn keep their precision. Beside the model is the head: a projector where
 // conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as head.safetensors with
 // the paths of its parameters. dst appears complete or not at all, and takes the place of what was there.
-func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Checkpoint, o converter.Options) error {
+func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o converter.Options) error {
 	adapter.Merge(t.Tower)
 	models := t.learner.models(like == nil)
 	return writeDir(dst, func(dir string) error {
 		var err error
 		if models == (converter.Models{}) {
-			_, err = converter.ConvertCheckpoint(ctx, like, dir, o)
+			_, err = like.Convert(ctx, dir, o)
 		} else {
 			_, err = converter.Save(ctx, models, like, dir, o)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
@@ -83,12 +84,17 @@ func TestSaveLike(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer like.Close()
+	source, err := checkpoint.Open(golden.Path(t, "testdata/tiny/huggingface/model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
 	p, err := projector.New(projector.Config{Type: "mlp2x_gelu", In: 4, Out: 6})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, head := range []Head{nil, p, &bilinear{W: nn.NewParam(mat.NewDense[float32](mat.WithShape(3, 10)))}} {
-		tower, err := converter.LoadCheckpoint(like)
+		tower, err := like.Vision(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,18 +104,23 @@ func TestSaveLike(t *testing.T) {
 		if err := tr.Save(ctx, dst, like, converter.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := converter.Open(dst)
+		c, err := checkpoint.Open(filepath.Join(dst, "model.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, x := range c.Tensors() {
-			if was, ok := like.Tensor(x.Name); ok && (was.DType != x.DType || !slices.Equal(was.Shape, x.Shape)) {
+			if was, ok := source.Tensor(x.Name); ok && (was.DType != x.DType || !slices.Equal(was.Shape, x.Shape)) {
 				t.Errorf("%s is %s, was %s", x.Name, x.DType, was.DType)
 			}
 		}
 		c.Close()
 		_, errHead := os.Stat(filepath.Join(dst, headFile))
-		_, errProjector := converter.LoadProjector(dst)
+		saved, err := converter.Open(dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, errProjector := saved.Projector(ctx)
+		saved.Close()
 		if _, generic := head.(*bilinear); (errHead == nil) != generic || (errProjector == nil) != (head == Head(p)) {
 			t.Errorf("%T: %v, %v", head, errHead, errProjector)
 		}

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -73,7 +74,7 @@ type ProjectorChoice struct {
 // SetTargets makes c learn the vectors t: by the embedding if there is one for each picture, and if there is
 // one for each patch by a projector, that of the checkpoint like or a new one, which becomes c's head. An encoder of c
 // learns them as its tokens.
-func (c *Config) SetTargets(t *Targets, d Distance, like *converter.Checkpoint, choice ProjectorChoice) error {
+func (c *Config) SetTargets(t *Targets, d Distance, like *converter.Model, choice ProjectorChoice) error {
 	c.Objective = &Regression{Distance: d, Target: t.Of, What: fmt.Sprintf("%s %v", filepath.Base(t.path), t.tensor.Shape)}
 	if c.Encoder != nil {
 		if out := c.Encoder.Projector.Config.Out; out != t.Width {
@@ -92,7 +93,7 @@ func (c *Config) SetTargets(t *Targets, d Distance, like *converter.Checkpoint, 
 	}
 	c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: -2}
 	var head *projector.Model
-	if p, err := converter.LoadProjectorCheckpoint(like); err == nil {
+	if p, err := like.Projector(context.Background()); err == nil {
 		if head = p.Model; p.Config.SelectLayer != nil {
 			c.Features.Layer = *p.Config.SelectLayer
 		}

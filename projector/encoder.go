@@ -20,7 +20,7 @@ var _ nn.Model = &Encoder{}
 //	image ── Layout ──▶ patches [B·G²,3P²] ── Tower, to Select ─▶ [B·T,C] ─┬─ Select ───────────────▶ [N,C]  ─┐
 //	                                                                       └─ 2×2, separators ─▶ [N,4C] ─┴─ Projector ─▶ [N,O]
 //
-// The lower branch is that of [Tile]; with [AnyRes] the rows of tokens are put together after the projection. converter.LoadEncoder reads one from a
+// The lower branch is that of [Tile]; with [AnyRes] the rows of tokens are put together after the projection. converter.Model.Encoder reads one from a
 // checkpoint. Frozen, it keeps no graph and may be used by many goroutines at once.
 //
 // Sources: haotian-liu/LLaVA, llava/model/llava_arch.py, encode_images; InternLM-XComposer2-4KHD,

@@ -24,7 +24,12 @@ func TestFullSize(t *testing.T) {
 		t.Skip("VITAGO_FULLSIZE does not name a folder that testdata/gen/xcomposer_full.py wrote to")
 	}
 	f := golden.LoadFile(t, path)
-	hd, err := converter.LoadEncoder(context.Background(), filepath.Join(dir, "xcomposer2-4khd"), "xcomposer2-4khd")
+	source, err := converter.Open(filepath.Join(dir, "xcomposer2-4khd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	hd, err := source.Encoder(context.Background(), "xcomposer2-4khd")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ var Layouts = []Layout{
 	// LLaVA-1.5 and xtuner.
 	// Source: haotian-liu/LLaVA, llava/mm_utils.py, expand2square and process_images.
 	{Name: "pad", Fit: Pad},
-	// LLaVA-1.6, with the image_grid_pinpoints of all that were published; converter.LoadEncoder takes a checkpoint's own.
+	// LLaVA-1.6, with the image_grid_pinpoints of all that were published; converter.Model.Encoder takes a checkpoint's own.
 	{Name: "llava-1.6", Fit: AnyRes, Grids: [][2]int{{1, 2}, {2, 1}, {2, 2}, {3, 1}, {1, 3}}},
 	// InternLM-XComposer2-4KHD: what its model asks for by default, and its training. Its demonstrations go up to 55.
 	{Name: "xcomposer2-4khd", Fit: Tile, HDNum: 25, Centre: true},

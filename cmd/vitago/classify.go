@@ -189,19 +189,16 @@ func (j *judge) of(batch []*picture[patches]) ([][]ranked, error) {
 }
 
 // load loads what c's model is read into by a function.
-func (c *classification) load(ctx context.Context, log io.Writer, read func(*converter.Checkpoint) error) error {
+func (c *classification) load(ctx context.Context, log io.Writer, read func(*converter.Model) error) error {
 	p := startProgress(log, "loading "+c.model, megabytes)
 	defer p.stop()
 	_, err := await(ctx, func() (struct{}, error) {
-		checkpoint, err := converter.Open(c.model)
+		m, err := converter.Open(c.model, converter.Assume(c.activation))
 		if err != nil {
 			return struct{}{}, err
 		}
-		defer checkpoint.Close()
-		if c.activation != "" {
-			checkpoint.Assume(c.activation)
-		}
-		return struct{}{}, read(checkpoint)
+		defer m.Close()
+		return struct{}{}, read(m)
 	})
 	return err
 }
@@ -213,8 +210,8 @@ func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, e
 		return nil, err
 	}
 	var vision *clipvit.Model
-	if err := c.load(ctx, log, func(checkpoint *converter.Checkpoint) (err error) {
-		vision, err = converter.LoadCheckpoint(checkpoint)
+	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
+		vision, err = m.Vision(ctx)
 		return err
 	}); err != nil {
 		return nil, err
@@ -256,9 +253,9 @@ func readTokenizer(model, vocab string) (*cliptext.Tokenizer, error) {
 func (c *classification) loadZeroShot(ctx context.Context, log io.Writer, tokenizer *cliptext.Tokenizer) (*judge, error) {
 	var text *cliptext.Model
 	var vision *clipvit.Model
-	if err := c.load(ctx, log, func(checkpoint *converter.Checkpoint) (err error) {
-		if text, err = converter.LoadTextCheckpoint(checkpoint); err == nil {
-			vision, err = converter.LoadCheckpoint(checkpoint)
+	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
+		if text, err = m.Text(ctx); err == nil {
+			vision, err = m.Vision(ctx)
 		}
 		return err
 	}); err != nil {

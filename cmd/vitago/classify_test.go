@@ -52,7 +52,12 @@ func withVocabulary(t *testing.T, words map[string]int) string {
 // cosines computes those of a picture and texts by calls of the two towers.
 func cosines(t *testing.T, path string, texts ...string) (all []float64, scale float64) {
 	t.Helper()
-	m, err := converter.LoadText(tinyModel)
+	source, err := converter.Open(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	m, err := source.Text(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +145,12 @@ func TestClassifyTemplates(t *testing.T) {
 		}
 		return got.Labels[slices.IndexFunc(got.Labels, func(l ranked) bool { return l.Label == "cat" })].Cosine
 	}
-	m, err := converter.LoadText(tinyModel)
+	source, err := converter.Open(tinyModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	m, err := source.Text(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,9 @@ vision-language model the tower and the projector are compared; its language mod
 			}
 		}
 		p := startProgress(cmd.ErrOrStderr(), "comparing", megabytes)
-		r, err := await(cmd.Context(), func() (*converter.Comparison, error) { return compare(cmd.Context(), args[0], args[1], p) })
+		r, err := await(cmd.Context(), func() (*converter.Comparison, error) {
+			return compare(cmd.Context(), args[0], args[1], converter.CompareOptions{Progress: p.set})
+		})
 		elapsed := p.stop()
 		if err != nil {
 			return err
@@ -72,8 +74,18 @@ vision-language model the tower and the projector are compared; its language mod
 	return cmd
 }
 
-func compare(ctx context.Context, a, b string, p *progress) (*converter.Comparison, error) {
-	return converter.Compare(ctx, a, b, converter.CompareOptions{Progress: p.set})
+func compare(ctx context.Context, a, b string, o converter.CompareOptions) (*converter.Comparison, error) {
+	ma, err := converter.Open(a)
+	if err != nil {
+		return nil, err
+	}
+	defer ma.Close()
+	mb, err := converter.Open(b)
+	if err != nil {
+		return nil, err
+	}
+	defer mb.Close()
+	return converter.Compare(ctx, ma, mb, o)
 }
 
 func compareText(r *converter.Comparison, all bool) []byte {

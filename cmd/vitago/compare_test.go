@@ -84,7 +84,7 @@ func TestCompare(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatal(err)
 	}
-	want, err := converter.Compare(context.Background(), tinyArchive, b, converter.CompareOptions{})
+	want, err := compare(context.Background(), tinyArchive, b, converter.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

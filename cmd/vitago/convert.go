@@ -35,15 +35,15 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o.DType, o.Activation = dtype.value, transformer.Activation(activation.value)
-		c, err := converter.Open(args[0])
+		o.DType = dtype.value
+		c, err := converter.Open(args[0], converter.Assume(transformer.Activation(activation.value)))
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 		p := startProgress(cmd.ErrOrStderr(), "converting "+args[0], megabytes)
 		o.Progress = p.set
-		r, err := converter.ConvertCheckpoint(cmd.Context(), c, args[1], o)
+		r, err := c.Convert(cmd.Context(), args[1], o)
 		elapsed := p.stop()
 		if err != nil {
 			return err

@@ -118,7 +118,7 @@ func convertDemo(ctx context.Context, archive, dir string, overwrite bool) (*con
 		return nil, err
 	}
 	defer c.Close()
-	return converter.ConvertCheckpoint(ctx, c, dir, converter.Options{Overwrite: overwrite})
+	return c.Convert(ctx, dir, converter.Options{Overwrite: overwrite})
 }
 
 // demoPictures returns the pictures in the order of their names.

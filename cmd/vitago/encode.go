@@ -168,7 +168,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
 	}
 	p := startProgress(log, "loading "+e.model, megabytes)
-	m, err := await(ctx, func() (*clipvit.Model, error) { return e.load() })
+	m, err := await(ctx, func() (*clipvit.Model, error) { return e.load(ctx) })
 	loaded := p.stop()
 	if err != nil {
 		return err
@@ -213,14 +213,13 @@ func unread(skipped, images int) error {
 }
 
 // load reads the model.
-func (e *encoding) load() (*clipvit.Model, error) {
-	c, err := converter.Open(e.model)
+func (e *encoding) load(ctx context.Context) (*clipvit.Model, error) {
+	c, err := converter.Open(e.model, converter.Assume(e.activation))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	c.Assume(e.activation)
-	m, err := converter.LoadCheckpoint(c)
+	m, err := c.Vision(ctx)
 	if err == nil && e.precision == "int8" {
 		m.Quantize()
 	}

@@ -49,18 +49,18 @@ OUT appears complete or not at all; folders above it are made.`,
 		if to.value == "" {
 			return usagef("--to is missing, want %s", strings.Join(converter.ExportForms(), ", "))
 		}
-		o.To, o.Format, o.DType, o.Activation = to.value, format.value, dtype.value, transformer.Activation(activation.value)
+		o.To, o.Format, o.DType = to.value, format.value, dtype.value
 		if err := o.Check(args[1]); err != nil {
 			return usageError{err}
 		}
-		c, err := converter.Open(args[0])
+		c, err := converter.Open(args[0], converter.Assume(transformer.Activation(activation.value)))
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 		p := startProgress(cmd.ErrOrStderr(), "exporting "+args[0], megabytes)
 		o.Progress = p.set
-		r, err := converter.ExportCheckpoint(cmd.Context(), c, args[1], o)
+		r, err := c.Export(cmd.Context(), args[1], o)
 		elapsed := p.stop()
 		if err != nil {
 			return err

@@ -29,9 +29,15 @@ func TestFamilies(t *testing.T) {
 		vitago("encode", "--model", path, "demo/cat.png").want(t, exitFailed, nil, []string{"vitago: " + path + ": has a projector and no vision tower\n"})
 		// It is no tower, and can be loaded.
 		vitago("inspect", path).want(t, exitDone, []string{"vision      none", "projector   "}, nil)
-		if _, err := converter.LoadProjector(path); err != nil {
+		m, err := converter.Open(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := m.Projector(t.Context()); err != nil {
 			t.Error(err)
 		}
+		m.Close()
 	}
 	vitago("convert", "--vision-only", "../../testdata/tiny/huggingface-vision", filepath.Join(t.TempDir(), "x")).want(t, exitDone, []string{"text        none"}, []string{"converted in "})
 }
@@ -41,7 +47,8 @@ func TestActivation(t *testing.T) {
 	const state = "../../testdata/tiny/state_torch2.9.1.pt"
 	dst := filepath.Join(t.TempDir(), "model")
 	vitago("convert", state, dst).want(t, exitFailed, nil, []string{"nothing says whether the activation is quick_gelu", "--activation"})
-	vitago("encode", "--model", state, "demo/cat.png").want(t, exitFailed, nil, []string{"--activation"})
+	vitago("encode", "--model", state, "demo/cat.png").want(t, exitFailed, nil, []string{"; --activation says it\n"})
+	vitago("inspect", state).want(t, exitFailed, []string{"problem     nothing says"}, []string{"; --activation says it\n"})
 	vitago("convert", "--activation", "relu", state, dst).want(t, exitUsage, nil, []string{"want quick_gelu, gelu"})
 	vitago("convert", "--activation", "gelu", state, dst).want(t, exitDone, []string{"embedding 10, gelu"}, []string{"converted in "})
 	vitago("encode", "--model", state, "--activation", "quick_gelu", "demo/cat.png").want(t, exitDone, []string{`"embedding":[`}, nil)

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 )
 
@@ -183,7 +183,7 @@ func TestFinetuneWise(t *testing.T) {
 	pictures, others, out := colours(t, 4), colours(t, 9), filepath.Join(t.TempDir(), "out")
 	weights := func(dir string) map[string][]float32 {
 		t.Helper()
-		c, err := converter.Open(dir)
+		c, err := checkpoint.Open(filepath.Join(dir, "model.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}

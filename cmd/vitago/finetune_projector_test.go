@@ -52,7 +52,12 @@ func difference(t *testing.T, a, b, layout, picture string) float64 {
 	t.Helper()
 	var all [][]float32
 	for _, model := range []string{a, b} {
-		e, err := converter.LoadEncoder(t.Context(), model, layout)
+		source, err := converter.Open(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer source.Close()
+		e, err := source.Encoder(t.Context(), layout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +111,12 @@ func TestFinetuneProjector(t *testing.T) {
 	const layout = "xcomposer2.5"
 	base := golden.Path(t, "testdata/families/xcomposer2-hd")
 	// A teacher with another projector than the model's.
-	e, err := converter.LoadEncoder(t.Context(), base, layout)
+	source, err := converter.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	e, err := source.Encoder(t.Context(), layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +217,12 @@ func TestFinetuneEncoder(t *testing.T) {
 				}
 			}
 			model := filepath.Join(out, "model")
-			if _, err := converter.LoadEncoder(t.Context(), model, c.layout); err != nil {
+			saved, err := converter.Open(model)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer saved.Close()
+			if _, err := saved.Encoder(t.Context(), c.layout); err != nil {
 				t.Error(err)
 			}
 			exported := filepath.Join(t.TempDir(), "exported")

@@ -96,7 +96,7 @@ func TestFinetune(t *testing.T) {
 				t.Errorf("report:\n%s", page)
 			}
 			// What else there is in the checkpoint is there still.
-			tuned, err := converter.Open(filepath.Join(out, "model"))
+			tuned, err := checkpoint.Open(filepath.Join(out, "model", "model.safetensors"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,12 @@ func TestFinetuneTargets(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	finetune(out, "--recipe", "projector", "--targets", write(9, m.Config.Patches(), 6)).want(t, exitDone, []string{"steps"}, []string{"cosine"})
-	p, err := converter.LoadProjector(filepath.Join(out, "model"))
+	saved, err := converter.Open(filepath.Join(out, "model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer saved.Close()
+	p, err := saved.Projector(t.Context())
 	if err != nil || p.Model.Config.Out != 6 {
 		t.Errorf("projector %+v: %v", p, err)
 	}

@@ -44,7 +44,11 @@ The table shows equal tensors of several blocks once, with # for the number of t
 		} else {
 			_, err = cmd.OutOrStdout().Write(inspectText(info))
 		}
-		if err == nil && info.Problem != "" {
+		switch {
+		case err != nil || info.Problem == "":
+		case info.Problem == converter.ErrActivation.Error(): // with the flag that says it
+			err = converter.ErrActivation
+		default:
 			err = errors.New(info.Problem)
 		}
 		return err
@@ -53,13 +57,7 @@ The table shows equal tensors of several blocks once, with # for the number of t
 }
 
 func inspect(ctx context.Context, path string, a transformer.Activation) (*converter.Info, error) {
-	c, err := converter.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	c.Assume(a)
-	return converter.InspectCheckpoint(ctx, c)
+	return converter.Inspect(ctx, path, converter.Assume(a))
 }
 
 func inspectText(info *converter.Info) []byte {

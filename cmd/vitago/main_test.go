@@ -175,7 +175,7 @@ func TestInspect(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &info); err != nil {
 		t.Fatal(err)
 	}
-	want, err := converter.Inspect(tinyModel)
+	want, err := converter.Inspect(t.Context(), tinyModel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestConvert(t *testing.T) {
 	vitago("convert", tinyArchive, dst).want(t, exitFailed, nil, []string{"vitago: " + dst + " is not empty, and overwriting was not asked for; give --overwrite\n"})
 	vitago("convert", "--overwrite", "--vision-only", "--dtype", "f32", tinyArchive, dst).want(t, exitDone,
 		[]string{"text        none", "left out    the text tower, input_resolution"}, []string{"converted in "})
-	info, err := converter.Inspect(dst)
+	info, err := converter.Inspect(t.Context(), dst)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,6 +83,8 @@ var hints = []struct {
 	errs       []error
 }{
 	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
+	{"activation", "--activation says it", []error{converter.ErrActivation}},
+	{"projector-only", "--projector-only writes it alone", []error{converter.ErrProjectorAlone}},
 	{"resume", "--resume does", []error{finetune.ErrExists}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},

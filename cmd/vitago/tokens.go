@@ -138,12 +138,8 @@ func (t *tokenizing) fit(e *projector.Encoder) error {
 }
 
 // open opens the model.
-func (t *tokenizing) open() (*converter.Checkpoint, error) {
-	c, err := converter.Open(t.model)
-	if err == nil {
-		c.Assume(t.activation)
-	}
-	return c, err
+func (t *tokenizing) open() (*converter.Model, error) {
+	return converter.Open(t.model, converter.Assume(t.activation))
 }
 
 // runCount prints how many tokens there would be.
@@ -153,7 +149,7 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 		return err
 	}
 	defer c.Close()
-	e, err := converter.OutlineEncoder(c, t.layout)
+	e, err := c.Outline(t.layout)
 	if err != nil {
 		return err
 	}
@@ -209,7 +205,7 @@ func (t *tokenizing) run(cmd *cobra.Command, images []string) error {
 	}
 	defer c.Close()
 	p := startProgress(log, "loading "+t.model, megabytes)
-	e, err := await(ctx, func() (*projector.Encoder, error) { return converter.LoadEncoderCheckpoint(ctx, c, t.layout) })
+	e, err := await(ctx, func() (*projector.Encoder, error) { return c.Encoder(ctx, t.layout) })
 	loaded := p.stop()
 	if err != nil {
 		return err
@@ -269,7 +265,7 @@ func (t *tokenizing) checkNames(images []string) error {
 }
 
 // spec says what will be written. The model is summed up meanwhile.
-func (t *tokenizing) spec(ctx context.Context, c *converter.Checkpoint, e *projector.Encoder, images []string) tokenSpec {
+func (t *tokenizing) spec(ctx context.Context, c *converter.Model, e *projector.Encoder, images []string) tokenSpec {
 	s := tokenSpec{images: images, width: e.Projector.Config.Out, sum: func() (string, error) { return "", nil }, metadata: map[string]string{
 		"model": filepath.ToSlash(t.model), "layout": e.Layout.Name, "layer": strconv.Itoa(e.Select.Layer), "feature": projector.SelectFeature(e.Select.Kind),
 	}}
@@ -277,7 +273,7 @@ func (t *tokenizing) spec(ctx context.Context, c *converter.Checkpoint, e *proje
 		s.metadata["hd_num"] = strconv.Itoa(e.Layout.HDNum)
 	}
 	// A language model would have to be read for it, as much as ten times of what is used.
-	if n, err := c.LanguageModel(); t.format != "safetensors" || err != nil || n > 0 {
+	if t.format != "safetensors" || c.LanguageModel() > 0 {
 		return s
 	}
 	type result struct {

@@ -28,7 +28,12 @@ import (
 // directTokens computes the tokens of an image by a call of the encoder, [N,O].
 func directTokens(t *testing.T, model, layout string, hdNum int, path string) (x []float32, shape []int) {
 	t.Helper()
-	e, err := converter.LoadEncoder(t.Context(), model, layout)
+	source, err := converter.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	e, err := source.Encoder(t.Context(), layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +242,7 @@ func checkTokenMetadata(t *testing.T, metadata map[string]string, layout string,
 func TestTokensConverted(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "model")
 	vitago("convert", families+"llava", dst).want(t, exitDone, []string{""}, []string{""})
-	info, err := converter.Inspect(dst)
+	info, err := converter.Inspect(t.Context(), dst)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +403,12 @@ func TestTokenRoom(t *testing.T) {
 
 // TestTokensMemory: what is held does not grow with the images before.
 func TestTokensMemory(t *testing.T) {
-	e, err := converter.LoadEncoder(t.Context(), families+"llava", "")
+	source, err := converter.Open(families + "llava")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	e, err := source.Encoder(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

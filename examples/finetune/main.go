@@ -107,7 +107,7 @@ func (f tuning) train(ctx context.Context, tower *clipvit.Model, head *Head, gro
 }
 
 // save writes the tower and the head as a model directory, and as OpenAI's code has the tower.
-func save(ctx context.Context, tower *clipvit.Model, head *Head, source *converter.Checkpoint, out string) error {
+func save(ctx context.Context, tower *clipvit.Model, head *Head, source *converter.Model, out string) error {
 	model := filepath.Join(out, "model")
 	if _, err := converter.Save(ctx, converter.Models{Vision: tower}, source, model, converter.Options{}); err != nil {
 		return err
@@ -119,7 +119,12 @@ func save(ctx context.Context, tower *clipvit.Model, head *Head, source *convert
 	if err := checkpoint.WriteTensors(filepath.Join(model, "head.safetensors"), nil, weights); err != nil {
 		return err
 	}
-	_, err := converter.Export(ctx, model, filepath.Join(out, "tuned.pt"), converter.ExportOptions{To: "openai"})
+	tuned, err := converter.Open(model)
+	if err != nil {
+		return err
+	}
+	defer tuned.Close()
+	_, err = tuned.Export(ctx, filepath.Join(out, "tuned.pt"), converter.ExportOptions{To: "openai"})
 	return err
 }
 
@@ -133,7 +138,7 @@ func (f tuning) run(ctx context.Context, model, folder, out string) error {
 		return err
 	}
 	defer source.Close()
-	tower, err := converter.LoadCheckpoint(source)
+	tower, err := source.Vision(ctx)
 	if err != nil {
 		return err
 	}

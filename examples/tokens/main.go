@@ -34,7 +34,12 @@ func main() {
 // write writes the tokens of image files.
 func write(model, out string, files []string) error {
 	// The layout is that of the model's family; another would be named here.
-	e, err := converter.LoadEncoder(context.Background(), model, "")
+	source, err := converter.Open(model)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	e, err := source.Encoder(context.Background(), "")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package job
 
-import "github.com/vitago/vitago/finetune"
+import (
+	"github.com/vitago/vitago/finetune"
+)
 
 // idle returns an error if a field was asked for that would do nothing in a run of the recipe.
 func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {

@@ -26,8 +26,8 @@ type Job struct {
 	Classes []string
 
 	request Request
-	like    *converter.Checkpoint // the model that it began with
-	text    *cliptext.Model       // of captions; nil of others
+	like    *converter.Model // the model that it began with
+	text    *cliptext.Model  // of captions; nil of others
 	facts   [][2]string
 	opened  []io.Closer
 }
@@ -57,11 +57,11 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	if err != nil {
 		return nil, of(ErrData, err)
 	}
-	c, err := j.configure(p.recipe, tokens)
+	c, err := j.configure(ctx, p.recipe, tokens)
 	if err != nil {
 		return nil, err
 	}
-	if err := j.aim(&c, tokens); err != nil {
+	if err := j.aim(ctx, &c, tokens); err != nil {
 		return nil, of(ErrData, err)
 	}
 	if j.Trainer, err = finetune.New(c); err != nil {
@@ -92,19 +92,15 @@ func (j *Job) Close() error {
 }
 
 // openModel opens a checkpoint whose activation may have to be given.
-func openModel(path string, activation transformer.Activation) (*converter.Checkpoint, error) {
-	c, err := converter.Open(path)
-	if err == nil && activation != "" {
-		c.Assume(activation)
-	}
-	return c, err
+func openModel(path string, activation transformer.Activation) (*converter.Model, error) {
+	return converter.Open(path, converter.Assume(activation))
 }
 
 // configure reads the tower and the lists of pictures.
-func (j *Job) configure(recipe finetune.Recipe, tokens tokenRun) (c finetune.Config, err error) {
+func (j *Job) configure(ctx context.Context, recipe finetune.Recipe, tokens tokenRun) (c finetune.Config, err error) {
 	r := j.request
 	recipe = tokens.together(recipe)
-	tower, err := tokens.tower(j.like)
+	tower, err := tokens.tower(ctx, j.like)
 	if err != nil {
 		return c, err
 	}
@@ -178,7 +174,7 @@ func bare(d *data.Dataset) *data.Dataset {
 }
 
 // aim says in c what is to be learnt.
-func (j *Job) aim(c *finetune.Config, tokens tokenRun) error {
+func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) error {
 	r, train := j.request, c.Train.(*data.Loader).Data
 	distance := r.Distance
 	if tokens.encoder == nil {
@@ -186,11 +182,11 @@ func (j *Job) aim(c *finetune.Config, tokens tokenRun) error {
 	}
 	switch {
 	case c.Recipe.Captions:
-		return j.contrast(c, train)
+		return j.contrast(ctx, c, train)
 	case tokens.encoder != nil:
 		return j.learnTokens(c, tokens, distance)
 	case r.Teacher != "":
-		return j.distil(c, distance)
+		return j.distil(ctx, c, distance)
 	case r.Targets != "":
 		return j.regress(c, len(train.Samples), distance)
 	}
@@ -207,8 +203,8 @@ func (j *Job) learns(format string, args ...any) {
 }
 
 // contrast has it learn from captions.
-func (j *Job) contrast(c *finetune.Config, train *data.Dataset) (err error) {
-	if j.text, err = converter.LoadTextCheckpoint(j.like); err != nil {
+func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Dataset) (err error) {
+	if j.text, err = j.like.Text(ctx); err != nil {
 		return err
 	}
 	tokenizer, err := readTokenizer(j.request.Model, j.request.Vocab)
@@ -221,14 +217,14 @@ func (j *Job) contrast(c *finetune.Config, train *data.Dataset) (err error) {
 }
 
 // distil has it learn what another tower gives.
-func (j *Job) distil(c *finetune.Config, distance finetune.Distance) error {
+func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.Distance) error {
 	path := j.request.Teacher
 	like, err := openModel(path, j.request.Activation)
 	if err != nil {
 		return err
 	}
 	defer like.Close()
-	teacher, err := converter.LoadCheckpoint(like)
+	teacher, err := like.Vision(ctx)
 	if err != nil {
 		return err
 	}
@@ -271,7 +267,7 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 	facts := j.facts
 	measure := t.Objective.Measure()
 	if share := r.WiseFT; share != nil && *share != 1 {
-		if err := j.mix(*share); err != nil {
+		if err := j.mix(ctx, *share); err != nil {
 			return w, err
 		}
 		facts = append(facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", *share, 1-*share)})
@@ -294,9 +290,9 @@ func (r Request) options() converter.Options {
 }
 
 // mix sets the weights to so much of themselves, and the rest of the original ones.
-func (j *Job) mix(share float64) error {
+func (j *Job) mix(ctx context.Context, share float64) error {
 	t := j.Trainer
-	original, err := converter.LoadCheckpoint(j.like)
+	original, err := j.like.Vision(ctx)
 	if err != nil {
 		return err
 	}
@@ -307,7 +303,7 @@ func (j *Job) mix(share float64) error {
 	if j.text == nil || t.Recipe.TextRate == 0 && t.Recipe.ScaleRate == 0 {
 		return nil
 	}
-	text, err := converter.LoadTextCheckpoint(j.like)
+	text, err := j.like.Text(ctx)
 	if err != nil {
 		return err
 	}

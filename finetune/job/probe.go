@@ -24,14 +24,14 @@ type Probe struct {
 	Numbers  int      // that learn
 
 	request           Request
-	like              *converter.Checkpoint // the model
+	like              *converter.Model // the model
 	tower             *clipvit.Model
 	train, validation *data.Dataset
 }
 
 // OpenProbe reads the model and the lists of pictures for a request whose Solver is [LBFGS], and whose recipe trains a
 // head. Close the probe in the end.
-func OpenProbe(_ context.Context, r Request) (_ *Probe, err error) {
+func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	plan, err := r.plan()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func OpenProbe(_ context.Context, r Request) (_ *Probe, err error) {
 	if p.train, p.validation, err = r.datasets(plan.recipe, false); err != nil {
 		return nil, of(ErrData, err)
 	}
-	if p.tower, err = converter.LoadCheckpoint(p.like); err != nil {
+	if p.tower, err = p.like.Vision(ctx); err != nil {
 		return nil, err
 	}
 	p.Classes, p.Pictures = p.train.Classes, len(p.train.Samples)
@@ -103,7 +103,7 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	}
 	f.Duration = time.Since(start)
 	if err := folder.Prefix("job", folder.WriteDir(f.Model, true, func(dir string) error {
-		if _, err := converter.ConvertCheckpoint(ctx, p.like, dir, r.options()); err != nil {
+		if _, err := p.like.Convert(ctx, dir, r.options()); err != nil {
 			return err
 		}
 		return f.Head.Save(dir)

@@ -31,10 +31,7 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 	if r.Teacher == "" && r.Targets == "" {
 		return s, nil
 	}
-	has, err := j.like.Projector()
-	if err != nil {
-		return s, err
-	}
+	has := j.like.ProjectorConfig()
 	shape, tensors := []int(nil), 0
 	if r.Teacher != "" {
 		if s.teacher, err = r.teacherEncoder(ctx, recipe, has != nil); err != nil {
@@ -53,7 +50,7 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 	case has != nil && r.given("projector"):
 		return s, bad("{projector} is the type of a new one, and %s has one", r.Model)
 	case has != nil:
-		if s.encoder, err = converter.LoadEncoderCheckpoint(ctx, j.like, r.Layout); err != nil {
+		if s.encoder, err = j.like.Encoder(ctx, r.Layout); err != nil {
 			return s, err
 		}
 		if r.InitProjector {
@@ -63,7 +60,7 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 			s.encoder.Select.Layer = *r.Layer
 		}
 	default:
-		if s.encoder, err = j.newEncoder(s.teacher, shape); err != nil {
+		if s.encoder, err = j.newEncoder(ctx, s.teacher, shape); err != nil {
 			return s, err
 		}
 	}
@@ -87,17 +84,14 @@ func (r Request) teacherEncoder(ctx context.Context, recipe finetune.Recipe, has
 		return nil, err
 	}
 	defer c.Close()
-	p, err := c.Projector()
-	if err != nil {
-		return nil, err
-	}
+	p := c.ProjectorConfig()
 	if p == nil && recipe.Projector {
 		return nil, fmt.Errorf("job: %s has no projector, and so no tokens to learn", r.Teacher)
 	}
 	if p == nil || !has && !recipe.Projector {
 		return nil, nil
 	}
-	return converter.LoadEncoderCheckpoint(ctx, c, r.Layout)
+	return c.Encoder(ctx, r.Layout)
 }
 
 // shapeOf returns the shape of the first tensor of a file, and how many there are.
@@ -120,9 +114,9 @@ const (
 )
 
 // newEncoder gives the tower a new projector: like the teacher's, or for targets of a shape.
-func (j *Job) newEncoder(teacher *projector.Encoder, shape []int) (*projector.Encoder, error) {
+func (j *Job) newEncoder(ctx context.Context, teacher *projector.Encoder, shape []int) (*projector.Encoder, error) {
 	r := j.request
-	tower, err := converter.LoadCheckpoint(j.like)
+	tower, err := j.like.Vision(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +146,11 @@ func (s tokenRun) together(r finetune.Recipe) finetune.Recipe {
 }
 
 // tower returns what is trained, or stands below it.
-func (s tokenRun) tower(like *converter.Checkpoint) (*clipvit.Model, error) {
+func (s tokenRun) tower(ctx context.Context, like *converter.Model) (*clipvit.Model, error) {
 	if s.encoder != nil {
 		return s.encoder.Tower, nil
 	}
-	return converter.LoadCheckpoint(like)
+	return like.Vision(ctx)
 }
 
 // layout returns what loaders make of pictures.

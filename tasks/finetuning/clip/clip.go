@@ -60,7 +60,7 @@ type FineTuning struct {
 // LoadFineTuning returns a trainer of the tower in directory dir, in any form that [converter.Load] reads.
 // It verifies the tower, and keeps none of it: every run reads it afresh.
 func LoadFineTuning(dir string) (*FineTuning, error) {
-	info, err := converter.Inspect(dir)
+	info, err := converter.Inspect(context.Background(), dir)
 	if err != nil {
 		return nil, err
 	}

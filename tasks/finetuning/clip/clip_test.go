@@ -541,7 +541,12 @@ func TestWithoutLabels(t *testing.T) {
 		if got.Classes != nil || got.Memory == 0 && runtime.GOOS == "linux" {
 			t.Errorf("%s: response %+v", r.Recipe, got)
 		}
-		if p, err := converter.LoadProjector(got.Model); (err == nil) != (r.Recipe == "projector") || err == nil && p.Model.Config.Out != 6 {
+		saved, err := converter.Open(got.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer saved.Close()
+		if p, err := saved.Projector(t.Context()); (err == nil) != (r.Recipe == "projector") || err == nil && p.Model.Config.Out != 6 {
 			t.Errorf("%s: projector %+v: %v", r.Recipe, p, err)
 		}
 	}

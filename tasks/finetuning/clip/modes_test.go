@@ -32,7 +32,7 @@ func loadFrom(t *testing.T, dir string) finetuning.Interface {
 }
 
 // direct runs a trainer that is put together here, without package job, and returns the directory of the model.
-func direct(t *testing.T, c finetune.Config, like *converter.Checkpoint) string {
+func direct(t *testing.T, c finetune.Config, like *converter.Model) string {
 	t.Helper()
 	tr, err := finetune.New(c)
 	if err != nil {
@@ -124,7 +124,7 @@ func TestCaptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := converter.LoadText(model)
+	text, err := like.Text(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,12 +218,12 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer like.Close()
-	encoder, err := converter.LoadEncoder(t.Context(), model, layout)
+	encoder, err := like.Encoder(t.Context(), layout)
 	if err != nil {
 		t.Fatal(err)
 	}
 	finetune.InitEncoder(encoder, 3)
-	teacher, err := converter.LoadEncoder(t.Context(), model, layout)
+	teacher, err := like.Encoder(t.Context(), layout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,15 @@ func TestTokens(t *testing.T) {
 		again, err := m.FineTune(t.Context(), r, nil)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
-		} else if _, err := converter.LoadEncoder(t.Context(), again.Model, layout); err != nil {
+			continue
+		}
+		saved, err := converter.Open(again.Model)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		defer saved.Close()
+		if _, err := saved.Encoder(t.Context(), layout); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		} else if r.Cache != "" {
 			sameFiles(t, again.Model, got.Model, files...)

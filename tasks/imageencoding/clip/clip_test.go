@@ -50,7 +50,12 @@ func copyModel(t testing.TB, rel string) string {
 // The pictures of the demo get the vectors that OpenAI's code gave them.
 func TestEncodeImage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	if _, err := converter.Convert(t.Context(), golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), dir, converter.Options{}); err != nil {
+	source, err := converter.Open(golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if _, err := source.Convert(t.Context(), dir, converter.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := tasks.Load[imageencoding.Interface](&tasks.Config{ModelsDir: filepath.Dir(dir), ModelName: "demo", DownloadPolicy: tasks.DownloadNever})

@@ -24,7 +24,7 @@ var files = []tasks.File{
 }
 
 // models are the values of model_type in config.json: LLaVA's of transformers and of its own, XComposer's, and the
-// tower's in what [converter.Convert] writes.
+// tower's in what [converter.Model.Convert] writes.
 var models = []string{"llava", "llava_next", "llava_llama", "internlmxcomposer2", "internlm2", "clip_vision_model"}
 
 func init() {
@@ -60,9 +60,14 @@ func New(e *projector.Encoder) (*Tokens, error) {
 }
 
 // Load returns what makes tokens with the model in directory dir and the named layout, both as
-// [converter.LoadEncoder] has them.
+// [converter.Model.Encoder] has them.
 func Load(dir, layout string) (*Tokens, error) {
-	e, err := converter.LoadEncoder(context.Background(), dir, layout)
+	source, err := converter.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	e, err := source.Encoder(context.Background(), layout)
 	if err != nil {
 		return nil, err
 	}

@@ -42,10 +42,15 @@ func TestTokens(t *testing.T) {
 	for _, name := range []string{"llava", "llava-hf", "llava-hf-nested", "xcomposer2-vl"} {
 		source := golden.Path(t, "testdata/families/"+name)
 		converted := filepath.Join(t.TempDir(), name)
-		if _, err := converter.Convert(t.Context(), source, converted, converter.Options{}); err != nil {
+		model, err := converter.Open(source)
+		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := converter.LoadEncoder(t.Context(), source, "")
+		defer model.Close()
+		if _, err := model.Convert(t.Context(), converted, converter.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		e, err := model.Encoder(t.Context(), "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,20 @@
 package converter_test
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/vitago/vitago/converter"
 )
 
-func ExampleLoadText() {
-	model, err := converter.LoadText(archive) // or a directory that Convert wrote
+func ExampleModel_Text() {
+	source, err := converter.Open(archive) // or a directory that Convert wrote
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close()
+	model, err := source.Text(context.Background())
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,38 +1,28 @@
 package converter
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/vitago/vitago/cliptext"
 )
 
-// LoadText reads the text tower of the checkpoint at path, as [Load] reads the vision tower. The tokenizer
-// is not part of a checkpoint: [cliptext.ReadTokenizer] reads it, from the directory that [Convert] wrote
-// with [Options.Vocab] or from OpenAI's list.
-func LoadText(path string) (*cliptext.Model, error) {
-	c, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return LoadTextCheckpoint(c)
-}
-
-// LoadTextCheckpoint is [LoadText] from a checkpoint that is open already.
-func LoadTextCheckpoint(c *Checkpoint) (*cliptext.Model, error) {
-	m, err := resolve(c)
-	if err != nil {
+// Text reads the text tower, as [Model.Vision] reads the vision tower. The tokenizer is not part of a
+// checkpoint: [cliptext.ReadTokenizer] reads it, from the directory that [Model.Convert] wrote with
+// [Options.Vocab] or from OpenAI's list.
+func (m *Model) Text(ctx context.Context) (*cliptext.Model, error) {
+	if err := m.ready(); err != nil {
 		return nil, err
 	}
 	t := m.config.Text
 	if t == nil {
-		return nil, fmt.Errorf("converter: %s: has no text tower", c.Name())
+		return nil, fmt.Errorf("converter: %s: has no text tower", m.name)
 	}
 	filled := map[string]bool{}
-	model, err := cliptext.NewFrozen(t.tower(), func(path string, values []float32) error {
+	tower, err := cliptext.NewFrozen(t.tower(), func(path string, values []float32) error {
 		path = textPath(path)
 		filled[path] = true
-		return m.load(path, values)
+		return m.read(ctx, path, values)
 	})
 	if err != nil {
 		return nil, err
@@ -42,7 +32,7 @@ func LoadTextCheckpoint(c *Checkpoint) (*cliptext.Model, error) {
 			panic(fmt.Sprintf("converter: the text tower has no parameter %s", path)) // a mistake of the tables
 		}
 	}
-	return model, nil
+	return tower, nil
 }
 
 // tower returns the configuration as the text tower has it.

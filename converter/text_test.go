@@ -37,7 +37,7 @@ func TestLoadText(t *testing.T) {
 	}
 	for _, c := range checkpoints {
 		t.Run(c.path, func(t *testing.T) {
-			m, err := LoadTextCheckpoint(open(t, c.path))
+			m, err := open(t, c.path).Text(t.Context())
 			if !c.text {
 				if err == nil || !strings.Contains(err.Error(), c.path+": has no text tower") {
 					t.Errorf("error is %v, want that there is no text tower", err)
@@ -74,7 +74,7 @@ func TestLoadTextOfFamilies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := golden.Path(t, "testdata/families/"+name)
-			m, err := LoadText(path)
+			m, err := loadText(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,10 +82,10 @@ func TestLoadTextOfFamilies(t *testing.T) {
 				t.Errorf("activation is %s, want %s", m.Config.Activation, activation)
 			}
 			dir := filepath.Join(t.TempDir(), "converted")
-			if _, err := Convert(t.Context(), path, dir, Options{}); err != nil {
+			if _, err := convertFile(t.Context(), path, dir, Options{}); err != nil {
 				t.Fatal(err)
 			}
-			n, err := LoadText(dir)
+			n, err := loadText(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,7 +107,7 @@ func TestLoadTextOfFamilies(t *testing.T) {
 			}
 		})
 	}
-	if _, err := LoadText(filepath.Join(t.TempDir(), "absent")); err == nil {
+	if _, err := loadText(filepath.Join(t.TempDir(), "absent")); err == nil {
 		t.Error("no error for a checkpoint that is not there")
 	}
 }
