@@ -10,6 +10,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
@@ -95,7 +96,7 @@ func (l *pairing) embed(b *data.Batch, from Source) (pairs, error) {
 // come from does.
 func (l *pairing) embedAll(batches []*data.Batch) (pairs, error) {
 	t := l.t
-	images, texts := learns(t.Tower) || t.Head != nil && learns(t.Head), t.Recipe.TextRate > 0
+	images, texts := transformer.WantsGrad(t.Tower) || t.Head != nil && transformer.WantsGrad(t.Head), t.Recipe.TextRate > 0
 	defer t.withoutGraph()()
 	var g gathering
 	for _, b := range batches {

@@ -89,7 +89,7 @@ func kept(blocks []*transformer.Block, below bool, tokens int64, width, mlpWidth
 	n := len(blocks)
 	if !below {
 		n = 0
-		if i := slices.IndexFunc(blocks, func(b *transformer.Block) bool { return learns(b) }); i >= 0 {
+		if i := slices.IndexFunc(blocks, func(b *transformer.Block) bool { return transformer.WantsGrad(b) }); i >= 0 {
 			n = len(blocks) - i
 		}
 	}
@@ -124,12 +124,6 @@ func headActivations(h Head, rows int64) (n int64) {
 		}
 	})
 	return n
-}
-
-// learns reports whether any parameter wants a gradient.
-func learns(m nn.Model) (yes bool) {
-	nn.ForEachParam(m, func(p *nn.Param) { yes = yes || p.RequiresGrad() })
-	return yes
 }
 
 // A MemoryError says that a run would take more memory than it may, although blocks are computed again for

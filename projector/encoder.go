@@ -10,6 +10,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
 )
 
@@ -257,7 +258,7 @@ func (e *Encoder) check(t *Tiles) error {
 // features maps patches [B·G²,3P²] to the tokens [B·T,C] of the layer, a batch at a time if it learns
 // nothing or no graph is wanted.
 func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor, error) {
-	if graph && (patches.RequiresGrad() || e.learns()) {
+	if graph && (patches.RequiresGrad() || transformer.WantsGrad(e.Tower)) {
 		return e.Tower.Features(patches, e.Select.Layer)
 	}
 	c := e.Tower.Config
@@ -288,11 +289,4 @@ func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor,
 		op.Release(all, y)
 	}
 	return all, nil
-}
-
-// learns reports whether a parameter of the tower wants a gradient.
-func (e *Encoder) learns() bool {
-	learns := false
-	nn.ForEachParam(e.Tower, func(p *nn.Param) { learns = learns || p.RequiresGrad() })
-	return learns
 }
