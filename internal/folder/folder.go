@@ -1,5 +1,7 @@
-// Package folder writes files and directories that appear complete or not at all, makes the folders that they go
-// to, and says what is wrong in the names that a user knows: an output has a temporary name until it is complete.
+// Package folder writes files and directories that appear complete or not at all.
+//
+// An output has a temporary name until it is complete. Errors have the name that it was to get, which is the one that
+// a user knows.
 package folder
 
 import (

@@ -12,20 +12,20 @@ import (
 	"strings"
 )
 
-// partial is in the names of what is not complete: ".NAME.partial-" and a number. What a directory replaces
-// is moved into the temporary one, under the name replaced.
+// What is not complete is called ".NAME.partial-" and a number. A temporary directory takes in what is about to be
+// replaced, under the name replaced.
 const (
 	partial  = ".partial-"
 	replaced = "old"
 )
 
-// own marks the errors of this package among those of the functions that it calls.
+// own is an error of this package itself, and not of a function that it was given.
 type own struct{ error }
 
 func (e own) Unwrap() error { return e.error }
 
-// Prefix puts "pkg: " in front of an error of [WriteFile] or [WriteDir], unless it came from the function that
-// they called, which has said already whose it is.
+// Prefix puts "pkg: " in front of an error of this package. An error of the function that [WriteFile] or [WriteDir]
+// was given stays as it is, since it has a prefix.
 func Prefix(pkg string, err error) error {
 	if e, ok := err.(own); ok { //nolint:errorlint // only the outermost counts
 		return fmt.Errorf("%s: %w", pkg, e.error)
@@ -33,8 +33,8 @@ func Prefix(pkg string, err error) error {
 	return err
 }
 
-// WithParents calls write after it has made the folders above path that are missing. If write fails, it removes
-// those of them that are empty.
+// WithParents makes the folders above path that are missing, and calls write. If that fails, it removes those of
+// them that are empty.
 func WithParents(path string, write func() error) error {
 	undo, err := Make(filepath.Dir(filepath.Clean(path)))
 	if err != nil {
@@ -47,19 +47,19 @@ func WithParents(path string, write func() error) error {
 	return nil
 }
 
-// WriteFile has write fill a file that gets the name path when it is complete and lies on the disk, in place of
-// what has that name, be it at the end of links. Its folder has to be there. If anything fails, nothing is left,
-// and the error has the name path.
+// WriteFile has write fill a file, which gets the name path when it is complete and lies on the disk. It takes the
+// place of the file that has that name, or that a link of that name leads to. Its folder has to be there. If
+// anything fails, nothing is left.
 func WriteFile(path string, write func(f *os.File) error) error {
 	return writeFile(path, true, write)
 }
 
-// WriteBytes is [WriteFile] of a content that is known.
+// WriteBytes is [WriteFile] with the content of the file.
 func WriteBytes(path string, content []byte) error {
 	return WriteFile(path, bytesOf(content))
 }
 
-// JSON returns what a file says of v: as a person reads it, with <, > and & as they are, and a newline at the end.
+// JSON returns v indented, with <, > and & as they are, and with a newline at the end.
 func JSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -71,8 +71,8 @@ func JSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// WriteCached is [WriteBytes] in a hurry: the file appears complete or not at all, but may be lost or damaged if
-// the machine loses power. What reads it has to find that out.
+// WriteCached is [WriteBytes] without waiting for the disk, which takes milliseconds. If the machine loses power, the
+// file may be lost or damaged, and its reader has to find that out.
 func WriteCached(path string, content []byte) error {
 	return writeFile(path, false, bytesOf(content))
 }
@@ -104,15 +104,15 @@ func writeFile(path string, durable bool, write func(f *os.File) error) error {
 	return nil
 }
 
-// A File gets its name when it is complete.
+// A File gets its name when it is complete: by [File.Commit].
 type File struct {
 	*os.File
 	path string // "" if the file has its name already: a device or a pipe
 	undo func() // removes the folders that were made for it, if they are empty
 }
 
-// Create creates a file that [File.Commit] will give the name path, in place of what has that name, be it at the end
-// of links. It makes the folders above it that are missing. A device or a pipe is opened as it is.
+// Create creates a file that will have the name path, and makes the folders above it that are missing. It takes the
+// place of what [WriteFile] would replace. A device or a pipe is opened as it is.
 func Create(path string) (*File, error) {
 	undo, err := Make(filepath.Dir(filepath.Clean(path)))
 	if err != nil {
@@ -205,9 +205,9 @@ func (f *File) Discard() {
 	f.undo()
 }
 
-// WriteDir has fill write the files of a new directory, which then gets the name path: it appears complete or not
-// at all. What has that name is replaced if replace is set, and else an error. The folder of path has to be there.
-// If anything fails, nothing is left, and the error has the name path.
+// WriteDir has fill write the files of a new directory dir, which gets the name path when it is complete. What has
+// that name is replaced if replace is set, and an error otherwise. The folder of path has to be there. If anything
+// fails, nothing is left but what was there.
 func WriteDir(path string, replace bool, fill func(dir string) error) (err error) {
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)
@@ -254,8 +254,8 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 	return nil
 }
 
-// Clean removes from dir what [WriteDir] and [WriteFile] have left that were killed, after putting back what was
-// about to be replaced.
+// Clean removes from dir what a killed process left of its outputs. It first puts back what was about to be
+// replaced.
 func Clean(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

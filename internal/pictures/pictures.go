@@ -1,5 +1,5 @@
-// Package pictures knows files of pictures by their names, and has pictures read and decoded in the background,
-// ahead of their use, in their order.
+// Package pictures decodes ahead: it makes pictures in the background and hands them over in order. It also knows the
+// names of files that are pictures.
 package pictures
 
 import (
@@ -10,8 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// Ending says whether a file whose name ends in a dot and e, in lower case, is taken for a picture: one that package
-// clipvit decodes.
+// Ending says whether e is the ending of files that package clipvit decodes: in lower case, without the dot.
 func Ending(e string) bool {
 	switch e {
 	case "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff":
@@ -24,31 +23,30 @@ func Ending(e string) bool {
 // largest that Pillow permits takes two gigabytes if it is a progressive JPEG.
 const maxDecoders = 4
 
-// Decoders returns how many pictures to decode at a time where nobody says it: one a processor, but few.
+// Decoders returns how many pictures to decode at a time: one a processor, and at most 4.
 func Decoders() int { return min(maxDecoders, runtime.GOMAXPROCS(0)) }
 
-// Work is what [InOrder] does: items, each of which has parts.
+// Work is a list of items to be made by [InOrder], such as batches. Each has parts, such as pictures.
 type Work[T any] struct {
 	Items   int // how many there are
 	Ahead   int // how many are begun before they are asked for
 	Workers int // how many parts are done at a time
 
-	// Begin makes an item, and says how many parts it has, when there is room for it. It is called by one goroutine, in
-	// the order of the items.
+	// Begin makes an item when there is room for it, and says how many parts it has. One goroutine calls it, in order.
 	Begin func(i int) (item T, parts int)
-	// Do does a part of an item. It is called by several goroutines, and begins parts in order.
+	// Do does a part of an item. Several goroutines call it, so that parts begin in order and end in any.
 	Do func(item T, part int)
 
-	// Abandon leaves behind what is being done when the loop ends early, instead of waiting for it: where a part
-	// may never end, as one that reads from a pipe.
+	// Abandon says not to wait for parts in the making when the loop ends early. A part that reads from a pipe may
+	// never end.
 	Abandon bool
 }
 
-// InOrder yields the items of w, in order, each when all its parts are done. While the caller works on one, up to
+// InOrder yields the items of w in order, each when all its parts are done. While the caller works on one, up to
 // w.Ahead others are done or in the making.
 //
-// If ctx ends, InOrder yields its cause, and ends. When the loop has ended, however it does, so have all its
-// goroutines, unless w.Abandon is set.
+// If ctx ends, InOrder yields its cause and ends. When the loop has ended, so have all its goroutines, unless
+// w.Abandon is set.
 func InOrder[T any](ctx context.Context, w Work[T]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		inner, cancel := context.WithCancel(ctx)

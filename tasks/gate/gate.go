@@ -1,5 +1,5 @@
-// Package gate is what every call of a task passes on its way to the model: it waits until there is a place, and what
-// it brings is checked and decoded there.
+// Package gate limits what tasks work on: how many calls at a time, and images of which size. It decodes the images
+// as well.
 package gate
 
 import (
@@ -15,7 +15,7 @@ import (
 // MaxImageBytes is how large the file of an image may be.
 const MaxImageBytes = 64 << 20
 
-// The errors of [Gate.Decode], which tasks have under names of their own.
+// The errors of [Gate.Decode]. Packages of tasks export them under names of their own.
 var (
 	ErrImage         = errors.New("not a readable image")
 	ErrImageTooLarge = errors.New("image too large")
@@ -27,7 +27,7 @@ type Gate struct {
 	places chan struct{}
 }
 
-// New returns a gate with so many places, for package pkg, which its errors name.
+// New returns a gate with so many places. Its errors begin with "pkg: ".
 func New(pkg string, places int) *Gate { return &Gate{pkg, make(chan struct{}, places)} }
 
 // Enter waits for a place, which the caller has until it calls leave. If ctx has ended or ends meanwhile, it returns
@@ -44,8 +44,8 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// Decode enters with an image, given as the content of a file, and decodes it. The error is an [ErrImageTooLarge] before
-// it waits, that of [Gate.Enter], or an [ErrImage]; then there is nothing to leave.
+// Decode waits for a place as [Gate.Enter] does, and decodes an image, given as the content of a file. It returns an
+// [ErrImageTooLarge] before it waits, ctx's error, or an [ErrImage]; the caller has no place then.
 func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave func(), err error) {
 	if n := len(file); n > MaxImageBytes {
 		return nil, nil, fmt.Errorf("%s: %w: %d bytes, want at most %d", g.pkg, ErrImageTooLarge, n, MaxImageBytes)
@@ -61,7 +61,7 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 	return m, leave, nil
 }
 
-// Refuse returns an [ErrImage] that says why: what is wrong with an image is known only when it is put to use.
+// Refuse returns an [ErrImage] that says why. It serves for images that decode and turn out to be of no use.
 func (g *Gate) Refuse(why error) error { return fmt.Errorf("%s: %w: %w", g.pkg, ErrImage, why) }
 
 // Inside returns how many calls have a place.
