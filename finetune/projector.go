@@ -4,13 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
 
-	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/projector"
 )
@@ -28,59 +24,6 @@ var separatorNames = map[string]string{
 	"Newline":         "image_newline", // LLaVA-1.6
 	"RowSeparator":    "plora_sub_GN",  // XComposer2-4KHD and 2.5
 	"GlobalSeparator": "plora_glb_GN",
-}
-
-// projectorStream is the stream of a run's seed that makes new projectors; the first is LoRA's.
-const projectorStream = 2
-
-// NewEncoder returns an encoder of a tower and a new projector of the given type, as [InitEncoder] makes it, that
-// turns what leaves a layer into tokens of out numbers.
-func NewEncoder(tower *clipvit.Model, l projector.Layout, layer int, kind string, out int, seed uint64) (*projector.Encoder, error) {
-	in := tower.Config.Width
-	if l.Fit == projector.Tile {
-		in *= 4
-	}
-	p, err := projector.New(projector.Config{Type: kind, In: in, Out: out})
-	if err != nil {
-		return nil, err
-	}
-	e := &projector.Encoder{Tower: tower, Layout: l, Select: clipvit.Features{Kind: clipvit.Patches, Layer: layer}, Projector: p}
-	switch l.Fit {
-	case projector.Tile:
-		e.RowSeparator, e.GlobalSeparator = zeroRow(in), zeroRow(in)
-	case projector.AnyRes:
-		e.Newline = zeroRow(out)
-	}
-	if err := e.Validate(); err != nil {
-		return nil, err
-	}
-	InitEncoder(e, seed)
-	return e, nil
-}
-
-func zeroRow(n int) *nn.Param {
-	return nn.NewParam(mat.NewDense[float32](mat.WithShape(1, n)))
-}
-
-// InitEncoder makes what stands on the tower of an encoder what it is before training: the projector random, as
-// [projector.Model.Init] does, XComposer's separators zero, LLaVA's normally distributed with a deviation of 1/√O.
-//
-// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, LlavaMetaModel.initialize_vision_modules, embed_std;
-// InternLM-XComposer2-4KHD, modeling_internlm_xcomposer2.py, plora_glb_GN and plora_sub_GN.
-func InitEncoder(e *projector.Encoder, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, projectorStream))
-	e.Projector.Init(rng)
-	for _, p := range []*nn.Param{e.RowSeparator, e.GlobalSeparator} {
-		if p != nil {
-			clear(mat.Data[float32](p))
-		}
-	}
-	if e.Newline != nil {
-		x := mat.Data[float32](e.Newline)
-		for i := range x {
-			x[i] = float32(rng.NormFloat64() / math.Sqrt(float64(len(x))))
-		}
-	}
 }
 
 // setEncoder gives c the tower and the features of its encoder, or says what does not fit it.

@@ -23,11 +23,11 @@ func ExampleConfig_SetTeacherEncoder() {
 		log.Fatal(err)
 	}
 	layout.HDNum = 4 // tiles at most
-	teacher, err := finetune.NewEncoder(tower, layout, -1, "mlp2x_gelu", 32, 1)
+	teacher, err := projector.NewEncoder(tower, layout, -1, "mlp2x_gelu", 32, 1)
 	if err != nil {
 		log.Fatal(err)
 	}
-	encoder, err := finetune.NewEncoder(tower, layout, -1, "mlp2x_gelu", 32, 2)
+	encoder, err := projector.NewEncoder(tower, layout, -1, "mlp2x_gelu", 32, 2)
 	if err != nil {
 		log.Fatal(err)
 	}

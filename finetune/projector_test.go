@@ -109,7 +109,7 @@ func encoderWith(t testing.TB, family, layout string, seed uint64) *projector.En
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := NewEncoder(m, l, -2, "mlp2x_gelu", 24, seed)
+	e, err := projector.NewEncoder(m, l, -2, "mlp2x_gelu", 24, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func encoderWith(t testing.TB, family, layout string, seed uint64) *projector.En
 func tokenConfig(t testing.TB, family, layout string, train *data.Dataset, recipe Recipe) (c Config, teacher *projector.Encoder) {
 	t.Helper()
 	teacher, e := encoderWith(t, family, layout, 7), encoderWith(t, family, layout, 5)
-	InitEncoder(e, 5)
+	e.Init(5)
 	if e.Layout.Views() > 1 {
 		recipe.Batch, recipe.Accumulate = 1, recipe.Batch*recipe.Accumulate
 	}
@@ -438,7 +438,7 @@ func TestEncoderSave(t *testing.T) {
 				r.Tower, r.Rate, r.Batch = part, 1e-3, 1
 				c := Config{Encoder: e, Recipe: r, Train: &data.Loader{Data: d, Config: e.Tower.Config, BatchSize: 1, Layout: &e.Layout}}
 				teacher := encoderOf(t, family, layout)
-				InitEncoder(teacher, 3)
+				teacher.Init(3)
 				if err := c.SetTeacherEncoder(teacher, "teacher", SquareDistance); err != nil {
 					t.Fatal(err)
 				}
@@ -547,12 +547,12 @@ func TestTokenTargets(t *testing.T) {
 				x := tokensOf(t, teacher, d, i)
 				all = append(all, checkpoint.Values{Name: "somewhere/" + d.Name(i), Shape: x.Shape(), Data: x.Data().F32()})
 			}
-			open := func(values []checkpoint.Values) (*TokenTargets, error) {
+			open := func(values []checkpoint.Values) (*data.Tokens, error) {
 				path := filepath.Join(t.TempDir(), "tokens.safetensors")
 				if err := checkpoint.WriteTensors(path, nil, values); err != nil {
 					t.Fatal(err)
 				}
-				return OpenTokenTargets(path, train, validation)
+				return data.OpenTokens(path, train, validation)
 			}
 			targets, err := open(all)
 			if err != nil {
@@ -633,7 +633,7 @@ func TestTokenNames(t *testing.T) {
 	if err := checkpoint.WriteTensors(path, nil, []checkpoint.Values{{Name: `x\b\a\00.png`, Shape: []int{1, 1}, Data: []float32{2}}, {Name: "x/a/00.png", Shape: []int{1, 1}, Data: []float32{1}}}); err != nil {
 		t.Fatal(err)
 	}
-	targets, err := OpenTokenTargets(path, d)
+	targets, err := data.OpenTokens(path, d)
 	if err != nil {
 		t.Fatal(err)
 	}

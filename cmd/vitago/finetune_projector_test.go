@@ -120,7 +120,7 @@ func TestFinetuneProjector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	finetune.InitEncoder(e, 77)
+	e.Init(77)
 	for i := range e.RowSeparator.Size() {
 		mat.Data[float32](e.RowSeparator)[i], mat.Data[float32](e.GlobalSeparator)[i] = float32(math.Sin(float64(i))), float32(math.Cos(float64(3*i)))
 	}
@@ -242,7 +242,7 @@ func tinyLLaVA(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := finetune.NewEncoder(m, l, -2, "mlp2x_gelu", 8, 3)
+	e, err := projector.NewEncoder(m, l, -2, "mlp2x_gelu", 8, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

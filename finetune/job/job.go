@@ -68,7 +68,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		return nil, of(ErrRefused, err)
 	}
 	if r.TensorBoard && !r.DryRun {
-		b, err := finetune.NewTensorBoard(filepath.Join(r.Output, tensorBoardFolder), c.Objective.Measure(), j.Trainer.History())
+		b, err := report.NewTensorBoard(filepath.Join(r.Output, tensorBoardFolder), c.Objective.Measure(), j.Trainer.History())
 		if err != nil {
 			return nil, err
 		}
@@ -234,14 +234,13 @@ func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.
 
 // regress has it learn the vectors of a file: by a projector if there is a row for every patch.
 func (j *Job) regress(c *finetune.Config, pictures int, distance finetune.Distance) error {
-	targets, err := finetune.OpenTargets(j.request.Targets, pictures)
+	targets, err := data.OpenVectors(j.request.Targets, pictures)
 	if err != nil {
 		return err
 	}
 	j.opened = append(j.opened, targets)
 	j.learns("%d vectors of %d numbers for each picture", targets.Rows, targets.Width)
-	choice := finetune.ProjectorChoice{Type: cmp.Or(j.request.Projector, newProjector), Layer: j.request.Layer}
-	return c.SetTargets(targets, distance, j.like, choice)
+	return c.SetTargets(targets, distance, j.like, j.request.Projector, j.request.Layer)
 }
 
 // Written says what a run has left in its output.

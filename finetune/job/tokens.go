@@ -54,7 +54,7 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 			return s, err
 		}
 		if r.InitProjector {
-			finetune.InitEncoder(s.encoder, r.Seed)
+			s.encoder.Init(r.Seed)
 		}
 		if r.Layer != nil {
 			s.encoder.Select.Layer = *r.Layer
@@ -134,7 +134,7 @@ func (j *Job) newEncoder(ctx context.Context, teacher *projector.Encoder, shape 
 	if r.Layer != nil {
 		layer = *r.Layer
 	}
-	return finetune.NewEncoder(tower, l, layer, cmp.Or(kind, newProjector), out, r.Seed)
+	return projector.NewEncoder(tower, l, layer, cmp.Or(kind, newProjector), out, r.Seed)
 }
 
 // together says how many pictures go through the encoder at once: a picture of several views is alone.
@@ -179,7 +179,7 @@ func (j *Job) learnTokens(c *finetune.Config, s tokenRun, distance finetune.Dist
 	if l, ok := c.Validation.(*data.Loader); ok {
 		sets = append(sets, l.Data)
 	}
-	targets, err := finetune.OpenTokenTargets(r.Targets, sets...)
+	targets, err := data.OpenTokens(r.Targets, sets...)
 	if err != nil {
 		return err
 	}

@@ -222,7 +222,7 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	finetune.InitEncoder(encoder, 3)
+	encoder.Init(3)
 	teacher, err := like.Encoder(t.Context(), layout)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package finetune
+package report
 
 import (
 	"encoding/binary"
@@ -12,9 +12,13 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/vitago/vitago/finetune"
 )
 
-// TensorBoard is a [Sink] that writes event files, which TensorBoard shows. The libraries that there are for
+var _ finetune.Sink = &TensorBoard{}
+
+// TensorBoard is a [finetune.Sink] that writes event files, which TensorBoard shows. The libraries that there are for
 // it have been left by their authors, or need TensorFlow itself.
 type TensorBoard struct {
 	f       *os.File
@@ -23,21 +27,21 @@ type TensorBoard struct {
 }
 
 // NewTensorBoard makes an event file in the directory dir, in the place of all that are there. It begins with
-// what has happened so far, see [Trainer.History]: a run that was resumed shows every step once.
+// what has happened so far, see [finetune.Trainer.History]: a run that was resumed shows every step once.
 //
 // Source: tensorflow/tensorboard, compat/proto/event.proto and summary.proto; for the file
 // tensorflow/tensorflow, core/lib/io/record_writer.h.
-func NewTensorBoard(dir, measure string, history []Event) (_ *TensorBoard, err error) {
+func NewTensorBoard(dir, measure string, history []finetune.Event) (_ *TensorBoard, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("finetune: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
 	old, err := filepath.Glob(filepath.Join(globbed(dir), eventFile+"*"))
 	if err != nil {
-		return nil, fmt.Errorf("finetune: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
 	f, err := os.CreateTemp(dir, fmt.Sprintf(eventFile+"%010d.*", time.Now().Unix()))
 	if err != nil {
-		return nil, fmt.Errorf("finetune: %w", err)
+		return nil, fmt.Errorf("report: %w", err)
 	}
 	b := &TensorBoard{f, measure, time.Now()}
 	defer func() {
@@ -63,7 +67,7 @@ func NewTensorBoard(dir, measure string, history []Event) (_ *TensorBoard, err e
 	}
 	for _, path := range old {
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("finetune: %w", err)
+			return nil, fmt.Errorf("report: %w", err)
 		}
 	}
 	return b, os.Chmod(f.Name(), 0o644) // TensorBoard may run as somebody else
@@ -77,16 +81,16 @@ func globbed(path string) string {
 	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(path)
 }
 
-func duration(e Event) time.Duration { return time.Duration(e.Seconds * float64(time.Second)) }
+func duration(e finetune.Event) time.Duration { return time.Duration(e.Seconds * float64(time.Second)) }
 
-// Write implements [Sink].
-func (b *TensorBoard) Write(e Event) error {
+// Write implements [finetune.Sink].
+func (b *TensorBoard) Write(e finetune.Event) error {
 	b.now = b.now.Add(duration(e))
 	values := []struct {
 		tag string
 		v   float64
 	}{{"loss/" + e.Kind, e.Loss}, {b.measure + "/" + e.Kind, e.Score}}
-	if e.Kind == TrainEvent {
+	if e.Kind == finetune.TrainEvent {
 		values = append(values, []struct {
 			tag string
 			v   float64
@@ -115,7 +119,7 @@ func (b *TensorBoard) record(step int, fields []byte) error {
 	out = append(out, data...)
 	out = binary.LittleEndian.AppendUint32(out, maskedCRC(data))
 	if _, err := b.f.Write(out); err != nil {
-		return fmt.Errorf("finetune: %w", err)
+		return fmt.Errorf("report: %w", err)
 	}
 	return nil
 }
