@@ -7,6 +7,7 @@
 //	torch.save, legacy            [Open]
 //	safetensors                   [Open]               [WriteSafetensors], [WriteTensors]
 //	shards with an index          [OpenIndex]
+//	NumPy's npz, npy              [Open]               [WriteNPZ], [WriteNPY]
 //	GGUF                                               [WriteGGUF]
 //
 // [Open] tells containers apart by what they hold, never by their names. A [Tensor] stays in its file until

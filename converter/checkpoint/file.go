@@ -44,6 +44,7 @@ type container struct {
 var containers = []*container{
 	{"zip archive", func(h []byte) bool { return bytes.HasPrefix(h, []byte("PK\x03\x04")) }, openZip},
 	{"legacy torch.save", func(h []byte) bool { return bytes.HasPrefix(h, legacyMagic) }, openLegacy},
+	{"npy", isNPY, openNPY},
 	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors},
 }
 
@@ -64,7 +65,7 @@ func sniff(head []byte) *container {
 }
 
 // ErrUnknownFormat is returned for files that are no checkpoint in a format known here.
-var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file or model directory")
+var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file, npz archive or model directory")
 
 // Open opens a file in one of the known containers, which are told apart by what they hold, never by
 // their names. Tensors are read from the file when they are asked for, so it must be closed in the end.

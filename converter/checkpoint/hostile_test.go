@@ -45,7 +45,9 @@ func goodFiles(t testing.TB) map[string][]byte {
 			body := stateDictOf(good)[2:]
 			return append(binary.LittleEndian.AppendUint64([]byte("\x80\x04\x95"), uint64(len(body))), body...)
 		}()),
-		"safetensors": append(safetensorsOf(`{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}  `, 0), floats(6)...),
+		"npz":          zipOf(t, entry{name: "w.npy", data: npyOf(plainNPY, floats(6))}),
+		"npz deflated": zipOf(t, entry{name: "w.npy", data: npyOf(plainNPY, floats(6)), method: zip.Deflate}),
+		"safetensors":  append(safetensorsOf(`{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}  `, 0), floats(6)...),
 	}
 }
 

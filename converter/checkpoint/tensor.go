@@ -30,8 +30,10 @@ type storage struct {
 	name  string      // for errors
 	dtype DType       // of its elements
 	size  int64       // bytes
-	crc   uint32      // its CRC-32, 0 if the container has none
 	r     io.ReaderAt // of size bytes
+	crc   uint32      // the CRC-32 of summed, 0 if the container has none
+	// summed is what the checksum is of, if that is more than the elements.
+	summed *io.SectionReader
 	// compressed says that reading backwards or by many goroutines is slow.
 	compressed bool
 }

@@ -170,16 +170,28 @@ func parseStorageID(v any) (id storageID, err error) {
 type archive struct {
 	r     io.ReaderAt
 	size  int64
-	root  string // the folder that everything is in
+	root  string // the folder that everything of torch's is in, "" if there is none
 	files map[string]*zip.File
+	order []*zip.File // as in its directory
 }
 
-// openZip reads an archive of torch.save or torch.jit.save into c.
+// openZip reads an archive of torch.save, torch.jit.save or NumPy's into c.
 func openZip(r io.ReaderAt, size int64, c *File) error {
 	a, err := newArchive(r, size)
 	if err != nil {
 		return err
 	}
+	if a.root == "" && a.isNPZ() {
+		return a.arrays(c)
+	}
+	if err := a.checkTorch(); err != nil {
+		return err
+	}
+	return a.tensors(c)
+}
+
+// tensors reads the tensors of an archive of torch's into c.
+func (a *archive) tensors(c *File) error {
 	c.container = "torch.save archive"
 	if a.files[a.root+"/constants.pkl"] != nil {
 		c.container = "TorchScript archive"
@@ -223,11 +235,11 @@ func openZip(r io.ReaderAt, size int64, c *File) error {
 	if n != int64(len(data)) {
 		return fmt.Errorf("%s/data.pkl: %d bytes after the end of the pickle", a.root, int64(len(data))-n)
 	}
-	slices.SortFunc(c.files[0].checks, func(x, y check) int { return cmp.Compare(x.offset, y.offset) })
+	sortChecks(c)
 	return c.flatten(stateDict(v), n)
 }
 
-// newArchive reads the directory of a zip file and checks it.
+// newArchive reads the directory of a zip file and checks it, whatever it is of.
 func newArchive(r io.ReaderAt, size int64) (*archive, error) {
 	z, err := zip.NewReader(r, size)
 	if errors.Is(err, zip.ErrFormat) { // it begins like an archive, and its directory is at the end
@@ -264,6 +276,7 @@ func newArchive(r io.ReaderAt, size int64) (*archive, error) {
 			return nil, fmt.Errorf("entry %.100q claims %d bytes of an archive of %d", name, f.CompressedSize64, size)
 		}
 		a.files[name] = f
+		a.order = append(a.order, f)
 		total += min(f.UncompressedSize64, math.MaxInt64/maxEntries)
 		off, err := f.DataOffset()
 		if err != nil {
@@ -290,9 +303,6 @@ func newArchive(r io.ReaderAt, size int64) (*archive, error) {
 			return nil, fmt.Errorf("entry %.100q has no folder", name)
 		}
 	}
-	if a.root == "" {
-		return nil, fmt.Errorf("none of %d entries is FOLDER/data.pkl: not an archive of torch", len(z.File))
-	}
 	if limit := uint64(size)*maxInflate + freeInflate; total > limit {
 		return nil, fmt.Errorf("entries claim %d bytes, want at most %d times the %d bytes of the archive", total, maxInflate, size)
 	}
@@ -302,17 +312,25 @@ func newArchive(r io.ReaderAt, size int64) (*archive, error) {
 			return nil, fmt.Errorf("entries %.100q and %.100q overlap", spans[i-1].name, spans[i].name)
 		}
 	}
+	return a, nil
+}
+
+// checkTorch returns an error if it is no archive of torch's, or of one for another kind of machine.
+func (a *archive) checkTorch() error {
+	if a.root == "" {
+		return fmt.Errorf("none of %d entries is FOLDER/data.pkl: not an archive of torch", len(a.order))
+	}
 	if order := a.files[a.root+"/byteorder"]; order != nil {
 		r, _, err := a.open(order.Name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b, err := io.ReadAll(io.NewSectionReader(r, 0, 8))
 		if err != nil || string(b) != "little" {
-			return nil, fmt.Errorf("byte order is %q, want little", b)
+			return fmt.Errorf("byte order is %q, want little", b)
 		}
 	}
-	return a, nil
+	return nil
 }
 
 // open returns a reader of an entry, and the offset in the archive if it is stored there as it is.
@@ -343,17 +361,28 @@ func (a *archive) storage(id storageID, c *File) (*storage, error) {
 	if uint64(id.size) != entry.UncompressedSize64 {
 		return nil, fmt.Errorf("storage %.100q has %d bytes, want %d (%d elements of %s)", name, entry.UncompressedSize64, id.size, id.size/int64(id.dtype.Size()), id.dtype)
 	}
-	// torch can be told to leave checksums out: it then writes 0.
-	if id.size > 0 && entry.CRC32 != 0 {
-		k := check{name, off, id.size, entry.CRC32, nil}
-		if off >= 0 {
-			c.files[0].checks = append(c.files[0].checks, k)
-		} else {
-			k.open = func() (io.ReaderAt, error) { r, _, err := a.open(name); return r, err }
-			c.packed = append(c.packed, k)
-		}
-	}
+	a.note(entry, off, c)
 	return &storage{name: name, dtype: id.dtype, size: id.size, crc: entry.CRC32, r: r, compressed: off < 0}, nil
+}
+
+// note adds the checksum of an entry to those of c; off is its offset if it is stored as it is. torch can be
+// told to leave checksums out: it then writes 0.
+func (a *archive) note(f *zip.File, off int64, c *File) {
+	if f.UncompressedSize64 == 0 || f.CRC32 == 0 {
+		return
+	}
+	k := check{f.Name, off, int64(f.UncompressedSize64), f.CRC32, nil}
+	if off >= 0 {
+		c.files[0].checks = append(c.files[0].checks, k)
+		return
+	}
+	k.open = func() (io.ReaderAt, error) { r, _, err := a.open(f.Name); return r, err }
+	c.packed = append(c.packed, k)
+}
+
+// sortChecks puts the checks of a single file in the order of their offsets.
+func sortChecks(c *File) {
+	slices.SortFunc(c.files[0].checks, func(x, y check) int { return cmp.Compare(x.offset, y.offset) })
 }
 
 // legacyMagic is how torch.save began its files before version 1.6: the pickle of a number.

@@ -62,13 +62,17 @@ func (c *File) Verify(ctx context.Context, tensors ...*Tensor) error {
 		if buf == nil {
 			buf = make([]byte, chunkSize)
 		}
+		r, size := s.r, s.size
+		if s.summed != nil {
+			r, size = s.summed, s.summed.Size()
+		}
 		var crc uint32
-		for at := int64(0); at < s.size; {
+		for at := int64(0); at < size; {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			b := buf[:min(int64(len(buf)), s.size-at)]
-			if n, err := s.r.ReadAt(b, at); n < len(b) {
+			b := buf[:min(int64(len(buf)), size-at)]
+			if n, err := r.ReadAt(b, at); n < len(b) {
 				return fmt.Errorf("checkpoint: %s: %s: %w", c.name, s.name, cmpErr(err, io.ErrUnexpectedEOF))
 			}
 			crc = crc32.Update(crc, crc32.IEEETable, b)

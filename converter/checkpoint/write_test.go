@@ -33,6 +33,8 @@ func TestWritersFail(t *testing.T) {
 		"script":      func(w io.Writer, emit Emit) error { return WriteTorchScript(w, Script{Class: "C"}, entries, emit) },
 		"torch":       func(w io.Writer, emit Emit) error { return WriteTorch(w, entries, emit) },
 		"gguf":        func(w io.Writer, emit Emit) error { return WriteGGUF(w, []KeyValue{{"k", "v"}}, entries, emit) },
+		"npz":         func(w io.Writer, emit Emit) error { return WriteNPZ(w, entries, emit) },
+		"npy":         func(w io.Writer, emit Emit) error { return WriteNPY(w, entries[0], emit) },
 		"safetensors": func(w io.Writer, emit Emit) error { return WriteSafetensors(w, nil, entries, emit) },
 	} {
 		var whole bytes.Buffer

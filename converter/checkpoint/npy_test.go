@@ -1,0 +1,221 @@
+package checkpoint
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/internal/golden"
+)
+
+// npyOf returns a file of NumPy's format with a header of version 1 and data.
+func npyOf(header string, data []byte) []byte {
+	b := append([]byte(npyMagic+"\x01\x00"), byte(len(header)), byte(len(header)>>8))
+	return append(append(b, header...), data...)
+}
+
+const plainNPY = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
+
+// TestNPZ reads what numpy.savez wrote, as the tests' own reader does, and verifies its checksums.
+func TestNPZ(t *testing.T) {
+	for _, file := range []string{"testdata/tiny/clip_expected.npz", "testdata/families/llava.npz"} {
+		want := golden.Load(t, file)
+		c, err := Open(golden.Path(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.SHA256(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := c.Verify(t.Context(), c.Tensors()...); err != nil {
+			t.Error(err)
+		}
+		if names := c.Names(); c.Container() != "npz archive" || len(names) != len(want.Names()) {
+			t.Errorf("%s: a %s of %d tensors, want an npz archive of %d", file, c.Container(), len(names), len(want.Names()))
+		}
+		for _, x := range c.Tensors() {
+			if !slices.Equal(x.Shape, want.Shape(x.Name)) {
+				t.Errorf("%s: shape %v, want %v", x.Name, x.Shape, want.Shape(x.Name))
+			}
+			if x.DType != F32 {
+				continue
+			}
+			got := make([]float32, x.Len())
+			if err := x.Float32s(got); err != nil {
+				t.Fatal(err)
+			}
+			golden.Compare(t, x.Name, got, want.Float32(x.Name), 0)
+		}
+	}
+}
+
+// TestNPYHeader: the header is NumPy's own, byte by byte.
+func TestNPYHeader(t *testing.T) {
+	for _, c := range []struct {
+		dtype DType
+		shape []int
+		dict  string
+	}{
+		{F32, []int{2, 3}, plainNPY},
+		{F64, []int{7}, "{'descr': '<f8', 'fortran_order': False, 'shape': (7,), }"},
+		{F16, nil, "{'descr': '<f2', 'fortran_order': False, 'shape': (), }"},
+		{"U8", []int{1, 2, 3, 4}, "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2, 3, 4), }"},
+	} {
+		got := NPYHeader(c.dtype, c.shape)
+		if want := fmt.Sprintf("\x93NUMPY\x01\x00\x76\x00%-117s\n", c.dict); string(got) != want {
+			t.Errorf("%s %v: got %q, want %q", c.dtype, c.shape, got, want)
+		}
+	}
+}
+
+// TestNPZWrite: what is written is read again, by us and by a reader that knows nothing of the writer.
+func TestNPZWrite(t *testing.T) {
+	all := []named{
+		{"a/weight", F32, []int{2, 3}, floats(6)},
+		{"half", F16, []int{5}, make([]byte, 10)},
+		{"double", F64, []int{2}, bytes.Repeat([]byte{3}, 16)},
+		{"scalar", F32, nil, floats(1)},
+		{"empty", F32, []int{0}, nil},
+	}
+	entries, emit := entriesOf(all)
+	var b bytes.Buffer
+	if err := WriteNPZ(&b, entries, emit); err != nil {
+		t.Fatal(err)
+	}
+	c, err := openBytes(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range c.Tensors() {
+		got, err := io.ReadAll(x.Reader())
+		if w := all[i]; err != nil || x.Name != w.name || x.DType != w.dtype || !slices.Equal(x.Shape, w.shape) || !bytes.Equal(got, w.data) {
+			t.Errorf("%s is %s %v (%v), want %s %s %v", x.Name, x.DType, x.Shape, err, w.name, w.dtype, w.shape)
+		}
+	}
+	if _, err := c.SHA256(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	path := filepath.Join(t.TempDir(), "x.npz")
+	entries, emit = entriesOf([]named{all[0], all[3]}) // of types that the other reader knows
+	b.Reset()
+	if err := WriteNPZ(&b, entries, emit); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(path, b.Bytes(), 0o666)
+	f := golden.LoadFile(t, path)
+	golden.Compare(t, "weight", f.Float32("a/weight"), []float32{0, 1, 2, 3, 4, 5}, 0)
+	if len(f.Shape("scalar")) != 0 {
+		t.Errorf("a scalar has the shape %v", f.Shape("scalar"))
+	}
+
+	b.Reset()
+	if err := WriteNPY(&b, entries[0], emit); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = openBytes(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if x, ok := c.Tensor("arr_0"); !ok || !slices.Equal(x.Shape, []int{2, 3}) || c.Container() != "npy" {
+		t.Errorf("a %s of %v", c.Container(), c.Names())
+	}
+
+	for _, e := range []Entry{{"b", BF16, nil}, {"b", "F8_E4M3", []int{1}}} {
+		if err := WriteNPZ(io.Discard, []Entry{e}, emit); err == nil || !strings.Contains(err.Error(), "which NumPy does not have") {
+			t.Errorf("%s: error is %v", e.DType, err)
+		}
+		if err := WriteNPY(io.Discard, e, emit); err == nil || !strings.Contains(err.Error(), "which NumPy does not have") {
+			t.Errorf("%s: error is %v", e.DType, err)
+		}
+	}
+	z := NewNPZWriter(io.Discard)
+	if _, err := z.Create(Entry{"x", F32, []int{2}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.Create(Entry{"x", F32, nil}); err == nil || !strings.Contains(err.Error(), "two arrays are called x") {
+		t.Errorf("error is %v", err)
+	}
+	if err := z.Close(); err == nil || !strings.Contains(err.Error(), "x: 0 bytes written, want 8") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestHostileNPY opens arrays that are broken or lie. TestHostile has zip archives that do.
+func TestHostileNPY(t *testing.T) {
+	dict := func(descr, order, shape string) string {
+		return fmt.Sprintf("{'descr': %s, 'fortran_order': %s, 'shape': %s, }\n", descr, order, shape)
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"the magic alone", []byte(npyMagic), "no header of NumPy's"},
+		{"version", []byte(npyMagic + "\x04\x00\x00\x00"), "version 4.0, want 1.0, 2.0 or 3.0"},
+		{"long header", []byte(npyMagic + "\x02\x00\xff\xff\xff\xff"), "header of 4294967295 bytes, want at most 10000"},
+		{"truncated header", npyOf(plainNPY, nil)[:30], "truncated: header of 59 bytes"},
+		{"no dictionary", npyOf("[1, 2]", nil), "want a dictionary"},
+		{"code", npyOf("{'descr': __import__('os'), 'fortran_order': False, 'shape': ()}", nil), "__import__"},
+		{"a record", npyOf(dict("[('a', '<f4')]", "False", "(1,)"), make([]byte, 4)), "an array of plain numbers"},
+		{"objects", npyOf(dict("'|O'", "False", "(1,)"), make([]byte, 8)), `elements are "|O", want numbers`},
+		{"big-endian", npyOf(dict("'>f4'", "False", "(1,)"), make([]byte, 4)), `elements are ">f4", want numbers, little endian`},
+		{"Fortran's order", npyOf(dict("'<f4'", "True", "(2, 3)"), floats(6)), "Fortran's order, want C's"},
+		{"shape of a number", npyOf(dict("'<f4'", "False", "'6'"), floats(6)), "want a tuple"},
+		{"twice", npyOf("{'descr': '<f4', 'descr': '<f4', 'shape': ()}", floats(1)), "two items called descr"},
+		{"missing", npyOf("{'descr': '<f4', 'shape': ()}", floats(1)), "want descr, fortran_order and shape"},
+		{"too short", npyOf(plainNPY, floats(5)), "claims more than the 5 elements"},
+		{"too long", npyOf(plainNPY, floats(7)), "is 24 bytes, want 28"},
+		{"half an element", npyOf(plainNPY, make([]byte, 25)), "25 bytes of elements, want a multiple of the 4 of F32"},
+		{"shape that overflows", npyOf(dict("'<f4'", "False", "(4294967296, 4294967296)"), floats(6)), "claims more"},
+		{"number that overflows", npyOf(dict("'<f4'", "False", "(99999999999999999999,)"), floats(6)), "out of range"},
+		{"too many dimensions", npyOf(dict("'<f4'", "False", "(1, 1, 1, 1, 1, 1, 1, 1, 6)"), floats(6)), "9 dimensions"},
+		{"npz of a text", zipOf(t, entry{name: "a.npy", data: []byte("hello, world")}), `a.npy: begins with "hello, w"`},
+		{"npz of nothing", zipOf(t, entry{name: "a.npy"}), "a.npy: no header"},
+		{"npz that cannot be shown", zipOf(t, entry{name: "\x1b[2J.npy", data: npyOf(plainNPY, floats(6))}), "cannot be shown"},
+		{"npz and more", zipOf(t, entry{name: "a.npy", data: npyOf(plainNPY, floats(6))}, entry{name: "a.txt"}), "none of 2 entries is FOLDER/data.pkl"},
+	} {
+		if _, err := openBytes(c.data); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q in it", c.name, err, c.want)
+		}
+	}
+	// Damage is found, wherever it is.
+	for _, method := range []uint16{zip.Store, zip.Deflate} {
+		b := zipOf(t, entry{name: "w.npy", data: npyOf(plainNPY, floats(6)), method: method})
+		b[bytes.LastIndex(b, []byte("PK\x01\x02"))+16] ^= 1 // CRC-32 in the directory
+		c, err := openBytes(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.SHA256(t.Context()); err == nil || !strings.Contains(err.Error(), "w.npy is damaged") {
+			t.Errorf("error is %v, want that w.npy is damaged", err)
+		}
+		if err := c.Verify(t.Context(), c.Tensors()...); err == nil || !strings.Contains(err.Error(), "w.npy is damaged") {
+			t.Errorf("error is %v, want that w.npy is damaged", err)
+		}
+	}
+}
+
+// FuzzNPY opens arrays with any header, in an archive, where its length fits.
+func FuzzNPY(f *testing.F) {
+	f.Add(plainNPY+"\n", 24, false)
+	f.Add("{'shape': (), 'fortran_order': False, 'descr': '<f8'}", 8, true)
+	f.Fuzz(func(t *testing.T, header string, data int, compressed bool) {
+		if data < 0 || data > 1<<16 || len(header) > 1<<15 {
+			return
+		}
+		b := npyOf(header, make([]byte, data))
+		checkFile(t, b)
+		e := entry{name: "w.npy", data: b}
+		if compressed {
+			e.method = zip.Deflate
+		}
+		checkFile(t, zipOf(t, e))
+	})
+}
