@@ -68,7 +68,7 @@ func hollowed(t *testing.T, fixture string, gap int64) *hollow {
 			h.tail = append(h.tail, x.data...)
 		}
 	}
-	header, err := checkpoint.SafetensorsHeader(map[string]string{"format": "pt"}, entries)
+	header, err := checkpoint.SafetensorsHeader(map[string]string{"format": "pt"}, entries, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

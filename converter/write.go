@@ -236,9 +236,9 @@ func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 	if o.hashed() {
 		metadata["source_sha256"] = strings.Repeat("0", 64)
 	}
-	kept, err := checkpoint.SafetensorsHeader(metadata, o.entries)
+	kept, err := checkpoint.SafetensorsHeader(metadata, o.entries, 0)
 	if err != nil {
-		return fmt.Errorf("converter: %w", err)
+		return err
 	}
 	return o.verified(ctx, func(ctx context.Context, sum func() (string, error)) error {
 		n := &counter{w: f}
@@ -254,7 +254,7 @@ func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 			return nil
 		}
 		metadata["source_sha256"] = s
-		final, err := checkpoint.SafetensorsHeader(metadata, o.entries)
+		final, err := checkpoint.SafetensorsHeader(metadata, o.entries, 0)
 		if err != nil {
 			return err
 		}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -36,6 +36,9 @@ func (s outputSpec) len() int {
 	}
 	return n
 }
+
+// all returns the shape of the features of all images.
+func (s outputSpec) all() []int { return append([]int{len(s.images)}, s.shape...) }
 
 // formats are what features can be written as, by name.
 var formats = map[string]func(w io.Writer, s outputSpec) (sink, error){
@@ -120,22 +123,8 @@ func (r *rawRows) flush() error                    { return r.w.Flush() }
 
 // newNPY writes NumPy's format.
 func newNPY(w io.Writer, s outputSpec) (sink, error) {
-	return newRawRows(w, npyHeader(append([]int{len(s.images)}, s.shape...)), s)
+	return newRawRows(w, checkpoint.NPYHeader(checkpoint.F32, s.all()), s)
 }
-
-// npyHeader returns what stands in front of an array of float32. Source: numpy/lib/format.py, "Format Version 1.0".
-func npyHeader(shape []int) []byte {
-	dims := strings.Trim(fmt.Sprint(shape), "[]")
-	dict := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", strings.ReplaceAll(dims, " ", ", "))
-	const prefix, align = 10, 64
-	size := (prefix + len(dict) + 1 + align - 1) / align * align // with the newline
-	header := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(size-prefix))
-	return fmt.Appendf(header, "%-*s\n", size-prefix-1, dict)
-}
-
-// maxSafetensorsHeader is the largest header that readers take.
-// Source: huggingface/safetensors, safetensors/src/tensor.rs, MAX_HEADER_SIZE.
-const maxSafetensorsHeader = 100_000_000
 
 // newSafetensors writes one tensor with the name of the feature. The metadata has the names of the
 // images, as a JSON list, in the order of the rows.
@@ -148,43 +137,11 @@ func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
 	for k, v := range s.extra {
 		metadata[k] = v
 	}
-	header, err := safetensorsHeader(metadata, []namedShape{{s.feature, append([]int{len(s.images)}, s.shape...)}}, 0)
+	header, err := checkpoint.SafetensorsHeader(metadata, []checkpoint.Entry{{Name: s.feature, DType: checkpoint.F32, Shape: s.all()}}, 0)
 	if err != nil {
 		return nil, err
 	}
 	return newRawRows(w, header, s)
-}
-
-// A namedShape is a tensor of float32.
-type namedShape struct {
-	name  string
-	shape []int
-}
-
-// safetensorsHeader returns what stands in front of tensors that follow each other without a gap. It is filled up with
-// spaces to at least so many bytes. Source: huggingface/safetensors, README.md, "Format".
-func safetensorsHeader(metadata map[string]string, tensors []namedShape, least int) ([]byte, error) {
-	all := map[string]any{"__metadata__": metadata}
-	var at int64
-	for _, t := range tensors {
-		n := int64(4)
-		for _, d := range t.shape {
-			n *= int64(d)
-		}
-		all[t.name] = map[string]any{"dtype": "F32", "shape": t.shape, "data_offsets": []int64{at, at + n}}
-		at += n
-	}
-	header, err := json.Marshal(all)
-	if err != nil {
-		return nil, err
-	}
-	const length = 8                                                // of the length
-	header = append(header, strings.Repeat(" ", -len(header)&7)...) // numbers are aligned
-	header = append(header, strings.Repeat(" ", max(least-length-len(header), 0))...)
-	if len(header) > maxSafetensorsHeader {
-		return nil, fmt.Errorf("the names of the images take %d bytes in safetensors, want at most %d", len(header), maxSafetensorsHeader)
-	}
-	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), nil
 }
 
 // An output is a file that appears when it is complete, or standard output.

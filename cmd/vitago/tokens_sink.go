@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/zip"
 	"bufio"
 	"crypto/sha256"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -49,8 +49,10 @@ var tokenFormats = map[string]func(w io.Writer, s tokenSpec) (tokenSink, error){
 	"jsonl": func(w io.Writer, s tokenSpec) (tokenSink, error) {
 		return tokenLines{&jsonLines{bufio.NewWriter(w), outputSpec{feature: "tokens"}}, s}, nil
 	},
-	"npy":         func(w io.Writer, s tokenSpec) (tokenSink, error) { return tokenArray{w, s}, nil },
-	"npz":         func(w io.Writer, s tokenSpec) (tokenSink, error) { return tokenArchive{zip.NewWriter(w), s}, nil },
+	"npy": func(w io.Writer, s tokenSpec) (tokenSink, error) { return tokenArray{w, s}, nil },
+	"npz": func(w io.Writer, s tokenSpec) (tokenSink, error) {
+		return tokenArchive{checkpoint.NewNPZWriter(w), s}, nil
+	},
 	"safetensors": newTokenTensors,
 }
 
@@ -95,7 +97,7 @@ type tokenArray struct {
 }
 
 func (a tokenArray) write(t imageTokens) error {
-	if _, err := a.w.Write(npyHeader([]int{t.Tokens, a.s.width})); err != nil {
+	if _, err := a.w.Write(checkpoint.NPYHeader(checkpoint.F32, []int{t.Tokens, a.s.width})); err != nil {
 		return err
 	}
 	return writeRows(a.w, t.x, a.s.width)
@@ -104,21 +106,18 @@ func (a tokenArray) write(t imageTokens) error {
 func (a tokenArray) fail(_ string, err error) error { return err } // nothing is left to write
 func (a tokenArray) finish() error                  { return nil }
 
-// tokenArchive writes what numpy.savez does: a zip file with an array for every image. Source: numpy/lib/_npyio_impl.py, _savez.
+// tokenArchive writes what numpy.savez does, with an array for every image.
 type tokenArchive struct {
-	z *zip.Writer
+	z *checkpoint.NPZWriter
 	s tokenSpec
 }
 
 func (a tokenArchive) write(t imageTokens) error {
-	w, err := a.z.CreateHeader(&zip.FileHeader{Name: t.Name + ".npy", Method: zip.Store})
+	w, err := a.z.Create(checkpoint.Entry{Name: t.Name, DType: checkpoint.F32, Shape: []int{t.Tokens, a.s.width}})
 	if err != nil {
 		return err
 	}
-	if err := (tokenArray{w, a.s}).write(t); err != nil {
-		return err
-	}
-	return a.z.Flush()
+	return writeRows(w, t.x, a.s.width)
 }
 
 func (a tokenArchive) fail(string, error) error { return nil }
@@ -176,11 +175,11 @@ func (t *tokenTensors) header(images []imageTokens, skipped []string, sum string
 		}
 		metadata[key] = string(list)
 	}
-	tensors := make([]namedShape, len(images))
+	tensors := make([]checkpoint.Entry, len(images))
 	for i, m := range images {
-		tensors[i] = namedShape{m.Name, []int{m.Tokens, t.s.width}}
+		tensors[i] = checkpoint.Entry{Name: m.Name, DType: checkpoint.F32, Shape: []int{m.Tokens, t.s.width}}
 	}
-	return safetensorsHeader(metadata, tensors, least)
+	return checkpoint.SafetensorsHeader(metadata, tensors, least)
 }
 
 func (t *tokenTensors) write(m imageTokens) error {

@@ -9,14 +9,17 @@ import (
 	"io"
 )
 
+// maxSafetensorsHeader is the largest header that readers take.
+// Source: huggingface/safetensors, safetensors/src/tensor.rs, MAX_HEADER_SIZE.
+const maxSafetensorsHeader = 100_000_000
+
 // SafetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given order,
-// padded so that the tensors begin at a multiple of 64 bytes. Readers want the widest elements first:
-// then all are aligned, since the format permits no gap. Metadata may be nil. Who learns it last writes
-// the header twice: its length depends on the lengths of keys and values alone, as far as JSON needs no
-// escapes.
+// padded to at least so many bytes and so that the tensors begin at a multiple of 64. Metadata may be nil.
+// Elements of the widest types should come first: then all are aligned, since the format permits no gap. Who
+// knows metadata or shapes only in the end leaves room for the longest, and puts the header in front then.
 //
 // Source: huggingface/safetensors, README.md, "Format".
-func SafetensorsHeader(metadata map[string]string, entries []Entry) ([]byte, error) {
+func SafetensorsHeader(metadata map[string]string, entries []Entry, least int) ([]byte, error) {
 	var b bytes.Buffer
 	b.Write(make([]byte, 8))
 	if metadata == nil {
@@ -41,8 +44,11 @@ func SafetensorsHeader(metadata map[string]string, entries []Entry) ([]byte, err
 		at += e.Bytes()
 	}
 	b.WriteByte('}')
-	for b.Len()%64 != 0 {
+	for b.Len() < least || b.Len()%64 != 0 {
 		b.WriteByte(' ')
+	}
+	if n := b.Len() - 8; n > maxSafetensorsHeader {
+		return nil, fmt.Errorf("checkpoint: safetensors: header of %d bytes, want at most %d: shorter names or metadata", n, maxSafetensorsHeader)
 	}
 	binary.LittleEndian.PutUint64(b.Bytes(), uint64(b.Len()-8))
 	return b.Bytes(), nil
@@ -54,9 +60,9 @@ func WriteSafetensors(w io.Writer, metadata map[string]string, entries []Entry, 
 	if err := checkEntries(entries); err != nil {
 		return fmt.Errorf("checkpoint: safetensors: %w", err)
 	}
-	header, err := SafetensorsHeader(metadata, entries)
+	header, err := SafetensorsHeader(metadata, entries, 0)
 	if err != nil {
-		return fmt.Errorf("checkpoint: safetensors: %w", err)
+		return err
 	}
 	out := bufio.NewWriterSize(w, writeBuffer)
 	if _, err := out.Write(header); err != nil {
