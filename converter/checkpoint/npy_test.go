@@ -139,7 +139,10 @@ func TestNPZWrite(t *testing.T) {
 	if _, err := z.Create(Entry{"x", F32, []int{2}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := z.Create(Entry{"x", F32, nil}); err == nil || !strings.Contains(err.Error(), "two arrays are called x") {
+	if _, err := z.Create(Entry{"y", F32, nil}); err == nil || !strings.Contains(err.Error(), "x: 0 bytes written, want 8") {
+		t.Errorf("error is %v", err)
+	}
+	if err := WriteNPZ(io.Discard, []Entry{{"x", F32, nil}, {"x", F32, nil}}, emit); err == nil || !strings.Contains(err.Error(), "two tensors are called x") {
 		t.Errorf("error is %v", err)
 	}
 	if err := z.Close(); err == nil || !strings.Contains(err.Error(), "x: 0 bytes written, want 8") {

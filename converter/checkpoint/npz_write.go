@@ -15,32 +15,27 @@ const npyExtension = ".npy"
 //
 // Source: numpy/numpy, numpy/lib/_npyio_impl.py, _savez.
 type NPZWriter struct {
-	out   *bufio.Writer
-	z     *zip.Writer
-	names map[string]bool
-	last  Entry
-	n     *counter // bytes of last; nil before the first
+	out  *bufio.Writer
+	z    *zip.Writer
+	last Entry
+	n    *counter // bytes of last; nil before the first
 }
 
 // NewNPZWriter returns a writer of an archive. Only [NPZWriter.Close] completes it.
 func NewNPZWriter(w io.Writer) *NPZWriter {
 	out := bufio.NewWriterSize(w, writeBuffer)
-	return &NPZWriter{out: out, z: zip.NewWriter(out), names: map[string]bool{}}
+	return &NPZWriter{out: out, z: zip.NewWriter(out)}
 }
 
 // Create begins an array, whose elements are written to the writer that it returns before the next one begins:
-// little endian, in row-major order.
+// little endian, in row-major order. Names are to differ, which is not checked.
 func (z *NPZWriter) Create(e Entry) (io.Writer, error) {
-	switch {
-	case npyTypes[e.DType] == "":
+	if npyTypes[e.DType] == "" {
 		return nil, fmt.Errorf("checkpoint: npz: %s: elements are %s, which NumPy does not have", e.Name, e.DType)
-	case z.names[e.Name]:
-		return nil, fmt.Errorf("checkpoint: npz: two arrays are called %s", e.Name)
 	}
 	if err := z.complete(); err != nil {
 		return nil, err
 	}
-	z.names[e.Name] = true
 	w, err := z.z.CreateHeader(&zip.FileHeader{Name: e.Name + npyExtension, Method: zip.Store})
 	if err != nil {
 		return nil, err
