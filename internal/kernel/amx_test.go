@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// eachNarrow runs f with AMX, where the processor has it, and with the generic routines, which are what AMX is compared
+// eachAMX runs f with AMX, where the processor has it, and with the generic routines, which are what AMX is compared
 // with and have only their sums to show.
-func eachNarrow(t *testing.T, f func(t *testing.T)) {
+func eachAMX(t *testing.T, f func(t *testing.T)) {
 	for _, name := range []string{"amx", "generic"} {
 		if slices.Contains(Available(), name) {
 			t.Run(name, func(t *testing.T) {
@@ -22,10 +22,10 @@ func eachNarrow(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// TestSplit: a float32 is the sum of its three terms and a half of its two, exactly, and the routines in use put
+// TestSplitBF16: a float32 is the sum of its three terms and a half of its two, exactly, and the routines in use put
 // them where the generic ones do.
-func TestSplit(t *testing.T) {
-	eachNarrow(t, func(t *testing.T) {
+func TestSplitBF16(t *testing.T) {
+	eachAMX(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(101, 102))
 		const steps = 3
 		x := random(rng, steps*amxTileLen).data
@@ -55,7 +55,7 @@ func TestSplit(t *testing.T) {
 				t.Fatalf("columns: the terms of %v are %v together", v, sum)
 			}
 		}
-		for _, ld := range []int{amxTile, steps * amxTile} { // squares, and rows
+		for _, ld := range []int{amxTile, steps * amxTile} { // tiles, and rows
 			step := amxTileLen
 			if ld > amxTile {
 				step = amxTile
@@ -90,7 +90,7 @@ func TestSplit(t *testing.T) {
 
 // TestTileBF16 compares the tile with its definition, for every number of terms.
 func TestTileBF16(t *testing.T) {
-	eachNarrow(t, func(t *testing.T) {
+	eachAMX(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(103, 104))
 		for _, bf16Terms := range [][2]int{{2, 3}, {3, 3}, {3, 2}} {
 			inA, inB := bf16Terms[0], bf16Terms[1]
@@ -129,8 +129,8 @@ func TestTileBF16(t *testing.T) {
 	})
 }
 
-// TestMatMulSquares: shapes on both sides of what the tile of bfloat16 computes at a time, of any operands.
-func TestMatMulSquares(t *testing.T) {
+// TestMatMulAMXTiles: shapes on both sides of what the tile of bfloat16 computes at a time, of any operands.
+func TestMatMulAMXTiles(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(105, 106))
 		for _, s := range [][3]int{{32, 32, 32}, {33, 32, 64}, {40, 65, 33}, {64, 96, 1100}, {70, 45, 2080}, {31, 40, 40}, {129, 33, 95}} {

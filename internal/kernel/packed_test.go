@@ -305,7 +305,7 @@ func TestMatMulPackedNN(t *testing.T) {
 	})
 }
 
-// TestMatMulStrided compares products of parts of matrices, wide and thin, with float64, and looks whether
+// TestMatMulStrided compares products of parts of matrices, wide and skinny, with float64, and looks whether
 // what lies between the parts is left alone.
 func TestMatMulStrided(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {

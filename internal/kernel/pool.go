@@ -27,36 +27,32 @@ const large = 1 << 20
 // A large piece may come from a buffer of up to twice the size. In training, what the forward pass keeps then lies
 // where the gradients of the step before were.
 func Get(n int) []float32 {
+	x := get(n)
+	if poisoned {
+		poisonGet(x)
+	}
+	return x
+}
+
+func get(n int) []float32 {
 	class, size := classOf(n)
 	most := class
 	if n >= large {
 		most += 4
 	}
-	x := recycled(class, most)
-	if x == nil {
-		x = make([]float32, size)
-		if poisoned {
-			poisonPut(x)
-		}
-	}
-	if poisoned {
-		poisonGet(x)
-	}
-	return x[:n]
-}
-
-// recycled returns memory of the class or, if there is none, of a larger class up to most. It returns nil if there is
-// none either.
-func recycled(class, most int) []float32 {
 	if p, ok := buffers[class].Get().(*[]float32); ok {
-		return *p
+		return (*p)[:n]
 	}
 	for c := most; c > class; c-- { // the largest, and leaves others for pieces that do not fit into it
 		if p, ok := buffers[c].Get().(*[]float32); ok {
-			return *p
+			return (*p)[:n]
 		}
 	}
-	return nil
+	x := make([]float32, n, size)
+	if poisoned {
+		poisonPut(x)
+	}
+	return x
 }
 
 // Reserve makes memory for pieces of these sizes, which [Get] hands out later.

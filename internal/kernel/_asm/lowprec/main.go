@@ -174,7 +174,7 @@ func vex(r, x, b, vvvv, long, prefix int, rest ...int) {
 	}
 }
 
-// The tile registers: 16 rows of 64 bytes each. Four of the eight hold a square of 32 sums, two more A, and two B.
+// The tile registers: 16 rows of 64 bytes each. Four of the eight hold a tile of 32 by 32 sums, two more A, and two B.
 const (
 	tileRows  = 16
 	tileWidth = 64   // bytes in a row of a register
@@ -225,7 +225,7 @@ func tileMemory(mnemonic string, prefix, tmm int, base, index GPPhysical, disp i
 	vex(0, x>>3, b>>3, 0, 0, prefix, 0x4b, 2<<6|tmm<<3|4, (x&7)<<3|b&7, disp&255, disp>>8, 0, 0)
 }
 
-// tileSums loads or stores the square of sums, from two halves, with rows ld apart.
+// tileSums loads or stores the tile of sums, from two halves, with rows ld apart.
 func tileSums(mnemonic string, prefix int, upper, lower, ld GPPhysical) {
 	for i, base := range []GPPhysical{upper, lower} {
 		for j := range 2 {
@@ -580,8 +580,8 @@ func tileAVX2() {
 	t.emit()
 }
 
-// limits finds the least and the greatest of 0 and x, passing over NaNs, and Σ 0·x, which is NaN
-// if one of x is no finite number.
+// limits finds the least and the greatest of 0 and x, passing over NaNs. It also computes Σ 0·x, which is NaN if one
+// of x is not finite.
 func limits() {
 	TEXT("int8LimitsAVX2", NOSPLIT, "func(x *float32, n int) (lo, hi, finite float32)")
 	Pragma("noescape")
