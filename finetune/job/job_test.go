@@ -1,0 +1,206 @@
+package job
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/shapes"
+)
+
+// draw writes three pictures of each of two shapes.
+func draw(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "pictures")
+	if err := shapes.Write(dir, 0, 3, 24, false, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range shapes.Classes() {
+		if class != "circle" && class != "ring" {
+			os.RemoveAll(filepath.Join(dir, class))
+		}
+	}
+	return dir
+}
+
+// run opens a job, and runs and writes it.
+func run(t *testing.T, r Request) (Written, *finetune.Result) {
+	t.Helper()
+	j, err := Open(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	result, err := j.Trainer.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := j.Write(t.Context(), result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, result
+}
+
+// Runs that version 64c7bcd was ended in after step 5 go on, to the weights that it came to without the interruption; but
+// for what another processor rounds otherwise.
+func TestResumesBefore(t *testing.T) {
+	tiny, llava := golden.Path(t, "testdata/tiny/huggingface"), golden.Path(t, "testdata/families/llava")
+	for _, r := range []Request{
+		{Model: tiny, Recipe: "probe", Overrides: Overrides{HeadRate: new(0.05)}},
+		{Model: tiny, Recipe: "lora", Overrides: Overrides{Rank: new(2), Accumulate: new(1), Rate: new(0.01)}},
+		{Model: llava, Recipe: "projector", Teacher: llava, InitProjector: true, Overrides: Overrides{HeadRate: new(0.01)}},
+	} {
+		t.Run(r.Recipe, func(t *testing.T) {
+			r.Data, r.Output, r.Seed, r.Resume = draw(t), filepath.Join(t.TempDir(), "out"), 1, true
+			r.Overrides.Epochs, r.Overrides.Batch = new(4), new(2)
+			if err := os.CopyFS(r.Output, os.DirFS(filepath.Join("testdata", "64c7bcd", r.Recipe))); err != nil {
+				t.Fatal(err)
+			}
+			_, result := run(t, r)
+			if h := result.History; result.Steps != 12 || len(h) != 12 || h[4].Step != 5 {
+				t.Errorf("%d steps, %d of them told of, want 12", result.Steps, len(h))
+			}
+			want := weights(t, filepath.Join(r.Output, "want.safetensors"))
+			got := weights(t, filepath.Join(r.Output, "checkpoint-00000012", "learning.safetensors"))
+			if !slices.Equal(slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want))) {
+				t.Errorf("weights %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+			}
+			for name, w := range want {
+				golden.Compare(t, name, got[name], w, 1e-3) // AdamW magnifies what small gradients are rounded by
+			}
+
+			// With another seed it is another run.
+			r.Output, r.Seed = filepath.Join(t.TempDir(), "other"), 2
+			if err := os.CopyFS(r.Output, os.DirFS(filepath.Join("testdata", "64c7bcd", r.Recipe))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(t.Context(), r); !errors.Is(err, finetune.ErrOtherRun) || !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "seed: 1, now 2") {
+				t.Errorf("error is %v, want that it is of another run", err)
+			}
+		})
+	}
+}
+
+// weights returns the tensors of a file.
+func weights(t *testing.T, path string) map[string][]float32 {
+	t.Helper()
+	all, err := checkpoint.ReadTensors(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string][]float32{}
+	for _, v := range all {
+		m[v.Name] = v.Data
+	}
+	return m
+}
+
+// A request is refused in the words of its fields, or of who calls them otherwise.
+func TestCheck(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	for _, c := range []struct {
+		r    Request
+		want string
+	}{
+		{Request{Recipe: "full", Overrides: Overrides{Blocks: new(2)}}, "overrides.blocks is of the recipe last-n"},
+		{Request{Recipe: "full", Overrides: Overrides{Rank: new(2)}}, "overrides.rank is of the recipe lora"},
+		{Request{Recipe: "lora", Distance: "mse"}, "distance goes with teacher or targets"},
+		{Request{Recipe: "lora", Layer: new(-1)}, "layer goes with teacher or targets"},
+		{Request{Recipe: "lora", Layout: "pad"}, "layout, hd_num and init_projector are of models with a projector, or the recipe projector, and tokens from teacher or targets"},
+		{Request{Recipe: "full", Teacher: "x", Overrides: Overrides{Smoothing: new(0.1)}}, "overrides.smoothing is of classes, and it is something else that is learnt"},
+		{Request{Recipe: "probe", Overrides: Overrides{Rate: new(0.1)}}, "overrides.rate is of a tower that learns, and this one is frozen"},
+		{Request{Recipe: "probe", WiseFT: new(0.5)}, "wise_ft mixes weights of a tower that learns, and this one is frozen"},
+		{Request{Recipe: "full", Cache: "c"}, "cache keeps what a frozen tower gives, and this one learns"},
+		{Request{Recipe: "probe", Cache: "c", Augment: Augment{Flip: 0.5}}, "cache keeps what a tower gives for a picture, and varied ones are others each time"},
+		{Request{Recipe: "contrastive", Overrides: Overrides{HeadRate: new(0.1)}}, "overrides.head_rate is of a head, and captions are learnt without one"},
+		{Request{Recipe: "xcomposer", FixSampler: true, Teacher: "x", Overrides: Overrides{HeadRate: new(0.1)}}, "overrides.head_rate contradicts fix_sampler"},
+		{Request{Recipe: "contrastive", Lock: "texts", Overrides: Overrides{TextRate: new(0.1)}}, "overrides.text_rate contradicts lock texts"},
+		{Request{Recipe: "full", Truncate: true}, "truncate goes with captions: recipe contrastive, or captions"},
+		{Request{Recipe: "projector", Teacher: "x", Captions: true}, "captions goes with the recipes contrastive, lora, last-n and full"},
+		{Request{Recipe: "contrastive", Teacher: "x"}, "captions are learnt, so there can be no teacher and no targets"},
+		{Request{Recipe: "full", FixViT: true}, "fix_vit and fix_sampler are of the recipe xcomposer"},
+		{Request{Recipe: "projector"}, "recipe projector trains a projector: give targets or teacher"},
+		{Request{Recipe: "full", Solver: LBFGS}, "solver is of the recipe probe"},
+		{Request{Recipe: "probe", Solver: LBFGS, Augment: Augment{Flip: 0.5}}, "varied pictures want solver adamw: L-BFGS sees each picture once"},
+		{Request{Recipe: "probe", Solver: LBFGS, Overrides: Overrides{Epochs: new(3)}}, "overrides.epochs goes with solver adamw: L-BFGS goes to the optimum, and has no steps to tell of"},
+	} {
+		c.r.Data, c.r.Output = "pictures", out
+		err := c.r.Check()
+		e := (*RequestError)(nil)
+		if !errors.As(err, &e) || !errors.Is(err, ErrRequest) || err.Error() != "job: "+c.want {
+			t.Errorf("%+v: error is %v, want %s", c.r, err, c.want)
+			continue
+		}
+		if got := e.Named(func(field string) string { return "<" + field + ">" }); strings.NewReplacer("<", "", ">", "").Replace(got) != c.want || !strings.Contains(got, "<") {
+			t.Errorf("with other names it is %s", got)
+		}
+	}
+	for _, r := range []Request{
+		{Recipe: "last-n", Overrides: Overrides{Blocks: new(2)}},
+		{Recipe: "probe", Cache: "c", Overrides: Overrides{Epochs: new(3)}},
+		{Recipe: "probe", Solver: LBFGS, Cache: "c"},
+		{Recipe: "lora", Captions: true, Overrides: Overrides{Rank: new(2), TextRate: new(0.1)}, WiseFT: new(0.5)},
+		{Recipe: "contrastive", Lock: "images", WiseFT: new(0.5), Cache: "c"},
+		{Recipe: "xcomposer", FixViT: true, Teacher: "x", Distance: "cosine", Layout: "pad", Layer: new(-2)},
+	} {
+		r.Data, r.Output = "pictures", out
+		if err := r.Check(); err != nil {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	// Flags may be given the value that they have anyway.
+	r := Request{Recipe: "full", Data: "pictures", Output: out, Given: func(field string) bool { return field == "cache" }}
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), "cache keeps") {
+		t.Errorf("error is %v, want one about the cache", err)
+	}
+	for name, want := range map[string]bool{"seed": true, "overrides.rank": true, "overrides.alpha": false, "cache": false, "log_every": false} {
+		if got := (Request{Seed: 1, Overrides: Overrides{Rank: new(0)}}).given(name); got != want {
+			t.Errorf("%s is given: %v", name, got)
+		}
+	}
+}
+
+// A dry run opens everything, and writes nothing; each way to run refuses what is for the other.
+func TestOpen(t *testing.T) {
+	r := Request{Model: golden.Path(t, "testdata/tiny/huggingface"), Data: draw(t), Recipe: "probe", Output: filepath.Join(t.TempDir(), "out"), DryRun: true, TensorBoard: true}
+	j, err := Open(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenProbe(t.Context(), r); !errors.Is(err, ErrRequest) {
+		t.Errorf("a probe without its solver: %v", err)
+	}
+	r.Solver, r.TensorBoard = LBFGS, false
+	if _, err := Open(t.Context(), r); !errors.Is(err, ErrRequest) {
+		t.Errorf("a job with the solver of a probe: %v", err)
+	}
+	p, err := OpenProbe(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Pictures != 6 || p.Numbers != 2*11 || len(p.Classes) != 2 {
+		t.Errorf("%d pictures, %d numbers, classes %v", p.Pictures, p.Numbers, p.Classes)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(r.Output); err == nil {
+		t.Error("something was written")
+	}
+	r.Recipe, r.Solver, r.TensorBoard, r.DryRun, r.Overrides.Epochs = "full", "", true, false, new(1)
+	w, _ := run(t, r)
+	if names, _ := filepath.Glob(filepath.Join(r.Output, "tensorboard", "*")); len(names) != 1 || w.Model != filepath.Join(r.Output, ModelFolder) || w.Mixed != nil || w.Adapter != "" {
+		t.Errorf("event files %v, written %+v", names, w)
+	}
+}
