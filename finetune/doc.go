@@ -9,7 +9,7 @@
 // checkpoints that appear whole or not at all, and goes on from the last of them to the same bits, however
 // the run ended. [Trainer.Save] writes a directory that loads wherever the one that it came from did.
 //
-// With a projector.Encoder, it is the projector and the vectors between its tokens that stand on the tower; a picture is
+// With a [projector.Encoder], it is the projector and the vectors between its tokens that stand on the tower; a picture is
 // what the encoder's layout makes of it, several views if need be, and tokens of a language model are what is learnt:
 //
 //	Loader, Layout ─▶ views ─▶ Tower ─▶ separators, Projector ─▶ tokens ─▶ TokenRegression, TokenDistillation
@@ -20,6 +20,12 @@
 // [Contrastive] learns from captions, as CLIP was trained: beside the tower of images stands that of texts, and
 // the pairs of a step are told from each other. It is no objective of single images, so its steps take all their
 // batches together, in the memory of one.
+//
+// What learns, and how it learns from batches, is one of three: a tower and a head, of classes or of vectors; an encoder,
+// of tokens; two towers, of pairs. [Config] says which by what is given.
+//
+// Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA), probe (heads
+// by L-BFGS), report (what a person reads of a run), and job, which puts a whole run together from a request.
 //
 // Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
 // recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;
