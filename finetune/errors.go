@@ -55,15 +55,24 @@ func (c *Config) checkData() error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
-	if _, ok := c.Objective.(Classification); !ok {
-		return nil
+	if o, ok := c.Objective.(particular); ok {
+		return o.checkData(c, train.Data, validation)
 	}
-	classes := train.Data.Classes
+	return nil
+}
+
+// An objective may want something of data that come from loaders; validation is nil if there are none.
+type particular interface {
+	checkData(c *Config, train *data.Dataset, validation *data.Loader) error
+}
+
+func (o Classification) checkData(c *Config, train *data.Dataset, validation *data.Loader) error {
+	classes := train.Classes
 	switch {
 	case len(classes) == 0:
-		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Data.Samples), data.ErrUnlabelled)
+		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Samples), data.ErrUnlabelled)
 	case len(classes) == 1:
-		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Data.Samples), classes[0], data.ErrOneClass)
+		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Samples), classes[0], data.ErrOneClass)
 	}
 	if validation != nil && !slices.Equal(validation.Data.Classes, classes) {
 		return fmt.Errorf("finetune: %w: %.80q and %.80q; see data.Align", data.ErrClasses, validation.Data.Classes, classes)

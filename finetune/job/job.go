@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/vitago/vitago/cliptext"
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
@@ -49,7 +48,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 			j.Close()
 		}
 	}()
-	if j.like, err = openModel(r.Model, r.Activation); err != nil {
+	if j.like, err = converter.Open(r.Model, converter.Assume(r.Activation)); err != nil {
 		return nil, err
 	}
 	j.opened = append(j.opened, j.like)
@@ -89,11 +88,6 @@ func (j *Job) Close() error {
 	}
 	j.opened = nil
 	return errors.Join(errs...)
-}
-
-// openModel opens a checkpoint whose activation may have to be given.
-func openModel(path string, activation transformer.Activation) (*converter.Model, error) {
-	return converter.Open(path, converter.Assume(activation))
 }
 
 // configure reads the tower and the lists of pictures.
@@ -219,7 +213,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 // distil has it learn what another tower gives.
 func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.Distance) error {
 	path := j.request.Teacher
-	like, err := openModel(path, j.request.Activation)
+	like, err := converter.Open(path, converter.Assume(j.request.Activation))
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 		return nil, bad("{solver} is not lbfgs, or it is no head that is fitted")
 	}
 	p := &Probe{request: r}
-	if p.like, err = openModel(r.Model, r.Activation); err != nil {
+	if p.like, err = converter.Open(r.Model, converter.Assume(r.Activation)); err != nil {
 		return nil, err
 	}
 	defer func() {

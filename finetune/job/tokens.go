@@ -79,7 +79,7 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 // teacherEncoder loads that of the teacher if its tokens are to be learnt, and otherwise returns nil; has says whether the
 // model has a projector.
 func (r Request) teacherEncoder(ctx context.Context, recipe finetune.Recipe, has bool) (*projector.Encoder, error) {
-	c, err := openModel(r.Teacher, r.Activation)
+	c, err := converter.Open(r.Teacher, converter.Assume(r.Activation))
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,49 @@
+package job_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/shapes"
+)
+
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "job")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	pictures := filepath.Join(dir, "pictures") // a folder for each class; here drawn ones
+	if err := shapes.Write(pictures, 0, 8, 24, false, 1); err != nil {
+		log.Fatal(err)
+	}
+	j, err := job.Open(context.Background(), job.Request{
+		Model: "../../testdata/tiny/huggingface", Data: pictures, Split: 0.25, // of it, to validate on
+		Recipe: "last-n", Output: filepath.Join(dir, "tuned"),
+		Overrides: job.Overrides{Blocks: new(1), Epochs: new(2)},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer j.Close()
+	result, err := j.Trainer.Run(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	written, err := j.Write(context.Background(), result)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(result.Steps, "steps;", len(j.Classes), "classes;", filepath.Base(written.Model), filepath.Base(written.Report))
+
+	// What would do nothing is an error, in the names of the fields.
+	_, err = job.Open(context.Background(), job.Request{Data: pictures, Recipe: "full", Output: "tuned", Overrides: job.Overrides{Rank: new(4)}})
+	fmt.Println(err)
+	// Output:
+	// 4 steps; 6 classes; model report.md
+	// job: overrides.rank is of the recipe lora
+}
