@@ -101,8 +101,17 @@ var (
 		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
 	}), "visual_encoder.vision_model.embeddings.position_ids").
 		withLanguage("llm.")
+)
 
+// What there is. Who adds a dialect adds it to the first list, the config.json of its software to the second, and
+// what Export writes to the third.
+var (
 	dialects = []*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner}
+
+	// configKinds are the kinds of config.json: the first that fits has it.
+	configKinds = []configKind{clipConfig, llavaConfig, hfLLaVAConfig, xComposerConfig}
+
+	forms = []*form{openAIForm, huggingFaceForm, openCLIPForm, llavaForm, hfLLaVAForm, xComposerForm, ggufForm}
 )
 
 // projectorPrefix is what the names in projector.safetensors have in front of them once they stand

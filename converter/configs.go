@@ -36,19 +36,24 @@ type configIdentity struct {
 	MMProjector   *string         `json:"mm_projector_type"`
 }
 
-// configKinds are the kinds of config.json, the first that fits has it.
-var configKinds = []struct {
+// A configKind is a kind of config.json; the list of them is configKinds.
+type configKind struct {
 	is   func(t configIdentity) bool
 	read func(m *Model, file []byte) error
-}{
-	{func(t configIdentity) bool { return t.ModelType == "clip" || t.ModelType == "clip_vision_model" },
-		func(m *Model, file []byte) error { return agree(file, &m.config, m.has) }},
-	{func(t configIdentity) bool { return t.VisionTower != nil || t.MMProjector != nil }, readLLaVA},
-	{func(t configIdentity) bool { return t.ModelType == "llava" || t.ModelType == "llava_next" }, readHFLLaVA},
-	{func(t configIdentity) bool {
-		return slices.ContainsFunc(t.Architectures, func(a string) bool { return strings.HasPrefix(a, "InternLMXComposer") })
-	}, func(*Model, []byte) error { return nil }}, // says nothing of the tower: build_mlp.py has it
 }
+
+var (
+	clipConfig = configKind{
+		func(t configIdentity) bool { return t.ModelType == "clip" || t.ModelType == "clip_vision_model" },
+		func(m *Model, file []byte) error { return agree(file, &m.config, m.has) },
+	}
+	llavaConfig   = configKind{func(t configIdentity) bool { return t.VisionTower != nil || t.MMProjector != nil }, readLLaVA}
+	hfLLaVAConfig = configKind{func(t configIdentity) bool { return t.ModelType == "llava" || t.ModelType == "llava_next" }, readHFLLaVA}
+	// xComposerConfig says nothing of the tower: build_mlp.py has it.
+	xComposerConfig = configKind{func(t configIdentity) bool {
+		return slices.ContainsFunc(t.Architectures, func(a string) bool { return strings.HasPrefix(a, "InternLMXComposer") })
+	}, func(*Model, []byte) error { return nil }}
+)
 
 // readConfigs reads all configurations of the checkpoint.
 func (m *Model) readConfigs() error {

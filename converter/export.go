@@ -112,54 +112,54 @@ type form struct {
 	writeDir func(ctx context.Context, o *output, dir string) error
 }
 
-// forms are the kinds of checkpoints that Export writes.
-var forms = []*form{
-	{
+// The kinds of checkpoints that Export writes; the list of them is forms.
+var (
+	openAIForm = &form{
 		name: "openai", dialect: openAI,
 		formats: []string{scriptFormat, torchFormat}, // see Export
 		needs:   []piece{visionPiece, postPiece, projPiece, textPiece},
 		fits:    fitsOpenAI,
-	},
-	{
+	}
+	huggingFaceForm = &form{
 		name: "huggingface", dialect: huggingFace,
 		formats:  []string{safetensorsFormat, torchFormat},
 		needs:    []piece{visionPiece},
 		takes:    []piece{postPiece, projPiece, textPiece, projectorPiece},
 		writeDir: func(ctx context.Context, o *output, dir string) error { return o.write(ctx, dir) },
-	},
-	{
+	}
+	openCLIPForm = &form{
 		name: "openclip", dialect: openAI, // open_clip itself puts "text." where a model has it
 		formats:  []string{safetensorsFormat, torchFormat},
 		needs:    []piece{visionPiece, postPiece, projPiece, textPiece},
 		fits:     fitsOpenCLIP,
 		writeDir: writeOpenCLIP,
-	},
-	{
+	}
+	llavaForm = &form{
 		name: "llava", dialect: llava,
 		formats: []string{torchFormat, safetensorsFormat},
 		needs:   []piece{visionPiece, projectorPiece},
 		takes:   []piece{postPiece},
-	},
-	{
+	}
+	hfLLaVAForm = &form{
 		name: "llava-hf", dialect: hfLLaVA,
 		formats: []string{torchFormat, safetensorsFormat},
 		needs:   []piece{visionPiece, projectorPiece},
 		takes:   []piece{postPiece},
 		fits:    fitsTwoLayers,
-	},
-	{
+	}
+	xComposerForm = &form{
 		name: "xcomposer", dialect: xComposer,
 		formats: []string{torchFormat, safetensorsFormat},
 		needs:   []piece{visionPiece, projectorPiece},
 		fits:    fitsXComposer,
-	},
-	{
+	}
+	ggufForm = &form{
 		name: "gguf", dialect: ggufNames,
 		formats: []string{ggufFormat},
 		needs:   []piece{visionPiece, projectorPiece},
 		fits:    fitsGGUF,
-	},
-}
+	}
+)
 
 // ExportForms returns the values that [ExportOptions.To] may have.
 func ExportForms() []string {

@@ -16,16 +16,6 @@ type table []struct {
 	As       layout
 }
 
-// A layout says how the elements of a tensor lie in comparison with the parameter.
-type layout int
-
-const (
-	same       layout = iota // the shapes are equal
-	flat                     // the last dimension of the parameter is several of the tensor's
-	transposed               // rows are columns
-	alone                    // same, and the name of a projector's layer that is its only one
-)
-
 // A rule is a row of a table without alternatives.
 type rule struct {
 	from, to    string // with # for the number of a block, if there is one
