@@ -162,9 +162,3 @@ func loadProjector(path string) (*Projector, error) {
 func loadEncoder(ctx context.Context, path, layout string) (*projector.Encoder, error) {
 	return opened(path, func(m *Model) (*projector.Encoder, error) { return m.Encoder(ctx, layout) })
 }
-
-func compareFiles(ctx context.Context, a, b string, o CompareOptions) (*Comparison, error) {
-	return opened(a, func(a *Model) (*Comparison, error) {
-		return opened(b, func(b *Model) (*Comparison, error) { return Compare(ctx, a, b, o) })
-	})
-}

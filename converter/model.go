@@ -81,6 +81,23 @@ func (m *Model) Close() error { return m.file.Close() }
 // Container returns what kind of file or files the model is in.
 func (m *Model) Container() string { return m.file.Container() }
 
+// Path returns the path that was opened, or the name of what was read.
+func (m *Model) Path() string { return m.name }
+
+// Dialect returns whose names the tensors have: "OpenAI", "Hugging Face", …
+func (m *Model) Dialect() string { return m.dialect.name }
+
+// Stated returns the configuration as far as shapes and the files beside them say it: activations may be ""
+// and heads 0. [Info.Config] is the one that is computed with.
+func (m *Model) Stated() Config {
+	c := m.stated
+	if c.Text != nil {
+		text := *c.Text
+		c.Text = &text
+	}
+	return c
+}
+
 // ProjectorConfig returns what is known of the projector, nil if there is none.
 func (m *Model) ProjectorConfig() *ProjectorConfig { return m.projector.clone() }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/converter/compare"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -196,7 +197,7 @@ func TestFinetune(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tuned.Close()
-		compared, err := converter.Compare(t.Context(), original, tuned, converter.CompareOptions{})
+		compared, err := compare.Models(t.Context(), original, tuned, compare.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

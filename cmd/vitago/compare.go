@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/compare"
 )
 
 func newCompare() *cobra.Command {
@@ -49,8 +50,8 @@ vision-language model the tower and the projector are compared; its language mod
 			}
 		}
 		p := startProgress(cmd.ErrOrStderr(), "comparing", megabytes)
-		r, err := await(cmd.Context(), func() (*converter.Comparison, error) {
-			return compare(cmd.Context(), args[0], args[1], converter.CompareOptions{Progress: p.set})
+		r, err := await(cmd.Context(), func() (*compare.Comparison, error) {
+			return compareFiles(cmd.Context(), args[0], args[1], compare.Options{Progress: p.set})
 		})
 		elapsed := p.stop()
 		if err != nil {
@@ -74,7 +75,7 @@ vision-language model the tower and the projector are compared; its language mod
 	return cmd
 }
 
-func compare(ctx context.Context, a, b string, o converter.CompareOptions) (*converter.Comparison, error) {
+func compareFiles(ctx context.Context, a, b string, o compare.Options) (*compare.Comparison, error) {
 	ma, err := converter.Open(a)
 	if err != nil {
 		return nil, err
@@ -85,10 +86,10 @@ func compare(ctx context.Context, a, b string, o converter.CompareOptions) (*con
 		return nil, err
 	}
 	defer mb.Close()
-	return converter.Compare(ctx, ma, mb, o)
+	return compare.Models(ctx, ma, mb, o)
 }
 
-func compareText(r *converter.Comparison, all bool) []byte {
+func compareText(r *compare.Comparison, all bool) []byte {
 	var b bytes.Buffer
 	table(&b, [][2]string{{"A", sideText(r.A)}, {"B", sideText(r.B)}})
 	if all {
@@ -101,19 +102,19 @@ func compareText(r *converter.Comparison, all bool) []byte {
 }
 
 // sideText describes one side in a line.
-func sideText(c converter.Compared) string {
+func sideText(c compare.Side) string {
 	return fmt.Sprintf("%s: %s, names of %s, %s parameters, tensors %s", c.Path, c.Container, c.Dialect, grouped(c.Parameters), dtypes(c.DTypes))
 }
 
 // groupTable writes a table for every tower that both have, with a row for every block, and for what is
 // before and after the blocks.
-func groupTable(w io.Writer, r *converter.Comparison) {
+func groupTable(w io.Writer, r *compare.Comparison) {
 	for _, tower := range r.Towers {
 		if tower.Elements+tower.NotFinite == 0 {
 			continue // the summary says who has it
 		}
-		groups := slices.DeleteFunc(slices.Clone(r.Groups), func(g converter.GroupDrift) bool { return g.Tower != tower.Tower })
-		blocks := slices.ContainsFunc(groups, func(g converter.GroupDrift) bool { return g.Block >= 0 })
+		groups := slices.DeleteFunc(slices.Clone(r.Groups), func(g compare.GroupDrift) bool { return g.Tower != tower.Tower })
+		blocks := slices.ContainsFunc(groups, func(g compare.GroupDrift) bool { return g.Block >= 0 })
 		halves := ""
 		if blocks {
 			halves = "attention\tMLP\t"
@@ -136,7 +137,7 @@ func groupTable(w io.Writer, r *converter.Comparison) {
 }
 
 // tensorTable writes a row for every tensor.
-func tensorTable(w io.Writer, r *converter.Comparison) {
+func tensorTable(w io.Writer, r *compare.Comparison) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\ntensor\tshape\tA\tB\tverdict\trelative L2\tmax abs\tcosine")
 	for _, d := range r.Tensors {
@@ -155,7 +156,7 @@ func tensorTable(w io.Writer, r *converter.Comparison) {
 }
 
 // verdict says a verdict, and in which checkpoint rounding or resizing was done.
-func verdict(d converter.Drift) string {
+func verdict(d compare.Drift) string {
 	if d.Derived != "" {
 		return string(d.Verdict) + " in " + d.Derived
 	}
@@ -169,7 +170,7 @@ func dash(s string) string {
 	return s
 }
 
-func half(d *converter.Drift) string {
+func half(d *compare.Drift) string {
 	if d == nil {
 		return "-"
 	}
@@ -177,14 +178,14 @@ func half(d *converter.Drift) string {
 }
 
 // short writes a measure with the digits that a person compares.
-func short(m converter.Measure) string {
+func short(m compare.Measure) string {
 	if !m.Defined() {
 		return "-"
 	}
 	return fmt.Sprintf("%.3g", float64(m))
 }
 
-func cosineText(m converter.Measure) string {
+func cosineText(m compare.Measure) string {
 	if !m.Defined() {
 		return "-"
 	}

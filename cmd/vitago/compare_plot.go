@@ -19,7 +19,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgpdf" // formats
 	_ "gonum.org/v1/plot/vg/vgsvg"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/compare"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -45,7 +45,7 @@ type driftSeries struct {
 
 // driftSeriesOf returns the lines of a comparison. Towers that are identical have none if another has
 // some.
-func driftSeriesOf(r *converter.Comparison) []driftSeries {
+func driftSeriesOf(r *compare.Comparison) []driftSeries {
 	// Two colours that the colour-blind tell apart. Source: Okabe and Ito, "Color Universal Design", 2008.
 	blue, orange := color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}
 	var all, moving []driftSeries
@@ -60,7 +60,7 @@ func driftSeriesOf(r *converter.Comparison) []driftSeries {
 			if g.Tower != tower.name || g.Block < 0 {
 				continue
 			}
-			add := func(s *driftSeries, d *converter.Drift) {
+			add := func(s *driftSeries, d *compare.Drift) {
 				if d != nil && d.RelativeL2.Defined() {
 					s.points = append(s.points, plotter.XY{X: float64(g.Block), Y: float64(d.RelativeL2)})
 					moves = moves || d.RelativeL2 > 0
@@ -89,7 +89,7 @@ func driftSeriesOf(r *converter.Comparison) []driftSeries {
 const logRatio = 20
 
 // driftPlot draws how far the blocks of B are from those of A, over depth.
-func driftPlot(r *converter.Comparison) (*plot.Plot, error) {
+func driftPlot(r *compare.Comparison) (*plot.Plot, error) {
 	series := driftSeriesOf(r)
 	if len(series) == 0 {
 		return nil, fmt.Errorf("nothing to draw: A and B have no block in common")
@@ -207,7 +207,7 @@ func plotCanvas(ext string) (vg.CanvasWriterTo, error) {
 }
 
 // writePlot draws into a file, which appears complete or not at all.
-func writePlot(path string, r *converter.Comparison) error {
+func writePlot(path string, r *compare.Comparison) error {
 	p, err := driftPlot(r)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/compare"
 )
 
 // tuned writes the tiny CLIP in float32 with a factor on every second value of the tensors whose names
@@ -80,15 +80,15 @@ func TestCompare(t *testing.T) {
 
 	r = vitago("compare", "--json", tinyArchive, b)
 	r.want(t, exitDone, []string{`"relative_l2": `, `"dtype_a": "F16"`, `"block": 1`}, nil)
-	var got converter.Comparison
+	var got compare.Comparison
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 		t.Fatal(err)
 	}
-	want, err := compare(context.Background(), tinyArchive, b, converter.CompareOptions{})
+	want, err := compareFiles(context.Background(), tinyArchive, b, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Summary != want.Summary || got.Verdict != converter.Tuned || len(got.Tensors) != len(want.Tensors) {
+	if got.Summary != want.Summary || got.Verdict != compare.Tuned || len(got.Tensors) != len(want.Tensors) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 
@@ -159,28 +159,28 @@ func TestComparePlot(t *testing.T) {
 
 // The axis is logarithmic where small values would vanish, and towers that do not move are left out.
 func TestDriftPlot(t *testing.T) {
-	block := func(tower string, n int, attention, mlp float64) converter.GroupDrift {
-		return converter.GroupDrift{
+	block := func(tower string, n int, attention, mlp float64) compare.GroupDrift {
+		return compare.GroupDrift{
 			Tower: tower, Part: "block", Block: n,
-			Attention: &converter.Drift{RelativeL2: converter.Measure(attention)}, MLP: &converter.Drift{RelativeL2: converter.Measure(mlp)},
+			Attention: &compare.Drift{RelativeL2: compare.Measure(attention)}, MLP: &compare.Drift{RelativeL2: compare.Measure(mlp)},
 		}
 	}
 	undefined := math.NaN()
 	for _, c := range []struct {
 		name   string
-		groups []converter.GroupDrift
+		groups []compare.GroupDrift
 		series int
 		least  float64 // of the axis
 	}{
-		{"linear", []converter.GroupDrift{block("vision", 0, 0.01, 0.02), block("vision", 1, 0.1, 0.1)}, 2, 0},
-		{"logarithmic", []converter.GroupDrift{block("vision", 0, 0.001, 0.02), block("vision", 1, 0.1, 0.1)}, 2, -3.1},
-		{"frozen", []converter.GroupDrift{block("vision", 0, 0, 0), block("vision", 1, 0.1, 0.1)}, 2, 0},
-		{"identical text", []converter.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, 0, 0)}, 2, 0},
-		{"tuned text", []converter.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, 0.2, 0.1)}, 4, 0},
-		{"identical", []converter.GroupDrift{block("vision", 0, 0, 0), block("text", 0, 0, 0)}, 4, 0},
-		{"one has no blocks", []converter.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, undefined, undefined)}, 2, 0},
+		{"linear", []compare.GroupDrift{block("vision", 0, 0.01, 0.02), block("vision", 1, 0.1, 0.1)}, 2, 0},
+		{"logarithmic", []compare.GroupDrift{block("vision", 0, 0.001, 0.02), block("vision", 1, 0.1, 0.1)}, 2, -3.1},
+		{"frozen", []compare.GroupDrift{block("vision", 0, 0, 0), block("vision", 1, 0.1, 0.1)}, 2, 0},
+		{"identical text", []compare.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, 0, 0)}, 2, 0},
+		{"tuned text", []compare.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, 0.2, 0.1)}, 4, 0},
+		{"identical", []compare.GroupDrift{block("vision", 0, 0, 0), block("text", 0, 0, 0)}, 4, 0},
+		{"one has no blocks", []compare.GroupDrift{block("vision", 0, 0.1, 0.1), block("text", 0, undefined, undefined)}, 2, 0},
 	} {
-		r := &converter.Comparison{Groups: c.groups}
+		r := &compare.Comparison{Groups: c.groups}
 		if got := len(driftSeriesOf(r)); got != c.series {
 			t.Errorf("%s: %d lines, want %d", c.name, got, c.series)
 		}
@@ -192,7 +192,7 @@ func TestDriftPlot(t *testing.T) {
 			t.Errorf("%s: axis from %v to %v, want from %v", c.name, p.Y.Min, p.Y.Max, c.least)
 		}
 	}
-	if _, err := driftPlot(&converter.Comparison{}); err == nil || !strings.Contains(err.Error(), "no block in common") {
+	if _, err := driftPlot(&compare.Comparison{}); err == nil || !strings.Contains(err.Error(), "no block in common") {
 		t.Errorf("no blocks: got %v", err)
 	}
 	var labels []string

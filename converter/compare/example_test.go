@@ -1,4 +1,4 @@
-package converter_test
+package compare_test
 
 import (
 	"context"
@@ -6,19 +6,20 @@ import (
 	"fmt"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/compare"
 )
 
-func ExampleCompare() {
+func ExampleModels() {
 	// OpenAI's names in half precision, and the same CLIP as OpenCLIP has it, in bfloat16.
-	a, errA := converter.Open(archive)
-	b, errB := converter.Open("../testdata/tiny/openclip.pt")
+	a, errA := converter.Open("../../testdata/tiny/openai_torch1.7.1.pt")
+	b, errB := converter.Open("../../testdata/tiny/openclip.pt")
 	if err := errors.Join(errA, errB); err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer a.Close()
 	defer b.Close()
-	r, err := converter.Compare(context.Background(), a, b, converter.CompareOptions{})
+	r, err := compare.Models(context.Background(), a, b, compare.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,4 +1,4 @@
-package converter
+package compare
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
@@ -93,10 +93,10 @@ func (s *state) retype(to DType) *state {
 	return s
 }
 
-func (s *state) open() *Model {
+func (s *state) open() *converter.Model {
 	s.t.Helper()
 	b := asSafetensors(s.t, s.tensors)
-	c, err := OpenReader(bytes.NewReader(b), int64(len(b)), "state")
+	c, err := converter.OpenReader(bytes.NewReader(b), int64(len(b)), "state")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -135,9 +135,9 @@ func another(seed uint64) func(f []float32) {
 	}
 }
 
-func mustCompare(t testing.TB, a, b *Model) *Comparison {
+func mustCompare(t testing.TB, a, b *converter.Model) *Comparison {
 	t.Helper()
-	r, err := Compare(context.Background(), a, b, CompareOptions{})
+	r, err := Models(context.Background(), a, b, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,10 +214,10 @@ func (n naiveDrift) check(t testing.TB, what string, d Drift) {
 // precisions that hold its values.
 func TestCompareForms(t *testing.T) {
 	for _, a := range []string{"float32_torch2.0.1.pt", "openai_torch1.7.1.pt", "huggingface"} {
-		for _, b := range checkpoints {
+		for _, b := range fixtures {
 			t.Run(a+" "+b.path, func(t *testing.T) {
 				var last, total int64
-				r, err := compareFiles(t.Context(), tiny(t, a), tiny(t, b.path), CompareOptions{Progress: func(d, n int64) {
+				r, err := compareFiles(t.Context(), tiny(t, a), tiny(t, b.path), Options{Progress: func(d, n int64) {
 					if d < last {
 						t.Errorf("progress went from %d to %d", last, d)
 					}
@@ -254,40 +254,27 @@ func TestCompareForms(t *testing.T) {
 	}
 }
 
-// TestCompareNames: a parameter in several tensors has the names of all, and what is read of it adds up
-// even if they differ in precision.
-func TestCompareNames(t *testing.T) {
-	for want, names := range map[string][]string{
-		"h.{q,k,v}_proj.weight": {"h.q_proj.weight", "h.k_proj.weight", "h.v_proj.weight"},
-		"w":                     {"w", "w"},
-		"{a,b}":                 {"a", "b"},
-		"a{,aa}":                {"a", "aaa"},
-		"x.{a,b}a.w":            {"x.aa.w", "x.ba.w"},
-	} {
-		var p param
-		for _, name := range names {
-			p = append(p, part{t: &checkpoint.Tensor{Name: name}})
-		}
-		if got := p.name(); got != want {
-			t.Errorf("%q: got %s, want %s", names, got, want)
-		}
+// TestCompareMixed: what is read of a parameter in several tensors adds up even if they differ in precision.
+func TestCompareMixed(t *testing.T) {
+	s := &state{t, contents(t, tiny(t, "huggingface/model.safetensors"))}
+	x := s.find("vision_model.encoder.layers.0.self_attn.k_proj.weight")
+	f := x.values()
+	x.dtype = checkpoint.F64
+	x.data, _ = binary.Append(nil, binary.LittleEndian, widened(f))
+	m := s.open()
+	k := &comparer{ctx: t.Context(), bands: []*bandBuffer{{x: make([]float64, compareBand), y: make([]float64, compareBand)}}}
+	p := newSide(m).params["Blocks.0.Attn.QKV.W"]
+	if _, _, err := k.bandwise(p, p); err != nil || k.done != 2*p.Bytes() || p.Bytes() != (2+8+2)*64*64 {
+		t.Errorf("%d bytes were counted (%v), want %d, twice %d", k.done, err, 2*p.Bytes(), (2+8+2)*64*64)
 	}
+}
 
-	const n = compareBand + 1
-	wide := vector("w", n)
-	wide.dtype, wide.data = F32, make([]byte, 4*n)
-	c := sourceOf(t, asSafetensors(t, []named{wide, vector("v", n), vector("u", n)})).file
-	var p param
-	for _, name := range []string{"u", "v", "w"} {
-		x, _ := c.Tensor(name)
-		p = append(p, part{x, 0, n})
+func widened(f []float32) []float64 {
+	y := make([]float64, len(f))
+	for i, v := range f {
+		y[i] = float64(v)
 	}
-	k := &comparer{ctx: t.Context(), bands: []*bandBuffer{{
-		x: make([]float64, compareBand), y: make([]float64, compareBand),
-	}}}
-	if _, _, err := k.bandwise(p, p); err != nil || k.done != 2*p.bytes() {
-		t.Errorf("%d bytes were counted (%v), want %d", k.done, err, 2*p.bytes())
-	}
+	return y
 }
 
 // The parameters come in the order in which data passes them, and every canonical one has its region.
@@ -309,9 +296,25 @@ func TestCompareOrder(t *testing.T) {
 	if !slices.Equal(many, want) {
 		t.Errorf("got %q, want %q", many, want)
 	}
-	for _, s := range slices.Concat(visionSpecs, textSpecs, projectorSpecs) {
-		if at, _, block := regionOf(number(s.path, 3)); (at.tower == "projector") != strings.HasPrefix(s.path, "Projector.") || (block == 3) != strings.Contains(s.path, "#") {
-			t.Errorf("%s is in region %+v, block %d", s.path, at, block)
+	for _, path := range []string{tiny(t, "huggingface"), golden.Path(t, "testdata/families/xcomposer2-hd"), golden.Path(t, "testdata/families/llava-linear")} {
+		m, err := converter.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, p := range m.Parameters() {
+			tower, rest, ok := strings.Cut(p.Path, ".")
+			switch {
+			case p.Path == "LogitScale":
+				tower = "text"
+			case ok && (tower == "Text" || tower == "Projector"):
+				tower = strings.ToLower(tower)
+			default:
+				tower, rest = "vision", p.Path
+			}
+			if at, _, block := regionOf(p.Path); at.tower != tower || at.prefix == "" && rest == p.Path || (block >= 0) != strings.Contains(p.Path, "Blocks.") {
+				t.Errorf("%s is in region %+v, block %d", p.Path, at, block)
+			}
 		}
 	}
 }
@@ -434,7 +437,7 @@ func TestCompareFamilies(t *testing.T) {
 		{"model.vision_tower.vision_tower.", "model.mm_projector.", "model.layers.0.mlp.weight"},
 		{"vit.vision_tower.", "vision_proj.", "model.layers.0.attention.wqkv.Plora_A.weight"},
 	} {
-		s := &state{t, contents(t, tiny(t, "huggingface"))}
+		s := &state{t, contents(t, tiny(t, "huggingface/model.safetensors"))}
 		s.retype(F32).each("encoder.layers.", noise(1, 0.03)).each("layers.0.self_attn.", noise(2, 0.1))
 		vlm := &state{t: t}
 		for _, x := range s.tensors {
@@ -673,7 +676,7 @@ func TestCompareShapes(t *testing.T) {
 	}
 
 	// Projectors of other widths, and of another number of layers.
-	projector := func(tensors ...named) *Model {
+	projector := func(tensors ...named) *converter.Model {
 		c, err := openBytes(asSafetensors(t, tensors))
 		if err != nil {
 			t.Fatal(err)
@@ -682,7 +685,7 @@ func TestCompareShapes(t *testing.T) {
 	}
 	linear := projector(vector("model.mm_projector.weight", 4, 8), vector("model.mm_projector.bias", 4))
 	for _, c := range []struct {
-		b    *Model
+		b    *converter.Model
 		want string
 	}{
 		{
@@ -701,8 +704,8 @@ func TestCompareShapes(t *testing.T) {
 	}
 
 	// Another size of tower has nothing in common.
-	demo := "../cmd/vitago/demo/tiny-clip.pt"
-	if r, err := compareFiles(t.Context(), tiny(t, "huggingface"), demo, CompareOptions{}); err != nil || r.Verdict != Unrelated ||
+	demo := "../../cmd/vitago/demo/tiny-clip.pt"
+	if r, err := compareFiles(t.Context(), tiny(t, "huggingface"), demo, Options{}); err != nil || r.Verdict != Unrelated ||
 		!strings.HasPrefix(r.Summary, "The vision towers are unrelated;") || !strings.Contains(r.Summary, "only B has blocks 2-3") {
 		t.Errorf("got %v, %v", r, err)
 	}
@@ -711,44 +714,42 @@ func TestCompareShapes(t *testing.T) {
 func TestCompareFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Compare(ctx, tinyState(t).open(), tinyState(t).open(), CompareOptions{}); !errors.Is(err, context.Canceled) {
+	if _, err := Models(ctx, tinyState(t).open(), tinyState(t).open(), Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 	broken := filepath.Join(t.TempDir(), "broken.safetensors")
 	os.WriteFile(broken, asSafetensors(t, tinyState(t).drop("visual.conv1.weight").tensors), 0o666)
-	var wrong *MismatchError
-	if _, err := compareFiles(t.Context(), tiny(t, "huggingface"), broken, CompareOptions{}); !errors.As(err, &wrong) {
+	var wrong *converter.MismatchError
+	if _, err := compareFiles(t.Context(), tiny(t, "huggingface"), broken, Options{}); !errors.As(err, &wrong) {
 		t.Errorf("got %v, want a MismatchError", err)
 	}
 	alone := &state{t: t, tensors: []named{{name: "model.mm_projector.weight", dtype: F32}, {name: "model.mm_projector.bias", dtype: F32}}}
 	alone.find("model.mm_projector.weight").set(make([]float32, 6), 3, 2)
 	alone.find("model.mm_projector.bias").set(make([]float32, 3), 3)
-	if _, err := Compare(t.Context(), tinyState(t).open(), alone.open(), CompareOptions{}); err == nil || !strings.Contains(err.Error(), "no parameter in common") {
+	if _, err := Models(t.Context(), tinyState(t).open(), alone.open(), Options{}); err == nil || !strings.Contains(err.Error(), "no parameter in common") {
 		t.Errorf("got %v, want no parameter in common", err)
 	}
 	damaged, err := os.ReadFile(tiny(t, "state_torch2.9.1.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var raw []byte
+	for _, x := range contents(t, tiny(t, "state_torch2.9.1.pt")) {
+		if x.name == "visual.conv1.weight" {
+			raw = x.data
+		}
+	}
+	at := bytes.Index(damaged, raw)
+	damaged[at] ^= 1
 	c, err := openBytes(damaged)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conv, _ := c.file.Tensor("visual.conv1.weight")
-	raw, err := io.ReadAll(conv.Reader())
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := bytes.Index(damaged, raw)
-	damaged[at] ^= 1
-	if c, err = openBytes(damaged); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Compare(t.Context(), tinyState(t).open(), c, CompareOptions{}); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if _, err := Models(t.Context(), tinyState(t).open(), c, Options{}); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Errorf("got %v, want damage", err)
 	}
 	for _, paths := range [][2]string{{"absent.pt", tiny(t, "huggingface")}, {tiny(t, "huggingface"), "absent.pt"}} {
-		if _, err := compareFiles(t.Context(), paths[0], paths[1], CompareOptions{}); err == nil || !strings.Contains(err.Error(), "absent.pt") {
+		if _, err := compareFiles(t.Context(), paths[0], paths[1], Options{}); err == nil || !strings.Contains(err.Error(), "absent.pt") {
 			t.Errorf("got %v, want absent.pt in it", err)
 		}
 	}

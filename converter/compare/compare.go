@@ -1,4 +1,13 @@
-package converter
+// Package compare says how two checkpoints are related: identical, rounded, resized, tuned or trained apart;
+// in a sentence, by tower, by block and by tensor.
+//
+// Parameters are compared under their canonical names, so that an archive of OpenAI's and a directory of
+// Hugging Face's are compared as the models that they are. [Models] returns a [Comparison]; each part of it has
+// a [Verdict] and, where numbers were compared, the measures of a [Drift].
+//
+//	r, err := compare.Models(ctx, a, b, compare.Options{})
+//	fmt.Println(r.Summary) // The vision tower is identical up to rounding to float16 (in B).
+package compare
 
 import (
 	"cmp"
@@ -20,11 +29,12 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 )
 
-// CompareOptions are the choices of a comparison.
-type CompareOptions struct {
+// Options are the choices of a comparison.
+type Options struct {
 	// Progress, if it is not nil, hears how many bytes of how many have been read. It is called by
 	// one goroutine at a time.
 	Progress func(done, total int64)
@@ -124,22 +134,22 @@ type TowerDrift struct {
 	Drift
 }
 
-// Compared says what one side of a comparison is.
-type Compared struct {
-	Path      string `json:"path"`
-	Container string `json:"container"`
-	Dialect   string `json:"dialect"`
-	Config    Config `json:"config"`
+// A Side says what one side of a comparison is.
+type Side struct {
+	Path      string           `json:"path"`
+	Container string           `json:"container"`
+	Dialect   string           `json:"dialect"`
+	Config    converter.Config `json:"config"`
 	// Projector is nil if there is none.
-	Projector  *ProjectorConfig `json:"projector,omitempty"`
-	Parameters int64            `json:"parameters"` // elements
-	DTypes     map[string]int   `json:"dtypes"`     // how many parameters of each
+	Projector  *converter.ProjectorConfig `json:"projector,omitempty"`
+	Parameters int64                      `json:"parameters"` // elements
+	DTypes     map[string]int             `json:"dtypes"`     // how many parameters of each
 }
 
 // A Comparison says how far B is from A: in a sentence, by tower, by block and by tensor.
 type Comparison struct {
-	A       Compared      `json:"a"`
-	B       Compared      `json:"b"`
+	A       Side          `json:"a"`
+	B       Side          `json:"b"`
 	Verdict Verdict       `json:"verdict"`
 	Summary string        `json:"summary"`
 	Towers  []TowerDrift  `json:"towers"`
@@ -147,13 +157,28 @@ type Comparison struct {
 	Tensors []TensorDrift `json:"tensors"`
 }
 
-// Compare aligns two checkpoints by the canonical names of their parameters, whatever their containers,
+// Models aligns two checkpoints by the canonical names of their parameters, whatever their containers,
 // dialects and precisions are, and measures how far b is from a. What only one of them has is listed and not
 // measured; to have nothing in common is an error. It reads both band by band, so that memory does not grow
 // with their size.
-func Compare(ctx context.Context, a, b *Model, o CompareOptions) (*Comparison, error) {
-	k := &comparer{ctx: ctx, a: a, b: b, progress: o.Progress}
+func Models(ctx context.Context, a, b *converter.Model, o Options) (*Comparison, error) {
+	k := &comparer{ctx: ctx, a: newSide(a), b: newSide(b), progress: o.Progress}
 	return k.run()
+}
+
+// A side is a model that is compared, with its parameters by path.
+type side struct {
+	model  *converter.Model
+	config converter.Config
+	params map[string]*converter.Parameter
+}
+
+func newSide(m *converter.Model) side {
+	s := side{m, m.Stated(), map[string]*converter.Parameter{}}
+	for _, p := range m.Parameters() {
+		s.params[p.Path] = &p
+	}
+	return s
 }
 
 // A region says where in the model a parameter is, or all those of a prefix that ends with a dot. # is
@@ -228,46 +253,6 @@ func inOrder(paths []string) {
 	})
 }
 
-// shape returns the dimensions of all parts together, which lie one below the other.
-func (p param) shape() []int {
-	shape := slices.Clone(p[0].t.Shape)
-	if len(p) > 1 && len(shape) > 0 {
-		shape[0] = 0
-		for _, q := range p {
-			shape[0] += q.n * p[0].t.Shape[0] / max(p[0].t.Len(), 1)
-		}
-	}
-	if shape == nil {
-		shape = []int{}
-	}
-	return shape
-}
-
-// name returns the name of the tensor, or those of all parts as a shell would expand them:
-// self_attn.{q,k,v}_proj.weight.
-func (p param) name() string {
-	first, others := p[0].t.Name, p[1:]
-	every := func(ok func(name string) bool) bool {
-		return !slices.ContainsFunc(others, func(q part) bool { return !ok(q.t.Name) })
-	}
-	if every(func(name string) bool { return name == first }) {
-		return first
-	}
-	n := 0 // bytes that all begin with
-	for n < len(first) && every(func(name string) bool { return strings.HasPrefix(name, first[:n+1]) }) {
-		n++
-	}
-	m := len(first) // where the bytes begin that all end with
-	for m > n && every(func(name string) bool { return strings.HasSuffix(name[n:], first[m-1:]) }) {
-		m--
-	}
-	var middles []string
-	for _, q := range p {
-		middles = append(middles, q.t.Name[n:len(q.t.Name)-len(first[m:])])
-	}
-	return first[:n] + "{" + strings.Join(middles, ",") + "}" + first[m:]
-}
-
 // alike says whether two shapes hold the same elements in the same order: a patch may be written as
 // [3,P,P] or [3P²], a number as [] or [1].
 func alike(a, b []int) bool {
@@ -282,7 +267,7 @@ const compareBand = 1 << 15
 // A comparer compares two checkpoints.
 type comparer struct {
 	ctx         context.Context
-	a, b        *Model
+	a, b        side
 	progress    func(done, total int64)
 	mu          sync.Mutex
 	done, total int64
@@ -303,11 +288,11 @@ func (k *comparer) run() (*Comparison, error) {
 	inOrder(paths)
 	for _, path := range paths {
 		if a, b := k.a.params[path], k.b.params[path]; a != nil && b != nil {
-			k.total += a.bytes() + b.bytes()
+			k.total += a.Bytes() + b.Bytes()
 		}
 	}
 	if k.total == 0 {
-		return nil, fmt.Errorf("converter: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.name, k.b.name)
+		return nil, fmt.Errorf("compare: %s and %s have no parameter in common: one is a tower and the other a projector", k.a.model.Path(), k.b.model.Path())
 	}
 	for range runtime.GOMAXPROCS(0) {
 		k.bands = append(k.bands, &bandBuffer{
@@ -331,48 +316,31 @@ func (k *comparer) run() (*Comparison, error) {
 }
 
 // compared says what a side is.
-func (m *Model) compared() Compared {
-	c := Compared{Path: m.name, Container: m.Container(), Dialect: m.dialect.name, Config: m.stated, Projector: m.projector, DTypes: map[string]int{}}
-	for _, p := range m.params {
-		c.Parameters += int64(p.len())
-		c.DTypes[string(p.dtype())]++
+func (s side) compared() Side {
+	c := Side{
+		Path: s.model.Path(), Container: s.model.Container(), Dialect: s.model.Dialect(), Config: s.config,
+		Projector: s.model.ProjectorConfig(), DTypes: map[string]int{},
+	}
+	for _, p := range s.params {
+		c.Parameters += int64(elements(p))
+		c.DTypes[string(p.DType())]++
 	}
 	return c
 }
 
-// bytes returns how many bytes the elements take in the files.
-func (p param) bytes() (n int64) {
-	for _, q := range p {
-		n += int64(q.n) * int64(q.t.DType.Size())
-	}
-	return n
-}
-
-// read64 fills dst with consecutive elements, beginning with element lo.
-func (p param) read64(dst []float64, lo int, buf *bandBuffer) error {
-	at := 0
-	for _, q := range p {
-		from, to := max(lo, at), min(lo+len(dst), at+q.n)
-		if from < to {
-			if err := q.t.Float64s(dst[from-lo:to-lo], q.lo+from-at, &buf.scratch); err != nil {
-				return err
-			}
-		}
-		at += q.n
-	}
-	return nil
-}
+// elements returns how many elements a parameter has.
+func elements(p *converter.Parameter) int { return checkpoint.Entry{Shape: p.Shape()}.Len() }
 
 // tensor compares the parameter d.Name and completes d.
 func (k *comparer) tensor(d *TensorDrift) (moments, error) {
 	a, b := k.a.params[d.Name], k.b.params[d.Name]
 	if a != nil {
-		d.Tensor, d.Shape, d.DTypeA = a.name(), a.shape(), a.dtype()
+		d.Tensor, d.Shape, d.DTypeA = a.Tensors(), a.Shape(), a.DType()
 	}
 	if b != nil {
-		d.DTypeB = b.dtype()
-		if s := b.shape(); d.Shape == nil {
-			d.Tensor, d.Shape = b.name(), s
+		d.DTypeB = b.DType()
+		if s := b.Shape(); d.Shape == nil {
+			d.Tensor, d.Shape = b.Tensors(), s
 		} else if !slices.Equal(d.Shape, s) {
 			d.ShapeB = s
 		}
@@ -402,14 +370,14 @@ func (k *comparer) tensor(d *TensorDrift) (moments, error) {
 		return k.position(d, a, b)
 	default:
 		d.Drift = m.drift(OtherShape)
-		k.count(a.bytes() + b.bytes())
+		k.count(a.Bytes() + b.Bytes())
 	}
 	return m, nil
 }
 
 // verify returns an error if what was read has other checksums in its container.
-func (k *comparer) verify(a, b param) error {
-	return cmp.Or(k.a.verify(k.ctx, a), k.b.verify(k.ctx, b))
+func (k *comparer) verify(a, b *converter.Parameter) error {
+	return cmp.Or(a.Verify(k.ctx), b.Verify(k.ctx))
 }
 
 // count says that n more bytes are done.
@@ -424,15 +392,15 @@ func (k *comparer) count(n int64) {
 
 // bandwise compares two parameters of the same number of elements with all processors. It also returns
 // which roundings turn one into the other.
-func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
-	n := a.len()
+func (k *comparer) bandwise(a, b *converter.Parameter) (moments, []rounding, error) {
+	n := elements(a)
 	bands := (n + compareBand - 1) / compareBand
-	bytes := func(n0 int) int64 { return int64(n0) * (a.bytes() + b.bytes()) / int64(n) } // of the first n0 pairs
+	bytes := func(n0 int) int64 { return int64(n0) * (a.Bytes() + b.Bytes()) / int64(n) } // of the first n0 pairs
 	workers := min(len(k.bands), bands)
-	if slices.ContainsFunc(slices.Concat(a, b), func(q part) bool { return q.t.Serial() }) {
+	if a.Serial() || b.Serial() {
 		workers = min(workers, 1)
 	}
-	candidates := roundingsBetween(a.dtype(), b.dtype())
+	candidates := roundingsBetween(a.DType(), b.DType())
 	var possible atomic.Uint32 // bit i: candidates[i] holds so far
 	possible.Store(1<<len(candidates) - 1)
 	var (
@@ -446,7 +414,7 @@ func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 			for i := w; i < bands; i += workers {
 				lo := i * compareBand
 				x, y := buf.x[:min(compareBand, n-lo)], buf.y[:min(compareBand, n-lo)]
-				errs[w] = cmp.Or(k.ctx.Err(), a.read64(x, lo, buf), b.read64(y, lo, buf))
+				errs[w] = cmp.Or(k.ctx.Err(), a.Float64s(x, lo, &buf.scratch), b.Float64s(y, lo, &buf.scratch))
 				if errs[w] != nil {
 					return
 				}
@@ -476,26 +444,26 @@ func (k *comparer) bandwise(a, b param) (moments, []rounding, error) {
 
 // position compares position embeddings of different grids: one, resampled for the grid of the other
 // by either bicubic, with the other.
-func (k *comparer) position(d *TensorDrift, a, b param) (best moments, err error) {
+func (k *comparer) position(d *TensorDrift, a, b *converter.Parameter) (best moments, err error) {
 	var (
 		values  [2][]float64
-		configs = [2]clipvit.Config{k.a.stated.Vision, k.b.stated.Vision}
+		configs = [2]clipvit.Config{k.a.config.Vision, k.b.config.Vision}
 	)
-	for i, p := range []param{a, b} {
+	for i, p := range []*converter.Parameter{a, b} {
 		configs[i].Activation, configs[i].Heads = transformer.QuickGELU, 1 // which may be unknown, and do not matter
-		values[i] = make([]float64, p.len())
+		values[i] = make([]float64, elements(p))
 		for lo := 0; lo < len(values[i]); lo += compareBand {
-			if err := p.read64(values[i][lo:min(lo+compareBand, p.len())], lo, k.bands[0]); err != nil {
+			if err := p.Float64s(values[i][lo:min(lo+compareBand, len(values[i]))], lo, &k.bands[0].scratch); err != nil {
 				return best, err
 			}
 		}
-		k.count(p.bytes())
+		k.count(p.Bytes())
 	}
 	for from, derived := range []string{"B", "A"} {
 		for _, filter := range []clipvit.Bicubic{clipvit.BicubicTorch, clipvit.BicubicAntialias} {
 			resized, err := resizePosition(values[from], configs[from], configs[1-from].Grid(), filter)
 			if err != nil {
-				return best, fmt.Errorf("converter: %s: %w", d.Name, err)
+				return best, fmt.Errorf("compare: %s: %w", d.Name, err)
 			}
 			x, y := resized, slices.Clone(values[1])
 			if derived == "A" {
@@ -512,7 +480,7 @@ func (k *comparer) position(d *TensorDrift, a, b param) (best moments, err error
 	}
 	derived, verdict := d.Derived, ResizedTuned
 	switch {
-	case best.relative() <= resizeTolerance(a.dtype(), b.dtype()):
+	case best.relative() <= resizeTolerance(a.DType(), b.DType()):
 		verdict = Resized
 	case best.judge() == Unrelated:
 		verdict, derived, d.Filter = Unrelated, "", ""

@@ -1,4 +1,4 @@
-package converter
+package compare
 
 import (
 	"fmt"
@@ -159,8 +159,8 @@ func relation(v Verdict, derived string, several bool) string {
 	return is + " " + string(v)
 }
 
-// names are what towers and parts are called in a sentence.
-var names = map[string]string{
+// partNames are what towers and parts are called in a sentence.
+var partNames = map[string]string{
 	"vision": "vision tower", "text": "text tower", "projector": "projector",
 	"embed": "embedding", "pre_norm": "norm before the blocks", "post_norm": "norm after the blocks", "proj": "projection",
 	"final_norm": "final norm", "logit_scale": "logit scale", "layers": "layers", "tokens": "separators",
@@ -182,7 +182,7 @@ func (r *Comparison) describe() string {
 // sentence says how two towers are related: their blocks, the largest change, what is before and after
 // the blocks, and what only one has.
 func (r *Comparison) sentence(t TowerDrift) string {
-	name := names[t.Tower]
+	name := partNames[t.Tower]
 	if t.Verdict == OnlyInA || t.Verdict == OnlyInB {
 		return fmt.Sprintf("only %s has a %s", t.Verdict.side(), name)
 	}
@@ -196,7 +196,7 @@ func (r *Comparison) sentence(t TowerDrift) string {
 			m.blocks = append(m.blocks, g.Block)
 			continue
 		case m != nil:
-			m.parts = append(m.parts, "the "+names[g.Part])
+			m.parts = append(m.parts, "the "+partNames[g.Part])
 			continue
 		case g.Block >= 0:
 			blocks = append(blocks, g)
@@ -238,7 +238,7 @@ func (r *Comparison) sentence(t TowerDrift) string {
 	}
 	for _, v := range []Verdict{OnlyInA, OnlyInB} {
 		if parts := only[v].list(); len(parts) > 0 {
-			add("only %s has %s", v.side(), list(parts))
+			add("only %s has %s", v.side(), enumeration(parts))
 		}
 	}
 	if t.NotFinite > 0 {
@@ -287,7 +287,7 @@ func aboutBlocks(blocks []GroupDrift, tower string) (text string, common Verdict
 		these := numbers[k.Verdict]
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", len(these), relation(k.Verdict, k.Derived, len(these) > 1), ranges(these)))
 	}
-	return fmt.Sprintf("of the %d blocks of the %s, %s", n, tower, list(parts)), ""
+	return fmt.Sprintf("of the %d blocks of the %s, %s", n, tower, enumeration(parts)), ""
 }
 
 // side says of which checkpoint a verdict speaks.
@@ -310,11 +310,11 @@ func (r *Comparison) aboutOutside(groups []GroupDrift, said Verdict) (clauses []
 		if parts[key] == nil {
 			kinds = append(kinds, g)
 		}
-		parts[key] = append(parts[key], "the "+names[g.Part])
+		parts[key] = append(parts[key], "the "+partNames[g.Part])
 	}
 	for _, k := range kinds {
 		all := parts[relation(k.Verdict, k.Derived, false)]
-		clauses = append(clauses, list(all)+" "+relation(k.Verdict, k.Derived, len(all) > 1))
+		clauses = append(clauses, enumeration(all)+" "+relation(k.Verdict, k.Derived, len(all) > 1))
 	}
 	return clauses
 }
@@ -354,8 +354,8 @@ func largest(groups []GroupDrift) (where string, most Drift) {
 	return where, most
 }
 
-// list joins parts as a sentence does.
-func list(parts []string) string {
+// enumeration joins parts as a sentence does.
+func enumeration(parts []string) string {
 	n := len(parts) - 1
 	if n == 0 {
 		return parts[0]

@@ -1,0 +1,112 @@
+package converter
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/converter/checkpoint"
+)
+
+// A Parameter is one of a model's, and knows where its elements lie: in one tensor, or in parts of several
+// that lie one below the other, as the projections of q, k and v do under some names. It is for who looks at
+// all parameters of a checkpoint without loading it.
+type Parameter struct {
+	Path string // canonical: the Go field names that lead to it from the tower, behind "Text." or "Projector."
+
+	model *Model
+	parts param
+}
+
+// Parameters returns all parameters, in the order of their paths.
+func (m *Model) Parameters() []Parameter {
+	all := make([]Parameter, 0, len(m.params))
+	for _, path := range slices.Sorted(maps.Keys(m.params)) {
+		all = append(all, Parameter{path, m, m.params[path]})
+	}
+	return all
+}
+
+// Tensors returns the name of the tensor, or those of all parts as a shell would expand them:
+// self_attn.{q,k,v}_proj.weight.
+func (p Parameter) Tensors() string { return p.parts.name() }
+
+// Shape returns the dimensions of the tensors together. A matrix may have more of them than the model's
+// parameter: the kernel of the patches may be [C,3,P,P].
+func (p Parameter) Shape() []int { return p.parts.shape() }
+
+// DType returns the type that holds all elements: that of the tensors, or float32 if they differ.
+func (p Parameter) DType() checkpoint.DType { return p.parts.dtype() }
+
+// Bytes returns how many bytes the elements take in the files.
+func (p Parameter) Bytes() (n int64) {
+	for _, q := range p.parts {
+		n += int64(q.n) * int64(q.t.DType.Size())
+	}
+	return n
+}
+
+// Serial says that some elements are compressed: reading them by many goroutines is slow.
+func (p Parameter) Serial() bool {
+	return slices.ContainsFunc(p.parts, func(q part) bool { return q.t.Serial() })
+}
+
+// Float64s fills dst with consecutive elements from number from on, in row-major order, without rounding. The
+// scratch may be nil.
+func (p Parameter) Float64s(dst []float64, from int, scratch *checkpoint.Scratch) error {
+	at := 0 // of the part
+	for _, q := range p.parts {
+		lo, hi := max(from, at), min(from+len(dst), at+q.n)
+		if lo < hi {
+			if err := q.t.Float64s(dst[lo-from:hi-from], q.lo+lo-at, scratch); err != nil {
+				return err
+			}
+		}
+		at += q.n
+	}
+	return nil
+}
+
+// Verify returns an error if the container has other checksums of what the elements are read from.
+func (p Parameter) Verify(ctx context.Context) error { return p.model.verify(ctx, p.parts) }
+
+// shape returns the dimensions of all parts together, which lie one below the other.
+func (p param) shape() []int {
+	shape := slices.Clone(p[0].t.Shape)
+	if len(p) > 1 && len(shape) > 0 {
+		shape[0] = 0
+		for _, q := range p {
+			shape[0] += q.n * p[0].t.Shape[0] / max(p[0].t.Len(), 1)
+		}
+	}
+	if shape == nil {
+		shape = []int{}
+	}
+	return shape
+}
+
+// name returns the name of the tensor, or those of all parts as a shell would expand them:
+// self_attn.{q,k,v}_proj.weight.
+func (p param) name() string {
+	first, others := p[0].t.Name, p[1:]
+	every := func(ok func(name string) bool) bool {
+		return !slices.ContainsFunc(others, func(q part) bool { return !ok(q.t.Name) })
+	}
+	if every(func(name string) bool { return name == first }) {
+		return first
+	}
+	n := 0 // bytes that all begin with
+	for n < len(first) && every(func(name string) bool { return strings.HasPrefix(name, first[:n+1]) }) {
+		n++
+	}
+	m := len(first) // where the bytes begin that all end with
+	for m > n && every(func(name string) bool { return strings.HasSuffix(name[n:], first[m-1:]) }) {
+		m--
+	}
+	var middles []string
+	for _, q := range p {
+		middles = append(middles, q.t.Name[n:len(q.t.Name)-len(first[m:])])
+	}
+	return first[:n] + "{" + strings.Join(middles, ",") + "}" + first[m:]
+}
