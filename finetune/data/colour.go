@@ -45,7 +45,7 @@ var adjust = [...]func(m *pillow.Image, factor float64){
 		}
 	},
 	hue: func(m *pillow.Image, factor float64) { // around the colour circle
-		shift := uint8(int32(factor * 255)) // cut to an integer, then below zero from 256 down
+		shift := uint8(int32(factor * 255)) // truncated, then below zero from 256 down
 		for i := 0; i+2 < len(m.Pix); i += 3 {
 			p := m.Pix[i:][:3]
 			h, s, v := toHSV(p[0], p[1], p[2])
@@ -59,7 +59,7 @@ func grey(rgb []byte) byte {
 	return byte((uint32(rgb[0])*19595 + uint32(rgb[1])*38470 + uint32(rgb[2])*7471 + 0x8000) >> 16)
 }
 
-// blend returns a where alpha is 0, b where it is 1, and what lies between or beyond, cut to an integer.
+// blend returns a where alpha is 0, b where it is 1, and what lies between or beyond, truncated to an integer.
 // Source: Pillow, src/libImaging/Blend.c. The conversions forbid a fused multiply-add.
 func blend(a, b byte, alpha float32) byte {
 	v := float32(a) + float32(alpha*float32(int(b)-int(a)))

@@ -74,7 +74,7 @@ func (r Report) page() []byte {
 	if r.Result.Stopped != "" {
 		fmt.Fprintf(&b, "| stopped early | %s |\n", cell(r.Result.Stopped))
 	}
-	train, validation := r.split()
+	train, validation := r.byKind()
 	if step, images := typical(train); step > 0 {
 		fmt.Fprintf(&b, "| a step | %.3g s, %.4g images/s |\n", step, images)
 	}
@@ -113,8 +113,8 @@ func cell(s string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "\r", " ").Replace(s)
 }
 
-// split returns the two kinds of events. A step of which no picture could be read has no loss.
-func (r Report) split() (train, validation []finetune.Event) {
+// byKind returns the two kinds of events. A step of which no picture could be read has no loss.
+func (r Report) byKind() (train, validation []finetune.Event) {
 	for _, e := range r.Result.History {
 		switch {
 		case e.Kind == finetune.ValidationEvent:
@@ -159,7 +159,7 @@ func (r Report) curve() ([]byte, error) {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "step", "loss"
 	p.Legend.Top = true
-	train, validation := r.split()
+	train, validation := r.byKind()
 	// Two colours that the colour-blind tell apart. Source: Okabe and Ito, "Color Universal Design", 2008.
 	for _, s := range []struct {
 		name   string
