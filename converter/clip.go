@@ -10,47 +10,47 @@ import (
 var (
 	openAIVision = table{
 		{"visual.conv1.weight", "Embed.Patch", flat}, // [C,3,P,P]
-		{"visual.class_embedding", "Embed.Class", same},
-		{"visual.positional_embedding", "Embed.Position", same},
-		{"visual.ln_{pre,post}.{weight,bias}", "{Pre,Post}Norm.{W,B}", same},
-		{"visual.transformer.resblocks.#.ln_{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", same},
-		{"visual.transformer.resblocks.#.attn.in_proj_{weight,bias}", "Blocks.#.Attn.QKV.{W,B}", same},
-		{"visual.transformer.resblocks.#.attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", same},
-		{"visual.transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", same},
+		{"visual.class_embedding", "Embed.Class", asIs},
+		{"visual.positional_embedding", "Embed.Position", asIs},
+		{"visual.ln_{pre,post}.{weight,bias}", "{Pre,Post}Norm.{W,B}", asIs},
+		{"visual.transformer.resblocks.#.ln_{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", asIs},
+		{"visual.transformer.resblocks.#.attn.in_proj_{weight,bias}", "Blocks.#.Attn.QKV.{W,B}", asIs},
+		{"visual.transformer.resblocks.#.attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", asIs},
+		{"visual.transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
 		{"visual.proj", "Proj", transposed}, // [C,E]
 	}
 	openAIText = table{
-		{"token_embedding.weight", "Text.Token", same},
-		{"positional_embedding", "Text.Position", same},
-		{"transformer.resblocks.#.ln_{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", same},
-		{"transformer.resblocks.#.attn.in_proj_{weight,bias}", "Text.Blocks.#.Attn.QKV.{W,B}", same},
-		{"transformer.resblocks.#.attn.out_proj.{weight,bias}", "Text.Blocks.#.Attn.Out.{W,B}", same},
-		{"transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", same},
-		{"ln_final.{weight,bias}", "Text.FinalNorm.{W,B}", same},
+		{"token_embedding.weight", "Text.Token", asIs},
+		{"positional_embedding", "Text.Position", asIs},
+		{"transformer.resblocks.#.ln_{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", asIs},
+		{"transformer.resblocks.#.attn.in_proj_{weight,bias}", "Text.Blocks.#.Attn.QKV.{W,B}", asIs},
+		{"transformer.resblocks.#.attn.out_proj.{weight,bias}", "Text.Blocks.#.Attn.Out.{W,B}", asIs},
+		{"transformer.resblocks.#.mlp.c_{fc,proj}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
+		{"ln_final.{weight,bias}", "Text.FinalNorm.{W,B}", asIs},
 		{"text_projection", "Text.Proj", transposed}, // [c,E]
 	}
-	scale = table{{"logit_scale", "LogitScale", same}}
+	scale = table{{"logit_scale", "LogitScale", asIs}}
 
 	hfVision = table{
 		{"vision_model.embeddings.patch_embedding.weight", "Embed.Patch", flat}, // [C,3,P,P]
-		{"vision_model.embeddings.class_embedding", "Embed.Class", same},
-		{"vision_model.embeddings.position_embedding.weight", "Embed.Position", same},
-		{"vision_model.{pre_layrnorm,post_layernorm}.{weight,bias}", "{Pre,Post}Norm.{W,B}", same}, // sic
-		{"vision_model.encoder.layers.#.layer_norm{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", same},
-		{"vision_model.encoder.layers.#.self_attn.{q,k,v}_proj.{weight,bias}", "Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", same},
-		{"vision_model.encoder.layers.#.self_attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", same},
-		{"vision_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", same},
+		{"vision_model.embeddings.class_embedding", "Embed.Class", asIs},
+		{"vision_model.embeddings.position_embedding.weight", "Embed.Position", asIs},
+		{"vision_model.{pre_layrnorm,post_layernorm}.{weight,bias}", "{Pre,Post}Norm.{W,B}", asIs}, // sic
+		{"vision_model.encoder.layers.#.layer_norm{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", asIs},
+		{"vision_model.encoder.layers.#.self_attn.{q,k,v}_proj.{weight,bias}", "Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", asIs},
+		{"vision_model.encoder.layers.#.self_attn.out_proj.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", asIs},
+		{"vision_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
 	}
-	hfProj = table{{"visual_projection.weight", "Proj", same}}
+	hfProj = table{{"visual_projection.weight", "Proj", asIs}}
 	hfText = table{
-		{"text_model.embeddings.token_embedding.weight", "Text.Token", same},
-		{"text_model.embeddings.position_embedding.weight", "Text.Position", same},
-		{"text_model.encoder.layers.#.layer_norm{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", same},
-		{"text_model.encoder.layers.#.self_attn.{q,k,v}_proj.{weight,bias}", "Text.Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", same},
-		{"text_model.encoder.layers.#.self_attn.out_proj.{weight,bias}", "Text.Blocks.#.Attn.Out.{W,B}", same},
-		{"text_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", same},
-		{"text_model.final_layer_norm.{weight,bias}", "Text.FinalNorm.{W,B}", same},
-		{"text_projection.weight", "Text.Proj", same},
+		{"text_model.embeddings.token_embedding.weight", "Text.Token", asIs},
+		{"text_model.embeddings.position_embedding.weight", "Text.Position", asIs},
+		{"text_model.encoder.layers.#.layer_norm{1,2}.{weight,bias}", "Text.Blocks.#.Norm{1,2}.{W,B}", asIs},
+		{"text_model.encoder.layers.#.self_attn.{q,k,v}_proj.{weight,bias}", "Text.Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", asIs},
+		{"text_model.encoder.layers.#.self_attn.out_proj.{weight,bias}", "Text.Blocks.#.Attn.Out.{W,B}", asIs},
+		{"text_model.encoder.layers.#.mlp.fc{1,2}.{weight,bias}", "Text.Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
+		{"text_model.final_layer_norm.{weight,bias}", "Text.FinalNorm.{W,B}", asIs},
+		{"text_projection.weight", "Text.Proj", asIs},
 	}
 	hfIDs = []string{"vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"}
 )
@@ -64,41 +64,41 @@ var (
 	// huggingFace is also what a conversion writes, into two files: the rows of the projector, without
 	// their prefix, are projector.safetensors; the others are model.safetensors.
 	huggingFace = newDialect("Hugging Face", join(hfVision, hfProj, hfText, scale, under(projectorPrefix, table{
-		{"{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 		{"{weight,bias}", "Projector.Layers.0.{W,B}", alone},
-		{"image_newline", "Projector.Newline", same},
-		{"plora_glb_GN", "Projector.GlobalSeparator", same},
-		{"plora_sub_GN", "Projector.RowSeparator", same},
+		{"image_newline", "Projector.Newline", asIs},
+		{"plora_glb_GN", "Projector.GlobalSeparator", asIs},
+		{"plora_sub_GN", "Projector.RowSeparator", asIs},
 	})), hfIDs...)
 
 	// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, multimodal_projector/builder.py and
 	// multimodal_encoder/clip_encoder.py.
 	llava = newDialect("LLaVA", join(under("model.vision_tower.vision_tower.", hfVision), table{
-		{"model.mm_projector.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"model.mm_projector.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 		{"model.mm_projector.{weight,bias}", "Projector.Layers.0.{W,B}", alone},
-		{"model.image_newline", "Projector.Newline", same},
+		{"model.image_newline", "Projector.Newline", asIs},
 	}), "model.vision_tower.vision_tower.vision_model.embeddings.position_ids").
 		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")
 
 	// Source: huggingface/transformers, models/llava/modeling_llava.py; with "model." in front since 4.52.
 	hfLLaVA = newDialect("Hugging Face LLaVA", join(under("vision_tower.", hfVision), table{
-		{"multi_modal_projector.linear_{1,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", same},
-		{"image_newline", "Projector.Newline", same},
+		{"multi_modal_projector.linear_{1,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", asIs},
+		{"image_newline", "Projector.Newline", asIs},
 	}), "vision_tower.vision_model.embeddings.position_ids").
 		withLanguage("language_model.", "lm_head.")
 
 	// Source: InternLM/InternLM-XComposer and its models on Hugging Face, build_mlp.py and
 	// modeling_internlm_xcomposer2.py; of the language model, *.Plora_A and *.Plora_B are parts.
 	xComposer = newDialect("XComposer", join(under("vit.vision_tower.", hfVision), table{
-		{"vision_proj.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
-		{"plora_glb_GN", "Projector.GlobalSeparator", same}, // [1,1,M]
-		{"plora_sub_GN", "Projector.RowSeparator", same},    // [1,1,1,M]
+		{"vision_proj.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
+		{"plora_glb_GN", "Projector.GlobalSeparator", asIs}, // [1,1,M]
+		{"plora_sub_GN", "Projector.RowSeparator", asIs},    // [1,1,1,M]
 	}), "vit.vision_tower.vision_model.embeddings.position_ids").
 		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.")
 
 	// Source: InternLM/xtuner, xtuner/model/llava.py and modules/projector/modeling_projector.py.
 	xtuner = newDialect("xtuner", join(under("visual_encoder.", hfVision), table{
-		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", same},
+		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 	}), "visual_encoder.vision_model.embeddings.position_ids").
 		withLanguage("llm.")
 )

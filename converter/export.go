@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -360,11 +359,11 @@ func checkReplaceable(dst string, overwrite bool) error {
 		return fmt.Errorf("converter: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, min(info.Size(), checkpoint.HeadSize))
-	if _, err := io.ReadFull(f, head); err != nil {
+	known, err := checkpoint.Recognised(f)
+	if err != nil {
 		return fmt.Errorf("converter: %w", err)
 	}
-	if !checkpoint.Recognised(head) {
+	if !known {
 		return fmt.Errorf("converter: %s is no checkpoint, so it is not overwritten", dst)
 	}
 	return nil

@@ -105,12 +105,12 @@ const ggufPosition = "v.position_embd.weight"
 // MODEL_TENSOR.V_….
 var ggufNames = newDialect("GGUF", table{
 	{"v.patch_embd.weight", "Embed.Patch", flat}, // [C,3,P,P]
-	{"v.class_embd", "Embed.Class", same},
-	{ggufPosition, "Embed.Position", same},
-	{"v.pre_ln.{weight,bias}", "PreNorm.{W,B}", same},
-	{"v.blk.#.ln{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", same},
-	{"v.blk.#.attn_{q,k,v}.{weight,bias}", "Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", same},
-	{"v.blk.#.attn_out.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", same},
-	{"v.blk.#.ffn_{up,down}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", same},
-	{"mm.{0,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", same},
+	{"v.class_embd", "Embed.Class", asIs},
+	{ggufPosition, "Embed.Position", asIs},
+	{"v.pre_ln.{weight,bias}", "PreNorm.{W,B}", asIs},
+	{"v.blk.#.ln{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", asIs},
+	{"v.blk.#.attn_{q,k,v}.{weight,bias}", "Blocks.#.Attn.QKV[{0,1,2}/3].{W,B}", asIs},
+	{"v.blk.#.attn_out.{weight,bias}", "Blocks.#.Attn.Out.{W,B}", asIs},
+	{"v.blk.#.ffn_{up,down}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
+	{"mm.{0,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", asIs},
 })

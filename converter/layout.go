@@ -12,10 +12,10 @@ import (
 type layout int
 
 const (
-	same       layout = iota // the shapes are equal
+	asIs       layout = iota // the shapes are equal
 	flat                     // the last dimension of the parameter is several of the tensor's
 	transposed               // rows are columns
-	alone                    // same, and the name of a projector's layer that is its only one
+	alone                    // as it is, and the name of a projector's layer that is its only one
 )
 
 // sizes has the value of every letter that shapes are written in.

@@ -110,3 +110,55 @@ func (p param) name() string {
 	}
 	return first[:n] + "{" + strings.Join(middles, ",") + "}" + first[m:]
 }
+
+// A param is a canonical parameter: parts of tensors, one after the other.
+type param []part
+
+// A part is a range of the elements of a tensor, in row-major order.
+type part struct {
+	t     *checkpoint.Tensor
+	lo, n int
+}
+
+func (p param) len() int {
+	n := 0
+	for _, q := range p {
+		n += q.n
+	}
+	return n
+}
+
+// band returns the i-th of n equal parts.
+func (p param) band(i, n int) param {
+	size := p.len() / n
+	lo, hi := i*size, (i+1)*size
+	var out param
+	at := 0
+	for _, q := range p {
+		a, b := max(lo, at), min(hi, at+q.n)
+		if a < b {
+			out = append(out, part{q.t, q.lo + a - at, b - a})
+		}
+		at += q.n
+	}
+	return out
+}
+
+// transposed returns a matrix with its two dimensions exchanged. It must be the whole of a tensor:
+// no dialect divides one that another has on its side.
+func (p param) transposed() param {
+	if len(p) != 1 || p[0].n != p[0].t.Len() {
+		panic("converter: a matrix in parts is to be transposed")
+	}
+	return param{{p[0].t.Transposed(), 0, p[0].n}}
+}
+
+// dtype returns the type that holds all elements: that of the parts, or float32 if they differ.
+func (p param) dtype() checkpoint.DType {
+	for _, q := range p[1:] {
+		if q.t.DType != p[0].t.DType {
+			return checkpoint.F32
+		}
+	}
+	return p[0].t.DType
+}

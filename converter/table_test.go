@@ -17,15 +17,15 @@ import (
 
 func TestExpand(t *testing.T) {
 	got := table{
-		{"a.#.{q,k}_proj.{weight,bias}", "A.#.QK[{0,1}/2].{W,B}", same},
+		{"a.#.{q,k}_proj.{weight,bias}", "A.#.QK[{0,1}/2].{W,B}", asIs},
 		{"n{1,2}", "Norm{One,Two}", transposed},
 		{"c", "C", flat},
 	}.expand()
 	want := []rule{
-		{"a.#.q_proj.weight", "A.#.QK.W", 0, 2, same},
-		{"a.#.q_proj.bias", "A.#.QK.B", 0, 2, same},
-		{"a.#.k_proj.weight", "A.#.QK.W", 1, 2, same},
-		{"a.#.k_proj.bias", "A.#.QK.B", 1, 2, same},
+		{"a.#.q_proj.weight", "A.#.QK.W", 0, 2, asIs},
+		{"a.#.q_proj.bias", "A.#.QK.B", 0, 2, asIs},
+		{"a.#.k_proj.weight", "A.#.QK.W", 1, 2, asIs},
+		{"a.#.k_proj.bias", "A.#.QK.B", 1, 2, asIs},
 		{"n1", "NormOne", 0, 1, transposed},
 		{"n2", "NormTwo", 0, 1, transposed},
 		{"c", "C", 0, 1, flat},
@@ -37,9 +37,9 @@ func TestExpand(t *testing.T) {
 
 func TestExpandPanics(t *testing.T) {
 	for _, bad := range []table{
-		{{"a{b,c}", "d", same}},
-		{{"a{b,c}", "{d,e,f}", same}},
-		{{"a{b", "c{d", same}},
+		{{"a{b,c}", "d", asIs}},
+		{{"a{b,c}", "{d,e,f}", asIs}},
+		{{"a{b", "c{d", asIs}},
 	} {
 		func() {
 			defer func() {

@@ -210,23 +210,19 @@ var openAIScript = checkpoint.Script{Class: "CLIP", Within: map[string]checkpoin
 // writeCounted has write write to f while the source is verified, and remembers how much it was.
 func (o *output) writeCounted(ctx context.Context, f *os.File, write func(w io.Writer, emit checkpoint.Emit) error) error {
 	return o.verified(ctx, func(ctx context.Context, _ func() (string, error)) error {
-		n := &counter{w: f}
-		err := write(n, o.emitter(ctx))
-		o.bytes = n.n
-		return err
+		if err := write(f, o.emitter(ctx)); err != nil {
+			return err
+		}
+		return o.measure(f)
 	})
 }
 
-// A counter counts the bytes that pass.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
+// measure remembers how many bytes have been written to a file.
+func (o *output) measure(f *os.File) (err error) {
+	if o.bytes, err = f.Seek(0, io.SeekCurrent); err != nil {
+		return fmt.Errorf("converter: %w", err)
+	}
+	return nil
 }
 
 // writeSafetensors writes the tensors as a file of safetensors, in whose header a place is kept for
@@ -241,11 +237,12 @@ func (o *output) writeSafetensors(ctx context.Context, f *os.File) error {
 		return err
 	}
 	return o.verified(ctx, func(ctx context.Context, sum func() (string, error)) error {
-		n := &counter{w: f}
-		if err := checkpoint.WriteSafetensors(n, metadata, o.entries, o.emitter(ctx)); err != nil {
+		if err := checkpoint.WriteSafetensors(f, metadata, o.entries, o.emitter(ctx)); err != nil {
 			return err
 		}
-		o.bytes = n.n
+		if err := o.measure(f); err != nil {
+			return err
+		}
 		s, err := sum()
 		if err != nil {
 			return err

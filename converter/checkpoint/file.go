@@ -48,12 +48,14 @@ var containers = []*container{
 	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors},
 }
 
-// HeadSize is how many bytes of a file the formats are recognised by.
-const HeadSize = 64
+// headSize is how many bytes of a file the formats are recognised by.
+const headSize = 64
 
-// Recognised says whether a file with this head, its first [HeadSize] bytes or all of a smaller one, is in
-// a format that is read or written here.
-func Recognised(head []byte) bool { return sniff(head) != nil || isGGUF(head) }
+// Recognised says whether a file begins as those do that are read or written here.
+func Recognised(r io.Reader) (bool, error) {
+	head, err := io.ReadAll(io.LimitReader(r, headSize))
+	return sniff(head) != nil || isGGUF(head), err
+}
 
 func sniff(head []byte) *container {
 	for _, k := range containers {
@@ -106,7 +108,7 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 			c, err = nil, fmt.Errorf("checkpoint: %s: malformed: %.200v", name, p)
 		}
 	}()
-	head := make([]byte, min(size, HeadSize))
+	head := make([]byte, min(size, headSize))
 	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("checkpoint: %s: %w", name, err)
 	}

@@ -1,32 +1,3 @@
-// Package converter reads CLIP checkpoints and turns them into models and model directories.
-//
-// A checkpoint is a set of named tensors, whatever its container: the TorchScript archives that
-// OpenAI ships, torch.save files in their zip and legacy forms, safetensors, and directories of
-// these with a config.json. [Open] tells them apart by what they hold, never by their names.
-//
-// What the tensors are called is a dialect, and a dialect is a table (clip.go) that is read in
-// both directions: every parameter has a canonical name, the path of Go field names that
-// params.Walk gives it, and conversion goes from one dialect through the canonical names to
-// another, tensor by tensor, so that no checkpoint is ever in memory as a whole.
-//
-// # Families
-//
-// Beside CLIP itself, a checkpoint may be a vision-language model that has CLIP's tower inside: LLaVA,
-// InternLM-XComposer2, xtuner's. Of these the tower and the projector are taken; the tensors of the
-// language model are known by the beginning of their names, counted, and never read.
-//
-// # What nothing says
-//
-// OpenAI's names of tensors are those of OpenCLIP's models as well, most of which have another
-// activation, and some other heads. Where neither the classes in an archive of OpenAI's nor a
-// configuration nor the family tells, loading is [ErrActivation] rather than a guess.
-//
-// # Errors
-//
-// Input is hostile until proven otherwise: no size from a file is trusted before it has been
-// compared with what the file holds, pickles are checked against a list of permitted operations
-// and globals before they are run, and tensors are all claimed, filled exactly once and of the
-// right shape, or else one [*MismatchError] lists all that is wrong.
 package converter
 
 import (

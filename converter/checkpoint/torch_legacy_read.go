@@ -1,0 +1,100 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nlpodyssey/gopickle/types"
+)
+
+// legacyMagic is how torch.save began its files before version 1.6: the pickle of a number.
+//
+// Source: pytorch/pytorch, torch/serialization.py, _legacy_save.
+var legacyMagic = []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
+
+// openLegacy reads a file of four pickles (magic, version, system, object), the list of the
+// storages' keys and the storages, each with its number of elements in front.
+func openLegacy(r io.ReaderAt, size int64, c *File) error {
+	at := int64(len(legacyMagic))
+	next := func(persistent func(any) (any, error)) (any, error) {
+		v, n, err := unpickle(r, at, size, persistent)
+		at += n
+		return v, err
+	}
+	refuse := func(any) (any, error) { return nil, errors.New("a storage where none is expected") }
+
+	version, err := next(refuse)
+	if err != nil {
+		return err
+	}
+	if version != 1001 {
+		return fmt.Errorf("protocol version is %.40s, want 1001", shown(version))
+	}
+	system, err := next(refuse)
+	if err != nil {
+		return err
+	}
+	if d, ok := system.(*types.Dict); ok {
+		if little, ok := d.Get("little_endian"); ok && little != true {
+			return errors.New("written on a big-endian machine: not supported")
+		}
+	}
+	storages := map[string]*storage{}
+	begin := at
+	v, err := next(func(pid any) (any, error) {
+		id, err := parseStorageID(pid)
+		if err != nil {
+			return nil, err
+		}
+		s := storages[id.key]
+		if s == nil {
+			s = &storage{name: fmt.Sprintf("storage %.40q", id.key), dtype: id.dtype, size: id.size}
+			storages[id.key] = s
+		}
+		if s.dtype != id.dtype || s.size != id.size {
+			return nil, fmt.Errorf("%s is called %d bytes of %s and %d bytes of %s", s.name, s.size, s.dtype, id.size, id.dtype)
+		}
+		return s, nil
+	})
+	if err != nil {
+		return err
+	}
+	pickled := at - begin
+	list, err := next(refuse)
+	if err != nil {
+		return err
+	}
+	keys, ok := list.(*types.List)
+	if !ok {
+		return fmt.Errorf("keys of the storages are a %T, want a list", list)
+	}
+	for _, k := range *keys {
+		key, _ := k.(string)
+		s := storages[key]
+		if s == nil || s.r != nil {
+			return fmt.Errorf("storage %.40q is listed twice or without a tensor", shown(k))
+		}
+		var head [8]byte
+		if _, err := r.ReadAt(head[:], at); err != nil {
+			return fmt.Errorf("%s: truncated: no size at byte %d of %d", s.name, at, size)
+		}
+		n, want := binary.LittleEndian.Uint64(head[:]), uint64(s.size)/uint64(s.dtype.Size())
+		if n != want {
+			return fmt.Errorf("%s has %d elements, want %d", s.name, n, want)
+		}
+		at += 8
+		if s.size > size-at {
+			return fmt.Errorf("%s: truncated: wants %d bytes at byte %d of %d", s.name, s.size, at, size)
+		}
+		s.r = io.NewSectionReader(r, at, s.size)
+		at += s.size
+	}
+	for _, s := range storages {
+		if s.r == nil {
+			return fmt.Errorf("%s is not in the file", s.name)
+		}
+	}
+	return c.flatten(stateDict(v), pickled)
+}
