@@ -44,27 +44,35 @@ func Inside(path, folder string) bool {
 	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
 }
 
-// Unwritable returns the error that path cannot be written, since err came when something was to be
+// unwritable returns the error that path cannot be written, since err came when something was to be
 // created beside it.
-func Unwritable(path string, err error) error {
+func unwritable(path string, err error) error {
 	if e := (*fs.PathError)(nil); errors.As(err, &e) {
 		err = e.Err // its path is a temporary one
 	}
 	return fmt.Errorf("%s: cannot write in the folder %s: %w", path, filepath.Dir(path), err)
 }
 
-// Renamed returns err with the name to in place of from, which is a temporary one. If err is nil, so is it.
-func Renamed(err error, from, to string) error {
+// renameError returns the error that what is complete cannot get the name path, since err came when it was renamed.
+func renameError(path string, err error) error {
+	if e := (*os.LinkError)(nil); errors.As(err, &e) {
+		err = e.Err // one of its paths is a temporary one
+	}
+	return &fs.PathError{Op: "rename", Path: path, Err: err}
+}
+
+// renamed returns err with the name to in place of from, which is a temporary one. If err is nil, so is it.
+func renamed(err error, from, to string) error {
 	if err == nil {
 		return nil
 	}
-	return renamed{err, strings.ReplaceAll(err.Error(), from, to)}
+	return renamedError{err, strings.ReplaceAll(err.Error(), from, to)}
 }
 
-type renamed struct {
+type renamedError struct {
 	error
 	text string
 }
 
-func (r renamed) Error() string { return r.text }
-func (r renamed) Unwrap() error { return r.error }
+func (r renamedError) Error() string { return r.text }
+func (r renamedError) Unwrap() error { return r.error }

@@ -64,19 +64,19 @@ func TestMake(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	path := filepath.Join("out", "x.npy")
-	err := Unwritable(path, &fs.PathError{Op: "open", Path: filepath.Join("out", ".x.npy.partial-1"), Err: fs.ErrPermission})
+	err := unwritable(path, &fs.PathError{Op: "open", Path: filepath.Join("out", ".x.npy.partial-1"), Err: fs.ErrPermission})
 	if want := path + ": cannot write in the folder out: permission denied"; err.Error() != want || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %q, want %q and the cause", err, want)
 	}
 	full := errors.New("full")
-	err = Renamed(&fs.PathError{Op: "write", Path: "a/.x.partial-1/new/config.json", Err: full}, "a/.x.partial-1/new", "a/x")
+	err = renamed(&fs.PathError{Op: "write", Path: "a/.x.partial-1/new/config.json", Err: full}, "a/.x.partial-1/new", "a/x")
 	if got, want := err.Error(), "write a/x/config.json: full"; got != want || !errors.Is(err, full) {
 		t.Errorf("got %q, want %q and the cause", got, want)
 	}
-	if err := Renamed(nil, "a", "b"); err != nil {
+	if err := renamed(nil, "a", "b"); err != nil {
 		t.Errorf("no error became %v", err)
 	}
-	if strings.Contains(Unwritable("x", full).Error(), "..") {
+	if strings.Contains(unwritable("x", full).Error(), "..") {
 		t.Error("the folder of a file without one is not .")
 	}
 }

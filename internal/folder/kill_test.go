@@ -74,7 +74,8 @@ func whole(t *testing.T, path string) byte {
 	return content[0]
 }
 
-// writeForEver replaces a file and a directory by others, again and again, and says when both are there.
+// writeForEver replaces a file and a directory by others, again and again, and says each time that both are there. It
+// ends when nobody can hear that any more.
 func writeForEver(t *testing.T, dir string) {
 	for n := 0; ; n++ {
 		content := bytes.Repeat([]byte{byte(n)}, killed)
@@ -92,8 +93,8 @@ func writeForEver(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 0 {
-			os.Stdout.Write([]byte("."))
+		if _, err := os.Stdout.Write([]byte(".")); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func create(path string) (*File, error) {
 	tmp := filepath.Join(dir, fmt.Sprintf(".%s%s%08x", base, partial, rand.Uint32()))
 	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return nil, Unwritable(path, err)
+		return nil, unwritable(path, err)
 	}
 	return &File{f, path, func() {}}, nil
 }
@@ -169,7 +169,7 @@ func (f *File) Named(err error) error {
 	if f.path == "" {
 		return err
 	}
-	return Renamed(err, f.Name(), f.path)
+	return renamed(err, f.Name(), f.path)
 }
 
 // Commit makes the file appear, on the disk.
@@ -188,7 +188,7 @@ func (f *File) commit(durable bool) error {
 		return f.Named(err)
 	}
 	if err := os.Rename(f.Name(), f.path); err != nil {
-		return f.Named(err)
+		return renameError(f.path, err)
 	}
 	if durable {
 		syncDir(filepath.Dir(f.path))
@@ -213,7 +213,7 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 	parent := filepath.Dir(path)
 	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(path)+partial)
 	if err != nil {
-		return own{Unwritable(path, err)}
+		return own{unwritable(path, err)}
 	}
 	keep := false  // tmp holds the only copy of what was to be replaced
 	defer func() { // after success tmp is empty, or holds what was replaced
@@ -226,10 +226,10 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 	}()
 	fresh := filepath.Join(tmp, "new")
 	if err := os.Mkdir(fresh, 0o777); err != nil {
-		return own{err}
+		return own{unwritable(path, err)}
 	}
 	if err := fill(fresh); err != nil {
-		return Renamed(err, fresh, path)
+		return renamed(err, fresh, path)
 	}
 	syncDir(fresh)
 	old := filepath.Join(tmp, replaced)
@@ -237,7 +237,7 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 	if replace {
 		err := os.Rename(path, old)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return own{err}
+			return own{renameError(path, err)}
 		}
 		moved = err == nil
 	}
@@ -245,10 +245,10 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 		if moved {
 			if e := os.Rename(old, path); e != nil {
 				keep = true
-				return own{fmt.Errorf("%w; what was %s is now %s: %w", err, path, old, e)}
+				return own{fmt.Errorf("%w; what was %s is now %s: %w", renameError(path, err), path, old, renameError(path, e))}
 			}
 		}
-		return own{err}
+		return own{renameError(path, err)}
 	}
 	syncDir(parent)
 	return nil

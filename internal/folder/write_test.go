@@ -180,7 +180,7 @@ func TestWriteDir(t *testing.T) {
 		says(t, filepath.Join(path, "first"), "first")
 		failed(true)
 		says(t, filepath.Join(path, "first"), "first")
-		if err := Prefix("pkg", WriteDir(path, false, fill("second"))); err == nil || !strings.HasPrefix(err.Error(), "pkg: ") {
+		if err := Prefix("pkg", WriteDir(path, false, fill("second"))); err == nil || !strings.HasPrefix(err.Error(), "pkg: rename "+path+": ") {
 			t.Errorf("error is %v, want that something has the name", err)
 		}
 		says(t, filepath.Join(path, "first"), "first")
@@ -201,6 +201,41 @@ func TestWriteDir(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "pkg: ") || !strings.Contains(err.Error(), "cannot write in the folder "+dir) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// TestInTheWay: what cannot be replaced stays, and the error has its name alone.
+func TestInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"empty", "full"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"file", filepath.Join("full", "file")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := filepath.Join(dir, "late")
+	nothing := func(string) error { return nil }
+	for path, write := range map[string]func(path string) error{
+		filepath.Join(dir, "file"):  func(path string) error { return WriteDir(path, false, nothing) },
+		filepath.Join(dir, "full"):  func(path string) error { return WriteDir(path, false, nothing) },
+		filepath.Join(dir, "empty"): func(path string) error { return WriteBytes(path, nil) },
+		late: func(path string) error { // a directory that appears meanwhile
+			return WriteFile(path, func(*os.File) error { return os.MkdirAll(filepath.Join(path, "x"), 0o777) })
+		},
+	} {
+		err := write(path)
+		if err == nil || !strings.Contains(err.Error(), path+": ") || strings.Contains(err.Error(), partial) {
+			t.Errorf("error is %v, want one about %s alone", err, path)
+		}
+	}
+	if got, want := names(t, dir), "empty file full late"; got != want {
+		t.Errorf("found %s, want %s", got, want)
+	}
+	says(t, filepath.Join(dir, "file"), "x")
+	says(t, filepath.Join(dir, "full", "file"), "x")
 }
 
 // TestClean: of what was killed, nothing is left but what was to be replaced.
