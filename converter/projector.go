@@ -123,12 +123,12 @@ func isSelectFeature(word string) bool {
 }
 
 // features returns what of the tower is projected: patches, if nothing else is said, of the layer that must be known.
-func (c ProjectorConfig) features() clipvit.Features {
-	kind, ok := projector.ParseSelectFeature(c.SelectFeature)
+func (p ProjectorConfig) features() clipvit.Features {
+	kind, ok := projector.ParseSelectFeature(p.SelectFeature)
 	if !ok {
 		kind = clipvit.Patches
 	}
-	return clipvit.Features{Kind: kind, Layer: *c.SelectLayer}
+	return clipvit.Features{Kind: kind, Layer: *p.SelectLayer}
 }
 
 // readXtuner reads the config.json of a projector of xtuner's.

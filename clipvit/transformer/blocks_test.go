@@ -79,7 +79,7 @@ func TestFillFrozen(t *testing.T) {
 		calls++
 		return first
 	})
-	if err != first || calls != 1 {
+	if !errors.Is(err, first) || calls != 1 {
 		t.Errorf("error %v after %d calls, want the first after 1", err, calls)
 	}
 }

@@ -268,7 +268,7 @@ func (m machine) narrow() {
 	p, n := m.row("narrow", "func(dst *uint16, src *float32, n int) bool", "narrow", "dst", "src")
 	v, back, differ := m.vec(), m.vec(), m.vec()
 	m.zero(differ)
-	h := VecVirtual(XMM())
+	h := XMM()
 	if m.lanes == 16 {
 		h = YMM()
 	}
