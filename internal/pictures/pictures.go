@@ -4,6 +4,7 @@ package pictures
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"runtime"
 	"sync"
@@ -29,8 +30,8 @@ func Decoders() int { return min(maxDecoders, runtime.GOMAXPROCS(0)) }
 // Work is a list of items to be made by [InOrder], such as batches. Each has parts, such as pictures.
 type Work[T any] struct {
 	Items   int // how many there are
-	Ahead   int // how many are begun before they are asked for
-	Workers int // how many parts are done at a time
+	Ahead   int // how many are begun before they are asked for; at least 0
+	Workers int // how many parts are done at a time; at least 1
 
 	// Begin makes an item when there is room for it, and says how many parts it has. One goroutine calls it, in order.
 	Begin func(i int) (item T, parts int)
@@ -46,8 +47,11 @@ type Work[T any] struct {
 // w.Ahead others are done or in the making.
 //
 // If ctx ends, InOrder yields its cause and ends. When the loop has ended, so have all its goroutines, unless
-// w.Abandon is set.
+// w.Abandon is set. It panics if w.Workers or w.Ahead is too small.
 func InOrder[T any](ctx context.Context, w Work[T]) iter.Seq2[T, error] {
+	if w.Workers < 1 || w.Ahead < 0 { // without workers the loop would wait for ever
+		panic(fmt.Sprintf("pictures: %d workers and %d ahead, want at least 1 and 0", w.Workers, w.Ahead))
+	}
 	return func(yield func(T, error) bool) {
 		inner, cancel := context.WithCancel(ctx)
 		var running sync.WaitGroup

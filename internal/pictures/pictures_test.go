@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ type item struct {
 	parts  []int
 }
 
-// TestInOrder: whatever takes how long, items come in order and whole, no more is done at a time than there are
+// TestInOrder: items come in order and whole, however long each takes. No more is done at a time than there are
 // workers, and no more is begun than may be.
 func TestInOrder(t *testing.T) {
 	before := runtime.NumGoroutine()
@@ -164,6 +165,48 @@ func TestAbandon(t *testing.T) {
 	}
 	close(release)
 	settled(t, before)
+}
+
+// TestCallerPanics: a loop that panics leaves nothing running.
+func TestCallerPanics(t *testing.T) {
+	before := runtime.NumGoroutine()
+	var busy atomic.Int64
+	w := Work[int]{
+		Items: 20, Ahead: 4, Workers: 3,
+		Begin: func(i int) (int, int) { return i, 2 },
+		Do: func(int, int) {
+			busy.Add(1)
+			defer busy.Add(-1)
+			time.Sleep(100 * time.Microsecond)
+		},
+	}
+	func() {
+		defer func() {
+			if got := recover(); got != "mine" || busy.Load() != 0 {
+				t.Errorf("panic is %v, want mine; %d parts are still being done", got, busy.Load())
+			}
+		}()
+		for i := range InOrder(t.Context(), w) {
+			if i == 2 {
+				panic("mine")
+			}
+		}
+	}()
+	settled(t, before)
+}
+
+// TestTooFew: work that nobody could do is a mistake of the program, not a loop that never ends.
+func TestTooFew(t *testing.T) {
+	for _, w := range []Work[int]{{Items: 1}, {Items: 1, Workers: -1}, {Items: 1, Workers: 1, Ahead: -1}} {
+		func() {
+			defer func() {
+				if got, _ := recover().(string); !strings.Contains(got, "want at least 1 and 0") {
+					t.Errorf("%d workers, %d ahead: panic is %q", w.Workers, w.Ahead, got)
+				}
+			}()
+			InOrder(t.Context(), w)
+		}()
+	}
 }
 
 func TestEnding(t *testing.T) {
