@@ -58,19 +58,19 @@ func ParseFeatures(s string) (Features, error) {
 		return Features{}, f.unknown()
 	}
 	if k.layer != said {
-		return Features{}, fmt.Errorf("clipvit: features are %q, want %q", s, Features{Kind: f.Kind, Layer: -1})
+		return Features{}, fmt.Errorf("clipvit: features are %.40q, want %q", s, Features{Kind: f.Kind, Layer: -1})
 	}
 	if said {
 		n, err := strconv.Atoi(layer)
-		if err != nil {
-			return Features{}, fmt.Errorf("clipvit: layer is %q, want a number, such as -1 for the last", layer)
+		if err != nil || strconv.Itoa(n) != layer { // +1 and 01 are numbers to Atoi
+			return Features{}, fmt.Errorf("clipvit: layer is %.40q, want a number, such as -1 for the last", layer)
 		}
 		f.Layer = n
 	}
 	return f, nil
 }
 
-// featureKinds says of every kind whether it has a layer, its shape, and how it is computed of patches
+// featureKinds says of every kind whether it has a layer, its shape, and how it is computed. That is of the patches
 // [B·G²,3P²] or, if it has a layer, of the tokens [B·T,C] of that.
 var featureKinds = map[FeatureKind]struct {
 	layer bool

@@ -36,11 +36,18 @@ func TestFeaturesText(t *testing.T) {
 		t.Errorf("JSON is %s", object)
 	}
 	for text, want := range map[string]string{
-		"":                      `features are "", want embedding, post_norm, cls, mean, patches or all`,
-		"patch of layer 1":      `features are "patch", want`,
-		"cls":                   `features are "cls", want "cls of layer -1"`,
-		"embedding of layer -1": `features are "embedding of layer -1", want "embedding"`,
-		"cls of layer last":     `layer is "last", want a number`,
+		"":                                  `features are "", want embedding, post_norm, cls, mean, patches or all`,
+		"patch of layer 1":                  `features are "patch", want`,
+		"cls":                               `features are "cls", want "cls of layer -1"`,
+		"embedding of layer -1":             `features are "embedding of layer -1", want "embedding"`,
+		"cls of layer last":                 `layer is "last", want a number`,
+		"cls of layer +1":                   `layer is "+1", want a number`,
+		"cls of layer 01":                   `layer is "01", want a number`,
+		"cls of layer ":                     `layer is "", want a number`,
+		"cls of layer 1 of layer 2":         `layer is "1 of layer 2", want a number`,
+		"cls of layer 99999999999999999999": `layer is "99999999999999999999", want a number`,
+		"cls of layer " + strings.Repeat("9", 1<<16):       `layer is "` + strings.Repeat("9", 40) + `", want a number`,
+		"embedding of layer " + strings.Repeat("9", 1<<16): `features are "embedding of layer 999999999999999999999", want "embedding"`,
 	} {
 		if f, err := ParseFeatures(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is read as %+v, %v, want an error with %q", text, f, err, want)

@@ -32,9 +32,10 @@ func ImageSize(r io.Reader) (width, height int, err error) {
 	return width, height, nil
 }
 
-// Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says: the shorter side is
-// scaled to the tower's size with Pillow's bicubic filter, the centre is cut out, the colours are made RGB, and
-// the channels are normalised. The result is bit for bit that of OpenAI's transform. A row holds a patch, channel after channel, each row by row.
+// Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says. The shorter side is scaled to
+// the tower's size with Pillow's bicubic filter, and the centre is cut out. The colours are made RGB, and the channels
+// are normalised. The result is bit for bit that of OpenAI's transform. A row holds a patch, channel after channel, each
+// row by row.
 //
 // Source: openai/CLIP, clip/clip.py, _transform.
 func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {

@@ -6,7 +6,8 @@ import (
 )
 
 // A Transform says what [Preprocess] makes of an image for a tower, whose input size is in [Config]. The zero value is
-// what OpenAI's towers were trained with, and so is every field that is zero; others are refused so far.
+// what OpenAI's towers were trained with. A zero Fit or Filter alone is OpenAI's too, and so are Mean and Std if both are
+// zero. Other values are refused so far.
 //
 // Source: openai/CLIP, clip/clip.py, _transform; the words are those of mlfoundations/open_clip,
 // src/open_clip/transform.py, PreprocessCfg.
@@ -14,7 +15,7 @@ type Transform struct {
 	Fit    Fit        `json:"fit,omitempty"`    // how an image becomes a square; zero is FitShortest
 	Filter Filter     `json:"filter,omitempty"` // what scales it; zero is Bicubic
 	Mean   [3]float64 `json:"mean,omitzero"`    // subtracted from red, green and blue, which are 0 to 1
-	Std    [3]float64 `json:"std,omitzero"`     // what the difference is divided by; OpenAI's, as Mean, if both are zero
+	Std    [3]float64 `json:"std,omitzero"`     // what the difference is divided by
 }
 
 // A Fit is how an image becomes a square.

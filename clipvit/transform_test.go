@@ -54,6 +54,9 @@ func TestTransformValidate(t *testing.T) {
 		"transform: mean is [0.5 0.5 0.5], want [0.48145466 0.4578275 0.40821073]":    {Mean: half, Std: openAI.Std},
 		"transform: std is [0.5 0.5 0.5], want [0.26862954 0.26130258 0.27577711]":    {Mean: openAI.Mean, Std: half},
 		"transform: std is [0 0 0], want [0.26862954":                                 {Mean: openAI.Mean},
+		"transform: mean is [NaN 0.4578275 0.40821073], want":                         {Mean: [3]float64{math.NaN(), openAI.Mean[1], openAI.Mean[2]}, Std: openAI.Std},
+		"transform: mean is [0 0 0], want [0.48145466":                                {Std: openAI.Std},
+		"transform: std is [-0.26862954 0.26130258 +Inf], want":                       {Mean: openAI.Mean, Std: [3]float64{-openAI.Std[0], openAI.Std[1], math.Inf(1)}},
 		"squash, want shortest\nclipvit: transform: filter is bilinear, want bicubic": {Fit: "squash", Filter: "bilinear"},
 	} {
 		c.Transform = tr
