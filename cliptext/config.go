@@ -29,8 +29,8 @@ var (
 	ViTL14 = Config{Vocab: 49408, Context: 77, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}
 )
 
-// maxEmbedding bounds the elements of the two embeddings far above those of any real tower, so that no Config
-// asks for more memory than a machine has.
+// maxEmbedding bounds the elements of the two embeddings, so that no Config asks for more memory than a machine has.
+// Those of real towers are far below.
 const maxEmbedding = 1 << 30
 
 // Transformer returns what the blocks are made by.

@@ -26,7 +26,7 @@ func ExampleTokenizer() {
 	// <|startoftext|>a cat <|endoftext|>
 }
 
-// A directory of a model for transformers has four files of its tokenizer, converter.Convert's among them.
+// A directory of a model for transformers, such as a conversion writes, has four files of its tokenizer.
 func ExampleTokenizer_Files() {
 	tokenizer, err := cliptext.NewTokenizer([]string{"c a", "ca t</w>"})
 	if err != nil {
@@ -47,7 +47,7 @@ func ExampleModel_Forward() {
 	model, err := cliptext.New(cliptext.Config{
 		Vocab: 50, Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,
 		Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49,
-	}) // its weights are zero; converter.LoadText reads those of a checkpoint
+	}) // its weights are zero; converter.Model.Text reads those of a checkpoint
 	if err != nil {
 		fmt.Println(err)
 		return

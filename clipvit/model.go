@@ -58,9 +58,9 @@ func New(c Config) (*Model, error) {
 	return m, nil
 }
 
-// NewFrozen returns a frozen model of configuration c. It calls fill for the values of every
-// parameter, once, with the path of Go field names that leads to it, such as Blocks.3.Attn.QKV.W, and
-// values to be set; no more than one large parameter is in memory in plain form at a time.
+// NewFrozen returns a frozen model of configuration c. It calls fill once for every parameter, with the path of Go
+// field names that leads to it, such as Blocks.3.Attn.QKV.W. fill has to set all values, which hold anything before. No
+// more than one large parameter is in memory in plain form at a time.
 func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model, error) {
 	m, err := New(c)
 	if err != nil {

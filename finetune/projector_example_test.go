@@ -57,7 +57,7 @@ func ExampleConfig_SetTeacherEncoder() {
 	}
 	first, last := result.History[0], result.History[len(result.History)-1]
 	fmt.Println("the loss fell to less than a tenth:", last.Loss < first.Loss/10)
-	// trainer.Save(ctx, "tuned", …) writes a directory that converter.LoadEncoder and vitago tokens read.
+	// trainer.Save(ctx, "tuned", …) writes a directory that converter.Model.Encoder and vitago tokens read.
 
 	// Output: the loss fell to less than a tenth: true
 }

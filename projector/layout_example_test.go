@@ -53,7 +53,7 @@ func ExampleLayout_Split() {
 	// Output: a global view and 3×2 tiles: [11200 588]
 }
 
-// An XComposer2-4KHD from parts, as small as it gets, to be trained. converter.LoadEncoder reads a true one.
+// An XComposer2-4KHD from parts, as small as it gets, to be trained. converter.Model.Encoder reads a true one.
 func ExampleEncoder() {
 	c := clipvit.Config{ImageSize: 8, PatchSize: 4, Width: 4, Heads: 1, Layers: 1, MLPWidth: 8, Activation: transformer.QuickGELU, NormEps: 1e-5}
 	tower, err := clipvit.New(c)

@@ -22,9 +22,9 @@ func NewBlocks(c Config) Blocks {
 	return blocks
 }
 
-// Forward maps the tokens x [B·T,C] of images or texts of t tokens each to tokens [B·T,C]. With recompute
-// every block keeps only its input for the gradient and computes the rest again, which takes a third more
-// time and a sixteenth of the memory. It takes the memory of x. The stages are block00, block01, ….
+// Forward maps the tokens x [B·T,C] of images or texts of t tokens each to tokens [B·T,C], and releases x. With
+// recompute every block keeps only its input for the gradient, and computes the rest again. That takes a third more
+// time and a sixteenth of the memory. The stages are block00, block01, ….
 func (m Blocks) Forward(x mat.Tensor, t int, recompute bool, step Step) mat.Tensor {
 	for i, b := range m {
 		x = step(fmt.Sprintf("block%02d", i), b.run(x, t, recompute), x) // [B·T,C]
@@ -64,8 +64,7 @@ func (m Blocks) Quantize() {
 // A Step names the intermediate x and returns it; old, what x was computed from, has served its purpose.
 type Step func(stage string, x, old mat.Tensor) mat.Tensor
 
-// Visit returns a [Step] that calls visit with every intermediate or, if visit is nil, hands the memory of
-// what has served back.
+// Visit returns a [Step] that calls visit with every intermediate. If visit is nil, it releases old instead.
 func Visit(visit func(stage string, x mat.Tensor)) Step {
 	return func(stage string, x, old mat.Tensor) mat.Tensor {
 		if visit == nil {
@@ -83,9 +82,9 @@ const partTokens = 1200
 // Part returns how many images or texts of t tokens each go through a frozen tower together.
 func Part(t int) int { return max(1, partTokens/t) }
 
-// InParts applies f, which maps some of n images or texts to as many rows for each, to part of them after the
-// other, and returns the rows of all. Then a large batch takes no more memory than a small one, so no
-// gradient flows through it.
+// InParts returns the rows of n images or texts. It calls f for at most part of them at a time, one after the other; f
+// returns a matrix with as many rows for each. So a large batch takes no more memory than a small one. No gradient
+// flows through several parts.
 func InParts(n, part int, f func(from, to int) mat.Tensor) mat.Tensor {
 	if n <= part {
 		return f(0, n)

@@ -30,8 +30,7 @@ type Config struct {
 	Causal     bool       // a token sees itself and those before it, as in a text
 }
 
-// MaxDim is a bound of every size, far above that of any real tower, so that no Config asks for more memory
-// than a machine has.
+// MaxDim bounds every size, so that no Config asks for more memory than a machine has. Real towers are far below.
 const MaxDim = 1 << 20
 
 // Check returns everything that is wrong with c, as errors of the package whose tower is made of it.

@@ -42,9 +42,9 @@ func Unfreeze(m nn.Model) {
 	})
 }
 
-// FillFrozen freezes m, new and with the weights w, and calls fill for the values of every parameter, once, with
-// the path of Go field names that leads to it, such as Blocks.3.Attn.QKV.W, and values to be set; no more
-// than one of the weights is in memory in plain form at a time. After an error m is of no use.
+// FillFrozen freezes m, which is new and has the weights w. It calls fill once for every parameter, with the path of Go
+// field names that leads to it, such as Blocks.3.Attn.QKV.W. fill has to set all values, which hold anything before. No
+// more than one of the weights is in memory in plain form at a time. After an error m is of no use.
 func FillFrozen(m nn.Model, w Weights, fill func(path string, values []float32) error) (err error) {
 	forPanels := map[*nn.Param]bool{} // of the weights
 	largest := 0

@@ -63,7 +63,7 @@ func TestSplitBF16(t *testing.T) {
 			splitRowsBF16(got, x, ld, step, steps)
 			splitRowsBF16Generic(want, x, ld, step, steps)
 			if !slices.Equal(got, want) {
-				t.Errorf("splitRows of rows %d apart is not its generic version", ld)
+				t.Errorf("splitRowsBF16 of rows %d apart is not its generic version", ld)
 			}
 		}
 		half, wide := make([]uint16, steps*amxTileLen), make([]float32, steps*amxTileLen)

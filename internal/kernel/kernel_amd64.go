@@ -4,7 +4,7 @@
 
 package kernel
 
-// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
+// tileAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.
 //
 //go:noescape
 func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
@@ -164,17 +164,17 @@ func copyPanelsAAVX2(dst *float32, apart int, src *float32, ld int, rows int, pa
 //go:noescape
 func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
-// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
+// tileAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.
 //
 //go:noescape
 func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
-// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
+// tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.
 //
 //go:noescape
 func tile8OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
-// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.
+// tile4OfAVX512 is tileGeneric for 4 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.
 //
 //go:noescape
 func tile4OfAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)

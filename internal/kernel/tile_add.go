@@ -11,4 +11,4 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 // smallNStride says that there is no smallN.
 func smallNStride() int { return 0 }
 
-func smallN(y, w, x []float32, ldx, columns, k int) { panic("kernel: few: no such routine") }
+func smallN(y, w, x []float32, ldx, columns, k int) { panic("kernel: smallN: no such routine") }

@@ -24,8 +24,8 @@ func New[C any, M nn.Model](t testing.TB, build func(C) (M, error), c C) M {
 	return m
 }
 
-// Golden returns the model whose configuration is in the file path.json, from the root of this module, and whose
-// parameters are those of path.npz under "param/"; and the latter file.
+// Golden returns a model and the file of its goldens, path.npz from the root of this module. The model has the
+// configuration of path.json, and the parameters of the golden file under "param/".
 func Golden[C any, M nn.Model](t testing.TB, path string, build func(C) (M, error)) (M, *golden.File) {
 	t.Helper()
 	text, err := os.ReadFile(golden.Path(t, path+".json"))

@@ -1,6 +1,6 @@
-// Package finetuning is the task of training a model on one's own pictures: to tell the classes of labelled
-// ones apart, to find their captions, to give what another model gives for them, or to give vectors or tokens of a
-// file. It says what the task is; package clip beside it does it.
+// Package finetuning is the task of training a model on one's own pictures. It learns to tell the classes of labelled
+// ones apart, or to find their captions. It may also learn to give what another model gives for them, or the vectors or
+// tokens of a file. The package says what the task is; package clip beside it does it.
 package finetuning
 
 import (
@@ -19,13 +19,13 @@ var (
 	// ErrRequest means that a request makes no sense, whatever the model, the data and the machine. What it is about is a
 	// *[job.RequestError], as a rule.
 	ErrRequest = job.ErrRequest
-	// ErrData means that there is nothing to be learnt from the data: they are not there, have no labels or
-	// a single class, or other classes to validate on, or teacher, targets or vocabulary do not fit. The errors of package
+	// ErrData means that there is nothing to be learnt from the data. They are not there, have no labels or a single
+	// class, or have other classes to validate on. Or teacher, targets or vocabulary do not fit. The errors of package
 	// data are wrapped as well.
 	ErrData = job.ErrData
-	// ErrRefused means that the run cannot begin here: the memory would not suffice, or the output is in use,
-	// holds a run that is not to be resumed, or one of another model, recipe or data. The errors of packages
-	// finetune and job are wrapped as well.
+	// ErrRefused means that the run cannot begin here. The memory would not suffice, or the output is in use. Or it holds
+	// a run that is not to be resumed, or one of another model, recipe or data. The errors of packages finetune and job
+	// are wrapped as well.
 	ErrRefused = job.ErrRefused
 	// ErrInterrupted means that the run ended before its time because the context or the receiver of
 	// progress wanted it to, whose error is wrapped as well. It can be resumed.

@@ -115,7 +115,7 @@ func (m machine) tile(name string, rows int) {
 	id := name + m.name
 	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn *float32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k, and adds bias to every row, biasColumn to every column, and residual, which is as far apart as c, unless they are nil.", id, rows, m.mr, m.nv*m.lanes))
+	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.", id, rows, m.mr, m.nv*m.lanes))
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())

@@ -1,8 +1,9 @@
 // Package clip trains the vision towers of CLIP, and what stands on them. Importing it registers the model types "clip"
 // (both towers), "clip_vision_model" (the vision tower alone), and those of LLaVA and XComposer for the task finetuning.
 //
-// The recipes are those of package finetune, put together by package job. A classifier learns from labels, both towers
-// from captions, a tower from a teacher or from vectors, a projector from vectors of patches or from tokens.
+// The recipes are those of package finetune, put together by package job. A classifier learns from labels, and both
+// towers from captions. A tower learns from a teacher or from vectors, and a projector from vectors of patches or from
+// tokens.
 package clip
 
 import (

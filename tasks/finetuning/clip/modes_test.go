@@ -195,8 +195,8 @@ func TestCaptions(t *testing.T) {
 	}
 }
 
-// Tokens of a teacher, or of a file, are learnt by a projector and separators, to the bits of a trainer that is put
-// together by hand; with the switches of XComposer, and by the tower as well.
+// A projector and separators learn the tokens of a teacher, or of a file, and so does a tower. The bits are those of a
+// trainer that is put together by hand, with the switches of XComposer too.
 func TestTokens(t *testing.T) {
 	const layout = "xcomposer2.5"
 	pictures, model := draw(t, 0, 3), golden.Path(t, "testdata/families/xcomposer2-hd")
