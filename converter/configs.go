@@ -16,9 +16,9 @@ import (
 // language model takes its tokens. What both say must be equal.
 
 // ErrActivation is returned for tensors whose names are shared by models of both activations, where
-// nothing says which: embeddings would be wrong without a sign.
+// nothing says which: embeddings would be wrong without a sign. [Assume] says it.
 var ErrActivation = errors.New("nothing says whether the activation is quick_gelu, as OpenAI's, or gelu, as most of OpenCLIP's: " +
-	"say it (Assume), or put the model's config.json or open_clip_config.json beside the tensors")
+	"put the model's config.json or open_clip_config.json beside the tensors, or say it")
 
 // The files of a projector in a directory that a conversion wrote.
 const (

@@ -26,12 +26,12 @@ var layouts = map[string]string{
 // Encoder reads tower, projector and separators of a vision-language model as one thing. It is frozen and
 // packed, as by [Load]; unfreeze what shall learn.
 //
-// layout is the name of one of [projector.Layouts], or "" for that of the family ([ProjectorConfig.Family]): "pad"
-// for llava-1.5 and xtuner, "squash" for xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd
-// and xcomposer2.5, all as their own code has it for one image in inference. (Checkpoints of LLaVA-1.5 in
-// transformers' form come with "clip-transformers".) A layout that does not fit the projector is an error, and so is
-// none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to another HDNum for
-// instance. The context is looked at between parameters.
+// layout is the name of one of [projector.Layouts], or "" for that of the family ([ProjectorConfig.Family]), as
+// its own code has it for one image in inference. That is "pad" for llava-1.5 and xtuner, "squash" for
+// xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd and xcomposer2.5. (Checkpoints of
+// LLaVA-1.5 in transformers' form come with "clip-transformers".) A layout that does not fit the projector is an
+// error. So is none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to
+// another HDNum for instance. The context is looked at between parameters.
 func (m *Model) Encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
 	e, err := m.encoder(ctx, layout)
 	if err != nil && ctx.Err() != nil {

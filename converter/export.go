@@ -15,8 +15,9 @@ import (
 	"github.com/vitago/vitago/internal/folder"
 )
 
-// ErrProjectorAlone is within the error of an export that lacks the tower and has the projector.
-var ErrProjectorAlone = errors.New("the projector alone can be written: ExportOptions.ProjectorOnly")
+// ErrProjectorAlone is within the error of an export that lacks the tower and has the projector; see
+// [ExportOptions.ProjectorOnly].
+var ErrProjectorAlone = errors.New("the projector alone can be written")
 
 // ExportOptions are the choices of an export. To must be set; otherwise the zero value keeps the
 // precision of the source and writes the format that the software prefers.

@@ -9,9 +9,9 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 )
 
-// A Parameter is one of a model's, and knows where its elements lie: in one tensor, or in parts of several
-// that lie one below the other, as the projections of q, k and v do under some names. It is for who looks at
-// all parameters of a checkpoint without loading it.
+// A Parameter is one of a model's, and knows where its elements lie. That is in one tensor, or in parts of
+// several, one below the other, as those of q, k and v under some names. It is for who looks at all
+// parameters of a checkpoint without loading it.
 type Parameter struct {
 	Path string // canonical: the Go field names that lead to it from the tower, behind "Text." or "Projector."
 

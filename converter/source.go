@@ -91,8 +91,8 @@ func openSource(path string, options []OpenOption) (*source, error) {
 	return s, nil
 }
 
-// openDir opens a directory as Hugging Face lays it out, as a conversion wrote it, with a projector
-// beside the tower, or as xtuner does, with both in directories of their own.
+// openDir opens a directory: as Hugging Face lays it out, as a conversion wrote it, with a projector beside
+// the tower, or as xtuner does, with both in directories of their own.
 func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

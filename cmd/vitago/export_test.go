@@ -59,7 +59,7 @@ func TestExport(t *testing.T) {
 	state := filepath.Join(dir, "state.pt") // does not say which activation it has
 	vitago("export", file, state, "--to", "openai", "--format", "torch").want(t, exitDone, []string{"state.pt"}, []string{"exported in "})
 	vitago("export", state, filepath.Join(dir, "x"), "--to", "openclip").want(t, exitFailed, nil, []string{"; --activation says it\n"})
-	vitago("export", families+"llava-projector", filepath.Join(dir, "x.bin"), "--to", "llava").want(t, exitFailed, nil, []string{"it lacks the vision tower", "; --projector-only writes it alone\n"})
+	vitago("export", families+"llava-projector", filepath.Join(dir, "x.bin"), "--to", "llava").want(t, exitFailed, nil, []string{"it lacks the vision tower", "; --projector-only writes it\n"})
 	model := filepath.Join(dir, "model")
 	vitago("export", state, model, "--to", "openclip", "--activation", "quick_gelu", "--format", "torch", "--dtype", "f32").want(t, exitDone,
 		[]string{"written     " + model + ": open_clip_pytorch_model.bin, open_clip_config.json", "50: 50 F32"}, []string{"exported in "})

@@ -84,7 +84,7 @@ var hints = []struct {
 }{
 	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
 	{"activation", "--activation says it", []error{converter.ErrActivation}},
-	{"projector-only", "--projector-only writes it alone", []error{converter.ErrProjectorAlone}},
+	{"projector-only", "--projector-only writes it", []error{converter.ErrProjectorAlone}},
 	{"resume", "--resume does", []error{finetune.ErrExists}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},

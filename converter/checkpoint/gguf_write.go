@@ -17,16 +17,16 @@ const (
 	ggufAlignment = 32
 )
 
-// A ggufType is the type of the elements of a tensor of ggml, and fileType says in
-// general.file_type that the matrices of a file are of it.
+// A ggufType is the type of the elements of a tensor of ggml; fileType is what general.file_type says of a
+// file whose matrices are of it.
 //
 // Source: ggml-org/ggml, include/ggml.h, ggml_type and ggml_ftype.
 type ggufType struct{ tensor, fileType uint32 }
 
 var ggufTypes = map[DType]ggufType{F32: {0, 0}, F16: {1, 1}, BF16: {30, 32}}
 
-// GGUFType returns the number that general.file_type has in a file of GGUF whose matrices are of type d, and
-// whether tensors of that type can be written at all.
+// GGUFType returns the number that general.file_type has for matrices of type d, and whether tensors of
+// that type can be written at all.
 func GGUFType(d DType) (fileType uint32, ok bool) {
 	t, ok := ggufTypes[d]
 	return t.fileType, ok

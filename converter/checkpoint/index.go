@@ -15,12 +15,14 @@ import (
 const maxIndex = 16 << 20
 
 // OpenIndex opens all files that an index (model.safetensors.index.json, pytorch_model.bin.index.json)
-// names, as one. A file that is not there is an error, unless mayLack, which is told its name and the whole
-// index, tensors to files, says that nobody wants it; the index's tensors in it are then [File.Absent].
+// names, as one.
 //
-// Names must be those of files of the same directory, but these may be links: the cache of Hugging
-// Face's hub has links into a directory of its own. Who can make a link on this system needs no index
-// to lead us somewhere.
+// A file that is not there is an error unless mayLack says that nobody wants it. It is told the name of the
+// file and the whole index, by tensors. The tensors of such a file are [File.Absent].
+//
+// Names must be those of files of the same directory, but these may be links: the cache of Hugging Face's
+// hub has links into a directory of its own. Who can make a link on this system needs no index to lead us
+// somewhere.
 func OpenIndex(path string, mayLack func(file string, index map[string]string) bool) (c *File, err error) {
 	raw, err := folder.ReadSmall(path, maxIndex)
 	if err != nil {

@@ -12,9 +12,8 @@ import (
 	"github.com/nlpodyssey/gopickle/pickle"
 )
 
-// Limits of a pickle. The one in OpenAI's ViT-L/14-336 has 449 tensors, 59 kB and 16 thousand
-// operations; gopickle needs up to 300 bytes of memory for an operation, so that these limits
-// keep it below 80 MB whatever it is given.
+// Limits of a pickle. One of 449 tensors has 59 kB and 16 thousand operations; gopickle needs up to 300
+// bytes of memory for an operation, so that these limits keep it below 80 MB whatever it is given.
 const (
 	maxPickle = 16 << 20 // bytes
 	maxOps    = 1 << 18

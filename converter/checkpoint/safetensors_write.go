@@ -13,10 +13,13 @@ import (
 // Source: huggingface/safetensors, safetensors/src/tensor.rs, MAX_HEADER_SIZE.
 const maxSafetensorsHeader = 100_000_000
 
-// SafetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given order,
-// padded to at least so many bytes and so that the tensors begin at a multiple of 64. Metadata may be nil.
-// Elements of the widest types should come first: then all are aligned, since the format permits no gap. Who
-// knows metadata or shapes only in the end leaves room for the longest, and puts the header in front then.
+// SafetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given order. It
+// is padded to at least so many bytes, and so that the tensors begin at a multiple of 64. Metadata may be
+// nil.
+//
+// Elements of the widest types should come first: then all are aligned, since the format permits no gap.
+// Who knows metadata or shapes only in the end leaves room for the longest, and puts the header in front
+// then.
 //
 // Source: huggingface/safetensors, README.md, "Format".
 func SafetensorsHeader(metadata map[string]string, entries []Entry, least int) ([]byte, error) {

@@ -13,7 +13,7 @@ import (
 
 // Limits of what a checkpoint may be.
 const (
-	maxTensors = 1 << 17 // XComposer's 7 billion parameters are 1300 tensors
+	maxTensors = 1 << 17 // a language model of 7 billion parameters has 1300
 	maxName    = 512     // bytes of a tensor's name
 	maxRank    = 8
 	// maxShare is how many times over the tensors of an archive may claim the bytes of its

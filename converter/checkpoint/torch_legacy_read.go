@@ -14,8 +14,8 @@ import (
 // Source: pytorch/pytorch, torch/serialization.py, _legacy_save.
 var legacyMagic = []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
 
-// openLegacy reads a file of four pickles (magic, version, system, object), the list of the
-// storages' keys and the storages, each with its number of elements in front.
+// openLegacy reads a file of four pickles (magic, version, system, object) and the list of the storages'
+// keys. Behind them are the storages, each with its number of elements in front.
 func openLegacy(r io.ReaderAt, size int64, c *File) error {
 	at := int64(len(legacyMagic))
 	next := func(persistent func(any) (any, error)) (any, error) {

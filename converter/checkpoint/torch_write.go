@@ -46,9 +46,9 @@ type record struct {
 	data []byte
 }
 
-// writeArchive writes an archive of torch: first some files, then the tensors, which emit writes one
-// after the other. All is stored, not compressed, and every tensor has a storage of its own, so that
-// nothing has to be kept in memory, and torch can map the file.
+// writeArchive writes an archive of torch: first some files, then the tensors, which emit writes one after
+// the other. All is stored, not compressed, so that torch can map the file. Every tensor has a storage of
+// its own, so that nothing has to be kept in memory.
 //
 // Source: pytorch/pytorch, torch/serialization.py, _save; torch/csrc/jit/docs/serialization.md;
 // caffe2/serialize/inline_container.cc, PyTorchStreamWriter.

@@ -7,9 +7,9 @@ import (
 	"github.com/nlpodyssey/gopickle/types"
 )
 
-// scriptRoot is the module that all classes of TorchScript are in. Their names below it depend on
-// the program that was compiled, so objects are told by their attributes, never by their class, which is
-// noted for who knows the program.
+// scriptRoot is the module that all classes of TorchScript are in. Their names below it depend on the
+// program that was compiled: objects are told by their attributes, never by their class. Who knows the
+// program may know more, so classes are noted.
 const scriptRoot = "__torch__"
 
 // A scriptClass is any class of TorchScript, by its name without the module.

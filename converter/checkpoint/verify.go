@@ -49,8 +49,8 @@ func (c *File) SHA256(ctx context.Context) (string, error) {
 	return c.sum, nil
 }
 
-// Verify reads the storages that tensors are of, each but once in the life of c, and returns an error if
-// the container has other checksums of them. Views of the tensors, and tensors in memory, may be among
+// Verify reads the storages of some tensors, and returns an error if the container has other checksums of
+// them. In the life of c it reads each but once. Views of tensors, and tensors in memory, may be among
 // them.
 func (c *File) Verify(ctx context.Context, tensors ...*Tensor) error {
 	var buf []byte

@@ -1,8 +1,8 @@
 // Package compare says how two checkpoints are related: identical, rounded, resized, tuned or trained apart;
 // in a sentence, by tower, by block and by tensor.
 //
-// Parameters are compared under their canonical names, so that an archive of OpenAI's and a directory of
-// Hugging Face's are compared as the models that they are. [Models] returns a [Comparison]; each part of it has
+// Parameters are compared under their canonical names: an archive of OpenAI's and a directory of Hugging
+// Face's are compared as the models that they are. [Models] returns a [Comparison]; each part of it has
 // a [Verdict] and, where numbers were compared, the measures of a [Drift].
 //
 //	r, err := compare.Models(ctx, a, b, compare.Options{})
@@ -157,10 +157,9 @@ type Comparison struct {
 	Tensors []TensorDrift `json:"tensors"`
 }
 
-// Models aligns two checkpoints by the canonical names of their parameters, whatever their containers,
-// dialects and precisions are, and measures how far b is from a. What only one of them has is listed and not
-// measured; to have nothing in common is an error. It reads both band by band, so that memory does not grow
-// with their size.
+// Models measures how far b is from a. Parameters are aligned by their canonical names, whatever
+// containers, dialects and precisions are. What only one of them has is listed and not measured; to have
+// nothing in common is an error. It reads both band by band, so that memory does not grow with their size.
 func Models(ctx context.Context, a, b *converter.Model, o Options) (*Comparison, error) {
 	k := &comparer{ctx: ctx, a: newSide(a), b: newSide(b), progress: o.Progress}
 	return k.run()
