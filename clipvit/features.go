@@ -142,6 +142,8 @@ func (f Features) Validate(c Config) error {
 		return fmt.Errorf("clipvit: layer is %d, but %s has none", f.Layer, f.Kind)
 	case !k.layer && c.NoPostNorm:
 		return fmt.Errorf("clipvit: the tower has no post-norm and so no %s: take %s, %s, %s or %s of a layer", f.Kind, ClassToken, PatchMean, Patches, AllTokens)
+	case f.Kind == ClassToken && c.NoClassToken:
+		return fmt.Errorf("clipvit: the tower has no class token and so no %s: take %s, %s or %s of a layer", f.Kind, PatchMean, Patches, AllTokens)
 	case k.layer && (f.Layer < -n || f.Layer >= n):
 		return fmt.Errorf("clipvit: layer is %d, want %d to %d for this tower", f.Layer, -n, n-1)
 	}

@@ -99,6 +99,24 @@ func Int8Pays() bool { return kernel.Int8Pays() }
 // matrices again, with the same values.
 func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
 
+// Stem returns the parameters that come before the blocks.
+func (m *Model) Stem() (ps []*nn.Param) {
+	nn.ForEachParam(m.Embed, func(p *nn.Param) { ps = append(ps, p) })
+	nn.ForEachParam(m.PreNorm, func(p *nn.Param) { ps = append(ps, p) })
+	return ps
+}
+
+// Head returns the parameters that come after the blocks: of what makes an embedding of the last tokens.
+func (m *Model) Head() (ps []*nn.Param) {
+	if m.PostNorm != nil {
+		ps = append(ps, m.PostNorm.W, m.PostNorm.B)
+	}
+	if m.Proj != nil {
+		ps = append(ps, m.Proj)
+	}
+	return ps
+}
+
 // weights returns those of matrix products. Only the blocks' meet tokens in panels.
 func (m *Model) weights() transformer.Weights {
 	w := transformer.Weights{Rows: []*nn.Param{m.Embed.Patch}, Panels: m.Blocks.Products()}

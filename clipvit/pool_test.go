@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nlpodyssey/spago/nn"
 )
 
 // The zero values are the towers that there are; others count their tokens, and are refused so far.
@@ -30,8 +32,14 @@ func TestPool(t *testing.T) {
 			t.Errorf("%+v: error is %v, want one with %q", c, err, want)
 		}
 	}
+	if err := (Features{Kind: ClassToken, Layer: -1}).Validate(c); err != nil {
+		t.Error(err)
+	}
 	if c.NoClassToken = true; c.ClassTokens() != 0 || c.Tokens() != 576 {
 		t.Errorf("%d class tokens of %d, want 0 of 576", c.ClassTokens(), c.Tokens())
+	}
+	if err := (Features{Kind: ClassToken, Layer: -1}).Validate(c); err == nil || !strings.Contains(err.Error(), "no class token and so no cls: take mean, patches or all") {
+		t.Errorf("error is %v, want that there is no class token", err)
 	}
 }
 
@@ -61,5 +69,27 @@ func TestRows(t *testing.T) {
 	}
 	if got, want := patchMeans(x[:16], c).Data().F32(), []float32{3, 4, 11, 12}; !slices.Equal(got, want) {
 		t.Errorf("means are %v, want %v", got, want)
+	}
+}
+
+// Stem, blocks and head are all of a tower, once each and in its order.
+func TestStemAndHead(t *testing.T) {
+	for _, change := range []func(c *Config){func(*Config) {}, func(c *Config) { c.EmbedDim = 0 }, func(c *Config) { c.EmbedDim, c.NoPostNorm = 0, true }} {
+		c := Config{ImageSize: 4, PatchSize: 2, Width: 8, Heads: 2, Layers: 2, MLPWidth: 12, EmbedDim: 4, Activation: "gelu", NormEps: 1e-5}
+		change(&c)
+		m, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.Stem()
+		for _, b := range m.Blocks {
+			nn.ForEachParam(b, func(p *nn.Param) { got = append(got, p) })
+		}
+		got = append(got, m.Head()...)
+		var want []*nn.Param
+		nn.ForEachParam(m, func(p *nn.Param) { want = append(want, p) })
+		if !slices.Equal(got, want) {
+			t.Errorf("%+v: %d parameters, want %d", c, len(got), len(want))
+		}
 	}
 }

@@ -57,7 +57,7 @@ func preprocess(patches []float32, img image.Image, c Config) error {
 	if m.Width < 1 || m.Height < 1 {
 		return fmt.Errorf("image is %d×%d pixels, want at least 1×1", m.Width, m.Height)
 	}
-	m, err := m.CLIP(c.ImageSize)
+	m, err := fits[c.Transform.Resolved().Fit](m, c.ImageSize)
 	if err != nil {
 		return err
 	}

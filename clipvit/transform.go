@@ -3,6 +3,8 @@ package clipvit
 import (
 	"errors"
 	"fmt"
+
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // A Transform says what [Preprocess] makes of an image for a tower, whose input size is in [Config]. The zero value is
@@ -29,6 +31,11 @@ type Filter string
 
 // FilterBicubic is Pillow's BICUBIC, a = -0.5, which widens when it shrinks.
 const FilterBicubic Filter = "bicubic"
+
+// fits are those that are implemented: they make an image, at least 1×1, an RGB square of size pixels per side.
+var fits = map[Fit]func(m *pillow.Image, size int) (*pillow.Image, error){
+	FitShortest: (*pillow.Image).CLIP,
+}
 
 // openAI is the transform that the zero value stands for.
 var openAI = Transform{

@@ -2,11 +2,11 @@ package finetune
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
@@ -66,7 +66,7 @@ func (l *images) activations(recompute bool) (activations, data int64) {
 	t := l.t
 	c, batch := t.Tower.Config, t.Recipe.Batch
 	blocks := t.Tower.Blocks[:t.Features.Blocks(t.Tower.Config)]
-	tower := kept(blocks, transformer.WantsGrad(t.Tower.Embed) || transformer.WantsGrad(t.Tower.PreNorm), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
+	tower := kept(blocks, slices.ContainsFunc(t.Tower.Stem(), (*nn.Param).RequiresGrad), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
 	rows, _ := rowsAndWidth(t.Features, c)
 	return tower + headActivations(t.Head, int64(batch)*int64(rows)), ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
 }

@@ -3,10 +3,11 @@ package finetune
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
 
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
@@ -117,7 +118,7 @@ func (l *tokens) ofViews(views int64, part Part, recompute bool) (activations, p
 	} else {
 		between *= 2 // and the gradients
 		blocks := e.Tower.Blocks[:t.Features.Blocks(e.Tower.Config)]
-		activations = kept(blocks, transformer.WantsGrad(e.Tower.Embed) || transformer.WantsGrad(e.Tower.PreNorm), tokens, c.Width, c.MLPWidth, c.Heads, recompute)
+		activations = kept(blocks, slices.ContainsFunc(e.Tower.Stem(), (*nn.Param).RequiresGrad), tokens, c.Width, c.MLPWidth, c.Heads, recompute)
 	}
 	target := 4 * rows * int64(e.Projector.Config.Out)
 	return activations + between + headActivations(e.Projector, rows) + target, 4 * views * int64(c.Patches()*c.PatchLen())

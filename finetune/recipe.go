@@ -208,12 +208,7 @@ func (r Recipe) free(m *clipvit.Model, f clipvit.Features, rng *rand.Rand) error
 		for _, b := range used[len(used)-r.Blocks:] {
 			b.Unfreeze()
 		}
-		if m.PostNorm != nil {
-			thaw(m.PostNorm.W, m.PostNorm.B)
-		}
-		if m.Proj != nil {
-			thaw(m.Proj)
-		}
+		thaw(m.Head()...)
 	case Complete:
 		m.Unfreeze()
 	}
@@ -222,12 +217,8 @@ func (r Recipe) free(m *clipvit.Model, f clipvit.Features, rng *rand.Rand) error
 		b.Freeze()
 	}
 	if f.HasLayer() {
-		if m.PostNorm != nil {
-			m.PostNorm.W.SetRequiresGrad(false)
-			m.PostNorm.B.SetRequiresGrad(false)
-		}
-		if m.Proj != nil {
-			m.Proj.SetRequiresGrad(false)
+		for _, p := range m.Head() {
+			p.SetRequiresGrad(false)
 		}
 	}
 	return nil
