@@ -103,7 +103,7 @@ func align(c *source) (*Model, error) {
 		if block >= 0 {
 			blocks[letter][block] = true
 		}
-		if optional[r.to] {
+		if optional[r.to] != "" {
 			m.has.extra[r.to] = true
 		}
 		if dims := r.dims(); len(dims) == len(t.Shape) {
@@ -200,9 +200,23 @@ func (m *Model) expect() {
 		m.has.vision = true
 		m.has.extra["Proj"] = true
 	}
-	half := m.has.extra["PostNorm.W"] || m.has.extra["PostNorm.B"]
-	if m.has.vision && (half || m.has.extra["Proj"] || m.dialect.language == nil && !m.noPostNorm()) {
-		m.has.extra["PostNorm.W"], m.has.extra["PostNorm.B"] = true, true
+	if m.has.vision && (m.has.extra["Proj"] || m.dialect.language == nil && !m.noPostNorm()) {
+		m.has.extra["PostNorm.W"] = true
+	}
+	there := map[string]bool{} // of the optional parts
+	for path := range m.has.extra {
+		there[optional[path]] = m.has.extra[path] || there[optional[path]]
+	}
+	for path, part := range optional {
+		if there[part] {
+			m.has.extra[path] = true
+		}
+	}
+	m.has.without = map[string]bool{}
+	for _, s := range visionSpecs {
+		if optional[s.path] == "" && m.dialect.byTo[s.path] == nil {
+			m.has.without[s.path] = true
+		}
 	}
 	if m.has.extra["Projector.Newline"] || m.has.extra["Projector.GlobalSeparator"] || m.has.extra["Projector.RowSeparator"] {
 		m.has.layers = max(m.has.layers, 1)
@@ -215,15 +229,15 @@ func (m *Model) expect() {
 func (m *Model) configure() error {
 	c, s := &m.config, m.sizes
 	if m.has.vision {
+		c.Vision = clipvit.Config{NoClassToken: m.has.without["Embed.Class"], NoPreNorm: m.has.without["PreNorm.W"]}
 		patches := s["T"] - c.Vision.ClassTokens()
 		grid := int(math.Round(math.Sqrt(math.Max(0, float64(patches)))))
 		if grid < 1 || grid*grid != patches {
-			return fmt.Errorf("converter: %s: %d positions, want 1 and a square number", m.name, s["T"])
+			return fmt.Errorf("converter: %s: %d positions, want %d and a square number", m.name, s["T"], c.Vision.ClassTokens())
 		}
-		c.Vision = clipvit.Config{
-			ImageSize: grid * s["P"], PatchSize: s["P"], Width: s["C"], Layers: s["L"], MLPWidth: s["F"],
-			NormEps: normEps, NoPostNorm: !m.has.extra["PostNorm.W"],
-		}
+		v := &c.Vision
+		v.ImageSize, v.PatchSize, v.Width, v.Layers, v.MLPWidth = grid*s["P"], s["P"], s["C"], s["L"], s["F"]
+		v.NormEps, v.NoPostNorm = normEps, !m.has.extra["PostNorm.W"]
 		if m.has.extra["Proj"] {
 			c.Vision.EmbedDim = s["E"]
 		}

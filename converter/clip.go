@@ -78,14 +78,14 @@ var (
 		{"model.mm_projector.{weight,bias}", "Projector.Layers.0.{W,B}", alone},
 		{"model.image_newline", "Projector.Newline", asIs},
 	}), "model.vision_tower.vision_tower.vision_model.embeddings.position_ids").
-		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.")
+		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.").withFamily(llavaFamily)
 
 	// Source: huggingface/transformers, models/llava/modeling_llava.py; with "model." in front since 4.52.
 	hfLLaVA = newDialect("Hugging Face LLaVA", join(under("vision_tower.", hfVision), table{
 		{"multi_modal_projector.linear_{1,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", asIs},
 		{"image_newline", "Projector.Newline", asIs},
 	}), "vision_tower.vision_model.embeddings.position_ids").
-		withLanguage("language_model.", "lm_head.")
+		withLanguage("language_model.", "lm_head.").withFamily(llavaFamily)
 
 	// Source: InternLM/InternLM-XComposer and its models on Hugging Face, build_mlp.py and
 	// modeling_internlm_xcomposer2.py; of the language model, *.Plora_A and *.Plora_B are parts.
@@ -94,17 +94,17 @@ var (
 		{"plora_glb_GN", "Projector.GlobalSeparator", asIs}, // [1,1,M]
 		{"plora_sub_GN", "Projector.RowSeparator", asIs},    // [1,1,1,M]
 	}), "vit.vision_tower.vision_model.embeddings.position_ids").
-		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.")
+		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.").withFamily(xComposerFamily)
 
 	// Source: InternLM/xtuner, xtuner/model/llava.py and modules/projector/modeling_projector.py.
 	xtuner = newDialect("xtuner", join(under("visual_encoder.", hfVision), table{
 		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 	}), "visual_encoder.vision_model.embeddings.position_ids").
-		withLanguage("llm.")
+		withLanguage("llm.").withFamily(xtunerFamily)
 )
 
 // What there is. Who adds a dialect adds it to the first list, the config.json of its software to the second, and
-// what Export writes to the third.
+// what Export writes to the third and to the list of [ExportForms].
 var (
 	dialects = []*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner}
 
@@ -113,6 +113,28 @@ var (
 
 	forms = []*form{openAIForm, huggingFaceForm, openCLIPForm, llavaForm, hfLLaVAForm, xComposerForm, ggufForm}
 )
+
+// ExportForms returns the values that [ExportOptions.To] may have:
+//
+//   - openai: an archive of TorchScript that clip.load of openai/CLIP reads, with parameters and no
+//     code; or a state dict of torch.save for its build_model, since clip.load does not read those: it
+//     does not rewind the file after it has tried to read an archive (openai/CLIP, issue 396);
+//   - huggingface: the directory that [Model.Convert] writes, for transformers;
+//   - openclip: a directory that open_clip loads as local-dir:DST;
+//   - llava, llava-hf, xcomposer: tower and projector under the names that they have in LLaVA, in
+//     transformers' LLaVA and in InternLM-XComposer 2 and 2.5: a state dict to be loaded over the
+//     original's, whose language model stays where it is;
+//   - gguf: a file for the option --mmproj of llama.cpp, of the kind that LLaVA 1.5 has: a tower and
+//     a projector of two layers. The form of two towers that clip.cpp reads is not written. What
+//     llama.cpp computes of a file is its own: its GELU is the one by tanh, and since 2025 it puts the
+//     class token behind the patches.
+func ExportForms() []string {
+	var names []string
+	for _, f := range forms {
+		names = append(names, f.name)
+	}
+	return names
+}
 
 // projectorPrefix is what the names in projector.safetensors have in front of them once they stand
 // beside those of the tower.
@@ -175,10 +197,11 @@ var (
 	})
 )
 
-// optional are the canonical parameters that a whole model may lack.
-var optional = map[string]bool{
-	"PostNorm.W": true, "PostNorm.B": true, "Proj": true,
-	"Projector.Newline": true, "Projector.GlobalSeparator": true, "Projector.RowSeparator": true,
+// optional are the canonical parameters that a whole model may lack, with the part of it that they belong to: where
+// one of a part is, all of it must be.
+var optional = map[string]string{
+	"PostNorm.W": "PostNorm", "PostNorm.B": "PostNorm", "Proj": "Proj",
+	"Projector.Newline": "Newline", "Projector.GlobalSeparator": "GlobalSeparator", "Projector.RowSeparator": "RowSeparator",
 }
 
 // expandSpecs writes the alternatives of a path out.

@@ -32,8 +32,14 @@ type configIdentity struct {
 	Architectures []string        `json:"architectures"`
 	VisionConfig  json.RawMessage `json:"vision_config"`
 	TextConfig    json.RawMessage `json:"text_config"`
-	VisionTower   *string         `json:"mm_vision_tower"`
-	MMProjector   *string         `json:"mm_projector_type"`
+
+	members map[string]json.RawMessage
+}
+
+// has reports whether the object has a member that is not null.
+func (t configIdentity) has(name string) bool {
+	raw, ok := t.members[name]
+	return ok && string(raw) != "null"
 }
 
 // A configKind is a kind of config.json; the list of them is configKinds.
@@ -47,7 +53,7 @@ var (
 		func(t configIdentity) bool { return t.ModelType == "clip" || t.ModelType == "clip_vision_model" },
 		func(m *Model, file []byte) error { return agree(file, &m.config, m.has) },
 	}
-	llavaConfig   = configKind{func(t configIdentity) bool { return t.VisionTower != nil || t.MMProjector != nil }, readLLaVA}
+	llavaConfig   = configKind{func(t configIdentity) bool { return t.has("mm_vision_tower") || t.has("mm_projector_type") }, readLLaVA}
 	hfLLaVAConfig = configKind{func(t configIdentity) bool { return t.ModelType == "llava" || t.ModelType == "llava_next" }, readHFLLaVA}
 	// xComposerConfig says nothing of the tower: build_mlp.py has it.
 	xComposerConfig = configKind{func(t configIdentity) bool {
@@ -85,6 +91,9 @@ func readConfig(m *Model, file []byte) error {
 	}
 	var t configIdentity
 	if err := json.Unmarshal(file, &t); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(file, &t.members); err != nil {
 		return err
 	}
 	for _, k := range configKinds {

@@ -73,7 +73,7 @@ func pieceOf(path string) piece {
 
 // only returns the inventory of some pieces.
 func (has inventory) only(keep func(p piece) bool) inventory {
-	some := inventory{vision: has.vision && keep(visionPiece), text: has.text && keep(textPiece), extra: map[string]bool{}}
+	some := inventory{vision: has.vision && keep(visionPiece), text: has.text && keep(textPiece), extra: map[string]bool{}, without: has.without}
 	if keep(projectorPiece) {
 		some.layers, some.alone = has.layers, has.alone
 	}
@@ -161,30 +161,7 @@ var (
 	}
 )
 
-// ExportForms returns the values that [ExportOptions.To] may have.
-func ExportForms() []string {
-	var names []string
-	for _, f := range forms {
-		names = append(names, f.name)
-	}
-	return names
-}
-
-// Export writes the model to dst as other software has it:
-//
-//   - openai: an archive of TorchScript that clip.load of openai/CLIP reads, with parameters and no
-//     code; or a state dict of torch.save for its build_model, since clip.load does not read those: it
-//     does not rewind the file after it has tried to read an archive (openai/CLIP, issue 396);
-//   - huggingface: the directory that [Model.Convert] writes, for transformers;
-//   - openclip: a directory that open_clip loads as local-dir:DST;
-//   - llava, llava-hf, xcomposer: tower and projector under the names that they have in LLaVA, in
-//     transformers' LLaVA and in InternLM-XComposer 2 and 2.5: a state dict to be loaded over the
-//     original's, whose language model stays where it is;
-//   - gguf: a file for the option --mmproj of llama.cpp, of the kind that LLaVA 1.5 has: a tower and
-//     a projector of two layers. The form of two towers that clip.cpp reads is not written. What
-//     llama.cpp computes of a file is its own: its GELU is the one by tanh, and since 2025 it puts the
-//     class token behind the patches.
-//
+// Export writes the model to dst as other software has it, in one of the forms that [ExportForms] names.
 // The output appears complete or not at all, and tensors go through memory in parts. What the form
 // has no place for is left out, and [Report.Left] says what that is. What it needs and the source
 // does not have is an error, as is a model that the software would compute something else from.
@@ -311,8 +288,8 @@ func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) 
 		}
 	}
 	has := o.model.has.only(func(p piece) bool { return !slices.Contains(left, p) })
-	if lacks := f.dialect.lacks(o.model.sizes, has); lacks != nil {
-		return refuse("there is no name for %s", strings.Join(lacks, ", "))
+	if err := f.dialect.fits(o.model.sizes, has); err != nil {
+		return refuse("%w", err)
 	}
 	switch f.dialect {
 	case huggingFace: // the projector has a file of its own

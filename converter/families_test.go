@@ -285,6 +285,59 @@ func TestFamilyOf(t *testing.T) {
 	}
 }
 
+// TestWithout: what a dialect has no names for, a model lacks. It needs no such tensors, counts its tokens without a class
+// token, and is not written under names that want one. Where one of an optional part is, all of it must be.
+func TestWithout(t *testing.T) {
+	all := dialects
+	defer func() { dialects = all }()
+	rename := strings.NewReplacer("vision_model.", "bare.")
+	var rows table
+	for _, row := range hfVision {
+		if !strings.Contains(row.To, "Class") {
+			row.From = strings.Replace(rename.Replace(row.From), "{pre_layrnorm,post_layernorm}", "post_layernorm", 1)
+			row.To = strings.Replace(row.To, "{Pre,Post}", "Post", 1)
+			rows = append(rows, row)
+		}
+	}
+	dialects = append(slices.Clone(all), newDialect("Bare", rows))
+	bare := func(keep func(name string) bool) []byte {
+		var tensors []named
+		for _, x := range contents(t, family(t, "hf-vision")) {
+			x.name = rename.Replace(x.name)
+			if strings.Contains(x.name, "position_embedding") { // without the class token's
+				n := len(x.data) / x.shape[0]
+				x.data, x.shape = x.data[n:], []int{x.shape[0] - 1, x.shape[1]}
+			}
+			if keep(x.name) {
+				tensors = append(tensors, x)
+			}
+		}
+		return asSafetensors(t, tensors)
+	}
+	whole := func(name string) bool {
+		return !strings.Contains(name, "class_") && !strings.Contains(name, "pre_layrnorm") && !strings.Contains(name, "position_ids")
+	}
+	m, err := openBytes(bare(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := m.config.Vision; !v.NoClassToken || !v.NoPreNorm || v.ImageSize != small.ImageSize {
+		t.Errorf("configuration is %+v", v)
+	}
+	for _, d := range []*dialect{huggingFace, openAI} {
+		if err := d.fits(m.sizes, m.has); err == nil || err.Error() != "it lacks Embed.Class" {
+			t.Errorf("%s: error is %v, want that it lacks a class token", d.name, err)
+		}
+	}
+	if err := m.dialect.fits(m.sizes, m.has); err != nil {
+		t.Error(err)
+	}
+	var wrong *MismatchError
+	if _, err := openBytes(bare(func(name string) bool { return whole(name) && name != "bare.post_layernorm.bias" })); !errors.As(err, &wrong) || !slices.Equal(wrong.Missing, []string{"bare.post_layernorm.bias"}) {
+		t.Errorf("error is %v, want that half of the post-norm is missing", err)
+	}
+}
+
 // edited copies a fixture with a change to a JSON file of it.
 func edited(t *testing.T, fixture, file string, edit func(v map[string]any)) string {
 	t.Helper()

@@ -150,37 +150,42 @@ func readXtuner(p *ProjectorConfig, file []byte) error {
 	return errors.Join(wrong, equal("projector", "visual_hidden_size", c.In, p.In), equal("projector", "llm_hidden_size", c.Out, p.Out))
 }
 
+func llavaFamily(m *Model) (family string, layer int) {
+	if m.has.extra["Projector.Newline"] {
+		return familyLLaVA16, -2
+	}
+	return familyLLaVA15, -2
+}
+
+// Source: InternLM/xtuner, xtuner/model/llava.py: visual_select_layer=-2.
+func xtunerFamily(*Model) (family string, layer int) { return familyXtuner, -2 }
+
+// Source: build_mlp.py of the models on Hugging Face: openai/clip-vit-large-patch14-336, whose
+// positions are resized, and select_layer = -1, select_feature = 'patch'.
+func xComposerFamily(m *Model) (family string, layer int) {
+	if m.has.vision {
+		m.config.Vision.Activation = transformer.QuickGELU
+	}
+	family = familyXComposer
+	if m.has.extra["Projector.GlobalSeparator"] {
+		switch family = familyXComposerH; m.config.Vision.ImageSize {
+		case 336:
+			family = family4KHD
+		case 560:
+			family = familyXComposer5
+		}
+	}
+	return family, -1
+}
+
 // family completes what is known by the family alone: the code of a model may say what its
 // configuration does not.
 func (m *Model) family() {
-	layer, size := -2, m.config.Vision.ImageSize
-	family := ""
-	switch m.dialect {
-	case llava, hfLLaVA:
-		if family = familyLLaVA15; m.has.extra["Projector.Newline"] {
-			family = familyLLaVA16
-		}
-	case xtuner:
-		// Source: InternLM/xtuner, xtuner/model/llava.py: visual_select_layer=-2.
-		family = familyXtuner
-	case xComposer:
-		// Source: build_mlp.py of the models on Hugging Face: openai/clip-vit-large-patch14-336, whose
-		// positions are resized, and select_layer = -1, select_feature = 'patch'.
-		if m.has.vision {
-			m.config.Vision.Activation = transformer.QuickGELU
-		}
-		layer, family = -1, familyXComposer
-		if m.has.extra["Projector.GlobalSeparator"] {
-			switch family = familyXComposerH; size {
-			case 336:
-				family = family4KHD
-			case 560:
-				family = familyXComposer5
-			}
-		}
-	default:
+	if m.dialect.family == nil {
 		return
 	}
+	family, layer := m.dialect.family(m)
+	size := m.config.Vision.ImageSize
 	p := m.projector
 	if p == nil {
 		return

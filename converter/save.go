@@ -89,6 +89,7 @@ func (m *Model) replaceVision(v *clipvit.Model, memory *memory) error {
 	} {
 		m.sizes[letter] = n
 	}
+	m.has.without = map[string]bool{"Embed.Class": c.NoClassToken, "PreNorm.W": c.NoPreNorm, "PreNorm.B": c.NoPreNorm}
 	m.has.extra["PostNorm.W"], m.has.extra["PostNorm.B"] = !c.NoPostNorm, !c.NoPostNorm
 	if m.has.extra["Proj"] = c.EmbedDim > 0; c.EmbedDim > 0 {
 		m.sizes["E"] = c.EmbedDim

@@ -11,6 +11,7 @@ type inventory struct {
 	layers       int             // of the projector; 0 without one
 	alone        bool            // the projector's layer has the name of a linear one
 	extra        map[string]bool // the optional canonical paths that are there
+	without      map[string]bool // the others that are not: those of the vision tower that the dialect has no names for
 }
 
 // A slot is one tensor of a whole model in some dialect.
@@ -37,7 +38,7 @@ func (has inventory) paths(s sizes) []location {
 		for i := 0; i < len(specs); i++ {
 			sp := specs[i]
 			if !strings.Contains(sp.path, "#") {
-				if !optional[sp.path] || has.extra[sp.path] {
+				if optional[sp.path] == "" && !has.without[sp.path] || has.extra[sp.path] {
 					all = append(all, location{sp, -1})
 				}
 				continue

@@ -2,6 +2,7 @@ package converter
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -91,6 +92,7 @@ type dialect struct {
 	table    table
 	excused  []string // tensors that are dropped: no parameters
 	language []string // what the names of a language model's tensors begin with; they are never read
+	family   func(m *Model) (family string, layer int)
 
 	rules   []rule
 	byFrom  map[string]*rule
@@ -120,6 +122,26 @@ func (d *dialect) lacks(s sizes, has inventory) []string {
 		}
 	}
 	return paths
+}
+
+// fits returns an error if a model has a parameter that d has no name for, or the other way round.
+func (d *dialect) fits(s sizes, has inventory) error {
+	if lacks := d.lacks(s, has); lacks != nil {
+		return fmt.Errorf("there is no name for %s", strings.Join(lacks, ", "))
+	}
+	for _, path := range slices.Sorted(maps.Keys(has.without)) {
+		if has.vision && has.without[path] && d.byTo[path] != nil {
+			return fmt.Errorf("it lacks %s", path)
+		}
+	}
+	return nil
+}
+
+// withFamily declares what is known by a dialect's names alone, though the configuration does not say it: f completes
+// a model's, and returns the family and the layer of its tower that the projector is fed with.
+func (d *dialect) withFamily(f func(m *Model) (family string, layer int)) *dialect {
+	d.family = f
+	return d
 }
 
 // newDialect returns a dialect ready for use.

@@ -46,6 +46,9 @@ type output struct {
 
 // prepare decides what will be written, and finds all that can be wrong with it before anything is.
 func (o *output) prepare() error {
+	if err := huggingFace.fits(o.model.sizes, o.model.has); err != nil {
+		return fmt.Errorf("converter: %s: cannot be written for transformers: %w", o.model.name, err)
+	}
 	p := &output{model: o.model, target: o.target}
 	for _, s := range huggingFace.slots(o.model.sizes, o.model.has) {
 		if name, ok := strings.CutPrefix(s.name, projectorPrefix); ok {
