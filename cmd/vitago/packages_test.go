@@ -43,7 +43,7 @@ func TestPackages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if bytes.Contains(source, []byte(`"`+p.Name+`: `)) || bytes.Contains(source, []byte(`Prefix("`+p.Name+`"`)) {
+			if bytes.Contains(source, []byte(`"`+p.Name+`: `)) || bytes.Contains(source, []byte(`Prefix("`+p.Name+`"`)) || bytes.Contains(source, []byte(`gate.New("`+p.Name+`"`)) {
 				names = append(names, p.Name)
 				break
 			}
