@@ -128,8 +128,8 @@ func readText(path string, open func(io.Reader) (io.Reader, error)) (string, err
 	return string(text), nil
 }
 
-// ReadFiles returns the files of the tokenizer in a directory as they are, without a look into them. It returns an
-// [fs.ErrNotExist] if one of those is not there that [ReadTokenizer] needs.
+// ReadFiles returns the files of the tokenizer in a directory as they are, without a look into them. If one that
+// [ReadTokenizer] needs is missing, the error is an [fs.ErrNotExist].
 func ReadFiles(dir string) ([]File, error) {
 	var files []File
 	for i, name := range fileNames {
@@ -145,8 +145,8 @@ func ReadFiles(dir string) ([]File, error) {
 	return files, nil
 }
 
-// Files returns what transformers wants in a directory of the tokenizer, for texts of so many words with those that
-// begin and end them.
+// Files returns the files of the tokenizer in a directory of Hugging Face's form, but for tokenizer.json, which
+// transformers does not need. A text has at most context words, with those that begin and end it.
 //
 // Source: huggingface/transformers, models/clip/tokenization_clip.py.
 func (t *Tokenizer) Files(context int) []File {

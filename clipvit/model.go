@@ -75,7 +75,7 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 // Freeze declares that no parameter of the model wants a gradient, and packs the weights of the
 // matrix products for the processor: in half precision if that loses nothing, as with the weights
 // that OpenAI published, which then take half the memory; that of the plain matrices goes back to the
-// system. Until [Model.Unfreeze] nothing can write to them, and who reads one gets a copy. It must not
+// system. Until [Model.Unfreeze] nothing can write to them, and a reader gets a copy. It must not
 // run beside any other use of the model.
 //
 // Weights are packed in one of two ways, for images alone or for where a gradient flows as well, to the images or

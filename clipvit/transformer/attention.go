@@ -30,7 +30,7 @@ type Attention struct {
 	QKVLoRA, OutLoRA []*LoRA
 }
 
-func init() { gob.RegisterName("*clipvit.Attention", &Attention{}) } // as files of before have it
+func init() { gob.RegisterName("*clipvit.Attention", &Attention{}) } // the name in files of versions before
 
 // NewAttention returns an Attention whose parameters are zero. It trusts c; see [Config.Check].
 func NewAttention(c Config) *Attention {

@@ -26,7 +26,7 @@ type Block struct {
 	MLP   *MLP
 }
 
-func init() { gob.RegisterName("*clipvit.Block", &Block{}) } // as files of before have it
+func init() { gob.RegisterName("*clipvit.Block", &Block{}) } // the name in files of versions before
 
 // NewBlock returns a Block whose parameters are zero. It trusts c; see [Config.Check].
 func NewBlock(c Config) *Block {

@@ -61,7 +61,7 @@ func (m Blocks) Quantize() {
 	}
 }
 
-// A Step names the intermediate x and returns it; old, what x was computed from, has served its purpose.
+// A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more.
 type Step func(stage string, x, old mat.Tensor) mat.Tensor
 
 // Visit returns a [Step] that calls visit with every intermediate. If visit is nil, it releases old instead.

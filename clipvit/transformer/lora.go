@@ -27,7 +27,7 @@ type LoRA struct {
 	At    int       // the first row of W that is corrected
 }
 
-func init() { gob.RegisterName("*clipvit.LoRA", &LoRA{}) } // as files of before have it
+func init() { gob.RegisterName("*clipvit.LoRA", &LoRA{}) } // the name in files of versions before
 
 // NewLoRA returns a correction of rows at to at+rows of weights with in columns. Its parameters are zero.
 func NewLoRA(rank, in, at, rows int, scale float64) *LoRA {

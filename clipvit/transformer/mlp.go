@@ -27,7 +27,7 @@ type MLP struct {
 	UpLoRA, DownLoRA []*LoRA
 }
 
-func init() { gob.RegisterName("*clipvit.MLP", &MLP{}) } // as files of before have it
+func init() { gob.RegisterName("*clipvit.MLP", &MLP{}) } // the name in files of versions before
 
 // NewMLP returns an MLP whose parameters are zero. It trusts c; see [Config.Check].
 func NewMLP(c Config) *MLP {

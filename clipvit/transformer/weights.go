@@ -81,7 +81,7 @@ func FillFrozen(m nn.Model, w Weights, fill func(path string, values []float32) 
 
 func noGrad(m nn.Model) {
 	nn.ForEachParam(m, func(p *nn.Param) {
-		if p.RequiresGrad() { // who freezes a frozen model writes nothing
+		if p.RequiresGrad() { // so that freezing a frozen model writes nothing
 			p.SetRequiresGrad(false)
 		}
 	})
