@@ -12,10 +12,11 @@ import (
 	"strings"
 )
 
-// What is not complete is called ".NAME.partial-" and a number. A temporary directory takes in what is about to be
-// replaced, under the name replaced.
+// What is not complete is called ".NAME.partial-" and a number. A temporary directory holds what is new under the name
+// fresh, and takes in what is about to be replaced under the name replaced.
 const (
 	partial  = ".partial-"
+	fresh    = "new"
 	replaced = "old"
 )
 
@@ -109,6 +110,7 @@ type File struct {
 	*os.File
 	path string // "" if the file has its name already: a device or a pipe
 	undo func() // removes the folders that were made for it, if they are empty
+	done bool   // it has its name
 }
 
 // Create creates a file that will have the name path, and makes the folders above it that are missing. It takes the
@@ -135,7 +137,7 @@ func create(path string) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &File{f, "", func() {}}, nil
+		return &File{File: f, undo: func() {}}, nil
 	}
 	if err == nil { // through a link
 		if path, err = filepath.EvalSymlinks(path); err != nil {
@@ -152,7 +154,7 @@ func create(path string) (*File, error) {
 	if err != nil {
 		return nil, unwritable(path, err)
 	}
-	return &File{f, path, func() {}}, nil
+	return &File{File: f, path: path, undo: func() {}}, nil
 }
 
 // Seekable says whether the file can be written in any order: a device or a pipe cannot.
@@ -177,6 +179,7 @@ func (f *File) Commit() error { return f.commit(true) }
 
 func (f *File) commit(durable bool) error {
 	if f.path == "" {
+		f.done = true
 		return f.Close()
 	}
 	if durable {
@@ -190,14 +193,23 @@ func (f *File) commit(durable bool) error {
 	if err := os.Rename(f.Name(), f.path); err != nil {
 		return renameError(f.path, err)
 	}
-	if durable {
-		syncDir(filepath.Dir(f.path))
+	f.done = true
+	if dir := filepath.Dir(f.path); durable && !isFresh(dir) {
+		syncDir(dir)
 	}
 	return nil
 }
 
+// isFresh says whether dir is one that [WriteDir] fills, and makes durable when it is full.
+func isFresh(dir string) bool {
+	return filepath.Base(dir) == fresh && strings.Contains(filepath.Base(filepath.Dir(dir)), partial)
+}
+
 // Discard removes what was written; after [File.Commit] it does nothing.
 func (f *File) Discard() {
+	if f.done {
+		return
+	}
 	f.Close()
 	if f.path != "" {
 		os.Remove(f.Name())
@@ -224,14 +236,14 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 			err = own{e}
 		}
 	}()
-	fresh := filepath.Join(tmp, "new")
-	if err := os.Mkdir(fresh, 0o777); err != nil {
+	made := filepath.Join(tmp, fresh)
+	if err := os.Mkdir(made, 0o777); err != nil {
 		return own{unwritable(path, err)}
 	}
-	if err := fill(fresh); err != nil {
-		return renamed(err, fresh, path)
+	if err := fill(made); err != nil {
+		return renamed(err, made, path)
 	}
-	syncDir(fresh)
+	syncDir(made)
 	old := filepath.Join(tmp, replaced)
 	moved := false
 	if replace {
@@ -241,7 +253,7 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 		}
 		moved = err == nil
 	}
-	if err := os.Rename(fresh, path); err != nil {
+	if err := os.Rename(made, path); err != nil {
 		if moved {
 			if e := os.Rename(old, path); e != nil {
 				keep = true

@@ -54,6 +54,15 @@ func TestFile(t *testing.T) {
 		if err := f.Commit(); err != nil {
 			t.Fatal(err)
 		}
+		if path != os.DevNull { // what gets the temporary name now is another's
+			if err := os.WriteFile(f.Name(), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			f.Discard()
+			if err := os.Remove(f.Name()); err != nil {
+				t.Errorf("Discard after Commit: %v", err)
+			}
+		}
 	}
 	write(link)
 	if got, _ := os.ReadFile(target); string(got) != "new" {
@@ -155,6 +164,9 @@ func TestWriteDir(t *testing.T) {
 		return func(tmp string) error {
 			if got := names(t, tmp); got != "" {
 				t.Errorf("the new directory holds %s", got)
+			}
+			if !isFresh(tmp) || isFresh(path) || isFresh(filepath.Dir(tmp)) { // its entries would never be synced, or too often
+				t.Errorf("%s is fresh: %v, %s: %v", tmp, isFresh(tmp), path, isFresh(path))
 			}
 			return os.WriteFile(filepath.Join(tmp, content), []byte(content), 0o666)
 		}
