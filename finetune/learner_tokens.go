@@ -143,7 +143,7 @@ func (l *tokens) savings(m Memory, loaded, limit int64, add func(total int64, fo
 		activations, _ := l.ofViews(int64(1+n), t.Recipe.Tower, true)
 		total := m.Total() - m.Activations - m.Data + activations + m.Data/l.views()*int64(1+n)
 		if total <= limit || n == 1 {
-			add(total, "with %d tiles at most (hd-num)", n)
+			add(total, "with %d tiles at most (hd_num)", n)
 			return
 		}
 	}

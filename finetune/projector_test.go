@@ -679,7 +679,7 @@ func TestEncoderRefuses(t *testing.T) {
 		{func(c *Config) { c.Train.(*data.Loader).BatchSize = 2 }, `batch of 2, want 1: layout "xcomposer2.5" has up to 25 views`},
 		{func(c *Config) { c.Train.(*data.Loader).Augment.Flip = 0.5 }, "are not varied"},
 		{func(c *Config) { c.Encoder.Select.Layer = 9 }, "layer is 9"},
-		{func(c *Config) { c.MemoryLimit = 1 << 20 }, "tiles at most (hd-num)"},
+		{func(c *Config) { c.MemoryLimit = 1 << 20 }, "tiles at most (hd_num)"},
 		{func(c *Config) { c.MemoryLimit, c.Recipe.Tower = 1<<20, Complete }, `by the recipe "projector"`},
 	} {
 		config, _ := good()

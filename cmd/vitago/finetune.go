@@ -163,6 +163,9 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		f.complete(v)
 		run := f.train
 		if f.Solver == job.LBFGS {
+			if v.Changed("log-every") {
+				return usagef("--log-every goes with --solver adamw: L-BFGS goes to the optimum, and has no steps to tell of")
+			}
 			run = f.fitHead
 		}
 		return f.inFlags(run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))

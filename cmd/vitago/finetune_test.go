@@ -9,14 +9,18 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/job"
 )
 
 // colours writes a folder of small pictures for each of three classes: a colour, and noise.
@@ -327,4 +331,40 @@ func TestFinetuneRefuses(t *testing.T) {
 	if page := read(t, out, "report.md"); !strings.Contains(page, "00.png") {
 		t.Errorf("report:\n%s", page)
 	}
+}
+
+// TestFinetuneFields: every field of a request has a flag, and every flag is of a field or says how a run is shown.
+func TestFinetuneFields(t *testing.T) {
+	fields := map[string]bool{}
+	var walk func(r reflect.Type, prefix string)
+	walk = func(r reflect.Type, prefix string) {
+		for _, f := range reflect.VisibleFields(r) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			switch {
+			case name == "-":
+			case f.Type.Kind() == reflect.Struct:
+				walk(f.Type, prefix+name+".")
+			default:
+				fields[flagOf(prefix+name)] = true
+			}
+		}
+	}
+	walk(reflect.TypeFor[job.Request](), "")
+	flags := newFinetune().Flags()
+	for name := range fields {
+		if flags.Lookup(name) == nil {
+			t.Errorf("there is no flag --%s", name)
+		}
+	}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !fields[f.Name] && !slices.Contains([]string{"model", "dry-run", "log-every"}, f.Name) {
+			t.Errorf("--%s is of no field", f.Name)
+		}
+	})
+}
+
+// TestFinetuneIdle: what only the command has is refused where it does nothing, too.
+func TestFinetuneIdle(t *testing.T) {
+	args := []string{"finetune", "--model", tinyModel, "--data", "pictures", "--out", filepath.Join(t.TempDir(), "out"), "--recipe", "probe"}
+	vitago(append(args, "--log-every", "3")...).want(t, exitUsage, nil, []string{"--log-every goes with --solver adamw: L-BFGS goes to the optimum, and has no steps to tell of"})
 }

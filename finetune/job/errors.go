@@ -1,6 +1,7 @@
 package job
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -37,6 +38,14 @@ func of(kind, err error) error {
 		return err
 	}
 	return kinded{err, kind}
+}
+
+// ofData makes err an [ErrData], unless it may be that of ctx, which has ended.
+func ofData(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	return of(ErrData, err)
 }
 
 // A RequestError says what is wrong with fields of a [Request], by themselves or beside each other. It is an [ErrRequest].

@@ -12,6 +12,7 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 		why    string
 		fields []string
 	}{
+		{r.Lock != lockImages, "contradicts {lock} images", []string{"overrides.blocks", "overrides.rank", "overrides.alpha", "overrides.targets"}},
 		{recipe.Tower == finetune.Last, "is of the recipe last-n", []string{"overrides.blocks"}},
 		{recipe.Tower == finetune.LowRank, "is of the recipe lora", []string{"overrides.rank", "overrides.alpha", "overrides.targets"}},
 		{vectors, "goes with {teacher} or {targets}", []string{"distance", "layer", "projector"}},
@@ -19,9 +20,10 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 		{!lbfgs, "goes with {solver} adamw: L-BFGS goes to the optimum, and has no steps to tell of", []string{
 			"overrides.epochs", "overrides.batch", "overrides.accumulate", "overrides.rate", "overrides.head_rate", "overrides.weight_decay", "overrides.layer_decay",
 			"overrides.ema", "overrides.warmup", "overrides.clip", "overrides.smoothing",
-			"max_steps", "checkpoint_every", "validate_every", "patience", "recompute", "memory_limit", "wise_ft", "log_every", "tensorboard", // log_every: a command's
+			"max_steps", "checkpoint_every", "validate_every", "patience", "recompute", "memory_limit", "wise_ft", "tensorboard",
 		}},
-		{recipe.Tower != finetune.None, "is of a tower that learns, and this one is frozen", []string{"overrides.rate", "overrides.layer_decay", "recompute"}},
+		{recipe.Tower != finetune.None, "is of a tower that learns, and this one is frozen", []string{"overrides.rate", "overrides.layer_decay"}},
+		{recipe.Tower != finetune.None || recipe.TextRate > 0, "is of a tower that learns, and this one is frozen", []string{"recompute"}},
 		{recipe.Tower != finetune.None || recipe.Captions, "mixes weights of a tower that learns, and this one is frozen", []string{"wise_ft"}},
 		{recipe.Tower == finetune.None, "keeps what a frozen tower gives, and this one learns", []string{"cache"}},
 		{r.Augment == (Augment{}), "keeps what a tower gives for a picture, and varied ones are others each time", []string{"cache"}},

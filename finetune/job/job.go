@@ -54,14 +54,14 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	j.opened = append(j.opened, j.like)
 	tokens, err := j.findEncoder(ctx, p.recipe)
 	if err != nil {
-		return nil, of(ErrData, err)
+		return nil, ofData(ctx, err)
 	}
 	c, err := j.configure(ctx, p.recipe, tokens)
 	if err != nil {
 		return nil, err
 	}
 	if err := j.aim(ctx, &c, tokens); err != nil {
-		return nil, of(ErrData, err)
+		return nil, ofData(ctx, err)
 	}
 	if j.Trainer, err = finetune.New(c); err != nil {
 		return nil, of(ErrRefused, err)
@@ -119,7 +119,7 @@ func (j *Job) configure(ctx context.Context, recipe finetune.Recipe, tokens toke
 	if r.DryRun {
 		c.Dir = ""
 	}
-	if r.Cache != "" {
+	if r.Cache != "" && !r.DryRun {
 		c.Cache, err = probe.OpenCache(r.Cache)
 	}
 	return c, err
@@ -257,7 +257,7 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 			return w, err
 		}
 	}
-	facts := j.facts
+	facts, table := j.facts, t.Table() // before corrections are merged
 	measure := t.Objective.Measure()
 	if share := r.WiseFT; share != nil && *share != 1 {
 		if err := j.mix(ctx, *share); err != nil {
@@ -273,13 +273,13 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 			facts = append(facts, [2]string{"mixed " + measure, fmt.Sprintf("%.4f", score)})
 		}
 	}
-	page := report.Report{Title: "Fine-tuning of " + filepath.Base(r.Model), Facts: facts, Table: t.Table(), Measure: measure, Result: result}
+	page := report.Report{Title: "Fine-tuning of " + filepath.Base(r.Model), Facts: facts, Table: table, Measure: measure, Result: result}
 	return w, errors.Join(t.Save(ctx, w.Model, j.like, r.options()), page.Write(r.Output))
 }
 
 // options are those of what is written.
 func (r Request) options() converter.Options {
-	return converter.Options{DType: cmp.Or(r.DType, "source"), Vocab: r.Vocab}
+	return converter.Options{DType: cmp.Or(r.DType, sourceDType), Vocab: r.Vocab}
 }
 
 // mix sets the weights to so much of themselves, and the rest of the original ones.

@@ -1,10 +1,14 @@
 package job
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +116,13 @@ func TestCheck(t *testing.T) {
 	}{
 		{Request{Recipe: "full", Overrides: Overrides{Blocks: new(2)}}, "overrides.blocks is of the recipe last-n"},
 		{Request{Recipe: "full", Overrides: Overrides{Rank: new(2)}}, "overrides.rank is of the recipe lora"},
+		{Request{Recipe: "lora", Captions: true, Lock: "images", Overrides: Overrides{Rank: new(2)}}, "overrides.rank contradicts lock images"},
+		{Request{Recipe: "last-n", Captions: true, Lock: "images", Overrides: Overrides{Blocks: new(2)}}, "overrides.blocks contradicts lock images"},
+		{Request{Recipe: "probe", Recompute: true}, "recompute is of a tower that learns, and this one is frozen"},
+		{Request{Recipe: "full", DType: "f8"}, `dtype is "f8", want source or f16 or bf16 or f32`},
+		{Request{Recipe: "full", Activation: "relu"}, `activation is "relu", want one of ["quick_gelu" "gelu"]`},
+		{Request{Recipe: "projector", Teacher: "x", Layout: "round"}, `layout is "round", want ` + strings.Join(layouts(), " or ")},
+		{Request{Recipe: "projector", Teacher: "x", Projector: "mlp0x_gelu"}, `projector is "mlp0x_gelu", want linear, identity or mlpNx_gelu with N from 1 to 9`},
 		{Request{Recipe: "lora", Distance: "mse"}, "distance goes with teacher or targets"},
 		{Request{Recipe: "lora", Layer: new(-1)}, "layer goes with teacher or targets"},
 		{Request{Recipe: "lora", Layout: "pad"}, "layout, hd_num and init_projector are of models with a projector, or the recipe projector, and tokens from teacher or targets"},
@@ -148,7 +159,8 @@ func TestCheck(t *testing.T) {
 		{Recipe: "probe", Cache: "c", Overrides: Overrides{Epochs: new(3)}},
 		{Recipe: "probe", Solver: LBFGS, Cache: "c"},
 		{Recipe: "lora", Captions: true, Overrides: Overrides{Rank: new(2), TextRate: new(0.1)}, WiseFT: new(0.5)},
-		{Recipe: "contrastive", Lock: "images", WiseFT: new(0.5), Cache: "c"},
+		{Recipe: "contrastive", Lock: "images", WiseFT: new(0.5), Cache: "c", Recompute: true},
+		{Recipe: "projector", Teacher: "x", Projector: "mlp9x_gelu", Activation: "gelu", DType: "bf16"},
 		{Recipe: "xcomposer", FixViT: true, Teacher: "x", Distance: "cosine", Layout: "pad", Layer: new(-2)},
 	} {
 		r.Data, r.Output = "pictures", out
@@ -171,6 +183,7 @@ func TestCheck(t *testing.T) {
 // A dry run opens everything, and writes nothing; each way to run refuses what is for the other.
 func TestOpen(t *testing.T) {
 	r := Request{Model: golden.Path(t, "testdata/tiny/huggingface"), Data: draw(t), Recipe: "probe", Output: filepath.Join(t.TempDir(), "out"), DryRun: true, TensorBoard: true}
+	r.Cache = filepath.Join(r.Output, "cache")
 	j, err := Open(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -198,9 +211,102 @@ func TestOpen(t *testing.T) {
 	if _, err := os.Stat(r.Output); err == nil {
 		t.Error("something was written")
 	}
-	r.Recipe, r.Solver, r.TensorBoard, r.DryRun, r.Overrides.Epochs = "full", "", true, false, new(1)
+	r.Recipe, r.Solver, r.TensorBoard, r.DryRun, r.Cache, r.Overrides.Epochs = "full", "", true, false, "", new(1)
 	w, _ := run(t, r)
 	if names, _ := filepath.Glob(filepath.Join(r.Output, "tensorboard", "*")); len(names) != 1 || w.Model != filepath.Join(r.Output, ModelFolder) || w.Mixed != nil || w.Adapter != "" {
 		t.Errorf("event files %v, written %+v", names, w)
+	}
+}
+
+// What is mixed leaves the report's table as it was when the run began.
+func TestMixedTable(t *testing.T) {
+	r := Request{
+		Model: golden.Path(t, "testdata/tiny/huggingface"), Data: draw(t), Recipe: "lora", Output: filepath.Join(t.TempDir(), "out"),
+		WiseFT: new(0.5), Overrides: Overrides{Epochs: new(1)},
+	}
+	dry := r
+	dry.DryRun = true
+	j, err := Open(t.Context(), dry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := j.Trainer.Table()
+	j.Close()
+	w, _ := run(t, r)
+	if page, err := os.ReadFile(w.Report); err != nil || !strings.Contains(string(page), table) {
+		t.Errorf("report %s, %v, want the table\n%s", page, err, table)
+	}
+}
+
+// Whoever ends the context while a job is opened hears of that, and not that the data are bad.
+func TestOpenCanceled(t *testing.T) {
+	tiny, llava := golden.Path(t, "testdata/tiny/huggingface"), golden.Path(t, "testdata/families/llava")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, r := range []Request{
+		{Model: tiny, Recipe: "full"}, {Model: tiny, Recipe: "full", Teacher: tiny},
+		{Model: llava, Recipe: "projector", Teacher: llava}, {Model: tiny, Recipe: "probe", Solver: LBFGS},
+	} {
+		r.Data, r.Output = draw(t), filepath.Join(t.TempDir(), "out")
+		var err error
+		if r.Solver == LBFGS {
+			_, err = OpenProbe(ctx, r)
+		} else {
+			_, err = Open(ctx, r)
+		}
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrData) || errors.Is(err, ErrRefused) || errors.Is(err, ErrRequest) {
+			t.Errorf("%s: error is %v, want that of the context", r.Recipe, err)
+		}
+		if _, err := os.Stat(r.Output); err == nil {
+			t.Errorf("%s: something was written", r.Recipe)
+		}
+	}
+}
+
+// Every field survives the way through JSON, but for those that are not of it; 0 and nothing are told apart where they differ.
+func TestJSON(t *testing.T) {
+	var r Request
+	fill(t, reflect.ValueOf(&r).Elem())
+	r.Model, r.DryRun, r.Given = "", false, nil
+	zeros := Request{Layer: new(0), WiseFT: new(0.0), Overrides: Overrides{TextRate: new(0.0), EMA: new(0.0), Clip: new(0.0), Targets: []string{}}}
+	for _, r := range []Request{r, zeros, {}} {
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back Request
+		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back, r) {
+			t.Errorf("%s: got %+v, %v, want %+v", b, back, err, r)
+		}
+	}
+}
+
+// fill gives every field a value that is not zero.
+func fill(t *testing.T, v reflect.Value) {
+	t.Helper()
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(t, v.Index(0))
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(3)
+	case reflect.Uint64:
+		v.SetUint(math.MaxUint64)
+	case reflect.Float64:
+		v.SetFloat(0.1)
+	case reflect.Func: // which JSON has not
+	default:
+		t.Fatalf("a field of type %s, which this test does not know", v.Type())
 	}
 }

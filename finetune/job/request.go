@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/projector"
 )
 
 // Request says what is to be learnt, and how. Model, Data, Recipe and Output must be set; a task sets Model itself.
@@ -125,10 +126,10 @@ type Overrides struct {
 	Clip        *float64 `json:"clip,omitempty"`         // largest norm of the gradients; 0 is any
 	Smoothing   *float64 `json:"smoothing,omitempty"`    // of the labels
 
-	Blocks  *int     `json:"blocks,omitempty"`  // of "last-n": how many learn
-	Rank    *int     `json:"rank,omitempty"`    // of "lora"
-	Alpha   *float64 `json:"alpha,omitempty"`   // of "lora"
-	Targets []string `json:"targets,omitempty"` // of "lora": which products are corrected
+	Blocks  *int     `json:"blocks,omitempty"` // of "last-n": how many learn
+	Rank    *int     `json:"rank,omitempty"`   // of "lora"
+	Alpha   *float64 `json:"alpha,omitempty"`  // of "lora"
+	Targets []string `json:"targets,omitzero"` // of "lora": which products are corrected
 }
 
 // Augment says how pictures are varied. The zero value is not at all.
@@ -146,10 +147,12 @@ func (a Augment) data() data.Augment {
 	return d
 }
 
-// The values of Lock and Solver.
+// Values of Lock, DType and Solver.
 const (
 	lockImages = "images"
 	lockTexts  = "texts"
+
+	sourceDType = "source"
 
 	// AdamW is the solver of a [Job], and LBFGS that of a [Probe].
 	AdamW = "adamw"
@@ -180,10 +183,17 @@ func (r Request) Validate() error {
 	}{
 		{"distance", string(r.Distance), []string{string(finetune.CosineDistance), string(finetune.SquareDistance)}},
 		{"lock", r.Lock, []string{lockImages, lockTexts}}, {"solver", r.Solver, []string{AdamW, LBFGS}},
+		{"dtype", r.DType, []string{sourceDType, "f16", "bf16", "f32"}}, {"layout", r.Layout, layouts()},
 	} {
 		if f.v != "" && !slices.Contains(f.of, f.v) {
 			add("{"+f.name+"} is %.40q, want %s", f.v, strings.Join(f.of, " or "))
 		}
+	}
+	if r.Activation != "" && !r.Activation.Valid() {
+		add("{activation} is %.40q, want one of %q", r.Activation, transformer.Activations())
+	}
+	if r.Projector != "" && (projector.Config{Type: r.Projector}).Layers() < 0 {
+		add("{projector} is %.40q, want %s, %s or mlpNx_gelu with N from 1 to 9", r.Projector, projector.Linear, projector.Identity)
 	}
 	for _, f := range []struct {
 		name string
@@ -202,6 +212,14 @@ func (r Request) Validate() error {
 		}
 	}
 	return join(errs...)
+}
+
+// layouts returns the names that a layout may have.
+func layouts() (names []string) {
+	for _, l := range projector.Layouts {
+		names = append(names, l.Name)
+	}
+	return names
 }
 
 // Check returns nil, or what is wrong with r, its recipe and its output, whatever the model and the data.
