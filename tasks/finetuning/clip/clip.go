@@ -76,11 +76,11 @@ func LoadFineTuning(dir string) (*FineTuning, error) {
 func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progress func(finetuning.Progress) error) (finetuning.Response, error) {
 	r.Model, r.DryRun, r.Given = m.dir, false, nil
 	if err := r.Check(); err != nil { // before it waits
-		return finetuning.Response{}, refused(err)
+		return finetuning.Response{}, refused(ctx, err)
 	}
 	leave, err := m.gate.Enter(ctx)
 	if err != nil {
-		return finetuning.Response{}, fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, context.Cause(ctx))
+		return finetuning.Response{}, unstarted(context.Cause(ctx))
 	}
 	defer leave()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -103,7 +103,7 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progress)) (finetuning.Response, error) {
 	j, err := job.Open(ctx, r)
 	if err != nil {
-		return finetuning.Response{}, refused(err)
+		return finetuning.Response{}, refused(ctx, err)
 	}
 	defer j.Close()
 	t := j.Trainer
@@ -137,7 +137,7 @@ func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progress)) (finetuning.Response, error) {
 	p, err := job.OpenProbe(ctx, r)
 	if err != nil {
-		return finetuning.Response{}, refused(err)
+		return finetuning.Response{}, refused(ctx, err)
 	}
 	defer p.Close()
 	tell(finetuning.Progress{Kind: finetuning.Begun, Steps: p.Pictures})
@@ -163,13 +163,23 @@ func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progres
 }
 
 // refused says which of the task's errors kept a run from its beginning.
-func refused(err error) error {
+func refused(ctx context.Context, err error) error {
 	for _, kind := range []error{finetuning.ErrRequest, finetuning.ErrData, finetuning.ErrRefused} {
 		if errors.Is(err, kind) {
 			return fmt.Errorf("clip: %w: %w", kind, err)
 		}
 	}
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
+		return unstarted(err)
+	} else if cause != nil { // the error may say no more than that ctx ended
+		return unstarted(errors.Join(cause, err))
+	}
 	return err
+}
+
+// unstarted returns the error of a run that err, which ended its context, kept from its beginning.
+func unstarted(err error) error {
+	return fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, err)
 }
 
 // failure says which of the task's errors ended a run after so many of its steps.

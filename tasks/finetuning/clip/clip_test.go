@@ -428,6 +428,23 @@ func TestContext(t *testing.T) {
 		_, err := m.FineTune(canceled, r, nil)
 		wantError(t, err, context.Canceled, "clip: interrupted before the start")
 	}
+	// The context ends while the model is read.
+	unheard := func(finetuning.Progress) { t.Error("a run that did not begin has something to tell") }
+	for _, r := range []finetuning.Request{
+		{Recipe: "probe"}, {Recipe: "full", Teacher: m.dir}, {Recipe: "projector", Teacher: golden.Path(t, "testdata/families/llava")},
+	} {
+		r.Model, r.Data, r.Output = m.dir, draw(t, 0, 2), filepath.Join(t.TempDir(), "out")
+		_, err := train(canceled, r, unheard)
+		wantError(t, err, finetuning.ErrInterrupted, "clip: interrupted before the start")
+		wantError(t, err, context.Canceled, "")
+		if errors.Is(err, finetuning.ErrData) {
+			t.Errorf("%s: error is %v, which says that data are bad", r.Recipe, err)
+		}
+	}
+	fitted := r
+	fitted.Model, fitted.Solver, fitted.Overrides = m.dir, job.LBFGS, finetuning.Overrides{}
+	_, err = fit(canceled, fitted, unheard)
+	wantError(t, err, finetuning.ErrInterrupted, "clip: interrupted before the start")
 	brief, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err = m.FineTune(t.Context(), r, func(finetuning.Progress) error {
