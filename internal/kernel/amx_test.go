@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// eachAMX runs f with AMX, where the processor has it, and with the generic routines, which are what AMX is compared
-// with and have only their sums to show.
+// eachAMX runs f with AMX, where the processor has it, and with the generic routines. AMX is compared with these, which
+// have only their sums to show.
 func eachAMX(t *testing.T, f func(t *testing.T)) {
 	for _, name := range []string{"amx", "generic"} {
 		if slices.Contains(Available(), name) {
@@ -22,8 +22,8 @@ func eachAMX(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// TestSplitBF16: a float32 is the sum of its three terms and a half of its two, exactly, and the routines in use put
-// them where the generic ones do.
+// TestSplitBF16: a float32 is exactly the sum of its three terms, and a half of its two. The routines in use put them
+// where the generic ones do.
 func TestSplitBF16(t *testing.T) {
 	eachAMX(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(101, 102))
