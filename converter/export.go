@@ -448,8 +448,17 @@ func fitsOpenCLIP(m *Model) error {
 		if t.eps != normEps {
 			errs = append(errs, fmt.Errorf("the %s tower's epsilon is %v, want %v", t.name, t.eps, float64(normEps)))
 		}
+		errs = append(errs, fitsTwoActivations(t.activation))
 	}
 	return errors.Join(errs...)
+}
+
+// fitsTwoActivations checks an activation for a form that says whether it is the one or the other.
+func fitsTwoActivations(a transformer.Activation) error {
+	if a != transformer.QuickGELU && a != transformer.GELU {
+		return fmt.Errorf("the activation is %s, and the form has %s and %s only", a, transformer.QuickGELU, transformer.GELU)
+	}
+	return nil
 }
 
 // openCLIPConfigJSON returns what open_clip_config.json says.

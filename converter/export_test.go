@@ -604,6 +604,26 @@ func TestExportReplaces(t *testing.T) {
 	}
 }
 
+// TestExportOfOthers: forms that say of two things which it is are not written of a third.
+func TestExportOfOthers(t *testing.T) {
+	for path, f := range map[string]*form{family(t, "openclip-gelu"): openCLIPForm, family(t, "llava-hf"): ggufForm} {
+		m, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if err := f.fits(m); err != nil {
+			t.Error(err)
+		}
+		m.config.Vision.Activation, m.config.Vision.Transform.Fit = "relu", "squash"
+		err = f.fits(m)
+		if err == nil || !strings.Contains(err.Error(), "the activation is relu, and the form has quick_gelu and gelu only") ||
+			f == ggufForm && !strings.Contains(err.Error(), "images become square by squash, and the form has shortest only") {
+			t.Errorf("%s: error is %v", f.name, err)
+		}
+	}
+}
+
 func TestExportForms(t *testing.T) {
 	want := []string{"openai", "huggingface", "openclip", "llava", "llava-hf", "xcomposer", "gguf"}
 	if got := ExportForms(); !slices.Equal(got, want) {

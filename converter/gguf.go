@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 )
@@ -26,7 +27,10 @@ func (o *output) writeGGUF(ctx context.Context, f *os.File) error {
 // Source: ggml-org/llama.cpp, tools/mtmd/models/llava.cpp.
 func fitsGGUF(m *Model) error {
 	p := m.projector
-	errs := []error{fitsTwoLayers(m)}
+	errs := []error{fitsTwoLayers(m), fitsTwoActivations(m.config.Vision.Activation)}
+	if fit := m.config.Vision.Transform.Resolved().Fit; fit != clipvit.FitShortest {
+		errs = append(errs, fmt.Errorf("images become square by %s, and the form has %s only", fit, clipvit.FitShortest))
+	}
 	if width := m.config.Vision.Width; p.In != width {
 		errs = append(errs, fmt.Errorf("the projector has %d columns, and llama.cpp feeds it with patches of %d", p.In, width))
 	}
