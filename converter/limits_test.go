@@ -268,6 +268,11 @@ func TestIndexes(t *testing.T) {
 		{"a name that cannot be shown", func(_ *testing.T, _ string, f map[string]any) {
 			f["model.layers.\x1b[2J"] = "pytorch_model-00003-of-00002.bin"
 		}, "cannot be shown"},
+		{"a missing file for every tensor of the language model", func(_ *testing.T, _ string, f map[string]any) {
+			for i := range 20000 {
+				f[fmt.Sprintf("model.layers.0.%d", i)] = fmt.Sprintf("%d.bin", i)
+			}
+		}, ""},
 		{"a device", func(t *testing.T, dir string, f map[string]any) {
 			link(t, os.DevNull, filepath.Join(dir, "null.bin"))
 			f[some] = "null.bin"

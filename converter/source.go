@@ -239,24 +239,27 @@ func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 		}
 		path := filepath.Join(dir, names[0])
 		if w.index {
-			return checkpoint.OpenIndex(path, languageOnly)
+			return checkpoint.OpenIndex(path, languageOnly(path))
 		}
 		return checkpoint.Open(path)
 	}
 	return nil, nil
 }
 
-// languageOnly says whether all tensors that an index has in a file are of the language model, which nothing
-// here wants.
-func languageOnly(file string, index map[string]string) bool {
-	d, prefix, err := recognise(file, slices.Collect(maps.Keys(index)))
-	if err != nil {
-		return false
-	}
-	for name, f := range index {
-		if f == file && !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix)) {
-			return false
+// languageOnly returns what says whether tensors of the index at path are all of the language model, which nothing
+// here wants. It recognises the whole index once: there may be as many files as tensors.
+func languageOnly(path string) func(tensors []string, index map[string]string) bool {
+	var (
+		d      *dialect
+		prefix string
+		err    error
+	)
+	return func(tensors []string, index map[string]string) bool {
+		if d == nil && err == nil {
+			d, prefix, err = recognise(path, slices.Collect(maps.Keys(index)))
 		}
+		return err == nil && !slices.ContainsFunc(tensors, func(name string) bool {
+			return !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix))
+		})
 	}
-	return true
 }

@@ -17,13 +17,13 @@ const maxIndex = 16 << 20
 // OpenIndex opens all files that an index (model.safetensors.index.json, pytorch_model.bin.index.json)
 // names, as one.
 //
-// A file that is not there is an error unless mayLack says that nobody wants it. It is told the name of the
-// file and the whole index, by tensors. The tensors of such a file are [File.Absent].
+// A file that is not there is an error unless mayLack says that nobody wants it. It is told the tensors of the
+// file and the whole index, the names of files by tensors. The tensors of such a file are [File.Absent].
 //
 // Names must be those of files of the same directory, but these may be links: the cache of Hugging Face's
 // hub has links into a directory of its own. Who can make a link on this system needs no index to lead us
 // somewhere.
-func OpenIndex(path string, mayLack func(file string, index map[string]string) bool) (c *File, err error) {
+func OpenIndex(path string, mayLack func(tensors []string, index map[string]string) bool) (c *File, err error) {
 	raw, err := folder.ReadSmall(path, maxIndex)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)
@@ -57,7 +57,7 @@ func OpenIndex(path string, mayLack func(file string, index map[string]string) b
 	slices.Sort(names)
 	for _, f := range names {
 		shard, err := Open(filepath.Join(filepath.Dir(path), f))
-		if errors.Is(err, os.ErrNotExist) && mayLack != nil && mayLack(f, list.WeightMap) {
+		if errors.Is(err, os.ErrNotExist) && mayLack != nil && mayLack(files[f], list.WeightMap) {
 			all.absent = append(all.absent, files[f]...)
 			continue
 		}
