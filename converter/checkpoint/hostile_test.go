@@ -350,6 +350,35 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestInflatersAreFewer: a file with many compressed entries keeps no memory for each that was read.
+func TestInflatersAreFewer(t *testing.T) {
+	const n = 2000
+	var all []entry
+	for i := range n {
+		all = append(all, entry{name: fmt.Sprint(i) + ".npy", data: npyOf(plainNPY, floats(6)), method: zip.Deflate})
+	}
+	b := zipOf(t, all...)
+	held := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what pools give up the first time
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := held()
+	c, err := openBytes(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Verify(t.Context(), c.Tensors()...); err != nil {
+		t.Fatal(err)
+	}
+	if after := held(); after > before && (after-before)/n > 8<<10 {
+		t.Errorf("%d bytes are held for each of %d entries", (after-before)/n, n)
+	}
+	runtime.KeepAlive(c)
+}
+
 // allocLimit returns how many bytes opening a file of n bytes may allocate in all, most of which
 // is free again at once: gopickle makes 300 bytes of an operation of one byte, and slices double as
 // they grow; a compressed file is larger inside; names and headers are copied.

@@ -169,8 +169,18 @@ type inflater struct {
 	size int64
 
 	mu sync.Mutex
-	r  io.Reader
+	r  io.Reader // nil before the first byte and behind the last
 	at int64
+}
+
+// flateReaders are recycled: each has 40 kB, and an archive may have a hundred thousand entries.
+var flateReaders = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+// done gives the memory back that inflating takes.
+func (f *inflater) done() {
+	_ = f.r.(flate.Resetter).Reset(io.MultiReader(), nil) // so that it keeps no file
+	flateReaders.Put(f.r)
+	f.r = nil
 }
 
 // ReadAt implements io.ReaderAt.
@@ -184,7 +194,13 @@ func (f *inflater) ReadAt(p []byte, off int64) (int, error) {
 		if _, err := f.src.Seek(0, io.SeekStart); err != nil {
 			return 0, err
 		}
-		f.r, f.at = flate.NewReader(f.src), 0
+		if f.r == nil {
+			f.r = flateReaders.Get().(io.Reader)
+		}
+		if err := f.r.(flate.Resetter).Reset(f.src, nil); err != nil {
+			return 0, err
+		}
+		f.at = 0
 	}
 	n, err := io.CopyN(io.Discard, f.r, off-f.at)
 	f.at += n
@@ -194,6 +210,9 @@ func (f *inflater) ReadAt(p []byte, off int64) (int, error) {
 	want := p[:min(int64(len(p)), f.size-off)]
 	m, err := io.ReadFull(f.r, want)
 	f.at += int64(m)
+	if f.at == f.size {
+		f.done()
+	}
 	if err == nil && m < len(p) {
 		err = io.EOF
 	}
