@@ -25,6 +25,12 @@ func NewCopier() *Copier {
 // that of the tensor, which changes nothing. A finite value that would become infinite is an error. A context
 // that is done ends it between two chunks.
 func (c *Copier) Copy(ctx context.Context, w io.Writer, t *Tensor, from, n int, to DType) error {
+	if err := t.within(from, n); err != nil {
+		return err
+	}
+	if t.DType != to && (!t.DType.IsFloat() || to != F16 && to != BF16 && to != F32) {
+		return fmt.Errorf("checkpoint: %s: elements are %s, which cannot be written as %s", t.Name, t.DType, to)
+	}
 	step := chunkSize / t.DType.Size()
 	for end := from + n; from < end; from += step {
 		if ctx.Err() != nil {

@@ -1,8 +1,11 @@
 package checkpoint
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"math"
+	"math/bits"
 )
 
 // An Entry is a tensor that is to be written.
@@ -53,11 +56,30 @@ func wrongLength(e Entry, n int64) error {
 	return fmt.Errorf("checkpoint: %s: %d bytes written, want %d", e.Name, n, e.Bytes())
 }
 
-// checkEntries returns an error if two entries have one name, or one has a name or a shape that no reader takes.
+// check returns an error if no reader takes the type or the shape.
+func (e Entry) check() error {
+	if e.DType.Size() == 0 {
+		return fmt.Errorf("%s: elements are %.40q, want a known type", e.Name, e.DType)
+	}
+	if len(e.Shape) > maxRank {
+		return fmt.Errorf("%s: %d dimensions, want at most %d", e.Name, len(e.Shape), maxRank)
+	}
+	n := uint64(e.DType.Size())
+	for _, d := range e.Shape {
+		var over uint64
+		if over, n = bits.Mul64(n, uint64(d)); d < 0 || over != 0 || n > math.MaxInt64 {
+			return fmt.Errorf("%s: shape %v, want sizes whose product can be counted", e.Name, e.Shape)
+		}
+	}
+	return nil
+}
+
+// checkEntries returns an error if two entries have one name, or one has a name, a type or a shape that no reader
+// takes.
 func checkEntries(entries []Entry) error {
 	seen := map[string]bool{}
 	for _, e := range entries {
-		if err := checkName(e.Name); err != nil {
+		if err := cmp.Or(checkName(e.Name), e.check()); err != nil {
 			return err
 		}
 		if seen[e.Name] {

@@ -93,7 +93,7 @@ func readNPYHeader(r io.Reader) (h npyHeader, err error) {
 }
 
 // npyItem is an item of the dictionary in a header, and what may stand behind it.
-var npyItem = regexp.MustCompile(`^'(descr|fortran_order|shape)': *('[^']*'|True|False|\([0-9, ]*\)) *(?:, *|$)`)
+var npyItem = regexp.MustCompile(`^'(descr|fortran_order|shape)': *('[^']*'|True|False|\((?:[0-9]+, *)*[0-9]*\)) *(?:, *|$)`)
 
 // parse reads the dictionary of a header, a literal of Python's.
 func (h *npyHeader) parse(text string) error {
@@ -130,7 +130,7 @@ func (h *npyHeader) parse(text string) error {
 		return errors.New("elements are in Fortran's order, want C's: numpy.ascontiguousarray makes it so")
 	}
 	tuple := values["shape"]
-	if !strings.HasPrefix(tuple, "(") {
+	if !strings.HasPrefix(tuple, "(") || tuple != "()" && !strings.Contains(tuple, ",") { // (3) is a number
 		return fmt.Errorf("shape is %.40q, want a tuple", tuple)
 	}
 	h.shape = []int64{}

@@ -3,7 +3,9 @@ package checkpoint
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -150,6 +152,32 @@ func TestNPZWrite(t *testing.T) {
 	}
 }
 
+// lying returns an entry of deflated data that claims to be of another size, its checksum being right for the data.
+func lying(data []byte, claimed int) entry {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.BestCompression) // of a level that there is
+	w.Write(data)
+	w.Close()
+	return entry{name: "w.npy", data: b.Bytes(), edit: func(h *zip.FileHeader) {
+		h.Method, h.UncompressedSize64, h.CRC32 = zip.Deflate, uint64(claimed), crc32.ChecksumIEEE(data)
+	}}
+}
+
+// TestNPYVersions: a header of version 2 or 3 has a longer length, and says the same.
+func TestNPYVersions(t *testing.T) {
+	for _, version := range []byte{2, 3} {
+		b := append([]byte(npyMagic), version, 0, byte(len(plainNPY)), 0, 0, 0)
+		c, err := openBytes(append(append(b, plainNPY...), floats(6)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, 6)
+		if err := c.Tensors()[0].Float32s(got); err != nil || !slices.Equal(got, []float32{0, 1, 2, 3, 4, 5}) {
+			t.Errorf("version %d: %v (%v)", version, got, err)
+		}
+	}
+}
+
 // TestHostileNPY opens arrays that are broken or lie. TestHostile has zip archives that do.
 func TestHostileNPY(t *testing.T) {
 	dict := func(descr, order, shape string) string {
@@ -177,15 +205,36 @@ func TestHostileNPY(t *testing.T) {
 		{"too long", npyOf(plainNPY, floats(7)), "is 24 bytes, want 28"},
 		{"half an element", npyOf(plainNPY, make([]byte, 25)), "25 bytes of elements, want a multiple of the 4 of F32"},
 		{"shape that overflows", npyOf(dict("'<f4'", "False", "(4294967296, 4294967296)"), floats(6)), "claims more"},
+		{"shape that is a number in Python", npyOf(dict("'<f4'", "False", "(6)"), floats(6)), "want a tuple"},
+		{"shape that is nothing in Python", npyOf(dict("'<f4'", "False", "(2 3)"), floats(6)), "an array of plain numbers"},
+		{"nothing between absurd sizes", npyOf(dict("'<f4'", "False", "(1099511627776, 0)"), nil), "claims more"},
 		{"number that overflows", npyOf(dict("'<f4'", "False", "(99999999999999999999,)"), floats(6)), "out of range"},
 		{"too many dimensions", npyOf(dict("'<f4'", "False", "(1, 1, 1, 1, 1, 1, 1, 1, 6)"), floats(6)), "9 dimensions"},
 		{"npz of a text", zipOf(t, entry{name: "a.npy", data: []byte("hello, world")}), `a.npy: begins with "hello, w"`},
 		{"npz of nothing", zipOf(t, entry{name: "a.npy"}), "a.npy: no header"},
 		{"npz that cannot be shown", zipOf(t, entry{name: "\x1b[2J.npy", data: npyOf(plainNPY, floats(6))}), "cannot be shown"},
+		{"npz of a name twice", zipOf(t, entry{name: "a.npy", data: npyOf(plainNPY, floats(6))}, entry{name: "a.npy", data: npyOf(plainNPY, floats(6))}), "two entries are called"},
+		{"npz that is a bomb", zipOf(t, lying(npyOf(dict("'|u1'", "False", "(1073741824,)"), make([]byte, 1<<20)), 1<<30)), "entries claim"},
+		{"npz whose array is larger than its entry", zipOf(t, lying(npyOf(plainNPY, floats(6)), 40)), "header of 69 bytes, want at most the 40 of the file"},
+		{"npz whose array is smaller than its entry", zipOf(t, lying(npyOf(plainNPY, floats(6)), 1001)), "is 24 bytes, want 932"},
 		{"npz and more", zipOf(t, entry{name: "a.npy", data: npyOf(plainNPY, floats(6))}, entry{name: "a.txt"}), "none of 2 entries is FOLDER/data.pkl"},
 	} {
 		if _, err := openBytes(c.data); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q in it", c.name, err, c.want)
+		}
+	}
+	// What an entry claims and does not have is missed when it is read, and what it has beyond is never read.
+	for claimed, want := range map[int]string{100: "unexpected EOF", 10: "is damaged"} {
+		head := npyOf(dict("'|u1'", "False", fmt.Sprintf("(%d,)", claimed)), nil)
+		c, err := openBytes(zipOf(t, lying(append(head, make([]byte, 50)...), len(head)+claimed)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Verify(t.Context(), c.Tensors()...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("of %d bytes that are 50: error is %v, want %q in it", claimed, err, want)
+		}
+		if raw, err := io.ReadAll(c.Tensors()[0].Reader()); (err == nil) != (claimed == len(raw)) {
+			t.Errorf("%d bytes were read (%v), want %d", len(raw), err, claimed)
 		}
 	}
 	// Damage is found, wherever it is.

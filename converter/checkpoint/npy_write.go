@@ -54,6 +54,9 @@ func WriteNPY(w io.Writer, e Entry, emit Emit) error {
 	if npyTypes[e.DType] == "" {
 		return fmt.Errorf("checkpoint: npy: %s: elements are %s, which NumPy does not have", e.Name, e.DType)
 	}
+	if err := e.check(); err != nil {
+		return fmt.Errorf("checkpoint: npy: %w", err)
+	}
 	out := bufio.NewWriterSize(w, writeBuffer)
 	if _, err := out.Write(NPYHeader(e.DType, e.Shape)); err != nil {
 		return err

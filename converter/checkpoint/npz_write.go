@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"archive/zip"
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 )
@@ -33,8 +34,8 @@ func (z *NPZWriter) Create(e Entry) (io.Writer, error) {
 	if npyTypes[e.DType] == "" {
 		return nil, fmt.Errorf("checkpoint: npz: %s: elements are %s, which NumPy does not have", e.Name, e.DType)
 	}
-	if err := z.complete(); err != nil {
-		return nil, err
+	if err := cmp.Or(e.check(), z.complete()); err != nil {
+		return nil, fmt.Errorf("checkpoint: npz: %w", err)
 	}
 	w, err := z.z.CreateHeader(&zip.FileHeader{Name: e.Name + npyExtension, Method: zip.Store})
 	if err != nil {
@@ -50,7 +51,7 @@ func (z *NPZWriter) Create(e Entry) (io.Writer, error) {
 // complete returns an error if the last array has another length than was announced.
 func (z *NPZWriter) complete() error {
 	if z.n != nil && z.n.n != z.last.Bytes() {
-		return wrongLength(z.last, z.n.n)
+		return fmt.Errorf("%s: %d bytes written, want %d", z.last.Name, z.n.n, z.last.Bytes())
 	}
 	return nil
 }
@@ -58,7 +59,7 @@ func (z *NPZWriter) complete() error {
 // Close completes the archive.
 func (z *NPZWriter) Close() error {
 	if err := z.complete(); err != nil {
-		return err
+		return fmt.Errorf("checkpoint: npz: %w", err)
 	}
 	if err := z.z.Close(); err != nil {
 		return err

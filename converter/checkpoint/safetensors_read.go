@@ -102,7 +102,7 @@ func parseSafetensors(header []byte) ([]safetensor, error) {
 			return fmt.Errorf("two entries are called %.100q", name)
 		}
 		seen[name] = true
-		if name == "__metadata__" {
+		if name == metadataKey {
 			return p.object(func(string) error { _, err := p.text(); return err })
 		}
 		if len(all) == maxTensors {

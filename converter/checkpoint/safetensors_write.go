@@ -13,6 +13,9 @@ import (
 // Source: huggingface/safetensors, safetensors/src/tensor.rs, MAX_HEADER_SIZE.
 const maxSafetensorsHeader = 100_000_000
 
+// metadataKey is what metadata are called among the tensors.
+const metadataKey = "__metadata__"
+
 // SafetensorsHeader returns the first bytes of a safetensors file whose tensors lie in the given order. It
 // is padded to at least so many bytes, and so that the tensors begin at a multiple of 64. Metadata may be
 // nil.
@@ -32,9 +35,12 @@ func SafetensorsHeader(metadata map[string]string, entries []Entry, least int) (
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(&b, `{"__metadata__":%s`, meta)
+	fmt.Fprintf(&b, `{%q:%s`, metadataKey, meta)
 	var at int64
 	for _, e := range entries {
+		if e.Name == metadataKey {
+			return nil, fmt.Errorf("checkpoint: safetensors: a tensor is called %s, which the format has for itself", e.Name)
+		}
 		name, err := json.Marshal(e.Name)
 		if err != nil {
 			return nil, err

@@ -102,9 +102,12 @@ func (t *Tensor) Readable() error {
 }
 
 // NewTensor returns a tensor whose elements r has, little endian and in row-major order: one in memory,
-// say, that is written beside those of files. It returns an error if there are more of them than can be
-// counted.
+// say, that is written beside those of files. It returns an error if the type is not known, or there are more of
+// them than can be counted.
 func NewTensor(name string, dtype DType, shape []int, r io.ReaderAt) (*Tensor, error) {
+	if err := (Entry{name, dtype, shape}).check(); err != nil {
+		return nil, fmt.Errorf("checkpoint: %w", err)
+	}
 	size := Entry{name, dtype, shape}.Bytes()
 	wide := make([]int64, len(shape))
 	for i, d := range shape {
@@ -205,10 +208,18 @@ func (t *Tensor) Float64s(dst []float64, from int, scratch *Scratch) error {
 	return nil
 }
 
+// within returns an error unless n elements from number from on are there.
+func (t *Tensor) within(from, n int) error {
+	if from < 0 || n < 0 || n > t.Len()-from {
+		return fmt.Errorf("checkpoint: %s: %d elements from number %d on, want some of %d", t.Name, n, from, t.Len())
+	}
+	return nil
+}
+
 // numbers returns an error unless n elements from number from on are there, and numbers.
 func (t *Tensor) numbers(from, n int) error {
-	if from < 0 || n > t.Len()-from {
-		return fmt.Errorf("checkpoint: %s: elements %d to %d, want some of %d", t.Name, from, from+n, t.Len())
+	if err := t.within(from, n); err != nil {
+		return err
 	}
 	if !t.DType.IsFloat() {
 		return fmt.Errorf("checkpoint: %s: elements are %s, want floating point", t.Name, t.DType)

@@ -56,6 +56,11 @@ func writeArchive(w io.Writer, files []record, entries []Entry, emit Emit) error
 	if err := checkEntries(entries); err != nil {
 		return fmt.Errorf("checkpoint: archive of torch: %w", err)
 	}
+	for _, e := range entries {
+		if storageNames[e.DType] == "" {
+			return fmt.Errorf("checkpoint: archive of torch: %s: elements are %s, for which there is no storage", e.Name, e.DType)
+		}
+	}
 	out := bufio.NewWriterSize(w, writeBuffer)
 	z := newAlignedZip(out)
 	for _, f := range append(files, record{"byteorder", []byte("little")}) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -33,6 +34,34 @@ type Script struct {
 
 // A Submodule is a module without tensors.
 type Submodule struct{ Name, Class string }
+
+// attribute is what a module or a tensor may be called: a name in Python, or a number, as in a list of modules.
+var attribute = regexp.MustCompile(`^(?:[A-Za-z_][A-Za-z_0-9]*|[0-9]+)$`)
+
+// check returns an error if a name is no path of modules, or one and the same is a tensor and a module.
+func (s Script) check(entries []Entry) error {
+	modules := map[string]bool{}
+	for _, e := range entries {
+		path := strings.Split(e.Name, ".")
+		for i, name := range path {
+			if !attribute.MatchString(name) {
+				return fmt.Errorf("tensor %.100q, want names or numbers between dots", e.Name)
+			}
+			if i > 0 {
+				modules[strings.Join(path[:i], ".")] = true
+			}
+		}
+		if last := path[len(path)-1]; last[0] <= '9' {
+			return fmt.Errorf("tensor %.100q, want a name behind the last dot", e.Name)
+		}
+	}
+	for _, e := range entries {
+		if modules[e.Name] {
+			return fmt.Errorf("%s is a tensor, and a module of others", e.Name)
+		}
+	}
+	return nil
+}
 
 // modules returns the tree of modules that the names of entries make.
 func (s Script) modules(entries []Entry) *scriptModule {
@@ -113,6 +142,9 @@ func (p *pickleWriter) script(m *scriptModule, entries []Entry) {
 //
 // Source: pytorch/pytorch, torch/csrc/jit/docs/serialization.md.
 func WriteTorchScript(w io.Writer, s Script, entries []Entry, emit Emit) error {
+	if err := s.check(entries); err != nil {
+		return fmt.Errorf("checkpoint: archive of TorchScript: %w", err)
+	}
 	root := s.modules(entries)
 	var code bytes.Buffer
 	root.code(&code, map[string]bool{})
