@@ -62,6 +62,24 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
+// ErrVocabulary is of a model without the words that texts are read by.
+var ErrVocabulary = errors.New("has no vocabulary (vocab.json and merges.txt), which no weights hold")
+
+// FindTokenizer reads the tokenizer for a model, a directory or a checkpoint: that of vocab, as [ReadTokenizer] does, or
+// that of the model's directory if vocab is "". A model that has none is an [ErrVocabulary].
+func FindTokenizer(model, vocab string) (*Tokenizer, error) {
+	if vocab != "" {
+		return ReadTokenizer(vocab)
+	}
+	if _, err := os.Stat(filepath.Join(model, vocabFile)); err == nil {
+		return ReadTokenizer(model)
+	}
+	if _, err := os.Stat(model); err != nil {
+		return nil, fmt.Errorf("cliptext: %w", err)
+	}
+	return nil, fmt.Errorf("cliptext: %s %w", model, ErrVocabulary)
+}
+
 // readList reads OpenAI's list of merges.
 func readList(path string) (*Tokenizer, error) {
 	text, err := readText(path, func(r io.Reader) (io.Reader, error) {

@@ -99,3 +99,38 @@ func TestFiles(t *testing.T) {
 		t.Errorf("without merges: error is %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// TestFindTokenizer: a vocabulary that is named comes first, then that of the model's directory.
+func TestFindTokenizer(t *testing.T) {
+	g := readTokenizing(t)
+	small, err := NewTokenizer(g.Merges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, named := writeDirectory(t, small.words, g.Merges), golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
+	none := t.TempDir()
+	for _, c := range []struct {
+		model, vocab string
+		words        int // 0: an error
+		is           error
+		want         string
+	}{
+		{model, "", len(small.words), nil, ""},
+		{none, model, len(small.words), nil, ""},
+		{model, named, 49408, nil, ""},
+		{none, "", 0, ErrVocabulary, "cliptext: " + none + " has no vocabulary (vocab.json and merges.txt)"},
+		{filepath.Join(model, "vocab.json"), "", 0, ErrVocabulary, "vocab.json has no vocabulary"}, // a file, as a checkpoint is
+		{filepath.Join(none, "absent"), "", 0, fs.ErrNotExist, "absent"},
+		{model, filepath.Join(none, "absent"), 0, fs.ErrNotExist, "absent"},
+	} {
+		k, err := FindTokenizer(c.model, c.vocab)
+		switch {
+		case c.words == 0:
+			if k != nil || !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%q, %q: error is %v, want %q", c.model, c.vocab, err, c.want)
+			}
+		case err != nil || k.Len() != c.words:
+			t.Errorf("%q, %q: %v, want %d words", c.model, c.vocab, err, c.words)
+		}
+	}
+}

@@ -5,11 +5,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -96,9 +95,9 @@ where a head has no cosines.`,
 		if err := c.check(); err != nil {
 			return err
 		}
-		tokenizer, err := readTokenizer(c.model, c.vocab)
+		tokenizer, err := cliptext.FindTokenizer(c.model, c.vocab)
 		if err != nil {
-			return err
+			return adviseVocabulary(err, c.model)
 		}
 		return c.run(cmd, args, func(ctx context.Context, log io.Writer) (*judge, error) { return c.loadZeroShot(ctx, log, tokenizer) })
 	}
@@ -235,18 +234,12 @@ func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, e
 	}}, nil
 }
 
-// readTokenizer reads the vocabulary that was named, or that of the model's directory.
-func readTokenizer(model, vocab string) (*cliptext.Tokenizer, error) {
-	if vocab == "" {
-		vocab = model
-		if _, err := os.Stat(filepath.Join(model, "vocab.json")); err != nil {
-			if _, err := os.Stat(model); err != nil {
-				return nil, err // about the model
-			}
-			return nil, verbatim(fmt.Sprintf(noVocabulary, model))
-		}
+// adviseVocabulary tells how to come by the vocabulary that the model lacks, if that is what err says.
+func adviseVocabulary(err error, model string) error {
+	if errors.Is(err, cliptext.ErrVocabulary) {
+		return verbatim(fmt.Sprintf(noVocabulary, model))
 	}
-	return cliptext.ReadTokenizer(vocab)
+	return err
 }
 
 // loadZeroShot loads both towers of a CLIP, and encodes the labels.

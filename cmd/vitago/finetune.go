@@ -2,7 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +14,9 @@ import (
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/projector"
 )
+
+// mostMemory bounds --memory, in GB, so that the bytes fit a number.
+const mostMemory = 1e9
 
 // finetuneFlags are the choices of a run of fine-tuning.
 type finetuneFlags struct {
@@ -155,6 +158,9 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--%s is missing", r.name)
 			}
 		}
+		if !(math.Abs(f.memory) <= mostMemory) {
+			return usagef("--memory is %v, want GB from -%g to %[2]g", f.memory, mostMemory)
+		}
 		if f.Teacher != "" && f.Targets != "" {
 			return usagef("--teacher and --targets exclude each other")
 		}
@@ -219,8 +225,5 @@ func (f *finetuneFlags) inFlags(err error) error {
 	if e := (*job.RequestError)(nil); errors.As(err, &e) {
 		return usagef("%s", e.Named(func(field string) string { return "--" + flagOf(field) }))
 	}
-	if errors.Is(err, job.ErrVocabulary) {
-		return verbatim(fmt.Sprintf(noVocabulary, f.Model))
-	}
-	return err
+	return adviseVocabulary(err, f.Model)
 }

@@ -367,4 +367,7 @@ func TestFinetuneFields(t *testing.T) {
 func TestFinetuneIdle(t *testing.T) {
 	args := []string{"finetune", "--model", tinyModel, "--data", "pictures", "--out", filepath.Join(t.TempDir(), "out"), "--recipe", "probe"}
 	vitago(append(args, "--log-every", "3")...).want(t, exitUsage, nil, []string{"--log-every goes with --solver adamw: L-BFGS goes to the optimum, and has no steps to tell of"})
+	for _, gb := range []string{"NaN", "Inf", "-1e300"} {
+		vitago(append(args, "--memory", gb)...).want(t, exitUsage, nil, []string{"want GB from -1e+09 to 1e+09"})
+	}
 }

@@ -16,8 +16,6 @@ var (
 	ErrData = errors.New("not data to learn from")
 	// ErrRefused is of a run that cannot begin here: the memory would not suffice, or the output holds something else.
 	ErrRefused = errors.New("refused to begin")
-	// ErrVocabulary is of a model without the words that captions are read by.
-	ErrVocabulary = errors.New("has no vocabulary (vocab.json and merges.txt), which no weights hold")
 	// ErrSource is of an output that holds what is learnt from.
 	ErrSource = errors.New("holds what is learnt from")
 	// ErrOverwrite is of an output that holds the model of another run.

@@ -201,7 +201,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 	if j.text, err = j.like.Text(ctx); err != nil {
 		return err
 	}
-	tokenizer, err := readTokenizer(j.request.Model, j.request.Vocab)
+	tokenizer, err := cliptext.FindTokenizer(j.request.Model, j.request.Vocab)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
-	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -187,15 +185,4 @@ func (j *Job) learnTokens(c *finetune.Config, s tokenRun, distance finetune.Dist
 	j.learns("the tokens in %s", r.Targets)
 	c.SetTokenTargets(targets, distance)
 	return targets.Fits(s.encoder, sets...)
-}
-
-// readTokenizer reads the vocabulary that was named, or that of the model's directory.
-func readTokenizer(model, vocab string) (*cliptext.Tokenizer, error) {
-	if vocab == "" {
-		vocab = model
-		if _, err := os.Stat(filepath.Join(model, "vocab.json")); err != nil {
-			return nil, fmt.Errorf("job: %s %w", model, ErrVocabulary)
-		}
-	}
-	return cliptext.ReadTokenizer(vocab)
 }
