@@ -28,7 +28,7 @@ var itemSize = map[DType]int{
 	I64: 8, "U64": 8, F64: 8,
 }
 
-// Size returns the bytes of an element.
+// Size returns the bytes of an element, 0 for an unknown type.
 func (d DType) Size() int { return itemSize[d] }
 
 // IsFloat says whether the elements are numbers in floating point.

@@ -102,8 +102,8 @@ func (t *Tensor) Readable() error {
 }
 
 // NewTensor returns a tensor whose elements r has, little endian and in row-major order: one in memory,
-// say, that is written beside those of files. It returns an error if the type is not known, or there are more of
-// them than can be counted.
+// say, that is written beside those of files. It returns an error if the type is not known, if a
+// dimension is negative, or if there are more elements than can be counted.
 func NewTensor(name string, dtype DType, shape []int, r io.ReaderAt) (*Tensor, error) {
 	if err := (Entry{name, dtype, shape}).check(); err != nil {
 		return nil, fmt.Errorf("checkpoint: %w", err)

@@ -64,8 +64,8 @@ func WriteTensors(path string, metadata map[string]string, tensors []Values) err
 	return folder.Prefix("checkpoint", folder.WriteFile(path, func(f *os.File) error { return WriteSafetensors(f, meta, entries, emit) }))
 }
 
-// ReadTensors reads all tensors of a file, in its order, as float32. Of no tensor does it read more than
-// the file holds.
+// ReadTensors reads all tensors of a file, in its order, as float32. Integers among them are an error; see [Open] for
+// who wants the others. No tensor gets more memory than the file holds elements for.
 func ReadTensors(path string) ([]Values, error) {
 	c, err := Open(path)
 	if err != nil {

@@ -36,3 +36,15 @@ func TestTensors(t *testing.T) {
 		}
 	}
 }
+
+// TestNewTensorErrors: what cannot be a tensor is an error, not a panic.
+func TestNewTensorErrors(t *testing.T) {
+	for _, c := range []struct {
+		dtype DType
+		shape []int
+	}{{"F8", []int{2}}, {"", nil}, {F32, []int{-1}}, {F32, []int{1 << 40, 1 << 40}}} {
+		if x, err := NewTensor("x", c.dtype, c.shape, nil); err == nil {
+			t.Errorf("%q of shape %v is %+v, want an error", c.dtype, c.shape, x)
+		}
+	}
+}
