@@ -98,15 +98,18 @@ func (m *Model) Outline(layout string) (*projector.Encoder, error) {
 	return e, nil
 }
 
+// ErrLayout is within the error of [Model.Encoder] and [Model.Outline] where no layout was named, and the family says none.
+var ErrLayout = errors.New("a layout has to be chosen")
+
 // chooseLayout returns the layout of the given name, or that of the family.
 func chooseLayout(name, family string) (projector.Layout, error) {
 	if name == "" {
 		if family == familyXComposerH {
-			return projector.Layout{}, fmt.Errorf("a layout has to be chosen: with this size of tiles nothing says whether it is %q or %q",
-				layouts[family4KHD], layouts[familyXComposer5])
+			return projector.Layout{}, fmt.Errorf("%w: with this size of tiles nothing says whether it is %q or %q",
+				ErrLayout, layouts[family4KHD], layouts[familyXComposer5])
 		}
 		if name = layouts[family]; name == "" {
-			return projector.Layout{}, fmt.Errorf("a layout has to be chosen: none is known for family %.40q", family)
+			return projector.Layout{}, fmt.Errorf("%w: none is known for family %.40q", ErrLayout, family)
 		}
 	}
 	return projector.FindLayout(name)

@@ -197,6 +197,9 @@ func TestLoadEncoderErrors(t *testing.T) {
 
 // TestLayoutsOfFamilies: every family has a preset or a reason to have none.
 func TestLayoutsOfFamilies(t *testing.T) {
+	if _, err := chooseLayout("", familyXComposerH); !errors.Is(err, ErrLayout) {
+		t.Errorf("without a layout: %v, want ErrLayout", err)
+	}
 	for _, f := range []string{familyLLaVA15, familyLLaVA16, familyXComposer, familyXComposerH, family4KHD, familyXComposer5, familyXtuner} {
 		l, err := chooseLayout("", f)
 		if f == familyXComposerH {

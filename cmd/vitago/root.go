@@ -84,6 +84,7 @@ var hints = []struct {
 }{
 	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
 	{"activation", "--activation says it", []error{converter.ErrActivation}},
+	{"layout", "--layout chooses it", []error{converter.ErrLayout}},
 	{"projector-only", "--projector-only writes it", []error{converter.ErrProjectorAlone}},
 	{"resume", "--resume does", []error{finetune.ErrExists}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},

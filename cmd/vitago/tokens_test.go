@@ -277,7 +277,7 @@ func TestTokensUsage(t *testing.T) {
 		{[]string{"--model", tinyModel, "--count", "demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
 		{[]string{"--model", families + "llava-projector", "demo/cat.png"}, exitFailed, "has a projector and no vision tower"},
 		{[]string{"--model", families + "llava", "--layout", "xcomposer2-4khd", "demo/cat.png"}, exitFailed, `projector takes 64 columns, and layout "xcomposer2-4khd" makes 256`},
-		{[]string{"--model", families + "xcomposer2-hd", "demo/cat.png"}, exitFailed, `"xcomposer2-4khd" or "xcomposer2.5"`},
+		{[]string{"--model", families + "xcomposer2-hd", "demo/cat.png"}, exitFailed, `"xcomposer2-4khd" or "xcomposer2.5"; --layout chooses it`},
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "tokens.go"}, exitFailed, "tokens.go: not an image"},
 		{[]string{"--model", families + "llava", "--count", "tokens.go"}, exitFailed, "tokens.go: not an image"},
 		{[]string{"--model", families + "llava", "--count", "absent.png"}, exitFailed, "absent.png"},
