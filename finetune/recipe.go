@@ -170,7 +170,7 @@ func (r Recipe) Validate() error {
 		{"epochs", float64(r.Epochs), 1, 1 << 20}, {"batch", float64(r.Batch), 1, 1 << 20}, {"batches of a step", float64(r.Accumulate), 1, 1 << 20},
 	} {
 		if !(f.v >= f.from && f.v <= f.to) {
-			errs = append(errs, fmt.Errorf("finetune: %s is %v, want %v to %v", f.name, f.v, f.from, f.to))
+			errs = append(errs, fmt.Errorf("finetune: %s is %v, want %.7g to %.7g", f.name, f.v, f.from, f.to))
 		}
 	}
 	if r.Schedule != Constant && r.Schedule != Cosine && r.Schedule != Linear {

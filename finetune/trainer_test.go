@@ -405,7 +405,7 @@ func TestRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no tower", func(c *Config) { c.Tower = nil }, "must be given"},
-		{"no epochs", func(c *Config) { c.Recipe.Epochs = 0 }, "epochs is 0"},
+		{"no epochs", func(c *Config) { c.Recipe.Epochs = 0 }, "epochs is 0, want 1 to 1048576"},
 		{"NaN", func(c *Config) { c.Recipe.Rate = math.NaN() }, "rate is NaN"},
 		{"layer", func(c *Config) { c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: 9} }, "layer is 9, want -4 to 3"},
 		{"blocks", func(c *Config) { c.Recipe.Tower, c.Recipe.Blocks = Last, 4 }, "more blocks are to learn than are used: the last 4 blocks of 3"},

@@ -37,7 +37,7 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 		return nil, err
 	}
 	if !plan.lbfgs {
-		return nil, bad("{solver} is not lbfgs, or it is no head that is fitted")
+		return nil, bad("{solver} is %q and {recipe} %q, want lbfgs and a recipe that trains a head alone", r.Solver, r.Recipe)
 	}
 	p := &Probe{request: r}
 	if p.like, err = converter.Open(r.Model, converter.Assume(r.Activation)); err != nil {

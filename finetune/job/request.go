@@ -147,16 +147,18 @@ func (a Augment) data() data.Augment {
 	return d
 }
 
-// Values of Lock, DType and Solver.
+// The values of Request.Solver.
+const (
+	AdamW = "adamw" // of a [Job]
+	LBFGS = "lbfgs" // of a [Probe]
+)
+
+// Values of Lock and DType.
 const (
 	lockImages = "images"
 	lockTexts  = "texts"
 
 	sourceDType = "source"
-
-	// AdamW is the solver of a [Job], and LBFGS that of a [Probe].
-	AdamW = "adamw"
-	LBFGS = "lbfgs"
 )
 
 // Validate returns nil, or a *[RequestError] with everything that is wrong with r by itself, whatever the recipe.
@@ -379,8 +381,12 @@ func (r Request) given(name string) bool {
 
 // The folders in the output of a run, beside its checkpoints.
 const (
-	ModelFolder       = "model"       // the model, with what was learnt beside it
-	AdapterFolder     = "adapter"     // of a recipe with corrections by LoRA
+	ModelFolder   = "model"   // the model, with what was learnt beside it
+	AdapterFolder = "adapter" // of a recipe with corrections by LoRA
+)
+
+// Other folders there.
+const (
 	tensorBoardFolder = "tensorboard" // see [Request.TensorBoard]
 	featuresFolder    = "features"    // the cache of a [Probe]
 )

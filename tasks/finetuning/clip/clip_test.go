@@ -129,8 +129,8 @@ func TestRecipes(t *testing.T) {
 			if want := shapes.Classes()[:3]; !slices.Equal(r.Classes, want) {
 				t.Errorf("classes %q, want %q", r.Classes, want)
 			}
-			if r.Best == nil || r.Best.Score < c.least || r.Best.Images != 18 {
-				t.Errorf("best is %+v, want %v or more of 18 pictures told right", r.Best, c.least)
+			if r.Best == nil || r.Best.Score < c.least || r.Best.Images != 18 || r.Best.Loss <= 0 {
+				t.Errorf("best is %+v, want %v or more of 18 pictures told right, and their loss", r.Best, c.least)
 			}
 			if r.Stopped != "" || len(r.Skipped) != 0 || r.Duration <= 0 {
 				t.Errorf("response is %+v", r)
