@@ -23,7 +23,7 @@ type Config struct {
 	End int `json:"end"`
 }
 
-// Text towers that OpenAI released. Source: openai/CLIP, model-card.md and clip/model.py.
+// The text towers that OpenAI released: ViT-B/16 has that of ViT-B/32, and ViT-L/14-336 that of ViT-L/14. Source: openai/CLIP, model-card.md and clip/model.py.
 var (
 	ViTB32 = Config{Vocab: 49408, Context: 77, Width: 512, Heads: 8, Layers: 12, MLPWidth: 2048, EmbedDim: 512, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}
 	ViTL14 = Config{Vocab: 49408, Context: 77, Width: 768, Heads: 12, Layers: 12, MLPWidth: 3072, EmbedDim: 768, Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49407}

@@ -21,8 +21,8 @@ type Config struct {
 	// NoPostNorm says that the tower ends with its last block, as in language models that take the
 	// tokens of a layer: it has [Model.Features], but no [Model.Embedding].
 	NoPostNorm bool `json:"no_post_norm,omitempty"`
-	// Pool is what an embedding is made of. Nothing is implemented yet but the class token, which must be there, and
-	// a norm before the blocks.
+	// Pool is what an embedding is made of. Pool, NoClassToken and NoPreNorm describe towers of other forms. Only zero is
+	// implemented: [Config.Validate] refuses all else.
 	Pool         Pool `json:"pool,omitempty"`
 	NoClassToken bool `json:"no_class_token,omitempty"`
 	NoPreNorm    bool `json:"no_pre_norm,omitempty"`

@@ -24,8 +24,8 @@
 //
 // Once [Config.Validate] has returned nil, no method of a [Model] panics on images: what a user
 // can get wrong is an error. Shapes that disagree between layers are a mistake of the program and
-// panic with an op.ShapeError before spago sees them, since spago ends the process on an error
-// inside an operator.
+// panic, with an error that names the operator and both shapes. They do so before spago sees them,
+// since spago ends the process on an error inside an operator.
 //
 // # Sources
 //

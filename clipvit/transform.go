@@ -15,7 +15,7 @@ import (
 // src/open_clip/transform.py, PreprocessCfg.
 type Transform struct {
 	Fit    Fit        `json:"fit,omitempty"`    // how an image becomes a square; zero is FitShortest
-	Filter Filter     `json:"filter,omitempty"` // what scales it; zero is Bicubic
+	Filter Filter     `json:"filter,omitempty"` // what scales it; zero is FilterBicubic
 	Mean   [3]float64 `json:"mean,omitzero"`    // subtracted from red, green and blue, which are 0 to 1
 	Std    [3]float64 `json:"std,omitzero"`     // what the difference is divided by
 }

@@ -16,9 +16,9 @@
 // # Checkpoints
 //
 // A checkpoint is a set of named tensors, in any container that package checkpoint reads, and perhaps a
-// config.json beside them. What the tensors are called is a dialect, and a dialect is a table (clip.go) that is
-// read in both directions. Every parameter has a canonical name, the path of Go field names that params.Walk
-// gives it. Conversion goes from one dialect through the canonical names to another, tensor by tensor, so
+// config.json beside them. What the tensors are called is a dialect, and a dialect is a table that is read in both
+// directions. Every parameter has a canonical name: the path of Go field names that leads to it, such as
+// Blocks.3.Attn.QKV.W ([Parameter.Path]). Conversion goes from one dialect through the canonical names to another, tensor by tensor, so
 // that no checkpoint is ever in memory as a whole.
 //
 // # Families

@@ -140,6 +140,7 @@ type Saving struct {
 	Total int64
 }
 
+// Error implements error.
 func (e *MemoryError) Error() string {
 	s := fmt.Sprintf("finetune: about %s of memory are needed, even if blocks are computed again for the gradients (recompute); the limit is %s", size(e.Need.Total()), size(e.Limit))
 	for i, a := range e.Advice {

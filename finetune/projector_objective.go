@@ -31,7 +31,8 @@ func (o *TokenRegression) Name() string {
 	return fmt.Sprintf("regression of tokens to %s, %s", o.Targets.Name(), o.Distance)
 }
 
-// Judge implements [Objective]: for the score see [Distance.score].
+// Judge implements [Objective]. The score is the mean cosine with [CosineDistance]. With [SquareDistance] it is R², the
+// share of the targets' variance over an image's tokens that is explained.
 func (o *TokenRegression) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	n, width := y.Shape()[0]/b.Len(), y.Shape()[1]
 	target := make([]float32, 0, y.Size())
@@ -111,7 +112,8 @@ func (o *TokenDistillation) Name() string {
 	return fmt.Sprintf("distillation of the tokens of %s, %s", o.What, o.Distance)
 }
 
-// Judge implements [Objective]: for the score see [Distance.score].
+// Judge implements [Objective]. The score is the mean cosine with [CosineDistance]. With [SquareDistance] it is R², the
+// share of the targets' variance over an image's tokens that is explained.
 func (o *TokenDistillation) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	z, err := o.Teacher.Forward(b.Views)
 	return o.judge(y, z, b, err)

@@ -81,7 +81,15 @@ type Layout struct {
 	Centre  bool    // whether the white is half above and half below, instead of all below
 }
 
-// Layouts are the presets.
+// Layouts are the presets:
+//
+//	clip                  OpenAI's own
+//	clip-transformers     that of transformers, also for LLaVA's models in its form
+//	squash                InternLM-XComposer2-VL at 490 pixels, InternLM-XComposer2 at 224
+//	pad                   LLaVA-1.5 and xtuner
+//	llava-1.6             LLaVA-1.6, with the grids of all models that were published
+//	xcomposer2-4khd       InternLM-XComposer2-4KHD in use; -train in training
+//	xcomposer2.5          InternLM-XComposer-2.5 in a chat about one image; -several about several; -train in training
 var Layouts = []Layout{
 	// OpenAI's own.
 	// Source: openai/CLIP, clip/clip.py, _transform.

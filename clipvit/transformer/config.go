@@ -6,17 +6,18 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// An Activation is the nonlinearity of the MLP.
+// An Activation is the nonlinearity of the MLP: a string, which is its name in the config.json of Hugging Face. Its
+// method Valid reports whether it is one of [Activations].
 type Activation = kernel.Activation
 
 const (
-	// QuickGELU is x·σ(1.702·x): what OpenAI trained with.
+	// QuickGELU, "quick_gelu", is x·σ(1.702·x): what OpenAI trained with.
 	QuickGELU = kernel.QuickGELU
-	// GELU is x·Φ(x) with the exact error function.
+	// GELU, "gelu", is x·Φ(x) with the exact error function.
 	GELU = kernel.GELU
 )
 
-// Activations returns all that there are.
+// Activations returns all activations that a tower may have.
 func Activations() []Activation { return kernel.Activations() }
 
 // Config says which transformer a tower is made of. The letters are those of package clipvit's legend.

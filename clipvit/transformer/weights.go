@@ -12,10 +12,11 @@ import (
 )
 
 // Weights are those of a tower's parameters that are weights of matrix products, nearly all of its memory. A
-// frozen tower has them packed for the processor, in one of two ways.
+// frozen tower has them packed for the processor, in one of two ways. Tokens lie in rows, or in panels: columns of
+// tokens side by side, as assembly reads them.
 type Weights struct {
 	Rows   []*nn.Param // of products with rows
-	Panels []*nn.Param // of products with tokens in panels, where no gradient flows; see [op.ToPanels]
+	Panels []*nn.Param // of products with tokens in panels, where no gradient flows
 }
 
 // Freeze declares that no parameter of m wants a gradient, and packs the weights w, which are m's.

@@ -101,7 +101,7 @@ type Drift struct {
 
 // A TensorDrift compares a parameter of two checkpoints.
 type TensorDrift struct {
-	Name   string           `json:"name"`              // canonical, as params.Walk names the parameters of a model
+	Name   string           `json:"name"`              // canonical: [converter.Parameter.Path]
 	Tensor string           `json:"tensor"`            // in A, or in B if only B has it; {q,k,v} stands for several
 	Tower  string           `json:"tower"`             // as in [GroupDrift]
 	Part   string           `json:"part"`              // as there; in a block "attention" or "mlp"

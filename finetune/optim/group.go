@@ -106,6 +106,7 @@ type NonFiniteError struct {
 	Value float64 // NaN or an infinity
 }
 
+// Error implements error.
 func (e *NonFiniteError) Error() string {
 	of := ""
 	if e.Path != "" {
