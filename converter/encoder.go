@@ -35,7 +35,7 @@ var layouts = map[string]string{
 func (m *Model) Encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
 	e, err := m.encoder(ctx, layout)
 	if err != nil && ctx.Err() != nil {
-		return nil, m.wrap(ctx.Err())
+		return nil, m.wrap(context.Cause(ctx))
 	}
 	return e, err
 }
@@ -54,7 +54,7 @@ func (m *Model) encoder(ctx context.Context, layout string) (*projector.Encoder,
 	if e.Tower, err = m.Vision(ctx); err != nil {
 		return nil, err
 	}
-	return e, ctx.Err()
+	return e, context.Cause(ctx)
 }
 
 // Outline returns what [Model.Encoder] does, or its error, without weights: tower and projector have nothing

@@ -173,7 +173,8 @@ func (m *Model) Export(ctx context.Context, dst string, opts ExportOptions) (*Re
 	if err := m.ready(); err != nil {
 		return nil, err
 	}
-	o := &output{model: m, target: target, format: format, progress: opts.Progress}
+	// The report shares nothing with m.
+	o := &output{model: m.clone(), target: target, format: format, progress: opts.Progress}
 	left, err := f.prepare(o, opts.ProjectorOnly)
 	if err != nil {
 		return nil, err
@@ -210,8 +211,7 @@ func (o ExportOptions) choose(dst string) (f *form, format string, target checkp
 		return nil, "", "", fmt.Errorf("converter: export to %q, want %s", o.To, strings.Join(ExportForms(), ", "))
 	}
 	f = forms[i]
-	// llama.cpp needs the tower.
-	if o.ProjectorOnly && (!slices.Contains(f.needs, projectorPiece) || f.dialect == ggufNames) {
+	if o.ProjectorOnly && !f.alone() {
 		return nil, "", "", fmt.Errorf("converter: export to %s: there is no file of a projector alone", f.name)
 	}
 	if format, err = f.format(dst, o.Format); err != nil {
@@ -256,6 +256,11 @@ func (f *form) format(dst, asked string) (string, error) {
 	return format, nil
 }
 
+// alone says whether there is a file of the projector alone. llama.cpp needs the tower.
+func (f *form) alone() bool {
+	return slices.Contains(f.needs, projectorPiece) && f.dialect != ggufNames
+}
+
 // prepare decides what is written, finds all that can be wrong with it before anything is, and returns
 // the pieces of the source that are not.
 func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) {
@@ -277,7 +282,7 @@ func (f *form) prepare(o *output, projectorOnly bool) (left []piece, err error) 
 		}
 	}
 	if missing != nil {
-		if slices.Contains(needs, projectorPiece) && there[projectorPiece] {
+		if f.alone() && there[projectorPiece] {
 			return refuse("it lacks %s (%w)", strings.Join(missing, ", "), ErrProjectorAlone)
 		}
 		return refuse("it lacks %s", strings.Join(missing, ", "))

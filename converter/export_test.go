@@ -457,6 +457,14 @@ func TestExportRefusals(t *testing.T) {
 	if _, err := exportFile(t.Context(), archive, filepath.Join(t.TempDir(), "out"), ExportOptions{To: "openai"}, Assume(transformer.GELU)); err == nil || !strings.Contains(err.Error(), `the activation is "quick_gelu", and "gelu" was asked for`) {
 		t.Errorf("of another activation: error is %v", err)
 	}
+	// A file of the projector alone is offered where there is one.
+	for _, f := range forms {
+		_, err := exportFile(t.Context(), projector, filepath.Join(t.TempDir(), "out"), ExportOptions{To: f.name})
+		offer := ExportOptions{To: f.name, ProjectorOnly: true}.Check("out") == nil
+		if errors.Is(err, ErrProjectorAlone) != offer {
+			t.Errorf("%s: error is %v, and the projector alone can be written: %v", f.name, err, offer)
+		}
+	}
 	// What fits must not be refused.
 	for to, src := range map[string]string{"openclip": gelu, "huggingface": both} {
 		export(t, src, filepath.Join(t.TempDir(), "out"), ExportOptions{To: to})

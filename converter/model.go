@@ -117,6 +117,7 @@ func (m *Model) clone() *Model {
 		c.config.Text = &text
 	}
 	c.projector = c.projector.clone()
+	c.excused = slices.Clone(c.excused)
 	c.sizes, c.params = maps.Clone(c.sizes), maps.Clone(c.params)
 	c.has.extra = maps.Clone(c.has.extra)
 	return &c

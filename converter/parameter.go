@@ -2,6 +2,7 @@ package converter
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -53,8 +54,11 @@ func (p Parameter) Serial() bool {
 }
 
 // Float64s fills dst with consecutive elements from number from on, in row-major order, without rounding. The
-// scratch may be nil.
+// scratch may be nil. It returns an error if there are not as many.
 func (p Parameter) Float64s(dst []float64, from int, scratch *checkpoint.Scratch) error {
+	if n := p.parts.len(); from < 0 || len(dst) > n-from {
+		return fmt.Errorf("converter: %s: %d elements from number %d on, want some of %d", p.Path, len(dst), from, n)
+	}
 	at := 0 // of the part
 	for _, q := range p.parts {
 		lo, hi := max(from, at), min(from+len(dst), at+q.n)

@@ -93,8 +93,8 @@ func (c *File) scan(ctx context.Context, h hash.Hash) error {
 		checks := f.checks
 		var crc uint32
 		for at := int64(0); at < f.size; {
-			if err := ctx.Err(); err != nil {
-				return err
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 			if h == nil { // only the parts with a checksum matter
 				if len(checks) == 0 {
@@ -131,8 +131,8 @@ func (c *File) scan(ctx context.Context, h hash.Hash) error {
 		}
 		var crc uint32
 		for at := int64(0); at < k.size; {
-			if err := ctx.Err(); err != nil {
-				return err
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
 			b := buf[:min(int64(len(buf)), k.size-at)]
 			if n, err := r.ReadAt(b, at); n < len(b) {
