@@ -17,7 +17,7 @@ var (
 )
 
 // missing returns the links and the paths in backquotes of a page that lead nowhere. Links begin where the page is. A path
-// begins there, at the root, or, without a folder, anywhere in the module.
+// begins there, at the root, or, without a folder, anywhere in the module; NAME stands for any.
 func missing(page, text string, exists func(path string) bool, named map[string]bool) (wrong []string) {
 	for _, m := range link.FindAllStringSubmatch(text, -1) {
 		if !strings.Contains(m[1], "://") && !exists(filepath.Join(filepath.Dir(page), m[1])) {
@@ -25,7 +25,7 @@ func missing(page, text string, exists func(path string) bool, named map[string]
 		}
 	}
 	for _, m := range source.FindAllStringSubmatch(text, -1) {
-		if p := m[1]; !exists(p) && !exists(filepath.Join(filepath.Dir(page), p)) && !named[p] {
+		if p := m[1]; !strings.Contains(p, "NAME") && !exists(p) && !exists(filepath.Join(filepath.Dir(page), p)) && !named[p] {
 			wrong = append(wrong, p)
 		}
 	}
@@ -84,5 +84,41 @@ func TestMissing(t *testing.T) {
 	got := strings.Join(missing("docs/page.md", text, exists, map[string]bool{"e.go": true}), " ")
 	if want := "gone.md cmd/c.go docs/d/ f.go"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The picture of the layers in docs/architecture.md is the list that TestImports holds packages to.
+func TestLayersAreDrawn(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "docs", "architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "## What may import what")
+	_, rest, _ = strings.Cut(rest, "```\n")
+	drawn, _, ok := strings.Cut(rest, "\n```")
+	if !ok {
+		t.Fatal("no picture of the layers")
+	}
+	var lines []string // those with names, the highest layer first
+	for line := range strings.Lines(drawn) {
+		if strings.Trim(line, " │\n") != "" {
+			lines = append(lines, line)
+		}
+	}
+	var there [][]string
+	for _, folders := range layers {
+		if _, err := os.Stat(filepath.Join("..", folders[0])); err == nil { // server comes later
+			there = append(there, folders)
+		}
+	}
+	if len(lines) != len(there) {
+		t.Fatalf("%d layers are drawn, want %d:\n%s", len(lines), len(there), drawn)
+	}
+	for i, folders := range there {
+		for _, f := range folders {
+			if name := strings.TrimPrefix(f, "internal/"); !strings.Contains(lines[i], name) && f != "internal/tiny" && f != "internal/golden" { // those two are of tests
+				t.Errorf("layer %d is drawn as %q, want %s in it", i, lines[i], f)
+			}
+		}
 	}
 }
