@@ -162,6 +162,9 @@ func TestAllBroken(t *testing.T) {
 			if _, err := tr.Run(t.Context()); !errors.Is(err, data.ErrEmpty) || !strings.Contains(err.Error(), "of the 6 to train on can be read; absent") {
 				t.Errorf("%s, %d batches a step: error is %v", name, accumulate, err)
 			}
+			if _, _, err := tr.Evaluate(t.Context(), c.Train); !errors.Is(err, data.ErrEmpty) || !strings.Contains(err.Error(), "no pictures of the 6 to validate on can be read") {
+				t.Errorf("%s: error of a validation is %v", name, err)
+			}
 		}
 	}
 }

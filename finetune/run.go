@@ -302,7 +302,7 @@ func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 		return s, context.Cause(ctx)
 	}
 	if s.images == 0 {
-		return s, fmt.Errorf("finetune: none of %d pictures to validate with can be read", s.skipped)
+		return s, fmt.Errorf("finetune: %w of the %d to validate on can be read", data.ErrEmpty, s.skipped)
 	}
 	if !finite(s.loss) {
 		return s, &optim.NonFiniteError{Step: t.state.Step, What: "loss of validation", Value: s.loss}

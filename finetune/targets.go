@@ -16,7 +16,7 @@ import (
 // one for each patch by a projector, that of the checkpoint like or a new one, which becomes c's head. Of a new one kind is the
 // type, as [projector.Config] has it, or "" for mlp2x_gelu; layer is whose patches the projector gets, or nil for what the
 // checkpoint says, or else the last but one, as XComposer2 and LLaVA-1.5 do. An encoder of c learns them as its tokens.
-func (c *Config) SetTargets(t *data.Vectors, d Distance, like *converter.Model, kind string, layer *int) error {
+func (c *Config) SetTargets(ctx context.Context, t *data.Vectors, d Distance, like *converter.Model, kind string, layer *int) error {
 	c.Objective = &Regression{Distance: d, Target: t.Of, What: t.Name()}
 	if c.Encoder != nil {
 		if out := c.Encoder.Projector.Config.Out; out != t.Width {
@@ -35,7 +35,11 @@ func (c *Config) SetTargets(t *data.Vectors, d Distance, like *converter.Model, 
 	}
 	c.Features = clipvit.Features{Kind: clipvit.Patches, Layer: -2}
 	var head *projector.Model
-	if p, err := like.Projector(context.Background()); err == nil {
+	if like.ProjectorConfig() != nil {
+		p, err := like.Projector(ctx)
+		if err != nil {
+			return err
+		}
 		if head = p.Model; p.Config.SelectLayer != nil {
 			c.Features.Layer = *p.Config.SelectLayer
 		}
@@ -44,6 +48,7 @@ func (c *Config) SetTargets(t *data.Vectors, d Distance, like *converter.Model, 
 		}
 		head.Unfreeze()
 	} else {
+		var err error
 		if head, err = projector.New(projector.Config{Type: cmp.Or(kind, "mlp2x_gelu"), In: tower.Width, Out: t.Width}); err != nil {
 			return err
 		}

@@ -178,11 +178,11 @@ func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) erro
 	case c.Recipe.Captions:
 		return j.contrast(ctx, c, train)
 	case tokens.encoder != nil:
-		return j.learnTokens(c, tokens, distance)
+		return j.learnTokens(ctx, c, tokens, distance)
 	case r.Teacher != "":
 		return j.distil(ctx, c, distance)
 	case r.Targets != "":
-		return j.regress(c, len(train.Samples), distance)
+		return j.regress(ctx, c, len(train.Samples), distance)
 	}
 	j.Classes = train.Classes
 	c.Head = finetune.NewClassifier(c.Tower.Config.OutputDim(), train.Classes)
@@ -227,14 +227,14 @@ func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.
 }
 
 // regress has it learn the vectors of a file: by a projector if there is a row for every patch.
-func (j *Job) regress(c *finetune.Config, pictures int, distance finetune.Distance) error {
+func (j *Job) regress(ctx context.Context, c *finetune.Config, pictures int, distance finetune.Distance) error {
 	targets, err := data.OpenVectors(j.request.Targets, pictures)
 	if err != nil {
 		return err
 	}
 	j.opened = append(j.opened, targets)
 	j.learns("%d vectors of %d numbers for each picture", targets.Rows, targets.Width)
-	return c.SetTargets(targets, distance, j.like, j.request.Projector, j.request.Layer)
+	return c.SetTargets(ctx, targets, distance, j.like, j.request.Projector, j.request.Layer)
 }
 
 // Written says what a run has left in its output.

@@ -160,7 +160,7 @@ func (s tokenRun) layout() *projector.Layout {
 }
 
 // learnTokens has it learn the tokens of a teacher or of a file.
-func (j *Job) learnTokens(c *finetune.Config, s tokenRun, distance finetune.Distance) error {
+func (j *Job) learnTokens(ctx context.Context, c *finetune.Config, s tokenRun, distance finetune.Distance) error {
 	r := j.request
 	c.Encoder = s.encoder
 	distance = cmp.Or(distance, finetune.SquareDistance) // whose tokens have the right length as well
@@ -172,7 +172,7 @@ func (j *Job) learnTokens(c *finetune.Config, s tokenRun, distance finetune.Dist
 	}
 	sets := []*data.Dataset{c.Train.(*data.Loader).Data}
 	if !s.named {
-		return j.regress(c, len(sets[0].Samples), distance)
+		return j.regress(ctx, c, len(sets[0].Samples), distance)
 	}
 	if l, ok := c.Validation.(*data.Loader); ok {
 		sets = append(sets, l.Data)
