@@ -73,11 +73,11 @@ where a head has no cosines.`,
 	}
 	var c classification
 	f := cmd.Flags()
-	f.StringVar(&c.model, "model", "", "model directory or checkpoint `DIR`")
+	f.StringVar(&c.model, "model", "", "`DIR` or file of the checkpoint")
 	activation := activationFlag(cmd)
-	f.StringVar(&c.vocab, "vocab", "", "OpenAI's list of merges, or a folder with vocab.json and merges.txt, `FILE`; without it, that of the model")
-	f.StringSliceVar(&c.labels, "labels", nil, "what an image may be, with commas between, `A,B,...`; quote one that has a comma (default: the classes of the model's head)")
-	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "the `TEXT` that a label stands in, at {}; may be given several times")
+	f.StringVar(&c.vocab, "vocab", "", "`FILE` of OpenAI's merges, or a folder with vocab.json and merges.txt (default: the model's)")
+	f.StringSliceVar(&c.labels, "labels", nil, "labels `A,B,...` that an image may have; quote one that has a comma (default: the classes of the model's head)")
+	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "`TEXT` in which {} becomes the label; may be given several times")
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation = transformer.Activation(activation.value)

@@ -80,7 +80,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	}
 	var e encoding
 	f := cmd.Flags()
-	f.StringVar(&e.model, "model", "", "model directory or checkpoint `DIR`")
+	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint")
 	activation := activationFlag(cmd)
 	features := choiceFlag(cmd, "features", string(clipvit.Embedding), "what to write",
 		string(clipvit.Embedding), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))

@@ -43,7 +43,8 @@ func newFinetune() *cobra.Command {
   lora       corrections of low rank, and a head
   last-n     the last --blocks blocks, and a head
   full       the whole tower, as FT-CLIP: small rates, smaller from layer to layer, averaged weights
-  xcomposer  tower and projector, as InternLM-XComposer trains them; --fix-vit, --fix-sampler
+  xcomposer  tower and projector, as InternLM-XComposer trains them, from tokens as projector does;
+             --fix-vit, --fix-sampler
   contrastive  both towers, from captions, as CLIP was trained; --lock images or texts
 
 The pictures are a folder with a folder for each class, a table of paths and labels or captions (.csv,
@@ -84,7 +85,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	}
 	f := &finetuneFlags{}
 	v := cmd.Flags()
-	v.StringVar(&f.Model, "model", "", "model directory or checkpoint `DIR` to begin with (required)")
+	v.StringVar(&f.Model, "model", "", "`DIR` or file of the checkpoint to begin with (required)")
 	v.StringVar(&f.Data, "data", "", "pictures to train on: a folder, a table or shards (required)")
 	v.StringVar(&f.Output, "out", "", "`DIR` for all that is written (required)")
 	var names []string
@@ -131,7 +132,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.Float64Var(&f.Augment.Flip, "augment-flip", 0, "probability to exchange left and right")
 	v.Float64Var(&f.Augment.Colour, "augment-colour", 0, "vary brightness, contrast and saturation by at most this")
 	v.BoolVar(&f.Captions, "captions", false, "learn from captions, by another recipe than contrastive")
-	v.StringVar(&f.Vocab, "vocab", "", "captions: OpenAI's list of merges, or a folder with vocab.json and merges.txt, `FILE` (default: MODEL's)")
+	v.StringVar(&f.Vocab, "vocab", "", "captions: `FILE` of OpenAI's merges, or a folder with vocab.json and merges.txt (default: MODEL's)")
 	v.BoolVar(&f.Truncate, "truncate", false, "cut captions that are too long for the text tower; otherwise they are an error")
 	lock := choiceFlag(cmd, "lock", "", "captions: the tower that does not learn", "images", "texts")
 	v.Float64Var(&f.rates.text, "text-rate", 0, "captions: rate of the text tower; 0 locks it"+preset)

@@ -75,10 +75,10 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	}
 	var t tokenizing
 	f := cmd.Flags()
-	f.StringVar(&t.model, "model", "", "model directory or checkpoint `DIR`, with a projector")
+	f.StringVar(&t.model, "model", "", "`DIR` or file of the checkpoint, which has a projector")
 	activation := activationFlag(cmd)
 	layout := choiceFlag(cmd, "layout", "", "how an image becomes views (default: the family's)", names...)
-	f.IntVar(&t.hdNum, "hd-num", 0, "the most tiles of an image, `N` (default: the layout's)")
+	f.IntVar(&t.hdNum, "hd-num", 0, "at most `N` tiles of an image (default: the layout's)")
 	f.BoolVar(&t.count, "count", false, "print how many tokens there would be")
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)
 	f.StringVarP(&t.output, "output", "o", "", "write to `FILE`, in place of standard output")
