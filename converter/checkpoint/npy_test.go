@@ -271,3 +271,71 @@ func FuzzNPY(f *testing.F) {
 		checkFile(t, zipOf(t, e))
 	})
 }
+
+// A sparse is a file of which only what is not zero is kept.
+type sparse struct {
+	size  int64
+	kept  map[int64][]byte // by offset
+	zeros []byte           // as many as are written at a time, at most
+}
+
+func (s *sparse) Write(p []byte) (int, error) {
+	if !bytes.Equal(p, s.zeros[:len(p)]) {
+		s.kept[s.size] = bytes.Clone(p)
+	}
+	s.size += int64(len(p))
+	return len(p), nil
+}
+
+func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
+	n := int(max(min(int64(len(p)), s.size-off), 0))
+	clear(p[:n])
+	for at, b := range s.kept {
+		if lo := max(at, off); lo < min(at+int64(len(b)), off+int64(n)) {
+			copy(p[lo-off:n], b[lo-at:])
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// TestLargeNPZ: an array may have more than 4 GB, and others may lie behind as many.
+func TestLargeNPZ(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 4 GB to nowhere")
+	}
+	const large = 1<<32 + 10
+	f := &sparse{kept: map[int64][]byte{}, zeros: make([]byte, 8<<20)}
+	entries := []Entry{{"large", "U8", []int{2, large / 2}}, {"small", F32, []int{6}}}
+	err := WriteNPZ(f, entries, func(i int, w io.Writer) error {
+		if i == 1 {
+			_, err := w.Write(floats(6))
+			return err
+		}
+		for n := 0; n < large-1; {
+			k, err := w.Write(f.zeros[:min(len(f.zeros)/2, large-1-n)])
+			if n += k; err != nil {
+				return err
+			}
+		}
+		_, err := w.Write([]byte{7})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := OpenReader(f, f.size, "large.npz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, 6)
+	if err := c.byName["small"].Float32s(got); err != nil || !slices.Equal(got, []float32{0, 1, 2, 3, 4, 5}) {
+		t.Errorf("behind the large array: %v (%v)", got, err)
+	}
+	last, x := make([]byte, 2), c.byName["large"]
+	if err := x.read(last, large-2); err != nil || !slices.Equal(x.Shape, entries[0].Shape) || !bytes.Equal(last, []byte{0, 7}) {
+		t.Errorf("the large array of shape %v ends with %v (%v)", x.Shape, last, err)
+	}
+}
