@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -548,6 +549,7 @@ func TestExportReplaces(t *testing.T) {
 	}
 	text := write("notes.txt", strings.Repeat("not a checkpoint ", 9))
 	empty := write("empty", "")
+	array := write("features.npy", string(checkpoint.NPYHeader(F32, []int{0})))
 	folder := filepath.Join(dir, "folder")
 	if err := os.Mkdir(folder, 0o777); err != nil {
 		t.Fatal(err)
@@ -566,6 +568,7 @@ func TestExportReplaces(t *testing.T) {
 		{file, false, "overwriting was not asked for"},
 		{text, true, "is no checkpoint"},
 		{empty, true, "is no checkpoint"},
+		{array, true, "is no checkpoint"},
 		{folder, true, "not a regular file"},
 	}
 	if link := filepath.Join(dir, "link"); os.Symlink(text, link) == nil { // Windows may forbid it

@@ -51,10 +51,11 @@ var containers = []*container{
 // headSize is how many bytes of a file the formats are recognised by.
 const headSize = 64
 
-// Recognised says whether a file begins as those do that are read or written here.
+// Recognised says whether a file begins as those of named tensors do that are read or written here. A single array of
+// NumPy's, which has no name, is none of them.
 func Recognised(r io.Reader) (bool, error) {
 	head, err := io.ReadAll(io.LimitReader(r, headSize))
-	return sniff(head) != nil || isGGUF(head), err
+	return sniff(head) != nil && !isNPY(head) || isGGUF(head), err
 }
 
 func sniff(head []byte) *container {
@@ -67,7 +68,7 @@ func sniff(head []byte) *container {
 }
 
 // ErrUnknownFormat is returned for files that are no checkpoint in a format known here.
-var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file, npz archive or model directory")
+var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file, npz or npy file, or model directory")
 
 // Open opens a file in one of the known containers, which are told apart by what they hold, never by
 // their names. Tensors are read from the file when they are asked for, so it must be closed in the end.
