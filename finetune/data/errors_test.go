@@ -12,7 +12,7 @@ func TestKinds(t *testing.T) {
 		"bare/a.png": "", "one/cat/a.png": "", "split/train/cat/a.png": "", "split/val/cat/b.png": "",
 		"two/cat/a.png": "", "two/dog/b.png": "", "other/cat/c.png": "", "other/emu/d.png": "",
 		"half.csv": "path,label\na.png,cat\nb.png,\n", "captions.csv": "path,caption\na.png,a cat\nb.png,a dog\n", "none.csv": "path,label\na.png,\n",
-		"empty.csv": "path,label\n",
+		"empty.csv": "path,label\n", "two.ndjson": `{"path":"a.png","label":"cat"}` + "\n" + `{"path":"b.png","label":"dog"}` + "\n",
 	})
 	for _, c := range []struct {
 		path string
@@ -21,7 +21,7 @@ func TestKinds(t *testing.T) {
 		{t.TempDir(), ErrEmpty}, {filepath.Join(dir, "empty.csv"), ErrEmpty},
 		{filepath.Join(dir, "bare"), ErrUnlabelled}, {filepath.Join(dir, "half.csv"), ErrUnlabelled},
 		{filepath.Join(dir, "captions.csv"), ErrUnlabelled}, {filepath.Join(dir, "none.csv"), ErrUnlabelled},
-		{filepath.Join(dir, "one"), ErrOneClass}, {filepath.Join(dir, "split"), ErrParts}, {filepath.Join(dir, "two"), nil},
+		{filepath.Join(dir, "one"), ErrOneClass}, {filepath.Join(dir, "split"), ErrParts}, {filepath.Join(dir, "two"), nil}, {filepath.Join(dir, "two.ndjson"), nil},
 	} {
 		_, err := Open(c.path, true)
 		for _, kind := range []error{ErrEmpty, ErrUnlabelled, ErrOneClass, ErrParts, ErrClasses} {

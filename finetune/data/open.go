@@ -17,15 +17,15 @@ func Open(path string, labelled bool) (d *Dataset, err error) {
 		return Images(path)
 	case err == nil && info.IsDir():
 		d, err = Folder(path)
-	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl":
+	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl" || ext == ".ndjson":
 		d, err = Table(path)
 	case ext == ".tar":
 		d, err = Shards(path)
 	default:
-		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv or .jsonl, or .tar files", path)))
+		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv, .jsonl or .ndjson, or .tar files", path)))
 	}
 	if err == nil && labelled && d.Classes == nil {
-		return nil, fmt.Errorf("data: %s: %w", path, ErrUnlabelled)
+		return nil, fmt.Errorf("data: %s: %w: all %d have captions, and labels are to be learnt", path, ErrUnlabelled, len(d.Samples))
 	}
 	return d, err
 }

@@ -20,7 +20,7 @@ func TestOpenPath(t *testing.T) {
 	}
 	captions := write("captions.csv", "path,caption\na.png,a cat\nb.png,a dog\n")
 	for path, want := range map[string]string{
-		write("notes.txt", "no pictures"):  "notes.txt: want a folder, a .csv, .tsv or .jsonl, or .tar files",
+		write("notes.txt", "no pictures"):  "notes.txt: want a folder, a .csv, .tsv, .jsonl or .ndjson, or .tar files",
 		filepath.Join(dir, "absent"):       "absent",
 		filepath.Join(dir, "absent-*.tar"): "absent-*.tar",
 		captions:                           "captions.csv: pictures without labels",

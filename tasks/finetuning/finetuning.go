@@ -1,6 +1,7 @@
 // Package finetuning is the task of training a model on one's own pictures. It learns to tell the classes of labelled
 // ones apart, or to find their captions. It may also learn to give what another model gives for them, or the vectors or
-// tokens of a file. The package says what the task is; package clip beside it does it.
+// tokens of a file. The package says what the task is; package clip beside it does
+// it, and registers itself with package tasks when it is imported.
 package finetuning
 
 import (

@@ -1,5 +1,6 @@
 // Package imageencoding is the task of turning images into vectors that lie near each other where
-// the images show similar things. It says what the task is; package clip beside it does it.
+// the images show similar things. It says what the task is; package clip beside it does
+// it, and registers itself with package tasks when it is imported.
 package imageencoding
 
 import (

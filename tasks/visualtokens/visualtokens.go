@@ -1,5 +1,6 @@
 // Package visualtokens is the task of turning images into what a language model that can see reads in their place. It
-// says what the task is; package projected beside it does it.
+// says what the task is; package projected beside it does it, and registers itself with package tasks when it is
+// imported.
 package visualtokens
 
 import (
