@@ -29,8 +29,8 @@ type File struct {
 
 	verified sync.Map // the storages, by *storage, whose checksums were found right
 
-	mu  sync.Mutex
-	sum string // SHA-256, once it is known
+	summing chan struct{} // full while one computes sum and others wait
+	sum     string        // SHA-256, once it is known
 }
 
 // A container is a format of single files.
@@ -120,7 +120,8 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 	case k == nil:
 		return nil, fmt.Errorf("checkpoint: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
 	}
-	c = &File{name: name, container: k.name, byName: map[string]*Tensor{}, classes: map[string]bool{}, files: []*sourceFile{{r: r, size: size}}}
+	c = newFile(name, k.name)
+	c.files = []*sourceFile{{r: r, size: size}}
 	if err := k.open(r, size, c); err != nil {
 		return nil, fmt.Errorf("checkpoint: %s: %s: %w", name, c.container, err)
 	}
@@ -132,7 +133,11 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 
 // New returns a File without files and tensors, for who has tensors of [NewTensor] alone. Its container is its
 // name.
-func New(name string) *File { return &File{name: name, container: name} }
+func New(name string) *File { return newFile(name, name) }
+
+func newFile(name, container string) *File {
+	return &File{name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}, summing: make(chan struct{}, 1)}
+}
 
 // A Member is a file whose tensors are to have a prefix in front of their names.
 type Member struct {
@@ -143,7 +148,7 @@ type Member struct {
 // Join returns the tensors of all members, in their order, as one File, which closes them with itself. The
 // name stands in errors. After an error the members are closed.
 func Join(name, container string, members ...Member) (*File, error) {
-	all := &File{name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}}
+	all := newFile(name, container)
 	var errs []error
 	for _, m := range members {
 		errs = append(errs, all.include(m.File, m.Prefix))

@@ -2,8 +2,11 @@ package checkpoint
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -183,5 +186,49 @@ func TestOpenWhatIsNoFile(t *testing.T) {
 	}
 	if _, err := Open(empty); !errors.Is(err, ErrUnknownFormat) {
 		t.Errorf("error is %v, want ErrUnknownFormat", err)
+	}
+}
+
+// A gate is a file that is read only after it was opened; asked says that somebody waits.
+type gate struct {
+	io.ReaderAt
+	asked, open chan struct{}
+}
+
+func (g *gate) ReadAt(p []byte, off int64) (int, error) {
+	select {
+	case g.asked <- struct{}{}:
+	default:
+	}
+	<-g.open
+	return g.ReaderAt.ReadAt(p, off)
+}
+
+// TestSHA256Waits: who waits for the sum that another computes need not wait longer than its own context.
+func TestSHA256Waits(t *testing.T) {
+	b := zipOf(t, entry{name: "w.npy", data: npyOf(plainNPY, floats(6))})
+	g := &gate{bytes.NewReader(b), make(chan struct{}, 1), make(chan struct{})}
+	close(g.open)
+	c, err := OpenReader(g, int64(len(b)), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.asked
+	g.open = make(chan struct{})
+	first := make(chan error)
+	go func() { _, err := c.SHA256(t.Context()); first <- err }()
+	<-g.asked
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(enough)
+	if _, err := c.SHA256(ctx); !errors.Is(err, enough) {
+		t.Errorf("error is %v, want %v", err, enough)
+	}
+	close(g.open)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if sum, err := c.SHA256(t.Context()); err != nil || sum != fmt.Sprintf("%x", sha256.Sum256(b)) {
+		t.Errorf("the sum is %s (%v)", sum, err)
 	}
 }

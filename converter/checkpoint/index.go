@@ -44,7 +44,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 		}
 		files[file] = append(files[file], tensor)
 	}
-	all := &File{byName: map[string]*Tensor{}, classes: map[string]bool{}}
+	all := newFile("", "")
 	defer func() {
 		if err != nil {
 			all.Close()

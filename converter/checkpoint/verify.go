@@ -37,8 +37,12 @@ func (k *check) verify(crc uint32) error {
 // other if there are several. On the way it verifies the checksums that the container has of its
 // parts.
 func (c *File) SHA256(ctx context.Context) (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.summing <- struct{}{}:
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+	defer func() { <-c.summing }()
 	if c.sum == "" {
 		h := sha256.New()
 		if err := c.scan(ctx, h); err != nil {
