@@ -33,6 +33,14 @@ func (o options) contenders(all []contender) []contender {
 	return pairs
 }
 
+// takeTurns reverses the order from the second counted round on, each time, if there is a build to compare with: of two equal
+// builds, the one that came first took 1 % longer.
+func takeTurns(running []runner, round int) {
+	if round > 1 && slices.ContainsFunc(running, func(r runner) bool { return r.exe != "" }) {
+		slices.Reverse(running)
+	}
+}
+
 // checkBefore returns an error unless the file is a build of this program that answers as a worker.
 func checkBefore(path string) error {
 	if _, err := exec.LookPath(path); err != nil {

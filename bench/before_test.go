@@ -81,6 +81,21 @@ func TestBeforeTable(t *testing.T) {
 	}
 }
 
+// Who comes first changes from round to round, but only beside another build.
+func TestTakeTurns(t *testing.T) {
+	for exe, want := range map[string]string{"": "ab ab ab ab", "old": "ab ab ba ab"} {
+		running := []runner{{contender: contender{name: "a"}}, {contender: contender{name: "b", exe: exe}}}
+		var got []string
+		for round := range 4 {
+			takeTurns(running, round)
+			got = append(got, running[0].name+running[1].name)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("exe %q: %s, want %s", exe, got, want)
+		}
+	}
+}
+
 // A program that is not there, is none, or is no bench is an error before anything is measured.
 func TestNotABench(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")

@@ -186,6 +186,7 @@ func (c *comparison) interleave(g *gauge, running *[]runner, of sample, rounds, 
 	var values [][]float32
 	var want []float32
 	for round := range rounds + 1 {
+		takeTurns(*running, round)
 		*running = slices.DeleteFunc(*running, func(r runner) bool {
 			s := of
 			s.Contender = r.name

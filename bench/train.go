@@ -166,6 +166,7 @@ func (f *fineTuning) heat(ctx context.Context, o options, g *gauge, c trainingCa
 		running = append(running, runner{t, p})
 	}
 	for round := range o.rounds + 1 {
+		takeTurns(running, round)
 		running = slices.DeleteFunc(running, func(r runner) bool {
 			s := of
 			s.Contender, s.Round = r.name, round
