@@ -88,13 +88,13 @@ func (c Config) Validate() error {
 		add("image size is %d, want at most %d", c.ImageSize, maxImageSize)
 	}
 	if pools[c.Pool] == nil {
-		add("pool is %q, want %q, the class token: no other is implemented", c.Pool, PoolClass)
+		add("pool is %q, want %q, the class token: no other can be computed yet", c.Pool, PoolClass)
 	}
 	if c.NoClassToken {
-		add("the tower has no class token, want 1: others are not implemented")
+		add("the tower has no class token, want 1: towers without one cannot be computed yet")
 	}
 	if c.NoPreNorm {
-		add("the tower has no norm before its blocks, want one: others are not implemented")
+		add("the tower has no norm before its blocks, want one: towers without it cannot be computed yet")
 	}
 	if err := c.Transform.Validate(); err != nil {
 		errs = append(errs, err)

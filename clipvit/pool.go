@@ -15,13 +15,13 @@ type Pool string
 const (
 	// PoolClass takes the class token.
 	PoolClass Pool = ""
-	// PoolMean takes the mean of all tokens. It is not implemented.
+	// PoolMean takes the mean of all tokens. [Config.Validate] refuses it so far.
 	PoolMean Pool = "gap"
-	// PoolAttention takes what a learnt query attends to. It is not implemented.
+	// PoolAttention takes what a learnt query attends to. [Config.Validate] refuses it so far.
 	PoolAttention Pool = "map"
 )
 
-// pools are those that are implemented: they map tokens [B·T,C] to [B,C].
+// pools has those that a tower may have so far. They map tokens [B·T,C] to [B,C].
 var pools = map[Pool]func(c Config, tokens mat.Tensor) mat.Tensor{
 	PoolClass: Config.classRows,
 }
