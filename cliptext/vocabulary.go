@@ -204,15 +204,7 @@ func (t *Tokenizer) Files(context int) []File {
 	return []File{
 		{vocabFile, vocab.Bytes()},
 		{mergesFile, []byte("#version: 0.2\n" + strings.Join(merges, "\n") + "\n")},
-		{"tokenizer_config.json", indented(config)},
-		{"special_tokens_map.json", indented(words)},
+		{"tokenizer_config.json", folder.MustJSON(config)},
+		{"special_tokens_map.json", folder.MustJSON(words)},
 	}
-}
-
-func indented(v any) []byte {
-	text, err := folder.JSON(v)
-	if err != nil {
-		panic(err) // maps of strings and numbers
-	}
-	return text
 }

@@ -508,6 +508,6 @@ func writeOpenCLIP(ctx context.Context, o *output, dir string) error {
 	if err := writeFile(filepath.Join(dir, weights), func(f *os.File) error { return o.writeWeights(ctx, f) }); err != nil {
 		return err
 	}
-	config := indented(openCLIPConfigJSON(o.model.config))
+	config := folder.MustJSON(openCLIPConfigJSON(o.model.config))
 	return folder.Prefix("converter", folder.WriteBytes(filepath.Join(dir, openCLIPConfig), config))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -116,7 +117,7 @@ func towerUnder(t *testing.T, prefix string) []named {
 func writeModel(t *testing.T, config map[string]any, tensors []named) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, data := range map[string][]byte{weightsFile: asSafetensors(t, tensors), configFile: indented(config)} {
+	for name, data := range map[string][]byte{weightsFile: asSafetensors(t, tensors), configFile: folder.MustJSON(config)} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
 			t.Fatal(err)
 		}

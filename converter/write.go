@@ -136,7 +136,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 		return folder.Prefix("converter", folder.WriteBytes(filepath.Join(dir, name), data))
 	}
 	for _, f := range contents {
-		if err := add(f.name, indented(f.value)); err != nil {
+		if err := add(f.name, folder.MustJSON(f.value)); err != nil {
 			return err
 		}
 	}
@@ -310,15 +310,6 @@ func (o *output) report(dst string) *Report {
 // writeFile has write fill a file that appears when it is complete and lies on the disk.
 func writeFile(path string, write func(f *os.File) error) error {
 	return folder.Prefix("converter", folder.WriteFile(path, write))
-}
-
-// indented returns v as a person reads it.
-func indented(v any) []byte {
-	text, err := folder.JSON(v)
-	if err != nil {
-		panic(err) // maps of strings and numbers
-	}
-	return text
 }
 
 // configJSON returns what config.json says. Fields that have the values of the class's defaults

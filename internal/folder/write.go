@@ -72,6 +72,15 @@ func JSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// MustJSON is [JSON] of a value that JSON has a form for, such as maps of strings and numbers. It panics for others.
+func MustJSON(v any) []byte {
+	text, err := JSON(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
 // WriteCached is [WriteBytes] without waiting for the disk, which takes milliseconds. If the machine loses power, the
 // file may be lost or damaged, and its reader has to find that out.
 func WriteCached(path string, content []byte) error {
