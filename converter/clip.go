@@ -81,7 +81,7 @@ var (
 		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.").withFamily(llavaFamily)
 
 	// Source: huggingface/transformers, models/llava/modeling_llava.py; with "model." in front since 4.52.
-	hfLLaVA = newDialect("Hugging Face LLaVA", join(under("vision_tower.", hfVision), table{
+	hfLLaVA = newDialect(HuggingFaceLLaVA, join(under("vision_tower.", hfVision), table{
 		{"multi_modal_projector.linear_{1,2}.{weight,bias}", "Projector.Layers.{0,1}.{W,B}", asIs},
 		{"image_newline", "Projector.Newline", asIs},
 	}), "vision_tower.vision_model.embeddings.position_ids").
@@ -135,6 +135,9 @@ func ExportForms() []string {
 	}
 	return names
 }
+
+// HuggingFaceLLaVA is the [Model.Dialect] of LLaVA in the names of transformers.
+const HuggingFaceLLaVA = "Hugging Face LLaVA"
 
 // projectorPrefix is what the names in projector.safetensors have in front of them once they stand
 // beside those of the tower.

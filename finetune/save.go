@@ -55,11 +55,11 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o
 
 // SaveAdapter writes the corrections by LoRA alone, as [adapter.Save] does, into the directory dir, which appears
 // complete or not at all. It is an error if the recipe has none, or they have been merged.
-func (t *Trainer) SaveAdapter(dir, base string) error {
+func (t *Trainer) SaveAdapter(dir, base string, within ...string) error {
 	if t.Recipe.Tower != LowRank {
 		return fmt.Errorf("finetune: recipe %s has no corrections by LoRA to save", t.Recipe.Name)
 	}
-	return writeDir(dir, func(dir string) error { return adapter.Save(t.Tower, t.Recipe.LoRA, base, dir) })
+	return writeDir(dir, func(dir string) error { return adapter.Save(t.Tower, t.Recipe.LoRA, base, dir, within...) })
 }
 
 // Interpolate sets the weights of tuned to (1-share)·original + share·tuned. Between the tower that was and

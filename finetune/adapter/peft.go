@@ -54,9 +54,12 @@ type adapterConfig struct {
 }
 
 // Save writes the corrections of m alone into the directory dir, which may exist, as peft does:
-// PeftModel.from_pretrained(CLIPVisionModel, dir) loads them. base is what the configuration says they
-// correct, a path or a name; c is what they were made with.
-func Save(m *clipvit.Model, c LoRA, base, dir string) error {
+// PeftModel.from_pretrained(model, dir) loads them, and so does the model's own load_adapter. The model is the class of
+// transformers that the tower's directory is for: a CLIPVisionModel without a projection, by the names of 4.57 and by those of
+// 5.10 and later, and otherwise a CLIPVisionModelWithProjection or CLIPModel. base is what the configuration says they
+// correct, a path or a name; c is what they were made with. A tower without a projection may be part of larger models as well,
+// such as [LLaVATower]: within are what the names of its modules have in front there.
+func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -73,15 +76,17 @@ func Save(m *clipvit.Model, c LoRA, base, dir string) error {
 			name  string
 			param *nn.Param
 		}{{"lora_A", l.A}, {"lora_B", l.B}} {
-			tensors = append(tensors, checkpoint.Values{
-				Name: adapterPrefix + module + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
-			})
+			for _, name := range names(m, module, within) {
+				tensors = append(tensors, checkpoint.Values{
+					Name: adapterPrefix + name + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
+				})
+			}
 		}
 	})
 	if missing != nil {
 		return fmt.Errorf("adapter: LoRA: %d weights are not corrected, %s first", len(missing), missing[0])
 	}
-	targets, err := json.Marshal(c.Targets)
+	targets, err := json.Marshal(targetModules(c, within))
 	if err != nil {
 		return err
 	}
@@ -99,6 +104,35 @@ func Save(m *clipvit.Model, c LoRA, base, dir string) error {
 		checkpoint.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
 		folder.Prefix("adapter", folder.WriteBytes(filepath.Join(dir, adapterConfigFile), append(config, '\n'))),
 	)
+}
+
+// names returns what a module of the tower m is called in transformers. CLIPModel and CLIPVisionModelWithProjection call it so
+// in all versions. A tower without projection is a CLIPVisionModel, which has lost "vision_model." on the way from 4.57 to 5.10:
+// peft loads what has the model's own names, passes over all else, and computes the tower as it was where it finds none. So
+// there its corrections have both names.
+func names(m *clipvit.Model, module string, within []string) []string {
+	if m.Config.EmbedDim > 0 {
+		return []string{module}
+	}
+	var all []string
+	for _, prefix := range append([]string{""}, within...) {
+		all = append(all, prefix+module, prefix+strings.TrimPrefix(module, "vision_model."))
+	}
+	return all
+}
+
+// LLaVATower is in front of the names of the tower in a LlavaForConditionalGeneration, for [Save].
+//
+// Source: huggingface/transformers, models/llava/modeling_llava.py, since 4.52.
+const LLaVATower = "model.vision_tower."
+
+// targetModules says in target_modules which modules are corrected: their names or, where the tower is part of a larger model,
+// whose language model has some of the same, a pattern of what is in the blocks of an encoder.
+func targetModules(c LoRA, within []string) any {
+	if len(within) == 0 {
+		return c.Targets
+	}
+	return `(.*\.)?encoder\.layers\.\d+\.(self_attn|mlp)\.(` + strings.Join(c.Targets, "|") + ")"
 }
 
 // of1 returns the correction of the target's rows, or nil.
@@ -174,7 +208,10 @@ func Load(m *clipvit.Model, dir string) (LoRA, error) {
 // moduleName takes from a name what is in front of "encoder": transformers 5 has a CLIPVisionModel without
 // vision_model, though its CLIPVisionModelWithProjection still has one.
 func moduleName(name string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(name, adapterPrefix), "vision_model.")
+	for _, prefix := range []string{adapterPrefix, LLaVATower, "vision_model."} {
+		name = strings.TrimPrefix(name, prefix)
+	}
+	return name
 }
 
 // loraPattern is a target_modules that is a pattern: peft writes one for "all-linear".

@@ -253,7 +253,7 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 	w := Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
 	if t.Recipe.Tower == finetune.LowRank {
 		w.Adapter = filepath.Join(r.Output, AdapterFolder)
-		if err := t.SaveAdapter(w.Adapter, r.Model); err != nil {
+		if err := t.SaveAdapter(w.Adapter, r.Model, j.within()...); err != nil {
 			return w, err
 		}
 	}
@@ -275,6 +275,14 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 	}
 	page := report.Report{Title: "Fine-tuning of " + filepath.Base(r.Model), Facts: facts, Table: table, Measure: measure, Result: result}
 	return w, errors.Join(t.Save(ctx, w.Model, j.like, r.options()), page.Write(r.Output))
+}
+
+// within says what the modules of the tower have in front in the larger model of transformers that it is part of, if it is.
+func (j *Job) within() []string {
+	if j.like.Dialect() == converter.HuggingFaceLLaVA {
+		return []string{adapter.LLaVATower}
+	}
+	return nil
 }
 
 // options are those of what is written.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -13,8 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/shapes"
 )
@@ -308,5 +311,60 @@ func fill(t *testing.T, v reflect.Value) {
 	case reflect.Func: // which JSON has not
 	default:
 		t.Fatalf("a field of type %s, which this test does not know", v.Type())
+	}
+}
+
+// An adapter has the names that transformers 4.57 and 5.24 have for the modules of the classes that the model is for. (Tried
+// there with peft 0.18.0 and 0.21.2, on the towers alone, on the whole LLaVA, and through transformers' own load_adapter.)
+func TestAdapterNames(t *testing.T) {
+	for _, c := range []struct {
+		model, targets string
+		prefixes       []string
+	}{
+		{"testdata/tiny/huggingface", `["q_proj"]`, []string{"vision_model."}},
+		{"testdata/families/hf-vision", `["q_proj"]`, []string{"vision_model.", ""}},
+		{"testdata/families/llava", `["q_proj"]`, []string{"vision_model.", ""}},
+		{
+			"testdata/families/llava-hf", `"(.*\\.)?encoder\\.layers\\.\\d+\\.(self_attn|mlp)\\.(q_proj)"`,
+			[]string{"vision_model.", "", "model.vision_tower.vision_model.", "model.vision_tower."},
+		},
+	} {
+		t.Run(filepath.Base(c.model), func(t *testing.T) {
+			r := Request{
+				Model: golden.Path(t, c.model), Data: draw(t), Recipe: "lora", Output: filepath.Join(t.TempDir(), "out"),
+				Overrides: Overrides{Epochs: new(1), Batch: new(4), Targets: []string{"q_proj"}},
+			}
+			m, err := converter.Load(r.Model)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, _ := run(t, r)
+			got := weights(t, filepath.Join(w.Adapter, "adapter_model.safetensors"))
+			want := 0
+			for _, prefix := range c.prefixes {
+				for block := range m.Config.Layers {
+					for _, side := range []string{"A", "B"} {
+						want++
+						name := fmt.Sprintf("encoder.layers.%d.self_attn.q_proj.lora_%s.weight", block, side)
+						if v, first := got["base_model.model."+prefix+name], got["base_model.model."+c.prefixes[0]+name]; v == nil || !slices.Equal(v, first) {
+							t.Errorf("no %s%s, or another than the first", prefix, name)
+						}
+					}
+				}
+			}
+			if len(got) != want {
+				t.Errorf("%d tensors, want %d", len(got), want)
+			}
+			var config struct {
+				Targets json.RawMessage `json:"target_modules"`
+			}
+			b, err := os.ReadFile(filepath.Join(w.Adapter, "adapter_config.json"))
+			if err != nil || json.Unmarshal(b, &config) != nil || strings.Join(strings.Fields(string(config.Targets)), "") != c.targets {
+				t.Errorf("%v: target_modules %s, want %s", err, config.Targets, c.targets)
+			}
+			if _, err := adapter.Load(m, w.Adapter); err != nil { // by which it is gone on with
+				t.Error(err)
+			}
+		})
 	}
 }
