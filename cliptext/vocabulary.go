@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -113,7 +114,7 @@ func readDirectory(dir string) (*Tokenizer, error) {
 		return nil, err
 	}
 	var words map[string]int
-	if err := json.Unmarshal([]byte(vocab), &words); err != nil {
+	if err := pyjson.Unmarshal([]byte(vocab), &words); err != nil {
 		return nil, fmt.Errorf("%s: %w", vocabFile, err)
 	}
 	var merges []string

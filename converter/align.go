@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -274,7 +275,7 @@ func (m *Model) configure() error {
 	if m.beside.preprocessor != nil && m.dialect.language == nil && m.has.vision {
 		path := filepath.Join(m.name, preprocessorFile)
 		var object map[string]any
-		if err := json.Unmarshal(m.beside.preprocessor, &object); err != nil {
+		if err := pyjson.Unmarshal(m.beside.preprocessor, &object); err != nil {
 			what := "not JSON"
 			if errors.As(err, new(*json.UnmarshalTypeError)) {
 				what = "no JSON object"

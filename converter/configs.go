@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // What the files beside the tensors say that shapes do not: heads, activations, epsilons, and how a
@@ -90,10 +91,10 @@ func readConfig(m *Model, file []byte) error {
 		return nil // of the same model in Hugging Face's form, which lies in the same directory
 	}
 	var t configIdentity
-	if err := json.Unmarshal(file, &t); err != nil {
+	if err := pyjson.Unmarshal(file, &t); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(file, &t.members); err != nil {
+	if err := pyjson.Unmarshal(file, &t.members); err != nil {
 		return err
 	}
 	for _, k := range configKinds {
@@ -111,7 +112,7 @@ func (m *Model) noPostNorm() bool {
 		ModelType  string `json:"model_type"`
 		NoPostNorm bool   `json:"no_post_layernorm"`
 	}
-	return m.beside.config != nil && json.Unmarshal(m.beside.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
+	return m.beside.config != nil && pyjson.Unmarshal(m.beside.config, &c) == nil && c.ModelType == "clip_vision_model" && c.NoPostNorm
 }
 
 // hfTower is a tower in Hugging Face's config.json. Its zero value has to be replaced by the
@@ -164,7 +165,7 @@ func agree(file []byte, c *Config, has inventory) error {
 		TextConfig       json.RawMessage `json:"text_config"`
 		TextConfigDict   json.RawMessage `json:"text_config_dict"`
 	}
-	if err := json.Unmarshal(file, &top); err != nil {
+	if err := pyjson.Unmarshal(file, &top); err != nil {
 		return err
 	}
 	vision, text := hfVisionDefaults, hfTextDefaults
@@ -183,7 +184,7 @@ func agree(file []byte, c *Config, has inventory) error {
 			if raw == nil {
 				continue
 			}
-			if err := json.Unmarshal(raw, overlay.tower); err != nil {
+			if err := pyjson.Unmarshal(raw, overlay.tower); err != nil {
 				return err
 			}
 		}
@@ -271,7 +272,7 @@ func readHFLLaVA(m *Model, file []byte) error {
 		Points       [][2]int        `json:"image_grid_pinpoints"` // heights and widths
 	}
 	c.Strategy, c.Act = "default", "gelu"
-	if err := json.Unmarshal(file, &c); err != nil {
+	if err := pyjson.Unmarshal(file, &c); err != nil {
 		return err
 	}
 	vision := hfLLaVADefaults
@@ -279,7 +280,7 @@ func readHFLLaVA(m *Model, file []byte) error {
 	if c.VisionConfig != nil {
 		vision = hfVisionDefaults
 		var kind configIdentity
-		if err := errors.Join(json.Unmarshal(c.VisionConfig, &vision), json.Unmarshal(c.VisionConfig, &kind)); err != nil {
+		if err := errors.Join(pyjson.Unmarshal(c.VisionConfig, &vision), pyjson.Unmarshal(c.VisionConfig, &kind)); err != nil {
 			return err
 		}
 		if kind.ModelType != "" && kind.ModelType != "clip_vision_model" {
@@ -292,7 +293,7 @@ func readHFLLaVA(m *Model, file []byte) error {
 	if p := m.projector; p != nil {
 		layer := -2
 		if c.Layer != nil {
-			if err := json.Unmarshal(c.Layer, &layer); err != nil {
+			if err := pyjson.Unmarshal(c.Layer, &layer); err != nil {
 				errs = append(errs, fmt.Errorf("vision_feature_layer is %.40s, want one layer", c.Layer))
 			}
 		}
@@ -335,7 +336,7 @@ func readLLaVA(m *Model, file []byte) error {
 		Out     int             `json:"hidden_size"`
 		Points  json.RawMessage `json:"image_grid_pinpoints"` // widths and heights, or null; a text in LLaVA-OneVision
 	}
-	if err := json.Unmarshal(file, &c); err != nil {
+	if err := pyjson.Unmarshal(file, &c); err != nil {
 		return err
 	}
 	if m.has.vision && slices.Contains(openAITowers, path.Base(strings.TrimRight(c.Tower, "/"))) {
@@ -359,7 +360,7 @@ func readLLaVA(m *Model, file []byte) error {
 		errs = append(errs, fmt.Errorf("mm_vision_select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.Feature))
 	}
 	p.SelectLayer = c.Layer
-	if points := [][2]int(nil); m.has.vision && json.Unmarshal(c.Points, &points) == nil {
+	if points := [][2]int(nil); m.has.vision && pyjson.Unmarshal(c.Points, &points) == nil {
 		errs = append(errs, p.setGrids(points, true, m.config.Vision.ImageSize))
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // anything stands for every value of a field that does not change what a model computes from pixels
@@ -103,7 +104,7 @@ func readOpenCLIP(m *Model, file []byte) error {
 	}
 	vision := openCLIPTower{Layers: []byte("12"), Width: 768, MLPRatio: 4, HeadWidth: 64, PatchSize: 16, ImageSize: []byte("224")}
 	text := openCLIPTower{Layers: []byte("12"), Width: 512, MLPRatio: 4, Heads: 8, Context: 77, Vocab: 49408}
-	if err := errors.Join(json.Unmarshal(file, &top), json.Unmarshal(file, &fields)); err != nil {
+	if err := errors.Join(pyjson.Unmarshal(file, &top), pyjson.Unmarshal(file, &fields)); err != nil {
 		return err
 	}
 	for _, t := range []struct {
@@ -113,7 +114,7 @@ func readOpenCLIP(m *Model, file []byte) error {
 		if t.raw == nil {
 			return errors.New("model_cfg has no vision_cfg or no text_cfg")
 		}
-		if err := json.Unmarshal(t.raw, t.to); err != nil {
+		if err := pyjson.Unmarshal(t.raw, t.to); err != nil {
 			return err
 		}
 	}
@@ -126,8 +127,8 @@ func readOpenCLIP(m *Model, file []byte) error {
 		var n int
 		var both []int
 		switch {
-		case json.Unmarshal(raw, &n) == nil:
-		case json.Unmarshal(raw, &both) == nil && len(both) == 2 && both[0] == both[1]:
+		case pyjson.Unmarshal(raw, &n) == nil:
+		case pyjson.Unmarshal(raw, &both) == nil && len(both) == 2 && both[0] == both[1]:
 			n = both[0]
 		default:
 			errs = append(errs, fmt.Errorf("%.40s, want a number", raw))

@@ -2,7 +2,6 @@ package converter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -92,7 +92,7 @@ func readProjector(m *Model, file []byte) error {
 		return readXtuner(p, file)
 	}
 	var c ProjectorConfig
-	if err := json.Unmarshal(file, &c); err != nil {
+	if err := pyjson.Unmarshal(file, &c); err != nil {
 		return err
 	}
 	var wrong error
@@ -140,7 +140,7 @@ func readXtuner(p *ProjectorConfig, file []byte) error {
 		Out int    `json:"llm_hidden_size"`
 		Act string `json:"hidden_act"`
 	}{4096, 4096, "gelu"}
-	if err := json.Unmarshal(file, &c); err != nil {
+	if err := pyjson.Unmarshal(file, &c); err != nil {
 		return err
 	}
 	var wrong error

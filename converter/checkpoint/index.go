@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // maxIndex is how many bytes an index may have.
@@ -31,7 +31,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 	var list struct {
 		WeightMap map[string]string `json:"weight_map"`
 	}
-	if err := json.Unmarshal(raw, &list); err != nil {
+	if err := pyjson.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("checkpoint: %s: %w", path, err)
 	}
 	files := map[string][]string{}

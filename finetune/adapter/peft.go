@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // The files of an adapter. Source: huggingface/peft, utils/constants.py.
@@ -230,12 +231,12 @@ func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
 		InitLoRA json.RawMessage `json:"init_lora_weights"` // true, false or a name
 	}
 	loose.adapterConfig = f
-	if err := json.Unmarshal(raw, &loose); err != nil {
+	if err := pyjson.Unmarshal(raw, &loose); err != nil {
 		return c, 0, fmt.Errorf("adapter: %s: %w", path, err)
 	}
 	f = loose.adapterConfig
 	c = LoRA{Rank: f.R, Alpha: f.Alpha}
-	if err := json.Unmarshal(f.Targets, &c.Targets); err != nil {
+	if err := pyjson.Unmarshal(f.Targets, &c.Targets); err != nil {
 		for _, name := range loraPattern.FindAllString(string(f.Targets), -1) {
 			if slices.Contains(Targets, name) && !slices.Contains(c.Targets, name) {
 				c.Targets = append(c.Targets, name)
