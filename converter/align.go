@@ -60,6 +60,9 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 func align(c *source) (*Model, error) {
 	d, prefix, err := recognise(c.name, c.file.Names())
 	if err != nil {
+		if family := c.foreign(); family != "" {
+			err = fmt.Errorf("%w: %s", err, family)
+		}
 		return nil, err
 	}
 	m := &Model{
@@ -67,16 +70,26 @@ func align(c *source) (*Model, error) {
 		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
 	m.has.extra = map[string]bool{}
+	if err := m.findHead(prefix); err != nil {
+		return nil, err
+	}
 	wrong := &MismatchError{File: c.name, Dialect: d.name}
 
 	// What the shapes say, by vote: one wrong tensor must not make all others wrong.
 	votes := map[string]map[int]int{}
 	blocks := map[string]map[int]bool{"L": {}, "l": {}}
 	matched := map[*checkpoint.Tensor]bool{}
+	var long *checkpoint.Tensor // positions of Long-CLIP's text
 	for _, t := range c.file.Tensors() {
 		name, ok := strings.CutPrefix(t.Name, prefix)
 		r, block := d.match(name)
 		switch {
+		case m.head.has(t):
+			m.excused = append(m.excused, t.Name)
+			continue
+		case ok && name == longText && d.byFrom[openTextPositions] != nil:
+			long = t
+			continue
 		case ok && r != nil:
 		case ok && d.dropped[name]:
 			m.excused = append(m.excused, t.Name)
@@ -166,7 +179,13 @@ func align(c *source) (*Model, error) {
 			wrong.Unexpected = append(wrong.Unexpected, t.Name)
 		}
 	}
+	if long != nil {
+		if err := m.lengthen(long); err != nil {
+			wrong.Shapes = append(wrong.Shapes, err.Error())
+		}
+	}
 	if len(wrong.Missing)+len(wrong.Unexpected)+len(wrong.Shapes) > 0 {
+		wrong.Family = c.foreign()
 		return nil, wrong
 	}
 	if err := m.configure(); err != nil {
@@ -315,7 +334,7 @@ func (m *Model) decide() error {
 		return fmt.Errorf("the activation is %q, and %q was asked for", v.Activation, m.assumed)
 	}
 	if v.Activation = cmp.Or(v.Activation, m.assumed); v.Activation == "" {
-		return ErrActivation
+		return cmp.Or(m.unsure, ErrActivation)
 	}
 	if v.Heads == 0 {
 		return fmt.Errorf("width %d, and no configuration says how many heads it has: known is that of multiples of %d up to %d", v.Width, headWidth, maxHeadless)

@@ -2,6 +2,7 @@ package converter
 
 import (
 	"slices"
+	"strings"
 )
 
 // The towers of CLIP: what OpenAI called the tensors (openai/CLIP, clip/model.py, class CLIP; OpenCLIP
@@ -69,7 +70,7 @@ var (
 		{"image_newline", "Projector.Newline", asIs},
 		{"plora_glb_GN", "Projector.GlobalSeparator", asIs},
 		{"plora_sub_GN", "Projector.RowSeparator", asIs},
-	})), hfIDs...)
+	})), hfIDs...).withHead(hfHead)
 
 	// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, multimodal_projector/builder.py and
 	// multimodal_encoder/clip_encoder.py.
@@ -101,15 +102,54 @@ var (
 		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 	}), "visual_encoder.vision_model.embeddings.position_ids").
 		withLanguage("llm.").withFamily(xtunerFamily)
+
+	// Source: huggingface/pytorch-image-models, timm/models/vision_transformer.py, VisionTransformer with pre_norm.
+	// Its head is the projection into the joint space, whose bias is zero, or a classifier; see timmHead.
+	timm = newDialect("timm", table{
+		{"patch_embed.proj.weight", "Embed.Patch", flat}, // [C,3,P,P]
+		{"cls_token", "Embed.Class", row2},               // [1,1,C]
+		{"pos_embed", "Embed.Position", row},             // [1,T,C]
+		{"norm_pre.{weight,bias}", "PreNorm.{W,B}", asIs},
+		{"blocks.#.norm{1,2}.{weight,bias}", "Blocks.#.Norm{1,2}.{W,B}", asIs},
+		{"blocks.#.attn.{qkv,proj}.{weight,bias}", "Blocks.#.Attn.{QKV,Out}.{W,B}", asIs},
+		{"blocks.#.mlp.fc{1,2}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
+		{"norm.{weight,bias}", "PostNorm.{W,B}", asIs},
+		{"head.weight", "Proj", asIs},
+	}).withHead(timmHead)
 )
+
+// towerModule is what the names of Hugging Face's tower begin with. Since 5.6 a CLIPVisionModel of transformers that was built
+// from a configuration, and the tower in a LLaVA, are saved without it; what was loaded from the longer names keeps them.
+//
+// Source: huggingface/transformers, models/clip/modeling_clip.py, CLIPVisionModel.
+const towerModule = "vision_model."
+
+// withoutModule returns dialects as d without towerModule.
+func withoutModule(all ...*dialect) []*dialect {
+	var short []*dialect
+	for _, d := range all {
+		rows, excused := slices.Clone(d.table), slices.Clone(d.excused)
+		for i := range rows {
+			rows[i].From = strings.Replace(rows[i].From, towerModule, "", 1)
+		}
+		for i := range excused {
+			excused[i] = strings.Replace(excused[i], towerModule, "", 1)
+		}
+		c := newDialect(d.name, rows, excused...)
+		c.language, c.family, c.head = d.language, d.family, d.head
+		short = append(short, c)
+	}
+	return short
+}
 
 // What there is. Who adds a dialect adds it to the first list, the config.json of its software to the second, and
 // what Export writes to the third and to the list of [ExportForms].
 var (
-	dialects = []*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner}
+	dialects = append([]*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner, timm},
+		withoutModule(huggingFace, llava, hfLLaVA, xComposer, xtuner)...)
 
 	// configKinds are the kinds of config.json: the first that fits has it.
-	configKinds = []configKind{clipConfig, llavaConfig, hfLLaVAConfig, xComposerConfig}
+	configKinds = []configKind{clipConfig, llavaConfig, hfLLaVAConfig, xComposerConfig, timmConfig}
 
 	forms = []*form{openAIForm, huggingFaceForm, openCLIPForm, llavaForm, hfLLaVAForm, xComposerForm, ggufForm}
 )

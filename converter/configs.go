@@ -30,6 +30,7 @@ const (
 // A configIdentity is what the kinds of config.json are told apart by.
 type configIdentity struct {
 	ModelType     string          `json:"model_type"`
+	Architecture  string          `json:"architecture"` // timm's
 	Architectures []string        `json:"architectures"`
 	VisionConfig  json.RawMessage `json:"vision_config"`
 	TextConfig    json.RawMessage `json:"text_config"`
@@ -101,6 +102,9 @@ func readConfig(m *Model, file []byte) error {
 		if k.is(t) {
 			return k.read(m, file)
 		}
+	}
+	if family := foreignConfig(t); family != "" {
+		return errors.New(family)
 	}
 	return fmt.Errorf("model_type is %.40q, want \"clip\", \"clip_vision_model\", \"llava\", or a model of LLaVA or XComposer", t.ModelType)
 }

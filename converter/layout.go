@@ -16,6 +16,8 @@ const (
 	flat                     // the last dimension of the parameter is several of the tensor's
 	transposed               // rows are columns
 	alone                    // as it is, and the name of a projector's layer that is its only one
+	row                      // the first dimension of the tensor is a batch of one, which the parameter does not have
+	row2                     // so are the first two
 )
 
 // sizes has the value of every letter that shapes are written in.
@@ -34,8 +36,8 @@ func (r *rule) dims() []dim {
 	for i, f := range fields {
 		factors := strings.Split(f, "*")
 		if r.as == flat && i == len(fields)-1 {
-			for _, one := range factors {
-				all = append(all, dim{[]string{one}, 1})
+			for _, f := range factors {
+				all = append(all, dim{[]string{f}, 1})
 			}
 			continue
 		}
@@ -44,11 +46,20 @@ func (r *rule) dims() []dim {
 	if r.as == transposed {
 		slices.Reverse(all)
 	}
+	switch r.as {
+	case row:
+		all = append([]dim{one}, all...)
+	case row2:
+		all = append([]dim{one, one}, all...)
+	}
 	if r.bands > 1 {
 		all[0].bands = r.bands
 	}
 	return all
 }
+
+// one is the dimension of a batch of one.
+var one = dim{[]string{"1"}, 1}
 
 // size returns the value of a dimension.
 func (d dim) size(s sizes) int {

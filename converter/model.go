@@ -24,11 +24,13 @@ type Model struct {
 	dialect   *dialect
 	config    Config // Vision is zero without a tower
 	stated    Config // the same as shapes and files say it, where they may say nothing of activation and heads
+	unsure    error  // why the activation is not known, if there is more to say of that than ErrActivation
 	unsettled error  // what is missing in config, or wrong, and keeps it from computing
 	projector *ProjectorConfig
 	sizes     sizes
 	has       inventory
 	params    map[string]param // by canonical path
+	head      *head            // a classifier on the tower; nil if there is none
 	excused   []string         // tensors that are no parameters
 	language  int              // tensors of the language model, which are left where they are
 }

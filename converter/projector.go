@@ -88,7 +88,7 @@ func readProjector(m *Model, file []byte) error {
 	if p == nil {
 		return errors.New("there are no tensors of a projector")
 	}
-	if m.dialect == xtuner {
+	if m.dialect.name == xtuner.name {
 		return readXtuner(p, file)
 	}
 	var c ProjectorConfig

@@ -1,11 +1,13 @@
 package converter
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -26,20 +28,64 @@ const (
 // weightFiles are the names (patterns of filepath.Match) that a directory's tensors may have, the best first. An index says in
 // which of several files every tensor is.
 //
-// Source: huggingface/transformers, utils/__init__.py, SAFE_WEIGHTS_NAME and below.
-var weightFiles = []struct {
+// Source: huggingface/transformers, utils/__init__.py, SAFE_WEIGHTS_NAME and below, modeling_utils.py, _add_variant;
+// mlfoundations/open_clip, src/open_clip/factory.py, _find_checkpoint_in_dir.
+var weightFiles = []weightFile{
+	{name: weightsFile},
+	{name: "model.safetensors.index.json", index: true},
+	{name: torchFile},
+	{name: "pytorch_model.bin.index.json", index: true},
+	{name: "model.*.safetensors"}, // a variant, as model.fp16.safetensors
+	{name: "model.safetensors.index.*.json", index: true},
+	{name: "model.*.safetensors.index.json", index: true},
+	{name: "pytorch_model.*.bin"},
+	{name: "pytorch_model.bin.index.*.json", index: true},
+	{name: "pytorch_model.*.bin.index.json", index: true},
+	{name: openCLIPSafetensors},
+	{name: "open_clip_pytorch_model.safetensors"},
+	{name: openCLIPTorch},
+	{name: "open_clip_pytorch_model.pth"},
+	{name: "mm_projector.bin"}, // LLaVA's, of a training of the projector alone
+	{name: "*.pt"},             // an archive of OpenAI's, as it came
+	{name: "*.pth"},            // xtuner's
+	{name: "*.safetensors"},    // a file of any name, if it is the only one
+	{name: "*.bin"},
+	{name: "*.ckpt"},
+}
+
+// openCLIPFirst are those of OpenCLIP, which have what stands beside them in the names of timm.
+var openCLIPFirst = []string{openCLIPSafetensors, "open_clip_pytorch_model.safetensors", openCLIPTorch, "open_clip_pytorch_model.pth"}
+
+// A weightFile is a pattern of the names of files.
+type weightFile struct {
 	name  string
 	index bool
-}{
-	{weightsFile, false},
-	{"model.safetensors.index.json", true},
-	{torchFile, false},
-	{"pytorch_model.bin.index.json", true},
-	{"open_clip_model.safetensors", false},
-	{"open_clip_pytorch_model.bin", false},
-	{"mm_projector.bin", false}, // LLaVA's, of a training of the projector alone
-	{"*.pt", false},             // an archive of OpenAI's, as it came
-	{"*.pth", false},            // xtuner's
+}
+
+// besideWeights are patterns of files that lie beside a model's tensors and hold others: a head, a projector, an adapter, the
+// state of a training.
+var besideWeights = []string{
+	projectorWeights, "head.safetensors", "adapter_model.*", "non_lora_trainables.bin", "training_args.bin",
+	"optimizer.*", "scheduler.*", "scaler.*", "rng_state*", "random_states*",
+}
+
+// isShard says whether a file is one of several that an index names.
+//
+// Source: huggingface/transformers, modeling_utils.py: model-00001-of-00002.safetensors.
+var isShard = regexp.MustCompile(`-\d{5}-of-\d{5}\.`).MatchString
+
+// matches returns the names of a directory's entries that the pattern of w fits.
+func (w weightFile) matches(entries []os.DirEntry) []string {
+	var names []string
+	for _, e := range entries {
+		ok, _ := filepath.Match(w.name, e.Name())
+		if !ok || e.IsDir() || e.Name() != w.name && isShard(e.Name()) ||
+			slices.ContainsFunc(besideWeights, func(p string) bool { ok, _ := filepath.Match(p, e.Name()); return ok }) {
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	return names
 }
 
 // A source is the tensors that a model is found in, with what the files beside them say.
@@ -69,6 +115,10 @@ func newSource(f *checkpoint.File, options []OpenOption) *source {
 
 // openSource opens a file or a directory.
 func openSource(path string, options []OpenOption) (*source, error) {
+	path, err := Folder(path)
+	if err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("converter: %w", err)
@@ -224,18 +274,25 @@ func (c *configs) readBeside(dir string, names ...string) error {
 // openTensors opens the best of the files of tensors in a directory; nil without an error if there
 // are none.
 func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
-	for _, w := range weightFiles {
-		var names []string
-		for _, e := range entries {
-			if ok, _ := filepath.Match(w.name, e.Name()); ok {
-				names = append(names, e.Name())
-			}
+	files := weightFiles
+	if dual(dir, entries) {
+		files = nil
+		for _, name := range openCLIPFirst {
+			files = append(files, weightFile{name: name})
 		}
+	}
+	for _, w := range files {
+		names := w.matches(entries)
 		switch {
 		case len(names) == 0:
 			continue
 		case len(names) > 1:
-			return nil, fmt.Errorf("converter: %s: %d files %s (%s, %s, …), want 1", dir, len(names), w.name, names[0], names[1])
+			const shown = 6
+			text := strings.Join(names[:min(len(names), shown)], ", ")
+			if len(names) > shown {
+				text += ", …"
+			}
+			return nil, fmt.Errorf("converter: %s: %d files %s (%s), want 1: give the path of the one that is meant", dir, len(names), w.name, text)
 		}
 		path := filepath.Join(dir, names[0])
 		if w.index {
@@ -244,6 +301,20 @@ func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 		return checkpoint.Open(path)
 	}
 	return nil, nil
+}
+
+// dual says whether a directory is one of the hub for two libraries, timm and OpenCLIP: then it is OpenCLIP's files that hold
+// both towers.
+func dual(dir string, entries []os.DirEntry) bool {
+	there := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == name })
+	}
+	if !there(openCLIPConfig) || !there(configFile) || !slices.ContainsFunc(openCLIPFirst, there) {
+		return false
+	}
+	raw, err := folder.ReadSmall(filepath.Join(dir, configFile), maxJSON)
+	var t configIdentity
+	return err == nil && json.Unmarshal(raw, &t) == nil && isTimm(t)
 }
 
 // languageOnly returns what says whether tensors of the index at path are all of the language model, which nothing

@@ -93,6 +93,7 @@ type dialect struct {
 	excused  []string // tensors that are dropped: no parameters
 	language []string // what the names of a language model's tensors begin with; they are never read
 	family   func(m *Model) (family string, layer int)
+	head     headNames // of a classifier that may stand on the tower
 
 	rules   []rule
 	byFrom  map[string]*rule
@@ -206,6 +207,7 @@ type MismatchError struct {
 	Missing    []string // tensors that are wanted and not there
 	Unexpected []string // tensors that are there and not wanted
 	Shapes     []string // tensors of another shape or type than wanted, with both
+	Family     string   // what the tensors are of, in words, if that is known; "" otherwise
 }
 
 // Error implements error.
@@ -226,5 +228,9 @@ func (e *MismatchError) Error() string {
 		}
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", n, l.what, text))
 	}
-	return fmt.Sprintf("converter: %s: tensors are not a whole model in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
+	text := fmt.Sprintf("converter: %s: tensors are not a whole model in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
+	if e.Family != "" {
+		text += ": " + e.Family
+	}
+	return text
 }

@@ -1,0 +1,131 @@
+package converter
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A foreign family is one that people take for CLIP's, or look for beside it, and whose towers compute something else.
+type foreignFamily struct {
+	name   string
+	why    string   // what is otherwise
+	types  []string // how model_type or an entry of architectures begins, or what timm's architecture contains, in lower case
+	marks  []string // what a name of its tensors contains
+	unless []string // marks that none of its tensors has
+}
+
+// foreignFamilies are told apart by the first that fits: those with more of a mark stand first.
+//
+// Sources: huggingface/transformers, models/*/configuration_*.py and modeling_*.py; mlfoundations/open_clip,
+// src/open_clip/model_configs; huggingface/pytorch-image-models, timm/models.
+var foreignFamilies = []foreignFamily{
+	// Text towers, and parts, of CLIP itself.
+	{name: "CLIP's text tower alone (CLIPTextModel)", why: "there is no vision tower in it", types: []string{"clip_text_model", "cliptextmodel"},
+		marks: []string{"token_embedding.weight"}, unless: []string{"patch_embed", "conv1.weight", "class_embedding", "cls_token", "visual."}},
+	{name: "CLIPSeg", why: "it adds a decoder to CLIP", types: []string{"clipseg"}, marks: []string{"decoder.film_"}},
+	{name: "CLAP", why: "it hears sound", types: []string{"clap"}, marks: []string{"audio_model.audio_encoder", "audio_branch."}},
+
+	// Other families in transformers.
+	{name: "SigLIP 2", why: "its tower has no class token and pools by attention", types: []string{"siglip2"}},
+	{name: "SigLIP", why: "its tower has no class token and pools by attention", types: []string{"siglip"}, marks: []string{"vision_model.head.probe", "vision_model.head.attention.", "visual.trunk.attn_pool."}},
+	{name: "MetaCLIP 2 (worldwide)", why: "its text tower has the words of XLM-V", types: []string{"metaclip_2", "metaclip2"}},
+	{name: "AltCLIP", why: "its text tower is XLM-RoBERTa", types: []string{"altclip"}, marks: []string{"text_model.roberta."}},
+	{name: "Chinese-CLIP", why: "its text tower is BERT", types: []string{"chinese_clip", "chineseclip"}, marks: []string{"text_model.embeddings.word_embeddings.weight", "bert.embeddings."}},
+	{name: "jina-clip", why: "its towers are EVA-02 and JinaBERT", types: []string{"jina_clip", "jinaclip"}, marks: []string{"text_model.transformer.emb"}},
+	{name: "X-CLIP", why: "it sees videos", types: []string{"xclip"}, marks: []string{"mit.encoder.layers", "prompts_generator."}},
+	{name: "GroupViT", why: "its tower groups patches", types: []string{"groupvit"}, marks: []string{"vision_model.encoder.stages."}},
+	{name: "BLIP-2", why: "its tower is EVA-CLIP and a Q-Former stands on it", types: []string{"blip_2", "blip2", "instructblip"}, marks: []string{"qformer.", "Qformer."}},
+	{name: "BLIP", why: "its tower and its text model are its own", types: []string{"blip"}, marks: []string{"visual_encoder.blocks.", "text_encoder.bert.", "vision_model.encoder.layers.0.self_attn.qkv."}},
+	{name: "ALIGN", why: "its tower is EfficientNet", types: []string{"align"}, marks: []string{"vision_model.encoder.blocks.0.depthwise_conv"}},
+	{name: "FLAVA", why: "its towers are ViT of another form", types: []string{"flava"}, marks: []string{"image_model.encoder.layer."}},
+	{name: "OWL-ViT", why: "it detects objects", types: []string{"owlvit", "owlv2"}, marks: []string{"owlvit.", "owlv2.", "box_head."}},
+	{name: "LiT (VisionTextDualEncoder)", why: "it joins any two towers", types: []string{"vision-text-dual-encoder", "visiontextdualencoder"}},
+	{name: "InternViT", why: "its tower has norms of queries and keys, and scales of layers", types: []string{"intern_vit", "internvision", "internvl"}, marks: []string{"encoder.layers.0.ls1", "vision_model.encoder.layers.0.ls1", "mlp1.0.weight"}},
+	{name: "DINOv3", why: "its tower has rotary positions and register tokens", types: []string{"dinov3"}, marks: []string{"storage_tokens", "rope_embed.periods"}},
+	{name: "DINOv2", why: "its tower has no norm before the blocks, and scales of layers", types: []string{"dinov2"}, marks: []string{"embeddings.mask_token", "mask_token"}},
+	{name: "AIMv2", why: "its tower has gated MLPs and RMS norms", types: []string{"aimv2"}, marks: []string{"preprocessor.patchifier.", "trunk.post_trunk_norm"}},
+	{name: "Qwen's vision tower", why: "it has rotary positions and merges patches", types: []string{"qwen2_vl", "qwen2_5_vl", "qwen3_vl"}, marks: []string{"visual.patch_embed.proj.weight", "visual.merger."}},
+	{name: "Video-LLaVA, VipLLaVA or another relative of LLaVA", why: "it projects several layers, or videos", types: []string{"vipllava", "video_llava", "llava_next_video", "llava_onevision", "vipllavafor", "videollava"}, marks: []string{"multi_modal_projector.projector_layernorm", "video_tower."}},
+	{name: "Idefics, PaliGemma or another language model with SigLIP", why: "its tower is SigLIP", types: []string{"idefics", "paligemma", "smolvlm", "gemma3"}},
+
+	// OpenCLIP.
+	{name: "OpenCLIP's EVA-CLIP or EVA-02", why: "its tower has rotary positions or other norms", types: []string{"eva02", "eva_", "evaclip"}, marks: []string{"visual.trunk.blocks.0.attn.q_bias", "visual.blocks.0.attn.q_bias", "visual.rope.", "visual.trunk.rope.", "visual.blocks.0.mlp.w1."}},
+	{name: "OpenCLIP's MobileCLIP or a ViTamin", why: "its tower begins with convolutions", types: []string{"mobileclip", "fastvit", "vitamin"}, marks: []string{"visual.trunk.patch_embed.backbone", "visual.trunk.stages.0.blocks.0.token_mixer", "image_encoder.model.patch_emb", "visual.trunk.stem.0."}},
+	{name: "OpenCLIP's ConvNeXt", why: "its tower is of convolutions", types: []string{"convnext"}, marks: []string{"visual.trunk.stages.0.blocks.0.conv_dw", "visual.trunk.stem."}},
+	{name: "CoCa", why: "its tower pools by attention and a decoder of texts stands on it", types: []string{"coca"}, marks: []string{"visual.attn_pool.", "text_decoder."}},
+	{name: "a ResNet of CLIP (RN50, RN101, …)", why: "its tower is of convolutions", types: []string{"rn50", "rn101", "resnet"}, marks: []string{"visual.layer1.0.conv1.weight", "visual.attnpool.", "attnpool.q_proj"}},
+	{name: "OpenCLIP's tower of timm (SigLIP, Perception Encoder, EVA, …)", why: "its tower is another one", marks: []string{"visual.trunk."}},
+	{name: "OpenCLIP with a text tower of Hugging Face (XLM-RoBERTa, mT5, NLLB, …)", why: "its words are not CLIP's", marks: []string{"text.transformer.embeddings.", "text.transformer.encoder.", "text.transformer.shared."}},
+	{name: "TinyCLIP with masks", why: "its parameters are masked: export its towers first", marks: []string{"_image_encoder.", "l0_module", "image_encoder_without_ddp"}},
+	{name: "CLIP in the geometric parametrisation (GmP)", why: "weights are radius and angle: convert them back first, as its repository's script does", marks: []string{".c_fc.theta", ".c_proj.theta", ".c_fc.r"}},
+	{name: "CLIPA", why: "its tower has no ln_pre and pools by the mean of the patches", types: []string{"clipa"}, marks: []string{"visual.transformer.resblocks.0.ln_1.weight"}, unless: []string{"visual.ln_pre."}},
+	{name: "the Perception Encoder", why: "its tower has rotary positions and pools by attention", types: []string{"vit_pe"}, marks: []string{"rope.freqs", "attn_pool.probe"}},
+	{name: "Eva or SAM of timm", why: "its tower has other positions and norms", types: []string{"samvit", "eva"}, marks: []string{"rel_pos_h", "attn.rel_pos"}},
+
+	// Others of timm, whose names begin as CLIP's towers do.
+	{name: "a ViT of timm with register tokens", why: "tokens of registers stand between class and patches", marks: []string{"reg_token"}},
+	{name: "a ViT of timm that pools by attention", why: "there is no class token's output", marks: []string{"attn_pool.latent", "attn_pool.q."}},
+	{name: "a ViT of timm that pools by the mean (fc_norm)", why: "the head reads patches", marks: []string{"fc_norm.weight"}},
+	{name: "a ViT of timm with scales of layers or norms of queries and keys", why: "CLIP's blocks have none", marks: []string{".ls1.gamma", ".attn.q_norm."}},
+	{name: "a ViT of timm that is not CLIP's", why: "it has no norm before the blocks (norm_pre)", marks: []string{"patch_embed.proj.bias"}},
+	{name: "a ViT of ImageNet", why: "its tower has no norm before the blocks", types: []string{"vit", "deit", "beit", "data2vec-vision"}, marks: []string{"vit.embeddings.cls_token", "deit.embeddings.", "beit.embeddings.", "encoder.layer.0.attention.attention.query.weight"}},
+	{name: "sentence-transformers' text model", why: "there is no vision tower in it", types: []string{"distilbert", "bert", "roberta", "xlm-roberta", "mpnet"}, marks: []string{"embeddings.word_embeddings.weight"}},
+	{name: "a LoRA adapter of peft", why: "it is corrections to a model that lies elsewhere", marks: []string{".lora_A.", ".lora_B."}, unless: []string{"lora_A.weight.absmax", "patch_embedding", "conv1.weight"}},
+	{name: "LLaVA or another model in 4 or 8 bits (bitsandbytes)", why: "weights are quantized: take the model as it was published", marks: []string{".weight.absmax", ".weight.quant_map", ".SCB"}},
+}
+
+// text returns what an error says of a family.
+func (f foreignFamily) text(how string) string {
+	return fmt.Sprintf("%s: this is %s, which is not supported: %s", how, f.name, f.why)
+}
+
+// foreignConfig says which family a config.json is of, "" if none is known.
+func foreignConfig(t configIdentity) string {
+	find := func(key, value string, fits func(s, word string) bool) string {
+		for _, f := range foreignFamilies {
+			if slices.ContainsFunc(f.types, func(word string) bool { return fits(strings.ToLower(value), word) }) {
+				return f.text(fmt.Sprintf("%s is %.60q", key, value))
+			}
+		}
+		return ""
+	}
+	text := find("model_type", t.ModelType, strings.HasPrefix)
+	if isTimm(t) && !strings.Contains(t.Architecture, timmCLIP) {
+		text = find("architecture", t.Architecture, strings.Contains)
+	}
+	for _, a := range t.Architectures {
+		text = cmp.Or(text, find("architectures", a, strings.HasPrefix))
+	}
+	return text
+}
+
+// foreign says which family the tensors of a source are of, by the configuration beside them or their names; "" if none
+// is known.
+func (c *source) foreign() string {
+	var t configIdentity
+	if c.beside.config != nil && json.Unmarshal(c.beside.config, &t) == nil {
+		if text := foreignConfig(t); text != "" {
+			return text
+		}
+	}
+	names := c.file.Names()
+	find := func(mark string) (string, bool) {
+		i := slices.IndexFunc(names, func(n string) bool { return strings.Contains(n, mark) })
+		if i < 0 {
+			return "", false
+		}
+		return names[i], true
+	}
+	for _, f := range foreignFamilies {
+		for _, m := range f.marks {
+			name, ok := find(m)
+			if ok && !slices.ContainsFunc(f.unless, func(u string) bool { _, there := find(u); return there }) {
+				return f.text(fmt.Sprintf("%.100s is there", name))
+			}
+		}
+	}
+	return ""
+}

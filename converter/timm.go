@@ -1,0 +1,130 @@
+package converter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/clipvit/transformer"
+)
+
+// timmConfig is the config.json that timm's save_for_hf writes.
+var timmConfig = configKind{isTimm, readTimm}
+
+// timmCLIP is in the names of timm's towers of CLIP.
+const timmCLIP = "_clip_"
+
+// isTimm says whether a config.json is timm's.
+func isTimm(t configIdentity) bool { return t.ModelType == "" && t.Architecture != "" }
+
+// timmHeads are the heads of timm's towers of CLIP by the word behind "vit_" in their names.
+//
+// Source: huggingface/pytorch-image-models, timm/models/vision_transformer.py, vit_*_clip_*.
+var timmHeads = map[string]int{"xsmall": 4, "medium": 8, "betwixt": 10, "base": 12, "large": 16, "huge": 16, "giant": 16, "gigantic": 16}
+
+// timmArgs are the arguments of a model that may say something, and what; others may be false, 0, empty or null. What
+// shapes say is not asked here.
+//
+// Source: the same, VisionTransformer.__init__.
+var timmArgs = []field{
+	{"num_classes", anything}, {"img_size", anything}, {"patch_size", anything}, {"in_chans", []any{3.0}}, {"embed_dim", anything}, {"depth", anything},
+	{"num_heads", anything}, {"mlp_ratio", anything}, {"global_pool", []any{"token"}}, {"qkv_bias", []any{true}}, {"proj_bias", []any{true}},
+	{"pre_norm", []any{true}}, {"class_token", []any{true}}, {"final_norm", []any{true}}, {"pos_embed", []any{"learn"}}, {"dynamic_img_size", anything},
+	{"strict_img_size", anything}, {"drop_rate", anything}, {"pos_drop_rate", anything}, {"patch_drop_rate", anything}, {"proj_drop_rate", anything},
+	{"attn_drop_rate", anything}, {"drop_path_rate", anything}, {"weight_init", anything},
+}
+
+// timmFits are crop_mode of timm as resize_mode of open_clip, whose words a transform has.
+//
+// Source: the same, timm/data/transforms_factory.py, transforms_imagenet_eval.
+var timmFits = map[string]string{"": "shortest", "center": "shortest", "squash": "squash"}
+
+// readTimm reads the config.json of a tower of timm's.
+func readTimm(m *Model, file []byte) error {
+	if m.dialect != timm {
+		return fmt.Errorf("architecture is of timm, the tensors have the names of %s", m.dialect.name)
+	}
+	var c struct {
+		Architecture string         `json:"architecture"`
+		Pool         string         `json:"global_pool"`
+		Args         map[string]any `json:"model_args"`
+		Pretrained   map[string]any `json:"pretrained_cfg"`
+	}
+	var top map[string]any
+	if err := errors.Join(json.Unmarshal(file, &c), json.Unmarshal(file, &top)); err != nil {
+		return err
+	}
+	if c.Pretrained == nil {
+		c.Pretrained = top // before timm 0.9
+	}
+	var errs []error
+	if !strings.HasPrefix(c.Architecture, "vit_") || !strings.Contains(c.Architecture, timmCLIP) {
+		errs = append(errs, fmt.Errorf("architecture is %.60q, want a tower of CLIP's form, vit_*_clip_*", c.Architecture))
+	}
+	if c.Pool != "" && c.Pool != "token" {
+		errs = append(errs, fmt.Errorf("global_pool is %.40q, want \"token\"", c.Pool))
+	}
+	errs = append(errs, disagreements("model_args.", map[string]any(c.Args), timmArgs)...)
+	v := &m.config.Vision
+	v.Heads = timmHeads[strings.Split(strings.TrimPrefix(c.Architecture, "vit_"), "_")[0]]
+	if n, ok := c.Args["num_heads"].(float64); ok {
+		v.Heads = int(n)
+	}
+	if v.Heads > 0 && v.Width%v.Heads != 0 || v.Heads < 0 {
+		errs = append(errs, fmt.Errorf("num_heads is %d, which does not divide the width %d", v.Heads, v.Width))
+		v.Heads = 0
+	}
+	switch notes, _ := c.Pretrained["notes"].([]any); {
+	case strings.Contains(c.Architecture, "quickgelu"):
+		v.Activation = transformer.QuickGELU
+	case slices.ContainsFunc(notes, func(n any) bool { text, _ := n.(string); return strings.Contains(text, "QuickGELU") }):
+		// One directory for both: timm's own vit_*_clip_* computes gelu of it, what OpenAI trained is quick_gelu.
+		m.unsure = fmt.Errorf("%s: architecture is %.60q, which computes gelu, and pretrained_cfg.notes say that the weights are of quick_gelu: %w", configFile, c.Architecture, ErrActivation)
+	default:
+		v.Activation = transformer.GELU
+	}
+	return errors.Join(append(errs, m.readTimmTransform(c.Pretrained)...)...)
+}
+
+// readTimmTransform reads the preprocessing in pretrained_cfg.
+//
+// Source: the same, timm/data/config.py, resolve_data_config.
+func (m *Model) readTimmTransform(cfg map[string]any) []error {
+	v := &m.config.Vision
+	if len(cfg) == 0 || cfg["mean"] == nil {
+		return nil
+	}
+	mode, _ := cfg["crop_mode"].(string)
+	object := map[string]any{"resize_mode": timmFits[mode]}
+	for _, key := range []string{"mean", "std", "interpolation"} {
+		object[key] = cfg[key]
+	}
+	t, errs := readPreprocess(object, *v)
+	v.Transform = t
+	pixels := float64(v.ImageSize)
+	for _, f := range []field{
+		{"crop_pct", []any{1.0}}, // of the size that an image is scaled to
+		{"input_size", []any{[]any{3.0, pixels, pixels}}},
+		{"crop_mode", anyOf(timmFits)},
+	} {
+		got := cfg[f.name]
+		if got != nil && !slices.ContainsFunc(f.want, func(w any) bool { return equalJSON(got, w) }) || got == nil && f.name == "crop_pct" {
+			errs = append(errs, fmt.Errorf("pretrained_cfg.%s is %v, want %v", f.name, got, f.want[0]))
+		}
+	}
+	return errs
+}
+
+// anyOf returns the keys of a map as values of a field, those that are empty left out.
+func anyOf(m map[string]string) []any {
+	var all []any
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if k != "" {
+			all = append(all, k)
+		}
+	}
+	return all
+}
