@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"image/png"
 	"testing"
 )
 
@@ -73,4 +74,40 @@ func BenchmarkDecodeJPEG(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkDecodePNG(b *testing.B) {
+	rect := image.Rect(0, 0, 1000, 750)
+	colour, grey := image.NewNRGBA(rect), image.NewGray(rect)
+	for i := range colour.Pix {
+		colour.Pix[i] = byte(i*i>>12) ^ byte(i>>7&3)
+		if i%4 == 3 {
+			colour.Pix[i] = 255
+		}
+		if i%4 == 0 {
+			grey.Pix[i/4] = colour.Pix[i]
+		}
+	}
+	for name, src := range map[string]image.Image{"colour": colour, "grey": grey} {
+		var buf bytes.Buffer
+		if err := png.Encode(&buf, src); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name+"/pillow", func(b *testing.B) {
+			b.SetBytes(1000 * 750)
+			for b.Loop() {
+				if _, err := Decode(bytes.NewReader(buf.Bytes())); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/image-png", func(b *testing.B) {
+			b.SetBytes(1000 * 750)
+			for b.Loop() {
+				if _, err := png.Decode(bytes.NewReader(buf.Bytes())); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -8,15 +8,15 @@
 //
 // Resizing (nearest, box, bilinear, bicubic) and conversion to RGB in every mode; decoding of PNG, GIF, BMP, WebP
 // (lossy and lossless), of the TIFFs below, and of JPEG: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK, any
-// subsampling that libjpeg takes, restart markers, data that end early or are damaged. Animations give their first
-// frame. The results do not depend on the processor.
+// subsampling that libjpeg takes, restart markers, data that end early or are damaged. A PNG may have errors where
+// Pillow does not look: checksums from the pixels on, rows too many or too few, palettes too long or of no use. Animations
+// give their first frame. The results do not depend on the processor.
 //
 // # What is refused with an error, though Pillow decodes it
 //
 //   - JPEG: arithmetic coding, lossless, 12 bits a sample.
 //   - TIFF: what golang.org/x/image does not read, such as CMYK, YCbCr, grey with alpha, JPEG inside, floating point,
 //     2, 4 or 12 bits a sample, planes apart, fill order 2 outside CCITT, BigTIFF.
-//   - PNG: a file without its last chunk.
 //   - Formats other than those six, such as AVIF and JPEG 2000.
 //   - Files of more than MaxBytes, and files too small for the size that they claim.
 //

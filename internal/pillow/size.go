@@ -61,13 +61,6 @@ func sizeJPEG(data []byte) (width, height int, err error) {
 	}
 }
 
-func sizePNG(data []byte) (width, height int, err error) {
-	if len(data) < 24 {
-		return 0, 0, io.ErrUnexpectedEOF
-	}
-	return size(binary.BigEndian.Uint32(data[16:])), size(binary.BigEndian.Uint32(data[20:])), nil
-}
-
 func sizeGIF(data []byte) (width, height int, err error) {
 	f, err := gifHeader(&byteReader{data: data})
 	return f.width, f.height, err

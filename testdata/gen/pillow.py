@@ -325,6 +325,98 @@ def pngs():
     save("animated.png", picture("RGB", 9, 8), format="PNG", save_all=True, append_images=[picture("RGB", 9, 8)])
 
 
+def odd_pngs():
+    """PNGs that are wrong somewhere, or unusual, most of which Pillow reads."""
+    r = random.Random(14936)
+    z, sig = zlib.compress, b"\x89PNG\r\n\x1a\n"
+    chunk = lambda t, b=b"", crc=None: struct.pack(">I", len(b)) + t + b + struct.pack(">I", zlib.crc32(t + b) if crc is None else crc)
+    ihdr = lambda depth=8, colour=2, interlace=0, w=9, h=7, method=0, kind=0: chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, depth, colour, method, kind, interlace))
+    rows = lambda bits=24, n=7: b"".join(bytes([r.randrange(5)]) + r.randbytes((9 * bits + 7) // 8) for _ in range(n))
+    end, text = chunk(b"IEND"), chunk(b"tEXt", b"a\0b")
+    idat = lambda b, **kw: chunk(b"IDAT", b, **kw)
+    plte = lambda n: chunk(b"PLTE", r.randbytes(3 * n))
+    put = lambda name, *parts: files.__setitem__(f"odd-{name}.png", sig + b"".join(parts))
+    grey, colour = z(rows(8)), z(rows())
+
+    put("idat-crc", ihdr(), idat(colour, crc=1), end)
+    put("later-crc", ihdr(), idat(colour), chunk(b"tEXt", b"a\0b", 1), chunk(b"IEND", b"", 1))
+    put("ihdr-crc", ihdr()[:-4] + b"abcd", idat(colour), end)
+    put("plte-crc", ihdr(8, 3), plte(9)[:-4] + b"abcd", idat(grey), end)
+    put("text-crc", ihdr(), chunk(b"tEXt", b"a\0b", 1), idat(colour), end)
+    put("unknown-crc", ihdr(), chunk(b"abCd", b"xyz", 1), idat(colour), end)
+    put("unknown-critical", ihdr(), chunk(b"ABCD", b"xyz"), idat(colour), chunk(b"EFGH"), end)
+    put("bad-name", ihdr(), chunk(b"ab d", b"xyz"), idat(colour), end)
+    put("bad-name-later", ihdr(), idat(colour), chunk(b"ab d", b"xyz"), text, end)
+    put("byte-more", ihdr(), idat(z(rows() + b"\1")), end)
+    put("rows-more", ihdr(), idat(z(rows(n=11))), end)
+    put("rows-fewer", ihdr(), idat(z(rows(n=5))), end)
+    put("rows-fewer-interlaced", ihdr(8, 0, 1), idat(z(b"".join(bytes([2]) + r.randbytes(k) for k in (2, 1, 3)))), end)
+    put("no-rows", ihdr(), idat(z(b"")), end)
+    put("half-a-row", ihdr(), idat(z(rows()[:100])), end)
+    put("adler", ihdr(), idat(colour[:-4] + b"abcd"), end)
+    put("adler-in-next", ihdr(), idat(colour[:-4]), idat(b"abcd"), end)
+    put("adler-after-more", ihdr(), idat(z(rows(n=9))[:-4] + b"abcd"), end)
+    put("no-adler", ihdr(), idat(colour[:-4]), end)
+    put("zlib-header", ihdr(), idat(b"\x79" + colour[1:]), end)
+    put("zlib-window", ihdr(), idat(b"\x08\x1d" + colour[2:]), end)
+    put("filter-5", ihdr(), idat(z(b"\5" + rows()[1:])), end)
+    put("empty-idats", ihdr(), idat(b""), idat(colour[:9]), idat(b""), idat(b""), idat(colour[9:]), idat(b""), end)
+    put("idat-bytes", ihdr(), b"".join(idat(colour[i : i + 1], crc=i % 2 or None) for i in range(len(colour))), end)
+    put("idat-apart", ihdr(), idat(colour[:50]), text, idat(colour[50:]), end)
+    put("ddat", ihdr(), idat(colour[:50]), chunk(b"DDAT", colour[50:]), end)
+    put("idat-first", idat(b"abc"), ihdr(), idat(colour), end)
+    put("idat-long", ihdr(), struct.pack(">I", 9999) + b"IDAT" + colour)
+    put("no-end", ihdr(), idat(colour))
+    put("no-end-no-crc", ihdr(), idat(colour)[:-3])
+    put("end-first", ihdr(), end, idat(colour))
+    put("garbage-after", ihdr(), idat(colour), end, b"garbage behind the end")
+    put("garbage-for-end", ihdr(), idat(colour), b"\0\0\0")
+    put("text-cut", ihdr(), idat(colour), text[:9])
+    put("two-headers", ihdr(8, 0), ihdr(), idat(colour), end)
+    put("two-headers-one-unknown", ihdr(), ihdr(5, 5), idat(colour), end)
+    put("header-long", chunk(b"IHDR", ihdr()[8:-4] + b"more"), idat(colour), end)
+    put("header-short", chunk(b"IHDR", ihdr()[8:-5]), idat(colour), end)
+    put("header-second", text, ihdr(), idat(colour), end)
+    put("header-late", ihdr(), idat(colour), ihdr(w=100), end)
+    put("depth-unknown", ihdr(4, 2), idat(colour), end)
+    put("method", ihdr(method=7), idat(colour), end)
+    put("filter-method", ihdr(kind=1), idat(colour), end)
+    put("interlace-7", ihdr(8, 0, 7), idat(z(b"".join(bytes([f]) + r.randbytes(k) for f, k in [(1, 2), (2, 1), (3, 3), (4, 2), (1, 2), (2, 5), (3, 5)] + [(4, 4)] * 4 + [(1, 9)] * 3))), end)
+    for bits, n in ((1, 16), (2, 16), (4, 64), (8, 256), (8, 257)):
+        put(f"palette-{bits}-{n}", ihdr(bits, 3), plte(n), idat(z(rows(bits))), end)
+    put("palette-short", ihdr(8, 3), plte(3), idat(grey), end)
+    put("palette-odd", ihdr(8, 3), chunk(b"PLTE", r.randbytes(3 * 256 + 2)), idat(grey), end)
+    put("palette-none", ihdr(8, 3), idat(grey), end)
+    put("palette-late", ihdr(8, 3), idat(grey), plte(256), end)
+    put("palette-early", plte(256), ihdr(8, 3), idat(grey), end)
+    put("palette-twice", ihdr(8, 3), plte(256), plte(16), idat(grey), end)
+    put("palette-grey", ihdr(8, 0), plte(16), idat(grey), end)
+    put("palette-colour", ihdr(), plte(300), idat(colour), end)
+    for name, depth, kind, n in (("grey", 8, 0, 1), ("grey2", 8, 0, 2), ("colour5", 8, 2, 5), ("colour6", 8, 2, 6), ("alpha", 8, 6, 1), ("palette0", 8, 3, 0), ("palette300", 8, 3, 300)):
+        bits = depth * CHANNELS[kind]
+        put(f"trns-{name}", ihdr(depth, kind), plte(256) if kind == 3 else b"", chunk(b"tRNS", r.randbytes(n)), idat(z(rows(bits))), end)
+    for name, body in {"gAMA": b"abc", "cHRM": b"abc", "sRGB": b"", "pHYs": b"12345678", "tEXt": b"", "zTXt": b"", "iTXt": b"", "eXIf": b"", "bKGD": b"", "tIME": b"", "iCCP": b"", "acTL": b"1234567"}.items():
+        put(f"short-{name}", ihdr(), chunk(name.encode(), body), idat(colour), end)
+        put(f"short-{name}-later", ihdr(), idat(colour), chunk(name.encode(), body), end)
+    for name, body in {"iCCP": b"name\0\0not zlib", "iCCP-method": b"name\0\1" + z(b"profile"), "zTXt": b"name\0\0not zlib", "zTXt-method": b"name\0\1" + z(b"text"), "iTXt": b"name\0\1\0\0\0not zlib", "iCCP-large": b"name\0\0" + z(bytes(1 << 21), 9)}.items():
+        put(f"broken-{name}", ihdr(), chunk(name[:4].encode(), body), idat(colour), end)
+    actl = lambda n: chunk(b"acTL", struct.pack(">II", n, 0))
+    fctl = lambda seq, w=9, h=7, x=0, y=0: chunk(b"fcTL", struct.pack(">IIIIIHHBB", seq, w, h, x, y, 1, 10, 0, 0))
+    fdat = lambda seq, b: chunk(b"fdAT", struct.pack(">I", seq) + b)
+    part = z(b"".join(bytes([r.randrange(5)]) + r.randbytes(12) for _ in range(3)))
+    put("frame-window", ihdr(), actl(2), fctl(0, 4, 3, 2, 1), idat(part), fctl(1), fdat(2, colour), end)
+    put("frame-window-alone", ihdr(), fctl(0, 4, 3, 2, 1), idat(part), end)
+    put("frame-window-interlaced", ihdr(8, 0, 1), actl(2), fctl(0, 2, 1, 3, 2), idat(z(b"\0a\0b")), end)
+    put("frame-beyond", ihdr(), actl(1), fctl(0, 9, 7, 1, 0), idat(colour), end)
+    put("frame-empty", ihdr(), actl(1), fctl(0, 0, 3), idat(colour), end)
+    put("frame-none", ihdr(), actl(1), idat(colour), fctl(0), fdat(1, colour), end)
+    put("frame-without-picture", ihdr(), actl(2), fctl(0), fdat(1, colour[:40]), fdat(2, colour[40:]), fctl(3), fdat(4, colour), end)
+    put("frame-number", ihdr(), actl(2), fctl(1), idat(colour), end)
+    put("frame-number-later", ihdr(), actl(2), fctl(0), idat(colour), fctl(7), end)
+    put("frame-number-of-one", ihdr(), actl(1), fctl(0), idat(colour), fctl(7), end)
+    put("frame-fdat-alone", ihdr(), fdat(0, colour), end)
+
+
 # ---------------------------------------------------------------- GIF
 
 
@@ -575,7 +667,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--photos", default=os.path.join(OUT, "..", "..", "..", "shared", "data", "images"))
     args = args.parse_args()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs):
         make()
     pixels, table = {}, {"files": {}, "resize": [], "clip": [], "crop": [], "rgb": [], "formula": [], "photos": {}, "refused": {}}
     for name in sorted(files):
@@ -583,7 +675,7 @@ def main():
             m = Image.open(io.BytesIO(files[name]))
             m.load()
         except Exception as e:
-            table["refused"][name] = str(e)
+            table["refused"][name] = str(e).split(" <")[0]  # without an address
             continue
         table["files"][name] = describe(m)
         if name.endswith((".jpg", ".webp")) and "lossless" not in name and "flipped" not in name:  # where a difference may be small
