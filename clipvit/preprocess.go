@@ -19,7 +19,7 @@ import (
 func DecodeImage(r io.Reader) (image.Image, error) {
 	m, err := pillow.Decode(r)
 	if err != nil {
-		return nil, fmt.Errorf("clipvit: %w", err)
+		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
 	}
 	return m, nil
 }
@@ -27,7 +27,7 @@ func DecodeImage(r io.Reader) (image.Image, error) {
 // ImageSize returns the width and height that [DecodeImage] would give an image file, from its headers alone.
 func ImageSize(r io.Reader) (width, height int, err error) {
 	if width, height, err = pillow.Size(r); err != nil {
-		return 0, 0, fmt.Errorf("clipvit: %w", err)
+		return 0, 0, fmt.Errorf("clipvit: %w", pillow.Bare(err))
 	}
 	return width, height, nil
 }
@@ -44,7 +44,7 @@ func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {
 	}
 	data := make([]float32, c.Patches()*c.PatchLen())
 	if err := preprocess(data, img, c); err != nil {
-		return nil, fmt.Errorf("clipvit: %w", err)
+		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
 	}
 	return mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
 }
@@ -83,7 +83,7 @@ func Cut(patches []float32, img image.Image, c Config) error {
 	}
 	m, err := pillow.FromImage(img).RGB()
 	if err != nil {
-		return fmt.Errorf("clipvit: %w", err)
+		return fmt.Errorf("clipvit: %w", pillow.Bare(err))
 	}
 	cut(patches, m, c)
 	return nil

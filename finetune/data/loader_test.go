@@ -229,7 +229,7 @@ func TestBroken(t *testing.T) {
 		}
 		skipped = append(skipped, fmt.Sprintf("%d: %v", s.Index, s.Err))
 	}
-	want := []string{"0: ", "1: clipvit: pillow: PNG: ", "3: clipvit: pillow: not an image: the file starts with \"no picture\"", "4: clipvit: pillow: empty file"}
+	want := []string{"0: ", "1: clipvit: PNG: ", "3: clipvit: not an image: the file starts with \"no picture\"", "4: clipvit: empty file"}
 	if !slices.EqualFunc(skipped, want, strings.HasPrefix) || !errors.Is(b.Skipped[0], os.ErrNotExist) || strings.Contains(b.Skipped[0].Err.Error(), ".png") {
 		t.Errorf("skipped %q, want %q", skipped, want)
 	}

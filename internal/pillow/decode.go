@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 )
 
 const (
@@ -101,11 +102,37 @@ func safely(format string, decode func() (*Image, error)) (m *Image, err error) 
 	m, err = decode()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("pillow: %s: the file is cut short: %w", format, err)
+		return nil, &reason{"pillow: " + format + ": the file is cut short", err}
 	case err != nil:
 		return nil, fmt.Errorf("pillow: %s: %w", format, err)
 	}
 	return m, nil
+}
+
+// reason is an error with a text of its own.
+type reason struct {
+	text string
+	err  error
+}
+
+func (r *reason) Error() string { return r.text }
+func (r *reason) Unwrap() error { return r.err }
+
+// Bare returns err without the names of packages in front, so that who puts its own there has but one.
+func Bare(err error, packages ...string) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for cut := true; cut; {
+		cut = false
+		for _, p := range append(packages, "pillow") {
+			if rest, ok := strings.CutPrefix(text, p+": "); ok {
+				text, cut = rest, true
+			}
+		}
+	}
+	return &reason{text, err}
 }
 
 // checkSize rejects what Pillow calls a decompression bomb, and pictures without pixels.

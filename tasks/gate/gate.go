@@ -62,7 +62,9 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 }
 
 // Refuse returns an [ErrImage] that says why. It serves for images that decode and turn out to be of no use.
-func (g *Gate) Refuse(why error) error { return fmt.Errorf("%s: %w: %w", g.pkg, ErrImage, why) }
+func (g *Gate) Refuse(why error) error {
+	return fmt.Errorf("%s: %w: %w", g.pkg, ErrImage, pillow.Bare(why, "clipvit", "projector", "converter"))
+}
 
 // Inside returns how many calls have a place.
 func (g *Gate) Inside() int { return len(g.places) }

@@ -72,7 +72,7 @@ func TestDecode(t *testing.T) {
 		want error
 		text string
 	}{
-		{t.Context(), nil, ErrImage, "x: not a readable image: "},
+		{t.Context(), nil, ErrImage, "x: not a readable image: empty file"},
 		{t.Context(), make([]byte, MaxImageBytes+1), ErrImageTooLarge, "x: image too large: 67108865 bytes, want at most 67108864"},
 		{ended, make([]byte, MaxImageBytes+1), ErrImageTooLarge, "x: "}, // without waiting
 		{ended, file.Bytes(), context.Canceled, "context canceled"},
