@@ -18,37 +18,6 @@ const (
 	MaxBytes = 1 << 30
 )
 
-// A format is a kind of file.
-type format struct {
-	name   string
-	is     func(head []byte) bool
-	decode func(data []byte) (*Image, error)
-	size   func(data []byte) (width, height int, err error)
-}
-
-// formats are tried in turn.
-var formats = []format{
-	{"JPEG", magic("\xff\xd8\xff"), decodeJPEG, sizeJPEG},
-	{"PNG", magic("\x89PNG\r\n\x1a\n"), decodePNG, sizePNG},
-	{"GIF", magic("GIF87a", "GIF89a"), decodeGIF, sizeGIF},
-	{"WebP", func(head []byte) bool {
-		return len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP"
-	}, decodeWebP, sizeWebP},
-	{"TIFF", magic("II*\x00", "MM\x00*"), decodeTIFF, sizeTIFF},
-	{"BMP", magic("BM"), decodeBMP, sizeBMP},
-}
-
-func magic(prefixes ...string) func(head []byte) bool {
-	return func(head []byte) bool {
-		for _, p := range prefixes {
-			if bytes.HasPrefix(head, []byte(p)) {
-				return true
-			}
-		}
-		return false
-	}
-}
-
 // Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
 // EXIF orientation left alone.
 func Decode(r io.Reader) (m *Image, err error) {
@@ -56,12 +25,12 @@ func Decode(r io.Reader) (m *Image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return safely(f.name, func() (*Image, error) { return f.decode(data) })
+	return safely(f.Name, func() (*Image, error) { return f.decode(data) })
 }
 
-// read reads a file of a format that is known.
-func read(r io.Reader) (f format, data []byte, err error) {
-	head := make([]byte, 16)
+// read reads a file of a format that is decoded.
+func read(r io.Reader) (f Format, data []byte, err error) {
+	head := make([]byte, 512)
 	n, err := io.ReadFull(r, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return f, nil, fmt.Errorf("pillow: %w", err)
@@ -69,17 +38,14 @@ func read(r io.Reader) (f format, data []byte, err error) {
 	if head = head[:n]; n == 0 {
 		return f, nil, errors.New("pillow: empty file")
 	}
-	for _, f := range formats {
-		if !f.is(head) {
-			continue
-		}
+	if f, ok := FormatOf(head); ok && f.Decodes {
 		data, err := readAll(io.MultiReader(bytes.NewReader(head), r), MaxBytes)
 		if err != nil {
-			return f, nil, fmt.Errorf("pillow: %s: %w", f.name, err)
+			return f, nil, fmt.Errorf("pillow: %s: %w", f.Name, err)
 		}
 		return f, data, nil
 	}
-	return f, nil, fmt.Errorf("pillow: not an image: the file starts with %q, want JPEG, PNG, GIF, WebP, TIFF or BMP", head)
+	return f, nil, unknown(head)
 }
 
 // readAll is io.ReadAll with a limit.

@@ -15,7 +15,7 @@ func Size(r io.Reader) (width, height int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	m, err := safely(f.name, func() (*Image, error) {
+	m, err := safely(f.Name, func() (*Image, error) {
 		width, height, err := f.size(data)
 		if err == nil {
 			err = checkSize(width, height)
