@@ -65,7 +65,9 @@ type Broken struct {
 }
 
 // Error implements error.
-func (b Broken) Error() string { return fmt.Sprintf("data: %s: %v", b.Path, pillow.Bare(b.Err, "clipvit", "data")) }
+func (b Broken) Error() string {
+	return fmt.Sprintf("data: %s: %v", b.Path, pillow.Bare(b.Err, "clipvit", "data"))
+}
 
 // Unwrap returns why the picture cannot be read.
 func (b Broken) Unwrap() error { return b.Err }
