@@ -332,13 +332,12 @@ var openAITowers = []string{"clip-vit-base-patch32", "clip-vit-base-patch16", "c
 // Source: haotian-liu/LLaVA, llava/model/llava_arch.py, initialize_vision_modules.
 func readLLaVA(m *Model, file []byte) error {
 	var c struct {
-		Tower   string          `json:"mm_vision_tower"`
-		Type    string          `json:"mm_projector_type"`
-		Layer   *int            `json:"mm_vision_select_layer"`
-		Feature string          `json:"mm_vision_select_feature"`
-		In      int             `json:"mm_hidden_size"`
-		Out     int             `json:"hidden_size"`
-		Points  json.RawMessage `json:"image_grid_pinpoints"` // widths and heights, or null; a text in LLaVA-OneVision
+		Tower   string `json:"mm_vision_tower"`
+		Type    string `json:"mm_projector_type"`
+		Layer   *int   `json:"mm_vision_select_layer"`
+		Feature string `json:"mm_vision_select_feature"`
+		In      int    `json:"mm_hidden_size"`
+		Out     int    `json:"hidden_size"`
 	}
 	if err := pyjson.Unmarshal(file, &c); err != nil {
 		return err
@@ -364,8 +363,5 @@ func readLLaVA(m *Model, file []byte) error {
 		errs = append(errs, fmt.Errorf("mm_vision_select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.Feature))
 	}
 	p.SelectLayer = c.Layer
-	if points := [][2]int(nil); m.has.vision && pyjson.Unmarshal(c.Points, &points) == nil {
-		errs = append(errs, p.setGrids(points, true, m.config.Vision.ImageSize))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, readLLaVALayout(m, file))...)
 }

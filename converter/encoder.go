@@ -26,11 +26,12 @@ var layouts = map[string]string{
 // Encoder reads tower, projector and separators of a vision-language model as one thing. It is frozen and
 // packed, as by [Load]; unfreeze what shall learn.
 //
-// layout is the name of one of [projector.Layouts], or "" for that of the family ([ProjectorConfig.Family]), as
-// its own code has it for one image in inference. That is "pad" for llava-1.5 and xtuner, "squash" for
-// xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd and xcomposer2.5. (Checkpoints of
-// LLaVA-1.5 in transformers' form come with "clip-transformers".) A layout that does not fit the projector is an
-// error. So is none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to
+// layout is the name of one of [projector.Layouts], or "" for the one that the checkpoint's own configuration asks for
+// ([ProjectorConfig.Layout]). LLaVA's image_aspect_ratio says "pad", "square" or "anyres"; one that has none is
+// "square", which is "clip-transformers". Where nothing says it, the layout is that of the family
+// ([ProjectorConfig.Family]), as its own code has it for one image in inference. That is "pad" for llava-1.5 and
+// xtuner, "squash" for xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd and
+// xcomposer2.5. A layout that does not fit the projector is an error. So is none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to
 // another HDNum for instance. The context is looked at between parameters.
 func (m *Model) Encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
 	e, err := m.encoder(ctx, layout)
@@ -70,6 +71,9 @@ func (m *Model) Outline(layout string) (*projector.Encoder, error) {
 		return nil, m.lacks("projector", "vision tower")
 	}
 	p := m.projector
+	if layout == "" {
+		layout = p.Layout
+	}
 	l, err := chooseLayout(layout, p.Family)
 	if err == nil && p.SelectLayer == nil {
 		err = errors.New("nothing says which layer of the tower is projected (select_layer)")
@@ -77,8 +81,11 @@ func (m *Model) Outline(layout string) (*projector.Encoder, error) {
 	if err != nil {
 		return nil, m.wrap(err)
 	}
-	if l.Fit == projector.AnyRes && p.Grids != nil {
-		l.Grids = slices.Clone(*p.Grids)
+	if l.Fit == projector.AnyRes {
+		l.Merge = p.Merge
+		if p.Grids != nil {
+			l.Grids = slices.Clone(*p.Grids)
+		}
 	}
 	row := func(name string) *nn.Param {
 		src, ok := m.params[name]

@@ -152,6 +152,7 @@ func TestLoadEncoderErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b = []byte(strings.Replace(string(b), `"layout": "pad"`, `"layout": ""`, 1)) // as conversions wrote it before it was read
 	edit := func(old, new string) {
 		s := strings.Replace(string(b), old, new, 1)
 		if s == string(b) {
@@ -173,6 +174,7 @@ func TestLoadEncoderErrors(t *testing.T) {
 		{path: "no-such-folder", words: []string{"no-such-folder"}},
 		{old: `"llava-1.5"`, new: `"llava-1.6"`, words: []string{`layout "llava-1.6" needs a newline [1,12]`}},
 		{old: `"llava-1.5"`, new: `"other"`, words: []string{`none is known for family "other"`}},
+		{old: `"layout": ""`, new: `"layout": "anyres"`, words: []string{`layout is "anyres"`}},
 		{old: `"select_layer": -2`, new: `"select_layer": -9`, words: []string{"layer -9, want -3 to 2"}},
 		{old: `"select_layer": -2`, new: `"select_layer": null`, words: []string{"nothing says which layer"}},
 	} {
@@ -217,6 +219,7 @@ func TestLayoutsOfFamilies(t *testing.T) {
 func TestLoadEncoderNewline(t *testing.T) {
 	dir, _ := llavaOf(t, vector("model.mm_projector.0.weight", wordWidth, tinyWidth), vector("model.mm_projector.0.bias", wordWidth),
 		vector("model.mm_projector.2.weight", wordWidth, wordWidth), vector("model.mm_projector.2.bias", wordWidth), vector("model.image_newline", wordWidth))
+	editConfig(t, dir, map[string]any{"image_aspect_ratio": "anyres", "mm_patch_merge_type": "spatial_unpad"})
 	converted := filepath.Join(t.TempDir(), "out")
 	if _, err := convertFile(t.Context(), dir, converted, Options{}); err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ var families = []struct {
 	{path: "llava-hf-nested", dialect: "Hugging Face LLaVA", vision: like(like(small, gelu), bare), language: 12, dtypes: "map[F16:59]",
 		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "llava-1.5", SelectFeature: "patch", ImageSize: 12}, layer: -2},
 	{path: "llava", dialect: "LLaVA", vision: wide, language: 6, dtypes: "map[F16:43]",
-		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 64, Out: 12, Family: "llava-1.5", SelectFeature: "patch", ImageSize: 16}, layer: -2},
+		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 64, Out: 12, Family: "llava-1.5", SelectFeature: "patch", ImageSize: 16, Layout: "pad"}, layer: -2},
 	{path: "llava-projector", dialect: "LLaVA", dtypes: "map[BF16:4]",
 		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "llava-1.5", SelectFeature: "patch"}, layer: -2},
 	{path: "llava-linear", dialect: "LLaVA", dtypes: "map[F32:2]",

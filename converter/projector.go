@@ -43,6 +43,11 @@ type ProjectorConfig struct {
 	// Grids are the rows and columns of tiles that LLaVA-1.6 chooses from (projector.Layout.Grids); nil if that is
 	// not known, and then they are those of all that were published.
 	Grids *[][2]int `json:"grids,omitempty"`
+	// Layout is the name of the one of projector.Layouts that the checkpoint's own configuration asks for; "" if it
+	// says nothing, and then it is the family's.
+	Layout string `json:"layout,omitempty"`
+	// Merge is how the tokens of the tiles are put together (projector.Layout.Merge).
+	Merge projector.Merge `json:"merge,omitempty"`
 }
 
 // clone returns a copy that shares nothing.
@@ -101,6 +106,8 @@ func readProjector(m *Model, file []byte) error {
 		wrong = fmt.Errorf("projector_type is %.40q, the tensors say %q", c.Type, p.Type)
 	case !isSelectFeature(c.SelectFeature):
 		wrong = fmt.Errorf("select_feature is %.40q, want \"patch\" or \"cls_patch\"", c.SelectFeature)
+	case c.Layout != "" && !isLayout(c.Layout):
+		wrong = fmt.Errorf("layout is %.40q, which is none of projector.Layouts", c.Layout)
 	case c.ImageSize < 0:
 		wrong = fmt.Errorf("image_size is %d", c.ImageSize)
 	}
@@ -120,6 +127,12 @@ func readProjector(m *Model, file []byte) error {
 func isSelectFeature(word string) bool {
 	_, ok := projector.ParseSelectFeature(word)
 	return ok || word == ""
+}
+
+// isLayout reports whether projector.Layouts has one of that name.
+func isLayout(name string) bool {
+	_, err := projector.FindLayout(name)
+	return err == nil
 }
 
 // features returns what of the tower is projected: patches, if nothing else is said, of the layer that must be known.

@@ -82,7 +82,7 @@ func round7(x float64) float64 {
 	return y
 }
 
-// pack returns the order of the tokens for op.GatherOr, of views of g×g patches.
+// pack returns the order of the tokens of views of g×g patches, -1 for the newline.
 // Source: huggingface/transformers, models/llava_next/modeling_llava_next.py, pack_image_features.
 func (t *Tiles) pack(g int) []int {
 	top, down, left, across := t.inside(g)
@@ -91,11 +91,29 @@ func (t *Tiles) pack(g int) []int {
 		rows = append(rows, i)
 	}
 	for y := top; y < top+down; y++ {
-		for x := left; x < left+across; x++ {
-			view := 1 + y/g*t.Cols + x/g
-			rows = append(rows, (view*g+y%g)*g+x%g)
-		}
-		rows = append(rows, -1)
+		rows = append(t.line(rows, y, left, across, g), -1)
+	}
+	return rows
+}
+
+// spread is pack for [MergeSpatial].
+// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, prepare_inputs_labels_for_multimodal.
+func (t *Tiles) spread(g int) []int {
+	rows := make([]int, 0, (1+t.Rows*t.Cols)*g*g)
+	for i := range g * g {
+		rows = append(rows, i)
+	}
+	for y := range t.Rows * g {
+		rows = t.line(rows, y, 0, t.Cols*g, g)
+	}
+	return rows
+}
+
+// line appends the tokens of row y of the picture, across of them from left on.
+func (t *Tiles) line(rows []int, y, left, across, g int) []int {
+	for x := left; x < left+across; x++ {
+		view := 1 + y/g*t.Cols + x/g
+		rows = append(rows, (view*g+y%g)*g+x%g)
 	}
 	return rows
 }

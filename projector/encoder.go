@@ -34,7 +34,7 @@ type Encoder struct {
 	// layer -2 with LLaVA, -1 with XComposer.
 	Select    clipvit.Features
 	Projector *Model
-	// Newline [1,O] follows every row of projected patches: LLaVA-1.6's image_newline. [AnyRes] needs it;
+	// Newline [1,O] follows every row of projected patches: LLaVA-1.6's image_newline. [AnyRes] with [MergeUnpad] needs it;
 	// others do not use it.
 	Newline *nn.Param
 	// RowSeparator [1,M] follows every row of merged patches, GlobalSeparator [1,M] stands between the
@@ -83,7 +83,9 @@ func (e *Encoder) Validate() error {
 		if e.Select.Kind == clipvit.AllTokens {
 			wrong("layout %q takes rows of patches, features are %q, want %q", e.Layout.Name, e.Select.Kind, clipvit.Patches)
 		}
-		errs = append(errs, e.need("newline", e.Newline, e.Projector.Config.Out))
+		if e.Layout.Merge == MergeUnpad {
+			errs = append(errs, e.need("newline", e.Newline, e.Projector.Config.Out))
+		}
 	}
 	if got := e.Projector.Config.In; got != in {
 		wrong("the projector takes %d columns, and layout %q makes %d of a tower of width %d", got, e.Layout.Name, in, c.Width)
@@ -223,7 +225,12 @@ func (e *Encoder) project(x mat.Tensor, t *Tiles, stays bool) mat.Tensor {
 		op.Release(y, tokens)
 	}
 	if e.Layout.Fit == AnyRes {
-		y = op.Release(op.GatherOr(y, e.Newline, t.pack(e.Tower.Config.Grid())), y) // [N,O]
+		switch grid := e.Tower.Config.Grid(); e.Layout.Merge {
+		case MergeUnpad:
+			y = op.Release(op.GatherOr(y, e.Newline, t.pack(grid)), y) // [N,O]
+		case MergeSpatial:
+			y = op.Release(op.Gather(y, t.spread(grid)), y) // [N,O]
+		}
 	}
 	return y
 }

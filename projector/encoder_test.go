@@ -49,7 +49,7 @@ func newEncoder(t testing.TB, l Layout, kind string, c clipvit.Config, out int) 
 	if kind == Identity {
 		out = in
 	}
-	if l.Fit == AnyRes {
+	if l.Fit == AnyRes && l.Merge == MergeUnpad {
 		e.Newline = op.NewParam(1, out)
 	}
 	e.Projector = tiny.New(t, New, Config{Type: kind, In: in, Out: out})
@@ -124,6 +124,20 @@ func anyResNaive(e *Encoder, tiles *Tiles, views [][]float32) *mat.Dense[float32
 			picture[row] = append(picture[row], projected(1 + row/g*tiles.Cols + col)[row%g*g:][:g]...)
 		}
 	}
+	rows := slices.Concat(projected(0)...)
+	switch e.Layout.Merge {
+	case MergeFlat:
+		for view := range tiles.Rows * tiles.Cols {
+			rows = append(rows, slices.Concat(projected(1+view)...)...)
+		}
+	case MergeSpatial:
+		for _, row := range picture {
+			rows = append(rows, slices.Concat(row...)...)
+		}
+	}
+	if e.Layout.Merge != MergeUnpad {
+		return mat.NewDense[float32](mat.WithShape(len(rows)/out, out), mat.WithBacking(rows))
+	}
 	ratio := float64(tiles.Width) / float64(tiles.Height)
 	high, wide := len(picture), len(picture[0])
 	if ratio > float64(wide)/float64(high) {
@@ -135,7 +149,6 @@ func anyResNaive(e *Encoder, tiles *Tiles, views [][]float32) *mat.Dense[float32
 			picture[row] = picture[row][cut : wide-cut]
 		}
 	}
-	rows := slices.Concat(projected(0)...)
 	for _, row := range picture {
 		rows = append(append(rows, slices.Concat(row...)...), mat.Data[float32](e.Newline)...)
 	}
@@ -149,7 +162,13 @@ const tolerance = 2e-6
 func TestEncoder(t *testing.T) {
 	c := tower(16, 4)
 	m := noise(50, 33)
-	for _, l := range Layouts {
+	all := slices.Clone(Layouts)
+	for _, merge := range []Merge{MergeFlat, MergeSpatial} {
+		l := layout(t, "llava-1.6")
+		l.Merge = merge
+		all = append(all, l)
+	}
+	for _, l := range all {
 		for _, feature := range []clipvit.FeatureKind{clipvit.Patches, clipvit.AllTokens} {
 			if feature == clipvit.AllTokens && (l.Fit == Tile || l.Fit == AnyRes) {
 				continue

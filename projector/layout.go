@@ -32,6 +32,21 @@ const (
 	AnyRes Fit = "anyres"
 )
 
+// A Merge is how the tokens of an [AnyRes] layout's views are put together.
+type Merge string
+
+const (
+	// MergeUnpad is the zero value: the rows of the whole picture without those that are all black, after each row Newline.
+	// Source: haotian-liu/LLaVA, llava/model/llava_arch.py, mm_patch_merge_type "spatial_unpad".
+	MergeUnpad Merge = ""
+	// MergeFlat takes the views one after the other, each with all its tokens.
+	// Source: the same, "flat", which is LLaVA's default.
+	MergeFlat Merge = "flat"
+	// MergeSpatial takes the rows of the whole picture, the black ones too, and puts nothing between them.
+	// Source: the same, "spatial".
+	MergeSpatial Merge = "spatial"
+)
+
 // A Layout says how an image becomes the views that a tower sees, squares of R = [clipvit.Config].ImageSize
 // pixels, and so how many tokens it has. It is data: take one of [Layouts], change what should differ.
 //
@@ -61,6 +76,8 @@ const (
 //	the whole       G² of them
 //	the tiles       rows of the whole picture without those rows or columns that are all black, after each row Newline
 //
+// or, with another [Merge], all G² tokens of every tile.
+//
 // Source: huggingface/transformers, models/llava_next/image_processing_llava_next.py, get_image_patches;
 // image_processing_utils.py, select_best_resolution and get_patch_output_size; models/llava_next/
 // modeling_llava_next.py, pack_image_features and unpad_image.
@@ -74,6 +91,8 @@ type Layout struct {
 
 	// For [AnyRes]: the rows and columns of tiles that there are; the first of equals is taken.
 	Grids [][2]int
+	// For [AnyRes]: how the tokens of the tiles are put together.
+	Merge Merge
 
 	// The rest is for [Tile].
 	HDNum   int     // the most tiles; at least 1
@@ -146,6 +165,15 @@ func (l Layout) Validate() error {
 	if (l.Fit == AnyRes) != (len(l.Grids) > 0) {
 		errs = append(errs, fmt.Errorf("projector: layout %.40q fits by %.40q and has %d grids, want some for %q and none for others", l.Name, l.Fit, len(l.Grids), AnyRes))
 	}
+	switch l.Merge {
+	case MergeUnpad:
+	case MergeFlat, MergeSpatial:
+		if l.Fit != AnyRes {
+			errs = append(errs, fmt.Errorf("projector: layout %.40q merges tiles by %q and fits by %.40q, want %q", l.Name, l.Merge, l.Fit, AnyRes))
+		}
+	default:
+		errs = append(errs, fmt.Errorf("projector: layout %.40q merges tiles by %.40q, want %q, %q or %q", l.Name, l.Merge, MergeUnpad, MergeFlat, MergeSpatial))
+	}
 	for _, g := range l.Grids {
 		if g[0] < 1 || g[1] < 1 || g[0] > maxHDNum || g[1] > maxHDNum || g[0]*g[1] > maxHDNum {
 			errs = append(errs, fmt.Errorf("projector: layout %.40q has a grid of %d×%d tiles, want at least 1×1 and at most %d tiles", l.Name, g[0], g[1], maxHDNum))
@@ -191,6 +219,9 @@ func (l Layout) Tokens(width, height int, c clipvit.Config) (int, error) {
 	case AnyRes:
 		t := Tiles{Width: width, Height: height}
 		t.Rows, t.Cols = l.grid(width, height, c.ImageSize)
+		if l.Merge != MergeUnpad {
+			return (1 + t.Rows*t.Cols) * c.Patches(), nil
+		}
 		_, down, _, across := t.inside(c.Grid())
 		return c.Patches() + down*(across+1), nil
 	default:

@@ -450,6 +450,8 @@ func TestLayoutErrors(t *testing.T) {
 		{Layout{Name: "x", Fit: AnyRes}, noise(9, 9), c, []string{"has 0 grids"}},
 		{Layout{Name: "x", Fit: Pad, Grids: [][2]int{{1, 2}}}, noise(9, 9), c, []string{"has 1 grids"}},
 		{Layout{Name: "x", Fit: AnyRes, Grids: [][2]int{{1, 2}, {0, 2}}}, noise(9, 9), c, []string{"grid of 0×2"}},
+		{Layout{Name: "x", Fit: AnyRes, Grids: [][2]int{{1, 2}}, Merge: "unpad"}, noise(9, 9), c, []string{`merges tiles by "unpad", want ""`}},
+		{Layout{Name: "x", Fit: Pad, Merge: MergeFlat}, noise(9, 9), c, []string{`merges tiles by "flat" and fits by "pad"`}},
 		{Layout{Name: "x", Fit: AnyRes, Grids: [][2]int{{64, 64}}}, noise(9, 9), c, []string{"grid of 64×64"}},
 		{layout(t, "pad"), image.NewGray(image.Rect(0, 0, 20000, 1)), c, []string{`layout "pad"`, "20000×1 pixels to a square of 400000000"}},
 		{Layout{Name: "x", Fit: AnyRes, Grids: [][2]int{{1024, 1}}}, noise(9, 9), tower(560, 14), []string{"1024×1 tiles, of 321126400 pixels"}},

@@ -26,7 +26,9 @@ func NewEncoder(tower *clipvit.Model, l Layout, layer int, kind string, out int,
 	case Tile:
 		e.RowSeparator, e.GlobalSeparator = zeroRow(in), zeroRow(in)
 	case AnyRes:
-		e.Newline = zeroRow(out)
+		if l.Merge == MergeUnpad {
+			e.Newline = zeroRow(out)
+		}
 	}
 	if err := e.Validate(); err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ patches: 24 with 336 pixels, 35 with 490, 40 with 560.
   llava-1.6                the squashed image and up to 4 tiles                 T² + rows·(columns+1)
   xcomposer2-4khd          the image and h·w tiles, 25 at most; -train: 16      (h·w+1)·T²/4 + 1 + (h+1)·T/2
   xcomposer2.5             24 at most; -several: 6; -train: 18                  the same
-Without --layout it is that of the model's family, for one image in use.
+Without --layout it is what the model's own files say (image_aspect_ratio, say), or else that of its family, for
+one image in use.
 
 Formats:
   safetensors  float32, a tensor [N,O] for each image under the name that it was given; the metadata
