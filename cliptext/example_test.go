@@ -41,6 +41,7 @@ func ExampleTokenizer_Files() {
 	// merges.txt true
 	// tokenizer_config.json true
 	// special_tokens_map.json true
+	// tokenizer.json true
 }
 
 func ExampleModel_Forward() {

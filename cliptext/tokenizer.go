@@ -3,7 +3,6 @@ package cliptext
 import (
 	"container/heap"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -23,24 +22,37 @@ const (
 //
 //	"A photo!" ── clean ──▶ "a photo!" ── cut ──▶ a, photo, ! ── bytes, merges ──▶ a</w>, photo</w>, !</w> ──▶ 320 1125 256
 //
-// It may be used by many goroutines at once.
+// Words that were added to a vocabulary, as those of textual inversion, are looked for before that. How a text is cleaned, and what
+// counts as a letter, depends on the library whose [Rules] it follows. It may be used by many goroutines at once.
 //
-// Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.
+// Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer; huggingface/tokenizers, tokenizers/src/tokenizer/added_vocabulary.rs and
+// src/models/bpe/word.rs.
 type Tokenizer struct {
-	words      map[string]int    // their numbers
-	texts      map[int]string    // the words of numbers
+	words      map[string]int    // their numbers, without those that were added
+	texts      map[int]string    // the words of numbers, with those that were added
 	ranks      map[[2]string]int // places in the list of merges
 	start, end int
+	rules      Rules
+	added      []addedWord // by their numbers
+	finders    [2]*finder  // of words in a text as it is, and in one that was cleaned
 }
 
 // NewTokenizer returns the tokenizer of a list of merges, each two words with a space between, which
 // numbers its words as OpenAI's does: the 256 bytes, the same at the end of a word, the merges in
 // their order, and the words that begin and end a text.
 func NewTokenizer(merges []string) (*Tokenizer, error) {
+	t, err := fromMerges(merges)
+	if err != nil {
+		return nil, fmt.Errorf("cliptext: %w", err)
+	}
+	return t, nil
+}
+
+func fromMerges(merges []string) (*Tokenizer, error) {
 	words := map[string]int{}
 	add := func(w string) error {
 		if _, twice := words[w]; twice {
-			return fmt.Errorf("cliptext: the word %q stands twice", w)
+			return fmt.Errorf("the word %q stands twice", w)
 		}
 		words[w] = len(words)
 		return nil
@@ -64,17 +76,45 @@ func NewTokenizer(merges []string) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
-	return NewTokenizerOf(words, merges)
+	return fromWords(words, merges)
 }
 
 // NewTokenizerOf returns the tokenizer of a list of merges whose words have the numbers given, as in
-// the vocab.json of Hugging Face. It need not know every byte: what it has no word for is an error of
+// the vocab.json of Hugging Face, with OpenAI's rules. It need not know every byte: what it has no word for is an error of
 // [Tokenizer.Encode].
 func NewTokenizerOf(words map[string]int, merges []string) (*Tokenizer, error) {
+	t, err := fromWords(words, merges)
+	if err != nil {
+		return nil, fmt.Errorf("cliptext: %w", err)
+	}
+	return t, nil
+}
+
+func fromWords(words map[string]int, merges []string) (*Tokenizer, error) {
+	t, err := newVocabulary(words, merges)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range []struct {
+		word string
+		n    *int
+	}{{startOfText, &t.start}, {endOfText, &t.end}} {
+		n, ok := words[s.word]
+		if !ok {
+			return nil, fmt.Errorf("%d words, and none is %s", len(words), s.word)
+		}
+		*s.n = n
+		t.added = append(t.added, addedWord{number: n, Content: s.word, Normalized: true, Special: true})
+	}
+	return t.With(OpenAI), nil
+}
+
+// newVocabulary returns a tokenizer that lacks the words which begin and end a text, and rules.
+func newVocabulary(words map[string]int, merges []string) (*Tokenizer, error) {
 	t := &Tokenizer{words: words, texts: make(map[int]string, len(words)), ranks: make(map[[2]string]int, len(merges))}
 	for w, n := range words {
 		if other, twice := t.texts[n]; twice || n < 0 || n >= transformer.MaxDim {
-			return nil, fmt.Errorf("cliptext: the number of the word %q is %d, that of %q as well or not from 0 to %d", w, n, other, transformer.MaxDim-1)
+			return nil, fmt.Errorf("the number of the word %q is %d, that of %q as well or not from 0 to %d", w, n, other, transformer.MaxDim-1)
 		}
 		t.texts[n] = w
 	}
@@ -84,27 +124,31 @@ func NewTokenizerOf(words map[string]int, merges []string) (*Tokenizer, error) {
 			return nil, err
 		}
 		if _, twice := t.ranks[pair]; twice {
-			return nil, fmt.Errorf("cliptext: the merge %q stands twice", m)
+			return nil, fmt.Errorf("the merge %q stands twice", m)
 		}
 		t.ranks[pair] = i
-	}
-	for _, s := range []struct {
-		word string
-		n    *int
-	}{{startOfText, &t.start}, {endOfText, &t.end}} {
-		n, ok := words[s.word]
-		if !ok {
-			return nil, fmt.Errorf("cliptext: %d words, and none is %s", len(words), s.word)
-		}
-		*s.n = n
 	}
 	return t, nil
 }
 
+// With returns the tokenizer with the rules of a library. It panics if there are no such rules.
+func (t *Tokenizer) With(r Rules) *Tokenizer {
+	if err := r.check(); err != nil {
+		panic("cliptext: " + err.Error())
+	}
+	c := *t
+	c.rules = r
+	c.finders = [2]*finder{c.finder(false), c.finder(true)}
+	return &c
+}
+
+// Rules returns those that texts are read by.
+func (t *Tokenizer) Rules() Rules { return t.rules }
+
 func splitMerge(i int, m string) (pair [2]string, err error) {
 	a, b, ok := strings.Cut(m, " ")
 	if !ok || a == "" || b == "" || strings.Contains(b, " ") {
-		return pair, fmt.Errorf("cliptext: merge %d is %.40q, want two words", i, m)
+		return pair, fmt.Errorf("merge %d is %.40q, want two words", i, m)
 	}
 	return [2]string{a, b}, nil
 }
@@ -124,36 +168,53 @@ func (t *Tokenizer) Start() int { return t.start }
 // End returns the number of the word that ends a text.
 func (t *Tokenizer) End() int { return t.end }
 
-// pieces is what a text is cut into; what matches nothing, which is space, is left out.
-// So is U+0345, a mark whose capital is a letter, since Python's pattern ignores case and it then is neither.
-// Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer.__init__.
-var pieces = regexp.MustCompile(`(?i:<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+`)
-
-// Encode returns the numbers of the words of a text, as OpenAI's encode does: without those that begin
-// and end it.
-//
-// One thing that OpenAI's code does is not done: it repairs text that was decoded with a wrong character set
-// ("cafÃ©"), by the rules of the library ftfy.
-func (t *Tokenizer) Encode(text string) ([]int, error) {
-	var numbers []int
-	for _, piece := range pieces.FindAllString(clean(text), -1) {
-		for _, w := range t.merge(piece) {
-			n, ok := t.words[w]
-			if !ok {
-				return nil, fmt.Errorf("cliptext: the vocabulary of %d words has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
-			}
+// Encode returns the numbers of the words of a text, as OpenAI's encode does, or that of the library whose rules the
+// tokenizer has: without those that begin and end it.
+func (t *Tokenizer) Encode(text string) (numbers []int, err error) {
+	t.finders[0].split(strings.ToValidUTF8(text, "\uFFFD"), func(part string, n int) {
+		if n >= 0 {
 			numbers = append(numbers, n)
+			return
 		}
+		t.finders[1].split(t.rules.clean(part), func(part string, n int) {
+			if n >= 0 {
+				numbers = append(numbers, n)
+				return
+			}
+			t.rules.cut(part, func(piece string) {
+				if err == nil {
+					numbers, err = t.appendPiece(numbers, piece)
+				}
+			})
+		})
+	})
+	return numbers, err
+}
+
+// appendPiece appends the numbers of the words of a piece of a text.
+func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
+	if t.rules != Transformers { // which looks for these before it cuts
+		switch ends := t.rules.ends(); piece {
+		case ends[0]:
+			return append(numbers, t.start), nil
+		case ends[1]:
+			return append(numbers, t.end), nil
+		}
+	}
+	for _, w := range t.merge(piece) {
+		n, ok := t.words[w]
+		if !ok {
+			return nil, fmt.Errorf("cliptext: the vocabulary of %d words has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
+		}
+		numbers = append(numbers, n)
 	}
 	return numbers, nil
 }
 
 // merge returns the words that a piece of a text is made of. All pairs that come first in the list of merges
-// are joined from the left, then those that come first among what there is now, until none is in the list.
+// are joined from the left, then those that come first among what there is now, until none is in the list. transformers joins one
+// pair at a time, which differs for lists that no training gives.
 func (t *Tokenizer) merge(piece string) []string {
-	if piece == startOfText || piece == endOfText {
-		return []string{piece}
-	}
 	word := make([]string, len(piece)) // the words by the place of their first byte; "" within one
 	next, last := make([]int, len(piece)), make([]int, len(piece))
 	for i := range len(piece) {
@@ -187,7 +248,9 @@ func (t *Tokenizer) merge(piece string) []string {
 			if next[p.at] = next[j]; next[j] < len(word) {
 				last[next[j]] = p.at
 			}
-			joined = append(joined, p.at)
+			if joined = append(joined, p.at); t.rules == Transformers {
+				break
+			}
 		}
 		for _, i := range joined {
 			push(i)

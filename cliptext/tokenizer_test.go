@@ -58,12 +58,9 @@ func TestTokenizerSmall(t *testing.T) {
 	}
 }
 
-// TestTokenizerCLIP is with CLIP's own vocabulary, which is not kept here.
+// TestTokenizerCLIP is with CLIP's own vocabulary.
 func TestTokenizerCLIP(t *testing.T) {
-	k, err := ReadTokenizer(golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := NewOpenAI(OpenAI)
 	if k.Len() != 49408 || k.Start() != 49406 || k.End() != 49407 {
 		t.Errorf("%d words, start %d, end %d, want 49408 and the last two", k.Len(), k.Start(), k.End())
 	}
@@ -137,7 +134,9 @@ func TestReadTokenizer(t *testing.T) {
 	for w, n := range k.words {
 		shifted[w] = n + 7
 	}
-	other, err := ReadTokenizer(writeDirectory(t, shifted, g.Merges))
+	dir := writeDirectory(t, shifted, g.Merges)
+	os.WriteFile(filepath.Join(dir, configFile), []byte(`{"vitago_library": "openai"}`), 0o666)
+	other, err := ReadTokenizer(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +178,7 @@ func TestReadTokenizer(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(t.TempDir(), "absent"): "absent",
 		t.TempDir():                          vocabFile,
-		plain:                                "gzip",
+		plain:                                "not a list of merges as OpenAI's bpe_simple_vocab_16e6.txt.gz: 1 lines",
 		wrong:                                vocabFile,
 		packed("#version\na b\n"):            "2 lines, want at least 48895",
 		writeDirectory(t, map[string]int{"a": 0}, nil):               "none is <|startoftext|>",

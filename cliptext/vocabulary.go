@@ -2,25 +2,28 @@ package cliptext
 
 import (
 	"bytes"
-	"compress/gzip"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/folder"
-	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
 	vocabFile, mergesFile = "vocab.json", "merges.txt"
+	tokenizerFile         = "tokenizer.json"
+	configFile            = "tokenizer_config.json"
+	specialsFile          = "special_tokens_map.json"
+	addedFile             = "added_tokens.json"
 
 	// maxVocab is how many bytes a file of a vocabulary may have; CLIP's have 1 to 3 MB.
 	maxVocab = 16 << 20
@@ -30,10 +33,10 @@ const (
 	mergesNumber = 49152 - 256 - 2
 )
 
-// fileNames are those of the files of a tokenizer in a directory; the first two are all that is needed.
+// fileNames are those of the files of a tokenizer in a directory; the first two, or tokenizer.json, are all that is needed.
 //
-// Source: huggingface/transformers, models/clip/tokenization_clip.py and tokenization_clip_fast.py.
-var fileNames = []string{vocabFile, mergesFile, "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"}
+// Source: huggingface/transformers, tokenization_utils_base.py and models/clip/tokenization_clip.py.
+var fileNames = []string{vocabFile, mergesFile, configFile, specialsFile, tokenizerFile, addedFile}
 
 // FileNames returns the names that a [File] may have.
 func FileNames() []string { return slices.Clone(fileNames) }
@@ -44,8 +47,10 @@ type File struct {
 	Data []byte
 }
 
-// ReadTokenizer reads a tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, or vocab.json and merges.txt
-// in a directory, as a conversion writes them.
+// ReadTokenizer reads a tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, a tokenizer.json, or a directory with that or with vocab.json and
+// merges.txt, as transformers and [Tokenizer.Files] write them. What a directory says of added words, and of the library whose rules it
+// follows, holds; without the latter, and in a tokenizer.json alone, the rules are those of transformers. A tokenizer that is not of
+// CLIP's form is an error that names file, key and value.
 func ReadTokenizer(path string) (*Tokenizer, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -55,7 +60,7 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 	if info.IsDir() {
 		t, err = readDirectory(path)
 	} else {
-		t, err = readList(path)
+		t, err = readFile(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cliptext: %s: %w", path, err)
@@ -64,7 +69,15 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 }
 
 // ErrVocabulary is of a model without the words that texts are read by.
-var ErrVocabulary = errors.New("has no vocabulary (vocab.json and merges.txt), which no weights hold")
+var ErrVocabulary = errors.New("has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold")
+
+// HasTokenizer says whether there is a file of a tokenizer's words in a directory.
+func HasTokenizer(dir string) bool {
+	return slices.ContainsFunc([]string{tokenizerFile, vocabFile, mergesFile}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	})
+}
 
 // FindTokenizer reads the tokenizer for a model, a directory or a checkpoint: that of vocab, as [ReadTokenizer] does, or
 // that of the model's directory if vocab is "". A model that has none is an [ErrVocabulary].
@@ -72,7 +85,7 @@ func FindTokenizer(model, vocab string) (*Tokenizer, error) {
 	if vocab != "" {
 		return ReadTokenizer(vocab)
 	}
-	if _, err := os.Stat(filepath.Join(model, vocabFile)); err == nil {
+	if HasTokenizer(model) {
 		return ReadTokenizer(model)
 	}
 	if _, err := os.Stat(model); err != nil {
@@ -81,131 +94,175 @@ func FindTokenizer(model, vocab string) (*Tokenizer, error) {
 	return nil, fmt.Errorf("cliptext: %s %w", model, ErrVocabulary)
 }
 
-// readList reads OpenAI's list of merges.
-func readList(path string) (*Tokenizer, error) {
-	text, err := readText(path, func(r io.Reader) (io.Reader, error) {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, fmt.Errorf("not in gzip's form: %w", err)
-		}
-		return z, nil
-	})
+// readFile reads OpenAI's list of merges, or a tokenizer.json.
+func readFile(path string) (*Tokenizer, error) {
+	data, err := folder.ReadSmall(path, maxVocab)
 	if err != nil {
 		return nil, err
 	}
-	lines := strings.Split(text, "\n")
-	if len(lines) < 1+mergesNumber {
-		return nil, fmt.Errorf("%d lines, want at least %d: not CLIP's vocabulary", len(lines)-1, 1+mergesNumber)
+	if strings.HasPrefix(strings.TrimSpace(string(data[:min(len(data), 100)])), "{") {
+		return (&directory{name: filepath.Base(path), files: map[string][]byte{tokenizerFile: data}}).tokenizer()
 	}
-	return NewTokenizer(lines[1 : 1+mergesNumber])
+	return parseList(bytes.NewReader(data))
 }
 
-// readDirectory reads vocab.json and merges.txt.
-//
-// Source: huggingface/transformers, models/clip/tokenization_clip.py, CLIPTokenizer.__init__.
+// readDirectory reads the tokenizer of a directory.
 func readDirectory(dir string) (*Tokenizer, error) {
-	plain := func(r io.Reader) (io.Reader, error) { return r, nil }
-	vocab, err := readText(filepath.Join(dir, vocabFile), plain)
-	if err != nil {
-		return nil, err
-	}
-	list, err := readText(filepath.Join(dir, mergesFile), plain)
-	if err != nil {
-		return nil, err
-	}
-	var words map[string]int
-	if err := pyjson.Unmarshal([]byte(vocab), &words); err != nil {
-		return nil, fmt.Errorf("%s: %w", vocabFile, err)
-	}
-	var merges []string
-	for i, line := range strings.Split(list, "\n") {
-		if line = strings.TrimSuffix(line, "\r"); line != "" && !(i == 0 && strings.HasPrefix(line, "#version")) {
-			merges = append(merges, line)
+	d := &directory{name: tokenizerFile, files: map[string][]byte{}}
+	for _, name := range fileNames {
+		data, err := folder.ReadSmall(filepath.Join(dir, name), maxVocab)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
+			d.files[name] = data
 		}
 	}
-	return NewTokenizerOf(words, merges)
+	return d.tokenizer()
 }
 
-// readText reads a file of text of no more than maxVocab bytes, after open.
-func readText(path string, open func(io.Reader) (io.Reader, error)) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	r, err := open(f)
-	if err != nil {
-		return "", err
-	}
-	text, err := io.ReadAll(io.LimitReader(r, maxVocab+1))
-	if err != nil {
-		return "", err
-	}
+// checkText returns a text of no more than maxVocab bytes.
+func checkText(text []byte) (string, error) {
 	if len(text) > maxVocab || !utf8.Valid(text) {
-		return "", fmt.Errorf("%s: more than %d bytes or not UTF-8: not CLIP's vocabulary", filepath.Base(path), maxVocab)
+		return "", fmt.Errorf("more than %d bytes or not UTF-8", maxVocab)
 	}
 	return string(text), nil
 }
 
-// ReadFiles returns the files of the tokenizer in a directory as they are, without a look into them. If one that
-// [ReadTokenizer] needs is missing, the error is an [fs.ErrNotExist].
+// ReadFiles returns the files of the tokenizer in a directory as they are, without a look into them. If there is neither
+// a tokenizer.json nor both a vocab.json and a merges.txt, the error is an [fs.ErrNotExist].
 func ReadFiles(dir string) ([]File, error) {
 	var files []File
+	var missing error
 	for i, name := range fileNames {
 		data, err := folder.ReadSmall(filepath.Join(dir, name), maxVocab)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && i >= 2:
-			continue
+		case errors.Is(err, fs.ErrNotExist):
+			if i < 2 && missing == nil {
+				missing = fmt.Errorf("cliptext: %w", err)
+			}
 		case err != nil:
 			return nil, fmt.Errorf("cliptext: %w", err)
+		default:
+			files = append(files, File{name, data})
 		}
-		files = append(files, File{name, data})
+	}
+	if missing != nil && !slices.ContainsFunc(files, func(f File) bool { return f.Name == tokenizerFile }) {
+		return nil, missing
 	}
 	return files, nil
 }
 
-// Files returns the files of the tokenizer in a directory of Hugging Face's form, but for tokenizer.json, which
-// transformers does not need. A text has at most context words, with those that begin and end it.
+// Files returns the files of the tokenizer in a directory of Hugging Face's form, which says whose rules it follows if they are not
+// transformers'. A text has at most context words, with those that begin and end it.
 //
-// Source: huggingface/transformers, models/clip/tokenization_clip.py.
+// Source: huggingface/transformers, models/clip/tokenization_clip.py, as 4.57 and 5.24 read them.
 func (t *Tokenizer) Files(context int) []File {
-	var vocab bytes.Buffer
-	for i, n := range slices.Sorted(maps.Keys(t.texts)) {
-		sep := ","
-		if i == 0 {
-			sep = "{"
-		}
-		var word bytes.Buffer
-		e := json.NewEncoder(&word)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(t.texts[n]); err != nil {
-			panic(err) // a string
-		}
-		fmt.Fprintf(&vocab, "%s%s:%d", sep, bytes.TrimSpace(word.Bytes()), n)
-	}
-	vocab.WriteString("}\n")
 	merges := make([]string, len(t.ranks))
 	for pair, i := range t.ranks {
 		merges[i] = pair[0] + " " + pair[1]
 	}
-	special := func(word string, normalized bool) map[string]any {
-		return map[string]any{"content": word, "lstrip": false, "normalized": normalized, "rstrip": false, "single_word": false}
+	named := func(n int) map[string]any {
+		all := t.addedJSON()
+		i := slices.IndexFunc(t.added, func(w addedWord) bool { return w.number == n })
+		return maps.Clone(all[i])
 	}
-	words := map[string]any{
-		"bos_token": special(startOfText, true),
-		"eos_token": special(endOfText, true),
-		"unk_token": special(endOfText, true),
-		"pad_token": endOfText,
+	specials, words, decoder := map[string]any{"pad_token": t.texts[t.end]}, map[string]any{"pad_token": t.texts[t.end]}, map[string]any{}
+	for _, w := range []struct {
+		key string
+		n   int
+	}{{"bos_token", t.start}, {"eos_token", t.end}, {"unk_token", t.end}} {
+		specials[w.key] = named(w.n)
+		typed := named(w.n)
+		typed["__type"] = "AddedToken"
+		words[w.key] = typed
+	}
+	added := map[string]int{}
+	for i, w := range t.addedJSON() {
+		w["special"] = t.added[i].Special
+		decoder[strconv.Itoa(t.added[i].number)] = w
+		if _, known := t.words[t.added[i].Content]; !known {
+			added[t.added[i].Content] = t.added[i].number
+		}
 	}
 	config := map[string]any{
 		"tokenizer_class": "CLIPTokenizer", "add_prefix_space": false, "do_lower_case": true, "errors": "replace",
-		"model_max_length": context,
+		"model_max_length": context, "added_tokens_decoder": decoder,
 	}
 	maps.Copy(config, words)
-	return []File{
-		{vocabFile, vocab.Bytes()},
-		{mergesFile, []byte("#version: 0.2\n" + strings.Join(merges, "\n") + "\n")},
-		{"tokenizer_config.json", folder.MustJSON(config)},
-		{"special_tokens_map.json", folder.MustJSON(words)},
+	if t.rules != Transformers {
+		config[libraryKey] = t.rules
 	}
+	vocab := t.vocabJSON()
+	files := []File{
+		{vocabFile, append(slices.Clip(vocab), '\n')},
+		{mergesFile, []byte("#version: 0.2\n" + strings.Join(merges, "\n") + "\n")},
+		{configFile, folder.MustJSON(config)},
+		{specialsFile, folder.MustJSON(specials)},
+		{tokenizerFile, t.tokenizerJSON(vocab, merges)},
+	}
+	if len(added) > 0 {
+		files = append(files, File{addedFile, folder.MustJSON(added)})
+	}
+	return files
+}
+
+// addedJSON returns the added words as a tokenizer_config.json has them, but for what special says.
+func (t *Tokenizer) addedJSON() []map[string]any {
+	var all []map[string]any
+	for _, w := range t.added {
+		all = append(all, map[string]any{"content": w.Content, "lstrip": w.LStrip, "normalized": w.Normalized, "rstrip": w.RStrip, "single_word": w.SingleWord})
+	}
+	return all
+}
+
+// vocabJSON returns the words that were not added and their numbers, in the order of these.
+func (t *Tokenizer) vocabJSON() []byte {
+	vocab := []byte("{")
+	for _, w := range slices.SortedFunc(maps.Keys(t.words), func(a, b string) int { return cmp.Compare(t.words[a], t.words[b]) }) {
+		if len(vocab) > 1 {
+			vocab = append(vocab, ',')
+		}
+		vocab = fmt.Appendf(vocab, "%s:%d", plainJSON(w), t.words[w])
+	}
+	return append(vocab, '}')
+}
+
+// plainJSON is [json.Marshal] without its escapes for HTML and the newline.
+func plainJSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err) // strings, numbers, and maps of these
+	}
+	return bytes.TrimSpace(b.Bytes())
+}
+
+// NoFiles returns the files of a directory whose model, of some words, brought no tokenizer: transformers, which would make one of two
+// words without a warning, then says so.
+//
+// Source: huggingface/transformers, tokenization_utils_base.py, _from_pretrained, which takes the keys of added_tokens_decoder for numbers.
+func NoFiles(words int) []File {
+	why := fmt.Sprintf("no tokenizer: the checkpoint that this model of %d words was converted from brought none", words)
+	return []File{{configFile, folder.MustJSON(map[string]any{
+		"tokenizer_class": "CLIPTokenizer", "added_tokens_decoder": map[string]any{why: map[string]any{"content": endOfText}},
+	})}}
+}
+
+// WithRules returns files of a tokenizer whose directory says whose rules it follows.
+func WithRules(files []File, r Rules) ([]File, error) {
+	files = slices.Clone(files)
+	i := slices.IndexFunc(files, func(f File) bool { return f.Name == configFile })
+	config := map[string]json.RawMessage{"tokenizer_class": []byte(`"CLIPTokenizer"`)}
+	if i < 0 {
+		files = append(files, File{Name: configFile})
+		i = len(files) - 1
+	} else if err := json.Unmarshal(files[i].Data, &config); err != nil {
+		return nil, fmt.Errorf("cliptext: %s: %w", configFile, err)
+	}
+	config[libraryKey] = plainJSON(r)
+	files[i].Data = folder.MustJSON(config)
+	return files, nil
 }

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/vitago/vitago/internal/golden"
 )
 
 // writeFiles writes files into a new directory.
@@ -28,10 +26,7 @@ func writeFiles(t *testing.T, files []File) string {
 // TestVocabulary: the words of OpenAI's list have OpenAI's numbers, and so have they in the files. The numbers were
 // read from clip.simple_tokenizer.SimpleTokenizer().encoder.
 func TestVocabulary(t *testing.T) {
-	k, err := ReadTokenizer(golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := NewOpenAI(OpenAI)
 	if len(k.words) != 49408 || k.Len() != 49408 {
 		t.Errorf("%d words, want 49408", len(k.words))
 	}
@@ -95,6 +90,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("without a file: read %v: %v", got, err)
 	}
 	os.Remove(filepath.Join(dir, mergesFile))
+	os.Remove(filepath.Join(dir, tokenizerFile))
 	if _, err := ReadFiles(dir); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "cliptext: ") {
 		t.Errorf("without merges: error is %v, want %v", err, fs.ErrNotExist)
 	}
@@ -107,7 +103,7 @@ func TestFindTokenizer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, named := writeDirectory(t, small.words, g.Merges), golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
+	model, named := writeDirectory(t, small.words, g.Merges), writeFiles(t, []File{{"bpe_simple_vocab_16e6.txt.gz", openAIList}})+"/bpe_simple_vocab_16e6.txt.gz"
 	none := t.TempDir()
 	for _, c := range []struct {
 		model, vocab string
@@ -118,7 +114,7 @@ func TestFindTokenizer(t *testing.T) {
 		{model, "", len(small.words), nil, ""},
 		{none, model, len(small.words), nil, ""},
 		{model, named, 49408, nil, ""},
-		{none, "", 0, ErrVocabulary, "cliptext: " + none + " has no vocabulary (vocab.json and merges.txt)"},
+		{none, "", 0, ErrVocabulary, "cliptext: " + none + " has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
 		{filepath.Join(model, "vocab.json"), "", 0, ErrVocabulary, "vocab.json has no vocabulary"}, // a file, as a checkpoint is
 		{filepath.Join(none, "absent"), "", 0, fs.ErrNotExist, "absent"},
 		{model, filepath.Join(none, "absent"), 0, fs.ErrNotExist, "absent"},
