@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
@@ -138,7 +139,7 @@ type judge struct {
 // run classifies images by a judge that is loaded first.
 func (c *classification) run(cmd *cobra.Command, args []string, load func(ctx context.Context, log io.Writer) (*judge, error)) error {
 	ctx, log, w := cmd.Context(), cmd.ErrOrStderr(), cmd.OutOrStdout()
-	images, err := expandImages(args, false)
+	images, err := expandImages(cmd.ErrOrStderr(), args, false)
 	if err != nil {
 		return err
 	}
@@ -360,14 +361,14 @@ func (c *classification) write(w io.Writer, image string, labels []ranked) error
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
 		err := e.Encode(struct {
-			Image  string   `json:"image"`
-			Labels []ranked `json:"labels"`
-		}{image, labels})
+			Image  pictures.Name `json:"image"`
+			Labels []ranked      `json:"labels"`
+		}{pictures.Name(image), labels})
 		if err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintln(&b, image)
+		fmt.Fprintln(&b, oneLine(image))
 		for _, l := range labels {
 			fmt.Fprintf(&b, "%8.2f %%  %s\n", 100*l.Probability, l.Label)
 		}

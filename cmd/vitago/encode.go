@@ -48,7 +48,8 @@ func newEncode() *cobra.Command {
 		Short: "Turn images into features",
 		Long: `Encode turns images into features, one after the other in the order of the arguments: a file is
 always tried; of a folder, the JPEG, PNG, GIF, WebP, BMP and TIFF files in it and all folders in it
-are taken, sorted, but not hidden ones; - is one image on standard input.
+are taken, sorted, but not hidden ones; - is one image on standard input. Links are followed. Pictures of
+other formats, such as HEIC, are counted and named on standard error.
 
 Features (T tokens of width C, the first the class token, the others the patches row by row):
   embedding  [E]       what OpenAI's encode_image gives, not normalised
@@ -59,7 +60,8 @@ Layers count like Hugging Face's hidden_states: 0 is the output of the pre-norm,
 without post-norm. --normalize divides every vector by its length.
 
 Formats:
-  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names
+  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names. A byte
+               of a file's name that is no UTF-8 is \udc80 to \udcff, as Python writes and reads it
   npy          float32, C order, one row per image: [N,E] or [N,T,C]
   safetensors  float32, one tensor with the name of the feature; its metadata has the file names as
                a JSON list, "images"
@@ -154,7 +156,7 @@ func chooseFormat(cmd *cobra.Command, format *string, output string, known []str
 
 func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	images, err := expandImages(args, e.skipErrors)
+	images, err := expandImages(cmd.ErrOrStderr(), args, e.skipErrors)
 	if err != nil {
 		return err
 	}

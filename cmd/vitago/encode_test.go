@@ -298,16 +298,42 @@ func TestExpandImages(t *testing.T) {
 			}
 			want = append(want, w)
 		}
-		if got, err := expandImages(args, false); err != nil || !slices.Equal(got, want) {
+		if got, err := expandImages(io.Discard, args, false); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: got %q, %v; want %q", c.args, got, err, want)
 		}
 	}
 	for arg, want := range map[string]string{
 		"absent.png": "absent.png", "*.gif": "no file matches", "empty": "no images in this folder", "[": "[",
 	} {
-		if got, err := expandImages([]string{filepath.Join(dir, arg)}, false); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := expandImages(io.Discard, []string{filepath.Join(dir, arg)}, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %q, %v; want an error with %q", arg, got, err, want)
 		}
+	}
+}
+
+// TestEncodeFolder: folders that are links are followed, names that are bytes stay apart, and what is left out is said.
+func TestEncodeFolder(t *testing.T) {
+	dir := images(t)
+	if err := os.Rename(filepath.Join(dir, "no-extension"), filepath.Join(dir, "photo.HEIC")); err != nil {
+		t.Fatal(err)
+	}
+	real := images(t)
+	names := []string{"a.PNG", "b.png", "sub/c.png", "sub/deep/d.jpeg", "we[ird].png"}
+	if runtime.GOOS == "linux" {
+		if err := errors.Join(os.Symlink(filepath.Join(real, "sub"), filepath.Join(dir, "link")), os.Rename(filepath.Join(dir, "b.png"), filepath.Join(dir, "b\xe9.png"))); err != nil {
+			t.Fatal(err)
+		}
+		names = []string{"a.PNG", `b\udce9.png`, "link/c.png", "link/deep/d.jpeg", "sub/c.png", "sub/deep/d.jpeg", "we[ird].png"}
+	}
+	r := vitago("encode", "--model", tinyModel, dir)
+	r.want(t, exitDone, []string{"a.PNG"}, []string{"note: left out 1 pictures of the format HEIC, which is not read: " + filepath.Join(dir, "photo.HEIC") + "\n"})
+	for i, line := range strings.Split(strings.TrimSpace(r.out), "\n") {
+		if want := names[min(i, len(names)-1)]; !strings.Contains(line, filepath.Base(want)+`","embedding":[`) {
+			t.Errorf("line %d is %.100s, want %s", i, line, want)
+		}
+	}
+	if got := strings.Count(r.out, "\n"); got != len(names) {
+		t.Errorf("%d lines, want %d", got, len(names))
 	}
 }
 
@@ -501,7 +527,7 @@ func TestJSONSpecial(t *testing.T) {
 	if err := errors.Join(s.write("b\"\xff&.png", []float32{1e-7, 0.1}), s.flush()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.String(), "{\"image\":\"b\\\"\\ufffd\\u0026.png\",\"embedding\":[1e-7,0.1]}\n"; got != want {
+	if got, want := b.String(), "{\"image\":\"b\\\"\\udcff\\u0026.png\",\"embedding\":[1e-7,0.1]}\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -16,6 +16,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 		return err
 	}
 	defer j.Close()
+	note(errw, j.Notes)
 	fmt.Fprintf(errw, "%d classes, %d pictures; the tower is frozen, %d numbers learn\n", len(j.Classes), j.Pictures, j.Numbers)
 	if f.DryRun {
 		return nil

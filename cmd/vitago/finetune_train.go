@@ -17,6 +17,7 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 		return err
 	}
 	defer j.Close()
+	note(errw, j.Notes)
 	t := j.Trainer
 	fmt.Fprintf(errw, "%s\n%s\n", t.Table(), t.Memory())
 	if f.DryRun {

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/nlpodyssey/spago/mat"
 
@@ -41,8 +43,9 @@ var address = regexp.MustCompile(`(?i)^(https?|ftp|s3|gs)://`)
 
 // expandImages returns the images that the arguments name, in their order: files as they are, the
 // images in folders and all folders in them, sorted, and the files that match a pattern, sorted.
-// A file that is not there is an error unless absent says that this is found out later.
-func expandImages(args []string, absent bool) ([]string, error) {
+// A file that is not there is an error unless absent says that this is found out later. What was left out of folders and may
+// have been wanted is said on log.
+func expandImages(log io.Writer, args []string, absent bool) ([]string, error) {
 	var names []string
 	stdin := false
 	for _, arg := range args {
@@ -85,7 +88,7 @@ func expandImages(args []string, absent bool) ([]string, error) {
 			case !info.IsDir():
 				names = append(names, path)
 			default:
-				found, err := imagesIn(path)
+				found, err := imagesIn(log, path)
 				if err != nil {
 					return nil, err
 				}
@@ -96,26 +99,33 @@ func expandImages(args []string, absent bool) ([]string, error) {
 	return names, nil
 }
 
-// imagesIn returns the images in a folder and the folders in it, but for hidden ones.
-func imagesIn(dir string) (names []string, err error) {
-	err = fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && path != "." && strings.HasPrefix(d.Name(), "."):
-			return fs.SkipDir
-		case !d.IsDir() && isImageName(d.Name()):
-			names = append(names, filepath.Join(dir, filepath.FromSlash(path)))
-		}
-		return nil
-	})
+// imagesIn returns the images in a folder and the folders in it, as [pictures.List] has them, and says on log what is left out.
+func imagesIn(log io.Writer, dir string) (names []string, err error) {
+	names, left, err := pictures.List(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+	notes := left.Notes()
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no images in this folder", dir)
+		return nil, errors.New(strings.Join(append([]string{dir + ": no images in this folder"}, notes...), "; "))
 	}
+	note(log, notes)
 	return names, nil
+}
+
+// note says what was left out.
+func note(log io.Writer, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintf(log, "note: %s\n", n)
+	}
+}
+
+// oneLine returns a name as it stands in lines of text: quoted if it has a control character, such as a line break.
+func oneLine(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // A picture is what became of an image: what was made of it, or an error.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // A sink takes the features of images, one after the other.
@@ -75,10 +76,12 @@ func (j *jsonLines) write(name string, x []float32) error {
 	return nil
 }
 
-func (j *jsonLines) fail(name string, err error) error { return j.line(name, "error", plain(err)) }
+func (j *jsonLines) fail(name string, err error) error {
+	return j.line(name, "error", pictures.Name(plain(err)))
+}
 
 func (j *jsonLines) line(name, key string, v any) error {
-	n, err := json.Marshal(name)
+	n, err := pictures.Quote(name)
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func newNPY(w io.Writer, s outputSpec) (sink, error) {
 // newSafetensors writes one tensor with the name of the feature. The metadata has the names of the
 // images, as a JSON list, in the order of the rows.
 func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
-	names, err := json.Marshal(s.images)
+	names, err := json.Marshal(pictures.Names(s.images))
 	if err != nil {
 		return nil, err
 	}

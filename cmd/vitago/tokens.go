@@ -7,7 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"unicode/utf8"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/spf13/cobra"
@@ -93,7 +93,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 		if err := t.check(cmd); err != nil {
 			return err
 		}
-		images, err := expandImages(args, t.skipErrors)
+		images, err := expandImages(cmd.ErrOrStderr(), args, t.skipErrors)
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 				return err
 			}
 			n, err := e.Count(width, height)
-			line = fmt.Sprintf("%d\t%dx%d\t%s\n", n, width, height, name)
+			line = fmt.Sprintf("%d\t%dx%d\t%s\n", n, width, height, oneLine(name))
 			return err
 		})
 		switch {
@@ -256,7 +256,9 @@ func (t *tokenizing) checkNames(images []string) error {
 	}
 	seen := map[string]bool{"__metadata__": true} // a name that safetensors has for itself
 	for _, name := range images {
-		name = strings.ToValidUTF8(name, "\ufffd") // as it will be written
+		if !utf8.ValidString(name) {
+			return usagef("%q is not UTF-8, which names in %s are; rename the file, or give --format jsonl", name, t.format)
+		}
 		if seen[name] {
 			return usagef("%s: a second image of that name; %s has each name once", name, t.format)
 		}
@@ -314,7 +316,7 @@ func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []
 				return tokens, skipped, fmt.Errorf("%s: %w", p.name, err)
 			}
 			m := imageTokens{
-				Name: strings.ToValidUTF8(p.name, "\ufffd"), Tokens: y.Shape()[0], x: y.Value().Data().F32(),
+				Name: p.name, Tokens: y.Shape()[0], x: y.Value().Data().F32(),
 				Width: p.of.Width, Height: p.of.Height, Rows: p.of.Rows, Cols: p.of.Cols,
 			}
 			tokens += m.Tokens

@@ -34,6 +34,7 @@ type Sample struct {
 type Dataset struct {
 	Samples []Sample
 	Classes []string // names of the labels; nil if the samples have none
+	Notes   []string // what was left out of the source and may have been wanted, a sentence each
 
 	root string // the folder that Fingerprint takes the paths from
 }
@@ -250,7 +251,7 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1)); err != nil {
 		return nil, nil, err
 	}
-	train = &Dataset{Classes: d.Classes, root: d.root}
+	train = &Dataset{Classes: d.Classes, Notes: d.Notes, root: d.root}
 	validation = &Dataset{Classes: d.Classes, root: d.root}
 	for i, s := range d.Samples {
 		if aside[i] {

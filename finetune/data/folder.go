@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/pictures"
 )
@@ -15,19 +15,38 @@ import (
 var parts = map[string]bool{"train": true, "training": true, "val": true, "valid": true, "validation": true, "dev": true, "test": true, "testing": true}
 
 // Folder opens a folder that has one folder per class, as torchvision's ImageFolder does: the
-// pictures of class C are all files under DIR/C, however deep, that end in jpg, jpeg, png, gif, webp,
+// pictures of class C are all files under DIR/C, however deep, that end in jpg, jpeg, jfif, jpe, png, apng, gif, webp,
 // bmp, tif or tiff in any case. Links are followed. What begins with a dot is left out, as is every
-// other file. Samples are in the order of their paths; see [Table] for that of the classes.
+// other file; [Dataset.Notes] tells of those that are pictures too. Samples are in the order of their paths, sorted by
+// the bytes of the names in each folder; see [Table] for that of the classes.
 //
-// It returns an error if there are no pictures, a single class, a class without pictures, pictures
-// beside the class folders, whose class nobody knows, or no other folders than train, val and the like.
+// It returns an error if there are no pictures, a single class, a class without pictures, a class whose name is not UTF-8,
+// pictures beside the class folders, whose class nobody knows, or no other folders than train, val and the like.
 func Folder(dir string) (*Dataset, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
+	paths, left, err := pictures.List(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
 	var found []labelled
-	var loose, hollow problems
+	var loose, hollow, garbled problems
+	in := map[string]int{} // pictures of a class
+	for _, path := range paths {
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		label, _, deeper := strings.Cut(filepath.ToSlash(rel), "/")
+		if !deeper {
+			loose.add(pictures.Printable(label))
+			continue
+		}
+		in[label]++
+		found = append(found, labelled{Sample: Sample{Path: path}, label: label, where: path})
+	}
 	classes := 0
 	var split []string // folders that are called as parts of a data set are
 	for _, e := range entries {
@@ -37,32 +56,24 @@ func Folder(dir string) (*Dataset, error) {
 		}
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("data: %w", err)
-		}
-		if !info.IsDir() {
-			if pictures.Ending(ending(name)) {
-				loose.add(name)
-			}
-			continue
+		if err != nil || !info.IsDir() {
+			continue // of links to nothing left tells
 		}
 		classes++
 		if parts[strings.ToLower(name)] {
 			split = append(split, path)
 		}
-		n := len(found)
-		if err := walk(path, func(path string) {
-			found = append(found, labelled{Sample: Sample{Path: path}, label: name, where: path})
-		}); err != nil {
-			return nil, fmt.Errorf("data: %w", err)
+		if in[name] == 0 {
+			hollow.add(pictures.Printable(name))
 		}
-		if len(found) == n {
-			hollow.add(name)
+		if !utf8.ValidString(name) {
+			garbled.add(pictures.Printable(name))
 		}
 	}
+	notes := left.Notes()
 	switch {
 	case classes == 0 && loose.n == 0:
-		return nil, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg", dir))
+		return nil, withNotes(dir, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg", dir)), notes)
 	case classes == 0:
 		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg", dir, loose.n))
 	case len(split) == classes:
@@ -72,62 +83,38 @@ func Folder(dir string) (*Dataset, error) {
 	if err := errors.Join(
 		loose.err(dir, "pictures are beside the folders of the classes, not in one"),
 		hollow.err(dir, "of %d folders of classes have no pictures", classes),
+		garbled.err(dir, "of %d folders of classes have a name that is not UTF-8", classes),
 		err,
 	); err != nil {
-		return nil, err
+		return nil, withNotes(dir, err, notes)
 	}
+	d.Notes = notes
 	return d, nil
 }
 
 // Images opens all pictures under a folder, however deep, without label or caption, in the order of
 // their paths. The rules are those of [Folder].
 func Images(dir string) (*Dataset, error) {
-	var found []labelled
-	if err := walk(dir, func(path string) {
-		found = append(found, labelled{Sample: Sample{Path: path}, where: path})
-	}); err != nil {
+	paths, left, err := pictures.List(dir)
+	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	return build(dir, dir, found, true)
+	var found []labelled
+	for _, path := range paths {
+		found = append(found, labelled{Sample: Sample{Path: path}, where: path})
+	}
+	d, err := build(dir, dir, found, true)
+	if err != nil {
+		return nil, withNotes(dir, err, left.Notes())
+	}
+	d.Notes = left.Notes()
+	return d, nil
 }
 
-// walk gives visit every picture under dir, sorted by name in each folder. It differs from
-// filepath.WalkDir in that it follows links to folders, which large data sets are made of; above are
-// the folders that dir is in, lest a link leads back to one of them.
-func walk(dir string, visit func(path string), above ...os.FileInfo) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
+// withNotes adds to an error what was left out: it may be why.
+func withNotes(name string, err error, notes []string) error {
+	for _, n := range notes {
+		err = errors.Join(err, fmt.Errorf("data: %s: %s", name, n))
 	}
-	if slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, info) }) {
-		return fmt.Errorf("%s is a link to a folder that it is in", dir)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	above = append(slices.Clip(above), info)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		mode := e.Type()
-		if mode&os.ModeSymlink != 0 {
-			if info, err := os.Stat(path); err == nil {
-				mode = info.Mode()
-			} else {
-				mode = 0 // a link to nothing is a broken picture, if it is named like one
-			}
-		}
-		switch {
-		case mode.IsDir():
-			if err := walk(path, visit, above...); err != nil {
-				return err
-			}
-		case mode.IsRegular() && pictures.Ending(ending(path)):
-			visit(path)
-		}
-	}
-	return nil
+	return err
 }

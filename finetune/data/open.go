@@ -19,7 +19,7 @@ func Open(path string, labelled bool) (d *Dataset, err error) {
 		d, err = Folder(path)
 	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl" || ext == ".ndjson":
 		d, err = Table(path)
-	case ext == ".tar":
+	case ext == ".tar", ext == ".tgz", strings.HasSuffix(strings.ToLower(path), ".tar.gz"): // which Shards refuses in its words
 		d, err = Shards(path)
 	default:
 		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv, .jsonl or .ndjson, or .tar files", path)))

@@ -2,6 +2,7 @@ package data
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,11 +55,12 @@ func (p *part) open() (io.ReadCloser, error) {
 //	KEY.txt                     its caption
 //	KEY.json                    an object with label or caption, or both, named as in [Table]
 //
-// Other files are ignored. The shards are read once from one end to the other, skipping the pictures,
+// Other files are left out; [Dataset.Notes] counts and names them: those of other endings or none, those with a second dot
+// in their names, since the key ends at the first, links, and pictures of formats that are not read. The shards are read once from one end to the other, skipping the pictures,
 // to index them; pictures are then read where they lie, in any order, so shards must not be compressed.
 //
 // Nothing is ever written by a name that a shard gives. It returns an error that names the shard and
-// the entry if a file is cut short or corrupt, a name is absolute or leads upwards, a name is there twice,
+// the entry if a file is cut short, corrupt or empty, bytes follow the end of the archive, a name is absolute or leads upwards, a name is there twice,
 // a picture has no label where others have one or no caption where it has no label, or notes have no picture or contradict
 // each other; and, as [Table], if there is a single class.
 func Shards(glob string) (*Dataset, error) {
@@ -66,21 +68,34 @@ func Shards(glob string) (*Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", glob, err)
 	}
+	if len(files) == 0 && strings.ContainsAny(glob, "{}") {
+		return nil, fmt.Errorf("data: %s: no such files, want a pattern like train-*.tar; braces mean nothing in it", glob)
+	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("data: %s: no such files, want a pattern like train-*.tar", glob)
 	}
 	slices.Sort(files)
 	var found []labelled
+	var left pictures.Left
 	for _, file := range files {
-		if found, err = index(found, file); err != nil {
-			return nil, fmt.Errorf("data: %s: %w", file, err)
+		n := len(found)
+		if found, err = index(found, file, &left); err != nil {
+			return nil, withNotes(glob, fmt.Errorf("data: %s: %w", file, err), left.Notes())
+		}
+		if len(found) == n && len(files) > 1 {
+			left.Add("shards without samples", file)
 		}
 	}
-	return build(glob, filepath.Dir(files[0]), found, false)
+	d, err := build(glob, filepath.Dir(files[0]), found, false)
+	if err != nil {
+		return nil, withNotes(glob, err, left.Notes())
+	}
+	d.Notes = left.Notes()
+	return d, nil
 }
 
-// index appends the samples of a tar file to found.
-func index(found []labelled, file string) ([]labelled, error) {
+// index appends the samples of a tar file to found, and adds to left what is no part of one.
+func index(found []labelled, file string, left *pictures.Left) ([]labelled, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -93,7 +108,7 @@ func index(found []labelled, file string) ([]labelled, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("no regular file but %v", info.Mode())
 	}
-	samples, err := readShard(f, info.Size())
+	samples, err := readShard(f, info.Size(), func(what, name string) { left.Add(what, file+"/"+name) })
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +129,12 @@ type member struct {
 	first string  // name of the first entry, for errors
 }
 
-// readShard returns the samples of a tar file of so many bytes, in the order of their first entries.
-func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
+// readShard returns the samples of a tar file of so many bytes, in the order of their first entries, and tells left what
+// each other entry is, in the plural, and its name.
+func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*member, error) {
+	if size == 0 {
+		return nil, errors.New("0 bytes, want a tar file")
+	}
 	if err := refuseCompressed(f); err != nil {
 		return nil, err
 	}
@@ -129,8 +148,13 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below, with what they are
 			return nil, fmt.Errorf("after %d samples: %w", len(members), err)
 		}
-		if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeGNUSparse {
-			continue // folders, links, devices
+		switch h.Typeflag {
+		case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont: // Source: CPython, Lib/tarfile.py, REGULAR_TYPES
+		case tar.TypeDir, tar.TypeXGlobalHeader:
+			continue
+		default:
+			left("entries that are links or devices, which WebDataset does not follow", h.Name)
+			continue
 		}
 		name, err := cleanName(h.Name)
 		if err != nil {
@@ -138,7 +162,8 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 		}
 		key, suffix := splitKey(name)
 		note := slices.Index(notes, suffix)
-		if key == "" || !pictures.Ending(suffix) && note < 0 {
+		if what := stranger(key, suffix); what != "" {
+			left(what, name)
 			continue
 		}
 		if sparse(h) {
@@ -179,6 +204,9 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
 	}
+	if err := atEnd(f); err != nil {
+		return nil, err
+	}
 	var bare problems
 	for _, m := range members {
 		if m.name == "" {
@@ -191,11 +219,45 @@ func readShard(f io.ReadSeeker, size int64) ([]*member, error) {
 	return members, nil
 }
 
+// stranger says what a file is that is no part of a sample, in the plural; "" if it is one.
+func stranger(key, suffix string) string {
+	known := func(e string) bool { return pictures.Ending(e) || slices.Contains(notes, e) }
+	switch last := ending(suffix); {
+	case key != "" && known(suffix):
+		return ""
+	case key != "" && pictures.Unread(suffix) != "":
+		return pictures.NotRead(pictures.Unread(suffix))
+	case key != "" && last != "" && (known(last) || pictures.Unread(last) != ""):
+		return "files with a second dot in their names: the key of a sample ends at the first"
+	case key != "" && suffix != "":
+		return "files that are neither pictures nor of the endings " + strings.Join(notes, ", ")
+	}
+	return "files whose names do not begin with the key of a sample and a dot"
+}
+
+// atEnd returns an error if there is anything but zeros in the rest of a tar file that has been read to the mark of its end.
+func atEnd(f io.Reader) error {
+	b := make([]byte, 1<<15)
+	for {
+		n, err := f.Read(b)
+		if slices.ContainsFunc(b[:n], func(v byte) bool { return v != 0 }) {
+			return errors.New("more follows the mark of the archive's end: two tar files in one, of which programs read the first")
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // note takes what a file beside the picture says.
 func (m *member) note(suffix string, text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("not UTF-8")
 	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	var label, caption string
 	switch suffix {
 	case "cls":
@@ -208,6 +270,11 @@ func (m *member) note(suffix string, text []byte) error {
 			return err
 		}
 		label, caption = strings.TrimSpace(v[labelColumn]), strings.TrimSpace(v[captionColumn])
+	}
+	for _, s := range []string{label, caption} {
+		if !utf8.ValidString(s) { // a JSON string with half a character
+			return fmt.Errorf("%q is not UTF-8", s)
+		}
 	}
 	for _, f := range []struct {
 		what string

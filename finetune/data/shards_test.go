@@ -51,6 +51,8 @@ func TestShards(t *testing.T) {
 		{"others", []entry{{"a.jpg", "A"}, {"a.txt", "x"}, {"a.seg.png", "S"}, {"a.npy", "N"}, {"README", "R"}, {".hidden.jpg", "H"}}, `x.tar/a.jpg"x"`},
 		{"apart", []entry{{"a.jpg", "A"}, {"b.jpg", "B"}, {"b.cls", "1"}, {"a.cls", "0"}}, "x.tar/a.jpg=0 x.tar/b.jpg=1"},
 		{"dots in folders", []entry{{"v1.0/a.jpg", "A"}, {"v1.0/a.txt", "x"}}, `x.tar/v1.0/a.jpg"x"`},
+		{"bytes", []entry{{"caf\xe9.jpg", "A"}, {"caf\xe9.txt", "x"}, {"caf\xe8.jpg", "B"}, {"caf\xe8.txt", "y"}}, "x.tar/caf\xe9.jpg\"x\" x.tar/caf\xe8.jpg\"y\""},
+		{"half a character", []entry{{"a.json", `{"caption":"\udce9"}`}}, `data: $DIR/x.tar: "a.json": "\xe9" is not UTF-8`},
 		{"long names", []entry{{long + "a.jpg", "A"}, {long + "a.txt", "x"}}, "x.tar/" + long + `a.jpg"x"`},
 
 		{"none", nil, "data: $DIR/*.tar: no pictures"},
@@ -69,10 +71,42 @@ func TestShards(t *testing.T) {
 		{"not text", []entry{{"a.txt", "\xff"}}, `data: $DIR/x.tar: "a.txt": not UTF-8`},
 		{"bad json", []entry{{"a.json", "{"}}, `data: $DIR/x.tar: "a.json": unexpected end of JSON input`},
 	} {
-		dir := write(t, map[string]string{"x.tar": shard(t, tar.FormatPAX, c.entries...)})
+		format := tar.FormatPAX
+		if c.name == "bytes" {
+			format = tar.FormatGNU // whose names are any bytes
+		}
+		dir := write(t, map[string]string{"x.tar": shard(t, format, c.entries...)})
 		d, err := Shards(filepath.Join(dir, "*.tar"))
 		check(t, c.name, d, err, dir, c.want)
 	}
+}
+
+// TestShardsNotes: what is no part of a sample is counted and named.
+func TestShardsNotes(t *testing.T) {
+	dir := write(t, map[string]string{"x.tar": shard(t, tar.FormatPAX,
+		entry{"a.jpg", "A"}, entry{"a.txt", "\ufeffx\n"}, entry{"a.seg.png", "S"}, entry{"photo.0.jpg", "P"}, entry{"photo.0.txt", "p"}, entry{"photo.1.HEIC", "p"},
+		entry{"a.npy", "N"}, entry{"README", "R"}, entry{"._a.jpg", "R"}, entry{"d/", ""}, entry{"a.heic", "H"}, entry{"b.json", `{"caption":"y"}`}, entry{"v1.0/b", "B"}, entry{"b.jfif", "B"},
+	), "y.tar": shard(t, tar.FormatPAX), "z/only.tar": shard(t, tar.FormatPAX, entry{"IMG 2023.06.00.jpg", "A"}, entry{"IMG 2023.06.00.cls", "1"}),
+		"bare/x.tar": shard(t, tar.FormatPAX, entry{"a.heic", "A"}, entry{"a.txt", "1"})})
+	d, err := Shards(filepath.Join(dir, "*.tar"))
+	check(t, "notes", d, err, dir, `x.tar/a.jpg"x" x.tar/b.jfif"y"`)
+	if d != nil {
+		got := strings.ReplaceAll(strings.Join(d.Notes, "\n"), filepath.Join(dir, "x.tar"), "X")
+		want := "left out 4 files with a second dot in their names: the key of a sample ends at the first: X/a.seg.png, X/photo.0.jpg, X/photo.0.txt and 1 more\n" +
+			"left out 1 files that are neither pictures nor of the endings cls, txt, json: X/a.npy\n" +
+			"left out 3 files whose names do not begin with the key of a sample and a dot: X/README, X/._a.jpg, X/v1.0/b\n" +
+			"left out 1 pictures of the format HEIC, which is not read: X/a.heic\n" +
+			"left out 1 shards without samples: " + filepath.Join(dir, "y.tar")
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	d, err = Shards(filepath.Join(dir, "z", "*.tar"))
+	check(t, "all left out", d, err, dir, "data: $DIR/z/*.tar: no pictures\ndata: $DIR/z/*.tar: left out 2 files with a second dot in their names: the key of a sample ends at the first: "+
+		"$DIR/z/only.tar/IMG 2023.06.00.jpg, $DIR/z/only.tar/IMG 2023.06.00.cls")
+	d, err = Shards(filepath.Join(dir, "bare", "*.tar"))
+	check(t, "pictures that are not read", d, err, dir, "data: $DIR/bare/x.tar: 1 of 1 samples have no picture, the first is that of \"a.txt\"\n"+
+		"data: $DIR/bare/*.tar: left out 1 pictures of the format HEIC, which is not read: $DIR/bare/x.tar/a.heic")
 }
 
 // The bytes of a picture are found whatever form the headers have, in any order, and in several shards.
@@ -122,6 +156,8 @@ func TestShardsBad(t *testing.T) {
 		{"picture cut short", good[:512+100], `"a.jpg" claims 600 bytes, want at most 1073741824 and the 100 that are left in the file`},
 		{"note cut short", good[:512+1024+512+100], `"a.txt": unexpected EOF`},
 		{"header cut short", good[:512+1024+100], "after 1 samples: unexpected EOF"},
+		{"empty", "", "0 bytes, want a tar file"},
+		{"two in one", good + good, "more follows the mark of the archive's end: two tar files in one, of which programs read the first"},
 		{"gzip", "\x1f\x8b\x08\x00\x00\x00", "compressed with gzip, want a plain tar file: pictures are read from its middle"},
 		{"zstd", "\x28\xb5\x2f\xfdxx", "compressed with zstd, want"},
 		{"no tar", strings.Repeat("hello", 1000), "after 0 samples: archive/tar: invalid tar header"},
@@ -198,7 +234,7 @@ func FuzzShards(f *testing.F) {
 				copy(b[148:], checksum(b)) // or hardly anything that is tried would be read
 			}
 		}
-		members, err := readShard(bytes.NewReader(text), int64(len(text)))
+		members, err := readShard(bytes.NewReader(text), int64(len(text)), func(what, name string) {})
 		if err != nil {
 			return
 		}

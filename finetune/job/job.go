@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/converter"
@@ -23,6 +24,8 @@ type Job struct {
 	Trainer *finetune.Trainer
 	// Classes are those that are learnt, in the order of the classifier's rows; nil if it is something else that is learnt.
 	Classes []string
+	// Notes say what was left out of the data and may have been wanted, such as pictures of a format that is not read.
+	Notes []string
 
 	request Request
 	like    *converter.Model // the model that it began with
@@ -102,6 +105,10 @@ func (j *Job) configure(ctx context.Context, recipe finetune.Recipe, tokens toke
 	if err != nil {
 		return c, of(ErrData, err)
 	}
+	j.Notes = notes(train, validation)
+	for _, n := range j.Notes {
+		j.facts = append(j.facts, [2]string{"note", n})
+	}
 	loader := &data.Loader{
 		Data: train, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Augment: r.Augment.data(), Seed: r.Seed, Strict: r.Strict, Layout: tokens.layout(),
 	}
@@ -156,6 +163,14 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 		return train, nil, nil
 	}
 	return train.Split(r.Split, r.Seed)
+}
+
+// notes returns what the data sets say of themselves. Validation data may be nil.
+func notes(train, validation *data.Dataset) []string {
+	if validation == nil {
+		return train.Notes
+	}
+	return slices.Concat(train.Notes, validation.Notes)
 }
 
 // bare takes the labels away, by which pictures would be set aside class by class.

@@ -22,6 +22,7 @@ type Probe struct {
 	Classes  []string // that are told apart
 	Pictures int      // to train on
 	Numbers  int      // that learn
+	Notes    []string // as those of a [Job]
 
 	request           Request
 	like              *converter.Model // the model
@@ -54,6 +55,7 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	if p.tower, err = p.like.Vision(ctx); err != nil {
 		return nil, err
 	}
+	p.Notes = notes(p.train, p.validation)
 	p.Classes, p.Pictures = p.train.Classes, len(p.train.Samples)
 	p.Numbers = len(p.Classes) * (p.tower.Config.OutputDim() + 1)
 	return p, nil
@@ -110,9 +112,13 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	})); err != nil {
 		return nil, err
 	}
+	facts := [][2]string{{"model", r.Model}, {"recipe", "probe, by L-BFGS"}, {"data", r.Data}, {"classes", fmt.Sprint(len(p.Classes))}}
+	for _, n := range p.Notes {
+		facts = append(facts, [2]string{"note", n})
+	}
 	page := report.Report{
 		Title:  "Probe of " + filepath.Base(r.Model),
-		Facts:  append([][2]string{{"model", r.Model}, {"recipe", "probe, by L-BFGS"}, {"data", r.Data}, {"classes", fmt.Sprint(len(p.Classes))}}, f.Facts()...),
+		Facts:  append(facts, f.Facts()...),
 		Result: &finetune.Result{Skipped: map[string]string{}, Duration: f.Duration},
 	}
 	for _, s := range f.Skipped {

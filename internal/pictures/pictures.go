@@ -1,5 +1,5 @@
-// Package pictures decodes ahead: it makes pictures in the background and hands them over in order. It also knows the
-// names of files that are pictures.
+// Package pictures decodes ahead: it makes pictures in the background and hands them over in order. It also lists
+// the pictures of a folder, and knows how names of files stand in JSON.
 package pictures
 
 import (
@@ -10,15 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 )
-
-// Ending says whether e is the ending of files that package clipvit decodes: in lower case, without the dot.
-func Ending(e string) bool {
-	switch e {
-	case "jpg", "jpeg", "png", "gif", "webp", "bmp", "tif", "tiff":
-		return true
-	}
-	return false
-}
 
 // maxDecoders is how many pictures are decoded at a time. A photograph takes tens of megabytes; the
 // largest that Pillow permits takes two gigabytes if it is a progressive JPEG.

@@ -208,11 +208,3 @@ func TestTooFew(t *testing.T) {
 		}()
 	}
 }
-
-func TestEnding(t *testing.T) {
-	for e, want := range map[string]bool{"jpg": true, "tiff": true, "JPG": false, ".png": false, "": false, "txt": false} {
-		if Ending(e) != want {
-			t.Errorf("%q: %v, want %v", e, !want, want)
-		}
-	}
-}

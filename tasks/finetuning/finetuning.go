@@ -100,6 +100,7 @@ type Response struct {
 	Mixed    *float64          `json:"mixed,omitempty"`
 	Stopped  string            `json:"stopped,omitempty"` // why before its last step
 	Skipped  map[string]string `json:"skipped,omitempty"` // pictures that could not be read, and why
+	Notes    []string          `json:"notes,omitempty"`   // what was left out of the data and may have been wanted
 	Memory   int64             `json:"memory,omitempty"`  // bytes that the process took at its peak, where the system says
 	Duration time.Duration     `json:"duration"`          // of this call
 }

@@ -124,7 +124,7 @@ func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 		return finetuning.Response{}, failure(ctx, t.Step(), t.Steps(), err)
 	}
 	response := finetuning.Response{
-		Model: w.Model, Adapter: w.Adapter, Report: w.Report, Classes: j.Classes, Mixed: w.Mixed,
+		Model: w.Model, Adapter: w.Adapter, Report: w.Report, Classes: j.Classes, Notes: j.Notes, Mixed: w.Mixed,
 		Steps: result.Steps, Stopped: result.Stopped, Skipped: result.Skipped, Memory: result.Memory, Duration: result.Duration,
 	}
 	if result.Best != nil {
@@ -150,7 +150,7 @@ func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progres
 		return finetuning.Response{}, failure(ctx, seen, pictures, err)
 	}
 	response := finetuning.Response{
-		Model: f.Model, Report: f.Report, Classes: p.Classes, Steps: pictures, Duration: f.Duration,
+		Model: f.Model, Report: f.Report, Classes: p.Classes, Notes: p.Notes, Steps: pictures, Duration: f.Duration,
 		Best: &finetuning.Progress{Kind: finetuning.Validated, Step: pictures, Steps: pictures, Loss: f.Validation.Loss, Score: f.Validation.Accuracy(), Images: f.Validation.Pictures},
 	}
 	for _, s := range f.Skipped {
