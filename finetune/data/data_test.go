@@ -121,6 +121,32 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// TestFolderNotes: pictures that are not read are counted and named, beside what is read and in errors.
+func TestFolderNotes(t *testing.T) {
+	dir := write(t, map[string]string{"set/cat/a.png": "", "set/cat/b.heic": "", "set/dog/a.jfif": "", "set/x.avif": "", "hollow/cat/a.HEIC": "", "hollow/dog/a.png": ""})
+	for _, open := range []func(string) (*Dataset, error){Folder, Images} {
+		d, err := open(filepath.Join(dir, "set"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := filepath.ToSlash(strings.ReplaceAll(strings.Join(d.Notes, "\n"), dir, "$DIR"))
+		want := "left out 1 pictures of the format HEIC, which is not read: $DIR/set/cat/b.heic\nleft out 1 pictures of the format AVIF, which is not read: $DIR/set/x.avif"
+		if got != want || len(d.Samples) != 2 {
+			t.Errorf("got %d pictures and\n%s\nwant 2 and\n%s", len(d.Samples), got, want)
+		}
+	}
+	d, err := Folder(filepath.Join(dir, "hollow"))
+	check(t, "hollow", d, err, dir, "data: $DIR/hollow: 1 of 2 folders of classes have no pictures: cat\n"+
+		"data: $DIR/hollow: all 1 pictures are of one class, \"dog\"; want at least 2 classes\n"+
+		"data: $DIR/hollow: left out 1 pictures of the format HEIC, which is not read: $DIR/hollow/cat/a.HEIC")
+	if err := os.Mkdir(filepath.Join(dir, "set", "caf\xe9"), 0o755); err != nil {
+		t.Skipf("names are text here: %v", err)
+	}
+	if _, err := Folder(filepath.Join(dir, "set")); err == nil || !strings.Contains(err.Error(), `: 1 of 3 folders of classes have a name that is not UTF-8: "caf\xe9"`) {
+		t.Errorf("a class of bytes: error %v", err)
+	}
+}
+
 // unwrapAll returns the innermost error.
 func unwrapAll(err error) error {
 	for {
@@ -185,7 +211,7 @@ func TestTable(t *testing.T) {
 		{"a.csv", "path,label\n,cat\nb.png,dog\n", "data: a.csv: 1 of 2 rows have no path: line 2"},
 		{"a.csv", "path,label\na.png,cat\n./x/../a.png,dog\n", "data: a.csv: 1 of 2 pictures are listed twice: a.png (line 2 and line 3)"},
 		{"a.csv", "path,label\na.png,cat\nb.png,cat\n", `data: a.csv: all 2 pictures are of one class, "cat"; want at least 2 classes`},
-		{"a.csv", "path,label\na.png,cat\nb.png\n", "data: a.csv: record on line 3: wrong number of fields"},
+		{"a.csv", "path,label\na.png,cat\nb.png\n", "data: a.csv: line 3 has 1 fields, the first line has 2"},
 		{"a.csv", "path,label\n" + strings.Repeat("a.png,\n", 7) + "b.png,x\n",
 			"data: a.csv: 7 of 8 pictures have no label: line 2, line 3, line 4, line 5, line 6 and 2 more\n" +
 				"data: a.csv: 6 of 8 pictures are listed twice: a.png (line 2 and line 3), a.png (line 2 and line 4), a.png (line 2 and line 5), a.png (line 2 and line 6), a.png (line 2 and line 7) and 1 more\n" +

@@ -2,14 +2,15 @@ package data
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/vitago/vitago/internal/pictures"
 )
 
 // columns are the names that a column, or a key of JSONL, may have, by what it holds. Case does not
@@ -44,8 +45,12 @@ const maxLine = 1 << 20 // bytes
 // The rest is ignored. There must be a path, and all rows must have a label or all a caption. Samples are in the order of the rows. Classes are sorted by value if all are
 // integers (so that 0 to N-1 keep their numbers), and by their bytes if not.
 //
+// The text is UTF-8. Quotes are read as Python's csv and pandas read them; fields are text, so that NA and null are names as
+// others are. Spaces around a field are no part of it. A .csv whose first line has tabs and no comma is read as a .tsv.
+//
 // It returns an error, with line numbers, if a row has no path, a path that another
-// has, no label where others have one, or no caption in a table without labels; if there are no rows; and if there is a single class.
+// has, no label where others have one, or no caption in a table without labels; if the text is not UTF-8, a row has more or fewer
+// fields than the first, or csv and pandas would read something else each; if a quote swallows rows; if there are no rows; and if there is a single class.
 func Table(path string) (*Dataset, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -59,34 +64,49 @@ func Table(path string) (*Dataset, error) {
 }
 
 func readTable(data []byte, name, dir string) ([]labelled, error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as Excel begins its files
-	var rows func(add func(line int, v [numColumns]string)) error
+	text, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("data: %s: %w", name, err)
+	}
+	var rows func(add func(line int, v [numColumns]string) error) error
 	switch ending(name) {
 	case "csv":
-		rows = func(add func(int, [numColumns]string)) error { return readCSV(data, ',', add) }
+		rows = func(add func(int, [numColumns]string) error) error { return readCSV(text, delimiter(text), dir, add) }
 	case "tsv":
-		rows = func(add func(int, [numColumns]string)) error { return readCSV(data, '\t', add) }
+		rows = func(add func(int, [numColumns]string) error) error { return readCSV(text, '\t', dir, add) }
 	case "jsonl", "ndjson":
-		rows = func(add func(int, [numColumns]string)) error { return readJSONL(data, add) }
+		rows = func(add func(int, [numColumns]string) error) error { return readJSONL([]byte(text), add) }
 	default:
 		return nil, fmt.Errorf("data: %s: the name ends in %q, want .csv, .tsv, .jsonl or .ndjson", name, filepath.Ext(name))
 	}
 	var found []labelled
 	var pathless problems
-	if err := rows(func(line int, v [numColumns]string) {
+	spelling := map[string]spelled{} // of a label, with the spaces around it
+	if err := rows(func(line int, v [numColumns]string) error {
 		where := fmt.Sprintf("line %d", line)
-		for i := range v {
-			v[i] = strings.TrimSpace(v[i])
+		file := filepath.FromSlash(unpadded(v[pathColumn]))
+		if whole := filepath.FromSlash(v[pathColumn]); whole != file && isFile(below(dir, whole)) {
+			file = whole // a name that begins or ends with a space
 		}
-		file := filepath.FromSlash(v[pathColumn])
-		switch {
-		case file == "":
+		if file == "" {
 			pathless.add(where)
-			return
-		case !filepath.IsAbs(file):
-			file = filepath.Join(dir, file)
+			return nil
 		}
-		found = append(found, labelled{Sample: Sample{Path: filepath.Clean(file), Caption: v[captionColumn]}, label: v[labelColumn], where: where})
+		label := unpadded(v[labelColumn])
+		switch first, seen := spelling[label]; {
+		case label == "":
+		case !seen:
+			spelling[label] = spelled{v[labelColumn], line}
+		case first.text != v[labelColumn]:
+			return fmt.Errorf("line %d: the label %q differs from the %q of line %d in nothing but spaces around it", line, v[labelColumn], first.text, first.line)
+		}
+		for kind, text := range v {
+			if kind != pathColumn && !utf8.ValidString(text) { // a JSON string with half a character
+				return fmt.Errorf("line %d: %q is not UTF-8", line, text)
+			}
+		}
+		found = append(found, labelled{Sample: Sample{Path: filepath.Clean(below(dir, file)), Caption: strings.TrimSpace(v[captionColumn])}, label: label, where: where})
+		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", name, err)
 	}
@@ -96,20 +116,69 @@ func readTable(data []byte, name, dir string) ([]labelled, error) {
 	return found, nil
 }
 
-// readCSV gives add every row of a table with a header.
-func readCSV(data []byte, comma rune, add func(line int, v [numColumns]string)) error {
-	r := csv.NewReader(bytes.NewReader(data))
-	r.Comma = comma
-	r.ReuseRecord = true
-	r.LazyQuotes = comma == '\t' // a caption of 6" is common there, and no cause for quoting
-	head, err := r.Read()
-	if errors.Is(err, io.EOF) {
-		return errors.New("empty file, want a first line that names the columns")
-	} else if err != nil {
-		return err
+// A spelled label is one as a row has it.
+type spelled struct {
+	text string
+	line int
+}
+
+// unpadded returns a field without the spaces around it; "" if there is nothing but white space.
+func unpadded(field string) string {
+	if strings.TrimSpace(field) == "" {
+		return ""
 	}
-	head = append([]string(nil), head...)
+	return strings.Trim(field, " ")
+}
+
+// below returns the path of a table's file.
+func below(dir, file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(dir, file)
+}
+
+// isFile says whether there is a file of that path.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// readCSV gives add every row of a table with a header. Paths are relative to dir.
+func readCSV(text string, comma byte, dir string, add func(line int, v [numColumns]string) error) error {
+	var head []string
 	var at [numColumns][]int
+	err := readRecords(text, comma, func(r record) error {
+		if head == nil {
+			head = r.fields
+			return findColumns(head, &at)
+		}
+		if r.torn > 0 {
+			return fmt.Errorf("line %d: a quote opens a field, closes on line %d, and text follows there: lines between would be part of the field; "+
+				"a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"", r.line, r.torn)
+		}
+		if r.last > r.line {
+			if line, path := swallowed(r, comma, len(head), at[pathColumn][0], dir); line > 0 {
+				return fmt.Errorf("line %d: a quote opens a field that swallows line %d, the row of %s; a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"",
+					r.line, line, pictures.Printable(path))
+			}
+		}
+		var v [numColumns]string
+		for kind, is := range at {
+			if len(is) > 0 {
+				v[kind] = r.fields[is[0]]
+			}
+		}
+		return add(r.line, v)
+	})
+	if err == nil && head == nil {
+		return errors.New("empty file, want a first line that names the columns")
+	}
+	return err
+}
+
+// findColumns finds the columns by their names.
+func findColumns(head []string, at *[numColumns][]int) error {
 	for i, name := range head {
 		if kind, ok := columns[strings.ToLower(strings.TrimSpace(name))]; ok {
 			at[kind] = append(at[kind], i)
@@ -120,32 +189,40 @@ func readCSV(data []byte, comma rune, add func(line int, v [numColumns]string)) 
 			return fmt.Errorf("columns %q and %q of the first line mean the same, want one of %s", head[is[0]], head[is[1]], columnNames[kind])
 		}
 	}
+	hint := ""
+	if len(head) == 1 && strings.Contains(head[0], ";") {
+		hint = "; its fields seem to be separated by semicolons, want commas"
+	}
 	if len(at[pathColumn]) == 0 {
-		return fmt.Errorf("first line is %.80q, want a column %s", head, columnNames[pathColumn])
+		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[pathColumn], hint)
 	}
 	if len(at[labelColumn])+len(at[captionColumn]) == 0 {
-		return fmt.Errorf("first line is %.80q, want a column %s, or %s", head, columnNames[labelColumn], columnNames[captionColumn])
+		return fmt.Errorf("first line is %.80q, want a column %s, or %s%s", head, columnNames[labelColumn], columnNames[captionColumn], hint)
 	}
-	for {
-		record, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err // with the line
-		}
-		var v [numColumns]string
-		for kind, is := range at {
-			if len(is) > 0 {
-				v[kind] = strings.Clone(record[is[0]]) // the record is one string: do not keep it all
+	return nil
+}
+
+// swallowed returns the first line within a field of several lines that is itself the row of a file that is there, and
+// the file's path; 0 if there is none.
+func swallowed(r record, comma byte, width, path int, dir string) (line int, file string) {
+	line = r.line
+	for _, field := range r.fields {
+		for i, text := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(field), "\n") {
+			if i > 0 {
+				line++
+			}
+			if parts := strings.Split(text, string(comma)); i > 0 && len(parts) == width {
+				if file = strings.Trim(parts[path], ` "`); file != "" && isFile(below(dir, filepath.FromSlash(file))) {
+					return line, file
+				}
 			}
 		}
-		line, _ := r.FieldPos(0)
-		add(line, v)
 	}
+	return 0, ""
 }
 
 // readJSONL gives add every object of a file with one a line. Empty lines are left out.
-func readJSONL(data []byte, add func(line int, v [numColumns]string)) error {
+func readJSONL(data []byte, add func(line int, v [numColumns]string) error) error {
 	for line := 1; len(data) > 0; line++ {
 		var row []byte
 		row, data, _ = bytes.Cut(data, []byte("\n"))
@@ -159,7 +236,9 @@ func readJSONL(data []byte, add func(line int, v [numColumns]string)) error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
 		}
-		add(line, v)
+		if err := add(line, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -187,7 +266,7 @@ func readObject(object []byte) (v [numColumns]string, err error) {
 		from[kind] = key
 		switch raw[0] {
 		case '"':
-			err = json.Unmarshal(raw, &v[kind])
+			v[kind], err = pictures.Unquote(raw)
 		case '{', '[':
 			err = fmt.Errorf("%q is %.40s, want a string or a number", key, raw)
 		default:
