@@ -96,7 +96,7 @@ func (c Config) Validate() error {
 	if c.NoPreNorm {
 		add("the tower has no norm before its blocks, want one: towers without it cannot be computed yet")
 	}
-	if err := c.Transform.Validate(); err != nil {
+	if err := errors.Join(c.Transform.Validate(), c.Transform.validateFor(c.ImageSize)); err != nil {
 		errs = append(errs, err)
 	}
 	if c.NoPostNorm && c.EmbedDim > 0 {

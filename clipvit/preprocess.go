@@ -12,7 +12,7 @@ import (
 )
 
 // DecodeImage reads a JPEG, PNG, GIF, WebP, BMP or TIFF file as Pillow reads it: the same mode, the
-// same chroma interpolation, EXIF orientation ignored as OpenAI ignores it. [Preprocess] makes of
+// same chroma interpolation. Its EXIF orientation is kept beside the pixels for [Transform].EXIF. [Preprocess] makes of
 // its result what OpenAI's code makes of the file; images that the standard library decoded work
 // too, but those from JPEG and WebP files are not quite Pillow's. It returns an error that says
 // what is wrong if the file is not an image, is cut short, or claims more pixels than Pillow allows.
@@ -32,9 +32,10 @@ func ImageSize(r io.Reader) (width, height int, err error) {
 	return width, height, nil
 }
 
-// Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says. The shorter side is scaled to
-// the tower's size with Pillow's bicubic filter, and the centre is cut out. The colours are made RGB, and the channels
-// are normalised. The result is bit for bit that of OpenAI's transform. A row holds a patch, channel after channel, each
+// Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says. By OpenAI's, the zero one, the
+// shorter side is scaled to the tower's size with Pillow's bicubic filter, and the centre is cut out. The colours are made
+// RGB, and the channels are normalised. The result is bit for bit that of OpenAI's code; by other transforms the pixels
+// are to the bit those of the library whose rules they are, on Pillow. A row holds a patch, channel after channel, each
 // row by row.
 //
 // Source: openai/CLIP, clip/clip.py, _transform.
@@ -57,7 +58,7 @@ func preprocess(patches []float32, img image.Image, c Config) error {
 	if m.Width < 1 || m.Height < 1 {
 		return fmt.Errorf("image is %d×%d pixels, want at least 1×1", m.Width, m.Height)
 	}
-	m, err := fits[c.Transform.Resolved().Fit](m, c.ImageSize)
+	m, err := c.Transform.square(m, c.ImageSize)
 	if err != nil {
 		return err
 	}

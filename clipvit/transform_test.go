@@ -22,7 +22,10 @@ func TestTransform(t *testing.T) {
 		}
 	}
 	full := Transform{}.Resolved()
-	want := Transform{"shortest", "bicubic", [3]float64{0.48145466, 0.4578275, 0.40821073}, [3]float64{0.26862954, 0.26130258, 0.27577711}}
+	want := Transform{
+		Fit: "shortest", Filter: "bicubic", Mean: [3]float64{0.48145466, 0.4578275, 0.40821073}, Std: [3]float64{0.26862954, 0.26130258, 0.27577711},
+		Rounding: "torchvision", Alpha: "drop-last",
+	}
 	if full != want {
 		t.Errorf("zero stands for %+v, want %+v", full, want)
 	}
@@ -39,7 +42,7 @@ func TestTransform(t *testing.T) {
 	if got := other.Levels(); got[0][0] != -1 || got[1][255] != 1 || math.Abs(float64(got[2][51]+0.6)) > 1e-7 {
 		t.Errorf("levels are %v, %v, %v, want -1, 1, -0.6", got[0][0], got[1][255], got[2][51])
 	}
-	if other.Canonical() != (Transform{FitShortest, FilterBicubic, half, half}) {
+	if other.Canonical() != (Transform{Fit: FitShortest, Filter: FilterBicubic, Mean: half, Std: half}) {
 		t.Errorf("%+v is %+v", other, other.Canonical())
 	}
 }
@@ -49,15 +52,20 @@ func TestTransformValidate(t *testing.T) {
 	half := [3]float64{0.5, 0.5, 0.5}
 	c := Config{ImageSize: 4, PatchSize: 2, Width: 8, Heads: 2, Layers: 1, MLPWidth: 8, Activation: "gelu", NormEps: 1e-5}
 	for want, tr := range map[string]Transform{
-		"transform: fit is squash, want shortest":                                     {Fit: "squash"},
-		"transform: filter is bilinear, want bicubic":                                 {Filter: "bilinear"},
-		"transform: mean is [0.5 0.5 0.5], want [0.48145466 0.4578275 0.40821073]":    {Mean: half, Std: openAI.Std},
-		"transform: std is [0.5 0.5 0.5], want [0.26862954 0.26130258 0.27577711]":    {Mean: openAI.Mean, Std: half},
-		"transform: std is [0 0 0], want [0.26862954":                                 {Mean: openAI.Mean},
-		"transform: mean is [NaN 0.4578275 0.40821073], want":                         {Mean: [3]float64{math.NaN(), openAI.Mean[1], openAI.Mean[2]}, Std: openAI.Std},
-		"transform: mean is [0 0 0], want [0.48145466":                                {Std: openAI.Std},
-		"transform: std is [-0.26862954 0.26130258 +Inf], want":                       {Mean: openAI.Mean, Std: [3]float64{-openAI.Std[0], openAI.Std[1], math.Inf(1)}},
-		"squash, want shortest\nclipvit: transform: filter is bilinear, want bicubic": {Fit: "squash", Filter: "bilinear"},
+		`transform: fit is "crop", want one of [shortest squash pad longest]`:                           {Fit: "crop"},
+		`transform: filter is "cubic", want one of [bicubic bilinear box hamming lanczos nearest]`:      {Filter: "cubic"},
+		"transform: mean is [0.48145466 0.4578275 0.40821073] and std [0 0 0], want numbers, std not 0": {Mean: openAI.Mean},
+		"transform: mean is [NaN 0.4578275 0.40821073] and std":                                         {Mean: [3]float64{math.NaN(), openAI.Mean[1], openAI.Mean[2]}, Std: openAI.Std},
+		"transform: mean is [0 0 0] and std [0.1 0 0.1]":                                                {Std: [3]float64{0.1, 0, 0.1}},
+		"transform: mean is [0 0 0] and std [1 1e-60 1]":                                                {Std: [3]float64{1, 1e-60, 1}},
+		"transform: mean is [0 1e+30 0] and std [1 1e-30 1]":                                            {Mean: [3]float64{0, 1e30, 0}, Std: [3]float64{1, 1e-30, 1}},
+		"transform: resize is 3, want at least the image size 4":                                        {Resize: 3},
+		"transform: resize is -1 and fit \"shortest\", want 0 to 16384":                                 {Resize: -1},
+		"transform: resize is 9 and fit \"longest\", want 0 to 16384, and 0 for longest":                {Resize: 9, Fit: FitLongest},
+		"transform: fill is [0 0 1] and fit \"squash\", which adds nothing: want pad or longest":        {Fit: FitSquash, Fill: [3]uint8{0, 0, 1}},
+		`transform: rounding is "up", want torchvision, transformers or immich`:                         {Rounding: "up"},
+		`transform: alpha is "black", want drop-last, drop-first or white`:                              {Alpha: "black"},
+		"[shortest squash pad longest]\nclipvit: transform: filter is \"x\", want":                      {Fit: "x", Filter: "x"},
 	} {
 		c.Transform = tr
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
@@ -65,6 +73,12 @@ func TestTransformValidate(t *testing.T) {
 		}
 		if _, err := Preprocess(image.NewGray(image.Rect(0, 0, 5, 5)), c); err == nil {
 			t.Errorf("%+v: Preprocess computes something else", tr)
+		}
+	}
+	for _, tr := range []Transform{{Mean: half, Std: half}, {Mean: openAI.Mean, Std: half}, {Std: [3]float64{-1, 1, 1}}, {Fit: FitPad, Fill: [3]uint8{1, 2, 3}, Filter: FilterBox, Resize: 9}} {
+		c.Transform = tr
+		if err := c.Validate(); err != nil {
+			t.Errorf("%+v: %v", tr, err)
 		}
 	}
 	c.Transform = openAI

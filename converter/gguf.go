@@ -31,6 +31,9 @@ func fitsGGUF(m *Model) error {
 	if fit := m.config.Vision.Transform.Resolved().Fit; fit != clipvit.FitShortest {
 		errs = append(errs, fmt.Errorf("images become square by %s, and the form has %s only", fit, clipvit.FitShortest))
 	}
+	if t := m.config.Vision.Transform.Resolved(); t.Filter != clipvit.FilterBicubic || t.Resize != 0 {
+		errs = append(errs, fmt.Errorf("images are scaled by %s, %d pixels at first, and the form has %s and the tower's %d only", t.Filter, t.Resize, clipvit.FilterBicubic, m.config.Vision.ImageSize))
+	}
 	if width := m.config.Vision.Width; p.In != width {
 		errs = append(errs, fmt.Errorf("the projector has %d columns, and llama.cpp feeds it with patches of %d", p.In, width))
 	}

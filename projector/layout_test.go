@@ -307,8 +307,8 @@ func TestWhite(t *testing.T) {
 // TestPad: LLaVA's square has the mean colour on both sides, the odd line after the picture, and is then
 // resized as CLIP resizes.
 func TestPad(t *testing.T) {
-	if want := [3]byte{122, 116, 104}; meanColour(clipvit.Transform{}) != want {
-		t.Fatalf("mean colour %v, want %v", meanColour(clipvit.Transform{}), want)
+	if want := [3]byte{122, 116, 104}; (clipvit.Transform{}).MeanColour() != want {
+		t.Fatalf("mean colour %v, want %v", (clipvit.Transform{}).MeanColour(), want)
 	}
 	c := tower(16, 4)
 	for _, size := range [][2]int{{20, 20}, {31, 20}, {20, 31}, {1, 9}, {16, 15}} {

@@ -28,6 +28,12 @@ func (l Layout) Split(img image.Image, c clipvit.Config) (*Tiles, error) {
 	if img == nil {
 		return nil, errors.New("projector: image is nil")
 	}
+	if l.Fit != Crop { // which converts last
+		var err error
+		if img, err = c.Transform.RGB(img); err != nil {
+			return nil, fmt.Errorf("projector: layout %.40q: %w", l.Name, err)
+		}
+	}
 	if err := l.check(img.Bounds().Dx(), img.Bounds().Dy(), c); err != nil {
 		return nil, err
 	}
@@ -83,15 +89,6 @@ func square(m *pillow.Image, c clipvit.Config) (*Tiles, error) {
 	return t, clipvit.Cut(t.view(0, c), m, c)
 }
 
-// meanColour is the mean of a transform in levels, cut to integers.
-// Source: haotian-liu/LLaVA, llava/mm_utils.py, process_images: int(x*255).
-func meanColour(t clipvit.Transform) (colour [3]byte) {
-	for i, v := range t.Resolved().Mean {
-		colour[i] = byte(v * 255)
-	}
-	return colour
-}
-
 // Source: haotian-liu/LLaVA, llava/mm_utils.py, expand2square.
 func pad(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 	m, err := pillow.FromImage(img).RGB()
@@ -99,7 +96,7 @@ func pad(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 		return nil, err
 	}
 	side := max(m.Width, m.Height)
-	if m, err = m.Pad((side-m.Width)/2, (side-m.Height)/2, side, side, meanColour(c.Transform)); err != nil {
+	if m, err = m.Pad((side-m.Width)/2, (side-m.Height)/2, side, side, c.Transform.MeanColour()); err != nil {
 		return nil, err
 	}
 	return square(m, c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pillow"
 )
 
@@ -133,17 +134,22 @@ func cropBox(width, height int, area, aspect [2]float64, draw func() float64) bo
 }
 
 // apply returns what v makes of a picture: a square of mode "RGB" with the given side.
-func (v variation) apply(m *pillow.Image, size int) (*pillow.Image, error) {
-	var err error
+// The picture is prepared by the transform, which makes the middle square, too.
+func (v variation) apply(m *pillow.Image, size int, t clipvit.Transform) (*pillow.Image, error) {
 	if v.crop == nil {
-		m, err = m.CLIP(size)
+		square, err := t.Square(m, size)
+		if err != nil {
+			return nil, err
+		}
+		m = pillow.FromImage(square)
 	} else {
+		var err error
 		if m, err = m.Crop(v.crop.x, v.crop.y, v.crop.width, v.crop.height).Resize(size, size, pillow.Bicubic); err == nil {
 			m, err = m.RGB()
 		}
-	}
-	if err != nil {
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
 	}
 	if v.flip {
 		mirror(m)

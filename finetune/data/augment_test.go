@@ -126,7 +126,7 @@ func TestVariation(t *testing.T) {
 				v.colours = append(v.colours, change{int(what), factor})
 			}
 		}
-		got, err := v.apply(m, tiny.ImageSize)
+		got, err := v.apply(m, tiny.ImageSize, clipvit.Transform{})
 		if err != nil {
 			t.Error(name, err)
 			continue

@@ -204,17 +204,21 @@ func (l *Loader) load(p *pending, row int) error {
 		return err
 	}
 	if l.Augment != (Augment{}) {
-		m := pillow.FromImage(img)
-		change := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(p.epoch), uint64(i)))
-		if img, err = change.apply(m, l.Config.ImageSize); err != nil {
+		if img, err = l.Config.Transform.Prepared(img); err != nil {
 			return err
 		}
+		m := pillow.FromImage(img)
+		change := l.Augment.draw(m.Width, m.Height, newStream(l.Seed, augmentStream, uint64(p.epoch), uint64(i)))
+		if m, err = change.apply(m, l.Config.ImageSize, l.Config.Transform); err != nil {
+			return err
+		}
+		return clipvit.Cut(p.patches[row*l.Config.Patches()*l.Config.PatchLen():][:l.Config.Patches()*l.Config.PatchLen()], m, l.Config)
 	}
 	x := &projector.Tiles{}
 	if l.Layout != nil {
 		x, err = l.Layout.Split(img, l.Config)
 	} else {
-		x.Patches, err = clipvit.Preprocess(img, l.Config) // of a picture of the right size: normalises it
+		x.Patches, err = clipvit.Preprocess(img, l.Config)
 	}
 	switch {
 	case err != nil:

@@ -55,8 +55,15 @@ type about struct {
 // layout. The words change when something else is done for the same configuration.
 func preprocessing(c clipvit.Config, layout string) string {
 	t := c.Transform.Resolved()
-	h := sha256.Sum256(fmt.Appendf(nil, "as in Pillow 13: %d pixels, patches of %d, fit %q, filter %q, mean %v, deviation %v, layout %q",
-		c.ImageSize, c.PatchSize, t.Fit, t.Filter, t.Mean, t.Std, layout))
+	text := fmt.Appendf(nil, "as in Pillow 13: %d pixels, patches of %d, fit %q, filter %q, mean %v, deviation %v, layout %q",
+		c.ImageSize, c.PatchSize, t.Fit, t.Filter, t.Mean, t.Std, layout)
+	// What came later is told where it is not OpenAI's, so that features of before stay.
+	r := c.Transform.Canonical()
+	r.Fit, r.Filter, r.Mean, r.Std = "", "", [3]float64{}, [3]float64{}
+	if r != (clipvit.Transform{}) {
+		text = fmt.Appendf(text, ", resize %d, fill %v, rounding %q, alpha %q, EXIF %t", r.Resize, r.Fill, r.Rounding, r.Alpha, r.EXIF)
+	}
+	h := sha256.Sum256(text)
 	return hex.EncodeToString(h[:])
 }
 

@@ -19,13 +19,19 @@ const (
 )
 
 // Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
-// EXIF orientation left alone.
+// EXIF orientation left alone, but told.
 func Decode(r io.Reader) (m *Image, err error) {
 	f, data, err := read(r)
 	if err != nil {
 		return nil, err
 	}
-	return safely(f.Name, func() (*Image, error) { return f.decode(data) })
+	return safely(f.Name, func() (*Image, error) {
+		m, err := f.decode(data)
+		if err == nil {
+			m.describe(f.Name, data)
+		}
+		return m, err
+	})
 }
 
 // read reads a file of a format that is decoded.

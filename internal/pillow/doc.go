@@ -6,7 +6,7 @@
 //
 // # What is the same to the bit
 //
-// Resizing (nearest, box, bilinear, bicubic) and conversion to RGB in every mode; decoding of PNG, GIF, BMP, WebP
+// Resizing (nearest, box, bilinear, bicubic, Hamming, Lanczos) and conversion to RGB in every mode; decoding of PNG, GIF, BMP, WebP
 // (lossy and lossless), of the TIFFs below, and of JPEG: baseline and progressive, grey, YCbCr, RGB, CMYK and YCCK, any
 // subsampling that libjpeg takes, restart markers, data that end early or are damaged. A PNG may have errors where
 // Pillow does not look: checksums from the pixels on, rows too many or too few, palettes too long or of no use. Animations

@@ -39,7 +39,9 @@ type Image struct {
 	Mode          Mode
 	Width, Height int    // pixels
 	Pix           []byte // samples interleaved, row by row, without padding
-	Palette       []byte // mode "P": 256 entries of red, green, blue, alpha; alpha matters to At only
+	Palette       []byte // mode "P": 256 entries of red, green, blue, alpha; alpha matters to At and OnWhite only
+	Key           []byte // the pixel that is transparent in modes "1", "L" and "RGB", which matters to OnWhite only; nil if none is
+	Orientation   int    // as EXIF counts it, 2 to 8 for a picture that Upright turns; 0 and 1 say nothing
 }
 
 // New returns an image of zeros.
