@@ -66,6 +66,24 @@ var families = []struct {
 		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "xtuner", SelectFeature: "patch", ImageSize: 12}, layer: -2},
 	{path: "xtuner-pth", dialect: "xtuner", language: 2, dtypes: "map[F32:4]",
 		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "xtuner", SelectFeature: "patch"}, layer: -2},
+
+	// Of testdata/gen/families_new.py: as the newest libraries save them.
+	{path: "hf5-clip", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
+	{path: "hf5-vision", dialect: "Hugging Face", vision: like(like(small, gelu), bare), dtypes: "map[BF16:55]"},
+	{path: "hf5-classifier", dialect: "Hugging Face", vision: like(small, bare), dtypes: "map[F32:55]"},
+	{path: "hf5-variant", dialect: "Hugging Face", vision: small, dtypes: "map[F16:56]"},
+	{path: "hf5-variant-shards", dialect: "Hugging Face", vision: small, dtypes: "map[F16:56]"},
+	{path: "hf5-llava", dialect: "Hugging Face LLaVA", vision: like(small, bare), language: 12, dtypes: "map[F16:59]",
+		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "llava-1.5", SelectFeature: "patch", ImageSize: 12}, layer: -2},
+	{path: "hf5-llava-next", dialect: "Hugging Face LLaVA", vision: like(small, bare), language: 12, dtypes: "map[F16:60]",
+		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "llava-1.6", SelectFeature: "patch", ImageSize: 12, Grids: &[][2]int{{1, 2}, {2, 1}, {2, 2}}}, layer: -2},
+	{path: "openclip-pth", dialect: "OpenAI", vision: small, text: true, dtypes: "map[F32:78]"},
+	{path: "timm", dialect: "timm", vision: small, dtypes: "map[F32:56]"},
+	{path: "timm-classifier", dialect: "timm", vision: like(like(small, gelu), bare), dtypes: "map[F32:55]"},
+	{path: "timm-dual", dialect: "OpenAI", vision: small, text: true, dtypes: "map[F32:78]"},
+	{path: "st-root", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
+	{path: "st-folder", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
+	{path: "longclip-hf", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
 }
 
 func family(t testing.TB, name string) string { return golden.Path(t, "testdata/families/"+name) }
@@ -116,6 +134,7 @@ func TestFamilies(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Logf("largest relative difference from the library: %.1e", checkFamily(t, want, m, p, f.layer))
+				checkRest(t, path, path == dst, want)
 			}
 			// A second conversion has nothing to add.
 			again := filepath.Join(t.TempDir(), "again")
@@ -207,6 +226,61 @@ func checkFamily(t *testing.T, want *golden.File, m *clipvit.Model, p *Projector
 		}
 	}
 	return worst
+}
+
+// checkRest compares what a text tower and a classifier compute, if the library has said it.
+func checkRest(t *testing.T, path string, converted bool, want *golden.File) {
+	t.Helper()
+	m, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if want.Has("text_embedding") {
+		tower, err := m.Text(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := tower.Config.Context
+		var texts [][]int
+		for row := range slices.Chunk(want.Int64("tokens"), n) {
+			ids := make([]int, n)
+			for i, id := range row {
+				ids[i] = int(id)
+			}
+			texts = append(texts, ids)
+		}
+		x, err := tower.Forward(texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden.Compare(t, "text embedding", x.Value().Data().F32(), want.Float32("text_embedding"), familyTolerance)
+	}
+	c, err := m.Classifier(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (c != nil) != (want.Has("logits") && !converted) {
+		t.Fatalf("%s: the classifier is %+v", path, c)
+	}
+	if c == nil {
+		return
+	}
+	tower, err := m.Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	patches := mat.NewDense[float32](mat.WithShape(want.Shape("patches")...), mat.WithBacking(want.Float32("patches")))
+	x, err := c.Features.Of(tower, patches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := mat.NewDense[float32](mat.WithShape(len(c.Bias), len(c.Weight)/len(c.Bias)), mat.WithBacking(c.Weight))
+	logits := slices.Clone(x.Value().(mat.Matrix).Mul(w.T()).Data().F32())
+	for i := range logits {
+		logits[i] += c.Bias[i%len(c.Bias)]
+	}
+	golden.Compare(t, "logits", logits, want.Float32("logits"), familyTolerance)
 }
 
 // TestConvertedProjector reads the files of a converted family as another program would.

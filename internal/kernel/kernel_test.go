@@ -388,7 +388,8 @@ func attentionRef(qkv []float32, images, t, heads, d int) []float64 {
 func TestAttention(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, 12))
-		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 5, 3, 7}, {1, 29, 2, 8}, {2, 50, 2, 64}, {1, 67, 1, 33}, {1, 577, 1, 64}} {
+		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 5, 3, 7}, {1, 29, 2, 8}, {2, 50, 2, 64}, {1, 67, 1, 33}, {1, 577, 1, 64},
+			{1, 257, 2, 80}, {2, 50, 1, 88}, {1, 65, 2, 104}} { // heads of OpenCLIP's H/14, g/14 and bigG/14
 			images, tokens, heads, d := s[0], s[1], s[2], s[3]
 			qkv, out := random(rng, images*tokens*3*heads*d), newGuarded(images*tokens*heads*d)
 			stats := newGuarded(images * tokens * heads * 2)
@@ -407,7 +408,7 @@ func TestAttention(t *testing.T) {
 func TestAttentionGrad(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(13, 14))
-		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 5, 2, 3}, {1, 70, 1, 4}} {
+		for _, s := range [][4]int{{1, 1, 1, 1}, {2, 5, 2, 3}, {1, 70, 1, 4}, {1, 9, 2, 80}, {1, 17, 1, 88}, {1, 7, 1, 104}} {
 			images, tokens, heads, d := s[0], s[1], s[2], s[3]
 			n := images * tokens * heads * d
 			qkv, gout := random(rng, 3*n), random(rng, n)

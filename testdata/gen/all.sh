@@ -8,4 +8,8 @@ for script in stages block ops checkpoints demo pillow families families_project
 	echo "$script.py"
 	.venv/bin/python -W ignore $script.py
 done
+for script in families_new forms; do
+	echo "$script.py"
+	.venv/torch-2.15.0/bin/python -W ignore $script.py
+done
 ./sums.sh

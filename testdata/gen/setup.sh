@@ -1,9 +1,9 @@
 #!/bin/sh
 # Makes the Python environments of the generators: .venv, and in it one for each old version of torch whose
-# checkpoints are among the fixtures. Needs Python 3.11, 3.9 and 3.8, and 20 GB.
+# checkpoints are among the fixtures, and one for the newest libraries. Needs Python 3.13, 3.11, 3.9 and 3.8, and 26 GB.
 #
 #   setup.sh           all of them
-#   setup.sh --main    .venv alone: enough for everything but checkpoints.py, demo.py and "fullsize.py archive"
+#   setup.sh --main    .venv alone: enough for everything but checkpoints.py, demo.py, families_new.py, forms.py and "fullsize.py archive"
 set -eu
 cd "$(dirname "$0")"
 
@@ -36,3 +36,4 @@ venv .venv/torch-1.7.1 3.8 torch==1.7.1 numpy==1.24.4 # OpenAI's archives are of
 venv .venv/torch-1.8.1 3.9 torch==1.8.1 numpy==1.26.4
 venv .venv/torch-1.13.1 3.11 torch==1.13.1 numpy==1.26.4
 venv .venv/torch-2.0.1 3.11 torch==2.0.1 numpy==1.26.4
+venv .venv/torch-2.15.0 3.13 -r requirements_new.txt
