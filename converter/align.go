@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -48,6 +49,9 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 				best, prefix, most = d, p, n
 			}
 		}
+	}
+	if best == nil && slices.ContainsFunc(names, peft.Names) {
+		return nil, "", fmt.Errorf("converter: %s is %w", file, ErrAdapter)
 	}
 	if best == nil {
 		return nil, "", fmt.Errorf("converter: %s: none of %d tensors has a name of CLIP's (%s, …)", file, len(names), strings.Join(names[:min(3, len(names))], ", "))
@@ -200,6 +204,12 @@ func align(c *source) (*Model, error) {
 		}
 	}
 	m.settle()
+	for _, dir := range slices.Concat(c.below, c.adapters) {
+		if err := m.adapt(dir); err != nil {
+			return nil, m.wrap(err)
+		}
+		m.adapters = append(m.adapters, dir)
+	}
 	return m, nil
 }
 

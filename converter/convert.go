@@ -41,8 +41,10 @@ type Report struct {
 	Dir       string `json:"dir"`       // where the model lies now
 	Container string `json:"container"` // of the source
 	Dialect   string `json:"dialect"`   // of the source
-	SHA256    string `json:"sha256"`    // of the source; "" if it has a language model, which is not read
-	Config    Config `json:"config"`
+	// Adapters are those that have been merged, in their order.
+	Adapters []string `json:"adapters,omitempty"`
+	SHA256   string   `json:"sha256"` // of the source; "" if it has a language model, which is not read
+	Config   Config   `json:"config"`
 	// Projector is nil if there is none.
 	Projector  *ProjectorConfig `json:"projector,omitempty"`
 	Tensors    int              `json:"tensors"`    // written

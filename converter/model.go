@@ -33,6 +33,7 @@ type Model struct {
 	head      *head            // a classifier on the tower; nil if there is none
 	excused   []string         // tensors that are no parameters
 	language  int              // tensors of the language model, which are left where they are
+	adapters  []string         // directories of those that have been merged
 }
 
 // An OpenOption is a choice of [Open], [OpenReader] and [Inspect].
@@ -160,6 +161,11 @@ func (m *Model) read(ctx context.Context, path string, values []float32) error {
 		// The tables do not fit the model: a mistake of this program, which a test excludes.
 		panic(fmt.Sprintf("converter: parameter %s has %d elements, want %d", path, src.len(), len(values)))
 	}
+	return m.fill(ctx, src, values)
+}
+
+// fill reads the elements of parts of tensors, after verifying their checksums.
+func (m *Model) fill(ctx context.Context, src param, values []float32) error {
 	if err := m.verify(ctx, src); err != nil {
 		return err
 	}

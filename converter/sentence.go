@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -24,8 +25,24 @@ type module struct {
 
 // Folder returns the folder of a checkpoint: the path itself, or in a folder of sentence-transformers that of its CLIP, which
 // may be a folder in it. Other modules than that are an error, but for one that makes embeddings of length 1, since cosines
-// stay what they are.
+// stay what they are. Of an adapter whose base model is here it is that of the base.
 func Folder(dir string) (string, error) {
+	for range maxAdapters {
+		inner, err := folderOf(dir)
+		if err != nil || !peft.In(inner) {
+			return inner, err
+		}
+		base, err := adapterBase(inner)
+		if err != nil {
+			return inner, nil //nolint:nilerr // it is said where it is opened
+		}
+		dir = base
+	}
+	return dir, nil
+}
+
+// folderOf is [Folder], but of an adapter it is the adapter's.
+func folderOf(dir string) (string, error) {
 	raw, err := folder.ReadSmall(filepath.Join(dir, modulesFile), maxJSON)
 	if err != nil {
 		return dir, nil // a file, or a folder of others; what is wrong with it is said where it is opened

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -95,6 +96,8 @@ type source struct {
 	beside  configs
 	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
 	assumed transformer.Activation // what the caller says
+	// Adapters to be merged: first those that the path itself was of, then what the caller says.
+	below, adapters []string
 }
 
 // configs are the configurations beside tensors; those that are not there are nil.
@@ -114,8 +117,11 @@ func newSource(f *checkpoint.File, options []OpenOption) *source {
 }
 
 // openSource opens a file or a directory.
-func openSource(path string, options []OpenOption) (*source, error) {
-	path, err := Folder(path)
+func openSource(path string, options []OpenOption) (*source, error) { return openAt(path, options, 0) }
+
+// openAt opens a file or a directory on which so many adapters lie.
+func openAt(path string, options []OpenOption, above int) (*source, error) {
+	path, err := folderOf(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +130,13 @@ func openSource(path string, options []OpenOption) (*source, error) {
 		return nil, fmt.Errorf("converter: %w", err)
 	}
 	if info.IsDir() {
+		if peft.In(path) {
+			entries, err := os.ReadDir(path)
+			if err != nil {
+				return nil, fmt.Errorf("converter: %w", err)
+			}
+			return openAdapter(path, entries, options, above)
+		}
 		f, beside, err := openDir(path)
 		if err != nil {
 			return nil, err

@@ -295,7 +295,7 @@ func (o *output) report(dst string) *Report {
 	r := &Report{
 		Source: m.name, Dir: dst, Container: m.Container(), Dialect: m.dialect.name, SHA256: o.sum, Config: m.config,
 		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: m.excused,
-		Projector: m.projector, LanguageModel: m.language,
+		Projector: m.projector, LanguageModel: m.language, Adapters: m.Adapters(),
 	}
 	for p := o; p != nil; p = p.beside {
 		r.Tensors += len(p.entries)

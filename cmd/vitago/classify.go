@@ -96,7 +96,11 @@ where a head has no cosines.`,
 		if err := c.check(); err != nil {
 			return err
 		}
-		tokenizer, err := cliptext.FindTokenizer(c.model, c.vocab)
+		dir, err := converter.Folder(c.model)
+		if err != nil {
+			return err
+		}
+		tokenizer, err := cliptext.FindTokenizer(dir, c.vocab)
 		if err != nil {
 			return adviseVocabulary(err, c.model)
 		}

@@ -22,21 +22,31 @@ vision-language model (LLaVA, XComposer, xtuner) it takes the tower and the proj
 writes as projector.safetensors and projector_config.json, and does not read the language model.
 DST appears complete or not at all.
 
+An adapter of peft's, LoRA or DoRA, is merged with SRC by --adapter. The directory of an adapter whose
+base model lies where its adapter_config.json says is a SRC, and a --model of other verbs, by itself.
+
 The same names of tensors stand for towers with quick_gelu, OpenAI's, and with gelu. Where neither
 the archive nor a config.json or open_clip_config.json beside it says which, --activation must.`,
 		Example: `  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
-  vitago convert --dtype f32 --vision-only pytorch_model.bin models/tower`,
+  vitago convert --dtype f32 --vision-only pytorch_model.bin models/tower
+  vitago convert --adapter tuned/adapter models/vit-l-14-336 models/merged`,
 		Args: wantArgs(2, 2, "SRC and DST"),
 	}
 	var o converter.Options
+	var adapters []string
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output", "source", "f16", "bf16", "f32")
 	activation := activationFlag(cmd)
 	cmd.Flags().BoolVar(&o.VisionOnly, "vision-only", false, "leave the text tower out")
 	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
+	cmd.Flags().StringArrayVar(&adapters, "adapter", nil, "merge the adapter in `DIR`, which peft wrote; may be given several times, the first is merged first")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.DType = dtype.value
-		c, err := converter.Open(args[0], converter.Assume(transformer.Activation(activation.value)))
+		options := []converter.OpenOption{converter.Assume(transformer.Activation(activation.value))}
+		for _, dir := range adapters {
+			options = append(options, converter.Adapter(dir))
+		}
+		c, err := converter.Open(args[0], options...)
 		if err != nil {
 			return err
 		}
@@ -62,6 +72,9 @@ func convertText(r *converter.Report) []byte {
 		{"source", r.Source},
 		{"container", r.Container},
 		{"dialect", r.Dialect},
+	}
+	for _, dir := range r.Adapters {
+		rows = append(rows, [2]string{"adapter", dir})
 	}
 	if r.SHA256 != "" {
 		rows = append(rows, [2]string{"sha256", r.SHA256})

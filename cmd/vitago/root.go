@@ -77,6 +77,9 @@ var packages string
 // packages, and tell a user of the command nothing.
 var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:` + strings.Join(strings.Fields(packages), "|") + `): )+`)
 
+// mergeAdapter says how an adapter becomes a model.
+const mergeAdapter = `"vitago convert --adapter ADAPTER BASE DST" merges an adapter with its base model`
+
 // hints name the flag that would permit what was refused, or that asks for too much.
 var hints = []struct {
 	flag, text string
@@ -87,6 +90,8 @@ var hints = []struct {
 	{"layout", "--layout chooses it", []error{converter.ErrLayout}},
 	{"projector-only", "--projector-only writes it", []error{converter.ErrProjectorAlone}},
 	{"resume", "--resume does", []error{finetune.ErrExists}},
+	{"model", mergeAdapter, []error{converter.ErrAdapter}},
+	{"adapter", mergeAdapter, []error{converter.ErrAdapter}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},
 }
