@@ -22,11 +22,18 @@ const (
 
 // itemSize holds the bytes of an element of every type that a container may name.
 var itemSize = map[DType]int{
-	"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1,
+	"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F8_E5M2FNUZ": 1,
 	"I16": 2, "U16": 2, F16: 2, BF16: 2,
 	"I32": 4, "U32": 4, F32: 4,
-	I64: 8, "U64": 8, F64: 8,
+	I64: 8, "U64": 8, F64: 8, "C64": 8,
+	"C128": 16,
 }
+
+// packedBits holds the bits of an element of the types of safetensors of which several share a byte. Such tensors are
+// not read.
+//
+// Source: huggingface/safetensors, safetensors/src/tensor.rs, Dtype::bitsize.
+var packedBits = map[DType]uint64{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 // Size returns the bytes of an element, 0 for an unknown type.
 func (d DType) Size() int { return itemSize[d] }

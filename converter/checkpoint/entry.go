@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // An Entry is a tensor that is to be written.
@@ -64,10 +65,17 @@ func (e Entry) check() error {
 	if len(e.Shape) > maxRank {
 		return fmt.Errorf("%s: %d dimensions, want at most %d", e.Name, len(e.Shape), maxRank)
 	}
-	n := uint64(e.DType.Size())
+	n, limit := uint64(e.DType.Size()), uint64(math.MaxInt64)
+	empty := slices.Contains(e.Shape, 0)
+	if empty {
+		n, limit = 1, maxBeside
+	}
 	for _, d := range e.Shape {
 		var over uint64
-		if over, n = bits.Mul64(n, uint64(d)); d < 0 || over != 0 || n > math.MaxInt64 {
+		if empty && d == 0 {
+			continue
+		}
+		if over, n = bits.Mul64(n, uint64(d)); d < 0 || over != 0 || n > limit {
 			return fmt.Errorf("%s: shape %v, want sizes whose product can be counted", e.Name, e.Shape)
 		}
 	}

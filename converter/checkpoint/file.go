@@ -21,8 +21,10 @@ type File struct {
 	container string
 	tensors   []*Tensor
 	byName    map[string]*Tensor
-	classes   map[string]bool // of the objects in a TorchScript archive
-	absent    []string        // tensors in files that are not there, and need not be
+	classes   map[string]bool    // of the objects in a TorchScript archive
+	absent    []string           // tensors in files that are not there, and need not be
+	aliases   map[string]*Tensor // more names of tensors
+	unread    map[string]string  // tensors of kinds that are not read, by name, and of which
 	files     []*sourceFile
 	packed    []check // of parts that are compressed
 	closers   []io.Closer
@@ -45,7 +47,7 @@ var containers = []*container{
 	{"zip archive", func(h []byte) bool { return bytes.HasPrefix(h, []byte("PK\x03\x04")) }, openZip},
 	{"legacy torch.save", func(h []byte) bool { return bytes.HasPrefix(h, legacyMagic) }, openLegacy},
 	{"npy", isNPY, openNPY},
-	{"safetensors", func(h []byte) bool { return len(h) > 8 && h[8] == '{' }, openSafetensors},
+	{"safetensors", isSafetensors, openSafetensors},
 }
 
 // headSize is how many bytes of a file the formats are recognised by.
@@ -136,7 +138,11 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 func New(name string) *File { return newFile(name, name) }
 
 func newFile(name, container string) *File {
-	return &File{name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}, summing: make(chan struct{}, 1)}
+	return &File{
+		name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}, unread: map[string]string{},
+		aliases: map[string]*Tensor{},
+		summing: make(chan struct{}, 1),
+	}
 }
 
 // A Member is a file whose tensors are to have a prefix in front of their names.
@@ -167,6 +173,14 @@ func (c *File) include(part *File, prefix string) error {
 	c.packed = append(c.packed, part.packed...)
 	c.absent = append(c.absent, part.absent...)
 	maps.Copy(c.classes, part.classes)
+	for name, t := range part.aliases {
+		c.aliases[prefix+name] = t
+	}
+	for name, kind := range part.unread {
+		if err := c.addUnread(prefix+name, kind); err != nil {
+			return fmt.Errorf("checkpoint: %s: %w", part.name, err)
+		}
+	}
 	for _, t := range part.tensors {
 		t.Name = prefix + t.Name
 		if err := c.add(t); err != nil {
@@ -178,15 +192,19 @@ func (c *File) include(part *File, prefix string) error {
 
 // finish checks the tensors as a whole.
 func (c *File) finish() error {
+	if len(c.tensors) == 0 && len(c.unread) > 0 {
+		name := slices.Min(slices.Collect(maps.Keys(c.unread)))
+		return fmt.Errorf("checkpoint: %s: %s without tensors that can be read: %s: %s", c.name, c.container, name, c.unread[name])
+	}
 	if len(c.tensors) == 0 {
 		return fmt.Errorf("checkpoint: %s: %s without tensors", c.name, c.container)
 	}
 	seen := map[*storage]bool{}
 	var claimed, held int64
 	for _, t := range c.tensors {
-		if !seen[t.data] {
-			seen[t.data] = true
-			held += t.data.size
+		if data := t.data.root(); !seen[data] {
+			seen[data] = true
+			held += data.size
 		}
 		claimed += t.Bytes()
 		if claimed < 0 {
@@ -204,7 +222,7 @@ func (c *File) add(t *Tensor) error {
 	if err := checkName(t.Name); err != nil {
 		return err
 	}
-	if c.byName[t.Name] != nil {
+	if c.byName[t.Name] != nil || c.unread[t.Name] != "" {
 		return fmt.Errorf("two tensors are called %s", t.Name)
 	}
 	if len(c.tensors) == maxTensors {
@@ -212,6 +230,21 @@ func (c *File) add(t *Tensor) error {
 	}
 	c.byName[t.Name] = t
 	c.tensors = append(c.tensors, t)
+	return nil
+}
+
+// addUnread notes a tensor of a kind that is not read.
+func (c *File) addUnread(name, kind string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if c.byName[name] != nil || c.unread[name] != "" {
+		return fmt.Errorf("two tensors are called %s", name)
+	}
+	if len(c.unread) == maxTensors {
+		return fmt.Errorf("more than %d tensors", maxTensors)
+	}
+	c.unread[name] = kind
 	return nil
 }
 
@@ -237,6 +270,13 @@ func (c *File) Classes() []string { return slices.Sorted(maps.Keys(c.classes)) }
 // [OpenIndex].
 func (c *File) Absent() []string { return slices.Clone(c.absent) }
 
+// Unread returns of what kind the tensor of a name is, if it is of one that is not read: quantized, say, or of
+// a type that has no whole bytes. It is none of [File.Tensors].
+func (c *File) Unread(name string) (kind string, ok bool) {
+	kind, ok = c.unread[name]
+	return kind, ok
+}
+
 // Bytes returns the size of the files.
 func (c *File) Bytes() (n int64) {
 	for _, f := range c.files {
@@ -257,9 +297,13 @@ func (c *File) Names() []string {
 	return names
 }
 
-// Tensor returns the tensor of a name.
+// Tensor returns the tensor of a name, which may be another than its own: files of safetensors name tensors that share
+// their elements with one that is kept.
 func (c *File) Tensor(name string) (*Tensor, bool) {
 	t, ok := c.byName[name]
+	if !ok {
+		t, ok = c.aliases[name]
+	}
 	return t, ok
 }
 

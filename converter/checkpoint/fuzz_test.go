@@ -57,6 +57,9 @@ func FuzzPickle(f *testing.F) {
 	f.Add(newPickler().op("}(").str("state_dict").op("}(").str("w").tensor(good).op("uu.").Bytes())
 	f.Add(newPickler().global("torch._utils", "_rebuild_parameter").op("(").tensor(good).op("\x88").global("collections", "OrderedDict").op(")RtR.").Bytes())
 	f.Add(newPickler().str("collections").str("OrderedDict").op("\x93)R\x94(").str("w").tensor(good).op("u}b.").Bytes())
+	for _, b := range besides() {
+		f.Add(b)
+	}
 	f.Add(lattice(10))
 	f.Add(deepDicts(10))
 	for _, file := range []string{"openai_torch1.7.1.pt", "state_torch2.9.1.pt"} {
@@ -101,13 +104,20 @@ func FuzzSafetensors(f *testing.F) {
 	})
 }
 
-// FuzzScan feeds pickles to the checks alone: what they let pass, gopickle must run without a panic.
+// FuzzScan feeds pickles to the checks, and what they leave of them to gopickle, which must run it without a panic.
 func FuzzScan(f *testing.F) {
 	f.Add(stateDictOf(good))
+	for _, b := range besides() {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, pickle []byte) {
-		n, err := scanPickle(bytes.NewReader(pickle))
-		if err == nil && (n < 1 || n > int64(len(pickle))) {
-			t.Errorf("a pickle of %d bytes is said to have %d", len(pickle), n)
+		s, err := scanPickle(bytes.NewReader(pickle))
+		if err != nil {
+			return
 		}
+		if s.at < 1 || s.at > int64(len(pickle)) {
+			t.Errorf("a pickle of %d bytes is said to have %d", len(pickle), s.at)
+		}
+		s.run(func(any) (any, error) { return &object{}, nil })
 	})
 }

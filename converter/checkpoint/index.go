@@ -65,6 +65,12 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 			return nil, err
 		}
 		all.container = fmt.Sprintf("%d files of %s", len(names), shard.container)
+		for name := range shard.unread {
+			if list.WeightMap[name] != f {
+				shard.Close()
+				return nil, fmt.Errorf("checkpoint: %s: %s is in %s, the index says %.100q", path, name, f, list.WeightMap[name])
+			}
+		}
 		for _, t := range shard.tensors {
 			if list.WeightMap[t.Name] != f {
 				shard.Close()
@@ -75,7 +81,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 			return nil, fmt.Errorf("checkpoint: %s: %w", path, err)
 		}
 	}
-	if n := len(all.tensors) + len(all.absent); n != len(list.WeightMap) {
+	if n := len(all.tensors) + len(all.unread) + len(all.absent); n != len(list.WeightMap) {
 		return nil, fmt.Errorf("checkpoint: %s: the index names %d tensors, the files have %d", path, len(list.WeightMap), n)
 	}
 	all.name = filepath.Dir(path)

@@ -92,6 +92,13 @@ func readNPYHeader(r io.Reader) (h npyHeader, err error) {
 	return h, h.parse(string(text))
 }
 
+// A foreignError says that the elements of an array are none that are read here: texts or objects, say.
+type foreignError struct{ descr string }
+
+func (e foreignError) Error() string {
+	return fmt.Sprintf("elements are %.40q, want numbers, little endian", e.descr)
+}
+
 // npyItem is an item of the dictionary in a header, and what may stand behind it.
 var npyItem = regexp.MustCompile(`^'(descr|fortran_order|shape)': *('[^']*'|True|False|\((?:[0-9]+, *)*[0-9]*\)) *(?:, *|$)`)
 
@@ -124,7 +131,7 @@ func (h *npyHeader) parse(text string) error {
 		}
 	}
 	if h.dtype == "" {
-		return fmt.Errorf("elements are %.40q, want numbers, little endian", descr)
+		return foreignError{descr}
 	}
 	if values["fortran_order"] != "False" {
 		return errors.New("elements are in Fortran's order, want C's: numpy.ascontiguousarray makes it so")

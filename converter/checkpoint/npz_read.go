@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"archive/zip"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -36,6 +37,13 @@ func (a *archive) arrays(c *File) error {
 			head = inflate
 		}
 		h, err := readNPYHeader(head)
+		if foreign := (foreignError{}); errors.As(err, &foreign) {
+			if err := c.addUnread(name, foreign.Error()); err != nil {
+				return err
+			}
+			a.note(f, off, c)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -37,7 +38,7 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 	if _, err := r.ReadAt(header, 8); err != nil && err != io.EOF {
 		return err
 	}
-	entries, err := parseSafetensors(header)
+	entries, metadata, err := parseSafetensors(header)
 	if err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
@@ -64,6 +65,15 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 	}
 	for _, e := range entries {
 		length := int64(e.end - e.begin)
+		if kind := e.unread(); kind != "" {
+			if err := e.checkPacked(); err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+			if err := c.addUnread(e.name, kind); err != nil {
+				return err
+			}
+			continue
+		}
 		s := &storage{name: e.name, dtype: e.dtype, size: length, r: io.NewSectionReader(r, begin+int64(e.begin), length)}
 		t, err := newTensor(e.name, s, 0, e.shape, rowMajor(e.shape))
 		if err != nil {
@@ -76,7 +86,28 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 			return err
 		}
 	}
+	c.alias(metadata)
 	return nil
+}
+
+// isSafetensors says whether a file with this head is one of safetensors. The library takes white space in front of
+// the header, which the format forbids.
+func isSafetensors(head []byte) bool {
+	return len(head) > 8 && bytes.HasPrefix(bytes.TrimLeft(head[8:], " \t\r\n"), []byte("{"))
+}
+
+// alias notes the names that the metadata of a file has for tensors that were left out since they share their elements
+// with others.
+//
+// Source: huggingface/safetensors, bindings/python/py_src/safetensors/torch.py, save_model.
+func (c *File) alias(metadata map[string]string) {
+	for name, kept := range metadata {
+		if t := c.byName[kept]; t != nil && c.byName[name] == nil && checkName(name) == nil {
+			same := *t
+			same.Name = name
+			c.aliases[name] = &same
+		}
+	}
 }
 
 // A safetensor is one entry of the header.
@@ -87,23 +118,49 @@ type safetensor struct {
 	begin, end uint64
 }
 
+// unread returns of what kind a tensor is that is not read: of a type that is not known, or of one without whole bytes.
+func (e safetensor) unread() string {
+	if e.dtype.Size() > 0 {
+		return ""
+	}
+	return fmt.Sprintf("elements are %.40q, want a known type with whole bytes", e.dtype)
+}
+
+// checkPacked returns an error if the size of a tensor is not that of its elements, where that is known.
+func (e safetensor) checkPacked() error {
+	n := packedBits[e.dtype]
+	if n == 0 {
+		return nil
+	}
+	for _, d := range e.shape {
+		var over uint64
+		if over, n = bits.Mul64(n, uint64(d)); over != 0 {
+			return fmt.Errorf("shape %v claims more than can be counted", e.shape)
+		}
+	}
+	if n%8 != 0 || n/8 != e.end-e.begin {
+		return fmt.Errorf("shape %v of %q is %d bits, want %d bytes", e.shape, e.dtype, n, e.end-e.begin)
+	}
+	return nil
+}
+
 // parseSafetensors reads a header token by token: the decoder of encoding/json would let
 // duplicates, other cases, fractions and unknown keys pass.
-func parseSafetensors(header []byte) ([]safetensor, error) {
+func parseSafetensors(header []byte) (all []safetensor, metadata map[string]string, err error) {
 	if !utf8.Valid(header) {
-		return nil, fmt.Errorf("not UTF-8")
+		return nil, nil, fmt.Errorf("not UTF-8")
 	}
 	p := &parser{json.NewDecoder(bytes.NewReader(header))}
 	p.d.UseNumber()
-	var all []safetensor
 	seen := map[string]bool{}
-	err := p.object(func(name string) error {
+	err = p.object(func(name string) error {
 		if seen[name] {
 			return fmt.Errorf("two entries are called %.100q", name)
 		}
 		seen[name] = true
 		if name == metadataKey {
-			return p.object(func(string) error { _, err := p.text(); return err })
+			metadata, err = p.metadata()
+			return err
 		}
 		if len(all) == maxTensors {
 			return fmt.Errorf("more than %d tensors", maxTensors)
@@ -119,12 +176,12 @@ func parseSafetensors(header []byte) ([]safetensor, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := p.d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("something after the closing brace")
+		return nil, nil, fmt.Errorf("something after the closing brace")
 	}
-	return all, nil
+	return all, metadata, nil
 }
 
 // A parser reads the little JSON that safetensors needs.
@@ -158,6 +215,11 @@ func (p *parser) object(f func(key string) error) error {
 	if err := p.delim('{'); err != nil {
 		return err
 	}
+	return p.members(f)
+}
+
+// members is object behind the opening brace.
+func (p *parser) members(f func(key string) error) error {
 	for p.d.More() {
 		key, err := p.text()
 		if err != nil {
@@ -168,6 +230,19 @@ func (p *parser) object(f func(key string) error) error {
 		}
 	}
 	return p.delim('}')
+}
+
+// metadata reads an object of strings, or null.
+func (p *parser) metadata() (map[string]string, error) {
+	t, err := p.d.Token()
+	if t == nil || err != nil {
+		return nil, cmpErr(err, nil)
+	}
+	if t != json.Delim('{') {
+		return nil, fmt.Errorf("%.40q at byte %d, want an object of strings, or null", fmt.Sprint(t), p.d.InputOffset())
+	}
+	all := map[string]string{}
+	return all, p.members(func(key string) (err error) { all[key], err = p.text(); return err })
 }
 
 // numbers reads an array of at most limit non-negative integers.
@@ -208,9 +283,7 @@ func (p *parser) entry(name string) (e safetensor, err error) {
 			if err != nil {
 				return err
 			}
-			if e.dtype = DType(s); e.dtype.Size() == 0 {
-				return fmt.Errorf("dtype %.40q is not known", s)
-			}
+			e.dtype = DType(s)
 		case "shape":
 			ns, err := p.numbers(maxRank)
 			if err != nil {

@@ -19,6 +19,8 @@ const (
 	// maxShare is how many times over the tensors of an archive may claim the bytes of its
 	// storages. Tied weights share; an attacker shares one storage among a million tensors.
 	maxShare = 4
+	// maxBeside is what the dimensions beside one of 0 may be, multiplied.
+	maxBeside = math.MaxInt32
 )
 
 // chunkSize is how many bytes are read, converted and written at a time: enough to make a
@@ -36,7 +38,35 @@ type storage struct {
 	summed *io.SectionReader
 	// compressed says that reading backwards or by many goroutines is slow.
 	compressed bool
+	// of is the storage that has the elements, if this one is its bytes taken as another type.
+	of    *storage
+	typed map[DType]*storage
 }
+
+// root returns the storage that is in the file.
+func (s *storage) root() *storage {
+	if s.of != nil {
+		return s.of
+	}
+	return s
+}
+
+// as returns a storage of bytes as one of another type. What does not fill an element is left out.
+func (s *storage) as(dtype DType) *storage {
+	if s.typed == nil {
+		s.typed = map[DType]*storage{}
+	}
+	if s.typed[dtype] == nil {
+		s.typed[dtype] = &storage{name: s.name, dtype: dtype, size: s.size, r: later{s}, crc: s.crc, compressed: s.compressed, of: s}
+	}
+	return s.typed[dtype]
+}
+
+// later reads from a storage that may get its reader later.
+type later struct{ *storage }
+
+// ReadAt implements io.ReaderAt.
+func (l later) ReadAt(p []byte, off int64) (int, error) { return l.r.ReadAt(p, off) }
 
 // A Tensor is a named array in a checkpoint. Its elements stay in the file until they are read.
 type Tensor struct {
@@ -57,16 +87,16 @@ func newTensor(name string, s *storage, offset int64, shape, strides []int64) (*
 	t := &Tensor{Name: name, DType: s.dtype, data: s, offset: offset, strides: strides}
 	held := uint64(s.size) / uint64(s.dtype.Size())
 	n, last := uint64(1), uint64(0)
+	room := held
+	if slices.Contains(shape, 0) {
+		room = maxBeside // no elements, but a dimension of 0 must not hide an absurd one beside it
+	}
 	for i, d := range shape {
 		if d < 0 || strides[i] < 0 {
 			return nil, fmt.Errorf("shape %v, strides %v: negative", shape, strides)
 		}
-		// A dimension of 0 must not hide an absurd one beside it.
-		if uint64(d) > held && d > 1 {
-			return nil, fmt.Errorf("shape %v claims more than the %d elements of %s", shape, held, s.name)
-		}
 		var over uint64
-		if over, n = bits.Mul64(n, uint64(d)); over != 0 || n > held {
+		if over, n = bits.Mul64(n, uint64(max(d, 1))); over != 0 || n > room {
 			return nil, fmt.Errorf("shape %v claims more than the %d elements of %s", shape, held, s.name)
 		}
 		if d > 1 {
@@ -78,6 +108,9 @@ func newTensor(name string, s *storage, offset int64, shape, strides []int64) (*
 			}
 		}
 		t.Shape = append(t.Shape, int(d))
+	}
+	if slices.Contains(shape, 0) {
+		n, last = 0, 0
 	}
 	if n > math.MaxInt/8 {
 		return nil, fmt.Errorf("shape %v has more elements than this system can count", shape)

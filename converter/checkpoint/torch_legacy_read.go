@@ -44,6 +44,9 @@ func openLegacy(r io.ReaderAt, size int64, c *File) error {
 	storages := map[string]*storage{}
 	begin := at
 	v, err := next(func(pid any) (any, error) {
+		if o := notStorage(pid); o != nil {
+			return o, nil
+		}
 		id, err := parseStorageID(pid)
 		if err != nil {
 			return nil, err
@@ -96,5 +99,5 @@ func openLegacy(r io.ReaderAt, size int64, c *File) error {
 			return fmt.Errorf("%s is not in the file", s.name)
 		}
 	}
-	return c.flatten(stateDict(v), pickled)
+	return c.pickled(v, pickled)
 }

@@ -98,8 +98,8 @@ func TestTorchPickle(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("got\n%q, want\n%q", got, want)
 	}
-	if n, err := scanPickle(bytes.NewReader(got)); err != nil || n != int64(len(got)) {
-		t.Errorf("%d of %d bytes: %v", n, len(got), err)
+	if s, err := scanPickle(bytes.NewReader(got)); err != nil || s.at != int64(len(got)) {
+		t.Errorf("%+v of %d bytes: %v", s, len(got), err)
 	}
 }
 
