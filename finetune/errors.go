@@ -3,7 +3,6 @@ package finetune
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/vitago/vitago/finetune/data"
@@ -81,28 +80,4 @@ func (o Classification) checkData(c *Config, train *data.Dataset, validation *da
 		return fmt.Errorf("finetune: the head has the classes %.80q, the data %.80q", h.Classes, classes)
 	}
 	return nil
-}
-
-// differs says in what the run of a checkpoint is not this one.
-func (i identity) differs(now identity) error {
-	var errs []error
-	differ := func(name string, was, now any) {
-		if !reflect.DeepEqual(was, now) {
-			errs = append(errs, fmt.Errorf("%s: %+v, now %+v", name, was, now))
-		}
-	}
-	const digits = 12 // of 64: enough to tell two sums apart
-	if i.Tower != now.Tower {
-		differ("weights of the tower", fmt.Sprintf("%.*s…", digits, i.Tower), fmt.Sprintf("%.*s…", digits, now.Tower))
-	}
-	was, is := reflect.ValueOf(i.Recipe), reflect.ValueOf(now.Recipe)
-	for f := range was.NumField() {
-		differ("recipe: "+was.Type().Field(f).Name, was.Field(f).Interface(), is.Field(f).Interface())
-	}
-	differ("head", i.Head, now.Head)
-	differ("features", i.Features, now.Features)
-	differ("objective", i.Objective, now.Objective)
-	differ("data", i.Data, now.Data)
-	differ("seed", i.Seed, now.Seed)
-	return errors.Join(errs...)
 }

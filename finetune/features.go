@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 
 	"github.com/vitago/vitago/clipvit"
@@ -34,21 +33,4 @@ func rowsAndWidth(f clipvit.Features, c clipvit.Config) (rows, width int) {
 		return 1, shape[0]
 	}
 	return shape[0], shape[1]
-}
-
-// UnmarshalJSON reads an identity, the features in the form of version 64c7bcd as well: whether they are patches,
-// or else the embedding, and their layer.
-func (i *identity) UnmarshalJSON(text []byte) error {
-	type plain identity // without this method
-	if err := json.Unmarshal(text, (*plain)(i)); err != nil || i.Features.Kind != "" {
-		return err
-	}
-	var old struct{ Features struct{ Patches bool } }
-	if err := json.Unmarshal(text, &old); err != nil {
-		return err
-	}
-	if i.Features.Kind = clipvit.Patches; !old.Features.Patches {
-		i.Features = clipvit.Features{Kind: clipvit.Embedding} // the layer meant nothing
-	}
-	return nil
 }

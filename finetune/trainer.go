@@ -110,17 +110,6 @@ type Trainer struct {
 // largeGraph is how many bytes of activations are worth the milliseconds of a collection.
 const largeGraph = 64 << 20
 
-// An identity says what a checkpoint is of.
-type identity struct {
-	Tower     string           `json:"tower"` // SHA-256 of the weights that the run began with
-	Head      string           `json:"head"`  // its type, and the shapes of its parameters
-	Recipe    Recipe           `json:"recipe"`
-	Features  clipvit.Features `json:"features"`
-	Objective string           `json:"objective"`
-	Data      string           `json:"data"` // fingerprint and order of the training data
-	Seed      uint64           `json:"seed"`
-}
-
 // A state is what a run has done so far, besides weights.
 type state struct {
 	Step      int     `json:"step"`

@@ -91,8 +91,9 @@ type Layout struct {
 
 	// For [AnyRes]: the rows and columns of tiles that there are; the first of equals is taken.
 	Grids [][2]int
-	// For [AnyRes]: how the tokens of the tiles are put together.
-	Merge Merge
+	// For [AnyRes]: how the tokens of the tiles are put together. (Without it a layout is in JSON what it was before there were
+	// several ways, so that runs of fine-tuning go on.)
+	Merge Merge `json:",omitempty"`
 
 	// The rest is for [Tile].
 	HDNum   int     // the most tiles; at least 1

@@ -1,0 +1,142 @@
+package finetune
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/clipvit"
+)
+
+// An identity says what a checkpoint is of.
+type identity struct {
+	Tower     string           `json:"tower"` // SHA-256 of the weights that the run began with
+	Head      string           `json:"head"`  // its type, and the shapes of its parameters
+	Recipe    Recipe           `json:"recipe"`
+	Features  clipvit.Features `json:"features"`
+	Objective string           `json:"objective"`
+	Data      string           `json:"data"` // fingerprint and order of the training data
+	Seed      uint64           `json:"seed"`
+}
+
+// UnmarshalJSON reads an identity, the features in the form of version 64c7bcd as well: whether they are patches,
+// or else the embedding, and their layer.
+func (i *identity) UnmarshalJSON(text []byte) error {
+	type plain identity // without this method
+	if err := json.Unmarshal(text, (*plain)(i)); err != nil || i.Features.Kind != "" {
+		return err
+	}
+	var old struct{ Features struct{ Patches bool } }
+	if err := json.Unmarshal(text, &old); err != nil {
+		return err
+	}
+	if i.Features.Kind = clipvit.Patches; !old.Features.Patches {
+		i.Features = clipvit.Features{Kind: clipvit.Embedding} // the layer meant nothing
+	}
+	return nil
+}
+
+// differs says in what the run of a checkpoint is not this one: the setting, and both values.
+func (i identity) differs(now identity) error {
+	var errs []error
+	differ := func(name string, was, now any) {
+		if !reflect.DeepEqual(was, now) {
+			errs = append(errs, fmt.Errorf("%s: %v, now %v", name, cmp.Or(fmt.Sprint(was), "none"), cmp.Or(fmt.Sprint(now), "none")))
+		}
+	}
+	const digits = 12 // of 64: enough to tell two sums apart
+	if i.Tower != now.Tower {
+		differ("weights of the tower", fmt.Sprintf("%.*s…", digits, i.Tower), fmt.Sprintf("%.*s…", digits, now.Tower))
+	}
+	if i.Recipe.Name != now.Recipe.Name {
+		differ("recipe", i.Recipe.Name, now.Recipe.Name)
+		return errors.Join(errs...) // of which all else follows
+	}
+	was, is := reflect.ValueOf(i.Recipe), reflect.ValueOf(now.Recipe)
+	for f := range was.NumField() {
+		if name := was.Type().Field(f).Name; name != "LoRA" {
+			differ("recipe: "+name, was.Field(f).Interface(), is.Field(f).Interface())
+		}
+	}
+	differ("recipe: Rank", i.Recipe.LoRA.Rank, now.Recipe.LoRA.Rank)
+	differ("recipe: Alpha", i.Recipe.LoRA.Alpha, now.Recipe.LoRA.Alpha)
+	differ("recipe: Targets", strings.Join(i.Recipe.LoRA.Targets, ", "), strings.Join(now.Recipe.LoRA.Targets, ", "))
+	differ("head", inWords(i.Head), inWords(now.Head))
+	differ("features", i.Features.String(), now.Features.String())
+	differ("objective", i.Objective, now.Objective)
+	differ("seed", i.Seed, now.Seed)
+	for _, d := range dataDiffers(i.Data, now.Data) {
+		if d.name != "seed" || i.Seed == now.Seed { // by which the data are in another order
+			differ(d.name, d.was, d.now)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// classifierHead is the form of [headName] of a classifier.
+var classifierHead = regexp.MustCompile(`^\*finetune\.Classifier Linear\.W\[(\d+) (\d+)\]`)
+
+// inWords says what a head of an identity is.
+func inWords(head string) string {
+	if m := classifierHead.FindStringSubmatch(head); m != nil {
+		return fmt.Sprintf("a classifier of %s classes by %s numbers", m[1], m[2])
+	}
+	// A layout, and the features of an encoder.
+	var l map[string]any
+	d := json.NewDecoder(strings.NewReader(head))
+	if d.Decode(&l) != nil {
+		return strings.TrimPrefix(head, "*")
+	}
+	var set []string
+	for _, name := range slices.Sorted(maps.Keys(l)) {
+		if v := l[name]; name != "Name" && name != "Fit" && v != nil && v != false && v != 0.0 && v != "" {
+			set = append(set, fmt.Sprintf("%s %v", name, v))
+		}
+	}
+	text := fmt.Sprintf("tokens by layout %v", l["Name"])
+	if set != nil {
+		text += " (" + strings.Join(set, ", ") + ")"
+	}
+	return text + ", " + head[d.InputOffset():]
+}
+
+// A difference is a setting with two values.
+type difference struct{ name, was, now string }
+
+// loaderName is the form of [sourceName] of a loader, and augmentation that of what it does to pictures.
+var (
+	loaderName   = regexp.MustCompile(`^(\d+) batches of (\d+), shuffled (\w+), seed (\d+), short batches (\w+), \{(.*)\}, ([0-9a-f]+)$`)
+	augmentation = regexp.MustCompile(`(\w+):(\[[^\]]*\]|[^ ]+)`)
+)
+
+// dataDiffers says in what one source of data is not the other.
+func dataDiffers(was, now string) (all []difference) {
+	a, b := loaderName.FindStringSubmatch(was), loaderName.FindStringSubmatch(now)
+	if a == nil || b == nil {
+		return []difference{{"data", was, now}}
+	}
+	for i, name := range []string{2: "pictures of a batch", 3: "shuffled", 4: "seed", 5: "short batches"} {
+		if name != "" && a[i] != b[i] {
+			all = append(all, difference{name, a[i], b[i]})
+		}
+	}
+	x, y := augmentation.FindAllStringSubmatch(a[6], -1), augmentation.FindAllStringSubmatch(b[6], -1)
+	for i := range min(len(x), len(y)) {
+		if x[i][2] != y[i][2] {
+			all = append(all, difference{"augmentation: " + x[i][1], x[i][2], y[i][2]})
+		}
+	}
+	if a[7] != b[7] {
+		all = append(all, difference{"pictures, or their labels", a[1] + " batches", b[1] + " batches of others, or in another order"})
+	}
+	if len(all) == 0 && was != now {
+		all = append(all, difference{"batches", a[1], b[1]})
+	}
+	return all
+}
