@@ -21,6 +21,11 @@ type Config struct {
 	// End is the word that ends a text. A text's embedding is what stands at the first of them, which
 	// is the argmax of OpenAI's code, where it is the last word of the vocabulary.
 	End int `json:"end"`
+	// PoolLargest takes what stands at the first of the largest words instead. It differs for words that were added after End, in
+	// the models whose config.json says that eos_token_id is 2.
+	//
+	// Source: huggingface/transformers, models/clip/modeling_clip.py, CLIPTextTransformer.forward.
+	PoolLargest bool `json:"pool_largest,omitempty"`
 }
 
 // The text towers that OpenAI released: ViT-B/16 has that of ViT-B/32, and ViT-L/14-336 that of ViT-L/14. Source: openai/CLIP, model-card.md and clip/model.py.

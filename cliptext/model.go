@@ -129,6 +129,9 @@ func (m *Model) ends(texts [][]int) ([]int, error) {
 	ends := make([]int, len(texts))
 	for i, text := range texts {
 		ends[i] = slices.Index(text, c.End)
+		if c.PoolLargest && ends[i] >= 0 {
+			ends[i] = slices.Index(text, slices.Max(text))
+		}
 		if ends[i] < 0 || ends[i] >= c.Context {
 			return nil, fmt.Errorf("cliptext: text %d: no word %d, the end, among the first %d of %d words", i, c.End, min(c.Context, len(text)), len(text))
 		}

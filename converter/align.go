@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -276,6 +277,9 @@ func (m *Model) configure() error {
 		c.Text = &TextConfig{
 			Vocab: s["v"], Context: s["n"], Width: s["c"], Layers: s["l"], MLPWidth: s["f"], EmbedDim: s["E"],
 			NormEps: normEps, BOS: s["v"] - 2, EOS: s["v"] - 1, // the last two words: clip/simple_tokenizer.py
+		}
+		if t := c.Text; t.Vocab > cliptext.OpenAIWords { // filled up, or with words that were added
+			t.BOS, t.EOS, t.PoolLargest = cliptext.OpenAIWords-2, cliptext.OpenAIWords-1, true
 		}
 	}
 	if m.has.layers > 0 {

@@ -152,7 +152,7 @@ var (
 )
 
 // legacyEOS stands in the configurations that OpenAI's models were published with; it is wrong,
-// and transformers takes the largest word instead. Source: modeling_clip.py, CLIPTextTransformer.
+// and transformers takes the place of the largest word instead, be it one that was added. Source: modeling_clip.py, CLIPTextTransformer.
 const legacyEOS = 2
 
 // agree completes c, which shapes gave, by what only config.json says, and returns an error with
@@ -239,7 +239,7 @@ func (h *hfTower) agreeVision(v *clipvit.Config) []error {
 // agreeText is agreeVision for the text tower.
 func (h *hfTower) agreeText(t *TextConfig) []error {
 	if h.EOS != legacyEOS {
-		t.BOS, t.EOS = h.BOS, h.EOS
+		t.BOS, t.EOS, t.PoolLargest = h.BOS, h.EOS, false
 	}
 	t.Activation, t.NormEps, t.Heads = transformer.Activation(h.HiddenAct), h.LayerNormEps, h.Heads
 	return []error{

@@ -24,9 +24,9 @@ type Options struct {
 	DType string
 	// VisionOnly leaves the text tower out.
 	VisionOnly bool
-	// Vocab is the path of OpenAI's bpe_simple_vocab_16e6.txt.gz, or of a directory with the files of a
-	// tokenizer, vocab.json and merges.txt. If it is set, these files are written as well; if not, those
-	// that are in the directory of the source are copied.
+	// Vocab is the path of a list of merges as OpenAI's bpe_simple_vocab_16e6.txt.gz, of a tokenizer.json, or of a directory with the files of a
+	// tokenizer. If it is "", those that are in the directory of the source are copied, and OpenAI's are written where there are none
+	// and the text tower has as many words.
 	Vocab string
 	// Overwrite permits to replace a model directory that exists already.
 	Overwrite bool
@@ -56,11 +56,13 @@ type Report struct {
 	// LanguageModel is the number of tensors of a language model, which stay where they are.
 	LanguageModel int      `json:"language_model"`
 	Excused       []string `json:"excused"`        // tensors of the source that are no parameters, and so were not written
-	Left          []string `json:"left,omitempty"` // parts of the source that an export has no place for, in words
+	Left          []string `json:"left,omitempty"` // parts of the source that have no place in what is written, in words
+	// Tokenizer says whose words were written if they are not those of files that the source or [Options.Vocab] has, and why if none were.
+	Tokenizer string `json:"tokenizer,omitempty"`
 }
 
 // Convert writes the model to the directory dst, which the Python library transformers loads as it is:
-// config.json, preprocessor_config.json, model.safetensors and, with [Options.Vocab], the files of the
+// config.json, preprocessor_config.json, model.safetensors and, with a text tower, the files of the
 // tokenizer. If there is a projector, projector.safetensors and projector_config.json ([ProjectorConfig])
 // are beside them, or alone if there is no tower: the names of its tensors are those of torch's
 // nn.Sequential. The directory appears complete or not at all. Memory does not grow with the model.

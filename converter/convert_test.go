@@ -248,8 +248,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("%s changed", name)
 		}
 	}
-	if len(r.Files) != 3 {
-		t.Errorf("files are %v, want three", r.Files)
+	if len(r.Files) != 4 { // the last says that there is no tokenizer
+		t.Errorf("files are %v, want four", r.Files)
 	}
 }
 
@@ -577,7 +577,7 @@ func TestAtomic(t *testing.T) {
 		if _, err := convertFile(t.Context(), src, dst, Options{}); err != nil {
 			t.Fatal(err)
 		}
-		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile}) {
+		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile, "tokenizer_config.json"}) {
 			t.Errorf("%v is there", got)
 		}
 	})
@@ -602,7 +602,7 @@ func TestAtomic(t *testing.T) {
 		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err != nil {
 			t.Fatal(err)
 		}
-		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile}) {
+		if got := entries(dst); !slices.Equal(got, []string{configFile, weightsFile, preprocessorFile, "tokenizer_config.json"}) {
 			t.Errorf("%v is there", got)
 		}
 		if got := entries(filepath.Dir(dst)); len(got) != 1 {
@@ -719,10 +719,10 @@ func TestInspect(t *testing.T) {
 
 // TestVocabulary: a vocabulary goes with a text tower of as many words.
 func TestVocabulary(t *testing.T) {
-	path := golden.SharedData(t, "bpe_simple_vocab_16e6.txt.gz")
+	path := golden.Path(t, "cliptext/bpe_simple_vocab_16e6.txt.gz")
 	dir := t.TempDir()
 	_, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path})
-	if err == nil || !strings.Contains(err.Error(), "49408 words, the text tower has 50") {
+	if err == nil || !strings.Contains(err.Error(), "49408 words, the last of a text 49407; the text tower has 50, the last 49") {
 		t.Errorf("error is %v, want that the vocabulary is another's", err)
 	}
 	_, err = convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path, VisionOnly: true})

@@ -36,7 +36,7 @@ func ExampleModel_Convert() {
 	fmt.Println(report.Tensors, "tensors,", report.Parameters, "parameters in", report.Files)
 	// Output:
 	// TorchScript archive with the names of OpenAI
-	// 62 tensors, 163457 parameters in [model.safetensors config.json preprocessor_config.json]
+	// 62 tensors, 163457 parameters in [model.safetensors config.json preprocessor_config.json tokenizer_config.json]
 }
 
 func ExampleLoad() {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
@@ -193,6 +194,11 @@ func (m *Model) Export(ctx context.Context, dst string, opts ExportOptions) (*Re
 	}
 	for _, p := range left {
 		r.Left = append(r.Left, string(p))
+	}
+	if f.dialect == openAI && m.config.Text != nil {
+		if t, _, err := m.Tokenizer(""); err == nil && t.Len() > cliptext.OpenAIWords {
+			r.Left = append(r.Left, "words that were added to the vocabulary")
+		}
 	}
 	return r, nil
 }
@@ -393,9 +399,9 @@ func fitsOpenAI(m *Model) error {
 }
 
 // fitsEndOfText checks that the largest word ends a text, by which OpenAI's code and OpenCLIP find
-// the end.
+// the end. Of a vocabulary that was filled up, their tokenizers give OpenAI's words alone.
 func fitsEndOfText(m *Model) error {
-	if t := m.config.Text; t != nil && t.EOS != t.Vocab-1 {
+	if t := m.config.Text; t != nil && t.EOS != t.Vocab-1 && t.EOS != cliptext.OpenAIWords-1 {
 		return fmt.Errorf("word %d ends a text, and its code takes the largest, %d", t.EOS, t.Vocab-1)
 	}
 	return nil

@@ -608,7 +608,7 @@ func TestExportReplaces(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if want := []string{configFile, preprocessorFile, torchFile}; !slices.Equal(names, want) {
+	if want := []string{configFile, preprocessorFile, torchFile, "tokenizer_config.json"}; !slices.Equal(names, want) {
 		t.Errorf("files are %q, want %q", names, want)
 	}
 	if _, err := exportFile(t.Context(), archive, dir, ExportOptions{To: "huggingface", Overwrite: true}); err == nil || !strings.Contains(err.Error(), "which no conversion writes") {

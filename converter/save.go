@@ -112,7 +112,7 @@ func (m *Model) replaceText(t *cliptext.Model, memory *memory) error {
 		m.has.text = true
 		m.config.Text = &TextConfig{
 			Vocab: c.Vocab, Context: c.Context, Width: c.Width, Heads: c.Heads, Layers: c.Layers, MLPWidth: c.MLPWidth, EmbedDim: c.EmbedDim,
-			Activation: c.Activation, NormEps: c.NormEps, BOS: c.End - 1, EOS: c.End, // as OpenAI numbers them; nothing of the tower depends on the first
+			Activation: c.Activation, NormEps: c.NormEps, BOS: c.End - 1, EOS: c.End, PoolLargest: c.PoolLargest, // as OpenAI numbers them; nothing of the tower depends on the first
 		}
 	}
 	for letter, n := range map[string]int{"v": c.Vocab, "n": c.Context, "c": c.Width, "f": c.MLPWidth, "l": c.Layers} {

@@ -120,7 +120,17 @@ func TestTokenizerKept(t *testing.T) {
 		}
 		return write(dir, files)
 	}
-	whole := map[string]string{"vocab.json": vocab, "merges.txt": "#version: 0.2\n", "tokenizer.json": "{}", "tokenizer_config.json": "{ }", "notes.txt": "x"}
+	small, err := cliptext.NewTokenizerOf(map[string]int{"a</w>": 0, "<|startoftext|>": 48, "<|endoftext|>": 49}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file string // tokenizer.json
+	for _, f := range small.Files(77) {
+		if f.Name == "tokenizer.json" {
+			file = string(f.Data)
+		}
+	}
+	whole := map[string]string{"vocab.json": vocab, "merges.txt": "#version: 0.2\n", "tokenizer.json": file, "tokenizer_config.json": "{ }", "notes.txt": "x"}
 	named := write(t.TempDir(), map[string]string{"vocab.json": vocab, "merges.txt": "\n"})
 	for _, c := range []struct {
 		name  string
@@ -130,8 +140,12 @@ func TestTokenizerKept(t *testing.T) {
 		err   string
 	}{
 		{"as it is", model(whole), Options{}, []string{"vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"}, ""},
-		{"none", model(nil), Options{}, nil, ""},
-		{"half", model(map[string]string{"vocab.json": vocab}), Options{}, nil, ""},
+		{"tokenizer.json alone", model(map[string]string{"tokenizer.json": file}), Options{}, []string{"tokenizer.json"}, ""},
+		{"with words that were added", model(map[string]string{"vocab.json": `{"a</w>":0,"b":1,"<|startoftext|>":2,"<|endoftext|>":49}`, "merges.txt": "", "added_tokens.json": `{"<x>": 4}`}),
+			Options{}, []string{"vocab.json", "merges.txt", "added_tokens.json"}, ""},
+		{"none", model(nil), Options{}, []string{"tokenizer_config.json"}, ""},
+		{"not CLIP's", model(map[string]string{"tokenizer.json": "{}"}), Options{}, nil, "tokenizer.json: has no model, want one of type BPE"},
+		{"half", model(map[string]string{"vocab.json": vocab}), Options{}, nil, "no merges.txt, and no tokenizer.json"},
 		{"no text", model(whole), Options{VisionOnly: true}, nil, ""},
 		{"named", model(whole), Options{Vocab: named}, []string{"vocab.json", "merges.txt"}, ""},
 		{"named and empty", model(whole), Options{Vocab: t.TempDir()}, nil, "vocab.json"},
@@ -159,6 +173,9 @@ func TestTokenizerKept(t *testing.T) {
 				b, err2 := os.ReadFile(filepath.Join(c.src, f))
 				if c.o.Vocab != "" {
 					b, err2 = os.ReadFile(filepath.Join(c.o.Vocab, f))
+				}
+				if c.name == "none" { // which transformers does not load without a word
+					b, err2 = cliptext.NoFiles(50)[0].Data, nil
 				}
 				if err != nil || err2 != nil || string(a) != string(b) {
 					t.Errorf("%s: %s is %q, want %q: %v %v", c.name, f, a, b, err, err2)

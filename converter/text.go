@@ -7,9 +7,8 @@ import (
 	"github.com/vitago/vitago/cliptext"
 )
 
-// Text reads the text tower, as [Model.Vision] reads the vision tower. The tokenizer is not part of a
-// checkpoint: [cliptext.ReadTokenizer] reads it, from the directory that [Model.Convert] wrote with
-// [Options.Vocab] or from OpenAI's list.
+// Text reads the text tower, as [Model.Vision] reads the vision tower. The tokenizer is not part of
+// the tensors: [Model.Tokenizer] finds it.
 func (m *Model) Text(ctx context.Context) (*cliptext.Model, error) {
 	if err := m.ready(); err != nil {
 		return nil, err
@@ -39,7 +38,7 @@ func (m *Model) Text(ctx context.Context) (*cliptext.Model, error) {
 func (t *TextConfig) tower() cliptext.Config {
 	return cliptext.Config{
 		Vocab: t.Vocab, Context: t.Context, Width: t.Width, Heads: t.Heads, Layers: t.Layers, MLPWidth: t.MLPWidth,
-		EmbedDim: t.EmbedDim, Activation: t.Activation, NormEps: t.NormEps, End: t.EOS,
+		EmbedDim: t.EmbedDim, Activation: t.Activation, NormEps: t.NormEps, End: t.EOS, PoolLargest: t.PoolLargest,
 	}
 }
 

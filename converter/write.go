@@ -39,6 +39,8 @@ type output struct {
 	sources []param         // of the entries
 	beside  *output         // the projector, which has a file of its own
 	words   []cliptext.File // the tokenizer
+	said    string          // of the tokenizer
+	unread  []string        // what of the source was not read, in words
 	sum     string          // SHA-256 of the source, "" if not all of it is read
 	bytes   int64           // of the weights file
 	files   []string
@@ -69,9 +71,7 @@ func (o *output) prepare() error {
 	case o.model.config.Text == nil:
 		return nil
 	}
-	var err error
-	o.words, err = o.tokenizer()
-	return err
+	return o.tokenizer()
 }
 
 // plan makes an entry of every slot, whose parameter the source must have. They lie one after the
@@ -295,7 +295,7 @@ func (o *output) report(dst string) *Report {
 	r := &Report{
 		Source: m.name, Dir: dst, Container: m.Container(), Dialect: m.dialect.name, SHA256: o.sum, Config: m.config,
 		Bytes: o.bytes, DTypes: map[string]int{}, Files: o.files, Excused: m.excused,
-		Projector: m.projector, LanguageModel: m.language, Adapters: m.Adapters(),
+		Projector: m.projector, LanguageModel: m.language, Tokenizer: o.said, Left: o.unread, Adapters: m.Adapters(),
 	}
 	for p := o; p != nil; p = p.beside {
 		r.Tensors += len(p.entries)
@@ -347,6 +347,10 @@ func (o *output) configJSON() map[string]any {
 		vision["torch_dtype"] = dtype
 		return vision
 	}
+	eos := t.EOS
+	if t.PoolLargest {
+		eos = legacyEOS
+	}
 	return map[string]any{
 		"architectures": []string{"CLIPModel"}, "model_type": "clip", "torch_dtype": dtype,
 		"projection_dim": embed, "logit_scale_init_value": 2.6592, "initializer_factor": json.Number("1.0"),
@@ -355,7 +359,7 @@ func (o *output) configJSON() map[string]any {
 			"model_type": "clip_text_model", "vocab_size": t.Vocab, "hidden_size": t.Width, "intermediate_size": t.MLPWidth,
 			"projection_dim": embed, "num_hidden_layers": t.Layers, "num_attention_heads": t.Heads,
 			"max_position_embeddings": t.Context, "hidden_act": t.Activation, "layer_norm_eps": t.NormEps,
-			"bos_token_id": t.BOS, "eos_token_id": t.EOS, "pad_token_id": t.EOS,
+			"bos_token_id": t.BOS, "eos_token_id": eos, "pad_token_id": t.EOS,
 			"attention_dropout": json.Number("0.0"), "initializer_range": 0.02, "initializer_factor": json.Number("1.0"),
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,10 +25,9 @@ import (
 )
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
-const noVocabulary = `%s has no vocabulary (vocab.json and merges.txt), which no weights hold:
-give --vocab FILE, OpenAI's list of merges, or a folder with these two files, or convert with it:
-  curl -LO https://github.com/openai/CLIP/raw/main/clip/bpe_simple_vocab_16e6.txt.gz
-  vitago convert --vocab bpe_simple_vocab_16e6.txt.gz models/ViT-L-14-336px.pt models/vit-l-14-336`
+const noVocabulary = `%s has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold,
+and not as many words as OpenAI's, which vitago brings along: give --vocab FILE, the model's tokenizer.json,
+a list of merges, or a folder with its tokenizer, or put these files beside the model`
 
 // place is where a template has the label.
 const place = "{}"
@@ -57,8 +57,9 @@ are not given do not count: one of them always fits best.
 With several templates, a label's embedding is the mean of theirs, each of length 1, as OpenAI does it
 for its results on ImageNet.
 
-The model must have a text tower (not converted with --vision-only) and a vocabulary: the vocab.json
-and merges.txt that "vitago convert --vocab" writes, or --vocab.
+The model must have a text tower (not converted with --vision-only). Its words are those of the tokenizer
+beside it, or OpenAI's where there is none, unless --vocab says otherwise. A text is read as the model's own
+library does: OpenAI's, OpenCLIP or transformers.
 
 Without --labels it is the head that says the class, which "vitago finetune" has trained and put into
 OUT/model: give that as the model. No text tower is needed for this.
@@ -69,15 +70,16 @@ where a head has no cosines.`,
 		Example: `  vitago classify --model models/vit-l-14-336 --labels cat,dog,bird photo.jpg
   vitago classify --model models/vit-l-14-336 --labels "sunny,raining,\"dark, at night\"" --template "a photo taken when it is {}." *.jpg
   vitago classify --model tuned/model photo.jpg
-  vitago classify --model ViT-L-14-336px.pt --vocab bpe_simple_vocab_16e6.txt.gz --labels cat,dog --json photos/`,
+  vitago classify --model ViT-L-14-336px.pt --labels cat,dog --json photos/
+  vitago classify --model ViT-L-14-336px.pt --labels "$(cat labels.txt)" photo.jpg`,
 		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
 	}
 	var c classification
 	f := cmd.Flags()
 	f.StringVar(&c.model, "model", "", "`DIR` or file of the checkpoint")
 	activation := activationFlag(cmd)
-	f.StringVar(&c.vocab, "vocab", "", "`FILE` of OpenAI's merges, or a folder with vocab.json and merges.txt (default: the model's)")
-	f.StringSliceVar(&c.labels, "labels", nil, "labels `A,B,...` that an image may have; quote one that has a comma (default: the classes of the model's head)")
+	f.StringVar(&c.vocab, "vocab", "", "`FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
+	f.Var((*labelList)(&c.labels), "labels", "labels `A,B,...` that an image may have, in one line or several; quote one that has a comma (default: the classes of the model's head)")
 	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "`TEXT` in which {} becomes the label; may be given several times")
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -96,18 +98,40 @@ where a head has no cosines.`,
 		if err := c.check(); err != nil {
 			return err
 		}
-		dir, err := converter.Folder(c.model)
-		if err != nil {
-			return err
-		}
-		tokenizer, err := cliptext.FindTokenizer(dir, c.vocab)
-		if err != nil {
-			return adviseVocabulary(err, c.model)
-		}
-		return c.run(cmd, args, func(ctx context.Context, log io.Writer) (*judge, error) { return c.loadZeroShot(ctx, log, tokenizer) })
+		return c.run(cmd, args, c.loadZeroShot)
 	}
 	return cmd
 }
+
+// A labelList is the labels of one flag or several: lines of values with commas between them, as in a CSV file. Lines without a label, and
+// commas at the end of one that is not the last, are of the form of a list, and no labels.
+type labelList []string
+
+func (l *labelList) Set(s string) error {
+	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(s)
+	r := csv.NewReader(strings.NewReader(s))
+	r.FieldsPerRecord = -1
+	lines, err := r.ReadAll()
+	if err != nil {
+		return err
+	}
+	for i, line := range lines {
+		if last := len(line) - 1; last > 0 && line[last] == "" && len(lines) > 1 && (i < len(lines)-1 || strings.HasSuffix(s, "\n")) {
+			line = line[:last]
+		}
+		if len(lines) > 1 && len(line) == 1 && strings.TrimSpace(line[0]) == "" {
+			continue
+		}
+		*l = append(*l, line...)
+	}
+	if *l == nil {
+		*l = labelList{} // given, and empty
+	}
+	return nil
+}
+
+func (l *labelList) Type() string   { return "labels" }
+func (l *labelList) String() string { return strings.Join(*l, ",") }
 
 // check finds what can be wrong with the flags together.
 func (c *classification) check() error {
@@ -248,16 +272,24 @@ func adviseVocabulary(err error, model string) error {
 }
 
 // loadZeroShot loads both towers of a CLIP, and encodes the labels.
-func (c *classification) loadZeroShot(ctx context.Context, log io.Writer, tokenizer *cliptext.Tokenizer) (*judge, error) {
+func (c *classification) loadZeroShot(ctx context.Context, log io.Writer) (*judge, error) {
 	var text *cliptext.Model
 	var vision *clipvit.Model
+	var tokenizer *cliptext.Tokenizer
+	var assumed bool // that a directory without a tokenizer has OpenAI's
 	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
+		if tokenizer, assumed, err = m.Tokenizer(c.vocab); err != nil {
+			return adviseVocabulary(err, c.model)
+		}
 		if text, err = m.Text(ctx); err == nil {
 			vision, err = m.Vision(ctx)
 		}
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if assumed && tokenizer.Rules() == cliptext.Transformers {
+		fmt.Fprintf(log, "%s brings no tokenizer: its words are taken for OpenAI's\n", c.model)
 	}
 	p := startProgress(log, "encoding labels", count)
 	texts, err := await(ctx, func() ([][]float64, error) { return c.encodeLabels(text, tokenizer) })
@@ -276,10 +308,6 @@ func (c *classification) loadZeroShot(ctx context.Context, log io.Writer, tokeni
 
 // encodeLabels returns the embeddings of the labels, of length 1.
 func (c *classification) encodeLabels(m *cliptext.Model, tokenizer *cliptext.Tokenizer) ([][]float64, error) {
-	if n := tokenizer.Len(); n > m.Config.Vocab || tokenizer.End() != m.Config.End {
-		return nil, fmt.Errorf("the vocabulary has %d words, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
-			n, tokenizer.End(), m.Config.Vocab, m.Config.End)
-	}
 	var prompts []string // of each label all templates
 	for _, label := range c.labels {
 		for _, t := range c.templates {

@@ -192,9 +192,9 @@ func TestClassifyErrors(t *testing.T) {
 		{exitUsage, []string{"--model", dir, "--labels", "cat,cat", "demo/cat.png"}, `the label "cat" is given twice`},
 		{exitUsage, append(two, "--model", dir, "--template", "a photo", "demo/cat.png"), `--template "a photo" has no {}, where the label stands`},
 		{exitUsage, append(two, "--model", dir, "https://example.com/cat.jpg"), "addresses are not read"},
-		{exitFailed, append(two, "--model", tinyModel, "demo/cat.png"), "has no vocabulary (vocab.json and merges.txt)"},
+		{exitFailed, append(two, "--model", tinyModel, "demo/cat.png"), "has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
 		{exitFailed, append(two, "--model", filepath.Join(t.TempDir(), "absent"), "demo/cat.png"), "absent"},
-		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not in gzip's form"},
+		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not a list of merges"},
 		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 words, the last of a text 50; the text tower has 50, the last 49"},
 		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "demo/cat.png"), "huggingface-vision: has no text tower"},
 		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `has none for "z" in "zebra"`},
@@ -267,4 +267,36 @@ func TestRank(t *testing.T) {
 	if got := rank([]string{"a", "b"}, make([]float32, 2), [][]float64{{1, 0}, {0, 1}}, 1); !math.IsNaN(got[0].Probability) {
 		t.Errorf("an embedding of length 0 has the probability %v", got[0].Probability)
 	}
+}
+
+// TestLabelList: labels may stand in several lines, as in "$(cat labels.txt)".
+func TestLabelList(t *testing.T) {
+	for _, c := range []struct {
+		given []string
+		want  []string
+	}{
+		{[]string{"cat,dog,bird"}, []string{"cat", "dog", "bird"}},
+		{[]string{"cat,dog\nbird,fox"}, []string{"cat", "dog", "bird", "fox"}},
+		{[]string{"cat\ndog\n"}, []string{"cat", "dog"}},
+		{[]string{"cat,\ndog,\nbird,\nfox"}, []string{"cat", "dog", "bird", "fox"}},
+		{[]string{"cat,\r\ndog,\r\n"}, []string{"cat", "dog"}},
+		{[]string{"cat\rdog"}, []string{"cat", "dog"}},
+		{[]string{"cat\n\n  \ndog"}, []string{"cat", "dog"}},
+		{[]string{"cat", "dog"}, []string{"cat", "dog"}},
+		{[]string{"\"dark, at night\",\"two\nlines\""}, []string{"dark, at night", "two\nlines"}},
+		{[]string{"cat,,dog"}, []string{"cat", "", "dog"}}, // refused afterwards
+		{[]string{"cat,dog,"}, []string{"cat", "dog", ""}},
+		{[]string{""}, []string{}},
+	} {
+		var l labelList
+		for _, s := range c.given {
+			if err := l.Set(s); err != nil {
+				t.Errorf("%q: %v", c.given, err)
+			}
+		}
+		if l == nil || !slices.Equal(l, c.want) {
+			t.Errorf("%q: got %q, want %q", c.given, l, c.want)
+		}
+	}
+	vitago("classify", "--model", "x", "--labels", "cat,\"dog", "y.png").want(t, exitUsage, nil, []string{"--labels"})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,8 @@ func newConvert() *cobra.Command {
 		Short: "Turn any checkpoint into a model directory",
 		Long: `Convert reads the checkpoint SRC, an archive of OpenAI, a file of torch.save or safetensors or a
 model directory, and writes the directory DST, which Hugging Face's transformers loads as it is:
-config.json, preprocessor_config.json, model.safetensors and, with --vocab, the tokenizer. Of a
+config.json, preprocessor_config.json, model.safetensors and the tokenizer: that of --vocab, that which
+lies beside the source, or OpenAI's. Of a
 vision-language model (LLaVA, XComposer, xtuner) it takes the tower and the projector, which it
 writes as projector.safetensors and projector_config.json, and does not read the language model.
 DST appears complete or not at all.
@@ -37,7 +39,7 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output", "source", "f16", "bf16", "f32")
 	activation := activationFlag(cmd)
 	cmd.Flags().BoolVar(&o.VisionOnly, "vision-only", false, "leave the text tower out")
-	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer from OpenAI's bpe_simple_vocab_16e6.txt.gz `FILE`")
+	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer of `FILE`: merges as OpenAI's bpe_simple_vocab_16e6.txt.gz, a tokenizer.json, or a folder (default: the source's, or OpenAI's)")
 	cmd.Flags().StringArrayVar(&adapters, "adapter", nil, "merge the adapter in `DIR`, which peft wrote; may be given several times, the first is merged first")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -87,7 +89,10 @@ func convertText(r *converter.Report) []byte {
 		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
 		{"bytes", grouped(r.Bytes)},
 	}...)
-	left := r.Excused
+	if r.Tokenizer != "" {
+		rows = append(rows, [2]string{"tokenizer", r.Tokenizer})
+	}
+	left := append(slices.Clone(r.Excused), r.Left...)
 	if r.LanguageModel > 0 {
 		left = append([]string{fmt.Sprintf("%d tensors of the language model", r.LanguageModel)}, left...)
 	}

@@ -216,7 +216,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 	if j.text, err = j.like.Text(ctx); err != nil {
 		return err
 	}
-	tokenizer, err := cliptext.FindTokenizer(j.like.Path(), j.request.Vocab)
+	tokenizer, _, err := j.like.Tokenizer(j.request.Vocab)
 	if err != nil {
 		return err
 	}
