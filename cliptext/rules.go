@@ -1,14 +1,12 @@
 package cliptext
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"github.com/vitago/vitago/internal/ftfy"
 )
 
 // Rules say whose tokenizer reads a text: libraries clean it and cut it into pieces in ways that differ in odd texts.
@@ -58,7 +56,7 @@ func (r Rules) clean(text string) string {
 func normalize(text string) string {
 	var b strings.Builder
 	space := false
-	for _, r := range nfc(text) {
+	for _, r := range ftfy.NFC(text) {
 		switch {
 		case unicode.IsSpace(r):
 			if !space {
@@ -74,57 +72,6 @@ func normalize(text string) string {
 		space = false
 	}
 	return b.String()
-}
-
-// nfc is [norm.NFC] of text with any number of marks after a letter: that inserts U+034F after thirty.
-func nfc(s string) string {
-	const few = 15 // a mark decomposes into two at most
-	marks, long := 0, false
-	for i := 0; i < len(s) && !long; {
-		p := norm.NFD.PropertiesString(s[i:])
-		if marks++; p.CCC() == 0 {
-			marks = 0
-		}
-		long = marks > few
-		i += max(1, p.Size())
-	}
-	if !long {
-		return norm.NFC.String(s)
-	}
-	var runes []rune // decomposed
-	for _, r := range s {
-		for _, d := range norm.NFD.String(string(r)) {
-			runes = append(runes, d)
-		}
-	}
-	ccc := func(r rune) uint8 { return norm.NFD.PropertiesString(string(r)).CCC() }
-	// Canonical ordering, then composition: Unicode Standard, 3.11, D109 and D117.
-	for i := 0; i < len(runes); {
-		j := i
-		for j < len(runes) && ccc(runes[j]) != 0 {
-			j++
-		}
-		slices.SortStableFunc(runes[i:j], func(a, b rune) int { return cmp.Compare(ccc(a), ccc(b)) })
-		i = j + 1
-	}
-	var out []rune
-	starter, last := -1, uint8(0)
-	for _, r := range runes {
-		c := ccc(r)
-		if starter >= 0 && (len(out)-1 == starter || last < c && last != 0) {
-			if both := []rune(norm.NFC.String(string(out[starter]) + string(r))); len(both) == 1 {
-				out[starter] = both[0]
-				continue
-			}
-		}
-		if c == 0 {
-			starter, last = len(out), 0
-		} else {
-			last = c
-		}
-		out = append(out, r)
-	}
-	return string(out)
 }
 
 // A class is what a character is to the pattern that cuts.

@@ -91,7 +91,9 @@ type matcher struct {
 	other, word, space   places // of the characters that are not in of: where each may stand, and what letters and white space may
 }
 
-var theMatcher = sync.OnceValue(func() *matcher {
+var theMatcher = sync.OnceValue(func() *matcher { return newMatcher(rules) })
+
+func newMatcher(rules [][]string) *matcher {
 	m := &matcher{of: map[rune]places{}}
 	for r := range rune(128) {
 		m.of[r] = places{}
@@ -131,7 +133,7 @@ var theMatcher = sync.OnceValue(func() *matcher {
 		m.last.add(p - 1)
 	}
 	return m
-})
+}
 
 // length returns how many characters a rule matches.
 func length(rule []string) int {
@@ -200,8 +202,10 @@ func isWord(r rune) bool  { return r == '_' || unicode.IsLetter(r) || unicode.Is
 // isBad reports whether a text looks as if it had been decoded by a wrong encoding.
 //
 // Source: rspeer/python-ftfy, ftfy/badness.py, is_bad.
-func isBad(s string) bool {
-	m := theMatcher()
+func isBad(s string) bool { return theMatcher().matches(s) }
+
+// matches reports whether any rule is in a text.
+func (m *matcher) matches(s string) bool {
 	begin := m.first
 	for i, w := range m.atStart {
 		begin[i] |= w

@@ -95,7 +95,7 @@ func fixSegment(s string, isHTML bool) string {
 		if strings.IndexByte(s, '\x1b') >= 0 {
 			s = terminal.ReplaceAllString(s, "")
 		}
-		s = nfc(strings.Map(dropControl, s))
+		s = NFC(strings.Map(dropControl, s))
 		work += len(s)
 		if s == before || pass >= leastPasses && work > maxWork {
 			return s

@@ -4,7 +4,10 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -102,6 +105,60 @@ func TestMany(t *testing.T) {
 	compare(t, "Unescape", f.References, Unescape)
 }
 
+// asRegexp returns rules as a regular expression: the slow way, which judges the matcher.
+func asRegexp(rules [][]string) *regexp.Regexp {
+	var all []string
+	for _, rule := range rules {
+		var b strings.Builder
+		for _, class := range rule {
+			switch class {
+			case start:
+				b.WriteString("^")
+			case space:
+				b.WriteString(`[\s\v\x1c-\x1f\x{85}\p{Z}]`)
+			case word:
+				b.WriteString(`[\p{L}\p{N}_]`)
+			case noBreak:
+				b.WriteString(".")
+			case notLatin:
+				b.WriteString("[^A-Za-z]")
+			default:
+				b.WriteString("[" + class + "]")
+			}
+		}
+		all = append(all, b.String())
+	}
+	return regexp.MustCompile(strings.Join(all, "|"))
+}
+
+var slow = sync.OnceValue(func() *regexp.Regexp { return asRegexp(rules) })
+
+func TestIsBad(t *testing.T) {
+	g := read(t)
+	found := 0
+	for _, p := range g.Texts {
+		got, want := isBad(*p[0]), slow().MatchString(*p[0])
+		if got != want {
+			t.Errorf("isBad(%+q) is %v, want %v", *p[0], got, want)
+		}
+		if got {
+			found++
+		}
+	}
+	if found < 1000 {
+		t.Errorf("%d of %d texts are bad, want at least 1000", found, len(g.Texts))
+	}
+	for i, rule := range rules { // each has a text that no other rule finds
+		if rule[0] == "Ã" || rule[0] == "ā" { // others imply them
+			continue
+		}
+		others := newMatcher(slices.Concat(rules[:i], rules[i+1:]))
+		if !slices.ContainsFunc(g.Texts, func(p [2]*string) bool { return isBad(*p[0]) && !others.matches(*p[0]) }) {
+			t.Errorf("no text needs rule %d, %q", i, rule)
+		}
+	}
+}
+
 // TestComposed compares the definition with golang.org/x/text, where that inserts nothing.
 func TestComposed(t *testing.T) {
 	for _, p := range read(t).Texts {
@@ -110,6 +167,9 @@ func TestComposed(t *testing.T) {
 		}
 	}
 	for r := range rune(utf8.MaxRune + 1) {
+		if p := norm.NFC.PropertiesString(string(r)); p.Decomposition() == nil && p.CCC() == 0 && r%64 != 0 {
+			continue // is like its neighbours
+		}
 		if s := "a" + string(r) + "\u0301\u0345" + string(r) + "\u0323"; composed(s) != norm.NFC.String(s) {
 			t.Errorf("composed(%+q) = %+q, want %+q", s, composed(s), norm.NFC.String(s))
 		}
@@ -149,4 +209,58 @@ func TestHostile(t *testing.T) {
 			t.Logf("%s: %v, %d bytes left", name, d, len(got))
 		}
 	}
+}
+
+// TestPlain: a text that needs no repair costs nothing.
+func TestPlain(t *testing.T) {
+	const s = "a photo of a golden retriever, 8k: <b>\t\n"
+	if n := testing.AllocsPerRun(100, func() {
+		if Fix(s) != s || Unescape(s) != s {
+			t.Error("changed")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+func BenchmarkFix(b *testing.B) {
+	for _, c := range []struct{ name, text string }{
+		{"ASCII", "a photo of a golden retriever, 8k."},
+		{"French", "une photo d’un café à la crème"},
+		{"Chinese", "花园里的猫，照片。"},
+		{"mojibake", "une photo dâ€™un cafÃ© Ã\u00a0 la crÃ¨me"},
+		{"HTML", "AT&amp;T &lt;3"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Fix(c.text)
+			}
+		})
+	}
+}
+
+func FuzzFix(f *testing.F) {
+	for i, p := range read(f).Texts {
+		if i%20 == 0 {
+			f.Add(*p[0])
+		}
+	}
+	f.Add("\xff\xed\xa0\x80")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Fix(s)
+		if !utf8.ValidString(got) || utf8.ValidString(s) && !utf8.ValidString(Unescape(s)) {
+			t.Errorf("no UTF-8 of %q", s)
+		}
+		if isPlain(s) && got != s {
+			t.Errorf("Fix(%q) = %q", s, got)
+		}
+		// A line that is broken in two is read as two the next time.
+		if !strings.Contains(got, "\n") && Fix(got) != got {
+			t.Errorf("Fix(%+q) = %+q, and of that %+q", s, got, Fix(got))
+		}
+		if v := strings.ToValidUTF8(s, "\uFFFD"); isBad(v) != slow().MatchString(v) {
+			t.Errorf("isBad(%+q) is %v", v, isBad(v))
+		}
+	})
 }

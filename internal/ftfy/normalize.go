@@ -11,8 +11,8 @@ import (
 // joiner is what [norm.NFC] inserts after 30 marks on one letter, to bound what a reader has to keep.
 const joiner = "\u034f"
 
-// nfc returns a text in Unicode's normalization form C, however many marks are on a letter.
-func nfc(s string) string {
+// NFC returns a text in Unicode's normalization form C, however many marks are on a letter.
+func NFC(s string) string {
 	n := norm.NFC.String(s)
 	if strings.Count(n, joiner) <= strings.Count(s, joiner) {
 		return n
@@ -20,7 +20,7 @@ func nfc(s string) string {
 	return composed(s)
 }
 
-// composed is [nfc] by its definition: it decomposes, sorts marks by their class, and composes what nothing separates.
+// composed is [NFC] by its definition: it decomposes, sorts marks by their class, and composes what nothing separates.
 //
 // Source: The Unicode Standard, section 3.11, D108 to D117.
 func composed(s string) string {
