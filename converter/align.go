@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -29,10 +30,11 @@ const (
 	maxHeadless = 1024
 )
 
-// recognise returns the dialect and the prefix that explain most names of a checkpoint.
+// recognise returns the dialect and the prefix that explain most names of a checkpoint, which are bare.
 func recognise(file string, names []string) (best *dialect, prefix string, err error) {
 	most := 0
-	for _, p := range prefixes {
+	var equal []string // other prefixes that explain as many
+	for _, p := range prefixes(names) {
 		var stripped []string
 		for _, name := range names {
 			if name, ok := strings.CutPrefix(name, p); ok {
@@ -46,8 +48,11 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 					n++
 				}
 			}
-			if n > most {
-				best, prefix, most = d, p, n
+			switch {
+			case n > most:
+				best, prefix, most, equal = d, p, n, nil
+			case n == most && d == best:
+				equal = append(equal, p)
 			}
 		}
 	}
@@ -57,13 +62,32 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 	if best == nil {
 		return nil, "", fmt.Errorf("converter: %s: none of %d tensors has a name of CLIP's (%s, …)", file, len(names), strings.Join(names[:min(3, len(names))], ", "))
 	}
+	for _, p := range equal {
+		if !best.both(names, prefix, p) {
+			return nil, "", fmt.Errorf("converter: %s: two models, in front of whose names stand %q and %q: save the one that is wanted alone", file, prefix, p)
+		}
+	}
 	return best, prefix, nil
+}
+
+// both says whether there is a name that d knows behind either of two prefixes.
+func (d *dialect) both(names []string, a, b string) bool {
+	knows := func(name, prefix string) bool {
+		name, ok := strings.CutPrefix(name, prefix)
+		r, _ := d.match(name)
+		return ok && r != nil
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return knows(name, a) && knows(name, b) })
 }
 
 // align finds every parameter of a model in a source, and what shapes and configurations say of it, or says all
 // that is wrong.
 func align(c *source) (*Model, error) {
-	d, prefix, err := recognise(c.name, c.file.Names())
+	names, err := unwrap(c.file)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
+	}
+	d, prefix, err := recognise(c.name, names.names())
 	if err != nil {
 		if family := c.foreign(); family != "" {
 			err = fmt.Errorf("%w: %s", err, family)
@@ -75,7 +99,7 @@ func align(c *source) (*Model, error) {
 		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
 	m.has.extra = map[string]bool{}
-	if err := m.findHead(prefix); err != nil {
+	if err := m.findHead(names, prefix); err != nil {
 		return nil, err
 	}
 	wrong := &MismatchError{File: c.name, Dialect: d.name}
@@ -86,9 +110,12 @@ func align(c *source) (*Model, error) {
 	matched := map[*checkpoint.Tensor]bool{}
 	var long *checkpoint.Tensor // positions of Long-CLIP's text
 	for _, t := range c.file.Tensors() {
-		name, ok := strings.CutPrefix(t.Name, prefix)
+		name, ok := strings.CutPrefix(plainName(t.Name), prefix)
 		r, block := d.match(name)
 		switch {
+		case isCounter(t.Name, t):
+			m.excused = append(m.excused, t.Name)
+			continue
 		case m.head.has(t):
 			m.excused = append(m.excused, t.Name)
 			continue
@@ -99,7 +126,7 @@ func align(c *source) (*Model, error) {
 		case ok && d.dropped[name]:
 			m.excused = append(m.excused, t.Name)
 			continue
-		case d.isLanguage(t.Name) || ok && d.isLanguage(name):
+		case d.isLanguage(plainName(t.Name)) || ok && d.isLanguage(name):
 			m.language++
 			continue
 		default:
@@ -136,6 +163,12 @@ func align(c *source) (*Model, error) {
 			}
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(names.unread)) {
+		bare, ok := strings.CutPrefix(name, prefix)
+		if r, _ := d.match(bare); ok && r != nil {
+			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: %s, which is not read", name, names.unread[name]))
+		}
+	}
 	m.expect()
 	for letter, count := range votes {
 		best := 0
@@ -158,14 +191,16 @@ func align(c *source) (*Model, error) {
 	}
 
 	for _, s := range d.slots(m.sizes, m.has) {
-		t, ok := c.file.Tensor(prefix + s.name)
-		if !ok {
-			wrong.Missing = append(wrong.Missing, prefix+s.name)
+		t := names.tensor(prefix + s.name)
+		if t == nil {
+			if names.unread[prefix+s.name] == "" {
+				wrong.Missing = append(wrong.Missing, prefix+s.name)
+			}
 			continue
 		}
 		delete(matched, t)
 		switch {
-		case !slices.Equal(t.Shape, s.shape):
+		case !slices.Equal(t.Shape, s.shape) && !(len(s.shape) == 0 && t.Len() == 1): // a scalar may be a vector of one
 			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: shape %v, want %s", t.Name, t.Shape, s.rule.shapeText(m.sizes)))
 		case !t.DType.IsFloat():
 			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: elements are %s, want floating point", t.Name, t.DType))

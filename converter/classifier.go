@@ -3,7 +3,6 @@ package converter
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A Classifier is a linear head that a checkpoint has on the features of its tower:
@@ -59,13 +59,13 @@ type head struct {
 func (h *head) has(t *checkpoint.Tensor) bool { return h != nil && (t == h.weight || t == h.bias) }
 
 // findHead finds the classifier that stands on a tower, if there is one.
-func (m *Model) findHead(prefix string) error {
+func (m *Model) findHead(tensors *unwrapped, prefix string) error {
 	names := m.dialect.head
 	if names.prefix == "" {
 		return nil
 	}
-	w, _ := m.file.Tensor(prefix + names.prefix + "weight")
-	b, _ := m.file.Tensor(prefix + names.prefix + "bias")
+	w := tensors.tensor(prefix + names.prefix + "weight")
+	b := tensors.tensor(prefix + names.prefix + "bias")
 	if w == nil || b == nil || len(w.Shape) != 2 || !slices.Equal(b.Shape, w.Shape[:1]) || !w.DType.IsFloat() || !b.DType.IsFloat() {
 		return nil // align says what it is not
 	}
@@ -118,7 +118,7 @@ func (m *Model) classes(k int) ([]string, error) {
 		Problem string            `json:"problem_type"`
 	}
 	if m.beside.config != nil {
-		if err := json.Unmarshal(m.beside.config, &c); err != nil {
+		if err := pyjson.Unmarshal(m.beside.config, &c); err != nil {
 			return nil, err
 		}
 	}

@@ -183,10 +183,6 @@ const HuggingFaceLLaVA = "Hugging Face LLaVA"
 // beside those of the tower.
 const projectorPrefix = "projector."
 
-// prefixes are what programs put in front of the names of a whole model: nothing, what torch's
-// DataParallel adds, the names of the field that holds the model, and what PEFT adds.
-var prefixes = []string{"", "module.", "model.", "module.model.", "base_model.model."}
-
 // A spec is a canonical parameter: its path and its shape in the letters of package clipvit, where
 // a dimension may be a product of several. The text tower's letters are small:
 // v words, n tokens, c width, f MLP width, l blocks. The projector maps M columns to O.

@@ -2,8 +2,8 @@ package converter
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
+	"github.com/vitago/vitago/internal/pyjson"
 	"slices"
 	"strings"
 )
@@ -106,7 +106,7 @@ func foreignConfig(t configIdentity) string {
 // is known.
 func (c *source) foreign() string {
 	var t configIdentity
-	if c.beside.config != nil && json.Unmarshal(c.beside.config, &t) == nil {
+	if c.beside.config != nil && pyjson.Unmarshal(c.beside.config, &t) == nil {
 		if text := foreignConfig(t); text != "" {
 			return text
 		}

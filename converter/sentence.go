@@ -2,7 +2,6 @@ package converter
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // modulesFile says of what a model of sentence-transformers is made.
@@ -49,7 +49,7 @@ func folderOf(dir string) (string, error) {
 	}
 	name := filepath.Join(dir, modulesFile)
 	var modules []module
-	if err := json.Unmarshal(raw, &modules); err != nil {
+	if err := pyjson.Unmarshal(raw, &modules); err != nil {
 		return "", fmt.Errorf("converter: %s: %w", name, err)
 	}
 	kind := func(m module) string { return m.Type[strings.LastIndex(m.Type, ".")+1:] }

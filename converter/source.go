@@ -1,10 +1,8 @@
 package converter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +13,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -67,7 +66,8 @@ type weightFile struct {
 // state of a training.
 var besideWeights = []string{
 	projectorWeights, "head.safetensors", "adapter_model.*", "non_lora_trainables.bin", "training_args.bin",
-	"optimizer.*", "scheduler.*", "scaler.*", "rng_state*", "random_states*",
+	"optimizer*", "scheduler*", "scaler*", "rng_state*", "random_states*", "sampler*.bin", "dl_state_dict.bin", // transformers', accelerate's
+	"*_optim_states.pt", "*_model_states.pt", // DeepSpeed's, of which openStep knows
 }
 
 // isShard says whether a file is one of several that an index names.
@@ -296,6 +296,9 @@ func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 	}
 	for _, w := range files {
 		names := w.matches(entries)
+		if name := pointed(dir, names); len(names) > 1 && name != "" {
+			names = []string{name}
+		}
 		switch {
 		case len(names) == 0:
 			continue
@@ -313,7 +316,7 @@ func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 		}
 		return checkpoint.Open(path)
 	}
-	return nil, nil
+	return openStep(dir, entries)
 }
 
 // dual says whether a directory is one of the hub for two libraries, timm and OpenCLIP: then it is OpenCLIP's files that hold
@@ -327,7 +330,7 @@ func dual(dir string, entries []os.DirEntry) bool {
 	}
 	raw, err := folder.ReadSmall(filepath.Join(dir, configFile), maxJSON)
 	var t configIdentity
-	return err == nil && json.Unmarshal(raw, &t) == nil && isTimm(t)
+	return err == nil && pyjson.Unmarshal(raw, &t) == nil && isTimm(t)
 }
 
 // languageOnly returns what says whether tensors of the index at path are all of the language model, which nothing
@@ -340,9 +343,14 @@ func languageOnly(path string) func(tensors []string, index map[string]string) b
 	)
 	return func(tensors []string, index map[string]string) bool {
 		if d == nil && err == nil {
-			d, prefix, err = recognise(path, slices.Collect(maps.Keys(index)))
+			var names []string
+			for name := range index {
+				names = append(names, plainName(name))
+			}
+			d, prefix, err = recognise(path, names)
 		}
 		return err == nil && !slices.ContainsFunc(tensors, func(name string) bool {
+			name = plainName(name)
 			return !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix))
 		})
 	}

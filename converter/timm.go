@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // timmConfig is the config.json that timm's save_for_hf writes.
@@ -54,7 +54,7 @@ func readTimm(m *Model, file []byte) error {
 		Pretrained   map[string]any `json:"pretrained_cfg"`
 	}
 	var top map[string]any
-	if err := errors.Join(json.Unmarshal(file, &c), json.Unmarshal(file, &top)); err != nil {
+	if err := errors.Join(pyjson.Unmarshal(file, &c), pyjson.Unmarshal(file, &top)); err != nil {
 		return err
 	}
 	if c.Pretrained == nil {

@@ -183,7 +183,7 @@ func TestWherePickledWeightsAre(t *testing.T) {
 		if got := strings.Join(names, " "); got != c.want {
 			t.Errorf("%s: tensors are %s, want %s", c.name, got, c.want)
 		}
-		if kind, ok := f.Unread("q"); ok && kind != "quantized" || ok != (c.name == "kinds that are not read") {
+		if kind, ok := f.Unread()["q"]; ok && kind != "quantized" || ok != (c.name == "kinds that are not read") {
 			t.Errorf("%s: q is %q, %v", c.name, kind, ok)
 		}
 	}

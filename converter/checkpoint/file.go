@@ -270,12 +270,9 @@ func (c *File) Classes() []string { return slices.Sorted(maps.Keys(c.classes)) }
 // [OpenIndex].
 func (c *File) Absent() []string { return slices.Clone(c.absent) }
 
-// Unread returns of what kind the tensor of a name is, if it is of one that is not read: quantized, say, or of
-// a type that has no whole bytes. It is none of [File.Tensors].
-func (c *File) Unread(name string) (kind string, ok bool) {
-	kind, ok = c.unread[name]
-	return kind, ok
-}
+// Unread returns the tensors of kinds that are not read, by their names and of which kind each is: quantized, say, or of
+// a type that has no whole bytes. They are none of [File.Tensors].
+func (c *File) Unread() map[string]string { return maps.Clone(c.unread) }
 
 // Bytes returns the size of the files.
 func (c *File) Bytes() (n int64) {
