@@ -16,7 +16,7 @@ import (
 
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
-	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // infinity is a norm that nothing reaches.
@@ -44,10 +44,10 @@ const checkpointVersion = 1
 const maxState = 64 << 20
 
 type savedState struct {
-	Version  int             `json:"version"`
-	Identity identity        `json:"identity"`
-	State    state           `json:"state"`
-	Skipped  pictures.ByName `json:"skipped"` // pictures that cannot be read, and why
+	Version  int           `json:"version"`
+	Identity identity      `json:"identity"`
+	State    state         `json:"state"`
+	Skipped  pyjson.ByName `json:"skipped"` // pictures that cannot be read, and why
 }
 
 // checkpoint writes where the run is, unless that is there already.

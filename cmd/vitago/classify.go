@@ -21,7 +21,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/probe"
-	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
@@ -393,9 +393,9 @@ func (c *classification) write(w io.Writer, image string, labels []ranked) error
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
 		err := e.Encode(struct {
-			Image  pictures.Name `json:"image"`
-			Labels []ranked      `json:"labels"`
-		}{pictures.Name(image), labels})
+			Image  pyjson.Name `json:"image"`
+			Labels []ranked    `json:"labels"`
+		}{pyjson.Name(image), labels})
 		if err != nil {
 			return err
 		}

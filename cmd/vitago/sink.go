@@ -12,7 +12,7 @@ import (
 
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
-	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A sink takes the features of images, one after the other.
@@ -77,11 +77,11 @@ func (j *jsonLines) write(name string, x []float32) error {
 }
 
 func (j *jsonLines) fail(name string, err error) error {
-	return j.line(name, "error", pictures.Name(plain(err)))
+	return j.line(name, "error", pyjson.Name(plain(err)))
 }
 
 func (j *jsonLines) line(name, key string, v any) error {
-	n, err := pictures.Quote(name)
+	n, err := pyjson.Quote(name)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func newNPY(w io.Writer, s outputSpec) (sink, error) {
 // newSafetensors writes one tensor with the name of the feature. The metadata has the names of the
 // images, as a JSON list, in the order of the rows.
 func newSafetensors(w io.Writer, s outputSpec) (sink, error) {
-	names, err := json.Marshal(pictures.Names(s.images))
+	names, err := json.Marshal(pyjson.Names(s.images))
 	if err != nil {
 		return nil, err
 	}

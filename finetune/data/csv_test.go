@@ -91,6 +91,9 @@ func TestTableQuotes(t *testing.T) {
 		{"a.jsonl", `{"path":"a.png","label":"caf` + "\xe9\"}", "data: a.jsonl: line 1: byte 29 of the line is 0xe9, which is no UTF-8; save the table as UTF-8"},
 		{"a.jsonl", `{"path":"a.png","label":"\udce9"}`, `data: a.jsonl: line 1: "\xe9" is not UTF-8`},
 		{"a.jsonl", `{"path":"a.png","label":"\ud800"}`, `data: a.jsonl: line 1: \ud800 is half a character, want \udc80 to \udcff for a byte that is no UTF-8`},
+		{"a.jsonl", `{"path":"a.png","label":"NaN","score":NaN,"size":Infinity,"x":1e999}`, `data: a.jsonl: line 1: "label" is NaN, want a string or a finite number`}, // in doubt
+		{"a.jsonl", `{"path":"a.png","label":NaN}`, `data: a.jsonl: line 1: "label" is NaN, want a string or a finite number`},
+		{"a.jsonl", `{"path":"a.png","label":"NaN"}` + "\r\n" + `{"path":"b.png","label":"x","score":NaN,"size":-Infinity}`, "a.png=NaN b.png=x"},
 		{"a.jsonl", `{"path":"caf\udce9.png","caption":"\ud83d\ude00 \\ud800"}`, "caf\xe9.png" + `"😀 \\ud800"`}, // as Python's json writes os.listdir's names
 	} {
 		dir := write(t, map[string]string{"t/" + c.name: c.text, "t/there.png": ""})

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // parts are names of folders that data sets are split into.
@@ -41,7 +42,7 @@ func Folder(dir string) (*Dataset, error) {
 		}
 		label, _, deeper := strings.Cut(filepath.ToSlash(rel), "/")
 		if !deeper {
-			loose.add(pictures.Printable(label))
+			loose.add(pyjson.Printable(label))
 			continue
 		}
 		in[label]++
@@ -64,10 +65,10 @@ func Folder(dir string) (*Dataset, error) {
 			split = append(split, path)
 		}
 		if in[name] == 0 {
-			hollow.add(pictures.Printable(name))
+			hollow.add(pyjson.Printable(name))
 		}
 		if !utf8.ValidString(name) {
-			garbled.add(pictures.Printable(name))
+			garbled.add(pyjson.Printable(name))
 		}
 	}
 	notes := left.Notes()

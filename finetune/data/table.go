@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // columns are the names that a column, or a key of JSONL, may have, by what it holds. Case does not
@@ -160,7 +160,7 @@ func readCSV(text string, comma byte, dir string, add func(line int, v [numColum
 		if r.last > r.line {
 			if line, path := swallowed(r, comma, len(head), at[pathColumn][0], dir); line > 0 {
 				return fmt.Errorf("line %d: a quote opens a field that swallows line %d, the row of %s; a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"",
-					r.line, line, pictures.Printable(path))
+					r.line, line, pyjson.Printable(path))
 			}
 		}
 		var v [numColumns]string
@@ -247,7 +247,11 @@ func readJSONL(data []byte, add func(line int, v [numColumns]string) error) erro
 // class, true and false; null counts as absent.
 func readObject(object []byte) (v [numColumns]string, err error) {
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(object, &keys); err != nil {
+	if err := pyjson.Unmarshal(object, &keys); err != nil {
+		return v, err
+	}
+	plain, err := pyjson.Plain(object)
+	if err != nil {
 		return v, err
 	}
 	if keys == nil {
@@ -266,7 +270,11 @@ func readObject(object []byte) (v [numColumns]string, err error) {
 		from[kind] = key
 		switch raw[0] {
 		case '"':
-			v[kind], err = pictures.Unquote(raw)
+			// A number that is none has become a string.
+			if s := string(raw); (s == `"NaN"` || s == `"Infinity"` || s == `"-Infinity"`) && bytes.Count(object, raw) < bytes.Count(plain, raw) {
+				return v, fmt.Errorf("%q is %s, want a string or a finite number", key, strings.Trim(s, `"`))
+			}
+			v[kind], err = pyjson.Unquote(raw)
 		case '{', '[':
 			err = fmt.Errorf("%q is %.40s, want a string or a number", key, raw)
 		default:

@@ -18,7 +18,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/folder"
-	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // The files of a report.
@@ -103,7 +103,7 @@ func (r Report) page() []byte {
 	if n := len(r.Result.Skipped); n > 0 {
 		fmt.Fprintf(&b, "\n## Pictures that could not be read: %d\n\n", n)
 		for _, path := range slices.Sorted(maps.Keys(r.Result.Skipped)) {
-			fmt.Fprintf(&b, "- `%s`: %s\n", strings.ReplaceAll(pictures.Printable(path), "`", "'"), cell(r.Result.Skipped[path]))
+			fmt.Fprintf(&b, "- `%s`: %s\n", strings.ReplaceAll(pyjson.Printable(path), "`", "'"), cell(r.Result.Skipped[path]))
 		}
 	}
 	return b.Bytes()

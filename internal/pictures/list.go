@@ -7,29 +7,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/pyjson"
 )
-
-// readable are the endings of files that package clipvit decodes. Source: Pillow's PIL.Image.registered_extensions, for the
-// formats that internal/pillow reads.
-var readable = map[string]bool{
-	"jpg": true, "jpeg": true, "jfif": true, "jpe": true, "png": true, "apng": true, "gif": true, "webp": true, "bmp": true, "tif": true, "tiff": true,
-}
-
-// unreadable are the endings of pictures that are not decoded, and what the formats are called.
-var unreadable = map[string]string{}
-
-func init() {
-	for format, endings := range map[string]string{
-		"HEIC": "heic heif hif", "AVIF": "avif avifs", "JPEG XL": "jxl", "JPEG 2000": "jp2 j2k jpc jpf jpx j2c jph", "JPEG XR": "jxr wdp hdp",
-		"Photoshop": "psd psb", "SVG": "svg svgz", "QOI": "qoi", "ICO": "ico cur", "ICNS": "icns", "TGA": "tga", "DIB": "dib", "PCX": "pcx", "DDS": "dds",
-		"PNM": "ppm pgm pbm pnm pam pfm", "OpenEXR": "exr", "Radiance": "hdr", "GIMP": "xcf", "MPO": "mpo", "DICOM": "dcm", "EPS": "eps", "WMF": "wmf emf",
-		"raw": "cr2 cr3 crw nef nrw arw srf sr2 dng orf rw2 raf pef srw raw 3fr iiq x3f erf mef mos mrw rwl kdc dcr",
-	} {
-		for _, e := range strings.Fields(endings) {
-			unreadable[e] = format
-		}
-	}
-}
 
 // plain are endings of files that are no pictures, which lie beside them by the thousand: they are not looked into.
 var plain = map[string]bool{
@@ -37,11 +18,19 @@ var plain = map[string]bool{
 	"npy": true, "npz": true, "pt": true, "pth": true, "safetensors": true, "html": true, "log": true, "py": true, "go": true,
 }
 
-// Ending says whether e is the ending of files that package clipvit decodes: in lower case, without the dot.
-func Ending(e string) bool { return readable[e] }
+// Ending says whether e is the ending of files that package clipvit decodes: in any case, without the dot.
+func Ending(e string) bool {
+	f, ok := pillow.FormatOfEnding(e)
+	return ok && f.Decodes
+}
 
 // Unread returns the name of the format of pictures with the ending e that package clipvit does not decode, or "".
-func Unread(e string) string { return unreadable[e] }
+func Unread(e string) string {
+	if f, ok := pillow.FormatOfEnding(e); ok && !f.Decodes {
+		return f.Name
+	}
+	return ""
+}
 
 // ending returns what follows the last dot of a file's name, in lower case.
 func ending(name string) string {
@@ -83,7 +72,7 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo) 
 			switch info, err := os.Stat(path); {
 			case err == nil:
 				mode = info.Mode()
-			case readable[end]:
+			case Ending(end):
 				mode = 0 // a link to nothing is a broken picture, if it is named like one
 			default:
 				left.Add("links to nothing", path)
@@ -96,15 +85,15 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo) 
 				return err
 			}
 		case !mode.IsRegular():
-			if readable[end] {
+			if Ending(end) {
 				left.Add("files that are pipes or devices", path)
 			}
-		case readable[end]:
+		case Ending(end):
 			visit(path)
-		case unreadable[end] != "":
-			left.Add(NotRead(unreadable[end]), path)
+		case Unread(end) != "":
+			left.Add(NotRead(Unread(end)), path)
 		case !plain[end]:
-			if format := sniffFile(path); format != "" {
+			if format := sniff(path); format != "" {
 				left.Add(format+" pictures whose name does not end as one's", path)
 			}
 		}
@@ -115,53 +104,26 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo) 
 // NotRead says for [Left.Add] what pictures of a format are that is not decoded.
 func NotRead(format string) string { return "pictures of the format " + format + ", which is not read" }
 
-// sniffFile returns the format of a file by how it begins, or "".
-func sniffFile(path string) string {
+// sniff returns the format of a file by how it begins, or "".
+func sniff(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	head := make([]byte, 16)
+	head := make([]byte, 512)
 	n, _ := f.ReadAt(head, 0) // too few bytes are no picture
-	size := int64(0)
-	if info, err := f.Stat(); err == nil {
-		size = info.Size()
+	head = head[:n]
+	format, ok := pillow.FormatOf(head)
+	if !ok {
+		return ""
 	}
-	return sniff(head[:n], size)
-}
-
-// sniff returns the format of a file of so many bytes that begins with head, or "".
-func sniff(head []byte, size int64) string {
-	s := string(head)
-	has := func(at int, what string) bool { return len(s) >= at && strings.HasPrefix(s[at:], what) }
-	switch {
-	case has(0, "\xff\xd8\xff"):
-		return "JPEG"
-	case has(0, "\x89PNG\r\n\x1a\n"):
-		return "PNG"
-	case has(0, "GIF87a"), has(0, "GIF89a"):
-		return "GIF"
-	case has(0, "RIFF") && has(8, "WEBP"):
-		return "WebP"
-	case has(0, "BM") && len(head) >= 10 && int64(binary.LittleEndian.Uint32(head[2:])) == size && has(6, "\x00\x00\x00\x00"):
-		return "BMP"
-	case has(0, "II*\x00"), has(0, "MM\x00*"):
-		return "TIFF"
-	case has(4, "ftyphei"), has(4, "ftyphev"), has(4, "ftypmif1"):
-		return "HEIC"
-	case has(4, "ftypavi"):
-		return "AVIF"
-	case has(0, "\xff\x0a") && size > 16, has(0, "\x00\x00\x00\x0cJXL "):
-		return "JPEG XL"
-	case has(0, "\x00\x00\x00\x0cjP  "):
-		return "JPEG 2000"
-	case has(0, "8BPS"):
-		return "Photoshop"
-	case has(0, "qoif"):
-		return "QOI"
+	if format.Name == "BMP" { // which two letters begin, as they do texts
+		if info, err := f.Stat(); err != nil || n < 6 || int64(binary.LittleEndian.Uint32(head[2:])) != info.Size() {
+			return ""
+		}
 	}
-	return ""
+	return format.Name
 }
 
 // Left counts what was left out of a list, by what it is.
@@ -198,7 +160,7 @@ func (l *Left) Notes() []string {
 	for _, g := range l.groups {
 		names := make([]string, len(g.first))
 		for i, name := range g.first {
-			names[i] = Printable(name)
+			names[i] = pyjson.Printable(name)
 		}
 		list := strings.Join(names, ", ")
 		if n := g.n - len(g.first); n > 0 {

@@ -1,5 +1,5 @@
 // Package pictures decodes ahead: it makes pictures in the background and hands them over in order. It also lists
-// the pictures of a folder, and knows how names of files stand in JSON.
+// the pictures of a folder.
 package pictures
 
 import (

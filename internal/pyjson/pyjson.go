@@ -109,7 +109,10 @@ func invalid(data []byte) int {
 
 // LoneSurrogate says whether a value of JSON has an escape that is half a character, such as "\ud83d" where a text was cut.
 // Python keeps it, and cannot encode it; encoding/json puts U+FFFD in its place.
-func LoneSurrogate(value []byte) bool {
+func LoneSurrogate(value []byte) bool { return loneSurrogate(value) >= 0 }
+
+// loneSurrogate returns where the first such escape begins, or -1.
+func loneSurrogate(value []byte) int {
 	for i := 0; i < len(value); i++ {
 		if value[i] != '\\' {
 			continue
@@ -120,16 +123,16 @@ func LoneSurrogate(value []byte) bool {
 			i++ // what is escaped
 		case r >= 0xd800 && r < 0xdc00:
 			if low, ok := escaped(value[i+6:]); !ok || low < 0xdc00 || low > 0xdfff {
-				return true
+				return i
 			}
 			i += 11
 		case r >= 0xdc00 && r <= 0xdfff:
-			return true
+			return i
 		default:
 			i += 5
 		}
 	}
-	return false
+	return -1
 }
 
 // escaped returns the code unit of a \uXXXX at the beginning of b.

@@ -1,4 +1,4 @@
-package pictures
+package pyjson
 
 import (
 	"bytes"
@@ -161,37 +161,6 @@ func reopened(rest []byte, cut bool) []byte {
 		return append([]byte{'"'}, rest...)
 	}
 	return bytes.Clone(rest)
-}
-
-// loneSurrogate returns where a JSON string has an escape of half a character first, or -1.
-func loneSurrogate(text []byte) int {
-	code := func(at int) (uint64, bool) {
-		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
-			return 0, false
-		}
-		v, err := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
-		return v, err == nil
-	}
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		v, ok := code(i)
-		switch {
-		case !ok:
-			i++ // what is escaped
-		case v >= 0xd800 && v < 0xdc00:
-			if low, ok := code(i + 6); !ok || low < 0xdc00 || low > 0xdfff {
-				return i
-			}
-			i += 11
-		case v >= 0xdc00 && v < 0xe000:
-			return i
-		default:
-			i += 5
-		}
-	}
-	return -1
 }
 
 // Printable returns a name for a message: quoted if it has a control character or bytes that are no UTF-8.
