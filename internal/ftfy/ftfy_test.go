@@ -176,6 +176,30 @@ func TestComposed(t *testing.T) {
 	}
 }
 
+// TestSegments: a long line is cut after a million characters, and a text is HTML from its first < on. By ftfy 6.3.1, Python 3.13.
+func TestSegments(t *testing.T) {
+	for _, c := range []struct {
+		letter     string
+		n          int
+		text, want string
+	}{
+		{"x", 999_998, "Ã© é", "é é"},
+		{"x", 999_999, "Ã© é", "Ã© é"},
+		{"x", 1_000_000, "Ã© é", "é é"},
+		{"é", 999_999, "&amp;", "&amp;"},
+		{"é", 1_000_000, "&amp;", "&"},
+		{"x", 1_000_000, "<&amp;", "<&amp;"},
+		{"", 0, "&amp;\n<&amp;\n&amp;", "&\n<&amp;\n&amp;"},
+		// A quirk of ftfy: À and the line break after it are taken for the NUL of Java, byte C0 and then 80.
+		{"", 0, "cafÃ© À\nnext", "café next"},
+		{"", 0, "cafÃ© À next", "café À next"},
+	} {
+		if got := Fix(strings.Repeat(c.letter, c.n) + c.text); got[c.n*len(c.letter):] != c.want {
+			t.Errorf("after %d of %s, %q is %q, want %q", c.n, c.letter, c.text, got[c.n*len(c.letter):], c.want)
+		}
+	}
+}
+
 // hostile are texts that could take long: with many passes, many marks, and deep encodings.
 func hostile(n int) map[string]string {
 	repeat := func(s string) string { return strings.Repeat(s, n/len(s)) }
