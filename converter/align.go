@@ -308,6 +308,9 @@ func (m *Model) configure() error {
 			c.Vision.EmbedDim = s["E"]
 		}
 	}
+	if m.has.text && s["v"] == metaCLIP2Words {
+		return fmt.Errorf("converter: %s: %s", m.name, foreignFamily{name: "MetaCLIP 2 (worldwide)", why: metaCLIP2Why}.text(fmt.Sprintf("the text tower has %d words", s["v"])))
+	}
 	if m.has.text {
 		c.Text = &TextConfig{
 			Vocab: s["v"], Context: s["n"], Width: s["c"], Layers: s["l"], MLPWidth: s["f"], EmbedDim: s["E"],

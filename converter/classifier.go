@@ -82,13 +82,16 @@ func (m *Model) findHead(tensors *unwrapped, prefix string) error {
 	return nil
 }
 
+// HasClassifier says whether [Model.Classifier] has one to read.
+func (m *Model) HasClassifier() bool { return m.head != nil && m.head.weight != nil }
+
 // Classifier reads the classifier that the checkpoint has on its tower, as CLIPForImageClassification of transformers and
 // the tuned towers of timm have one; nil without an error if there is none.
 func (m *Model) Classifier(ctx context.Context) (*Classifier, error) {
-	h := m.head
-	if h == nil || h.weight == nil {
+	if !m.HasClassifier() {
 		return nil, nil
 	}
+	h := m.head
 	if err := m.ready(); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,14 @@ type foreignFamily struct {
 	unless []string // marks that none of its tensors has
 }
 
+const (
+	metaCLIP2Why = "its text tower has the words of XLM-V"
+	dinov2Why    = "its tower has no norm before the blocks, and scales of layers"
+	noPreNormWhy = "it has no norm before the blocks"
+	// metaCLIP2Words is how many words XLM-V has. Source: mlfoundations/open_clip, model_configs/ViT-H-14-worldwide.json.
+	metaCLIP2Words = 901629
+)
+
 // foreignFamilies are told apart by the first that fits: those with more of a mark stand first.
 //
 // Sources: huggingface/transformers, models/*/configuration_*.py and modeling_*.py; mlfoundations/open_clip,
@@ -24,57 +32,67 @@ type foreignFamily struct {
 var foreignFamilies = []foreignFamily{
 	// Text towers, and parts, of CLIP itself.
 	{name: "CLIP's text tower alone (CLIPTextModel)", why: "there is no vision tower in it", types: []string{"clip_text_model", "cliptextmodel"},
-		marks: []string{"token_embedding.weight"}, unless: []string{"patch_embed", "conv1.weight", "class_embedding", "cls_token", "visual."}},
+		marks: []string{"token_embedding.weight"}, unless: []string{"patch_embed", "conv1.weight", "class_embedding", "cls_token", "visual.", "vision"}},
+	{name: "CLIP in the geometric parametrisation (GmP)", why: "weights are radius and angle: convert them back first, as its repository's script does", marks: []string{".c_fc.theta", ".c_proj.theta", ".c_fc.r"}},
+	{name: "TinyCLIP with masks", why: "its parameters are masked: export its towers first", marks: []string{"_image_encoder.", "l0_module", "image_encoder_without_ddp"}},
 	{name: "CLIPSeg", why: "it adds a decoder to CLIP", types: []string{"clipseg"}, marks: []string{"decoder.film_"}},
 	{name: "CLAP", why: "it hears sound", types: []string{"clap"}, marks: []string{"audio_model.audio_encoder", "audio_branch."}},
+	{name: "a LoRA adapter of peft", why: "it is corrections to a model that lies elsewhere", marks: []string{".lora_A.", ".lora_B."}, unless: []string{"patch_embedding", "conv1.weight", "patch_embed."}},
+	{name: "a model in 4 or 8 bits (bitsandbytes)", why: "weights are quantized: take the model as it was published", marks: []string{".weight.absmax", ".weight.quant_map", ".SCB"}},
 
-	// Other families in transformers.
+	// Language models that see.
+	{name: "Video-LLaVA, VipLLaVA or another relative of LLaVA", why: "it projects several layers, or videos", types: []string{"vipllava", "video_llava", "videollava", "llava_next_video", "llavanextvideo", "llava_onevision", "llavaonevision"},
+		marks: []string{"multi_modal_projector.projector_layernorm", "video_tower."}},
+	{name: "Idefics, PaliGemma or another language model with SigLIP", why: "its tower is SigLIP", types: []string{"idefics", "paligemma", "smolvlm", "gemma3"}},
+	{name: "BLIP-2", why: "its tower is EVA-CLIP and a Q-Former stands on it", types: []string{"blip-2", "blip_2", "blip2", "instructblip"}, marks: []string{"qformer.", "Qformer."}},
+	{name: "BLIP", why: "its tower and its text model are its own", types: []string{"blip"}, marks: []string{"visual_encoder.blocks.", "text_encoder.bert.", "layers.0.self_attn.qkv.weight"}},
+	{name: "Qwen's vision tower", why: "it has rotary positions and merges patches", types: []string{"qwen2_vl", "qwen2_5_vl", "qwen3_vl"}, marks: []string{"visual.patch_embed.proj.weight", "visual.merger."}},
+	{name: "InternViT", why: "its tower has scales of layers, and norms of queries and keys", types: []string{"intern_vit", "internvision", "internvl"},
+		marks: []string{"encoder.layers.0.ls1", "attention.projection_layer.bias", "mlp1.0.weight"}},
+
+	// Two towers, of other forms.
+	{name: "LiT (VisionTextDualEncoder)", why: "it joins any two towers", types: []string{"vision-text-dual-encoder", "visiontextdualencoder"}, marks: []string{"vision_model.vision_model."}},
 	{name: "SigLIP 2", why: "its tower has no class token and pools by attention", types: []string{"siglip2"}},
-	{name: "SigLIP", why: "its tower has no class token and pools by attention", types: []string{"siglip"}, marks: []string{"vision_model.head.probe", "vision_model.head.attention.", "visual.trunk.attn_pool."}},
-	{name: "MetaCLIP 2 (worldwide)", why: "its text tower has the words of XLM-V", types: []string{"metaclip_2", "metaclip2"}},
+	{name: "the Perception Encoder", why: "its tower has rotary positions and pools by attention", types: []string{"vit_pe"}, marks: []string{"visual.trunk.norm_pre.weight", "visual.attn_pool.probe"}},
+	{name: "SigLIP", why: "its tower has no class token and pools by attention", types: []string{"siglip"}, marks: []string{"head.probe", "visual.trunk.attn_pool."}},
+	{name: "MetaCLIP 2 (worldwide)", why: metaCLIP2Why, types: []string{"metaclip_2", "metaclip2"}},
 	{name: "AltCLIP", why: "its text tower is XLM-RoBERTa", types: []string{"altclip"}, marks: []string{"text_model.roberta."}},
+	{name: "jina-clip", why: "its towers are EVA-02 and JinaBERT", types: []string{"jina_clip", "jinaclip", "jina-clip"}, marks: []string{"text_model.transformer.emb"}},
 	{name: "Chinese-CLIP", why: "its text tower is BERT", types: []string{"chinese_clip", "chineseclip"}, marks: []string{"text_model.embeddings.word_embeddings.weight", "bert.embeddings."}},
-	{name: "jina-clip", why: "its towers are EVA-02 and JinaBERT", types: []string{"jina_clip", "jinaclip"}, marks: []string{"text_model.transformer.emb"}},
 	{name: "X-CLIP", why: "it sees videos", types: []string{"xclip"}, marks: []string{"mit.encoder.layers", "prompts_generator."}},
 	{name: "GroupViT", why: "its tower groups patches", types: []string{"groupvit"}, marks: []string{"vision_model.encoder.stages."}},
-	{name: "BLIP-2", why: "its tower is EVA-CLIP and a Q-Former stands on it", types: []string{"blip_2", "blip2", "instructblip"}, marks: []string{"qformer.", "Qformer."}},
-	{name: "BLIP", why: "its tower and its text model are its own", types: []string{"blip"}, marks: []string{"visual_encoder.blocks.", "text_encoder.bert.", "vision_model.encoder.layers.0.self_attn.qkv."}},
 	{name: "ALIGN", why: "its tower is EfficientNet", types: []string{"align"}, marks: []string{"vision_model.encoder.blocks.0.depthwise_conv"}},
 	{name: "FLAVA", why: "its towers are ViT of another form", types: []string{"flava"}, marks: []string{"image_model.encoder.layer."}},
-	{name: "OWL-ViT", why: "it detects objects", types: []string{"owlvit", "owlv2"}, marks: []string{"owlvit.", "owlv2.", "box_head."}},
-	{name: "LiT (VisionTextDualEncoder)", why: "it joins any two towers", types: []string{"vision-text-dual-encoder", "visiontextdualencoder"}},
-	{name: "InternViT", why: "its tower has norms of queries and keys, and scales of layers", types: []string{"intern_vit", "internvision", "internvl"}, marks: []string{"encoder.layers.0.ls1", "vision_model.encoder.layers.0.ls1", "mlp1.0.weight"}},
-	{name: "DINOv3", why: "its tower has rotary positions and register tokens", types: []string{"dinov3"}, marks: []string{"storage_tokens", "rope_embed.periods"}},
-	{name: "DINOv2", why: "its tower has no norm before the blocks, and scales of layers", types: []string{"dinov2"}, marks: []string{"embeddings.mask_token", "mask_token"}},
-	{name: "AIMv2", why: "its tower has gated MLPs and RMS norms", types: []string{"aimv2"}, marks: []string{"preprocessor.patchifier.", "trunk.post_trunk_norm"}},
-	{name: "Qwen's vision tower", why: "it has rotary positions and merges patches", types: []string{"qwen2_vl", "qwen2_5_vl", "qwen3_vl"}, marks: []string{"visual.patch_embed.proj.weight", "visual.merger."}},
-	{name: "Video-LLaVA, VipLLaVA or another relative of LLaVA", why: "it projects several layers, or videos", types: []string{"vipllava", "video_llava", "llava_next_video", "llava_onevision", "vipllavafor", "videollava"}, marks: []string{"multi_modal_projector.projector_layernorm", "video_tower."}},
-	{name: "Idefics, PaliGemma or another language model with SigLIP", why: "its tower is SigLIP", types: []string{"idefics", "paligemma", "smolvlm", "gemma3"}},
+	{name: "OWL-ViT", why: "it detects objects", types: []string{"owlvit", "owlv2"}, marks: []string{"owlvit.", "owlv2.", "box_head.", "vision_model.pre_layernorm."}},
+	{name: "MLCD", why: "its tower has rotary positions", types: []string{"mlcd"}, marks: []string{"class_pos_emb", "vision_rotary_embedding"}},
+	{name: "AIMv2", why: "its tower has gated MLPs and RMS norms", types: []string{"aimv2"}, marks: []string{"preprocessor.patchifier.", "trunk.post_trunk_norm", "layers.0.rms_norm1"}},
 
 	// OpenCLIP.
-	{name: "OpenCLIP's EVA-CLIP or EVA-02", why: "its tower has rotary positions or other norms", types: []string{"eva02", "eva_", "evaclip"}, marks: []string{"visual.trunk.blocks.0.attn.q_bias", "visual.blocks.0.attn.q_bias", "visual.rope.", "visual.trunk.rope.", "visual.blocks.0.mlp.w1."}},
-	{name: "OpenCLIP's MobileCLIP or a ViTamin", why: "its tower begins with convolutions", types: []string{"mobileclip", "fastvit", "vitamin"}, marks: []string{"visual.trunk.patch_embed.backbone", "visual.trunk.stages.0.blocks.0.token_mixer", "image_encoder.model.patch_emb", "visual.trunk.stem.0."}},
-	{name: "OpenCLIP's ConvNeXt", why: "its tower is of convolutions", types: []string{"convnext"}, marks: []string{"visual.trunk.stages.0.blocks.0.conv_dw", "visual.trunk.stem."}},
+	{name: "EVA-CLIP or EVA-02", why: "its tower has rotary positions or other norms", types: []string{"eva02", "eva_", "evaclip"},
+		marks: []string{"visual.trunk.blocks.0.attn.q_bias", "visual.trunk.blocks.0.attn.q_proj.weight", "visual.blocks.0.attn.q_bias", "visual.rope.", "visual.trunk.rope.", "visual.blocks.0.mlp.w1."}},
+	{name: "MobileCLIP or a ViTamin", why: "its tower begins with convolutions", types: []string{"mobileclip", "fastvit", "vitamin", "mci"}, marks: []string{"patch_embed.backbone.", "token_mixer.", "image_encoder.model.patch_emb"}},
+	{name: "OpenCLIP's ConvNeXt", why: "its tower is of convolutions", types: []string{"convnext"}, marks: []string{"stages.0.blocks.0.conv_dw"}},
 	{name: "CoCa", why: "its tower pools by attention and a decoder of texts stands on it", types: []string{"coca"}, marks: []string{"visual.attn_pool.", "text_decoder."}},
 	{name: "a ResNet of CLIP (RN50, RN101, …)", why: "its tower is of convolutions", types: []string{"rn50", "rn101", "resnet"}, marks: []string{"visual.layer1.0.conv1.weight", "visual.attnpool.", "attnpool.q_proj"}},
-	{name: "OpenCLIP's tower of timm (SigLIP, Perception Encoder, EVA, …)", why: "its tower is another one", marks: []string{"visual.trunk."}},
+	{name: "OpenCLIP's tower of timm (Swin, relative positions, …)", why: "its tower is another one", marks: []string{"visual.trunk."}},
 	{name: "OpenCLIP with a text tower of Hugging Face (XLM-RoBERTa, mT5, NLLB, …)", why: "its words are not CLIP's", marks: []string{"text.transformer.embeddings.", "text.transformer.encoder.", "text.transformer.shared."}},
-	{name: "TinyCLIP with masks", why: "its parameters are masked: export its towers first", marks: []string{"_image_encoder.", "l0_module", "image_encoder_without_ddp"}},
-	{name: "CLIP in the geometric parametrisation (GmP)", why: "weights are radius and angle: convert them back first, as its repository's script does", marks: []string{".c_fc.theta", ".c_proj.theta", ".c_fc.r"}},
 	{name: "CLIPA", why: "its tower has no ln_pre and pools by the mean of the patches", types: []string{"clipa"}, marks: []string{"visual.transformer.resblocks.0.ln_1.weight"}, unless: []string{"visual.ln_pre."}},
-	{name: "the Perception Encoder", why: "its tower has rotary positions and pools by attention", types: []string{"vit_pe"}, marks: []string{"rope.freqs", "attn_pool.probe"}},
-	{name: "Eva or SAM of timm", why: "its tower has other positions and norms", types: []string{"samvit", "eva"}, marks: []string{"rel_pos_h", "attn.rel_pos"}},
 
-	// Others of timm, whose names begin as CLIP's towers do.
-	{name: "a ViT of timm with register tokens", why: "tokens of registers stand between class and patches", marks: []string{"reg_token"}},
+	// Towers of images alone.
+	{name: "DINOv3", why: "its tower has rotary positions and register tokens", types: []string{"dinov3"}, marks: []string{"storage_tokens", "rope_embed.periods", "embeddings.register_tokens"}, unless: []string{"attention.attention.query"}},
+	{name: "DINOv2", why: dinov2Why, types: []string{"dinov2"}, marks: []string{"layer_scale1.lambda1"}},
+	{name: "DINOv2", why: dinov2Why, marks: []string{"mask_token"}, unless: []string{"attention.attention.query", "relative_position", "patch_embeddings.projection"}},
+	{name: "SAM", why: "its tower has relative positions", types: []string{"samvit", "sam"}, marks: []string{"rel_pos_h"}},
+	{name: "a ViT of timm with register tokens", why: "tokens of registers stand between class and patches", types: []string{"reg4", "reg8"}, marks: []string{"reg_token"}},
 	{name: "a ViT of timm that pools by attention", why: "there is no class token's output", marks: []string{"attn_pool.latent", "attn_pool.q."}},
-	{name: "a ViT of timm that pools by the mean (fc_norm)", why: "the head reads patches", marks: []string{"fc_norm.weight"}},
+	{name: "EVA, EVA-02 or BEiT of timm", why: "its tower has other positions and norms", types: []string{"eva"}, marks: []string{"blocks.0.attn.q_bias", "blocks.0.attn.q_proj.weight"}},
+	{name: "a ViT of timm that pools by the mean (fc_norm)", why: "the head reads patches", types: []string{"_gap"}, marks: []string{"fc_norm.weight"}},
 	{name: "a ViT of timm with scales of layers or norms of queries and keys", why: "CLIP's blocks have none", marks: []string{".ls1.gamma", ".attn.q_norm."}},
-	{name: "a ViT of timm that is not CLIP's", why: "it has no norm before the blocks (norm_pre)", marks: []string{"patch_embed.proj.bias"}},
-	{name: "a ViT of ImageNet", why: "its tower has no norm before the blocks", types: []string{"vit", "deit", "beit", "data2vec-vision"}, marks: []string{"vit.embeddings.cls_token", "deit.embeddings.", "beit.embeddings.", "encoder.layer.0.attention.attention.query.weight"}},
-	{name: "sentence-transformers' text model", why: "there is no vision tower in it", types: []string{"distilbert", "bert", "roberta", "xlm-roberta", "mpnet"}, marks: []string{"embeddings.word_embeddings.weight"}},
-	{name: "a LoRA adapter of peft", why: "it is corrections to a model that lies elsewhere", marks: []string{".lora_A.", ".lora_B."}, unless: []string{"lora_A.weight.absmax", "patch_embedding", "conv1.weight"}},
-	{name: "LLaVA or another model in 4 or 8 bits (bitsandbytes)", why: "weights are quantized: take the model as it was published", marks: []string{".weight.absmax", ".weight.quant_map", ".SCB"}},
+	{name: "a ViT of ImageNet (ViT, DeiT, BEiT, …)", why: noPreNormWhy, types: []string{"vit", "deit", "beit", "data2vec-vision"}, marks: []string{"embeddings.patch_embeddings.projection.weight"}},
+	{name: "a ViT of timm that is not CLIP's", why: noPreNormWhy, types: []string{"swin_"}, marks: []string{"patch_embed.proj.bias"}},
+	{name: "a text model (BERT, RoBERTa, …)", why: "there is no vision tower in it", types: []string{"distilbert", "bert", "roberta", "xlm-roberta", "mpnet"}, marks: []string{"embeddings.word_embeddings.weight"}},
+	{name: "a network of convolutions (ResNet, EfficientNet, …)", why: "it is no transformer", types: []string{"efficientnet"}, marks: []string{"bn1.running_mean", "bn.running_mean"}},
+	{name: "SigLIP or another tower without a class token", why: "CLIP's has one", marks: []string{"embeddings.patch_embedding.bias"}, unless: []string{"class_embedding"}},
 }
 
 // text returns what an error says of a family.

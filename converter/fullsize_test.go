@@ -5,6 +5,7 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,52 @@ func TestFullSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := golden.LoadFile(t, filepath.Join(dir, "expected.npz"))
+	compareFullSize(t, m, f)
+}
+
+// OpenCLIPFullSizeEnv names the folder that "fullsize.py openclip" filled.
+const OpenCLIPFullSizeEnv = "VITAGO_FULLSIZE_OPENCLIP"
+
+// TestFullSizeOpenCLIP compares a whole model of open_clip's registry, as ViT-H-14, with PyTorch's float32: both embeddings, and every layer
+// of the tower of images.
+func TestFullSizeOpenCLIP(t *testing.T) {
+	dir := os.Getenv(OpenCLIPFullSizeEnv)
+	if dir == "" {
+		t.Skipf("%s does not name a folder made by testdata/gen/fullsize.py openclip", OpenCLIPFullSizeEnv)
+	}
+	m, err := converter.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	f := golden.LoadFile(t, filepath.Join(dir, "expected.npz"))
+	text, err := m.Text(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts [][]int
+	for row := range slices.Chunk(f.Int64("tokens"), text.Config.Context) {
+		words := make([]int, len(row))
+		for i, w := range row {
+			words[i] = int(w)
+		}
+		texts = append(texts, words)
+	}
+	e, err := text.Forward(texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, "embeddings of texts", e.Value().Data().F32(), f.Float32("text_embedding"))
+	vision, err := m.Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareFullSize(t, vision, f)
+}
+
+// compareFullSize compares what a tower makes of the photographs that PyTorch has encoded.
+func compareFullSize(t *testing.T, m *clipvit.Model, f *golden.File) {
+	t.Helper()
 	images := map[string]image.Image{}
 	for _, name := range f.Names() {
 		name, ok := strings.CutPrefix(name, "embedding/")

@@ -192,9 +192,9 @@ func disagreements(where string, object any, fields []field, others ...string) [
 		i := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
 		switch {
 		case i < 0:
-			errs = append(errs, fmt.Errorf("%s%.40s is %.40v, which is not supported", where, name, v))
+			errs = append(errs, fmt.Errorf("%s%.40s is %.40s, which is not supported", where, name, fmt.Sprint(v)))
 		case fields[i].want != nil && !slices.ContainsFunc(fields[i].want, func(w any) bool { return equalJSON(v, w) }):
-			errs = append(errs, fmt.Errorf("%s%s is %.40v, want %v", where, name, v, fields[i].want[0]))
+			errs = append(errs, fmt.Errorf("%s%s is %.40s, want %v", where, name, fmt.Sprint(v), fields[i].want[0]))
 		}
 	}
 	return errs

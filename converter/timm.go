@@ -44,9 +44,6 @@ var timmFits = map[string]string{"": "shortest", "center": "shortest", "squash":
 
 // readTimm reads the config.json of a tower of timm's.
 func readTimm(m *Model, file []byte) error {
-	if m.dialect != timm {
-		return fmt.Errorf("architecture is of timm, the tensors have the names of %s", m.dialect.name)
-	}
 	var c struct {
 		Architecture string         `json:"architecture"`
 		Pool         string         `json:"global_pool"`
@@ -56,6 +53,12 @@ func readTimm(m *Model, file []byte) error {
 	var top map[string]any
 	if err := errors.Join(pyjson.Unmarshal(file, &c), pyjson.Unmarshal(file, &top)); err != nil {
 		return err
+	}
+	if family := foreignConfig(configIdentity{Architecture: c.Architecture}); family != "" {
+		return errors.New(family)
+	}
+	if m.dialect != timm {
+		return fmt.Errorf("architecture is of timm, the tensors have the names of %s", m.dialect.name)
 	}
 	if c.Pretrained == nil {
 		c.Pretrained = top // before timm 0.9

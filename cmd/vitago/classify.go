@@ -62,7 +62,8 @@ beside it, or OpenAI's where there is none, unless --vocab says otherwise. A tex
 library does: OpenAI's, OpenCLIP or transformers.
 
 Without --labels it is the head that says the class, which "vitago finetune" has trained and put into
-OUT/model: give that as the model. No text tower is needed for this.
+OUT/model: give that as the model. No text tower is needed for this. It may also be the classifier that the
+checkpoint itself has: transformers' CLIPForImageClassification, or a tower that timm has tuned.
 
 It prints the name of each image and its labels, the best first. --json prints an object a line:
   {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]}
@@ -87,7 +88,7 @@ where a head has no cosines.`,
 		if err := checkModel(c.model); err != nil {
 			return err
 		}
-		if c.labels == nil && probe.HasHead(c.model) {
+		if c.labels == nil && (probe.HasHead(c.model) || hasClassifier(c.model)) {
 			for _, name := range []string{"template", "vocab"} {
 				if f.Changed(name) {
 					return usagef("--%s goes with --labels: a head knows its classes", name)
@@ -233,12 +234,22 @@ func (c *classification) load(ctx context.Context, log io.Writer, read func(*con
 
 // loadHead loads a tower and the head that was trained on it.
 func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, error) {
-	head, err := probe.LoadHead(c.model)
-	if err != nil {
-		return nil, err
+	var (
+		head   *probe.Head
+		vision *clipvit.Model
+		err    error
+	)
+	if probe.HasHead(c.model) {
+		if head, err = probe.LoadHead(c.model); err != nil {
+			return nil, err
+		}
 	}
-	var vision *clipvit.Model
 	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
+		if head == nil {
+			if head, err = probe.HeadOf(ctx, m); err != nil {
+				return err
+			}
+		}
 		vision, err = m.Vision(ctx)
 		return err
 	}); err != nil {
@@ -261,6 +272,17 @@ func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, e
 		}
 		return all, nil
 	}}, nil
+}
+
+// hasClassifier says whether a checkpoint has a classifier among its tensors, as CLIPForImageClassification of transformers has. What cannot be
+// read has none: what is wrong with it is said where it is loaded.
+func hasClassifier(model string) bool {
+	m, err := converter.Open(model)
+	if err != nil {
+		return false
+	}
+	defer m.Close()
+	return m.HasClassifier()
 }
 
 // adviseVocabulary tells how to come by the vocabulary that the model lacks, if that is what err says.

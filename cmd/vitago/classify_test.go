@@ -259,6 +259,34 @@ func TestClassifyHead(t *testing.T) {
 	vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"the head reads 3 features, embedding of this tower has "})
 }
 
+// TestClassifyOwn: without labels a checkpoint's own classifier says the classes. The probabilities are those of
+// transformers 5.24.0 (CLIPForImageClassification) and timm 1.0.31 for this picture, in float64.
+func TestClassifyOwn(t *testing.T) {
+	for model, want := range map[string]map[string]float64{
+		"hf5-classifier":  {"cat": 1.8975480696713244e-11, "dog": 0.9970602637938212, "a, b": 0.0029397361872033306},
+		"timm-classifier": {"cat": 0.44186442844183427, "dog": 0.014053474038873337, "bird": 0.5440820975192925},
+	} {
+		dir := filepath.Join("..", "..", "testdata", "families", model)
+		r := vitago("classify", "--model", dir, "--json", "demo/cat.png")
+		r.want(t, exitDone, []string{`"label"`}, nil)
+		var got struct{ Labels []ranked }
+		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Labels) != len(want) {
+			t.Errorf("%s: %s, want %v", model, r.out, want)
+		}
+		for _, l := range got.Labels {
+			if math.Abs(l.Probability-want[l.Label]) > 1e-6 {
+				t.Errorf("%s: %+v, want %v", model, l, want[l.Label])
+			}
+		}
+		vitago("classify", "--model", dir, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
+		vitago("convert", dir, filepath.Join(t.TempDir(), "out")).want(t, exitDone, []string{"left out"}, []string{"converted in"})
+	}
+	vitago("classify", "--model", filepath.Join("..", "..", "testdata", "families", "hf5-clip"), "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels"})
+}
+
 func TestRank(t *testing.T) {
 	got := rank([]string{"a", "b", "c"}, []float32{0, 2}, [][]float64{{1, 0}, {0, 1}, {0.6, 0.8}}, 1000)
 	if got[0].Label != "b" || got[1].Label != "c" || got[2].Label != "a" || got[0].Probability != 1 || got[2].Probability != 0 {

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"gonum.org/v1/gonum/floats"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 )
@@ -178,6 +180,22 @@ func (h *Head) check() error {
 		}
 	}
 	return nil
+}
+
+// HeadOf returns the classifier that a checkpoint has on its tower, as transformers' CLIPForImageClassification; nil
+// without an error if there is none.
+func HeadOf(ctx context.Context, m *converter.Model) (*Head, error) {
+	c, err := m.Classifier(ctx)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	h := &Head{Classes: c.Classes, Features: c.Features, Linear: linear.New[float32](len(c.Weight)/len(c.Bias), len(c.Bias))}
+	copy(h.Linear.W.Data().F32(), c.Weight)
+	copy(h.Linear.B.Data().F32(), c.Bias)
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("%w in %s", err, m.Path())
+	}
+	return h, nil
 }
 
 // HasHead says whether [Head.Save] has written to a folder, whole or damaged as it may be.

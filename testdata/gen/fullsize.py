@@ -1,7 +1,8 @@
-"""A full-size ViT-L/14-336 with random weights, and what PyTorch computes with it. Nothing of it is committed.
+"""Full-size towers with random weights, and what PyTorch computes with them. Nothing of it is committed.
 
   fullsize.py archive OUT.pt                      under the torch of OpenAI's archives: .venv/torch-1.7.1/bin/python
   fullsize.py expect OUT.pt OUT.npz IMAGE...      under .venv/bin/python
+  fullsize.py openclip NAME DIR IMAGE...          under .venv/torch-2.15.0/bin/python
 
 archive writes the form of OpenAI's ViT-L-14-336px.pt: a TorchScript archive of both towers, traced, half and float
 mixed, storages on cuda:0, 427,944,193 parameters. It takes 5 GB of memory and half a minute.
@@ -12,6 +13,12 @@ them in float32 with OpenAI's code (clip.model.build_model) and with transformer
   pixels/IMAGE [S,S,3] uint8, after resize, crop and RGB; patches/IMAGE [G*G,3*P*P]
   hidden_states/IMAGE [L+1,T,C] of the first --hidden images (2), those of transformers
   error/openai_transformers/IMAGE: how far the two embeddings are apart, relative to the largest element
+
+openclip makes a model of open_clip's registry, such as ViT-H-14, writes it in half precision as open_clip does, and encodes the images and
+some texts with it in float32. DIR gets open_clip_config.json, open_clip_model.safetensors and expected.npz, with
+  embedding/IMAGE [1,E]; pixels/IMAGE [S,S,3] uint8 and patches/IMAGE [G*G,3*P*P] of open_clip's own transform
+  hidden_states/IMAGE [L+1,T,C] of the first image, and of the text towers tokens [B,N] and text_embedding [B,E]
+ViT-H-14 takes 8 GB of memory, 2 GB of disk, and a minute.
 """
 
 import argparse
@@ -90,6 +97,68 @@ def expect(path, out, images, hidden):
     common.savez(out, result)
 
 
+def openclip(name, out, images):
+    import json
+
+    import open_clip
+    import torch
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    torch.set_grad_enabled(False)
+    os.makedirs(out, exist_ok=True)
+    config = open_clip.get_model_config(name)
+    m = open_clip.model.CLIP(**config).half().eval()
+    rng = np.random.Generator(np.random.PCG64(SEED))
+    for k, p in m.named_parameters():
+        tower = m.visual.transformer if k.startswith("visual.") else m.transformer
+        if k == "logit_scale":
+            continue
+        if ".ln_" in k or k.startswith("ln_"):
+            a = np.exp(common.normal(rng, tuple(p.shape), 0.3)) if k.endswith("weight") else common.normal(rng, tuple(p.shape), 0.1)
+        elif p.ndim == 1 or "embedding" in k:
+            a = common.normal(rng, tuple(p.shape), 0.2)
+        elif k.endswith("proj"):
+            a = common.normal(rng, tuple(p.shape), p.shape[0] ** -0.5)
+        else:
+            a = common.normal(rng, tuple(p.shape), p[0].numel() ** -0.5)
+            if "in_proj" in k:
+                a[: 2 * len(a) // 3] *= 2  # attention is far from uniform
+            if "out_proj" in k or "c_proj" in k:
+                a *= 1.5 * (2 * len(tower.resblocks)) ** -0.5
+        p.data = torch.from_numpy(a).half()
+    vision = sum(p.numel() for p in m.visual.parameters())
+    print("%s: %d parameters, %d of the vision tower" % (name, sum(p.numel() for p in m.parameters()), vision), flush=True)
+    preprocess = {"mean": list(open_clip.OPENAI_DATASET_MEAN), "std": list(open_clip.OPENAI_DATASET_STD), "interpolation": "bicubic", "resize_mode": "shortest"}
+    with open(os.path.join(out, "open_clip_config.json"), "w") as f:
+        json.dump({"model_cfg": config, "preprocess_cfg": preprocess}, f, indent=1)
+    save_file({k: v.contiguous() for k, v in m.state_dict().items()}, os.path.join(out, "open_clip_model.safetensors"), metadata={"format": "pt"})
+
+    m = m.float()
+    size = config["vision_cfg"]["image_size"]
+    transform = open_clip.image_transform(size, is_train=False)
+    result = {}
+    tokens = open_clip.get_tokenizer("ViT-B-32")(["a photo of a cat.", "a diagram", "two dogs that play in the snow, seen from above"])
+    result["tokens"], result["text_embedding"] = tokens.numpy(), m.encode_text(tokens).numpy()
+    hidden = []
+    for i, file in enumerate(images):
+        name = os.path.basename(file)
+        x = transform(Image.open(file))[None]
+        hooks = [h.register_forward_hook(lambda _, __, y: hidden.append(y[0].numpy())) for h in [m.visual.ln_pre, *m.visual.transformer.resblocks]] if i == 0 else []
+        start = time.time()
+        result["embedding/" + name] = m.encode_image(x).numpy()
+        seconds = time.time() - start
+        for h in hooks:
+            h.remove()
+        if i == 0:
+            result["hidden_states/" + name] = np.concatenate(hidden)
+        pixels = transform.transforms[2](transform.transforms[1](transform.transforms[0](Image.open(file))))
+        result["pixels/" + name] = np.asarray(pixels)
+        result["patches/" + name] = common.patches(x.numpy(), config["vision_cfg"]["patch_size"])
+        print("%s: |embedding| %.3f, PyTorch %.2f s with %d threads" % (name, np.linalg.norm(result["embedding/" + name]), seconds, torch.get_num_threads()), flush=True)
+    common.savez(os.path.join(out, "expected.npz"), result)
+
+
 def main():
     a = argparse.ArgumentParser()
     verbs = a.add_subparsers(dest="verb", required=True)
@@ -100,7 +169,13 @@ def main():
     v.add_argument("archive")
     v.add_argument("out")
     v.add_argument("images", nargs="+")
+    v = verbs.add_parser("openclip")
+    v.add_argument("name")
+    v.add_argument("dir")
+    v.add_argument("images", nargs="+")
     a = a.parse_args()
+    if a.verb == "openclip":
+        return openclip(a.name, a.dir, a.images)
     if a.verb == "archive":
         write_archive(a.out)
     else:
