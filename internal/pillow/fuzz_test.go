@@ -20,7 +20,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		for _, format := range formats {
-			if !format.is(data) {
+			if !format.Decodes || !format.is(data) {
 				continue
 			}
 			width, height, sizeErr := format.size(data)

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
-// jpegDecoder decodes Huffman-coded JPEG of 8 bits, sequential or progressive, to the same bytes as
+// jpegDecoder decodes JPEG of 8 bits, sequential or progressive, Huffman or arithmetic-coded, to the same bytes as
 // libjpeg-turbo with its default settings: the accurate integer transform, triangle-filtered chroma, and grey where
 // data is missing before a marker. The standard library's decoder rounds its transform otherwise, which
 // moves colours by up to 3 levels.
@@ -16,10 +17,15 @@ type jpegDecoder struct {
 	width, height int
 	maxH, maxV    int // largest sampling factors
 	progressive   bool
+	arithmetic    bool
 	parts         []*jpegPart
-	quant         [4]*[64]int32      // in the order of a block
-	huff          [2][4]*jpegHuffman // DC, AC
-	interval      int                // units between restart markers, 0 for none
+	quant         [4]*[64]int32    // in the order of a block
+	huff          [2][4]*jpegTable // DC, AC
+	conditioning  jpegConditioning // of arithmetic coding
+	interval      int              // units between restart markers, 0 for none
+	scans         int              // how many have begun
+	whole         bool             // a single one brought everything
+	good          int              // row of the last unit that had data
 	jfif          bool
 	adobe         int // colour transform of the Adobe marker, -1 without one
 }
@@ -35,24 +41,48 @@ type jpegPart struct {
 	coeffs    [][64]int16 // only if there are several scans
 	predicted int         // last DC value of the scan
 	dc, ac    *jpegHuffman
+	dcTable   int // their numbers
+	acTable   int
+	context   int     // of the next DC value, in arithmetic coding
+	known     [64]int // lowest bit known of the coefficients in zigzag order, -1 for none; in progressive JPEG
+	before    [10]int // what was known of the first before the last scan
 }
 
 // Markers. Source: ITU-T T.81, table B.1.
 const (
-	jpegSOF0, jpegSOF1, jpegSOF2 = 0xc0, 0xc1, 0xc2
-	jpegDHT, jpegDAC             = 0xc4, 0xcc
-	jpegRST0, jpegRST7           = 0xd0, 0xd7
-	jpegSOI, jpegEOI, jpegSOS    = 0xd8, 0xd9, 0xda
-	jpegDQT, jpegDRI             = 0xdb, 0xdd
-	jpegAPP0, jpegAPP14          = 0xe0, 0xee
-	jpegTEM                      = 0x01
+	jpegSOF0, jpegSOF1, jpegSOF2  = 0xc0, 0xc1, 0xc2
+	jpegSOF9, jpegSOF10           = 0xc9, 0xca // arithmetic-coded
+	jpegDHT, jpegDAC              = 0xc4, 0xcc
+	jpegRST0, jpegRST7            = 0xd0, 0xd7
+	jpegSOI, jpegEOI, jpegSOS     = 0xd8, 0xd9, 0xda
+	jpegDQT, jpegDNL, jpegDRI     = 0xdb, 0xdc, 0xdd
+	jpegAPP0, jpegAPP14, jpegAPPF = 0xe0, 0xee, 0xef
+	jpegCOM, jpegTEM              = 0xfe, 0x01
 )
+
+// jpegFrame says whether a marker begins a frame that is decoded here.
+func jpegFrame(marker byte) bool {
+	return marker >= jpegSOF0 && marker <= jpegSOF2 || marker == jpegSOF9 || marker == jpegSOF10
+}
+
+// jpegKnown says whether a marker with a length is one that libjpeg takes.
+func jpegKnown(marker byte) bool {
+	switch marker {
+	case jpegDHT, jpegDAC, jpegSOS, jpegDQT, jpegDNL, jpegDRI, jpegCOM:
+		return true
+	}
+	return jpegFrame(marker) || marker >= jpegAPP0 && marker <= jpegAPPF
+}
+
+// jpegBare says whether a marker has no length behind it.
+func jpegBare(marker byte) bool {
+	return marker == jpegSOI || marker == jpegEOI || marker == jpegTEM || marker >= jpegRST0 && marker <= jpegRST7
+}
 
 // jpegRefused names the kinds of JPEG that are not decoded here.
 var jpegRefused = map[byte]string{
 	0xc3: "lossless", 0xc5: "hierarchical", 0xc6: "hierarchical", 0xc7: "hierarchical",
-	0xc9: "arithmetic-coded", 0xca: "arithmetic-coded", 0xcb: "arithmetic-coded",
-	0xcd: "hierarchical", 0xce: "hierarchical", 0xcf: "hierarchical",
+	0xcb: "lossless arithmetic-coded", 0xcd: "hierarchical", 0xce: "hierarchical", 0xcf: "hierarchical",
 }
 
 // zigzag is the place in a block of the coefficients in the order of the file. Corrupt data can count
@@ -82,45 +112,60 @@ var zigzag = func() (z [80]int) {
 	return z
 }()
 
+// decodeJPEG reads marker after marker. Source: libjpeg-turbo, src/jdmarker.c, read_markers, and, up to the first scan,
+// Pillow, src/PIL/JpegImagePlugin.py.
 func decodeJPEG(data []byte) (*Image, error) {
-	d := &jpegDecoder{jpegBits: jpegBits{data: data, pos: 2}, adobe: -1}
+	d := &jpegDecoder{jpegBits: jpegBits{data: data, pos: 2}}
+	d.begin()
 	for {
 		marker, err := d.marker()
+		if d.whole && (err != nil || marker == jpegEOI) { // the end may be missing
+			return d.image(), nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		switch {
-		case marker == jpegEOI:
-			if d.parts == nil || d.parts[0].coeffs == nil {
-				return nil, errors.New("no picture before the end marker")
-			}
-			if err := d.transform(); err != nil {
-				return nil, err
-			}
+		case marker == jpegEOI && d.scans > 0:
+			d.transform()
 			return d.image(), nil
-		case marker == jpegSOI || marker == jpegTEM || marker >= jpegRST0 && marker <= jpegRST7:
-			continue // no length
-		}
-		if d.pos+2 > len(data) {
-			return nil, io.ErrUnexpectedEOF
-		}
-		n := int(binary.BigEndian.Uint16(data[d.pos:]))
-		if n < 2 {
-			return nil, fmt.Errorf("marker %#x of length %d, want at least 2", marker, n)
-		}
-		if d.pos+n > len(data) {
-			return nil, io.ErrUnexpectedEOF
-		}
-		segment := data[d.pos+2 : d.pos+n]
-		d.pos += n
-		switch {
-		case marker <= jpegSOF2 && marker >= jpegSOF0:
-			d.progressive = marker == jpegSOF2
-			err = d.frame(segment)
+		case marker == jpegEOI && d.parts == nil && d.pos+2 <= len(data) && data[d.pos] == 0xff && data[d.pos+1] == jpegSOI:
+			d.pos += 2 // those were but tables; the picture follows
+			d.begin()
+			continue
+		case marker == jpegEOI:
+			return nil, errors.New("no picture before the end marker")
+		case marker == jpegSOI:
+			return nil, errors.New("two start markers")
+		case marker == jpegTEM && d.scans == 0:
+			return nil, fmt.Errorf("unknown marker %#x", marker)
+		case jpegBare(marker):
+			continue
+		case jpegFrame(marker) && d.parts != nil:
+			return nil, errors.New("two frame headers")
 		case jpegRefused[marker] != "":
-			err = fmt.Errorf("%s JPEG is not supported", jpegRefused[marker])
+			return nil, fmt.Errorf("%s JPEG is not supported", jpegRefused[marker])
+		case !jpegKnown(marker):
+			return nil, fmt.Errorf("unknown marker %#x", marker)
+		}
+		segment, err := d.segment(marker)
+		if d.whole && err == io.ErrUnexpectedEOF {
+			return d.image(), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case d.whole && marker == jpegSOS:
+			err = errors.New("a scan behind the last one")
+		case jpegFrame(marker):
+			d.progressive = marker == jpegSOF2 || marker == jpegSOF10
+			d.arithmetic = marker >= jpegSOF9
+			err = d.frame(segment)
 		case marker == jpegDHT:
 			err = d.huffmanTables(segment)
+		case marker == jpegDAC:
+			err = d.conditioning.read(segment)
 		case marker == jpegDQT:
 			err = d.quantTables(segment)
 		case marker == jpegDRI:
@@ -129,24 +174,45 @@ func decodeJPEG(data []byte) (*Image, error) {
 			}
 			d.interval = int(binary.BigEndian.Uint16(segment))
 		case marker == jpegAPP0:
-			d.jfif = d.jfif || len(segment) >= 12 && string(segment[:5]) == "JFIF\x00"
+			d.jfif = d.jfif || len(segment) >= 14 && string(segment[:5]) == "JFIF\x00"
 		case marker == jpegAPP14:
 			if len(segment) >= 12 && string(segment[:5]) == "Adobe" {
 				d.adobe = int(segment[11])
 			}
 		case marker == jpegSOS:
-			whole, err := d.scan(segment)
-			if err != nil {
-				return nil, err
-			}
-			if whole { // what follows does not count
-				return d.image(), nil
+			if d.whole, err = d.scan(segment); d.whole { // what Pillow has not read yet does not count
+				d.data = data[:min((d.pos+jpegBlock-1)/jpegBlock*jpegBlock, len(data))]
 			}
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+}
+
+// begin forgets what a start marker ends. Tables stay.
+func (d *jpegDecoder) begin() {
+	d.conditioning.reset()
+	d.interval, d.jfif, d.adobe = 0, false, -1
+}
+
+// segment returns what belongs to a marker. A length below that of itself counts as none.
+func (d *jpegDecoder) segment(marker byte) ([]byte, error) {
+	if d.pos+2 > len(d.data) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	n := int(binary.BigEndian.Uint16(d.data[d.pos:]))
+	if n < 2 {
+		if marker != jpegCOM && marker != jpegDNL && (marker < jpegAPP0 || marker > jpegAPPF) {
+			return nil, fmt.Errorf("marker %#x of length %d, want at least 2", marker, n)
+		}
+		n = 2
+	}
+	if d.pos+n > len(d.data) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	d.pos += n
+	return d.data[d.pos-n+2 : d.pos], nil
 }
 
 // marker moves behind the next marker and returns it.
@@ -168,9 +234,9 @@ func (d *jpegDecoder) marker() (byte, error) {
 // quantTables reads a DQT segment.
 func (d *jpegDecoder) quantTables(b []byte) error {
 	for len(b) > 0 {
-		wide, at := int(b[0]>>4), b[0]&15
+		wide, at := int(min(b[0]>>4, 1)), b[0]&15
 		size := 64 << wide
-		if wide > 1 || at > 3 || len(b) < 1+size {
+		if at > 3 || len(b) < 1+size {
 			return fmt.Errorf("bad quantisation table %#x of %d bytes", b[0], len(b)-1)
 		}
 		table := new([64]int32)
@@ -187,6 +253,13 @@ func (d *jpegDecoder) quantTables(b []byte) error {
 	return nil
 }
 
+// jpegTable is a Huffman table as it stands in a file. It is looked at when a scan needs it.
+type jpegTable struct {
+	counts [16]byte
+	values []byte
+	built  *jpegHuffman
+}
+
 // huffmanTables reads a DHT segment.
 func (d *jpegDecoder) huffmanTables(b []byte) error {
 	for len(b) > 0 {
@@ -201,26 +274,47 @@ func (d *jpegDecoder) huffmanTables(b []byte) error {
 		if n > 256 || len(b) < 17+n {
 			return fmt.Errorf("bad Huffman table of %d codes in %d bytes", n, len(b)-17)
 		}
-		table, err := newJPEGHuffman(b[1:17], b[17:17+n])
-		if err != nil {
-			return err
-		}
-		for _, value := range table.values {
-			if class == 0 && value > 15 {
-				return fmt.Errorf("DC value of %d bits, want at most 15", value)
-			}
-		}
-		d.huff[class][at] = table
+		d.huff[class][at] = &jpegTable{counts: [16]byte(b[1:17]), values: b[17 : 17+n]}
 		b = b[17+n:]
 	}
 	return nil
 }
 
+// table returns the Huffman table of a class, 0 for DC, and number.
+func (d *jpegDecoder) table(class, at int) (*jpegHuffman, error) {
+	if at > 3 || d.huff[class][at] == nil {
+		return nil, fmt.Errorf("scan without its Huffman table %d", at)
+	}
+	t := d.huff[class][at]
+	if t.built == nil {
+		h, err := newJPEGHuffman(t.counts[:], t.values)
+		if err != nil {
+			return nil, err
+		}
+		t.built = h
+	}
+	for _, value := range t.values {
+		if class == 0 && value > 15 {
+			return nil, fmt.Errorf("DC value of %d bits, want at most 15", value)
+		}
+	}
+	return t.built, nil
+}
+
+// standardTables fills in the tables of Motion JPEG, whose frames leave them out.
+// Source: ITU-T T.81, K.3; libjpeg-turbo, src/jdhuff.c, jinit_huff_decoder.
+func (d *jpegDecoder) standardTables() {
+	for class := range 2 {
+		for at := range 2 {
+			if d.huff[class][at] == nil {
+				d.huff[class][at] = &jpegTable{counts: jpegStandard[class][at].counts, values: jpegStandard[class][at].values}
+			}
+		}
+	}
+}
+
 // frame reads a SOF segment.
 func (d *jpegDecoder) frame(b []byte) error {
-	if d.parts != nil {
-		return errors.New("two frame headers")
-	}
 	if len(b) < 6 || len(b) != 6+3*int(b[5]) {
 		return fmt.Errorf("bad frame header of %d bytes", len(b))
 	}
@@ -231,14 +325,20 @@ func (d *jpegDecoder) frame(b []byte) error {
 	if err := checkSize(d.width, d.height); err != nil {
 		return err
 	}
+	if max(d.width, d.height) > jpegMaxSide {
+		return fmt.Errorf("size %dx%d, want at most %d as libjpeg", d.width, d.height, jpegMaxSide)
+	}
 	if n := b[5]; n != 1 && n != 3 && n != 4 {
 		return fmt.Errorf("%d components, want 1, 3 or 4", n)
 	}
 	var parts []*jpegPart
 	for c := b[6:]; len(c) > 0; c = c[3:] {
 		p := &jpegPart{id: int(c[0]), h: int(c[1] >> 4), v: int(c[1] & 15), tq: int(c[2])}
-		if p.h < 1 || p.h > 4 || p.v < 1 || p.v > 4 || p.tq > 3 {
-			return fmt.Errorf("component of sampling %dx%d, table %d; want 1..4 and 0..3", p.h, p.v, p.tq)
+		if p.h < 1 || p.h > 4 || p.v < 1 || p.v > 4 {
+			return fmt.Errorf("component of sampling %dx%d, want 1..4", p.h, p.v)
+		}
+		for i := range p.known {
+			p.known[i] = -1
 		}
 		d.maxH, d.maxV = max(d.maxH, p.h), max(d.maxV, p.v)
 		parts = append(parts, p)
@@ -253,8 +353,12 @@ func (d *jpegDecoder) frame(b []byte) error {
 		p.stride = 8 * p.columns
 		blocks += p.columns * p.rows
 	}
-	// Each block takes a bit at the least, for its DC coefficient.
-	if most := 8 * len(d.data); blocks > most {
+	// Each block takes a Huffman code of a bit at the least, for its DC coefficient. Arithmetic coding has no such limit.
+	most := 8 * len(d.data)
+	if d.arithmetic {
+		most *= 1 << 10
+	}
+	if blocks > most {
 		return fmt.Errorf("the file can hold %d blocks, its header claims %d", most, blocks)
 	}
 	for _, p := range parts {
@@ -263,6 +367,12 @@ func (d *jpegDecoder) frame(b []byte) error {
 	d.parts = parts
 	return nil
 }
+
+// jpegBlock is how many bytes Pillow reads at a time.
+const jpegBlock = 1 << 16
+
+// jpegMaxSide is libjpeg's JPEG_MAX_DIMENSION.
+const jpegMaxSide = 65500
 
 func ceil(a, b int) int { return (a + b - 1) / b }
 
@@ -283,34 +393,54 @@ func (d *jpegDecoder) scan(b []byte) (whole bool, err error) {
 		s.low > 13 || s.high != 0 && s.high != s.low+1 {
 		return false, fmt.Errorf("bad scan of coefficients %d..%d, bits %d..%d, of %d components", s.from, s.to, s.high, s.low, n)
 	}
+	if d.scans++; !d.progressive && d.scans == 1 {
+		d.standardTables()
+	}
 	units := 0
+	taken := make([]*jpegPart, len(d.parts)+n) // libjpeg does not find a part whose place in the frame an earlier one has in the scan
 	for i := range n {
 		var p *jpegPart
-		for _, q := range d.parts {
-			if q.id == int(b[1+2*i]) {
+		for at, q := range d.parts {
+			if q.id == int(b[1+2*i]) && taken[at] == nil {
 				p = q
 				break
 			}
 		}
 		if p == nil {
-			return false, fmt.Errorf("scan of an unknown component %d", b[1+2*i])
+			return false, fmt.Errorf("scan of component %d, which is unknown or out of order", b[1+2*i])
 		}
-		for _, q := range s.parts {
-			if p == q {
-				return false, fmt.Errorf("component %d twice in a scan", p.id)
+		if slices.Contains(taken, p) {
+			return false, fmt.Errorf("component %d twice in a scan", p.id)
+		}
+		taken[i] = p
+		p.predicted, p.context = 0, 0
+		p.dcTable, p.acTable = int(b[2+2*i]>>4), int(b[2+2*i]&15)
+		if !d.arithmetic {
+			if s.from == 0 && s.high == 0 {
+				if p.dc, err = d.table(0, p.dcTable); err != nil {
+					return false, err
+				}
+			}
+			if s.to > 0 {
+				if p.ac, err = d.table(1, p.acTable); err != nil {
+					return false, err
+				}
 			}
 		}
-		dc, ac := b[2+2*i]>>4, b[2+2*i]&15
-		if dc > 3 || ac > 3 {
-			return false, fmt.Errorf("Huffman tables %d and %d, want 0..3", dc, ac)
-		}
-		p.dc, p.ac, p.predicted = d.huff[0][dc], d.huff[1][ac], 0
-		if s.from == 0 && s.high == 0 && p.dc == nil || s.to > 0 && p.ac == nil {
-			return false, errors.New("scan without its Huffman tables")
-		}
 		if p.quant == nil { // the first scan's table counts, as libjpeg's latch_quant_tables has it
-			if p.quant = d.quant[p.tq]; p.quant == nil {
+			if p.tq > 3 || d.quant[p.tq] == nil {
 				return false, fmt.Errorf("no quantisation table %d", p.tq)
+			}
+			p.quant = d.quant[p.tq]
+		}
+		if d.progressive {
+			for k := range p.before {
+				if p.before[k] = 0; d.scans > 1 {
+					p.before[k] = p.known[k]
+				}
+			}
+			for k := s.from; k <= s.to; k++ {
+				p.known[k] = s.low
 			}
 		}
 		s.parts = append(s.parts, p)
@@ -375,7 +505,7 @@ func (d *jpegDecoder) image() *Image {
 // Source: libjpeg-turbo, src/jdapimin.c, default_decompress_parms.
 func (d *jpegDecoder) ycc() bool {
 	if len(d.parts) == 4 {
-		return d.adobe == 2
+		return d.adobe > 0
 	}
 	if len(d.parts) != 3 {
 		return false

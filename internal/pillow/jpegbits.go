@@ -85,7 +85,7 @@ func (b *jpegBits) value(k int) int {
 
 // symbol returns the next Huffman-coded byte; zero for a code that is not in the table, as libjpeg has it.
 func (b *jpegBits) symbol(h *jpegHuffman) int {
-	if b.n < 16 {
+	if b.n < 17 { // what a code that is not in the table takes
 		b.fill()
 	}
 	var next uint
@@ -129,7 +129,7 @@ func newJPEGHuffman(counts, values []byte) (*jpegHuffman, error) {
 	for length := 1; length <= 16; length++ {
 		n := int(counts[length-1])
 		h.offset[length] = at - code
-		if code+n > 1<<length {
+		if n > 0 && code+n >= 1<<length { // the code of ones alone is none
 			return nil, errors.New("Huffman table with more codes than fit")
 		}
 		for range n {

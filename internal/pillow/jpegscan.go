@@ -1,7 +1,6 @@
 package pillow
 
 import (
-	"fmt"
 	"io"
 )
 
@@ -12,12 +11,17 @@ type jpegScan struct {
 	from, to  int // coefficients, in zigzag order
 	high, low int // bits known before, and after
 	endRun    int // blocks whose scan ended before it began
+	arith     *jpegArith
 }
 
 // read decodes the scan, into coefficients if there are any kept, else into pixels.
 func (s *jpegScan) read() error {
 	s.restart()
 	block := s.method()
+	band := 1 // rows of units in one of the picture's
+	if len(s.parts) == 1 {
+		band = s.parts[0].v
+	}
 	columns, rows := ceil(s.width, 8*s.maxH), ceil(s.height, 8*s.maxV)
 	if p := s.parts[0]; len(s.parts) == 1 { // one block is a unit, and those of padding are left out
 		columns, rows = ceil(p.width, 8), ceil(p.height, 8)
@@ -34,6 +38,9 @@ func (s *jpegScan) read() error {
 			}
 			left--
 			starved := s.starved // then the rest of the segment stays grey
+			if !starved {
+				s.good = y / band
+			}
 			for _, p := range s.parts {
 				h, v := p.h, p.v
 				if len(s.parts) == 1 {
@@ -60,6 +67,9 @@ func (s *jpegScan) read() error {
 			return io.ErrUnexpectedEOF
 		}
 	}
+	if s.arith != nil {
+		return nil
+	}
 	if s.fill(); s.ended {
 		return io.ErrUnexpectedEOF
 	}
@@ -71,13 +81,15 @@ func (s *jpegScan) read() error {
 // Source: libjpeg-turbo, src/jdmarker.c, jpeg_resync_to_restart.
 func (s *jpegScan) skipRestart(n int) error {
 	for _, p := range s.parts {
-		p.predicted = 0
+		p.predicted, p.context = 0, 0
 	}
 	s.endRun = 0
+	if s.arith != nil {
+		s.arith.restart(s)
+	}
 	starved := s.starved
 	s.restart()
 	for {
-		at := s.pos
 		marker, err := s.marker()
 		if err != nil {
 			return err
@@ -89,7 +101,7 @@ func (s *jpegScan) skipRestart(n int) error {
 		case marker < jpegSOF0 || isRestart && ahead >= 6: // invalid, or one of before
 			continue
 		case !isRestart || ahead <= 2: // the data up to it are missing
-			s.pos, s.stopped, s.starved = at, true, starved
+			s.pos, s.stopped, s.starved = s.pos-2, true, starved
 			return nil
 		}
 		return nil // lost count: go on here
@@ -98,6 +110,9 @@ func (s *jpegScan) skipRestart(n int) error {
 
 // method returns the function that decodes a block in this kind of scan.
 func (s *jpegScan) method() func(*jpegPart, *[64]int16) {
+	if s.arithmetic {
+		return s.arithmeticMethod()
+	}
 	switch {
 	case !s.progressive:
 		return s.sequential
@@ -202,41 +217,59 @@ func (s *jpegScan) refineAC(p *jpegPart, b *[64]int16) {
 	}
 }
 
-// transform draws the coefficients of all scans.
-func (d *jpegDecoder) transform() error {
+// transform draws the coefficients of all scans. A component without any stays grey.
+func (d *jpegDecoder) transform() {
+	smooth := d.smoothing()
 	for _, p := range d.parts {
 		if p.quant == nil {
-			return fmt.Errorf("no scan of component %d", p.id)
+			for i := range p.pix {
+				p.pix[i] = 128
+			}
+			continue
 		}
 		parallel(p.rows, 1, 64*8*len(p.coeffs), func(lo, hi int) {
-			for at := lo * p.columns; at < hi*p.columns; at++ {
-				p.draw(&p.coeffs[at], at)
+			for row := lo; row < hi; row++ {
+				if smooth {
+					d.drawSmooth(p, row)
+					continue
+				}
+				for at := row * p.columns; at < (row+1)*p.columns; at++ {
+					p.draw(&p.coeffs[at], at)
+				}
 			}
 		})
 	}
-	return nil
 }
 
-// draw turns a block's coefficients into pixels of block number at: the inverse cosine transform in integers.
-// Source: libjpeg-turbo, src/jidctint.c, jpeg_idct_islow; after C. Loeffler, A. Ligtenberg and G. Moschytz, ICASSP 1989.
+// draw turns a block's coefficients into pixels of block number at: the inverse cosine transform in integers. Coefficients
+// of damaged files do not fit 16 bits; they are cut off and clipped where the code for x86 does it.
+// Source: libjpeg-turbo, src/jidctint.c, jpeg_idct_islow, and simd/x86_64/jidctint-avx2.asm; after C. Loeffler,
+// A. Ligtenberg and G. Moschytz, ICASSP 1989.
 func (p *jpegPart) draw(b *[64]int16, at int) {
 	q := p.quant
 	var w [64]int32
 	for x := range 8 {
 		if b[8+x]|b[16+x]|b[24+x]|b[32+x]|b[40+x]|b[48+x]|b[56+x] == 0 {
-			v := int32(b[x]) * q[x] << 2
+			v := int32(int16(int32(b[x])*q[x])) << 2
+			if v != int32(int16(v)) {
+				if v = clip16(v); flat(b) {
+					v = int32(b[x]) * q[x] << 18 >> 16
+				}
+			}
 			for y := x; y < 64; y += 8 {
 				w[y] = v
 			}
 			continue
 		}
 		in := [8]int32{
-			int32(b[x]) * q[x], int32(b[8+x]) * q[8+x], int32(b[16+x]) * q[16+x], int32(b[24+x]) * q[24+x],
-			int32(b[32+x]) * q[32+x], int32(b[40+x]) * q[40+x], int32(b[48+x]) * q[48+x], int32(b[56+x]) * q[56+x],
+			int32(int16(int32(b[x]) * q[x])), int32(int16(int32(b[8+x]) * q[8+x])),
+			int32(int16(int32(b[16+x]) * q[16+x])), int32(int16(int32(b[24+x]) * q[24+x])),
+			int32(int16(int32(b[32+x]) * q[32+x])), int32(int16(int32(b[40+x]) * q[40+x])),
+			int32(int16(int32(b[48+x]) * q[48+x])), int32(int16(int32(b[56+x]) * q[56+x])),
 		}
 		inverseCosine(&in, 1<<10)
 		for y, v := range in {
-			w[8*y+x] = v >> 11 // keeps two fractional bits
+			w[8*y+x] = clip16(v >> 11) // keeps two fractional bits
 		}
 	}
 	first := at/p.columns*8*p.stride + at%p.columns*8
@@ -257,7 +290,25 @@ func (p *jpegPart) draw(b *[64]int16, at int) {
 	}
 }
 
-// inverseCosine transforms eight coefficients in place, scaled by 2^13 times the root of 8, and adds half.
+// flat says whether a block has coefficients in its first row alone.
+func flat(b *[64]int16) bool {
+	for _, c := range b[8:] {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func clip16(v int32) int32 {
+	if v != int32(int16(v)) {
+		v = v>>31 ^ 0x7fff
+	}
+	return v
+}
+
+// inverseCosine transforms eight coefficients of 16 bits in place, scaled by 2^13 times the root of 8, and adds half.
+// Sums of two coefficients have 16 bits as well.
 func inverseCosine(in *[8]int32, half int32) {
 	const ( // the names are the values times 2^13
 		c0298 = 2446
@@ -275,11 +326,11 @@ func inverseCosine(in *[8]int32, half int32) {
 	)
 	z1 := (in[2] + in[6]) * c0541
 	t2, t3 := z1-in[6]*c1847, z1+in[2]*c0765
-	t0, t1 := (in[0]+in[4])<<13+half, (in[0]-in[4])<<13+half
+	t0, t1 := int32(int16(in[0]+in[4]))<<13+half, int32(int16(in[0]-in[4]))<<13+half
 	e0, e3, e1, e2 := t0+t3, t0-t3, t1+t2, t1-t2
 
 	o0, o1, o2, o3 := in[7], in[5], in[3], in[1]
-	y1, y2, y3, y4 := o0+o3, o1+o2, o0+o2, o1+o3
+	y1, y2, y3, y4 := o0+o3, o1+o2, int32(int16(o0+o2)), int32(int16(o1+o3))
 	y5 := (y3 + y4) * c1175
 	y1, y2, y3, y4 = y1*-c0899, y2*-c2562, y3*-c1961+y5, y4*-c0390+y5
 	o0 = o0*c0298 + y1 + y3

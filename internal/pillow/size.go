@@ -36,28 +36,24 @@ func sizeJPEG(data []byte) (width, height int, err error) {
 			return 0, 0, err
 		}
 		switch {
-		case marker == jpegEOI || marker == jpegSOS:
+		case marker == jpegSOS:
 			return 0, 0, errors.New("no frame header before the picture")
 		case jpegRefused[marker] != "":
 			return 0, 0, fmt.Errorf("%s JPEG is not supported", jpegRefused[marker])
-		case marker == jpegSOI || marker == jpegTEM || marker >= jpegRST0 && marker <= jpegRST7:
-			continue // no length
-		}
-		if d.pos+2 > len(data) {
-			return 0, 0, io.ErrUnexpectedEOF
-		}
-		n := int(binary.BigEndian.Uint16(data[d.pos:]))
-		if n < 2 {
-			return 0, 0, fmt.Errorf("marker %#x of length %d, want at least 2", marker, n)
-		}
-		if marker >= jpegSOF0 && marker <= jpegSOF2 {
-			if n < 7 || d.pos+7 > len(data) {
-				return 0, 0, io.ErrUnexpectedEOF
+		case marker == jpegEOI && (d.pos+2 > len(data) || data[d.pos] != 0xff || data[d.pos+1] != jpegSOI):
+			return 0, 0, errors.New("no frame header before the end marker")
+		case jpegBare(marker):
+			continue
+		case jpegFrame(marker) && d.pos+7 <= len(data):
+			if n := binary.BigEndian.Uint16(data[d.pos:]); n < 7 {
+				return 0, 0, fmt.Errorf("marker %#x of length %d, want at least 7", marker, n)
 			}
 			size := data[d.pos+3:] // behind the length and the number of bits
 			return int(binary.BigEndian.Uint16(size[2:])), int(binary.BigEndian.Uint16(size)), nil
 		}
-		d.pos += n
+		if _, err := d.segment(marker); err != nil {
+			return 0, 0, err
+		}
 	}
 }
 

@@ -15,7 +15,9 @@ import io
 import json
 import os
 import random
+import shutil
 import struct
+import subprocess
 import zipfile
 import zlib
 
@@ -417,6 +419,123 @@ def odd_pngs():
     put("frame-fdat-alone", ihdr(), fdat(0, colour), end)
 
 
+def segments(b):
+    """Where the markers of a JPEG begin and their segments end: (begin, marker, end)."""
+    out, i = [], 2
+    while i < len(b) - 1:
+        if b[i] != 255 or b[i + 1] in (0, 255):
+            i += 1
+        elif b[i + 1] == 0xD9 or 0xD0 <= b[i + 1] <= 0xD7:
+            out.append((i, b[i + 1], i + 2))
+            i += 2
+        else:
+            end = i + 2 + struct.unpack(">H", b[i + 2 : i + 4])[0]
+            out.append((i, b[i + 1], end))
+            i = end
+    return out
+
+
+def odd_jpegs():
+    """JPEGs that lack something, have it twice or in the wrong place, and arithmetic-coded ones."""
+    state = rng.bit_generator.state
+    y, x = np.mgrid[0:31, 0:45].astype(float)
+    a = np.stack([128 + 90 * np.sin(x / (4 + b) + b) * np.cos(y / (6 - b)) + 9 * ((x * 7 + y * 3 + b) % 5) for b in range(3)], -1)
+    m = Image.fromarray(np.clip(a, 0, 255).astype(np.uint8))
+    put = lambda name, b: files.__setitem__(f"odd-{name}.jpg", bytes(b))
+
+    def coded(**kw):
+        f = io.BytesIO()
+        m.save(f, format="JPEG", **kw)
+        return f.getvalue()
+
+    plain, restart, progressive = coded(quality=80), coded(quality=80, subsampling=0, restart_marker_blocks=2), coded(quality=80, progressive=True)
+    for name, b in (("plain", plain), ("restart", restart), ("progressive", progressive)):
+        tables = [t for t in segments(b) if t[1] == 0xC4]
+        c = b
+        for i, _, e in reversed(tables):
+            c = c[:i] + c[e:]
+        put(f"no-huffman-{name}", c)
+        i, _, e = tables[1]
+        put(f"one-huffman-less-{name}", b[:i] + b[e:])
+    seg = segments(restart)
+    marks = [t for t in seg if 0xD0 <= t[1] <= 0xD7]
+    for k in (0, 3, 6):
+        (i, n, e), after = marks[k], marks[min(k + 1, len(marks) - 1)][0]
+        put(f"restart-gone-{k}", restart[:i] + restart[e:])
+        put(f"restart-twice-{k}", restart[:e] + restart[i:])
+        put(f"restart-lost-{k}", restart[:i] + restart[after:])
+        put(f"restart-doubled-{k}", restart[:after] + restart[i:after] + restart[after:])
+        put(f"restart-empty-{k}", restart[:e] + restart[after:])
+        put(f"restart-lost-many-{k}", restart[:i] + restart[marks[min(k + 4, len(marks) - 1)][0] :])
+        for number in (n + 1, n + 2, n + 4, n - 1, n - 2):
+            put(f"restart-{k}-is-{(number - n) % 8}-ahead", restart[: i + 1] + bytes([0xD0 + number % 8]) + restart[e:])
+        put(f"restart-{k}-garbage", restart[:i] + b"\x12\x34\x56" + restart[i:])
+        put(f"restart-{k}-fill", restart[:i] + b"\xff\xff\xff" + restart[i:])
+        put(f"restart-{k}-comment", restart[:i] + b"\xff\xfe\0\4ab" + restart[i:])
+    first = next(t for t in seg if t[1] == 0xDA)[0]
+    put("restart-interval-other", restart[:first] + b"\xff\xdd\0\4\0\3" + restart[first:])
+    put("restart-interval-none", restart[:first] + b"\xff\xdd\0\4\0\0" + restart[first:])
+    scans = [t[0] for t in segments(progressive) if t[1] == 0xDA] + [len(progressive) - 2]
+    for k in range(len(scans) - 1):
+        put(f"scans-up-to-{k}", progressive[: scans[k + 1]] + b"\xff\xd9")
+        put(f"scans-without-{k}", progressive[: scans[k]] + progressive[scans[k + 1] :])
+        put(f"scans-half-{k}", progressive[: (scans[k] + scans[k + 1]) // 2] + b"\xff\xd9")
+    seg = segments(plain)
+    sof = next(t for t in seg if t[1] == 0xC0)
+    scan = next(t for t in seg if t[1] == 0xDA)
+    app0 = seg[0]
+    for k, (i, _, _) in enumerate(seg[:-1]):
+        put(f"junk-before-{k}", plain[:i] + b"junk" + plain[i:])
+        put(f"fill-before-{k}", plain[:i] + b"\xff\xff" + plain[i:])
+        put(f"stuffing-before-{k}", plain[:i] + b"\xff\0" + plain[i:])
+    for name, b in {"tem": b"\xff\1", "rst": b"\xff\xd3", "soi": b"\xff\xd8", "reserved": b"\xff\2\0\4ab", "dnl": b"\xff\xdc\0\4\0\x1f", "dhp": b"\xff\xde\0\2", "jpg0": b"\xff\xf0\0\4ab", "com-0": b"\xff\xfe\0\0", "app-1": b"\xff\xe5\0\1", "dac": b"\xff\xcc\0\4\0\x51"}.items():
+        put(f"marker-{name}", plain[: scan[0]] + b + plain[scan[0] :])
+        put(f"marker-{name}-later", plain[:-2] + b + plain[-2:])
+    for k in range(4):
+        put(f"adobe-{k}", plain[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([k]) + plain[app0[2] :])
+    put("jfif-short", plain[:2] + b"\xff\xe0\0\x0eJFIF\0\1\1\0\0\1\0\1" + plain[app0[2] :])
+    put("no-jfif", plain[:2] + plain[app0[2] :])
+    put("height-0", plain[: sof[0] + 5] + b"\0\0" + plain[sof[0] + 7 :])
+    put("frame-twice", plain[: sof[2]] + plain[sof[0] :])
+    put("scan-twice", plain[:-2] + plain[scan[0] :])
+    put("garbage-after", plain + b"garbage behind the end")
+    put("end-inside", plain[: scan[2] + 60] + b"\xff\xd9" + plain[scan[2] + 60 :])
+    put("tables-first", plain[:2] + plain[seg[1][0] : sof[0]] + b"\xff\xd9\xff\xd8" + plain[sof[0] :])
+    w, h, f = 27, 22, ((1, 1),) * 3
+    put("ids-same", jpeg(planes(w, h, f), f, w, h, ids=(7, 7, 7)))
+    f = ((1, 1),) * 4
+    for k in (1, 3):
+        put(f"cmyk-adobe-{k}", jpeg(planes(w, h, f), f, w, h, adobe=k))
+    f = ((2, 2), (1, 1), (1, 1))
+    whole = jpeg(planes(w, h, f), f, w, h, interleaved=False)
+    at = [t[0] for t in segments(whole) if t[1] == 0xDA]
+    put("component-missing", whole[: at[1]] + b"\xff\xd9")
+    # Bits turned over in the codes themselves, which makes numbers that no picture has.
+    for k in range(12):
+        b = bytearray(plain if k % 2 else restart)
+        i = scan[2] + 8 + k * 37 % (len(plain) - scan[2] - 20)
+        while b[i] == 255 or b[i - 1] == 255 or b[i] ^ 0x40 == 255:
+            i += 1
+        b[i] ^= 0x40
+        put(f"flipped-{k}", b)
+    # Arithmetic-coded ones are libjpeg-turbo's own. Without its cjpeg those of the last run stay.
+    old = os.path.join(OUT, "files.zip")
+    kept = zipfile.ZipFile(old) if os.path.exists(old) else None
+    for name, options in {"": [], "-progressive": ["-progressive"], "-restart": ["-restart", "3B"], "-420": ["-sample", "2x2"], "-grey": ["-grayscale"]}.items():
+        if shutil.which("cjpeg"):
+            ppm = io.BytesIO()
+            m.save(ppm, format="PPM")
+            b = subprocess.run(["cjpeg", "-quality", "80", "-arithmetic", *options], input=ppm.getvalue(), capture_output=True, check=True).stdout
+        else:
+            b = kept.read(f"odd-arithmetic{name}.jpg")
+        put(f"arithmetic{name}", b)
+    b = files["odd-arithmetic.jpg"]
+    i = next(t for t in segments(b) if t[1] == 0xDA)
+    put("arithmetic-end-inside", b[: (i[2] + len(b)) // 2] + b"\xff\xd9")
+    put("arithmetic-conditioning", b[: i[0]] + b"\xff\xcc\0\6\0\x31\x10\7" + b[i[0] :])
+    rng.bit_generator.state = state  # what follows does not depend on these
+
+
 # ---------------------------------------------------------------- GIF
 
 
@@ -667,7 +786,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--photos", default=os.path.join(OUT, "..", "..", "..", "shared", "data", "images"))
     args = args.parse_args()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs, odd_jpegs):
         make()
     pixels, table = {}, {"files": {}, "resize": [], "clip": [], "crop": [], "rgb": [], "formula": [], "photos": {}, "refused": {}}
     for name in sorted(files):
@@ -678,7 +797,7 @@ def main():
             table["refused"][name] = str(e).split(" <")[0]  # without an address
             continue
         table["files"][name] = describe(m)
-        if name.endswith((".jpg", ".webp")) and "lossless" not in name and "flipped" not in name:  # where a difference may be small
+        if name.endswith((".jpg", ".webp")) and "lossless" not in name and "flipped" not in name and not name.startswith("odd-"):  # where a difference may be small
             pixels[name] = raw(m)
     w, h = 23, 17
     for mode in ("1", "L", "La", "LA", "P", "RGB", "RGBa", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"):
