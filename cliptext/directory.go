@@ -95,11 +95,11 @@ func (d *directory) tokenizer() (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	decoder, named, extra, err := d.tokens(config, file)
+	named, err := d.tokens(config, file)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.add(decoder, named, extra); err != nil {
+	if err := t.add(named); err != nil {
 		return nil, err
 	}
 	if file != nil {
@@ -141,6 +141,7 @@ func (d *directory) settings(config map[string]json.RawMessage) error {
 		{"tokenizer_class", []string{`"CLIPTokenizer"`, `"CLIPTokenizerFast"`, `"PreTrainedTokenizerFast"`, `"TokenizersBackend"`, "null"}},
 		{"split_special_tokens", []string{"false", "null"}},
 		{"fast_tokenizer_files", []string{"[]", "null"}},
+		{"truncation_side", []string{`"right"`}},
 	} {
 		if raw, ok := config[c.key]; ok && !slices.Contains(c.want, string(bytes.TrimSpace(raw))) {
 			return fmt.Errorf("%s is %.60s, want %s", c.key, raw, c.want[0])
@@ -177,99 +178,152 @@ func (d *directory) vocabulary() (words map[string]int, merges []string, file *t
 	return words, merges, nil, nil
 }
 
-// tokens reads what the files say of added words: those with numbers, those of roles, and others that mean something.
-func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSON) (decoder []addedWord, named []token, extra []token, err error) {
-	members := maps.Clone(config) // with those of special_tokens_map.json, if they count
-	if members == nil {
-		members = map[string]json.RawMessage{}
+// said are the words that files name beside the vocabulary.
+type said struct {
+	decoder []addedWord // those with numbers
+	named   []token     // those of roles, in the order of these
+	extra   []token     // others that mean something
+}
+
+// isRole says whether a key is that of one of the roles.
+func isRole(key string) bool {
+	return slices.ContainsFunc(roles, func(r struct{ key, word string }) bool { return r.key == key })
+}
+
+// tokens reads what the files say of added words.
+func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSON) (all said, err error) {
+	bad := func(name, key string, raw []byte, want string) (said, error) {
+		return said{}, fmt.Errorf("%s: %s is %.60s, want %s", name, key, raw, want)
 	}
 	raw, whole := config["added_tokens_decoder"]
 	known := map[string]bool{}
 	if whole {
 		var of map[string]token
 		if err := json.Unmarshal(raw, &of); err != nil {
-			return nil, nil, nil, fmt.Errorf("%s: added_tokens_decoder: %w", configFile, err)
+			return said{}, fmt.Errorf("%s: added_tokens_decoder: %w", configFile, err)
 		}
 		for key, t := range of {
 			n, err := strconv.Atoi(key)
 			if err != nil || !t.object {
-				return nil, nil, nil, fmt.Errorf("%s: added_tokens_decoder has %.100q: want numbers, and objects for them", configFile, key)
+				return said{}, fmt.Errorf("%s: added_tokens_decoder has %.100q: want numbers, and objects for them", configFile, key)
 			}
-			decoder = append(decoder, t.word(n, false))
+			all.decoder = append(all.decoder, t.word(n, false))
 			known[t.Content] = true
 		}
-	} else {
-		specials, err := d.object(specialsFile)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		maps.Copy(members, specials)
 	}
 
-	// The words of roles, and all others whose key ends alike.
-	said := map[string]token{}
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		if !strings.HasSuffix(key, "_token") || string(members[key]) == "null" {
-			continue
+	// The words of roles, and what else means something: those of other keys, and lists.
+	byRole := map[string]*token{} // nil where there is none
+	var others, lists, late []token
+	hasList := false
+	for _, name := range []string{configFile, specialsFile} {
+		members, err := d.object(name)
+		if err != nil {
+			return said{}, err
 		}
-		var t token
-		if err := json.Unmarshal(members[key], &t); err != nil {
-			if slices.ContainsFunc(roles, func(r struct{ key, word string }) bool { return r.key == key }) {
-				return nil, nil, nil, fmt.Errorf("%s is %.60s, want a text or an object", key, members[key])
+		if whole && name == specialsFile {
+			break
+		}
+		read := func(raw []byte) (t token, err error) {
+			err = json.Unmarshal(raw, &t)
+			t.Special = t.Special || t.object && name == specialsFile
+			return t, err
+		}
+		for _, key := range keysOf(d.files[name]) {
+			raw := members[key]
+			null := string(raw) == "null"
+			switch {
+			case isRole(key):
+				t, err := read(raw)
+				if err != nil && !null {
+					return bad(name, key, raw, "a text or an object")
+				}
+				if byRole[key] = &t; null {
+					byRole[key] = nil
+				}
+			case strings.HasSuffix(key, "_token") && !null:
+				if t, err := read(raw); err == nil { // otherwise it is one as add_bos_token
+					others = append(others, t)
+				}
 			}
-			continue // such as add_bos_token
 		}
-		said[key] = t
+		for _, key := range []string{"extra_special_tokens", "additional_special_tokens"} {
+			raw, given := members[key]
+			var list []json.RawMessage
+			switch {
+			case !given || string(raw) == "null":
+				continue
+			case bytes.HasPrefix(raw, []byte("{")) && key == "extra_special_tokens":
+				var byName map[string]json.RawMessage
+				if err := json.Unmarshal(raw, &byName); err != nil {
+					return said{}, err
+				}
+				for _, of := range keysOf(raw) {
+					t, err := read(byName[of])
+					if err != nil {
+						return bad(name, key+"."+of, byName[of], "a text or an object")
+					}
+					others = append(others, t)
+				}
+				continue
+			case json.Unmarshal(raw, &list) != nil:
+				return bad(name, key, raw, "a list of words")
+			case key == "additional_special_tokens" && hasList:
+				continue // the name before version 5
+			}
+			into := &lists
+			if name == specialsFile && key == "additional_special_tokens" {
+				into = &late
+			}
+			for i, raw := range list {
+				t, err := read(raw)
+				if err != nil {
+					return bad(name, fmt.Sprintf("%s[%d]", key, i), raw, "a text or an object")
+				}
+				*into = append(*into, t)
+			}
+			hasList = hasList || len(list) > 0
+		}
 	}
+	var special []token // what files call so
 	for _, r := range roles {
-		t, ok := said[r.key]
-		if _, null := members[r.key]; !ok && !null {
-			t.Content = r.word
-		}
-		delete(said, r.key)
-		if named = append(named, t); t.Content == "" && (r.key == "bos_token" || r.key == "eos_token") {
-			return nil, nil, nil, fmt.Errorf("%s is %.60s, want a word", r.key, members[r.key])
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(said)) {
-		extra = append(extra, said[key])
-	}
-	for _, key := range []string{"additional_special_tokens", "extra_special_tokens"} {
-		raw := members[key]
-		var list []token
-		var byName map[string]token
+		t, given := byRole[r.key]
 		switch {
-		case raw == nil || string(raw) == "null":
-		case json.Unmarshal(raw, &list) == nil:
-			extra = append(extra, list...)
-		case json.Unmarshal(raw, &byName) == nil:
-			for _, name := range slices.Sorted(maps.Keys(byName)) {
-				extra = append(extra, byName[name])
-			}
+		case !given:
+			t = &token{addedWord: addedWord{Content: r.word}}
+		case t == nil:
+			t = &token{}
 		default:
-			return nil, nil, nil, fmt.Errorf("%s is %.60s, want a list of words", key, raw)
+			special = append(special, *t)
+		}
+		if all.named = append(all.named, *t); t.Content == "" && (r.key == "bos_token" || r.key == "eos_token") {
+			return bad(configFile, r.key, []byte("null"), "a word")
 		}
 	}
+	special = append(special, lists...)
+	all.extra = slices.Concat(others, lists, late)
 	if whole {
 		for i := 0; file != nil && i < len(file.Added); i++ {
 			if w := file.Added[i]; !known[w.Content] {
-				return nil, nil, nil, fmt.Errorf("%s: added_tokens has %.60q, and added_tokens_decoder in %s has not, which transformers 5 goes by", d.name, w.Content, configFile)
+				return said{}, fmt.Errorf("%s: added_tokens has %.60q, and added_tokens_decoder in %s has not, which transformers 5 goes by", d.name, w.Content, configFile)
 			}
 		}
-		return decoder, named, extra, nil
+		return all, nil
 	}
 
 	numbered := map[int]addedWord{}
 	var legacy map[string]int
 	if data, ok := d.files[addedFile]; ok {
 		if err := json.Unmarshal(data, &legacy); err != nil {
-			return nil, nil, nil, fmt.Errorf("%s: %w", addedFile, err)
+			return said{}, fmt.Errorf("%s: %w", addedFile, err)
 		}
 	}
 	for text, n := range legacy {
-		is := func(t token) bool { return t.Content == text }
-		special := slices.ContainsFunc(named, is) || slices.ContainsFunc(extra, is)
-		numbered[n] = token{addedWord: addedWord{Content: text}}.word(n, special)
+		if other, twice := numbered[n]; twice {
+			return said{}, fmt.Errorf("%s: %.60q and %.60q have the number %d", addedFile, min(text, other.Content), max(text, other.Content), n)
+		}
+		is := slices.ContainsFunc(special, func(t token) bool { return t.Content == text })
+		numbered[n] = token{addedWord: addedWord{Content: text}}.word(n, is)
 	}
 	if file != nil {
 		for _, w := range file.Added {
@@ -278,15 +332,35 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(numbered)) {
-		decoder = append(decoder, numbered[n])
+		all.decoder = append(all.decoder, numbered[n])
 	}
-	return decoder, named, extra, nil
+	return all, nil
+}
+
+// keysOf returns the keys of an object of JSON in their order, of those that stand twice the first.
+func keysOf(object []byte) (keys []string) {
+	d := json.NewDecoder(bytes.NewReader(object))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	for d.More() {
+		t, err := d.Token()
+		key, ok := t.(string)
+		var value json.RawMessage
+		if err != nil || !ok || d.Decode(&value) != nil {
+			return keys
+		}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // add adds words as transformers and tokenizers do: those with numbers, which must be the numbers that they get, then those of roles and the
 // others, if they are not among these.
-func (t *Tokenizer) add(decoder []addedWord, named, extra []token) error {
-	byNumber(decoder)
+func (t *Tokenizer) add(from said) error {
+	byNumber(from.decoder)
 	numbers, size, next := map[string]int{}, 0, len(t.words)
 	add := func(w addedWord) (int, error) {
 		if _, twice := numbers[w.Content]; twice {
@@ -308,7 +382,7 @@ func (t *Tokenizer) add(decoder []addedWord, named, extra []token) error {
 		t.added = append(t.added, w)
 		return n, nil
 	}
-	for _, w := range decoder {
+	for _, w := range from.decoder {
 		if w.Content == "" {
 			continue
 		}
@@ -318,7 +392,7 @@ func (t *Tokenizer) add(decoder []addedWord, named, extra []token) error {
 			return fmt.Errorf("the added word %.60q has number %d, want %d, which transformers gives it", w.Content, w.number, n)
 		}
 	}
-	for i, w := range slices.Concat(named, extra) {
+	for i, w := range slices.Concat(from.named, from.extra) {
 		if w.Content == "" {
 			continue
 		}
@@ -343,7 +417,7 @@ func (t *Tokenizer) add(decoder []addedWord, named, extra []token) error {
 	}
 	for i := range t.added { // a word of a role is special
 		is := func(w token) bool { return w.Content == t.added[i].Content }
-		t.added[i].Special = t.added[i].Special || slices.ContainsFunc(named, is)
+		t.added[i].Special = t.added[i].Special || slices.ContainsFunc(from.named, is)
 	}
 	byNumber(t.added)
 	return nil
