@@ -157,20 +157,31 @@ func FindRecipe(name string) (Recipe, error) {
 	return Recipe{}, fmt.Errorf("finetune: recipe is %.40q, want one of %s", name, strings.Join(names, ", "))
 }
 
-// Validate returns nil if r can be followed, and otherwise an error with everything that is wrong.
+// A FieldError says what is wrong with a field of a [Recipe].
+type FieldError struct {
+	Field string // its name in Go
+	Text  string // "rate of the head is -1, want 0 to 1"
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return "finetune: " + e.Text }
+
+// Validate returns nil if r can be followed, and otherwise an error with everything that is wrong: of numbers that are out of
+// range, a [*FieldError] each, or an [*adapter.FieldError].
 func (r Recipe) Validate() error {
 	var errs []error
 	for _, f := range []struct {
-		name        string
+		field, name string
 		v, from, to float64
 	}{
-		{"rate", r.Rate, 0, 1}, {"rate of the head", r.HeadRate, 0, 1}, {"rate of the text tower", r.TextRate, 0, 1}, {"rate of the scale", r.ScaleRate, 0, 1}, {"weight decay", r.WeightDecay, 0, 10},
-		{"layer decay", r.LayerDecay, 0, 1}, {"first beta", r.Betas[0], 0, 1}, {"second beta", r.Betas[1], 0, 1},
-		{"warm-up", r.Warmup, 0, 1}, {"clip", r.Clip, 0, math.MaxFloat64}, {"EMA", r.EMA, 0, 1}, {"smoothing", r.Smoothing, 0, 1},
-		{"epochs", float64(r.Epochs), 1, 1 << 20}, {"batch", float64(r.Batch), 1, 1 << 20}, {"batches of a step", float64(r.Accumulate), 1, 1 << 20},
+		{"Rate", "rate", r.Rate, 0, 1}, {"HeadRate", "rate of the head", r.HeadRate, 0, 1}, {"TextRate", "rate of the text tower", r.TextRate, 0, 1},
+		{"ScaleRate", "rate of the scale", r.ScaleRate, 0, 1}, {"WeightDecay", "weight decay", r.WeightDecay, 0, 10},
+		{"LayerDecay", "layer decay", r.LayerDecay, 0, 1}, {"Betas", "first beta", r.Betas[0], 0, 1}, {"Betas", "second beta", r.Betas[1], 0, 1},
+		{"Warmup", "warm-up", r.Warmup, 0, 1}, {"Clip", "clip", r.Clip, 0, math.MaxFloat64}, {"EMA", "EMA", r.EMA, 0, 1}, {"Smoothing", "smoothing", r.Smoothing, 0, 1},
+		{"Epochs", "epochs", float64(r.Epochs), 1, 1 << 20}, {"Batch", "batch", float64(r.Batch), 1, 1 << 20}, {"Accumulate", "batches of a step", float64(r.Accumulate), 1, 1 << 20},
 	} {
 		if !(f.v >= f.from && f.v <= f.to) {
-			errs = append(errs, fmt.Errorf("finetune: %s is %v, want %.7g to %.7g", f.name, f.v, f.from, f.to))
+			errs = append(errs, &FieldError{f.field, fmt.Sprintf("%s is %v, want %.7g to %.7g", f.name, f.v, f.from, f.to)})
 		}
 	}
 	if r.Schedule != Constant && r.Schedule != Cosine && r.Schedule != Linear {
@@ -182,7 +193,7 @@ func (r Recipe) Validate() error {
 		errs = append(errs, r.LoRA.Validate())
 	case Last:
 		if r.Blocks < 1 {
-			errs = append(errs, fmt.Errorf("finetune: the last %d blocks learn, want at least 1", r.Blocks))
+			errs = append(errs, &FieldError{"Blocks", fmt.Sprintf("the last %d blocks learn, want at least 1", r.Blocks)})
 		}
 	default:
 		errs = append(errs, fmt.Errorf("finetune: what learns of the tower is %.40q, want %s, %s, %s or %s", r.Tower, None, LowRank, Last, Complete))

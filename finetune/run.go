@@ -272,8 +272,11 @@ func (t *Trainer) validate(ctx context.Context) error {
 		return err
 	}
 	e := t.validated(s)
-	t.state.Worse++
-	if t.state.BestStep == 0 || e.Score > t.state.Best {
+	learnt := t.learnt()
+	if learnt {
+		t.state.Worse++
+	}
+	if learnt && (t.state.BestStep == 0 || e.Score > t.state.Best) {
 		e.Best = true
 		t.state.Best, t.state.BestStep, t.state.Worse = e.Score, e.Step, 0
 		if err := t.keepBest(); err != nil {
@@ -282,6 +285,17 @@ func (t *Trainer) validate(ctx context.Context) error {
 	}
 	t.state.Validated = e.Step
 	return t.emit(e)
+}
+
+// learnt reports whether a step was made with a rate above 0. After the first of a warm-up, which has none, the model is what it
+// was, and not the best of what it learnt.
+func (t *Trainer) learnt() bool {
+	for step := range t.state.Step {
+		if t.schedule(step) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // validated returns the event of a validation.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -178,9 +179,25 @@ func New(c Config) (*Trainer, error) {
 	if c.Recipe.EMA > 0 {
 		t.ema = optim.NewEMA(t.learning())
 	}
-	total := c.Recipe.Epochs * t.stepsPerEpoch()
-	t.schedule = c.Recipe.Schedule.of(int(math.Ceil(c.Recipe.Warmup*float64(total))), total)
+	if t.schedule, err = t.newSchedule(); err != nil {
+		return nil, err
+	}
 	return t, t.open()
+}
+
+// newSchedule returns the schedule of the rates. Where the run has one step, that is not of the warm-up, in which the rate of the
+// first step is 0 (as in transformers, which trains nothing then).
+func (t *Trainer) newSchedule() (optim.Schedule, error) {
+	r := t.Recipe
+	if !slices.ContainsFunc(t.groups, func(g optim.Group) bool { return g.Rate > 0 }) {
+		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: all rates are 0", r.Name)
+	}
+	total := r.Epochs * t.stepsPerEpoch()
+	warmup := int(math.Ceil(r.Warmup * float64(total)))
+	if total == 1 {
+		warmup = 0
+	}
+	return r.Schedule.of(warmup, total), nil
 }
 
 // open makes Dir ready, and goes back to its last checkpoint.

@@ -687,3 +687,28 @@ func TestMemoryMeasured(t *testing.T) {
 		}
 	}
 }
+
+// TestWarmup: a run of one step learns, though the first step of a warm-up has no rate; of several, the first is never the best.
+func TestWarmup(t *testing.T) {
+	for _, epochs := range []int{1, 2} {
+		c, _ := goldenConfig(t, 4)
+		c.Recipe.Warmup, c.Recipe.Epochs, c.Recipe.Accumulate, c.ValidateEvery = 1e-3, epochs, 1<<10, 1
+		c.Validation = c.Train
+		untrained, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := weightsOf(untrained)
+		tr, r := run(t, c)
+		if r.Steps != epochs || r.Best == nil || r.Best.Step != epochs {
+			t.Errorf("%d steps, best %+v", r.Steps, r.Best)
+		}
+		same := true
+		for path, w := range weightsOf(tr) {
+			same = same && slices.Equal(w, before[path])
+		}
+		if same {
+			t.Error("nothing was learnt")
+		}
+	}
+}

@@ -94,7 +94,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	}
 	recipe := choiceFlag(cmd, "recipe", "", "what learns, and how (required)", names...)
 	v.StringVar(&f.Validation, "val", "", "pictures to validate on (default: a part of the training data)")
-	v.Float64Var(&f.Split, "split", 0.1, "share of each class that is set aside to validate on; 0 for none")
+	v.Float64Var(&f.Split, "split", 0.1, "share of each class that is set aside to validate on; 0 for none, which the probe's L-BFGS cannot do without")
 	v.StringVar(&f.Teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`, or its tokens, if both have a projector")
 	v.StringVar(&f.Targets, "targets", "", "learn to give the vectors of a safetensors `FILE`, a row or a matrix for each picture in the order of their paths, or what vitago tokens wrote of them")
 	distance := choiceFlag(cmd, "distance", "", "from teacher or targets (default: mse of tokens, cosine of others)", "cosine", "mse")
@@ -169,7 +169,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		f.Distance, f.Activation = finetune.Distance(distance.value), transformer.Activation(activation.value)
 		f.complete(v)
 		run := f.train
-		if f.Solver == job.LBFGS {
+		if lbfgs, err := f.ByLBFGS(); err == nil && lbfgs {
 			if v.Changed("log-every") {
 				return usagef("--log-every goes with --solver adamw: L-BFGS goes to the optimum, and has no steps to tell of")
 			}
@@ -190,14 +190,10 @@ func (f *finetuneFlags) complete(v *pflag.FlagSet) {
 		Blocks: given(v, "blocks", f.overrides.blocks), Rank: given(v, "rank", f.overrides.rank), Alpha: given(v, "alpha", f.rates.alpha), Targets: f.Overrides.Targets,
 	}
 	f.Layer, f.WiseFT, f.MemoryLimit = given(v, "layer", f.layer), given(v, "wise-ft", f.wise), int64(f.memory*1e9)
-	if f.Validation != "" {
+	if f.Validation != "" && !v.Changed("split") {
 		f.Split = 0 // whose default is for who gives no others
 	}
-	f.Given = func(field string) bool { return field != "split" && v.Changed(flagOf(field)) }
-	// The head of a frozen tower is fitted by L-BFGS unless something else is asked for.
-	if r, err := finetune.FindRecipe(f.Recipe); err == nil && r.HeadOnly() && f.Solver == "" && f.Teacher == "" && f.Targets == "" {
-		f.Solver = job.LBFGS
-	}
+	f.Given = func(field string) bool { return v.Changed(flagOf(field)) }
 }
 
 // given returns the value of a flag that was given, and otherwise nil.
@@ -225,6 +221,9 @@ func flagOf(field string) string {
 func (f *finetuneFlags) inFlags(err error) error {
 	if e := (*job.RequestError)(nil); errors.As(err, &e) {
 		return usagef("%s", e.Named(func(field string) string { return "--" + flagOf(field) }))
+	}
+	if errors.Is(err, job.ErrRequest) {
+		return usageError{err}
 	}
 	return adviseVocabulary(err, f.Model)
 }

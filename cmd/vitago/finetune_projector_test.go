@@ -286,7 +286,7 @@ func TestFinetuneProjectorRefuses(t *testing.T) {
 		{[]string{"--model", llava, "--teacher", hd}, exitFailed, "a layout has to be chosen"},
 		{[]string{"--model", llava, "--teacher", tinyModel}, exitFailed, "has no projector"},
 		{[]string{"--model", llava, "--teacher", llava, "--hd-num", "3"}, exitUsage, "--hd-num is of layouts of tiles"},
-		{[]string{"--model", llava, "--teacher", llava, "--augment-flip", "0.5"}, exitFailed, "are not varied"},
+		{[]string{"--model", llava, "--teacher", llava, "--augment-flip", "0.5"}, exitUsage, "--augment-flip varies pictures, and those of a --layout are not varied"},
 		{[]string{"--model", tinyModel, "--recipe", "probe", "--layout", "pad"}, exitUsage, "are of models with a projector"},
 		{[]string{"--model", llava, "--teacher", llava, "--projector", "linear"}, exitUsage, "--projector is the type of a new one, and"},
 		{[]string{"--model", hd, "--layout", "xcomposer2.5", "--teacher", hd, "--memory", "0.0001"}, exitFailed, "tiles at most (hd_num)"},

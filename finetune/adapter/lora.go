@@ -55,23 +55,35 @@ var Targets = func() (names []string) {
 // maxRank is far above what is of use: a correction of that rank has as many numbers as the weights.
 const maxRank = 1 << 12
 
-// Validate returns nil if c describes corrections, and otherwise an error with everything that is wrong.
+// A FieldError says what is wrong with a field of a [LoRA].
+type FieldError struct {
+	Field string // its name in Go
+	Text  string // "rank is 0, want 1 to 4096"
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return "adapter: LoRA: " + e.Text }
+
+// Validate returns nil if c describes corrections, and otherwise a [*FieldError] of everything that is wrong, joined.
 func (c LoRA) Validate() error {
 	var errs []error
+	add := func(field, format string, args ...any) {
+		errs = append(errs, &FieldError{field, fmt.Sprintf(format, args...)})
+	}
 	if c.Rank < 1 || c.Rank > maxRank {
-		errs = append(errs, fmt.Errorf("adapter: LoRA: rank is %d, want 1 to %d", c.Rank, maxRank))
+		add("Rank", "rank is %d, want 1 to %d", c.Rank, maxRank)
 	}
 	if !(c.Alpha > 0) || math.IsInf(c.Alpha, 0) {
-		errs = append(errs, fmt.Errorf("adapter: LoRA: alpha is %v, want above 0", c.Alpha))
+		add("Alpha", "alpha is %v, want above 0", c.Alpha)
 	}
 	if len(c.Targets) == 0 {
-		errs = append(errs, fmt.Errorf("adapter: LoRA: no targets, want some of %v", Targets))
+		add("Targets", "no targets, want some of %v", Targets)
 	}
 	for i, t := range c.Targets {
 		if !slices.Contains(Targets, t) {
-			errs = append(errs, fmt.Errorf("adapter: LoRA: target is %.40q, want one of %v", t, Targets))
+			add("Targets", "target is %.40q, want one of %v", t, Targets)
 		} else if slices.Contains(c.Targets[:i], t) {
-			errs = append(errs, fmt.Errorf("adapter: LoRA: target %s stands twice", t))
+			add("Targets", "target %s stands twice", t)
 		}
 	}
 	return errors.Join(errs...)

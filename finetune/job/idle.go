@@ -22,8 +22,8 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 			"overrides.ema", "overrides.warmup", "overrides.clip", "overrides.smoothing",
 			"max_steps", "checkpoint_every", "validate_every", "patience", "recompute", "memory_limit", "wise_ft", "tensorboard",
 		}},
-		{recipe.Tower != finetune.None, "is of a tower that learns, and this one is frozen", []string{"overrides.rate", "overrides.layer_decay"}},
-		{recipe.Tower != finetune.None || recipe.TextRate > 0, "is of a tower that learns, and this one is frozen", []string{"recompute"}},
+		{recipe.Tower != finetune.None, "is of a tower that learns, and this one is frozen", []string{"overrides.rate"}},
+		{recipe.Tower != finetune.None || recipe.TextRate > 0, "is of a tower that learns, and this one is frozen", []string{"overrides.layer_decay", "recompute"}},
 		{recipe.Tower != finetune.None || recipe.Captions, "mixes weights of a tower that learns, and this one is frozen", []string{"wise_ft"}},
 		{recipe.Tower == finetune.None, "keeps what a frozen tower gives, and this one learns", []string{"cache"}},
 		{r.Augment == (Augment{}), "keeps what a tower gives for a picture, and varied ones are others each time", []string{"cache"}},
@@ -35,6 +35,30 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 			if !c.used && r.given(name) {
 				return bad("{" + name + "} " + c.why)
 			}
+		}
+	}
+	return nil
+}
+
+// unvalidated returns an error if a field was asked for that would do nothing in a run without pictures to validate on, or if a
+// head is to be fitted without such.
+func (r Request) unvalidated(lbfgs bool) error {
+	switch {
+	case lbfgs && r.Validation != "" && r.given("seed"):
+		return bad("{seed} is of what is random, and nothing is: {validation} has the pictures to validate on, and L-BFGS goes to the optimum")
+	case lbfgs && r.Validation == "" && r.Split == 0 && r.given("split"):
+		return bad("{split} is 0, and the penalty of the head is chosen by pictures that are set aside: want above 0, or {validation}, or {solver} adamw")
+	case lbfgs || r.Validation != "" || r.Split > 0:
+		return nil
+	}
+	return r.nothingToValidate("there are none: give {validation}, or a {split} above 0")
+}
+
+// nothingToValidate returns an error if a field was asked for that goes with pictures to validate on; why says why there are none.
+func (r Request) nothingToValidate(why string) error {
+	for _, name := range []string{"validate_every", "patience"} {
+		if r.given(name) {
+			return bad("{" + name + "} is of validations, with no data to validate on: " + why)
 		}
 	}
 	return nil

@@ -24,7 +24,8 @@ type Job struct {
 	Trainer *finetune.Trainer
 	// Classes are those that are learnt, in the order of the classifier's rows; nil if it is something else that is learnt.
 	Classes []string
-	// Notes say what was left out of the data and may have been wanted, such as pictures of a format that is not read.
+	// Notes say what was left out of the data and may have been wanted, such as pictures of a format that is not read, and what
+	// becomes of a head that the model has already.
 	Notes []string
 
 	request Request
@@ -43,7 +44,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		return nil, err
 	}
 	if p.lbfgs {
-		return nil, bad("{solver} lbfgs fits a head, and trains nothing step by step")
+		return nil, bad("{solver} lbfgs, which recipe probe has for classes, fits a head and trains nothing step by step: want adamw")
 	}
 	j := &Job{request: r, facts: [][2]string{{"model", r.Model}, {"recipe", p.recipe.Name + ": " + p.recipe.About}, {"data", r.Data}}}
 	defer func() {
@@ -65,6 +66,12 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	}
 	if err := j.aim(ctx, &c, tokens); err != nil {
 		return nil, ofData(ctx, err)
+	}
+	if c.Head == nil && c.Encoder == nil && r.given("overrides.head_rate") {
+		return nil, bad("{overrides.head_rate} is of a head, and embeddings are learnt without one")
+	}
+	if a := c.Recipe.Accumulate; r.MaxSteps == 1 && c.Recipe.Warmup > 0 && c.Recipe.Epochs*((c.Train.Len()+a-1)/a) > 1 {
+		return nil, bad("{max_steps} is 1, and nothing would be learnt: the rate rises from 0, which is that of the first step; want 2 or more, or {overrides.warmup} 0")
 	}
 	if j.Trainer, err = finetune.New(c); err != nil {
 		return nil, of(ErrRefused, err)
@@ -111,6 +118,13 @@ func (j *Job) configure(ctx context.Context, recipe finetune.Recipe, tokens toke
 	}
 	loader := &data.Loader{
 		Data: train, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Augment: r.Augment.data(), Seed: r.Seed, Strict: r.Strict, Layout: tokens.layout(),
+	}
+	if loader.Layout != nil {
+		for _, name := range []string{"augment.crop", "augment.flip", "augment.colour"} {
+			if r.given(name) {
+				return c, bad("{" + name + "} varies pictures, and those of a {layout} are not varied")
+			}
+		}
 	}
 	if err := loader.Validate(); err != nil {
 		return c, of(ErrRequest, err)
@@ -159,7 +173,9 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 		return train, validation, err
 	case r.Split > 0 && ordered && r.given("split"):
 		return nil, nil, bad("{split} is %v, and targets are of the pictures of {data} alone, in their order: want none", r.Split)
-	case r.Split == 0 || ordered:
+	case ordered:
+		return train, nil, r.nothingToValidate("{targets} are of the pictures of {data} alone, in their order")
+	case r.Split == 0:
 		return train, nil, nil
 	}
 	return train.Split(r.Split, r.Seed)
@@ -186,6 +202,11 @@ func bare(d *data.Dataset) *data.Dataset {
 func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) error {
 	r, train := j.request, c.Train.(*data.Loader).Data
 	distance := r.Distance
+	if c.Recipe.Captions || tokens.encoder != nil || r.Teacher != "" || r.Targets != "" {
+		if _, err := j.noteHead(ctx, 0, nil); err != nil {
+			return err
+		}
+	}
 	if tokens.encoder == nil {
 		distance = cmp.Or(distance, finetune.CosineDistance)
 	}
@@ -200,7 +221,11 @@ func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) erro
 		return j.regress(ctx, c, len(train.Samples), distance)
 	}
 	j.Classes = train.Classes
-	c.Head = finetune.NewClassifier(c.Tower.Config.OutputDim(), train.Classes)
+	head, err := j.beginHead(ctx, c.Tower.Config.OutputDim(), train.Classes)
+	if err != nil {
+		return err
+	}
+	c.Head = head
 	c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing}
 	j.learns("%d classes from %d pictures", len(train.Classes), len(train.Samples))
 	return nil

@@ -57,6 +57,14 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	}
 	p.Notes = notes(p.train, p.validation)
 	p.Classes, p.Pictures = p.train.Classes, len(p.train.Samples)
+	// The optimum is the same from anywhere.
+	if h, note, err := r.headOf(ctx, p.like, p.tower.Config.OutputDim(), p.Classes); err != nil {
+		return nil, err
+	} else if note != "" && h == nil {
+		p.Notes = append(p.Notes, note)
+	} else if note != "" {
+		p.Notes = append(p.Notes, fmt.Sprintf("the head in %s is fitted anew: L-BFGS comes to the same from anywhere", r.Model))
+	}
 	p.Numbers = len(p.Classes) * (p.tower.Config.OutputDim() + 1)
 	return p, nil
 }

@@ -1,8 +1,12 @@
 package job
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
@@ -29,7 +34,8 @@ type Request struct {
 	Data string `json:"data"`
 	// Validation is where those to validate on are. If it is empty, they are a part of Data.
 	Validation string `json:"validation,omitempty"`
-	// Split is the share of each class of Data that is set aside for that; 0 is none.
+	// Split is the share of each class of Data that is set aside for that; 0 is none, but where a head is fitted by "lbfgs"
+	// and this is not set it is a fifth: its penalty is chosen by them.
 	Split float64 `json:"split,omitempty"`
 
 	// Captions has captions learnt by a recipe that has a tower learn; the recipe "contrastive" always does. Each is to be
@@ -70,7 +76,8 @@ type Request struct {
 	// FixViT and FixSampler freeze the tower, or the projector, of "xcomposer".
 	FixViT     bool `json:"fix_vit,omitempty"`
 	FixSampler bool `json:"fix_sampler,omitempty"`
-	// Solver is that of "probe": "adamw", which "" is, or "lbfgs", which goes to the optimum; see [OpenProbe].
+	// Solver is that of "probe": "lbfgs", which goes to the optimum of a head for classes and is what "" is for these, see
+	// [OpenProbe]; or "adamw", which goes by steps.
 	Solver string `json:"solver,omitempty"`
 
 	Overrides Overrides `json:"overrides,omitzero"`  // of the preset
@@ -105,8 +112,35 @@ type Request struct {
 	// DryRun puts the run together, and writes nothing.
 	DryRun bool `json:"-"`
 	// Given says which fields were asked for, by their names in JSON; nil is those that are not zero. It is for flags, which
-	// may be given the value that they have anyway.
+	// may be given the value that they have anyway. Of a request in JSON it is those that stand there.
 	Given func(field string) bool `json:"-"`
+}
+
+// UnmarshalJSON reads a request in JSON. A field that there is not is an error: it would do nothing.
+func (r *Request) UnmarshalJSON(text []byte) error {
+	type plain Request // without this method
+	var p plain
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return fmt.Errorf("job: %w", err)
+	}
+	p.Model, p.DryRun, p.Given = r.Model, r.DryRun, nil
+	*r = Request(p)
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return fmt.Errorf("job: %w", err)
+	}
+	var zeros []string // that stand there with the value that they have anyway
+	for name, v := range fields {
+		if !r.given(name) && string(v) != "null" {
+			zeros = append(zeros, name)
+		}
+	}
+	if set := *r; zeros != nil {
+		r.Given = func(field string) bool { return slices.Contains(zeros, field) || set.given(field) }
+	}
+	return nil
 }
 
 // Overrides are what is to be other than in a preset: Epochs: new(3). A nil field changes nothing.
@@ -176,6 +210,9 @@ func (r Request) Validate() error {
 	if r.Split > 0 && r.Validation != "" {
 		add("{split} is %v and {validation} %q, want one of them", r.Split, r.Validation)
 	}
+	if r.Split == 0 && r.Validation != "" && r.given("split") {
+		add("{split} is 0 and {validation} %q, want one of them", r.Validation)
+	}
 	if r.Teacher != "" && r.Targets != "" {
 		add("{teacher} %q and {targets} %q, want one of them", r.Teacher, r.Targets)
 	}
@@ -204,6 +241,15 @@ func (r Request) Validate() error {
 		if f.v < 0 {
 			add("{"+f.name+"} is %d, want 0 or more", f.v)
 		}
+	}
+	if c := r.Augment.Crop; !(c >= 0 && c <= 1) {
+		add("{augment.crop} is %v, want 0 to 1", c)
+	}
+	if f := r.Augment.Flip; !(f >= 0 && f <= 1) {
+		add("{augment.flip}: probability of a flip is %v, want 0 to 1", f)
+	}
+	if c := r.Augment.Colour; !(c >= 0 && c <= math.MaxFloat32) {
+		add("{augment.colour} is %v, want 0 or more", c)
 	}
 	if w := r.WiseFT; w != nil && !(*w >= 0 && *w <= 1) {
 		add("{wise_ft} is %v, want 0 to 1", *w)
@@ -250,11 +296,11 @@ func (r Request) plan() (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	lbfgs, err := r.byLBFGS()
+	lbfgs, err := r.ByLBFGS()
 	if err != nil {
 		return plan{}, err
 	}
-	if err := r.idle(recipe, lbfgs); err != nil {
+	if err := cmp.Or(r.idle(recipe, lbfgs), r.unvalidated(lbfgs)); err != nil {
 		return plan{}, err
 	}
 	if recipe.Projector && r.Teacher == "" && r.Targets == "" {
@@ -271,15 +317,18 @@ func (r Request) withoutEncoder() error {
 	return nil
 }
 
-// byLBFGS says whether a head is to be fitted by L-BFGS.
-func (r Request) byLBFGS() (bool, error) {
+// ByLBFGS says whether it is a [Probe] that fits the head, or a [Job] that trains.
+func (r Request) ByLBFGS() (bool, error) {
 	preset, err := finetune.FindRecipe(r.Recipe)
+	vectors := r.Teacher != "" || r.Targets != "" // are learnt, not classes
 	switch {
 	case err != nil:
 		return false, of(ErrRequest, err)
 	case !preset.HeadOnly() && r.Solver != "":
 		return false, bad("{solver} is of the recipe probe")
-	case r.Solver != LBFGS || r.Teacher != "" || r.Targets != "":
+	case vectors && r.Solver == LBFGS:
+		return false, bad("{solver} lbfgs fits a head for classes, and it is what {teacher} or {targets} say that is learnt")
+	case !preset.HeadOnly() || vectors || r.Solver == AdamW:
 		return false, nil
 	case r.Augment != (Augment{}):
 		return false, bad("varied pictures want {solver} adamw: L-BFGS sees each picture once")
@@ -320,7 +369,33 @@ func (r Request) recipe() (finetune.Recipe, error) {
 	if err := r.captions(&recipe); err != nil {
 		return recipe, err
 	}
-	return recipe, of(ErrRequest, errors.Join(recipe.Validate(), r.Augment.data().Validate()))
+	return recipe, of(ErrRequest, cmp.Or(overridden(recipe.Validate()), recipe.Validate(), r.Augment.data().Validate()))
+}
+
+// overridden returns what is wrong with fields of a recipe in the names of the overrides, or nil.
+func overridden(err error) error {
+	var all []error
+	add := func(field, text string) {
+		if f, ok := reflect.TypeFor[Overrides]().FieldByName(field); ok {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			all = append(all, bad("{overrides."+name+"}: %s", text))
+		}
+	}
+	var walk func(err error)
+	walk = func(err error) {
+		switch e := err.(type) { //nolint:errorlint // all of them are wanted
+		case *finetune.FieldError:
+			add(e.Field, e.Text)
+		case *adapter.FieldError:
+			add(e.Field, e.Text)
+		case interface{ Unwrap() []error }:
+			for _, err := range e.Unwrap() {
+				walk(err)
+			}
+		}
+	}
+	walk(err)
+	return join(all...)
 }
 
 // set sets a field to an override that there is.

@@ -41,10 +41,12 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 	named := tensors > 1 || tensors == 1 && len(shape) == 2 && recipe.Projector && (has != nil || r.Layout != "")
 	rows := named || len(shape) == 3 // for each picture
 	if s.teacher == nil && (!rows || has == nil && r.Layout == "") {
-		return s, r.withoutEncoder()
+		return s, cmp.Or(r.withoutEncoder(), r.withoutProjector(rows))
 	}
 	s.named = named
 	switch {
+	case has == nil && r.InitProjector:
+		return s, bad("{init_projector} is of models with a projector, and %s has none: a new one begins so", r.Model)
 	case has != nil && r.given("projector"):
 		return s, bad("{projector} is the type of a new one, and %s has one", r.Model)
 	case has != nil:
@@ -72,6 +74,16 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 		s.teacher.Layout = s.encoder.Layout
 	}
 	return s, s.encoder.Validate()
+}
+
+// withoutProjector returns an error if something of a projector is asked for, and it is no rows for each picture that are learnt.
+func (r Request) withoutProjector(rows bool) error {
+	for _, name := range []string{"projector", "layer"} {
+		if !rows && r.given(name) {
+			return bad("{" + name + "} is of tokens and of vectors for patches, and it is embeddings that are learnt")
+		}
+	}
+	return nil
 }
 
 // teacherEncoder loads that of the teacher if its tokens are to be learnt, and otherwise returns nil; has says whether the

@@ -74,7 +74,7 @@ func LoadFineTuning(dir string) (*FineTuning, error) {
 // FineTune implements [finetuning.Interface]. It looks at ctx while it waits for its turn, before each
 // batch, and while it reads pictures and writes the model.
 func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progress func(finetuning.Progress) error) (finetuning.Response, error) {
-	r.Model, r.DryRun, r.Given = m.dir, false, nil
+	r.Model, r.DryRun = m.dir, false
 	if err := r.Check(); err != nil { // before it waits
 		return finetuning.Response{}, refused(ctx, err)
 	}
@@ -93,7 +93,7 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 			cancel(err) // which ends the run between two steps, with a checkpoint
 		}
 	}
-	if r.Solver == job.LBFGS {
+	if lbfgs, err := r.ByLBFGS(); err == nil && lbfgs {
 		return fit(ctx, r, tell)
 	}
 	return train(ctx, r, tell)

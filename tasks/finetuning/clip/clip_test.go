@@ -113,12 +113,12 @@ func TestRecipes(t *testing.T) {
 		t.Run(c.recipe, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "out")
 			var told []finetuning.Progress
-			cache := ""
+			cache, solver := "", ""
 			if c.recipe == "probe" { // whose tower is frozen
-				cache = filepath.Join(t.TempDir(), "cache")
+				solver, cache = job.AdamW, filepath.Join(t.TempDir(), "cache")
 			}
 			r, err := m.FineTune(t.Context(), finetuning.Request{
-				Data: pictures, Validation: more, Recipe: c.recipe, Overrides: c.o, Output: out, Seed: 1, Cache: cache,
+				Data: pictures, Validation: more, Recipe: c.recipe, Overrides: c.o, Output: out, Seed: 1, Cache: cache, Solver: solver,
 			}, func(p finetuning.Progress) error {
 				told = append(told, p)
 				return nil
@@ -317,8 +317,10 @@ func TestBadRequests(t *testing.T) {
 		{func(r *finetuning.Request) { r.MemoryLimit = 1e4 }, finetuning.ErrRefused, "memory"},
 		{func(r *finetuning.Request) { r.Recipe, r.Overrides.Blocks = "last-n", new(4) }, finetuning.ErrRefused, "last 4 blocks"},
 	} {
-		r := finetuning.Request{Data: pictures, Recipe: "probe", Output: out}
-		c.change(&r)
+		r := finetuning.Request{Data: pictures, Recipe: "probe", Solver: job.AdamW, Output: out}
+		if c.change(&r); r.Recipe != "probe" && r.Solver == job.AdamW {
+			r.Solver = ""
+		}
 		got, err := m.FineTune(t.Context(), r, func(p finetuning.Progress) error {
 			t.Errorf("%+v: told of %+v", r, p)
 			return nil
@@ -368,7 +370,7 @@ func TestData(t *testing.T) {
 		{filepath.Join(dir, "shard-*.tar"), ""},
 	} {
 		r, err := m.FineTune(t.Context(), finetuning.Request{
-			Data: c.data, Recipe: "probe", Overrides: finetuning.Overrides{Epochs: new(3)}, Output: filepath.Join(t.TempDir(), "out"), Cache: c.cache,
+			Data: c.data, Recipe: "probe", Solver: job.AdamW, Overrides: finetuning.Overrides{Epochs: new(3)}, Output: filepath.Join(t.TempDir(), "out"), Cache: c.cache,
 		}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", c.data, err)
@@ -390,7 +392,7 @@ func TestBrokenPictures(t *testing.T) {
 	m, pictures := load(t), draw(t, 0, 3)
 	broken := filepath.Join(pictures, "ring", "00001.png")
 	os.Truncate(broken, 40)
-	r := finetuning.Request{Data: pictures, Recipe: "probe", Output: filepath.Join(t.TempDir(), "out"), Overrides: finetuning.Overrides{Epochs: new(1)}}
+	r := finetuning.Request{Data: pictures, Recipe: "probe", Solver: job.AdamW, Output: filepath.Join(t.TempDir(), "out"), Overrides: finetuning.Overrides{Epochs: new(1)}}
 	got, err := m.FineTune(t.Context(), r, nil)
 	if err != nil || len(got.Skipped) != 1 || got.Skipped[broken] == "" || got.Best != nil {
 		t.Errorf("got %+v, %v, want %s skipped", got, err, broken)
@@ -421,7 +423,7 @@ func TestContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := finetuning.Request{Data: draw(t, 0, 2), Recipe: "probe", Output: filepath.Join(t.TempDir(), "out"), Overrides: finetuning.Overrides{Epochs: new(1)}}
+	r := finetuning.Request{Data: draw(t, 0, 2), Recipe: "probe", Solver: job.AdamW, Output: filepath.Join(t.TempDir(), "out"), Overrides: finetuning.Overrides{Epochs: new(1)}}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 {
@@ -431,7 +433,7 @@ func TestContext(t *testing.T) {
 	// The context ends while the model is read.
 	unheard := func(finetuning.Progress) { t.Error("a run that did not begin has something to tell") }
 	for _, r := range []finetuning.Request{
-		{Recipe: "probe"}, {Recipe: "full", Teacher: m.dir}, {Recipe: "projector", Teacher: golden.Path(t, "testdata/families/llava")},
+		{Recipe: "probe", Solver: job.AdamW}, {Recipe: "full", Teacher: m.dir}, {Recipe: "projector", Teacher: golden.Path(t, "testdata/families/llava")},
 	} {
 		r.Model, r.Data, r.Output = m.dir, draw(t, 0, 2), filepath.Join(t.TempDir(), "out")
 		_, err := train(canceled, r, unheard)
@@ -537,8 +539,10 @@ func TestWithoutLabels(t *testing.T) {
 		{Recipe: "projector", Targets: targets(9, c.Patches(), 6)},
 	} {
 		r.Data, r.Output = pictures, filepath.Join(t.TempDir(), "out")
-		r.Overrides.Epochs, r.Overrides.Accumulate, r.Overrides.HeadRate = new(20), new(1), new(1e-2)
-		if r.Recipe != "projector" { // whose tower is frozen
+		r.Overrides.Epochs, r.Overrides.Accumulate = new(20), new(1)
+		if r.Recipe == "projector" {
+			r.Overrides.HeadRate = new(1e-2)
+		} else { // without a head
 			r.Overrides.Rate = new(3e-3)
 		}
 		var losses []float64

@@ -69,7 +69,7 @@ func Example_resume() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	request := finetuning.Request{Data: folder, Recipe: "probe", Output: output, Resume: true, Overrides: finetuning.Overrides{Epochs: new(5)}}
+	request := finetuning.Request{Data: folder, Recipe: "probe", Solver: "adamw", Output: output, Resume: true, Overrides: finetuning.Overrides{Epochs: new(5)}}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	_, err = trainer.FineTune(ctx, request, func(p finetuning.Progress) error {
