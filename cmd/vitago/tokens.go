@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -270,7 +271,7 @@ func (t *tokenizing) checkNames(images []string) error {
 // spec says what will be written. The model is summed up meanwhile.
 func (t *tokenizing) spec(ctx context.Context, c *converter.Model, e *projector.Encoder, images []string) tokenSpec {
 	s := tokenSpec{images: images, width: e.Projector.Config.Out, sum: func() (string, error) { return "", nil }, metadata: map[string]string{
-		"model": filepath.ToSlash(t.model), "layout": e.Layout.Name, "layer": strconv.Itoa(e.Select.Layer), "feature": projector.SelectFeature(e.Select.Kind),
+		"model": pyjson.Printable(filepath.ToSlash(t.model)), "layout": e.Layout.Name, "layer": strconv.Itoa(e.Select.Layer), "feature": projector.SelectFeature(e.Select.Kind),
 	}}
 	if e.Layout.Fit == projector.Tile {
 		s.metadata["hd_num"] = strconv.Itoa(e.Layout.HDNum)

@@ -272,6 +272,8 @@ func TestTokensUsage(t *testing.T) {
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npy"), "demo"}, exitUsage, "npy holds the tokens of one image, and there are 6; give --format npz"},
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.txt"), "demo"}, exitUsage, `no format has the extension ".txt"`},
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "demo/cat.png", "demo"}, exitUsage, "demo/cat.png: a second image of that name"},
+		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "caf\xe9.png"}, exitFailed, "caf\xe9.png"},
+		{[]string{"--model", families + "llava", "--skip-errors", "-o", filepath.Join(dir, "x.npz"), "caf\xe9.png"}, exitUsage, `"caf\xe9.png" is not UTF-8, which names in npz are; rename the file, or give --format jsonl`},
 		{[]string{"--model", families + "llava", "--count", "--format", "npz", "demo"}, exitUsage, "--count writes lines of text"},
 		{[]string{"--model", tinyModel, "demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
 		{[]string{"--model", tinyModel, "--count", "demo/cat.png"}, exitFailed, "has a vision tower and no projector"},

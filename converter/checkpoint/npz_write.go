@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // npyExtension is what the names of arrays end with in an archive.
@@ -36,6 +37,9 @@ func (z *NPZWriter) Create(e Entry) (io.Writer, error) {
 	}
 	if err := cmp.Or(e.check(), z.complete()); err != nil {
 		return nil, fmt.Errorf("checkpoint: npz: %w", err)
+	}
+	if !utf8.ValidString(e.Name) { // Python would take it for CP437
+		return nil, fmt.Errorf("checkpoint: npz: the name %q is not UTF-8", e.Name)
 	}
 	w, err := z.z.CreateHeader(&zip.FileHeader{Name: e.Name + npyExtension, Method: zip.Store})
 	if err != nil {

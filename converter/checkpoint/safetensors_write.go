@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // maxSafetensorsHeader is the largest header that readers take.
@@ -31,6 +32,11 @@ func SafetensorsHeader(metadata map[string]string, entries []Entry, least int) (
 	if metadata == nil {
 		metadata = map[string]string{} // an object in JSON
 	}
+	for key, value := range metadata {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) { // json.Marshal would replace what is not
+			return nil, fmt.Errorf("checkpoint: safetensors: metadata %q: %.80q is not UTF-8", key, value)
+		}
+	}
 	meta, err := json.Marshal(metadata)
 	if err != nil {
 		return nil, err
@@ -40,6 +46,9 @@ func SafetensorsHeader(metadata map[string]string, entries []Entry, least int) (
 	for _, e := range entries {
 		if e.Name == metadataKey {
 			return nil, fmt.Errorf("checkpoint: safetensors: a tensor is called %s, which the format has for itself", e.Name)
+		}
+		if !utf8.ValidString(e.Name) {
+			return nil, fmt.Errorf("checkpoint: safetensors: the name %q is not UTF-8", e.Name)
 		}
 		name, err := json.Marshal(e.Name)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/finetune/optim"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/finetuning"
 	"github.com/vitago/vitago/tasks/gate"
@@ -125,12 +126,21 @@ func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 	}
 	response := finetuning.Response{
 		Model: w.Model, Adapter: w.Adapter, Report: w.Report, Classes: j.Classes, Notes: j.Notes, Mixed: w.Mixed,
-		Steps: result.Steps, Stopped: result.Stopped, Skipped: result.Skipped, Memory: result.Memory, Duration: result.Duration,
+		Steps: result.Steps, Stopped: result.Stopped, Skipped: printable(result.Skipped), Memory: result.Memory, Duration: result.Duration,
 	}
 	if result.Best != nil {
 		response.Best = new(progressOf(*result.Best))
 	}
 	return response, nil
+}
+
+// printable returns what there is by names of pictures by names that JSON can have.
+func printable(skipped map[string]string) map[string]string {
+	all := make(map[string]string, len(skipped))
+	for name, why := range skipped {
+		all[pyjson.Printable(name)] = why
+	}
+	return all
 }
 
 // fit fits a head by L-BFGS, whose steps are the pictures that go through the tower.
@@ -157,7 +167,7 @@ func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progres
 		if response.Skipped == nil {
 			response.Skipped = map[string]string{}
 		}
-		response.Skipped[s.Path] = s.Err.Error()
+		response.Skipped[pyjson.Printable(s.Path)] = s.Err.Error()
 	}
 	return response, nil
 }
