@@ -195,7 +195,8 @@ func characters(class string) (out []rune) {
 	return out
 }
 
-// isSpace and isWord are \s and \w of Python's regular expressions.
+// isSpace and isWord are \s and \w of Python's regular expressions, with Go's version of Unicode: in 15.0, the ideographs from
+// U+2EBF0 on are no letters yet.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || 0x1c <= r && r <= 0x1f }
 func isWord(r rune) bool  { return r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r) }
 

@@ -108,17 +108,17 @@ var letters = sync.OnceValue(func() map[rune]letter {
 // fixEncoding repairs a text that was decoded by a wrong encoding, once or several times.
 //
 // Source: rspeer/python-ftfy, ftfy/__init__.py, fix_encoding_and_explain.
-func fixEncoding(s string) string {
+func fixEncoding(s string, left *budget) string {
 	for {
 		before := s
-		if s = fixEncodingOnce(s); s == before {
+		if s = fixEncodingOnce(s, left); s == before || !left.spend(s) {
 			return s
 		}
 	}
 }
 
 // Source: rspeer/python-ftfy, ftfy/__init__.py, _fix_encoding_one_step_and_explain.
-func fixEncodingOnce(s string) string {
+func fixEncodingOnce(s string, left *budget) string {
 	if isASCII(s) || !isBad(s) {
 		return s
 	}
@@ -147,7 +147,7 @@ func fixEncodingOnce(s string) string {
 			return text
 		}
 	}
-	if fixed := fixPieces(s); fixed != s {
+	if fixed := fixPieces(s, left); fixed != s {
 		return fixed
 	}
 	// Controls of Latin-1 are what Windows has in their place, whether or not all is Latin-1.
@@ -179,7 +179,7 @@ func fixControls(s string) string {
 // fixPieces repairs the pieces of a text that look as if they had been decoded by a wrong encoding, each by itself.
 //
 // Source: rspeer/python-ftfy, ftfy/fixes.py, decode_inconsistent_utf8; ftfy/chardata.py, UTF8_DETECTOR_RE.
-func fixPieces(s string) string {
+func fixPieces(s string, left *budget) string {
 	all := letters()
 	rs := []rune(s)
 	is := func(i int, c clue) bool { return i < len(rs) && all[rs[i]].clues&c != 0 }
@@ -207,7 +207,7 @@ func fixPieces(s string) string {
 		}
 		piece := string(rs[i:to])
 		if to-i < len(rs) && isBad(piece) { // the whole would never end
-			piece = fixEncoding(piece)
+			piece = fixEncoding(piece, left)
 		}
 		out = append(out, piece...)
 		i = to

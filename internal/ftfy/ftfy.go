@@ -17,12 +17,20 @@ import (
 // Source: rspeer/python-ftfy, ftfy/__init__.py, TextFixerConfig.max_decode_length.
 const maxSegment = 1_000_000
 
-// A segment is repaired until a pass changes nothing. These bound what a text that was made to need many passes costs:
-// after leastPasses a pass has to fit into maxWork bytes in all. No other text comes near.
-const (
-	leastPasses = 64
-	maxWork     = 1 << 26
-)
+// A budget bounds what a text costs that was made to need many passes, each of which repairs a little: it is the bytes that passes
+// may still read. Other texts are read a few times, and spend a small part of it.
+type budget int
+
+func newBudget(s string) *budget {
+	b := budget(1<<23 + 16*len(s))
+	return &b
+}
+
+// spend takes a pass over s from the budget, and reports whether there may be another.
+func (b *budget) spend(s string) bool {
+	*b -= budget(len(s))
+	return *b > 0
+}
 
 // Fix returns what ftfy.fix_text returns of a text, with its default configuration: HTML's entities, text that was decoded by
 // a wrong encoding, ligatures, widths, quotes, line breaks, escapes of terminals and controls are replaced, and
@@ -37,12 +45,12 @@ func Fix(s string) string {
 	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	var out strings.Builder
-	isHTML := false
+	isHTML, left := false, newBudget(s)
 	for s != "" {
 		line := s[:segmentEnd(s)]
 		s = s[len(line):]
 		isHTML = isHTML || strings.Contains(line, "<")
-		line = fixSegment(line, isHTML)
+		line = fixSegment(line, isHTML, left)
 		if s == "" && out.Len() == 0 {
 			return line
 		}
@@ -83,21 +91,19 @@ func segmentEnd(s string) int {
 // fixSegment repairs a segment, with its entities unless it is HTML, until nothing changes any more.
 //
 // Source: rspeer/python-ftfy, ftfy/__init__.py, fix_and_explain.
-func fixSegment(s string, isHTML bool) string {
-	work := 0
-	for pass := 0; ; pass++ {
+func fixSegment(s string, isHTML bool, left *budget) string {
+	for {
 		before := s
 		if !isHTML {
 			s = fixEntities(s)
 		}
-		s = fixEncoding(s)
+		s = fixEncoding(s, left)
 		s = replaceForms(s)
 		if strings.IndexByte(s, '\x1b') >= 0 {
 			s = terminal.ReplaceAllString(s, "")
 		}
 		s = NFC(strings.Map(dropControl, s))
-		work += len(s)
-		if s == before || pass >= leastPasses && work > maxWork {
+		if s == before || !left.spend(s) {
 			return s
 		}
 	}
