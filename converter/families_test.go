@@ -34,6 +34,9 @@ func like(c clipvit.Config, edit func(c *clipvit.Config)) clipvit.Config {
 func bare(c *clipvit.Config) { c.EmbedDim = 0 }
 func gelu(c *clipvit.Config) { c.Activation = transformer.GELU }
 
+// rgb is of timm, whose data sets make an image RGB before all else.
+func rgb(c *clipvit.Config) { c.Transform.Alpha = clipvit.AlphaDropFirst }
+
 // families are the fixtures, and what must be found in them.
 var families = []struct {
 	path, dialect string
@@ -78,8 +81,8 @@ var families = []struct {
 	{path: "hf5-llava-next", dialect: "Hugging Face LLaVA", vision: like(small, bare), language: 12, dtypes: "map[F16:60]",
 		projector: ProjectorConfig{Type: "mlp2x_gelu", In: 16, Out: 12, Family: "llava-1.6", SelectFeature: "patch", ImageSize: 12, Grids: &[][2]int{{1, 2}, {2, 1}, {2, 2}}}, layer: -2},
 	{path: "openclip-pth", dialect: "OpenAI", vision: small, text: true, dtypes: "map[F32:78]"},
-	{path: "timm", dialect: "timm", vision: small, dtypes: "map[F32:56]"},
-	{path: "timm-classifier", dialect: "timm", vision: like(like(small, gelu), bare), dtypes: "map[F32:55]"},
+	{path: "timm", dialect: "timm", vision: like(small, rgb), dtypes: "map[F32:56]"},
+	{path: "timm-classifier", dialect: "timm", vision: like(like(like(small, gelu), bare), rgb), dtypes: "map[F32:55]"},
 	{path: "timm-dual", dialect: "OpenAI", vision: small, text: true, dtypes: "map[F32:78]"},
 	{path: "st-root", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
 	{path: "st-folder", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},

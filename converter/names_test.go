@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 )
@@ -149,9 +150,12 @@ func TestTimmConfigs(t *testing.T) {
 		{func(v map[string]any) { args(v)["global_pool"] = "map" }, "model_args.global_pool is map, want token"},
 		{func(v map[string]any) { v["architecture"] = "vit_base_patch16_224" }, `architecture is "vit_base_patch16_224"`},
 		{func(v map[string]any) { v["architecture"] = "vit_large_patch14_clip_336" }, "pretrained_cfg.notes say that the weights are of quick_gelu: " + ErrActivation.Error()[:40]},
-		{func(v map[string]any) { cfg(v)["crop_pct"] = 0.9 }, "pretrained_cfg.crop_pct is 0.9, want 1"},
-		{func(v map[string]any) { delete(cfg(v), "crop_pct") }, "pretrained_cfg.crop_pct is <nil>, want 1"},
-		{func(v map[string]any) { cfg(v)["crop_mode"] = "border" }, "pretrained_cfg.crop_mode is border, want center"},
+		{func(v map[string]any) { delete(cfg(v), "crop_pct") }, "pretrained_cfg.crop_pct is <nil>, want a number above 0 and up to 1"},
+		{func(v map[string]any) { cfg(v)["crop_pct"] = 1.5 }, "pretrained_cfg.crop_pct is 1.5, want"},
+		{func(v map[string]any) { cfg(v)["crop_pct"] = 1e-9 }, "resize is "},
+		{func(v map[string]any) { cfg(v)["crop_mode"], cfg(v)["crop_pct"] = "border", 0.9 }, "pretrained_cfg.crop_pct is 0.9, want 1 where crop_mode is border"},
+		{func(v map[string]any) { cfg(v)["crop_mode"] = "five" }, "pretrained_cfg.crop_mode is five, want center, squash or border"},
+		{func(v map[string]any) { cfg(v)["interpolation"] = "random" }, "filter is \"random\""},
 		{func(v map[string]any) { cfg(v)["input_size"] = []int{3, 24, 24} }, "pretrained_cfg.input_size is [3 24 24]"},
 		{func(v map[string]any) { cfg(v)["mean"] = []float64{0.5, 0.5} }, "mean is [0.5 0.5]"},
 	} {
@@ -159,6 +163,29 @@ func TestTimmConfigs(t *testing.T) {
 		_, err := Load(dir)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error is %v, want %q", err, c.want)
+		}
+	}
+	// Preprocessing is timm's: what is scaled is larger by 1/crop_pct, cut to an integer; border fills with the mean.
+	for _, c := range []struct {
+		edit func(v map[string]any)
+		want clipvit.Transform
+	}{
+		{func(map[string]any) {}, clipvit.Transform{Alpha: clipvit.AlphaDropFirst}},
+		{func(v map[string]any) { cfg(v)["crop_pct"] = 0.9 }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Resize: 13}}, // 12/0.9 = 13.3
+		{func(v map[string]any) { cfg(v)["crop_mode"] = "squash" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Fit: clipvit.FitSquash}},
+		{func(v map[string]any) { cfg(v)["crop_mode"] = "border" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Fit: clipvit.FitLongest, Fill: [3]uint8{123, 117, 104}}},
+		{func(v map[string]any) { cfg(v)["interpolation"] = "bilinear" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Filter: clipvit.FilterBilinear}},
+		{func(v map[string]any) {
+			cfg(v)["mean"], cfg(v)["std"] = []float64{0.5, 0.5, 0.5}, []float64{0.5, 0.5, 0.5}
+		},
+			clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Mean: [3]float64{0.5, 0.5, 0.5}, Std: [3]float64{0.5, 0.5, 0.5}}},
+	} {
+		m, err := Load(edited(t, "timm", configFile, c.edit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Config.Transform != c.want.Canonical() {
+			t.Errorf("transform is %+v, want %+v", m.Config.Transform, c.want.Canonical())
 		}
 	}
 	// Of one directory timm computes gelu under one name, and quick_gelu, as it was trained, under another: who says which, gets it.

@@ -3,10 +3,11 @@ package converter
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -37,10 +38,10 @@ var timmArgs = []field{
 	{"attn_drop_rate", anything}, {"drop_path_rate", anything}, {"weight_init", anything},
 }
 
-// timmFits are crop_mode of timm as resize_mode of open_clip, whose words a transform has.
+// timmFits are crop_mode of timm as a transform has it.
 //
 // Source: the same, timm/data/transforms_factory.py, transforms_imagenet_eval.
-var timmFits = map[string]string{"": "shortest", "center": "shortest", "squash": "squash"}
+var timmFits = map[string]clipvit.Fit{"": clipvit.FitShortest, "center": clipvit.FitShortest, "squash": clipvit.FitSquash, "border": clipvit.FitLongest}
 
 // readTimm reads the config.json of a tower of timm's.
 func readTimm(m *Model, file []byte) error {
@@ -92,42 +93,54 @@ func readTimm(m *Model, file []byte) error {
 	return errors.Join(append(errs, m.readTimmTransform(c.Pretrained)...)...)
 }
 
-// readTimmTransform reads the preprocessing in pretrained_cfg.
+// readTimmTransform reads the preprocessing in pretrained_cfg. timm makes an image RGB before all else.
 //
-// Source: the same, timm/data/config.py, resolve_data_config.
+// Source: the same, timm/data/config.py, resolve_data_config, and dataset.py, ImageDataset.
 func (m *Model) readTimmTransform(cfg map[string]any) []error {
 	v := &m.config.Vision
-	if len(cfg) == 0 || cfg["mean"] == nil {
+	if cfg["mean"] == nil {
 		return nil
 	}
+	var errs []error
+	wrong := func(key string, want any) {
+		errs = append(errs, fmt.Errorf("pretrained_cfg.%s is %.40s, want %v", key, fmt.Sprint(cfg[key]), want))
+	}
 	mode, _ := cfg["crop_mode"].(string)
-	object := map[string]any{"resize_mode": timmFits[mode]}
-	for _, key := range []string{"mean", "std", "interpolation"} {
-		object[key] = cfg[key]
-	}
-	t, errs := readPreprocess(object, *v)
-	v.Transform = t
-	pixels := float64(v.ImageSize)
-	for _, f := range []field{
-		{"crop_pct", []any{1.0}}, // of the size that an image is scaled to
-		{"input_size", []any{[]any{3.0, pixels, pixels}}},
-		{"crop_mode", anyOf(timmFits)},
-	} {
-		got := cfg[f.name]
-		if got != nil && !slices.ContainsFunc(f.want, func(w any) bool { return equalJSON(got, w) }) || got == nil && f.name == "crop_pct" {
-			errs = append(errs, fmt.Errorf("pretrained_cfg.%s is %v, want %v", f.name, got, f.want[0]))
+	filter, _ := cfg["interpolation"].(string)
+	t := withChannels(clipvit.Transform{Fit: timmFits[mode], Filter: clipvit.Filter(filter), Alpha: clipvit.AlphaDropFirst}, cfg["mean"], cfg["std"])
+	r := t.Resolved()
+	for _, f := range []struct {
+		key  string
+		want [3]float64
+	}{{"mean", r.Mean}, {"std", r.Std}} {
+		if !equalJSON(cfg[f.key], channels(f.want)) {
+			wrong(f.key, "3 numbers")
 		}
 	}
+	if t.Fit == "" && timmFits[mode] == "" {
+		wrong("crop_mode", "center, squash or border")
+	}
+	// What is scaled is so much larger than what is cut out of it.
+	part, ok := cfg["crop_pct"].(float64)
+	switch {
+	case !ok || !(part > 0 && part <= 1):
+		wrong("crop_pct", "a number above 0 and up to 1")
+	case part < 1 && timmFits[mode] == clipvit.FitLongest:
+		wrong("crop_pct", "1 where crop_mode is border")
+	case part < 1:
+		t.Resize = int(float64(v.ImageSize) / part)
+	}
+	if timmFits[mode] == clipvit.FitLongest {
+		for i, mean := range r.Mean {
+			t.Fill[i] = uint8(min(max(math.RoundToEven(255*mean), 0), 255))
+		}
+	}
+	if pixels := float64(v.ImageSize); cfg["input_size"] != nil && !equalJSON(cfg["input_size"], []any{3.0, pixels, pixels}) {
+		wrong("input_size", []any{3, v.ImageSize, v.ImageSize})
+	}
+	if err := t.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("pretrained_cfg: %w", err))
+	}
+	v.Transform = t.Canonical()
 	return errs
-}
-
-// anyOf returns the keys of a map as values of a field, those that are empty left out.
-func anyOf(m map[string]string) []any {
-	var all []any
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if k != "" {
-			all = append(all, k)
-		}
-	}
-	return all
 }
