@@ -105,3 +105,53 @@ func TestTableQuotes(t *testing.T) {
 	d, err := Table(filepath.Join(dir, "a.csv"))
 	check(t, "spaces", d, err, dir, "a.png=x  b.png=y")
 }
+
+// FuzzRecords: records that were read are read again as they were when they are written with quotes around each field.
+func FuzzRecords(f *testing.F) {
+	for _, s := range []string{"path,title\na,\"Big\" sale\n", "p,q\r\n\"a\r\nb\",c\r\n", "p\tq\n\"a\"\"\"\tb", "p,q\n\n\r\ra,\"b\nc\" d\n"} {
+		f.Add(s, byte(','))
+		f.Add(s, byte('\t'))
+	}
+	f.Fuzz(func(t *testing.T, text string, comma byte) {
+		if comma != '\t' {
+			comma = ','
+		}
+		var b strings.Builder
+		var want [][]string
+		line := 0
+		if err := readRecords(text, comma, func(r record) error {
+			if r.line <= line || r.last < r.line || r.torn != 0 && (r.torn <= r.line || r.torn > r.last) {
+				t.Fatalf("record on lines %d to %d, torn on %d, after line %d", r.line, r.last, r.torn, line)
+			}
+			line = r.last
+			want = append(want, r.fields)
+			for i, s := range r.fields {
+				if i > 0 {
+					b.WriteByte(comma)
+				}
+				b.WriteString(`"` + strings.ReplaceAll(s, `"`, `""`) + `"`)
+			}
+			b.WriteByte('\n')
+			return nil
+		}); err != nil {
+			return
+		}
+		var got [][]string
+		if err := readRecords(b.String(), comma, func(r record) error {
+			got = append(got, r.fields)
+			return nil
+		}); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+	})
+}
+
+func BenchmarkRecords(b *testing.B) {
+	text := "path,caption\n" + strings.Repeat("train/0000/000000.jpg,\"a photo of a \"\"cat\"\", asleep\"\n", 10000)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if err := readRecords(text, ',', func(record) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -94,6 +94,8 @@ func TestFolder(t *testing.T) {
 		{"numbers", []string{"10/a.png", "9/a.png", "100/a.gif"}, "10/a.png=10 100/a.gif=100 9/a.png=9"},
 		{"empty", nil, "data: $DIR: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg"},
 		{"unlabelled", []string{"a.png", "b.png"}, "data: $DIR: no folders of classes, and 2 pictures without: want DIR/CLASS/picture.jpg"},
+		{"table beside", []string{"a.png", "metadata.csv"}, "data: $DIR: no folders of classes, and 1 pictures without: want DIR/CLASS/picture.jpg, or the table $DIR/metadata.csv itself"},
+		{"shards", []string{"0.tar", "1.tar"}, "data: $DIR: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg, or the shards $DIR/*.tar themselves"},
 		{"one class", []string{"cat/a.png", "cat/b.png"}, `data: $DIR: all 2 pictures are of one class, "cat"; want at least 2 classes`},
 		{"parts", []string{"Train/cat/a.png", "Train/dog/b.png", "val/cat/c.png", "readme.md"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/Train, $DIR/val"},
 		{"one part", []string{"train/a.png"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/train"},

@@ -74,9 +74,9 @@ func Folder(dir string) (*Dataset, error) {
 	notes := left.Notes()
 	switch {
 	case classes == 0 && loose.n == 0:
-		return nil, withNotes(dir, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg", dir)), notes)
+		return nil, withNotes(dir, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg%s", dir, instead(dir, entries))), notes)
 	case classes == 0:
-		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg", dir, loose.n))
+		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg%s", dir, loose.n, instead(dir, entries)))
 	case len(split) == classes:
 		return nil, fmt.Errorf("data: %s: its folders are %w: train on one of them, and validate on another: %s", dir, ErrParts, strings.Join(split, ", "))
 	}
@@ -91,6 +91,19 @@ func Folder(dir string) (*Dataset, error) {
 	}
 	d.Notes = notes
 	return d, nil
+}
+
+// instead says what else in a folder may have been meant: a table, or shards. It is the end of an error, or "".
+func instead(dir string, entries []os.DirEntry) string {
+	for _, e := range entries {
+		switch ending(e.Name()) {
+		case "csv", "tsv", "jsonl", "ndjson":
+			return fmt.Sprintf(", or the table %s itself", filepath.Join(dir, e.Name()))
+		case "tar":
+			return fmt.Sprintf(", or the shards %s themselves", filepath.Join(dir, "*.tar"))
+		}
+	}
+	return ""
 }
 
 // Images opens all pictures under a folder, however deep, without label or caption, in the order of
