@@ -15,7 +15,7 @@ var (
 	// fronts stand in front of all names, in any order and number: what torch's DataParallel, DeepSpeed and
 	// AveragedModel add, the fields that programs keep a model in, what PEFT adds, and which of two a model is.
 	fronts = []string{
-		"module", "model", "net", "network", "backbone", "base_model", "clip", "clip_model", "engine",
+		"module", "model", "net", "network", "backbone", "base_model", "clip", "clip_model", "encoder", "engine",
 		"student", "teacher", "ema", "ema_model", "model_ema", "online_model", "averaged_model",
 	}
 	// wrappers stand anywhere in a name: in no model of ours does a module have such a name.
@@ -109,9 +109,5 @@ func (u *unwrapped) names() []string {
 
 // tensor returns the tensor of a bare name, nil if there is none.
 func (u *unwrapped) tensor(name string) *checkpoint.Tensor {
-	if t := u.byName[name]; t != nil {
-		return t
-	}
-	t, _ := u.file.Tensor(name) // by another name of it
-	return t
+	return u.byName[name]
 }

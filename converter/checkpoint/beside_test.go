@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitago/vitago/internal/golden"
 )
 
 // bytesOf writes bytes as protocol 3 does.
@@ -139,6 +141,13 @@ func TestWherePickledWeightsAre(t *testing.T) {
 		{"module in a module", func(p *pickler) {
 			p.module("CLIP", w, func(p *pickler) { under(p, "visual", func(p *pickler) { p.module("ViT", w, none) }) })
 		}, "kept visual.kept visual.w w"},
+		{"what is made of a module", func(p *pickler) {
+			p.global("torch._dynamo.eval_frame", "OptimizedModule").module("CLIP", w, none).op("K\x01\x86R")
+		}, "kept w"},
+		{"module of protocol 2", func(p *pickler) {
+			p.global("__main__", "M").op(")\x81}(").str("_parameters").op("}").str("w").tensor(good).op("s").str("_modules").op("}").str("_buffers").op("}").str("mask").tensor(good)
+			p.op("s").str("_non_persistent_buffers_set").global("__builtin__", "set").op("](").str("mask").op("e\x85Rub")
+		}, "w"},
 		{"module under a key", func(p *pickler) { p.op("}"); under(p, "model", func(p *pickler) { p.module("CLIP", w, none) }) }, "kept w"},
 		{"object with a state_dict", func(p *pickler) {
 			p.global("__main__", "State").op(")\x81}").str("epoch").op("K\x01s")
@@ -219,6 +228,39 @@ func TestYoungTypes(t *testing.T) {
 	}
 }
 
+// TestLibraries: files as libraries save them.
+func TestLibraries(t *testing.T) {
+	for file, c := range map[string]struct {
+		want   string // names
+		tensor string // that is the numbers 0 to 5
+	}{
+		"beside2.pt": {"w", "w"}, "beside5.pt": {"w", "w"}, "beside_legacy2.pt": {"w", "w"}, "legacy5.pt": {"w", "w"}, "mmengine.pth": {"w", "w"},
+		"module.pt": {"w", "w"}, "module_legacy.pt": {"w", "w"}, "parallel.pt": {"module.w", "module.w"}, "averaged.pt": {"module.w n_averaged", "module.w"},
+		"script.pt": {"mask w", "w"}, "tied.safetensors": {"v w", "w"}, "beside.npz": {"w", "w"},
+	} {
+		f, err := Open(golden.Path(t, "testdata/containers/"+file))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		names := f.Names()
+		slices.Sort(names)
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%s: tensors are %s, want %s", file, got, c.want)
+		}
+		got := make([]float32, 6)
+		if w, ok := f.Tensor(c.tensor); !ok || fmt.Sprint(w.Shape) != "[2 3]" {
+			t.Errorf("%s: %s is %+v, want [2 3]", file, c.tensor, w)
+		} else if err := w.Float32s(got); err != nil || fmt.Sprint(got) != "[0 1 2 3 4 5]" {
+			t.Errorf("%s: %s is %v (%v)", file, c.tensor, got, err)
+		}
+		if _, err := f.SHA256(t.Context()); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		f.Close()
+	}
+}
+
 // TestPartitioned: DeepSpeed's files of ZeRO stage 3 have tensors without elements, and the sentence says what to do.
 func TestPartitioned(t *testing.T) {
 	empty := good
@@ -265,7 +307,7 @@ func TestSafetensorsOfTheLibrary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, ok := f.Tensor("v"); !ok || v.Name != "v" || v.Len() != 6 || len(f.Names()) != 1 {
-		t.Errorf("v is another name of w, and is %+v", v)
+	if v, ok := f.Tensor("v"); !ok || v.Name != "v" || v.Len() != 6 || fmt.Sprint(f.Names()) != "[w v]" {
+		t.Errorf("v is another name of w, and is %+v of %v", v, f.Names())
 	}
 }

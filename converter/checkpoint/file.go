@@ -21,10 +21,9 @@ type File struct {
 	container string
 	tensors   []*Tensor
 	byName    map[string]*Tensor
-	classes   map[string]bool    // of the objects in a TorchScript archive
-	absent    []string           // tensors in files that are not there, and need not be
-	aliases   map[string]*Tensor // more names of tensors
-	unread    map[string]string  // tensors of kinds that are not read, by name, and of which
+	classes   map[string]bool   // of the objects in a TorchScript archive
+	absent    []string          // tensors in files that are not there, and need not be
+	unread    map[string]string // tensors of kinds that are not read, by name, and of which
 	files     []*sourceFile
 	packed    []check // of parts that are compressed
 	closers   []io.Closer
@@ -45,9 +44,39 @@ type container struct {
 // containers are the formats that Open knows. The first that recognises the head of a file has it.
 var containers = []*container{
 	{"zip archive", func(h []byte) bool { return bytes.HasPrefix(h, []byte("PK\x03\x04")) }, openZip},
-	{"legacy torch.save", func(h []byte) bool { return bytes.HasPrefix(h, legacyMagic) }, openLegacy},
+	{"legacy torch.save", func(h []byte) bool { return legacyStart(h) >= 0 }, openLegacy},
 	{"npy", isNPY, openNPY},
 	{"safetensors", isSafetensors, openSafetensors},
+}
+
+// otherSize is how many bytes of a file otherFormat wants.
+const otherSize = 512
+
+// others are formats that files of weights come in and that are not read, with what is to be done.
+var others = []struct {
+	at         int
+	magic, say string
+}{
+	{0, "version https://git-lfs", "a pointer of Git LFS, and the file itself is not here: git lfs pull fetches it"},
+	{257, "ustar", "a tar archive: unpack it, or, if storages, tensors and pickle are in it, as in torch's oldest files, load it and save it again with torch"},
+	{0, "\x1f\x8b", "compressed by gzip: unpack it"},
+	{0, "\x28\xb5\x2f\xfd", "compressed by zstd: unpack it"},
+	{0, "\xfd7zXZ\x00", "compressed by xz: unpack it"},
+	{0, "7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"},
+	{0, "\x89HDF\r\n\x1a\n", "HDF5, as Keras saves weights, which is not read"},
+}
+
+// otherFormat says what a file is that begins so, "" if that is not known.
+func otherFormat(begin []byte) string {
+	for _, o := range others {
+		if len(begin) > o.at && bytes.HasPrefix(begin[o.at:], []byte(o.magic)) {
+			return o.say
+		}
+	}
+	if len(begin) > 2 && begin[0] == 0x80 && begin[1] <= 5 {
+		return "a pickle, and none that torch.save wrote: save the weights with torch.save or safetensors"
+	}
+	return ""
 }
 
 // headSize is how many bytes of a file the formats are recognised by.
@@ -120,6 +149,13 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 	case isGGUF(head):
 		return nil, fmt.Errorf("checkpoint: %s: GGUF is written, not read: %w", name, ErrUnknownFormat)
 	case k == nil:
+		begin := make([]byte, min(size, otherSize))
+		if _, err := r.ReadAt(begin, 0); err != nil && err != io.EOF {
+			return nil, fmt.Errorf("checkpoint: %s: %w", name, err)
+		}
+		if what := otherFormat(begin); what != "" {
+			return nil, fmt.Errorf("checkpoint: %s: %s: %w", name, what, ErrUnknownFormat)
+		}
 		return nil, fmt.Errorf("checkpoint: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
 	}
 	c = newFile(name, k.name)
@@ -140,7 +176,6 @@ func New(name string) *File { return newFile(name, name) }
 func newFile(name, container string) *File {
 	return &File{
 		name: name, container: container, byName: map[string]*Tensor{}, classes: map[string]bool{}, unread: map[string]string{},
-		aliases: map[string]*Tensor{},
 		summing: make(chan struct{}, 1),
 	}
 }
@@ -173,9 +208,6 @@ func (c *File) include(part *File, prefix string) error {
 	c.packed = append(c.packed, part.packed...)
 	c.absent = append(c.absent, part.absent...)
 	maps.Copy(c.classes, part.classes)
-	for name, t := range part.aliases {
-		c.aliases[prefix+name] = t
-	}
 	for name, kind := range part.unread {
 		if err := c.addUnread(prefix+name, kind); err != nil {
 			return fmt.Errorf("checkpoint: %s: %w", part.name, err)
@@ -294,13 +326,9 @@ func (c *File) Names() []string {
 	return names
 }
 
-// Tensor returns the tensor of a name, which may be another than its own: files of safetensors name tensors that share
-// their elements with one that is kept.
+// Tensor returns the tensor of a name.
 func (c *File) Tensor(name string) (*Tensor, bool) {
 	t, ok := c.byName[name]
-	if !ok {
-		t, ok = c.aliases[name]
-	}
 	return t, ok
 }
 

@@ -47,6 +47,13 @@ func FuzzTorch(f *testing.F) {
 	for _, b := range goodFiles(f) {
 		f.Add(b)
 	}
+	for _, file := range []string{"legacy5.pt", "module.pt", "mmengine.pth", "script.pt"} {
+		b, err := os.ReadFile(golden.Path(f, "testdata/containers/"+file))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(checkFile)
 }
 

@@ -109,6 +109,13 @@ func TestHostile(t *testing.T) {
 		// Containers.
 		{"empty file", nil, []string{"test.pt", "not a TorchScript archive", "0 bytes"}},
 		{"text", []byte("<html>404"), []string{"not a TorchScript archive", "<html>404"}},
+		{"pointer of Git LFS", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:0"), []string{"a pointer of Git LFS", "git lfs pull", "not a TorchScript archive"}},
+		{"tar", append(append([]byte("pickle"), make([]byte, 251)...), "ustar\x0000"...), []string{"a tar archive", "save it again with torch"}},
+		{"gzip", []byte("\x1f\x8b\x08\x00"), []string{"compressed by gzip: unpack it"}},
+		{"pickle of another", []byte("\x80\x04}."), []string{"none that torch.save wrote"}},
+		{"protocol 0", torchZip(t, []byte("(dp0\n.")), []string{"operation 0x64 at byte 1", "protocol 0 or 1, want 2 to 5"}},
+		{"list of tensors", torchZip(t, newPickler().op("]").tensor(good).op("a.").Bytes()), []string{"holds a list, want a dictionary"}},
+		{"tensor alone", torchZip(t, newPickler().tensor(good).op(".").Bytes()), []string{"holds a tensor, want a dictionary"}},
 		{"GGUF", []byte("GGUF\x03\x00\x00\x00"), []string{"test.pt: GGUF is written, not read", "not a TorchScript archive"}},
 		{"truncated zip", ok[:len(ok)/2], []string{"zip", "cut short", fmt.Sprint(len(ok)/2, " bytes")}},
 		{"zip of something else", zipOf(t, entry{name: "word/document.xml"}), []string{"none of 1 entries", "data.pkl"}},

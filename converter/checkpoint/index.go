@@ -55,6 +55,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 		names = append(names, f)
 	}
 	slices.Sort(names)
+	aliases := 0 // which an index need not name
 	for _, f := range names {
 		shard, err := Open(filepath.Join(filepath.Dir(path), f))
 		if errors.Is(err, os.ErrNotExist) && mayLack != nil && mayLack(files[f], list.WeightMap) {
@@ -71,7 +72,12 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 				return nil, fmt.Errorf("checkpoint: %s: %s is in %s, the index says %.100q", path, name, f, list.WeightMap[name])
 			}
 		}
+		shard.tensors = slices.DeleteFunc(shard.tensors, func(t *Tensor) bool { return t.alias && list.WeightMap[t.Name] != "" && list.WeightMap[t.Name] != f })
 		for _, t := range shard.tensors {
+			if t.alias && list.WeightMap[t.Name] == "" {
+				aliases++
+				continue
+			}
 			if list.WeightMap[t.Name] != f {
 				shard.Close()
 				return nil, fmt.Errorf("checkpoint: %s: %s is in %s, the index says %.100q", path, t.Name, f, list.WeightMap[t.Name])
@@ -81,7 +87,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 			return nil, fmt.Errorf("checkpoint: %s: %w", path, err)
 		}
 	}
-	if n := len(all.tensors) + len(all.unread) + len(all.absent); n != len(list.WeightMap) {
+	if n := len(all.tensors) + len(all.unread) + len(all.absent) - aliases; n != len(list.WeightMap) {
 		return nil, fmt.Errorf("checkpoint: %s: the index names %d tensors, the files have %d", path, len(list.WeightMap), n)
 	}
 	all.name = filepath.Dir(path)

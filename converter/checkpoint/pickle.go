@@ -139,8 +139,9 @@ type scanner struct {
 	r     *bufio.Reader
 	at    int64 // bytes read
 	out   []byte
-	ops   int // in out
-	depth int // of the stack above the topmost mark
+	ops   int  // in out
+	proto bool // said
+	depth int  // of the stack above the topmost mark
 	marks []mark
 	memo  map[uint32]text
 	frame int64   // where the current frame ends
@@ -170,6 +171,10 @@ func scanPickle(r io.Reader) (s *scanner, err error) {
 			return nil, err
 		}
 		op, ok := operations[code[0]]
+		if !ok && !s.proto {
+			return nil, fmt.Errorf("pickle: operation 0x%02x at byte %d is not permitted: protocol 0 or 1, want 2 to 5", code[0], start)
+		}
+		s.proto = s.proto || op.name == "PROTO"
 		if !ok {
 			return nil, fmt.Errorf("pickle: operation 0x%02x at byte %d is not permitted", code[0], start)
 		}

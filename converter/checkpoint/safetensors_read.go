@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -86,8 +87,7 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 			return err
 		}
 	}
-	c.alias(metadata)
-	return nil
+	return c.alias(metadata)
 }
 
 // isSafetensors says whether a file with this head is one of safetensors. The library takes white space in front of
@@ -96,18 +96,23 @@ func isSafetensors(head []byte) bool {
 	return len(head) > 8 && bytes.HasPrefix(bytes.TrimLeft(head[8:], " \t\r\n"), []byte("{"))
 }
 
-// alias notes the names that the metadata of a file has for tensors that were left out since they share their elements
+// alias adds tensors of the names that the metadata of a file has for tensors that were left out since they share their elements
 // with others.
 //
 // Source: huggingface/safetensors, bindings/python/py_src/safetensors/torch.py, save_model.
-func (c *File) alias(metadata map[string]string) {
-	for name, kept := range metadata {
-		if t := c.byName[kept]; t != nil && c.byName[name] == nil && checkName(name) == nil {
-			same := *t
-			same.Name = name
-			c.aliases[name] = &same
+func (c *File) alias(metadata map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(metadata)) {
+		t := c.byName[metadata[name]]
+		if t == nil || t.alias || c.byName[name] != nil || c.unread[name] != "" {
+			continue
+		}
+		same := *t
+		same.Name, same.alias = name, true
+		if err := c.add(&same); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // A safetensor is one entry of the header.

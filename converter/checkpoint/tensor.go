@@ -77,6 +77,7 @@ type Tensor struct {
 	data    *storage
 	offset  int64   // elements before the first
 	strides []int64 // in elements
+	alias   bool    // another name of a tensor in the file
 }
 
 // newTensor returns a view of a storage after checking that it lies within.

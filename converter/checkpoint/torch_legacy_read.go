@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,15 +10,34 @@ import (
 	"github.com/nlpodyssey/gopickle/types"
 )
 
-// legacyMagic is how torch.save began its files before version 1.6: the pickle of a number.
+// legacyMagic is how torch.save began its files before version 1.6, and begins them where it is told to: the pickle of a
+// number.
 //
 // Source: pytorch/pytorch, torch/serialization.py, _legacy_save.
 var legacyMagic = []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
 
+// legacyStart returns where the first pickle ends, -1 if it is another. Its protocol is another where the caller of
+// torch.save says so; since 4 it has a frame.
+func legacyStart(head []byte) int {
+	const frame = "\x95\x0d\x00\x00\x00\x00\x00\x00\x00"
+	if len(head) < 2 || head[0] != 0x80 || head[1] < 2 || head[1] > 5 {
+		return -1
+	}
+	rest := bytes.TrimPrefix(head[2:], []byte(frame))
+	if !bytes.HasPrefix(rest, legacyMagic[2:]) {
+		return -1
+	}
+	return len(head) - len(rest) + len(legacyMagic) - 2
+}
+
 // openLegacy reads a file of four pickles (magic, version, system, object) and the list of the storages'
 // keys. Behind them are the storages, each with its number of elements in front.
 func openLegacy(r io.ReaderAt, size int64, c *File) error {
-	at := int64(len(legacyMagic))
+	head := make([]byte, min(size, headSize))
+	if _, err := r.ReadAt(head, 0); err != nil && err != io.EOF {
+		return err
+	}
+	at := int64(legacyStart(head))
 	next := func(persistent func(any) (any, error)) (any, error) {
 		v, n, err := unpickle(r, at, size, persistent)
 		at += n

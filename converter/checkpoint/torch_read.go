@@ -35,6 +35,9 @@ var globals = map[string]any{
 	"torch._utils _rebuild_device_tensor_from_numpy":      unreadable("an array of NumPy's, of a device that torch does not know"),
 	"numpy.core.multiarray _reconstruct":                  unreadable("an array of NumPy's"),
 	"numpy._core.multiarray _reconstruct":                 unreadable("an array of NumPy's"),
+	"builtins set":                                        function(setOf),
+	"builtins frozenset":                                  function(setOf),
+	"__builtin__ set":                                     function(setOf),
 	"torch Size":                                          function(firstArg),
 	"torch device":                                        function(nothing),
 	"torch.jit._pickle build_intlist":                     function(firstArg),
@@ -85,13 +88,16 @@ func findGlobal(module, name string) any {
 type class struct{ name string }
 
 // Call implements gopickle's types.Callable. A dictionary among the arguments is what a class that is derived from
-// dict begins with.
+// dict begins with. What is made of a module of torch's, as by torch.compile, stands for it.
 func (c class) Call(args ...any) (any, error) {
 	if _, name, _ := cutLast(c.name, "."); strings.HasSuffix(name, "Tensor") && name != "Tensor" {
 		return unread{"a " + c.name}, nil
 	}
 	o := &object{class: c.name}
 	for _, arg := range args {
+		if m, ok := arg.(*object); ok && isModule(m) {
+			return m, nil
+		}
 		if d, ok := arg.(*types.Dict); ok {
 			o.items = *d
 			break
@@ -163,6 +169,16 @@ func newDict(args []any) (any, error) {
 		}
 	}
 	return o, nil
+}
+
+// setOf stands for set and frozenset, which protocols before 4 make of a list.
+func setOf(args []any) (any, error) {
+	if len(args) > 0 {
+		if l, ok := args[0].(*types.List); ok {
+			return l, nil
+		}
+	}
+	return types.NewList(), nil
 }
 
 // A function is a Python callable.

@@ -16,15 +16,16 @@ import (
 // Wrappers are in one another: a DeepSpeed engine within Lightning, say.
 //
 // Sources: mlfoundations/open_clip, src/open_clip_train/main.py ("state_dict"); pytorch/examples ("state_dict", "model",
-// "model_state_dict"); microsoft/DeepSpeed, runtime/engine.py, _save_checkpoint ("module").
-var wrappers = []string{"state_dict", "model_state_dict", "model", "module", "net", "network"}
+// "model_state_dict"); microsoft/DeepSpeed, runtime/engine.py, _save_checkpoint ("module"); XPixelGroup/BasicSR,
+// basicsr/models/base_model.py ("params", "params_ema").
+var wrappers = []string{"state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params"}
 
-// others are the keys of weights that no program calls the model's own: averages, and the parts of a distillation.
+// secondary are the keys of weights that no program calls the model's own: averages, and the parts of a distillation.
 // One alone is taken; of several, nobody knows which is wanted.
 //
 // Sources: huggingface/pytorch-image-models, timm/utils/checkpoint_saver.py ("state_dict_ema"); facebookresearch/dino,
 // main_dino.py ("student", "teacher").
-var others = []string{"state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "student", "teacher"}
+var secondary = []string{"state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "params_ema", "student", "teacher"}
 
 // maxWrappers is how deep wrappers may be in one another.
 const maxWrappers = 4
@@ -38,7 +39,7 @@ func stateDict(v any) (any, error) {
 			continue
 		}
 		var found []string
-		for _, key := range others {
+		for _, key := range secondary {
 			if holds(v, key) {
 				found = append(found, key)
 			}
@@ -161,11 +162,26 @@ func (c *File) pickled(root any, size int64) error {
 		return errors.New("DeepSpeed divided the weights among the processes of its ZeRO stage 3, and this file has none of them: " +
 			"python zero_to_fp32.py FOLDER OUT, which lies beside, merges them")
 	}
-	if err := c.flatten(v, size); err != nil {
-		return err
+	if _, ok := v.(*pickledTensor); !ok { // which has no name
+		if err := c.flatten(v, size); err != nil {
+			return err
+		}
 	}
 	if o, ok := v.(*object); ok && len(c.tensors) == 0 && o.class != "collections.OrderedDict" {
 		return fmt.Errorf("without tensors: it holds a pickled %.100q, of which only a state_dict or a module of torch's can be read", o.class)
+	}
+	if kind := ""; len(c.tensors)+len(c.unread) == 0 {
+		switch v.(type) {
+		case *types.List:
+			kind = "list"
+		case *types.Tuple:
+			kind = "tuple"
+		case *pickledTensor:
+			kind = "tensor"
+		default:
+			return nil
+		}
+		return fmt.Errorf("without tensors by name: it holds a %s, want a dictionary", kind)
 	}
 	return nil
 }

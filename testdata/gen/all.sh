@@ -8,8 +8,9 @@ for script in stages block ops checkpoints demo pillow families families_project
 	echo "$script.py"
 	.venv/bin/python -W ignore $script.py
 done
-for script in families_new forms; do
+for script in families_new forms containers; do
 	echo "$script.py"
 	.venv/torch-2.15.0/bin/python -W ignore $script.py
 done
+.venv/bin/python -W ignore containers.py # mmengine's
 ./sums.sh

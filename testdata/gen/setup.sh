@@ -3,7 +3,7 @@
 # checkpoints are among the fixtures, and one for the newest libraries. Needs Python 3.13, 3.11, 3.9 and 3.8, and 26 GB.
 #
 #   setup.sh           all of them
-#   setup.sh --main    .venv alone: enough for everything but checkpoints.py, demo.py, families_new.py, forms.py and "fullsize.py archive"
+#   setup.sh --main    .venv alone: enough for everything but checkpoints.py, demo.py, families_new.py, forms.py, containers.py and "fullsize.py archive"
 set -eu
 cd "$(dirname "$0")"
 
