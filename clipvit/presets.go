@@ -19,12 +19,14 @@ type Preset struct {
 //	open_clip             mlfoundations/open_clip 3.3.0, src/open_clip/transform.py; OpenAI's rules
 //	transformers          huggingface/transformers since 5.21, CLIPImageProcessor on Pillow
 //	transformers-5.20     the same before 5.21, back to 4.x
+//	timm                  huggingface/pytorch-image-models, timm/data/transforms_factory.py and dataset.py, ImageDataset
 //	immich                immich-app/immich, machine-learning/immich_ml/models/clip/visual.py
 var Presets = []Preset{
 	{"openai", Transform{}},
 	{"open_clip", Transform{}},
 	{"transformers", Transform{Rounding: RoundTransformers, Alpha: AlphaWhite}},
 	{"transformers-5.20", Transform{Rounding: RoundTransformers, Alpha: AlphaDropFirst}},
+	{"timm", Transform{Alpha: AlphaDropFirst}},
 	{"immich", Transform{Rounding: RoundImmich, Alpha: AlphaDropFirst}},
 }
 

@@ -2,12 +2,9 @@ package converter
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,7 +13,6 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/peft"
-	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -342,22 +338,8 @@ func (m *Model) configure() error {
 	if t := c.Text; t != nil && t.Heads == 0 && t.Width%headWidth == 0 {
 		t.Heads = t.Width / headWidth
 	}
-	// The preprocessing of a vision-language model is its own.
-	if m.beside.preprocessor != nil && m.dialect.language == nil && m.has.vision {
-		path := filepath.Join(m.name, preprocessorFile)
-		var object map[string]any
-		if err := pyjson.Unmarshal(m.beside.preprocessor, &object); err != nil {
-			what := "not JSON"
-			if errors.As(err, new(*json.UnmarshalTypeError)) {
-				what = "no JSON object"
-			}
-			return fmt.Errorf("converter: %s is %s: %w", path, what, err)
-		}
-		t, err := readPreprocessor(object, c.Vision)
-		if err != nil {
-			return fmt.Errorf("converter: %s is not CLIP's preprocessing: %w", path, err)
-		}
-		c.Vision.Transform = t
+	if m.has.vision {
+		return m.readTransform()
 	}
 	return nil
 }

@@ -59,8 +59,8 @@ var (
 // The dialects. Those of vision-language models have Hugging Face's tower under names of their own,
 // a projector, and a language model that is left where it is.
 var (
-	openAI   = newDialect("OpenAI", join(openAIVision, openAIText, scale), "input_resolution", "context_length", "vocab_size")
-	openCLIP = newDialect("OpenCLIP", join(openAIVision, under("text.", openAIText), scale)) // CustomTextCLIP
+	openAI   = newDialect("OpenAI", join(openAIVision, openAIText, scale), "input_resolution", "context_length", "vocab_size").withLibrary(byOpenAI)
+	openCLIP = newDialect("OpenCLIP", join(openAIVision, under("text.", openAIText), scale)).withLibrary(byOpenCLIP) // CustomTextCLIP
 
 	// huggingFace is also what a conversion writes, into two files: the rows of the projector, without
 	// their prefix, are projector.safetensors; the others are model.safetensors.
@@ -79,7 +79,7 @@ var (
 		{"model.mm_projector.{weight,bias}", "Projector.Layers.0.{W,B}", alone},
 		{"model.image_newline", "Projector.Newline", asIs},
 	}), "model.vision_tower.vision_tower.vision_model.embeddings.position_ids").
-		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.").withFamily(llavaFamily)
+		withLanguage("model.layers.", "model.embed_tokens.", "model.norm.", "lm_head.").withFamily(llavaFamily).withLibrary(byTransformers4)
 
 	// Source: huggingface/transformers, models/llava/modeling_llava.py; with "model." in front since 4.52.
 	hfLLaVA = newDialect(HuggingFaceLLaVA, join(under("vision_tower.", hfVision), table{
@@ -95,13 +95,13 @@ var (
 		{"plora_glb_GN", "Projector.GlobalSeparator", asIs}, // [1,1,M]
 		{"plora_sub_GN", "Projector.RowSeparator", asIs},    // [1,1,1,M]
 	}), "vit.vision_tower.vision_model.embeddings.position_ids").
-		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.").withFamily(xComposerFamily)
+		withLanguage("model.layers.", "model.tok_embeddings.", "model.norm.", "output.").withFamily(xComposerFamily).withLibrary(byTransformers4)
 
 	// Source: InternLM/xtuner, xtuner/model/llava.py and modules/projector/modeling_projector.py.
 	xtuner = newDialect("xtuner", join(under("visual_encoder.", hfVision), table{
 		{"projector.model.{0,2,4,6}.{weight,bias}", "Projector.Layers.{0,1,2,3}.{W,B}", asIs},
 	}), "visual_encoder.vision_model.embeddings.position_ids").
-		withLanguage("llm.").withFamily(xtunerFamily)
+		withLanguage("llm.").withFamily(xtunerFamily).withLibrary(byTransformers4)
 
 	// Source: huggingface/pytorch-image-models, timm/models/vision_transformer.py, VisionTransformer with pre_norm.
 	// Its head is the projection into the joint space, whose bias is zero, or a classifier; see timmHead.
@@ -115,7 +115,7 @@ var (
 		{"blocks.#.mlp.fc{1,2}.{weight,bias}", "Blocks.#.MLP.{Up,Down}.{W,B}", asIs},
 		{"norm.{weight,bias}", "PostNorm.{W,B}", asIs},
 		{"head.weight", "Proj", asIs},
-	}).withHead(timmHead)
+	}).withHead(timmHead).withLibrary(byTimm)
 )
 
 // towerModule is what the names of Hugging Face's tower begin with. Since 5.6 a CLIPVisionModel of transformers that was built
@@ -136,7 +136,7 @@ func withoutModule(all ...*dialect) []*dialect {
 			excused[i] = strings.Replace(excused[i], towerModule, "", 1)
 		}
 		c := newDialect(d.name, rows, excused...)
-		c.language, c.family, c.head = d.language, d.family, d.head
+		c.language, c.family, c.head, c.library = d.language, d.family, d.head, d.library
 		short = append(short, c)
 	}
 	return short

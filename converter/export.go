@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
@@ -395,6 +396,9 @@ func fitsOpenAI(m *Model) error {
 		want("MLP", fmt.Sprint(t.mlpWidth, " wide"), fmt.Sprint(openAIRatio*t.width, " wide"))
 		want("epsilon", t.eps, float64(normEps))
 	}
+	if p, _ := clipvit.FindPreset(byOpenAI); m.config.Vision.Transform.Follow(p).Canonical() != (clipvit.Transform{}) {
+		errs = append(errs, fmt.Errorf("images are prepared by %+v, and its code has its own preprocessing built in", m.config.Vision.Transform))
+	}
 	return errors.Join(append(errs, fitsEndOfText(m))...)
 }
 
@@ -451,7 +455,8 @@ const (
 
 // fitsOpenCLIP checks what open_clip_config.json has no place for, or open_clip no code.
 func fitsOpenCLIP(m *Model) error {
-	errs := []error{fitsEndOfText(m)}
+	_, err := preprocessJSON(m.config.Vision.Transform)
+	errs := []error{fitsEndOfText(m), err}
 	if v, t := m.config.Vision, m.config.Text; v.Activation != t.Activation {
 		errs = append(errs, fmt.Errorf("activations are %s and %s, and its configuration has one for both towers", v.Activation, t.Activation))
 	}
@@ -478,6 +483,7 @@ func fitsTwoActivations(a transformer.Activation) error {
 // push_to_hf_hub.py, save_config_for_hf.
 func openCLIPConfigJSON(c Config) map[string]any {
 	v, t := c.Vision, c.Text
+	preprocess, _ := preprocessJSON(v.Transform) // which fitsOpenCLIP has looked at
 	vision := map[string]any{
 		"image_size": v.ImageSize, "patch_size": v.PatchSize, "width": v.Width, "layers": v.Layers, "head_width": v.Width / v.Heads,
 		"mlp_ratio": ratio(v.MLPWidth, v.Width),
@@ -490,7 +496,7 @@ func openCLIPConfigJSON(c Config) map[string]any {
 		"model_cfg": map[string]any{
 			"embed_dim": v.EmbedDim, "quick_gelu": v.Activation == transformer.QuickGELU, "vision_cfg": vision, "text_cfg": text,
 		},
-		"preprocess_cfg": preprocessJSON(v.Transform),
+		"preprocess_cfg": preprocess,
 	}
 }
 

@@ -89,6 +89,18 @@ var families = []struct {
 	{path: "longclip-hf", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
 }
 
+// rulesOf returns the preprocessing of the library whose names tensors have: OpenAI's, or that of transformers, on a version
+// of which before 5.21 LLaVA's and XComposer's own code stands, as xtuner's does.
+func rulesOf(dialect string) clipvit.Transform {
+	switch dialect {
+	case "Hugging Face", "Hugging Face LLaVA":
+		return clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaWhite}
+	case "LLaVA", "XComposer", "xtuner":
+		return clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaDropFirst}
+	}
+	return clipvit.Transform{}
+}
+
 func family(t testing.TB, name string) string { return golden.Path(t, "testdata/families/"+name) }
 
 // familyTolerance is relative to the largest value; the goldens are PyTorch's float64. Each layer sums
@@ -100,6 +112,9 @@ const familyTolerance = 2e-6
 func TestFamilies(t *testing.T) {
 	for _, f := range families {
 		t.Run(f.path, func(t *testing.T) {
+			if f.vision != (clipvit.Config{}) {
+				f.vision.Transform = rulesOf(f.dialect)
+			}
 			want := golden.Load(t, "testdata/families/"+f.path+".npz")
 			dst := filepath.Join(t.TempDir(), "out")
 			r, err := convertFile(t.Context(), family(t, f.path), dst, Options{})

@@ -22,6 +22,7 @@ type Model struct {
 	assumed transformer.Activation
 
 	dialect   *dialect
+	library   string // whose rules the preprocessing is by: the name of a preset of clipvit
 	config    Config // Vision is zero without a tower
 	stated    Config // the same as shapes and files say it, where they may say nothing of activation and heads
 	unsure    error  // why the activation is not known, if there is more to say of that than ErrActivation

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/vitago/vitago/clipvit"
@@ -47,7 +48,21 @@ func readPreprocess(object map[string]any, c clipvit.Config) (clipvit.Transform,
 	fit, _ := object["resize_mode"].(string)
 	filter, _ := object["interpolation"].(string)
 	t := withChannels(clipvit.Transform{Fit: clipvit.Fit(fit), Filter: clipvit.Filter(filter)}, object["mean"], object["std"])
-	return t, disagreements("preprocess_cfg.", object, openCLIPPreprocess(possible(t), c.ImageSize))
+	var errs []error
+	switch t.Resolved().Fit {
+	case clipvit.FitShortest, clipvit.FitSquash:
+	case clipvit.FitLongest:
+		if v := object["fill_color"]; v != nil {
+			n, ok := v.(float64)
+			if !ok || n < 0 || n > 255 || n != math.Trunc(n) {
+				errs = append(errs, fmt.Errorf("preprocess_cfg.fill_color is %.40v, want 0 to 255", v))
+			}
+			t.Fill = [3]uint8{uint8(n), uint8(n), uint8(n)}
+		}
+	default: // of ours, which OpenCLIP does not have
+		t.Fit = ""
+	}
+	return t, append(errs, disagreements("preprocess_cfg.", object, openCLIPPreprocess(possible(t), c.ImageSize))...)
 }
 
 // openCLIPPreprocess are the fields of preprocess_cfg that say what a transform does for a tower of n pixels.
@@ -61,10 +76,28 @@ func openCLIPPreprocess(t clipvit.Transform, n int) []field {
 	}
 }
 
-// preprocessJSON returns what preprocess_cfg says of a transform.
-func preprocessJSON(t clipvit.Transform) map[string]any {
+// preprocessJSON returns what preprocess_cfg says of a transform, and an error if it has no place for it. How fractions of
+// pixels are rounded, and what becomes of transparency, is OpenCLIP's own.
+func preprocessJSON(t clipvit.Transform) (map[string]any, error) {
 	t = t.Resolved()
-	return map[string]any{"mean": t.Mean, "std": t.Std, "interpolation": t.Filter, "resize_mode": t.Fit}
+	cfg := map[string]any{"mean": t.Mean, "std": t.Std, "interpolation": t.Filter, "resize_mode": t.Fit}
+	var errs []error
+	if t.Fit == clipvit.FitPad {
+		errs = append(errs, fmt.Errorf("images become square by %s, and the form has %s, %s and %s only", t.Fit, clipvit.FitShortest, clipvit.FitSquash, clipvit.FitLongest))
+	}
+	if t.Filter != clipvit.FilterBicubic && t.Filter != clipvit.FilterBilinear {
+		errs = append(errs, fmt.Errorf("images are scaled by %s, and the form has %s and %s only", t.Filter, clipvit.FilterBicubic, clipvit.FilterBilinear))
+	}
+	if t.Resize != 0 {
+		errs = append(errs, fmt.Errorf("images are scaled to %d pixels before they are cut, and the form has the tower's size only", t.Resize))
+	}
+	if f := t.Fill; t.Fit == clipvit.FitLongest {
+		if f[0] != f[1] || f[1] != f[2] {
+			errs = append(errs, fmt.Errorf("images are filled with the colour %v, and the form has greys only", f))
+		}
+		cfg["fill_color"] = f[0]
+	}
+	return cfg, errors.Join(errs...)
 }
 
 // An openCLIPTower is what vision_cfg and text_cfg have in common and shapes can be compared with.

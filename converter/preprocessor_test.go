@@ -34,10 +34,26 @@ func TestPreprocessor(t *testing.T) {
 		{"bilinear, another mean", func(p map[string]any) { p["resample"], p["image_mean"] = 2, []any{0.5, 0.5, 0.5} }, nil},
 		{"another filter, two means", func(p map[string]any) { p["resample"], p["image_mean"] = 9, []any{0.5, 0.5} }, []string{"resample is 9, want 3", "image_mean is [0.5 0.5], want [0.48145"}},
 		{"two channels", func(p map[string]any) { p["image_std"] = []any{0.26862954, 0.26130258} }, []string{"image_std is"}},
-		{"size", func(p map[string]any) { p["size"] = map[string]any{"shortest_edge": 25} }, []string{"size is map[shortest_edge:25], want 24"}},
-		{"squashed", func(p map[string]any) { p["size"] = map[string]any{"height": 24, "width": 24} }, []string{"size is map"}},
+		{"size", func(p map[string]any) { p["size"] = map[string]any{"shortest_edge": 23} }, []string{"size is map[shortest_edge:23], want 24"}},
+		{"size and crop of another tower", func(p map[string]any) { p["size"], p["crop_size"] = map[string]any{"shortest_edge": 224}, 224 }, []string{"crop_size is 224, want 24, the tower's"}},
+		{"size of another tower, squashed", func(p map[string]any) {
+			p["size"], p["do_center_crop"] = map[string]any{"height": 224, "width": 224}, false
+		}, []string{"size is map[height:224 width:224], want 24, the tower's"}},
+		{"no square", func(p map[string]any) { p["size"] = map[string]any{"height": 24, "width": 30} }, []string{"size is map[height:24 width:30], want 24, a square"}},
+		{"pixels in all", func(p map[string]any) { p["size"] = map[string]any{"min_pixels": 24, "max_pixels": 30} }, []string{"size is map[max_pixels:30 min_pixels:24], want 24"}},
+		{"both edges", func(p map[string]any) { p["size"] = map[string]any{"shortest_edge": 24, "longest_edge": 30} }, []string{"size is map[longest_edge:30 shortest_edge:24], want 24"}},
 		{"no crop", func(p map[string]any) { p["do_center_crop"] = false }, []string{"do_center_crop is false, want true"}},
-		{"another processor", func(p map[string]any) { p["image_processor_type"] = "SiglipImageProcessor" }, []string{"image_processor_type is SiglipImageProcessor"}},
+		{"another processor", func(p map[string]any) { p["image_processor_type"] = "TimmWrapperImageProcessor" }, []string{"image_processor_type is TimmWrapperImageProcessor, want BitImageProcessor, CLIPImageProcessor"}},
+		{"code of its own", func(p map[string]any) { p["auto_map"] = map[string]any{"AutoImageProcessor": "mine.py--Mine"} }, []string{"auto_map is map[AutoImageProcessor:mine.py--Mine], want none"}},
+		{"no resize", func(p map[string]any) { p["do_resize"] = false }, []string{"do_resize is false, want true"}},
+		{"no colours", func(p map[string]any) { p["do_convert_rgb"] = false }, []string{"do_convert_rgb is false, want true"}},
+		{"other levels", func(p map[string]any) { p["rescale_factor"], p["do_rescale"] = 1, false }, []string{"rescale_factor is 1, want 0.0039", "do_rescale is false"}},
+		{"channels last", func(p map[string]any) { p["data_format"] = "channels_last" }, []string{"data_format is channels_last, want channels_first"}},
+		{"no truth", func(p map[string]any) { p["do_center_crop"] = "yes" }, []string{"do_center_crop is yes, want true or false"}},
+		{"what is not known", func(p map[string]any) { p["do_flip"] = true }, []string{"do_flip is true, want false: it is not supported"}},
+		{"padded to more", func(p map[string]any) { p["do_pad"], p["pad_size"] = true, map[string]any{"height": 30, "width": 30} }, []string{"pad_size is map[height:30 width:30], want 24"}},
+		{"deviation 0", func(p map[string]any) { p["image_std"] = []any{0.5, 0, 0.5} }, []string{"std"}},
+		{"a library that is none", func(p map[string]any) { p["vitago_library"] = "keras" }, []string{"vitago_library: clipvit: preset is \"keras\""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := copyDir(t, "huggingface")

@@ -76,6 +76,7 @@ func Save(ctx context.Context, models Models, like *Model, dst string, o Options
 func (m *Model) replaceVision(v *clipvit.Model, memory *memory) error {
 	was := m.config.Vision
 	was.ImageSize = v.Config.ImageSize
+	was.Transform = v.Config.Transform // which a run may have chosen
 	switch {
 	case m.has.vision && was != v.Config:
 		return fmt.Errorf("converter: %s: the tower is %+v, that in memory %+v", m.name, m.config.Vision, v.Config)

@@ -19,6 +19,7 @@ import (
 const (
 	configFile       = "config.json"
 	preprocessorFile = "preprocessor_config.json"
+	processorFile    = "processor_config.json"
 	weightsFile      = "model.safetensors"
 	torchFile        = "pytorch_model.bin"
 	// maxJSON is how many bytes a configuration may have.
@@ -104,6 +105,7 @@ type source struct {
 type configs struct {
 	config       []byte // config.json
 	preprocessor []byte // preprocessor_config.json
+	processor    []byte // processor_config.json
 	openCLIP     []byte // open_clip_config.json
 	projector    []byte // projector_config.json
 }
@@ -185,7 +187,7 @@ func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 	if f, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
 		return nil, c, err
 	}
-	if err := c.readBeside(dir, configFile, preprocessorFile, openCLIPConfig, projectorFile); err != nil {
+	if err := c.readBeside(dir, configFile, preprocessorFile, processorFile, openCLIPConfig, projectorFile); err != nil {
 		return nil, c, errors.Join(err, f.Close())
 	}
 	return f, c, nil
@@ -267,7 +269,7 @@ func openWithConfig(dir string) (*checkpoint.File, []byte, error) {
 // readBeside reads the configurations of the given names in a directory.
 func (c *configs) readBeside(dir string, names ...string) error {
 	for name, to := range map[string]*[]byte{
-		configFile: &c.config, preprocessorFile: &c.preprocessor, openCLIPConfig: &c.openCLIP, projectorFile: &c.projector,
+		configFile: &c.config, preprocessorFile: &c.preprocessor, processorFile: &c.processor, openCLIPConfig: &c.openCLIP, projectorFile: &c.projector,
 	} {
 		if !slices.Contains(names, name) {
 			continue

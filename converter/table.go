@@ -94,6 +94,7 @@ type dialect struct {
 	language []string // what the names of a language model's tensors begin with; they are never read
 	family   func(m *Model) (family string, layer int)
 	head     headNames // of a classifier that may stand on the tower
+	library  string    // whose preprocessing such models have, a preset of clipvit; "" for transformers'
 
 	rules   []rule
 	byFrom  map[string]*rule
@@ -142,6 +143,12 @@ func (d *dialect) fits(s sizes, has inventory) error {
 // a model's, and returns the family and the layer of its tower that the projector is fed with.
 func (d *dialect) withFamily(f func(m *Model) (family string, layer int)) *dialect {
 	d.family = f
+	return d
+}
+
+// withLibrary declares whose preprocessing models of a dialect have: the name of a preset of clipvit.
+func (d *dialect) withLibrary(name string) *dialect {
+	d.library = name
 	return d
 }
 

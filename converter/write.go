@@ -35,15 +35,16 @@ type output struct {
 	vocab    string
 	progress func(done, total int64)
 
-	entries []checkpoint.Entry
-	sources []param         // of the entries
-	beside  *output         // the projector, which has a file of its own
-	words   []cliptext.File // the tokenizer
-	said    string          // of the tokenizer
-	unread  []string        // what of the source was not read, in words
-	sum     string          // SHA-256 of the source, "" if not all of it is read
-	bytes   int64           // of the weights file
-	files   []string
+	entries      []checkpoint.Entry
+	sources      []param         // of the entries
+	beside       *output         // the projector, which has a file of its own
+	words        []cliptext.File // the tokenizer
+	said         string          // of the tokenizer
+	unread       []string        // what of the source was not read, in words
+	sum          string          // SHA-256 of the source, "" if not all of it is read
+	bytes        int64           // of the weights file
+	files        []string
+	preprocessor map[string]any // preprocessor_config.json, if there is a tower
 }
 
 // prepare decides what will be written, and finds all that can be wrong with it before anything is.
@@ -64,6 +65,12 @@ func (o *output) prepare() error {
 	if p.entries != nil {
 		p.wideFirst()
 		o.beside = p
+	}
+	if o.entries != nil {
+		var err error
+		if o.preprocessor, err = preprocessorJSON(o.model.config.Vision, o.model.library); err != nil {
+			return fmt.Errorf("converter: %s: cannot be written for transformers: %w", o.model.name, err)
+		}
 	}
 	switch {
 	case o.vocab != "" && o.model.config.Text == nil:
@@ -121,7 +128,7 @@ func (o *output) write(ctx context.Context, dir string) error {
 			return err
 		}
 		o.files = append(o.files, weights)
-		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, preprocessorJSON(o.model.config.Vision)}}
+		contents = []content{{configFile, o.configJSON()}, {preprocessorFile, o.preprocessor}}
 	}
 	if p := o.beside; p != nil {
 		if err := writeFile(filepath.Join(dir, projectorWeights), func(f *os.File) error { return p.writeWeights(ctx, f) }); err != nil {
