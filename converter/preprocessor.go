@@ -70,12 +70,6 @@ var processors = map[string]processor{
 	"ConvNextImageProcessor":  {filter: clipvit.FilterBicubic, mean: half, std: half, pct: true},
 }
 
-// harmless are members that change no pixels.
-var harmless = []string{
-	"processor_class", "_processor_class", "_valid_processor_keys", "valid_processor_keys", "device", "return_tensors", "disable_grouping",
-	"image_seq_length", "input_data_format", "default_to_square", "name_or_path", "image_grid_pinpoints", "aspect_ratio_setting", libraryKey,
-}
-
 // A reading is a JSON object of an image processor while it is read, with everything that is wrong with it.
 type reading struct {
 	object map[string]any
@@ -87,20 +81,21 @@ func (r *reading) wrong(name, want string) {
 	r.errs = append(r.errs, fmt.Errorf("%s is %.80v, want %s", name, r.object[name], want))
 }
 
-// flag returns a member that is true, false or not there.
+// flag returns a member that is true, false, null, which is false, or not there.
 func (r *reading) flag(name string, otherwise bool) bool {
-	v, ok := r.object[name].(bool)
-	if r.object[name] == nil {
+	raw, there := r.object[name]
+	if !there {
 		return otherwise
 	}
-	if !ok {
+	v, ok := raw.(bool)
+	if !ok && raw != nil {
 		r.wrong(name, "true or false")
 		return otherwise
 	}
 	return v
 }
 
-// number returns a member that is a whole number of pixels.
+// pixelCount returns a value that is a whole number of pixels.
 func pixelCount(v any) (int, bool) {
 	f, ok := v.(float64)
 	return int(f), ok && f == math.Trunc(f) && f >= 1 && f <= 1<<14
@@ -181,7 +176,7 @@ func className(name string) string {
 // readPreprocessor returns the transform that the JSON object of an image processor of transformers asks for, in a
 // preprocessor_config.json or within a processor_config.json, by the rules of the given preset unless it names its own; the
 // name of the preset; and an error with everything in it that cannot be done, or not for a tower c. What it leaves out
-// or has as null is as in its class, with the tower's size.
+// is as in its class, with the tower's size; null is, too, but for what is true or false.
 //
 // Source: huggingface/transformers 5.24.0, image_processing_backends.py and image_processing_utils.py.
 func readPreprocessor(object map[string]any, c clipvit.Config, library string) (clipvit.Transform, string, error) {
@@ -231,10 +226,13 @@ func readPreprocessor(object map[string]any, c clipvit.Config, library string) (
 		t.Mean, t.Std = [3]float64{}, [3]float64{1, 1, 1}
 	}
 	r.fit(&t, p, size)
-	for _, name := range []string{"do_resize", "do_rescale", "do_convert_rgb"} {
+	for _, name := range []string{"do_resize", "do_rescale"} {
 		if !r.flag(name, true) {
 			r.wrong(name, "true")
 		}
+	}
+	if object["do_convert_rgb"] != nil && !r.flag("do_convert_rgb", true) { // null changes no picture that the class takes
+		r.wrong("do_convert_rgb", "true")
 	}
 	if v := object["rescale_factor"]; v != nil && !equalJSON(v, 1.0/255) {
 		r.wrong("rescale_factor", fmt.Sprint(1.0/255))

@@ -45,6 +45,7 @@ func TestPreprocessor(t *testing.T) {
 		{"no crop", func(p map[string]any) { p["do_center_crop"] = false }, []string{"do_center_crop is false, want true"}},
 		{"another processor", func(p map[string]any) { p["image_processor_type"] = "TimmWrapperImageProcessor" }, []string{"image_processor_type is TimmWrapperImageProcessor, want BitImageProcessor, CLIPImageProcessor"}},
 		{"code of its own", func(p map[string]any) { p["auto_map"] = map[string]any{"AutoImageProcessor": "mine.py--Mine"} }, []string{"auto_map is map[AutoImageProcessor:mine.py--Mine], want none"}},
+		{"resize null", func(p map[string]any) { p["do_resize"] = nil }, []string{"do_resize is <nil>, want true"}},
 		{"no resize", func(p map[string]any) { p["do_resize"] = false }, []string{"do_resize is false, want true"}},
 		{"no colours", func(p map[string]any) { p["do_convert_rgb"] = false }, []string{"do_convert_rgb is false, want true"}},
 		{"other levels", func(p map[string]any) { p["rescale_factor"], p["do_rescale"] = 1, false }, []string{"rescale_factor is 1, want 0.0039", "do_rescale is false"}},

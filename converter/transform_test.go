@@ -1,7 +1,10 @@
 package converter
 
 import (
+	"archive/zip"
 	"encoding/json"
+	"hash/crc32"
+	"os"
 	"strings"
 	"testing"
 
@@ -115,6 +118,67 @@ func TestTransformOfModels(t *testing.T) {
 		}
 		if m.Config.Transform != want {
 			t.Errorf("%s: transform is %+v, want %+v", path, m.Config.Transform, want)
+		}
+	}
+}
+
+// Configurations of transformers' classes give the pixels that AutoImageProcessor of 5.24.0 gives on Pillow.
+func TestProcessorPixels(t *testing.T) {
+	text, err := os.ReadFile("../testdata/pillow/transforms.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table struct{ Processors [][]json.RawMessage }
+	if err := json.Unmarshal(text, &table); err != nil {
+		t.Fatal(err)
+	}
+	if len(table.Processors) < 60 {
+		t.Fatalf("%d rows", len(table.Processors))
+	}
+	pictures, err := zip.OpenReader("../testdata/pillow/transforms.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pictures.Close()
+	for _, row := range table.Processors {
+		var (
+			object map[string]any
+			file   string
+			want   uint32
+		)
+		config := clipvit.ViTB32
+		config.PatchSize = 8
+		for i, to := range []any{&object, &file, &config.ImageSize, &want} {
+			if err := json.Unmarshal(row[i], to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := pictures.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := clipvit.DecodeImage(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, library, err := readPreprocessor(object, config, byTransformers)
+		if err != nil || library != byTransformers {
+			t.Errorf("%s: by %s, %v", row[0], library, err)
+			continue
+		}
+		square, err := tr.Square(img, config.ImageSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pix []byte
+		for y := range config.ImageSize {
+			for x := range config.ImageSize {
+				r, g, b, _ := square.At(x, y).RGBA()
+				pix = append(pix, byte(r>>8), byte(g>>8), byte(b>>8))
+			}
+		}
+		if got := crc32.ChecksumIEEE(pix); got != want {
+			t.Errorf("%s, %s: %+v gives %d, want %d", row[0], file, tr, got, want)
 		}
 	}
 }

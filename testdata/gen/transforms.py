@@ -1,6 +1,6 @@
 """Makes testdata/pillow/transforms.zip and transforms.json: small picture files, and what libraries make of them before
-they normalise: open_clip 3.3.0 (image_transform), transformers 5.24.0 (CLIPImageProcessorPil), transformers' rules before
-5.21, immich and LLaVA (their few calls of Pillow), and Pillow 13.0.0's exif_transpose, Lanczos and Hamming filters.
+they normalise: open_clip 3.3.0 (image_transform), transformers 5.24.0 (CLIPImageProcessorPil, and its other classes by
+their configurations), transformers' rules before 5.21, immich and LLaVA (their few calls of Pillow), and Pillow 13.0.0's exif_transpose, Lanczos and Hamming filters.
 
 Run it from testdata/gen with the newest libraries: torch 2.15.0, torchvision 0.29.2, transformers 5.24.0,
 open_clip_torch 3.3.0, pillow 13.0.0.
@@ -10,6 +10,7 @@ import binascii
 import io
 import json
 import os
+import tempfile
 import zipfile
 
 import numpy as np
@@ -233,6 +234,50 @@ def resizes():
     return rows
 
 
+def processors():
+    """Rows: preprocessor_config.json, file, size, checksum: AutoImageProcessor on Pillow, without normalisation."""
+    from transformers import AutoImageProcessor
+
+    n = 24
+    square, edge = dict(height=n, width=n), dict(shortest_edge=n)
+    both = dict(size=edge, crop_size=square)
+    bigger = dict(size=dict(shortest_edge=30), crop_size=square)
+    configs = [
+        dict(image_processor_type="CLIPImageProcessor", **both),
+        dict(image_processor_type="CLIPImageProcessorFast", **bigger, resample=2),
+        dict(image_processor_type="CLIPImageProcessorPil", size=n, crop_size=n, resample=1),
+        dict(feature_extractor_type="CLIPFeatureExtractor", size=n, crop_size=n),
+        dict(image_processor_type="CLIPImageProcessor", feature_extractor_type="CLIPFeatureExtractor", size=square, do_center_crop=False),
+        dict(image_processor_type="CLIPImageProcessor", size=square, crop_size=square),
+        dict(image_processor_type="CLIPImageProcessor", size=dict(height=30, width=30), crop_size=square, do_pad=True, pad_size=square),
+        dict(image_processor_type="CLIPImageProcessor", size=[n, n], do_center_crop=False, default_to_square=False),
+        dict(image_processor_type="CLIPImageProcessor", size=n, do_center_crop=False, default_to_square=True),
+        dict(image_processor_type="CLIPImageProcessor", **both, use_square_size=False, image_seq_length=7, disable_grouping=True, data_format="channels_first"),
+        dict(image_processor_type="CLIPImageProcessor", size=square, crop_size=square, do_center_crop=None, do_pad=None),
+        dict(image_processor_type="BitImageProcessor", **bigger),
+        dict(image_processor_type="SiglipImageProcessor", size=square),
+        dict(image_processor_type="SiglipImageProcessorFast", size=dict(height=30, width=30), do_center_crop=True, crop_size=square),
+        dict(image_processor_type="ViTImageProcessor", size=n, do_convert_rgb=True),
+        dict(feature_extractor_type="ViTFeatureExtractor", size=n, resample=3, do_convert_rgb=True),
+        dict(image_processor_type="DeiTImageProcessor", size=30, crop_size=n, do_convert_rgb=True),
+        dict(image_processor_type="ConvNextImageProcessor", size=edge, do_convert_rgb=True),
+        dict(image_processor_type="ConvNextImageProcessor", size=edge, crop_pct=0.7, do_convert_rgb=True),
+        dict(image_processor_type="LlavaImageProcessor", **both, do_pad=True),
+        dict(image_processor_type="LlavaImageProcessor", **bigger, do_pad=True, image_mean=[0.5, 0.25, 0.125]),
+    ]
+    rows = []
+    for c in configs:
+        with tempfile.TemporaryDirectory() as d:
+            with open(os.path.join(d, "preprocessor_config.json"), "w") as f:
+                json.dump(c, f)
+            p = AutoImageProcessor.from_pretrained(d, backend="pil")
+            assert type(p).__name__.endswith("Pil"), type(p)
+            for file in ("rgb-57x41.png", "rgb-41x57.png", "rgba-101x33.png"):
+                m = Image.open(io.BytesIO(files[file]))
+                rows.append([c, file, n, crc(p(m, **LEVELS)["pixel_values"][0].transpose(1, 2, 0))])
+    return rows
+
+
 def levels():
     """What torchvision makes of 0 to 255 by other means."""
     out = []
@@ -243,7 +288,7 @@ def levels():
 
 
 pictures()
-table = {"transforms": transforms(), "orientations": orientations(), "resizes": resizes(), "levels": levels()}
+table = {"transforms": transforms(), "orientations": orientations(), "resizes": resizes(), "levels": levels(), "processors": processors()}
 with zipfile.ZipFile(os.path.join(OUT, "transforms.zip"), "w", zipfile.ZIP_DEFLATED) as z:
     for name in sorted(files):
         z.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), files[name], zipfile.ZIP_DEFLATED)
