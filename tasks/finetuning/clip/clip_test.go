@@ -472,8 +472,8 @@ func TestLoadErrors(t *testing.T) {
 		{"no weights", func(dir string) error { return os.Remove(filepath.Join(dir, "model.safetensors")) }, "model.safetensors"},
 		{"cut short", func(dir string) error { return os.Truncate(filepath.Join(dir, "model.safetensors"), 1000) }, "model.safetensors"},
 		{"other preprocessing", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"resample": 2}`), 0o666)
-		}, "resample is 2, want 3"},
+			return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"resample": 9}`), 0o666)
+		}, "resample is 9, want 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")

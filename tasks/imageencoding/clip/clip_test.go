@@ -145,8 +145,8 @@ func TestLoadErrors(t *testing.T) {
 		{"cut short", func(dir string) error { return os.Truncate(filepath.Join(dir, "model.safetensors"), 1000) }, "model.safetensors"},
 		{"empty", func(dir string) error { return os.Truncate(filepath.Join(dir, "model.safetensors"), 0) }, "model.safetensors"},
 		{"other preprocessing", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"resample": 2}`), 0o666)
-		}, "resample is 2, want 3"},
+			return os.WriteFile(filepath.Join(dir, "preprocessor_config.json"), []byte(`{"resample": 9}`), 0o666)
+		}, "resample is 9, want 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := copyModel(t, "testdata/tiny/huggingface")
