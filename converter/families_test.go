@@ -95,6 +95,8 @@ func rulesOf(dialect string) clipvit.Transform {
 	switch dialect {
 	case "Hugging Face", "Hugging Face LLaVA":
 		return clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaWhite}
+	case "timm":
+		return clipvit.Transform{Alpha: clipvit.AlphaDropFirst}
 	case "LLaVA", "XComposer", "xtuner":
 		return clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaDropFirst}
 	}
