@@ -18,8 +18,12 @@ func TestProcessorFiles(t *testing.T) {
 	rules := clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaWhite}
 	siglip := clipvit.Transform{Fit: clipvit.FitSquash, Filter: clipvit.FilterBicubic, Mean: [3]float64{0.5, 0.5, 0.5}, Std: [3]float64{0.5, 0.5, 0.5}, Alpha: clipvit.AlphaWhite}
 	squashing := map[string]any{"image_processor_type": "CLIPImageProcessor", "size": square, "do_center_crop": false, "image_mean": half, "image_std": half}
-	nested := func(p any) map[string]any { return map[string]any{"processor_class": "CLIPProcessor", "image_processor": p} }
-	openCLIP := func(cfg any) map[string]any { return map[string]any{"model_cfg": map[string]any{}, "preprocess_cfg": cfg} }
+	nested := func(p any) map[string]any {
+		return map[string]any{"processor_class": "CLIPProcessor", "image_processor": p}
+	}
+	openCLIP := func(cfg any) map[string]any {
+		return map[string]any{"model_cfg": map[string]any{}, "preprocess_cfg": cfg}
+	}
 	for _, c := range []struct {
 		name  string
 		files map[string]any // nil: removed
