@@ -237,3 +237,22 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestPoolLargest: a text's embedding is what stands at the first of its largest words, be that one which was added, where transformers does so.
+func TestPoolLargest(t *testing.T) {
+	m, err := New(Config{Vocab: 12, Context: 8, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5, Activation: "quick_gelu", NormEps: 1e-5, End: 9, PoolLargest: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text []int
+		want int
+	}{{[]int{8, 1, 9}, 2}, {[]int{8, 11, 1, 9, 9}, 1}, {[]int{8, 10, 11, 11, 9}, 2}, {[]int{8, 9, 1, 9}, 1}} {
+		if ends, err := m.ends([][]int{c.text}); err != nil || ends[0] != c.want {
+			t.Errorf("%v: ends at %v, want %d: %v", c.text, ends, c.want, err)
+		}
+	}
+	if _, err := m.ends([][]int{{8, 11, 1}}); err == nil {
+		t.Error("no error for a text without an end")
+	}
+}

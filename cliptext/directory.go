@@ -85,7 +85,7 @@ func (d *directory) tokenizer() (*Tokenizer, error) {
 		return nil, err
 	}
 	if err := d.settings(config); err != nil {
-		return nil, fmt.Errorf("%s: %w", configFile, err)
+		return nil, fmt.Errorf("%s: %w: %w", configFile, ErrForm, err)
 	}
 	words, merges, file, err := d.vocabulary()
 	if err != nil {
@@ -104,7 +104,7 @@ func (d *directory) tokenizer() (*Tokenizer, error) {
 	}
 	if file != nil {
 		if err := file.PostProcessor.fits(t); err != nil {
-			return nil, fmt.Errorf("%s: post_processor: %w", d.name, err)
+			return nil, fmt.Errorf("%s: %w: post_processor %w", d.name, ErrForm, err)
 		}
 	}
 	return t.With(d.rules), nil
@@ -500,39 +500,8 @@ func parseTokenizerJSON(data []byte) (*tokenizerJSON, error) {
 	if err := json.Unmarshal(data, &members); err != nil {
 		return nil, err
 	}
-	if members.Model == nil {
-		return nil, fmt.Errorf("has no model, want one of type BPE")
-	}
-	// transformers 5 ignores normalizer and pre_tokenizer and takes CLIP's, transformers 4 obeys them: where they differ, so do the two.
-	if err := wantJSON("normalizer", members.Normalizer, clipParts["normalizer"]); err != nil {
-		return nil, err
-	}
-	err := wantJSON("pre_tokenizer", withDefaults(members.PreTokenizer), clipParts["pre_tokenizer"])
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range slices.Sorted(maps.Keys(members.Model)) {
-		if key == "vocab" || key == "merges" || key == "unk_token" {
-			continue
-		}
-		var got any
-		if err := json.Unmarshal(members.Model[key], &got); err != nil {
-			return nil, err
-		}
-		want, known := clipModel[key]
-		if !known {
-			return nil, fmt.Errorf("model.%.40s is %.60s, want no such key", key, members.Model[key])
-		}
-		nothing := got == nil || got == 0.0 || got == false || got == ""
-		if key == "fuse_unk" || nothing && (want == nil || want == "" || want == false) { // unknown words are errors
-			continue
-		}
-		if err := wantJSON("model."+key, got, want); err != nil {
-			return nil, err
-		}
-	}
-	if err := wantJSON("model.end_of_word_suffix", members.Model["end_of_word_suffix"], json.RawMessage(plainJSON(endOfWord))); err != nil {
-		return nil, err
+	if err := checkForm(members.Normalizer, members.PreTokenizer, members.Model); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForm, err)
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, err
@@ -549,6 +518,45 @@ func parseTokenizerJSON(data []byte) (*tokenizerJSON, error) {
 		}
 	}
 	return &file, nil
+}
+
+// checkForm returns an error for what is otherwise in parts of a tokenizer.json than in those of CLIP.
+func checkForm(normalizer, preTokenizer any, model map[string]json.RawMessage) error {
+	if model == nil {
+		return fmt.Errorf("has no model, want one of type BPE")
+	}
+	// transformers 5 ignores normalizer and pre_tokenizer and takes CLIP's, transformers 4 obeys them: where they differ, so do the two.
+	if err := wantJSON("normalizer", normalizer, clipParts["normalizer"]); err != nil {
+		return err
+	}
+	err := wantJSON("pre_tokenizer", withDefaults(preTokenizer), clipParts["pre_tokenizer"])
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(model)) {
+		if key == "vocab" || key == "merges" || key == "unk_token" {
+			continue
+		}
+		var got any
+		if err := json.Unmarshal(model[key], &got); err != nil {
+			return err
+		}
+		want, known := clipModel[key]
+		if !known {
+			return fmt.Errorf("model.%.40s is %.60s, want no such key", key, model[key])
+		}
+		nothing := got == nil || got == 0.0 || got == false || got == ""
+		if key == "fuse_unk" || nothing && (want == nil || want == "" || want == false) { // unknown words are errors
+			continue
+		}
+		if err := wantJSON("model."+key, got, want); err != nil {
+			return err
+		}
+	}
+	if err := wantJSON("model.end_of_word_suffix", model["end_of_word_suffix"], json.RawMessage(plainJSON(endOfWord))); err != nil {
+		return err
+	}
+	return nil
 }
 
 // wantJSON returns an error if a part of a file is not what CLIP's have.

@@ -186,7 +186,7 @@ func TestRefusesTokenizer(t *testing.T) {
 		change func(o map[string]any)
 		want   string
 	}{
-		{tokenizerFile, func(o map[string]any) { in(o, "model")["type"] = "WordPiece" }, `tokenizer.json: model.type is "WordPiece", want "BPE"`},
+		{tokenizerFile, func(o map[string]any) { in(o, "model")["type"] = "WordPiece" }, `tokenizer.json: not a tokenizer of CLIP's form: model.type is "WordPiece", want "BPE"`},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["dropout"] = 0.1 }, "model.dropout is 0.1, want null"},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["ignore_merges"] = true }, "model.ignore_merges is true, want false"},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["byte_fallback"] = true }, "model.byte_fallback is true, want false"},
@@ -198,17 +198,17 @@ func TestRefusesTokenizer(t *testing.T) {
 		{tokenizerFile, func(o map[string]any) { in(o, "normalizer")["normalizers"] = []any{map[string]any{"type": "NFKC"}} }, `normalizer is {"normalizers":[{"type":"NFKC"}]`},
 		{tokenizerFile, func(o map[string]any) { step(o, 0)["pattern"] = map[string]any{"Regex": `\w+`} }, "pre_tokenizer is {"},
 		{tokenizerFile, func(o map[string]any) { step(o, 1)["add_prefix_space"] = true }, "pre_tokenizer is {"},
-		{tokenizerFile, func(o map[string]any) { o["post_processor"] = nil }, "post_processor: is null, want RobertaProcessing"},
-		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["type"] = "ByteLevel" }, `post_processor: type is "ByteLevel", want RobertaProcessing`},
+		{tokenizerFile, func(o map[string]any) { o["post_processor"] = nil }, "post_processor is null, want RobertaProcessing"},
+		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["type"] = "ByteLevel" }, `post_processor type is "ByteLevel", want RobertaProcessing`},
 		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["sep"] = []any{"a", 0} }, "begins texts with word 3 and ends them with 0, want 3 and 4"},
-		{tokenizerFile, func(o map[string]any) { delete(o, "model") }, "tokenizer.json: has no model"},
+		{tokenizerFile, func(o map[string]any) { delete(o, "model") }, "tokenizer.json: not a tokenizer of CLIP's form: has no model"},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{"a c"} }, `"c" is no word of the vocabulary`},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{[]any{"a"}} }, "merge 0 has 1 words, want 2"},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["vocab"] = []any{} }, "tokenizer.json: "},
 		{tokenizerFile, func(o map[string]any) {
 			o["added_tokens"] = append(o["added_tokens"].([]any), map[string]any{"id": 5, "content": "x"})
 		}, `added_tokens has "x", and added_tokens_decoder in tokenizer_config.json has not`},
-		{configFile, func(o map[string]any) { o["tokenizer_class"] = "T5Tokenizer" }, `tokenizer_config.json: tokenizer_class is "T5Tokenizer", want "CLIPTokenizer"`},
+		{configFile, func(o map[string]any) { o["tokenizer_class"] = "T5Tokenizer" }, `tokenizer_config.json: not a tokenizer of CLIP's form: tokenizer_class is "T5Tokenizer", want "CLIPTokenizer"`},
 		{configFile, func(o map[string]any) { o["split_special_tokens"] = true }, "split_special_tokens is true, want false"},
 		{configFile, func(o map[string]any) { o["vitago_library"] = "timm" }, `vitago_library is "timm", want "openai", "open_clip" or "transformers"`},
 		{configFile, func(o map[string]any) { o["eos_token"] = nil }, "eos_token is null, want a word"},

@@ -71,6 +71,9 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 // ErrVocabulary is of a model without the words that texts are read by.
 var ErrVocabulary = errors.New("has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold")
 
+// ErrForm is of a tokenizer of another form than CLIP's, which transformers may read all the same.
+var ErrForm = errors.New("not a tokenizer of CLIP's form")
+
 // HasTokenizer says whether there is a file of a tokenizer's words in a directory.
 func HasTokenizer(dir string) bool {
 	return slices.ContainsFunc([]string{tokenizerFile, vocabFile, mergesFile}, func(name string) bool {

@@ -144,7 +144,7 @@ func TestTokenizerKept(t *testing.T) {
 		{"with words that were added", model(map[string]string{"vocab.json": `{"a</w>":0,"b":1,"<|startoftext|>":2,"<|endoftext|>":49}`, "merges.txt": "", "added_tokens.json": `{"<x>": 4}`}),
 			Options{}, []string{"vocab.json", "merges.txt", "added_tokens.json"}, ""},
 		{"none", model(nil), Options{}, []string{"tokenizer_config.json"}, ""},
-		{"not CLIP's", model(map[string]string{"tokenizer.json": "{}"}), Options{}, nil, "tokenizer.json: has no model, want one of type BPE"},
+		{"not CLIP's", model(map[string]string{"tokenizer.json": "{}"}), Options{}, []string{"tokenizer.json"}, ""},
 		{"half", model(map[string]string{"vocab.json": vocab}), Options{}, nil, "no merges.txt, and no tokenizer.json"},
 		{"no text", model(whole), Options{VisionOnly: true}, nil, ""},
 		{"named", model(whole), Options{Vocab: named}, []string{"vocab.json", "merges.txt"}, ""},
@@ -189,5 +189,147 @@ func TestTokenizerKept(t *testing.T) {
 		if _, err := convertFile(t.Context(), c.src, dst, c.o); err != nil {
 			t.Errorf("%s, again: %v", c.name, err)
 		}
+	}
+}
+
+// words is a model of a small text tower of some words beside the tower of the tiny model.
+func words(t *testing.T, vocab int, dst string, o Options) string {
+	t.Helper()
+	c := cliptext.Config{Vocab: vocab, Context: 9, Width: 64, Heads: 1, Layers: 1, MLPWidth: 256, EmbedDim: 10, Activation: "quick_gelu", NormEps: 1e-5, End: min(vocab, cliptext.OpenAIWords) - 1}
+	c.PoolLargest = vocab > cliptext.OpenAIWords
+	text, err := cliptext.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vision, err := Load(golden.Path(t, "testdata/tiny/huggingface-vision"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Save(t.Context(), Models{Vision: vision, Text: text}, nil, dst, o); err != nil {
+		t.Fatal(err)
+	}
+	return dst
+}
+
+// TestTokenizer: a model has the tokenizer beside it, or OpenAI's if it has as many words, with the rules of its own library.
+func TestTokenizer(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	remove := func(dir string, names ...string) string {
+		for _, n := range names {
+			if err := os.Remove(filepath.Join(dir, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	files := []string{"vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json"}
+	with := words(t, 49408, at("with"), Options{})
+	alone := remove(words(t, 49408, at("alone"), Options{}), "vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json")
+	none := remove(words(t, 49408, at("none"), Options{}), files...)
+	padded := remove(words(t, 49472, at("padded"), Options{}), files...)
+	few := words(t, 50, at("few"), Options{})
+	archive, openCLIP := at("openai.pt"), at("openclip")
+	for _, e := range []struct{ dst, to, format string }{{archive, "openai", ""}, {at("padded.pt"), "openai", "torch"}, {openCLIP, "openclip", ""}} {
+		src := with
+		if filepath.Base(e.dst) == "padded.pt" {
+			src = padded
+		}
+		if _, err := exportFile(t.Context(), src, e.dst, ExportOptions{To: e.to, Format: e.format}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	foreign := words(t, 49408, at("foreign"), Options{})
+	os.WriteFile(filepath.Join(foreign, "tokenizer_config.json"), []byte(`{"tokenizer_class": "XLMRobertaTokenizer"}`), 0o666)
+	asked := at("asked")
+	if err := os.CopyFS(asked, os.DirFS(openCLIP)); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(asked, openCLIPConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(asked, openCLIPConfig), []byte(strings.Replace(string(config), `"text_cfg": {`, `"text_cfg": {"hf_tokenizer_name": "x/y",`, 1)), 0o666)
+
+	const text = "caf&eacute; <end_of_text>"
+	of := map[cliptext.Rules][]int{} // the numbers of text, by testdata/gen/texts.py's libraries
+	for _, r := range []cliptext.Rules{cliptext.OpenAI, cliptext.OpenCLIP, cliptext.Transformers} {
+		k, err := cliptext.NewOpenAI(r).Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of[r] = k
+	}
+	if slices.Equal(of[cliptext.OpenAI], of[cliptext.OpenCLIP]) || slices.Equal(of[cliptext.OpenAI], of[cliptext.Transformers]) {
+		t.Fatal("the text tells nothing")
+	}
+	list := golden.Path(t, "cliptext/bpe_simple_vocab_16e6.txt.gz")
+	for _, c := range []struct {
+		src, vocab string
+		rules      cliptext.Rules // "": an error
+		embedded   bool
+		want       string // of the error, or of what a conversion says
+	}{
+		{with, "", cliptext.Transformers, false, ""},
+		{alone, "", cliptext.Transformers, false, ""},
+		{none, "", cliptext.Transformers, true, "OpenAI's"},
+		{padded, "", cliptext.Transformers, true, "OpenAI's"},
+		{archive, "", cliptext.OpenAI, true, "OpenAI's"},
+		{at("padded.pt"), "", cliptext.OpenAI, true, "OpenAI's"},
+		{openCLIP, "", cliptext.OpenCLIP, true, "OpenAI's"},
+		{none, list, cliptext.Transformers, false, ""},
+		{archive, list, cliptext.OpenAI, false, ""},
+		{archive, with, cliptext.OpenAI, false, ""},
+		{archive, filepath.Join(with, "tokenizer.json"), cliptext.OpenAI, false, ""},
+		{few, "", "", false, "has no vocabulary"},
+		{few, list, "", false, "the vocabulary has 49408 words, the last of a text 49407; the text tower has 50, the last 49"},
+		{foreign, "", "", false, `tokenizer_config.json: not a tokenizer of CLIP's form: tokenizer_class is "XLMRobertaTokenizer", want "CLIPTokenizer"`},
+		{asked, "", "", false, `open_clip_config.json: text_cfg.hf_tokenizer_name is "x/y"`},
+	} {
+		t.Run(filepath.Base(c.src)+" "+filepath.Base(c.vocab), func(t *testing.T) {
+			m, err := Open(c.src, Assume("quick_gelu"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			k, embedded, err := m.Tokenizer(c.vocab)
+			if c.rules == "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error is %v, want one with %q", err, c.want)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			} else if got, err := k.Encode(text); k.Rules() != c.rules || embedded != c.embedded || !slices.Equal(got, of[c.rules]) {
+				t.Errorf("rules %q, embedded %v, %v, want %q, %v, %v: %v", k.Rules(), embedded, got, c.rules, c.embedded, of[c.rules], err)
+			}
+			// What is converted has the same words.
+			dst := filepath.Join(t.TempDir(), "out")
+			r, err := m.Convert(t.Context(), dst, Options{Vocab: c.vocab})
+			switch {
+			case c.src == few && c.vocab == list:
+				if err == nil {
+					t.Error("no error of the conversion")
+				}
+				return
+			case err != nil:
+				t.Fatal(err)
+			case c.rules != "" && r.Tokenizer != c.want, c.rules == "" && !strings.Contains(r.Tokenizer, "none") && !strings.Contains(r.Tokenizer, c.want):
+				t.Errorf("the conversion says %q", r.Tokenizer)
+			case c.rules == "":
+				return
+			}
+			back, err := Open(dst)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer back.Close()
+			again, embedded, err := back.Tokenizer("")
+			if err != nil || embedded {
+				t.Fatalf("converted: embedded %v, %v", embedded, err)
+			}
+			if got, err := again.Encode(text); again.Rules() != c.rules || !slices.Equal(got, of[c.rules]) {
+				t.Errorf("converted: rules %q, %v, want %q, %v: %v", again.Rules(), got, c.rules, of[c.rules], err)
+			}
+		})
 	}
 }

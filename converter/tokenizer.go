@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -110,6 +112,10 @@ func (o *output) tokenizer() error {
 	case o.vocab == "" && m.plainTexts() != nil:
 		o.words, o.said = cliptext.NoFiles(m.config.Text.Vocab), "none: "+m.plainTexts().Error()
 		return nil
+	case errors.Is(err, cliptext.ErrForm) && o.vocab == "" && !m.native():
+		o.said = "the source's, as it is: " + strings.TrimPrefix(err.Error(), "converter: ")
+		o.words, err = cliptext.ReadFiles(m.name)
+		return folder.Prefix("converter", err)
 	case err != nil:
 		return err
 	case embedded:

@@ -73,6 +73,9 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	if a := c.Recipe.Accumulate; r.MaxSteps == 1 && c.Recipe.Warmup > 0 && c.Recipe.Epochs*((c.Train.Len()+a-1)/a) > 1 {
 		return nil, bad("{max_steps} is 1, and nothing would be learnt: the rate rises from 0, which is that of the first step; want 2 or more, or {overrides.warmup} 0")
 	}
+	if err := j.keepsTokenizer(); err != nil {
+		return nil, of(ErrRefused, err)
+	}
 	if j.Trainer, err = finetune.New(c); err != nil {
 		return nil, of(ErrRefused, err)
 	}
@@ -85,6 +88,18 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		j.opened = append(j.opened, b)
 	}
 	return j, nil
+}
+
+// keepsTokenizer returns the error that writing the model would end with for its tokenizer. One of another form is kept as it is.
+func (j *Job) keepsTokenizer() error {
+	if j.like.Stated().Text == nil {
+		return nil
+	}
+	_, _, err := j.like.Tokenizer(j.request.Vocab)
+	if errors.Is(err, cliptext.ErrVocabulary) || errors.Is(err, cliptext.ErrForm) && j.request.Vocab == "" {
+		return nil
+	}
+	return err
 }
 
 // Close closes the files that were read from, and lets others use the output.
@@ -241,9 +256,12 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 	if j.text, err = j.like.Text(ctx); err != nil {
 		return err
 	}
-	tokenizer, _, err := j.like.Tokenizer(j.request.Vocab)
+	tokenizer, assumed, err := j.like.Tokenizer(j.request.Vocab)
 	if err != nil {
 		return err
+	}
+	if assumed && tokenizer.Rules() == cliptext.Transformers {
+		j.learns("words of OpenAI's vocabulary, since the model brings no tokenizer")
 	}
 	c.Objective = &finetune.Contrastive{Text: j.text, Tokenizer: tokenizer, Truncate: j.request.Truncate}
 	j.learns("%d pictures and their captions, %d pairs a step", len(train.Samples), c.Recipe.Batch*c.Recipe.Accumulate)
