@@ -7,8 +7,8 @@
 // # What is the same to the bit
 //
 // Resizing (nearest, box, bilinear, bicubic, Hamming, Lanczos) and conversion to RGB in every mode; decoding of PNG, GIF, BMP, WebP
-// (lossy and lossless), of the TIFFs below, and of JPEG: baseline and progressive, Huffman and arithmetic-coded, grey, YCbCr,
-// RGB, CMYK and YCCK, any subsampling that libjpeg takes. A JPEG may lack Huffman tables as Motion JPEG does, scans, or
+// (lossy and lossless), TIFF and BigTIFF (strips, tiles, planes, predictors, JPEG inside), and of JPEG: baseline and
+// progressive, Huffman and arithmetic-coded, grey, YCbCr, RGB, CMYK and YCCK, any subsampling that libjpeg takes. A JPEG may lack Huffman tables as Motion JPEG does, scans, or
 // restart markers, or have those twice; damaged data give what libjpeg-turbo makes of them on x86. A PNG may have errors where
 // Pillow does not look: checksums from the pixels on, rows too many or too few, palettes too long or of no use. Animations
 // give their first frame. The results do not depend on the processor.
@@ -16,8 +16,8 @@
 // # What is refused with an error, though Pillow decodes it
 //
 //   - JPEG: lossless; a few baseline ones whose end marker is missing, which Pillow mostly refuses too.
-//   - TIFF: what golang.org/x/image does not read, such as CMYK, YCbCr, grey with alpha, JPEG inside, floating point,
-//     2, 4 or 12 bits a sample, planes apart, fill order 2 outside CCITT, BigTIFF.
+//   - TIFF: the compressions Zstandard, LZMA, old-style JPEG, CCITT group 3 in two dimensions or with fill bits, and those
+//     that nobody writes any more; YCbCr without JPEG, CIELAB, a palette with alpha, planes of 2 or 4 bits.
 //   - Formats other than those six, such as AVIF and JPEG 2000.
 //   - Files of more than MaxBytes, and files too small for the size that they claim.
 //

@@ -25,7 +25,7 @@ var formats = []Format{
 	{"WebP", []string{"webp"}, true, func(head []byte) bool {
 		return len(head) >= 12 && string(head[:4]) == "RIFF" && string(head[8:12]) == "WEBP"
 	}, decodeWebP, sizeWebP},
-	{"TIFF", []string{"tif", "tiff"}, true, magic("II*\x00", "MM\x00*"), decodeTIFF, sizeTIFF},
+	{"TIFF", []string{"tif", "tiff"}, true, magic("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), decodeTIFF, sizeTIFF},
 	{"BMP", []string{"bmp"}, true, magic("BM"), decodeBMP, sizeBMP},
 
 	named("AVIF", "avif avifs", brand("avif", "avis")),

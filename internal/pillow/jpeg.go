@@ -26,9 +26,19 @@ type jpegDecoder struct {
 	scans         int              // how many have begun
 	whole         bool             // a single one brought everything
 	good          int              // row of the last unit that had data
+	colours       jpegColours
 	jfif          bool
 	adobe         int // colour transform of the Adobe marker, -1 without one
 }
+
+// jpegColours says what the components are.
+type jpegColours int
+
+const (
+	jpegByMarkers jpegColours = iota // what the file says
+	jpegYCbCr
+	jpegAsTheyAre // not converted, nor inverted
+)
 
 // jpegPart is one colour component.
 type jpegPart struct {
@@ -115,7 +125,12 @@ var zigzag = func() (z [80]int) {
 // decodeJPEG reads marker after marker. Source: libjpeg-turbo, src/jdmarker.c, read_markers, and, up to the first scan,
 // Pillow, src/PIL/JpegImagePlugin.py.
 func decodeJPEG(data []byte) (*Image, error) {
-	d := &jpegDecoder{jpegBits: jpegBits{data: data, pos: 2}}
+	return (&jpegDecoder{jpegBits: jpegBits{data: data}}).decode()
+}
+
+func (d *jpegDecoder) decode() (*Image, error) {
+	data := d.data
+	d.pos = 2
 	d.begin()
 	for {
 		marker, err := d.marker()
@@ -487,6 +502,10 @@ func (d *jpegDecoder) image() *Image {
 			default: // ink is stored inverted, as Adobe does it and Pillow assumes of every file
 				for x := range d.width {
 					c, m, y := rows[0][x], rows[1][x], rows[2][x]
+					if d.colours == jpegAsTheyAre {
+						out[4*x], out[4*x+1], out[4*x+2], out[4*x+3] = c, m, y, rows[3][x]
+						continue
+					}
 					if yccs { // YCCK stands for the colour that the ink leaves
 						c, m, y = ycc(c, m, y)
 						out[4*x], out[4*x+1], out[4*x+2] = c, m, y
@@ -504,6 +523,9 @@ func (d *jpegDecoder) image() *Image {
 // ycc says whether the components are YCbCr or YCCK rather than RGB or CMYK.
 // Source: libjpeg-turbo, src/jdapimin.c, default_decompress_parms.
 func (d *jpegDecoder) ycc() bool {
+	if d.colours != jpegByMarkers {
+		return d.colours == jpegYCbCr && len(d.parts) == 3
+	}
 	if len(d.parts) == 4 {
 		return d.adobe > 0
 	}

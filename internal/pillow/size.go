@@ -71,11 +71,15 @@ func sizeWebP(data []byte) (width, height int, err error) {
 }
 
 func sizeTIFF(data []byte) (width, height int, err error) {
-	tags, _, err := tiffTags(data)
-	if tags[tiffOrientation] >= 5 && tags[tiffOrientation] <= 8 { // it lies on its side
-		return tags[tiffHeight], tags[tiffWidth], err
+	t, err := readTIFF(data)
+	if err != nil {
+		return 0, 0, err
 	}
-	return tags[tiffWidth], tags[tiffHeight], err
+	width, height = t.tag(tiffWidth, 0), t.tag(tiffHeight, 0)
+	if o := t.tag(tiffOrientation, 1); o >= 5 && o <= 8 { // it lies on its side
+		width, height = height, width
+	}
+	return width, height, nil
 }
 
 // sizeBMP reads the header as decodeBMP does.

@@ -750,6 +750,114 @@ def tiffs():
         files[f"orientation{o}.tif"] = tiff(w, h, "II", [8] * 3, 2, noise(3 * w * h), orientation=o)
 
 
+def pieces(tags, parts, order="II", big=False, tiled=False):
+    """A TIFF or BigTIFF of any tags, {number: (type, values)}, and strips or tiles."""
+    e, kinds, inline, entry = "<" if order == "II" else ">", {1: "B", 3: "H", 4: "I", 16: "Q"}, 8 if big else 4, 20 if big else 12
+    where = (324, 325) if tiled else (273, 279)
+    tags = {**tags, where[0]: (16 if big else 4, [0] * len(parts)), where[1]: (16 if big else 4, [len(p) for p in parts])}
+    start, heap = (16 + 8 if big else 8 + 2) + entry * len(tags) + inline, b""
+
+    def place(b):
+        nonlocal heap
+        heap += b"\0" * (len(heap) % 2)
+        heap += b
+        return start + len(heap) - len(b)
+
+    tags[where[0]] = (tags[where[0]][0], [place(p) for p in parts])
+    ifd = struct.pack(e + ("Q" if big else "H"), len(tags))
+    for number, (kind, values) in sorted(tags.items()):
+        b = struct.pack(e + kinds[kind] * len(values), *values)
+        if len(b) > inline:
+            b = struct.pack(e + ("Q" if big else "I"), place(b))
+        ifd += struct.pack(e + "HH" + ("Q" if big else "I"), number, kind, len(values)) + b.ljust(inline, b"\0")
+    head = struct.pack(e + "HHHQ", 43, 8, 0, 16) if big else struct.pack(e + "HI", 42, 8)
+    return order.encode() + head + ifd + b"\0" * inline + heap
+
+
+def odd_tiffs():
+    """TIFFs of every layout that Pillow has a mode for, and compressions with their variants."""
+    r = random.Random(65000)
+    w, h = 21, 13
+    short = lambda *v: (3, list(v))
+    raw = lambda bits, samples, rows=h, columns=w: r.randbytes(rows * ((columns * bits * samples + 7) // 8))
+
+    def put(name, bits, photometric, samples=1, more=None, parts=None, **kw):
+        tags = {256: short(w), 257: short(h), 258: short(*[bits] * samples), 259: short(1), 262: short(photometric), 277: short(samples), 278: short(h), **(more or {})}
+        if photometric == 3:
+            tags[320] = (3, [r.randrange(65536) for _ in range(3 << min(bits, 8))])
+        files[f"odd-{name}.tif"] = pieces(tags, parts or [raw(bits, samples)], **kw)
+
+    for order in ("II", "MM"):
+        for bits in (2, 4):
+            for photometric in (0, 1, 3):
+                put(f"{order}-{bits}-{photometric}", bits, photometric, order=order)
+        put(f"{order}-cmyk", 8, 5, 4, order=order)
+        put(f"{order}-cmyk-extra", 8, 5, 5, {338: short(0)}, order=order)
+        put(f"{order}-cmyk16", 16, 5, 4, order=order)
+        put(f"{order}-signed8", 8, 1, 1, {339: short(2)}, order=order)
+        put(f"{order}-signed16", 16, 1, 1, {339: short(2)}, order=order)
+        put(f"{order}-signed32", 32, 1, 1, {339: short(2)}, order=order)
+        put(f"{order}-float", 32, 1, 1, {339: short(3)}, [struct.pack(("<" if order == "II" else ">") + f"{w * h}f", *[r.uniform(-50, 300) for _ in range(w * h)])], order=order)
+        put(f"{order}-float-zip", 32, 1, 1, {339: short(3), 259: short(8)}, [zlib.compress(struct.pack(("<" if order == "II" else ">") + f"{w * h}f", *[r.uniform(-50, 300) for _ in range(w * h)]))], order=order)
+        put(f"{order}-16-zip", 16, 1, 1, {259: short(8)}, [zlib.compress(raw(16, 1))], order=order)
+        put(f"{order}-rgb16-zip-predictor", 16, 2, 3, {259: short(8), 317: short(2)}, [zlib.compress(raw(16, 3))], order=order)
+        for k in (0, 1, 2):
+            put(f"{order}-grey-extra{k}", 8, 1, 2, {338: short(k)}, order=order)
+        for k in ([0], [1], [2], [999], [0, 0], [1, 0], [2, 0], [0, 0, 0], [1, 0, 0], [2, 0, 0]):
+            put(f"{order}-rgb-extra{'-'.join(map(str, k))}", 8, 2, 3 + len(k), {338: short(*k)}, order=order)
+        put(f"{order}-rgba-unsaid", 8, 2, 4, order=order)
+        put(f"{order}-palette-extra", 8, 3, 2, {338: short(0)}, order=order)
+        put(f"{order}-planes", 8, 2, 3, {284: short(2), 278: short(5)}, [raw(8, 1, n) for _ in range(3) for n in (5, 5, 3)], order=order)
+        put(f"{order}-planes-cmyk", 8, 5, 4, {284: short(2)}, [raw(8, 1) for _ in range(4)], order=order)
+        put(f"{order}-planes16-zip", 16, 2, 3, {284: short(2), 259: short(8)}, [zlib.compress(raw(16, 1)) for _ in range(3)], order=order)
+        put(f"{order}-planes-rgba-zip", 8, 2, 4, {284: short(2), 259: short(8), 338: short(2)}, [zlib.compress(raw(8, 1)) for _ in range(4)], order=order)
+        put(f"{order}-planes-premultiplied-zip", 8, 2, 4, {284: short(2), 259: short(8), 338: short(1)}, [zlib.compress(raw(8, 1)) for _ in range(4)], order=order)
+        put(f"{order}-plane-of-one", 8, 0, 1, {284: short(2)}, order=order)
+        put(f"{order}-tiles", 8, 2, 3, {322: short(16), 323: short(16)}, [raw(8, 3, 16, 16) for _ in range(2)], order=order, tiled=True)
+        put(f"{order}-tiles-zip", 8, 2, 3, {322: short(16), 323: short(16), 259: short(8), 317: short(2)}, [zlib.compress(raw(8, 3, 16, 16)) for _ in range(2)], order=order, tiled=True)
+        put(f"{order}-tiles-4-bits", 4, 1, 1, {322: short(16), 323: short(16)}, [raw(4, 1, 16, 16) for _ in range(2)], order=order, tiled=True)
+        put(f"{order}-strips", 8, 2, 3, {278: short(4)}, [raw(8, 3, n) for n in (4, 4, 4, 1)], order=order)
+        put(f"{order}-strips-missing", 8, 2, 3, {278: short(4)}, [raw(8, 3, 4) for _ in range(2)], order=order)
+        for photometric in (0, 1):
+            put(f"{order}-reversed-1-{photometric}", 1, photometric, 1, {266: short(2)}, order=order)
+            put(f"{order}-reversed-8-{photometric}", 8, photometric, 1, {266: short(2)}, order=order)
+        put(f"{order}-reversed-rgb", 8, 2, 3, {266: short(2)}, order=order)
+        put(f"{order}-reversed-zip", 8, 2, 3, {266: short(2), 259: short(8)}, [bytes(int(f"{b:08b}"[::-1], 2) for b in zlib.compress(raw(8, 3)))], order=order)
+    put("12", 12, 1)
+    put("32", 32, 1)
+    put("float-predictor", 32, 1, 1, {339: short(3), 259: short(8), 317: short(3)}, [zlib.compress(raw(32, 1))])
+    put("big", 8, 2, 3, big=True)
+    put("big-strips-zip", 8, 2, 3, {278: short(4), 259: short(8)}, [zlib.compress(raw(8, 3, n)) for n in (4, 4, 4, 1)], big=True)
+    put("big-tiles", 8, 2, 3, {322: short(16), 323: short(16)}, [raw(8, 3, 16, 16) for _ in range(2)], big=True, tiled=True)
+    put("zip-cut", 8, 2, 3, {259: short(8)}, [zlib.compress(raw(8, 3))[:-99]])
+    put("packbits-cut", 8, 1, 1, {259: short(32773)}, [b"\7abcdefgh"])
+    put("unknown-compression", 8, 1, 1, {259: short(4711)})
+    y, x = np.mgrid[0:h, 0:w].astype(float)
+    a = np.clip(np.stack([128 + 90 * np.sin(x / (4 + b) + b) * np.cos(y / (6 - b)) for b in range(4)], -1), 0, 255).astype(np.uint8)
+
+    def coded(mode, first=0, last=h, columns=w, **kw):
+        part = np.pad(a[first:last, :, : len(mode)], ((0, 0), (0, columns - w), (0, 0)), mode="edge")
+        f = io.BytesIO()
+        Image.frombytes(mode, part.shape[1::-1], part.tobytes()).save(f, format="JPEG", quality=85, **kw)
+        return f.getvalue()
+
+    tables = lambda b: b"".join(b[i:e] for i, m, e in segments(b) if m in (0xC4, 0xDB))
+    bare = lambda b: b[:2] + b"".join(b[i:e] for i, m, e in segments(b) if m not in (0xC4, 0xDB, 0xE0, 0xEE, 0xD9)) + b[next(e for _, m, e in segments(b) if m == 0xDA) :]
+    for sub, k in ((0, (1, 1)), (1, (2, 1)), (2, (2, 2))):
+        put(f"jpeg-ycc-{k[0]}{k[1]}", 8, 6, 3, {259: short(7), 530: short(*k)}, [coded("RGB", subsampling=sub)])
+    strips = [coded("RGB", i, min(i + 8, h), subsampling=2) for i in (0, 8)]
+    put("jpeg-strips", 8, 6, 3, {259: short(7), 530: short(2, 2), 278: short(8), 347: (1, list(b"\xff\xd8" + tables(strips[0]) + b"\xff\xd9"))}, [bare(b) for b in strips])
+    put("jpeg-tiles", 8, 6, 3, {259: short(7), 530: short(2, 2), 322: short(32), 323: short(16)}, [coded("RGB", 0, h, 32, subsampling=2)], tiled=True)
+    put("jpeg-rgb", 8, 2, 3, {259: short(7)}, [coded("RGB", keep_rgb=True)])
+    put("jpeg-rgb-ycc-inside", 8, 2, 3, {259: short(7)}, [coded("RGB", subsampling=0)])
+    put("jpeg-grey", 8, 1, 1, {259: short(7)}, [coded("L")])
+    put("jpeg-grey-white", 8, 0, 1, {259: short(7)}, [coded("L")])
+    put("jpeg-cmyk", 8, 5, 4, {259: short(7)}, [coded("CMYK")])
+    put("jpeg-planes", 8, 2, 3, {259: short(7), 284: short(2)}, [coded("L") for _ in range(3)])
+    put("jpeg-no-end", 8, 6, 3, {259: short(7), 530: short(2, 2)}, [coded("RGB", subsampling=2)[:-2]])
+    put("jpeg-cut", 8, 6, 3, {259: short(7), 530: short(2, 2)}, [coded("RGB", subsampling=2)[:-90]])
+
+
 # ---------------------------------------------------------------- results
 
 
@@ -786,7 +894,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--photos", default=os.path.join(OUT, "..", "..", "..", "shared", "data", "images"))
     args = args.parse_args()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs, odd_jpegs):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs, odd_jpegs, odd_tiffs):
         make()
     pixels, table = {}, {"files": {}, "resize": [], "clip": [], "crop": [], "rgb": [], "formula": [], "photos": {}, "refused": {}}
     for name in sorted(files):
