@@ -371,7 +371,7 @@ func (d *jpegDecoder) frame(b []byte) error {
 	// Each block takes a Huffman code of a bit at the least, for its DC coefficient. Arithmetic coding has no such limit.
 	most := 8 * len(d.data)
 	if d.arithmetic {
-		most *= 1 << 10
+		most *= 1 << 6
 	}
 	if blocks > most {
 		return fmt.Errorf("the file can hold %d blocks, its header claims %d", most, blocks)
