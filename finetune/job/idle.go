@@ -40,14 +40,11 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 	return nil
 }
 
-// unvalidated returns an error if a field was asked for that would do nothing in a run without pictures to validate on, or if a
-// head is to be fitted without such.
+// unvalidated returns an error if a field was asked for that would do nothing in a run without pictures to validate on.
 func (r Request) unvalidated(lbfgs bool) error {
 	switch {
 	case lbfgs && r.Validation != "" && r.given("seed"):
 		return bad("{seed} is of what is random, and nothing is: {validation} has the pictures to validate on, and L-BFGS goes to the optimum")
-	case lbfgs && r.Validation == "" && r.Split == 0 && r.given("split"):
-		return bad("{split} is 0, and the penalty of the head is chosen by pictures that are set aside: want above 0, or {validation}, or {solver} adamw")
 	case lbfgs || r.Validation != "" || r.Split > 0:
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/vitago/vitago/clipvit"
@@ -51,6 +52,11 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	}()
 	if p.train, p.validation, err = r.datasets(plan.recipe, false); err != nil {
 		return nil, of(ErrData, err)
+	}
+	// Said only here, so that who looks at the data learns what there is.
+	if r.Validation == "" && r.Split == 0 && r.given("split") {
+		return nil, bad("{split} is 0, and the penalty of the head is chosen by pictures that are set aside, of %s: want above 0, or {validation}, or {solver} adamw",
+			strings.Join(append([]string{fmt.Sprintf("%d classes, %d pictures", len(p.train.Classes), len(p.train.Samples))}, p.train.Notes...), "; "))
 	}
 	if p.tower, err = p.like.Vision(ctx); err != nil {
 		return nil, err
