@@ -102,6 +102,9 @@ func (m *Model) find(parameter string) (r *rule, block int) {
 
 // adapt merges an adapter with the parameters.
 func (m *Model) adapt(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("no adapter: %w", err)
+	}
 	a, err := peft.Open(dir, func(parameter string) bool {
 		r, _ := m.find(parameter)
 		return r != nil || m.isHead(parameter)

@@ -3,6 +3,7 @@ package converter
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -118,6 +119,28 @@ func newSource(f *checkpoint.File, options []OpenOption) *source {
 	return s
 }
 
+// A NotFoundError is of a path at which there is no model.
+type NotFoundError struct {
+	Path string
+	Err  error // "no such file or directory", or what else keeps it from being looked at
+}
+
+// Error implements error.
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("converter: no model %s: %v", e.Path, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *NotFoundError) Unwrap() error { return e.Err }
+
+// NotFound returns a *[NotFoundError] of an error that has the path itself, such as that of [os.Stat].
+func NotFound(path string, err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		err = p.Err
+	}
+	return &NotFoundError{path, err}
+}
+
 // openSource opens a file or a directory.
 func openSource(path string, options []OpenOption) (*source, error) { return openAt(path, options, 0) }
 
@@ -129,7 +152,7 @@ func openAt(path string, options []OpenOption, above int) (*source, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("converter: %w", err)
+		return nil, NotFound(path, err)
 	}
 	if info.IsDir() {
 		if peft.In(path) {

@@ -3,6 +3,7 @@ package finetune
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -146,8 +147,11 @@ func (e *MemoryError) Error() string {
 	for i, a := range e.Advice {
 		s += fmt.Sprintf("%s %s %s", []string{"; it would take", ","}[min(i, 1)], size(a.Total), a.What)
 	}
-	return s + "\n" + e.Need.String()
+	return s + "\n" + padding.ReplaceAllString(e.Need.String(), " ")
 }
+
+// padding is what aligns the columns of a table, which an error may stand in one line with.
+var padding = regexp.MustCompile(` {2,}`)
 
 // size writes bytes for a person.
 func size(n int64) string {

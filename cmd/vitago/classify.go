@@ -138,6 +138,9 @@ func (l *labelList) String() string { return strings.Join(*l, ",") }
 func (c *classification) check() error {
 	switch len(c.labels) {
 	case 0:
+		if isThere(c.model, "head.safetensors") {
+			return usagef("the head in %s has no classes.json, by which it would be one of ours: give --labels cat,dog, or write the classes beside it", c.model)
+		}
 		return usagef("got 0 labels, want at least 2: --labels cat,dog, or a model with a head that finetune has trained")
 	case 1:
 		return usagef("got 1 label, want at least 2: --labels cat,dog")

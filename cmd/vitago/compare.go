@@ -44,6 +44,9 @@ vision-language model the tower and the projector are compared; its language mod
 	all := cmd.Flags().Bool("all", false, "print a row for every tensor")
 	plotFile := cmd.Flags().String("plot", "", "draw how far every block is from A's into `FILE`, by its extension .png, .svg or .pdf")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *asJSON && cmd.Flags().Changed("all") {
+			return usagef("--all goes without --json, which has every tensor")
+		}
 		if cmd.Flags().Changed("plot") {
 			if err := checkPlot(*plotFile); err != nil {
 				return err

@@ -99,7 +99,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("a table of the text tower:\n%s", r.out)
 	}
 
-	vitago("compare", "absent.pt", tinyModel).want(t, exitFailed, nil, []string{"vitago: stat absent.pt: "})
+	vitago("compare", "absent.pt", tinyModel).want(t, exitFailed, nil, []string{"vitago: no model absent.pt: "})
 	vitago("compare", tinyModel, "demo/cat.png").want(t, exitFailed, nil, []string{"vitago: demo/cat.png: not a TorchScript archive"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

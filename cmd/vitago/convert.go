@@ -43,6 +43,9 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	cmd.Flags().StringArrayVar(&adapters, "adapter", nil, "merge the adapter in `DIR`, which peft wrote; may be given several times, the first is merged first")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.VisionOnly && cmd.Flags().Changed("vocab") {
+			return usagef("--vocab is of the text tower, and --vision-only leaves that out")
+		}
 		o.DType = dtype.value
 		options := []converter.OpenOption{converter.Assume(transformer.Activation(activation.value))}
 		for _, dir := range adapters {

@@ -40,6 +40,9 @@ the pictures means nothing.`,
 	dir := cmd.Flags().String("dir", "", "keep the model directory as `DIR`")
 	overwrite := cmd.Flags().Bool("overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("overwrite") && *dir == "" {
+			return usagef("--overwrite goes with --dir: otherwise nothing is kept")
+		}
 		r, err := runDemo(cmd.Context(), *dir, *overwrite, cmd.ErrOrStderr())
 		if err != nil {
 			return err

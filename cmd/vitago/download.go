@@ -50,6 +50,14 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 	cmd.Flags().BoolVar(&d.list, "list", false, "only print what would be downloaded: size, hash, file and address")
 	cmd.Flags().BoolVar(&d.overwrite, "overwrite", false, "replace files that are there and are others")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if d.list && cmd.Flags().Changed("overwrite") {
+			return usagef("--overwrite is of files that are written, and --list only prints")
+		}
+		for _, name := range []string{"mirror", "revision", "all-files"} {
+			if d.list && len(args) == 0 && cmd.Flags().Changed(name) {
+				return usagef("--%s is of a model, and --list without a name prints OpenAI's archives", name)
+			}
+		}
 		if len(args) == 0 {
 			if d.list {
 				return listArchives(cmd.OutOrStdout())

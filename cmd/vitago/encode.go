@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +17,8 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/job"
 )
 
 // noModel says how to come by a model.
@@ -130,7 +133,28 @@ func checkModel(path string) error {
 	if isImageFile(path) {
 		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", path)
 	}
+	_, err := os.Stat(path)
+	if err != nil && filepath.Base(path) == job.ModelFolder {
+		if last, e := finetune.LastCheckpoint(filepath.Dir(path)); e == nil && last != "" {
+			return fmt.Errorf("no model %s: the run there has not ended; \"vitago finetune --resume\" goes on with it", path)
+		}
+	}
+	if err != nil {
+		return converter.NotFound(path, err)
+	}
+	if _, err := os.Stat(filepath.Join(path, job.ModelFolder, "config.json")); err == nil && !isThere(path, "config.json") {
+		return fmt.Errorf("%s is the output of a run, whose model is %s", path, filepath.Join(path, job.ModelFolder))
+	}
+	if last, err := finetune.LastCheckpoint(path); err == nil && last != "" && !isThere(path, "config.json") {
+		return fmt.Errorf("%s is the output of a run that has not ended and has no model yet; \"vitago finetune --resume\" goes on with it", path)
+	}
 	return nil
+}
+
+// isThere reports whether a folder has something of a name.
+func isThere(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
 }
 
 // chooseFormat makes of "" the format that the extension of the output says, or jsonl without an output. What

@@ -84,7 +84,7 @@ func expandImages(log io.Writer, args []string, absent bool) ([]string, error) {
 			case err != nil && absent:
 				names = append(names, path)
 			case err != nil:
-				return nil, err
+				return nil, fmt.Errorf("no image: %w", err)
 			case !info.IsDir():
 				names = append(names, path)
 			default:

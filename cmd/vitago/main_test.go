@@ -182,7 +182,7 @@ func TestInspect(t *testing.T) {
 	if info.SHA256 != want.SHA256 || len(info.Tensors) != len(want.Tensors) || info.Config.Vision != want.Config.Vision {
 		t.Errorf("got %+v, want %+v", info, want)
 	}
-	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: stat absent.pt: "})
+	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: no model absent.pt: "})
 	vitago("inspect", "demo/cat.png").want(t, exitFailed, nil, []string{"demo/cat.png", "not a TorchScript archive"})
 }
 
@@ -401,4 +401,38 @@ func TestHelpWidth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNotThere: what is not there is called by what it was to be, and a model of the hub by the verb that brings it.
+func TestNotThere(t *testing.T) {
+	pictures, out := colours(t, 2), filepath.Join(t.TempDir(), "out")
+	for _, c := range []struct{ args, want string }{
+		{"encode --model nope x.png", "no model nope: "},
+		{"tokens --model nope x.png", "no model nope: "},
+		{"classify --model nope x.png", "no model nope: "},
+		{"encode --model openai/clip-vit-base-patch32 x.png", `if a model of that name is meant, "vitago download openai/clip-vit-base-patch32" brings it`},
+		{"encode --model ViT-B/32 x.png", `if a model of that name is meant, "vitago download ViT-B/32" brings it`},
+		{"encode --model MODEL nope.png", "no image: stat nope.png: "},
+		{"finetune --model nope --data PICTURES --out OUT --recipe lora", "no model nope: "},
+		{"finetune --model MODEL --data nope --out OUT --recipe lora", "no pictures: stat nope: "},
+		{"finetune --model MODEL --data PICTURES --val nope --out OUT --recipe lora", "to validate on: no pictures: stat nope: "},
+		{"finetune --model MODEL --data PICTURES --out OUT --recipe full --teacher nope", "the teacher: no model nope: "},
+		{"finetune --model MODEL --data PICTURES --out OUT --recipe full --targets nope", "the targets: "},
+		{"convert nope OUT", "no model nope: "},
+		{"convert --adapter nope MODEL OUT", "no adapter: stat nope: "},
+		{"inspect nope", "no model nope: "},
+		{"export nope OUT --to openai", "no model nope: "},
+	} {
+		args := strings.Fields(strings.NewReplacer("MODEL", tinyModel, "PICTURES", pictures, "OUT", out).Replace(c.args))
+		vitago(args...).want(t, exitFailed, nil, []string{c.want})
+	}
+	// The output of a run is no model, but what it has in it.
+	run := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "full", "--epochs", "1"}
+	vitago(run...).want(t, exitDone, []string{"model"}, []string{""})
+	vitago("encode", "--model", out, "x.png").want(t, exitFailed, nil, []string{out + " is the output of a run, whose model is " + filepath.Join(out, "model")})
+	if err := os.RemoveAll(filepath.Join(out, "model")); err != nil {
+		t.Fatal(err)
+	}
+	vitago("encode", "--model", out, "x.png").want(t, exitFailed, nil, []string{`a run that has not ended and has no model yet; "vitago finetune --resume" goes on with it`})
+	vitago("classify", "--model", filepath.Join(out, "model"), "x.png").want(t, exitFailed, nil, []string{`the run there has not ended; "vitago finetune --resume" goes on with it`})
 }

@@ -96,8 +96,13 @@ var hints = []struct {
 	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},
 }
 
-// hint returns what the flags of a command can do about err, "" if nothing.
+// hint returns what the flags of a command can do about err, or another verb, "" if nothing.
 func hint(cmd *cobra.Command, err error) string {
+	if e := (*converter.NotFoundError)(nil); errors.As(err, &e) {
+		if _, ok := hub.New().Archive(e.Path); ok || hub.IsID(e.Path) && !hub.IsArchiveLike(e.Path) {
+			return fmt.Sprintf("; if a model of that name is meant, \"vitago download %s\" brings it", e.Path)
+		}
+	}
 	for _, h := range hints {
 		if cmd.Flags().Lookup(h.flag) != nil && slices.ContainsFunc(h.errs, func(target error) bool { return errors.Is(err, target) }) {
 			return "; " + h.text

@@ -118,6 +118,8 @@ func (t *tokenizing) check(cmd *cobra.Command) error {
 		return usagef("--hd-num is %d, want at least 1", t.hdNum)
 	case t.count && (t.format != "" || t.output != ""):
 		return usagef("--count writes lines of text to standard output; leave --format and -o out")
+	case t.count && flags.Changed("batch"):
+		return usagef("--batch is of the tower, and --count leaves that out")
 	case t.count:
 		return nil
 	}

@@ -2,7 +2,9 @@ package data
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +23,8 @@ func Open(path string, labelled bool) (d *Dataset, err error) {
 		d, err = Table(path)
 	case ext == ".tar", ext == ".tgz", strings.HasSuffix(strings.ToLower(path), ".tar.gz"): // which Shards refuses in its words
 		d, err = Shards(path)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("data: no pictures: %w", err)
 	default:
 		return nil, fmt.Errorf("data: %w", cmp.Or(err, fmt.Errorf("%s: want a folder, a .csv, .tsv, .jsonl or .ndjson, or .tar files", path)))
 	}

@@ -177,7 +177,7 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 		return nil, nil, bad("{validation} has no {targets}: they are of the pictures of {data} alone")
 	case r.Validation != "":
 		if validation, err = data.Open(r.Validation, labelled); err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("job: to validate on: %w", err)
 		}
 		if recipe.Captions {
 			validation = bare(validation)
@@ -273,7 +273,7 @@ func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.
 	path := j.request.Teacher
 	like, err := converter.Open(path, converter.Assume(j.request.Activation))
 	if err != nil {
-		return err
+		return fmt.Errorf("job: the teacher: %w", err)
 	}
 	defer like.Close()
 	teacher, err := like.Vision(ctx)
@@ -288,7 +288,7 @@ func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.
 func (j *Job) regress(ctx context.Context, c *finetune.Config, pictures int, distance finetune.Distance) error {
 	targets, err := data.OpenVectors(j.request.Targets, pictures)
 	if err != nil {
-		return err
+		return fmt.Errorf("job: the targets: %w", err)
 	}
 	j.opened = append(j.opened, targets)
 	j.learns("%d vectors of %d numbers for each picture", targets.Rows, targets.Width)

@@ -91,7 +91,7 @@ func (r Request) withoutProjector(rows bool) error {
 func (r Request) teacherEncoder(ctx context.Context, recipe finetune.Recipe, has bool) (*projector.Encoder, error) {
 	c, err := converter.Open(r.Teacher, converter.Assume(r.Activation))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("job: the teacher: %w", err)
 	}
 	defer c.Close()
 	p := c.ProjectorConfig()
@@ -108,7 +108,7 @@ func (r Request) teacherEncoder(ctx context.Context, recipe finetune.Recipe, has
 func shapeOf(path string) (shape []int, n int, err error) {
 	c, err := checkpoint.Open(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("job: the targets: %w", err)
 	}
 	defer c.Close()
 	all := c.Tensors()
