@@ -109,7 +109,7 @@ func align(c *source) (*Model, error) {
 		name, ok := strings.CutPrefix(plainName(t.Name), prefix)
 		r, block := d.match(name)
 		switch {
-		case isCounter(t.Name, t):
+		case isCounter(t.Name, t), t.Len() == 0 && (!ok || r == nil): // of nothing
 			m.excused = append(m.excused, t.Name)
 			continue
 		case m.head.has(t):

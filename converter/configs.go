@@ -181,14 +181,17 @@ func agree(file []byte, c *Config, has inventory) error {
 		top.Vision = []json.RawMessage{file}
 	}
 	for _, overlay := range []struct {
+		name  string
 		tower *hfTower
 		files []json.RawMessage
-	}{{&vision, top.Vision}, {&text, top.Text}} {
+	}{{"vision_config", &vision, top.Vision}, {"text_config", &text, top.Text}} {
 		for _, raw := range overlay.files {
 			if raw == nil {
 				continue
 			}
-			if err := pyjson.Unmarshal(raw, overlay.tower); err != nil {
+			if err := pyjson.Unmarshal(raw, overlay.tower); err != nil && top.ModelType == "clip" {
+				return fmt.Errorf("%s: %w", overlay.name, err)
+			} else if err != nil {
 				return err
 			}
 		}

@@ -14,8 +14,8 @@ func TestJSONOfPython(t *testing.T) {
 		{configFile, `{`, `{"loss": NaN, "nested": {"a": 1, "a": 2}, "best": {"metric": -Infinity, "step": 1e999},`, ""},
 		{configFile, `{`, "\ufeff{", ""},
 		{configFile, `{`, `{"hidden_size": 12345, "nested": {"a": 1, "a": 2},`, ""}, // the last one counts
-		{configFile, `"layer_norm_eps": 1e-05`, `"layer_norm_eps": NaN`, "config.json: layer_norm_eps is NaN, want a float64"},
-		{configFile, `"num_attention_heads": 1`, `"num_attention_heads": Infinity`, "config.json: num_attention_heads is Infinity, want a int"},
+		{configFile, `"layer_norm_eps": 1e-05`, `"layer_norm_eps": NaN`, "config.json: layer_norm_eps is NaN, want a number"},
+		{configFile, `"num_attention_heads": 1`, `"num_attention_heads": Infinity`, "config.json: num_attention_heads is Infinity, want an integer"},
 		{configFile, `{`, "{\"name\": \"M\xfcller\",", "is not UTF-8"},
 		{preprocessorFile, `{`, `{"loss": NaN,`, ""},
 		{preprocessorFile, `0.48145466`, `NaN`, "preprocessor_config.json"},

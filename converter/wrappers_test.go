@@ -60,6 +60,7 @@ func TestWrappers(t *testing.T) {
 		"within":            renamed(original, within),
 		"n_averaged":        counter(),
 		"n_averaged of one": counter(1),
+		"of nothing":        append(slices.Clone(original), named{"logit_bias", F32, []int{0}, nil}, named{"x", F32, []int{0, 768}, nil}),
 	} {
 		m, err := openBytes(asSafetensors(t, tensors))
 		if err != nil {

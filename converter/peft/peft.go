@@ -21,6 +21,7 @@ import (
 
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // The files of an adapter. Source: huggingface/peft, utils/constants.py.
@@ -108,7 +109,7 @@ func parseConfig(raw []byte) (*Config, error) {
 		Init   any             `json:"init_lora_weights"`
 	}{R: 8, Alpha: 8} // as LoraConfig has them
 	var all map[string]any
-	if err := errors.Join(json.Unmarshal(raw, &f), json.Unmarshal(raw, &all)); err != nil {
+	if err := errors.Join(pyjson.Unmarshal(raw, &f), pyjson.Unmarshal(raw, &all)); err != nil {
 		return nil, err
 	}
 	if f.Type != "LORA" {
@@ -153,7 +154,11 @@ func patterns(what string, raw json.RawMessage) (all []Pattern, err error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	d := json.NewDecoder(strings.NewReader(string(raw)))
+	plain, err := pyjson.Plain(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(plain)))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("%s is %.40s, want an object", what, raw)
 	}

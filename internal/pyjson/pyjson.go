@@ -13,9 +13,11 @@ package pyjson
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -60,10 +62,20 @@ type numberError struct {
 }
 
 func (e numberError) Error() string {
-	if e.Field == "" {
-		return fmt.Sprintf("a value is %s, want a %s", e.value, e.Type)
+	want := "another kind of value"
+	switch e.Type.Kind() {
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint, reflect.Uint64, reflect.Uint32:
+		want = "an integer"
+	case reflect.Float64, reflect.Float32:
+		want = "a number"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Struct, reflect.Map:
+		want = "an object"
+	case reflect.Slice, reflect.Array:
+		want = "a list"
 	}
-	return fmt.Sprintf("%s is %s, want a %s", e.Field, e.value, e.Type)
+	return fmt.Sprintf("%s is %s, want %s", cmp.Or(e.Field, "a value"), e.value, want)
 }
 
 func (e numberError) Unwrap() error { return e.UnmarshalTypeError }

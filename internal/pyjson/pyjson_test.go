@@ -57,10 +57,13 @@ func TestUnmarshal(t *testing.T) {
 	}
 	for _, c := range []struct{ in, err string }{
 		{`{"lr":NaN,"eps":1e-5,"scheduler":{"best":-Infinity}}`, ""},
-		{`{"eps":NaN}`, "eps is NaN, want a float64"},
-		{`{"width":-Infinity}`, "width is -Infinity, want a int"},
-		{`{"width":1e999}`, "width is Infinity, want a int"},
-		{`{"nested":{"mean":[1,NaN]}}`, "nested.mean is NaN, want a float64"},
+		{`{"eps":NaN}`, "eps is NaN, want a number"},
+		{`{"width":-Infinity}`, "width is -Infinity, want an integer"},
+		{`{"width":1e999}`, "width is Infinity, want an integer"},
+		{`{"nested":NaN}`, "nested is NaN, want an object"},
+		{`{"nested":{"mean":Infinity}}`, "nested.mean is Infinity, want a list"},
+		{`NaN`, "a value is NaN, want an object"},
+		{`{"nested":{"mean":[1,NaN]}}`, "nested.mean is NaN, want a number"},
 		{`{"eps":"small"}`, "cannot unmarshal string"},
 		{`{"eps":NaN`, "invalid character 'N'"},
 	} {
@@ -81,7 +84,7 @@ func TestUnmarshal(t *testing.T) {
 	var eps struct{ Eps float64 }
 	if err := Unmarshal([]byte(`{"tower":{"Eps":NaN}}`), &m); err != nil {
 		t.Error(err)
-	} else if err := Unmarshal(m["tower"], &eps); err == nil || err.Error() != "Eps is NaN, want a float64" {
+	} else if err := Unmarshal(m["tower"], &eps); err == nil || err.Error() != "Eps is NaN, want a number" {
 		t.Errorf("error of a value in a RawMessage is %v", err)
 	}
 }
