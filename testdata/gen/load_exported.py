@@ -1,5 +1,5 @@
-"""Exports checkpoints with vitago, loads the results with the software they are for, and compares. Runs in .venv, with
-requirements_exported.txt installed as well.
+"""Exports checkpoints with vitago, loads the results with the software they are for, and compares. Runs in .venv and in
+.venv/torch-2.15.0, with requirements_exported.txt installed as well.
 
   load_exported.py VITAGO [ARCHIVE.pt]
 
@@ -37,10 +37,16 @@ def report(form, format, dtype, what, got, want, most=0.0):
 
 
 def same(got, want):
-    """Two state dicts are equal, bit for bit."""
+    """Two state dicts are equal, bit for bit. Since 5.6 transformers' own names lack "vision_model."."""
+    got, want = ({k.replace("vision_model.", ""): t for k, t in d.items()} for d in (got, want))
     assert set(got) == set(want), set(got) ^ set(want)
     for k, t in want.items():
         assert got[k].dtype == t.dtype and torch.equal(got[k], t), k
+
+
+def embedding(y):
+    """What get_image_features and get_text_features return: a tensor, and since transformers 5 an object that has it."""
+    return y.pooler_output if hasattr(y, "pooler_output") else y
 
 
 def load(path):
@@ -101,8 +107,8 @@ def two_towers(export, archive):
             assert not any(info.values()), info
             assert os.path.exists(os.path.join(out, "model.safetensors" if format == "safetensors" else "pytorch_model.bin"))
             with torch.no_grad():
-                report("huggingface", format, dtype, "image", got.eval().get_image_features(pixel_values=x), image, most)
-                report("huggingface", format, dtype, "text", got.get_text_features(input_ids=ids), text, most)
+                report("huggingface", format, dtype, "image", embedding(got.eval().get_image_features(pixel_values=x)), image, most)
+                report("huggingface", format, dtype, "text", embedding(got.get_text_features(input_ids=ids)), text, most)
 
             out = export(converted, "openclip", "--format", format, "--dtype", dtype)
             got, _, preprocess = open_clip.create_model_and_transforms("local-dir:" + out)
@@ -139,7 +145,8 @@ def parts(state, tower, projector):
 def features(config, tower, projector, x, layer, strict=True):
     """What a language model gets: patches of a layer of the tower, projected by Sequential(Linear, GELU, Linear)."""
     v = CLIPVisionModel(config).eval()
-    missing, unexpected = v.load_state_dict({k: t.float() for k, t in tower.items()}, strict=False)
+    module = "vision_model." if hasattr(v, "vision_model") else ""  # which transformers' own names lack since 5.6
+    missing, unexpected = v.load_state_dict({module + k.removeprefix("vision_model."): t.float() for k, t in tower.items()}, strict=False)
     assert not unexpected and all("post_layernorm" in k and not strict for k in missing), (missing, unexpected)
     w = projector["0.weight"]
     mlp = torch.nn.Sequential(torch.nn.Linear(w.shape[1], w.shape[0]), torch.nn.GELU(), torch.nn.Linear(w.shape[0], w.shape[0]))
@@ -196,7 +203,7 @@ def llava(export, dtype):
             with torch.no_grad():
                 a = got.float().eval().get_image_features(x, vision_feature_layer=-2, vision_feature_select_strategy="default")
                 b = m.float().get_image_features(x, vision_feature_layer=-2, vision_feature_select_strategy="default")
-            report("llava-hf", format, name, "features", torch.stack(list(a)), torch.stack(list(b)))
+            report("llava-hf", format, name, "features", torch.stack(list(embedding(a))), torch.stack(list(embedding(b))))
         m = m.to(dtype)
         for flags, most in (((), 2e-3), (("--dtype", "f32"), 0.0), (("--dtype", "bf16"), 2e-2)):
             g = gguf.GGUFReader(export(source, "gguf", *flags, ext=".gguf"))
