@@ -307,16 +307,22 @@ func FuzzEncode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	all := []*Tokenizer{k, k.With(OpenCLIP), k.With(Transformers)}
+	for _, text := range readTexts(f).Texts[:300] {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		words, err := k.Encode(text)
-		if err != nil {
-			t.Fatalf("%q: %v", text, err)
-		}
-		for _, w := range words {
-			if w < 0 || w >= k.Len() {
-				t.Fatalf("%q: word %d of %d", text, w, k.Len())
+		for _, k := range all {
+			words, err := k.Encode(text)
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
 			}
+			for _, w := range words {
+				if w < 0 || w >= k.Len() {
+					t.Fatalf("%q: word %d of %d", text, w, k.Len())
+				}
+			}
+			k.Decode(words)
 		}
-		k.Decode(words)
 	})
 }

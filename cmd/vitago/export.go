@@ -95,6 +95,9 @@ func exportText(r *converter.Report, to, out string) []byte {
 		{"tensors", fmt.Sprintf("%d: %s", r.Tensors, dtypes(r.DTypes))},
 		{"bytes", grouped(r.Bytes)},
 	}...)
+	if r.Tokenizer != "" {
+		rows = append(rows, [2]string{"tokenizer", r.Tokenizer})
+	}
 	// Who reads that a tower was left out knows that its last norm was.
 	left := slices.DeleteFunc(slices.Clone(r.Left), func(part string) bool {
 		return slices.ContainsFunc(r.Left, func(whole string) bool { return strings.HasPrefix(part, whole+"'s ") })

@@ -132,7 +132,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.Float64Var(&f.Augment.Flip, "augment-flip", 0, "probability to exchange left and right")
 	v.Float64Var(&f.Augment.Colour, "augment-colour", 0, "vary brightness, contrast and saturation by at most this")
 	v.BoolVar(&f.Captions, "captions", false, "learn from captions, by another recipe than contrastive")
-	v.StringVar(&f.Vocab, "vocab", "", "captions: `FILE` of OpenAI's merges, or a folder with vocab.json and merges.txt (default: MODEL's)")
+	v.StringVar(&f.Vocab, "vocab", "", "captions: `FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: MODEL's, or OpenAI's)")
 	v.BoolVar(&f.Truncate, "truncate", false, "cut captions that are too long for the text tower; otherwise they are an error")
 	lock := choiceFlag(cmd, "lock", "", "captions: the tower that does not learn", "images", "texts")
 	v.Float64Var(&f.rates.text, "text-rate", 0, "captions: rate of the text tower; 0 locks it"+preset)

@@ -43,7 +43,7 @@ type Request struct {
 	Captions bool `json:"captions,omitempty"`
 	// Truncate cuts captions that are too long for the text tower. Otherwise they are an error.
 	Truncate bool `json:"truncate,omitempty"`
-	// Vocab is OpenAI's list of merges, or a folder with vocab.json and merges.txt; "" is the model's.
+	// Vocab is a list of merges as OpenAI's, a tokenizer.json, or a folder with a tokenizer; "" is the model's, or OpenAI's if it has none.
 	Vocab string `json:"vocab,omitempty"`
 	// Lock is the tower that does not learn from captions: "images" or "texts"; "" is none.
 	Lock string `json:"lock,omitempty"`
