@@ -12,6 +12,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/spf13/cobra"
@@ -415,19 +416,23 @@ func rank(labels []string, image []float32, texts [][]float64, scale float64) []
 func (c *classification) write(w io.Writer, image string, labels []ranked) error {
 	var b bytes.Buffer
 	if c.json {
+		var name any = image
+		if !utf8.ValidString(image) {
+			name = pyjson.Name(image)
+		}
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
 		err := e.Encode(struct {
-			Image  pyjson.Name `json:"image"`
-			Labels []ranked    `json:"labels"`
-		}{pyjson.Name(image), labels})
+			Image  any      `json:"image"`
+			Labels []ranked `json:"labels"`
+		}{name, labels})
 		if err != nil {
 			return err
 		}
 	} else {
 		fmt.Fprintln(&b, oneLine(image))
 		for _, l := range labels {
-			fmt.Fprintf(&b, "%8.2f %%  %s\n", 100*l.Probability, l.Label)
+			fmt.Fprintf(&b, "%8.2f %%  %s\n", 100*l.Probability, oneLine(l.Label))
 		}
 	}
 	_, err := w.Write(b.Bytes())

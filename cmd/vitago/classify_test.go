@@ -328,3 +328,19 @@ func TestLabelList(t *testing.T) {
 	}
 	vitago("classify", "--model", "x", "--labels", "cat,\"dog", "y.png").want(t, exitUsage, nil, []string{"--labels"})
 }
+
+// TestClassifyName: a name is what it is in JSON, a byte that is no UTF-8 as Python has it.
+func TestClassifyName(t *testing.T) {
+	for name, want := range map[string]string{
+		"a&<é>.png": `{"image":"a&<é>.png","labels":[]}`, "caf\xe9.png": `{"image":"caf\udce9.png","labels":[]}`,
+	} {
+		var b strings.Builder
+		if err := (&classification{json: true}).write(&b, name, []ranked{}); err != nil || b.String() != want+"\n" {
+			t.Errorf("%q: got %s, %v, want %s", name, b.String(), err, want)
+		}
+	}
+	var b strings.Builder
+	if err := new(classification).write(&b, "a\nb.png", nil); err != nil || b.String() != `"a\nb.png"`+"\n" {
+		t.Errorf("got %q, %v", b.String(), err)
+	}
+}

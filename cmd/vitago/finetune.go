@@ -48,8 +48,11 @@ func newFinetune() *cobra.Command {
   contrastive  both towers, from captions, as CLIP was trained; --lock images or texts
 
 The pictures are a folder with a folder for each class, a table of paths and labels or captions (.csv,
-.tsv, .jsonl), or shards of WebDataset ("shard-*.tar"). What is learnt is to tell the classes apart; with
---teacher to give what another tower gives, with --targets to give the vectors of a file.
+.tsv, .jsonl), or shards of WebDataset ("shard-*.tar"). Tables are read as Python's csv and pandas read
+them; where these differ, the line is named. Links are followed. Pictures of formats that are not read, and
+whatever else is left out, are counted and named before anything is trained. What is learnt is to tell
+the classes apart; with --teacher to give what another tower gives, with --targets to give the vectors of
+a file.
 
 Captions are learnt with the text tower and the vocabulary of MODEL: each is to be told from those of
 the other pictures of the step, --batch times --accumulate of them, which takes the memory of --batch.

@@ -39,7 +39,7 @@ func ending(name string) string {
 
 // List returns the pictures under a folder, however deep: all files but hidden ones whose ending, in any case, is that of
 // a picture. They are sorted by the bytes of their names in each folder, folders among the files. Links are followed. A link
-// to nothing that is called as a picture is counts as one, so that who reads it hears of it.
+// to nothing whose name ends as a picture's counts as one, so that who reads it hears of it.
 //
 // Left has what was left out and may have been wanted: pictures of other formats or with other endings, and broken links.
 // It is an error if a folder cannot be read, or a link leads to a folder that it is in.
