@@ -22,6 +22,9 @@ const (
 	stepStates = "mp_rank_*_model_states.pt"
 	// partStates are those of a rank of ZeRO stage 3, which have a part of every tensor each.
 	partStates = "*zero_pp_rank_*_model_states.pt"
+	// distributedParts are those of torch.distributed.checkpoint, as FSDP saves. Source: pytorch/pytorch,
+	// torch/distributed/checkpoint/filesystem.py, DEFAULT_SUFFIX.
+	distributedParts = "*.distcp"
 )
 
 // pointers are files that hold the name of the newest of several checkpoints beside them, the last element of a path.
@@ -48,6 +51,10 @@ func openStep(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 		return nil, fmt.Errorf("converter: %s: DeepSpeed divided the weights among the %d processes of its ZeRO stage 3 (%s, …): merge them first: "+
 			"python zero_to_fp32.py %s OUT, with the script that lies in the folder above", dir, len(parts), parts[0], filepath.Dir(dir))
 	}
+	if parts := matching(distributedParts, entries); parts != nil {
+		return nil, fmt.Errorf("converter: %s: a distributed checkpoint of torch's, of %d files (%s, …): merge it first: python -m torch.distributed.checkpoint.format_utils dcp_to_torch %s OUT.pt, "+
+			"or accelerate merge-weights", dir, len(parts), parts[0], dir)
+	}
 	switch states := matching(stepStates, entries); len(states) {
 	case 0:
 	case 1:
@@ -64,7 +71,7 @@ func openStep(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 			continue
 		}
 		in, err := os.ReadDir(filepath.Join(dir, e.Name()))
-		if err == nil && (matching(stepStates, in) != nil || matching(partStates, in) != nil) {
+		if err == nil && slices.ContainsFunc([]string{stepStates, partStates, distributedParts}, func(p string) bool { return matching(p, in) != nil }) {
 			steps, inside = append(steps, e.Name()), append(inside, in)
 		}
 	}

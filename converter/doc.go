@@ -21,6 +21,11 @@
 // Blocks.3.Attn.QKV.W ([Parameter.Path]). Conversion goes from one dialect through the canonical names to another, tensor by tensor, so
 // that no checkpoint is ever in memory as a whole.
 //
+// Programs wrap models, and the names with them. Module names of wrappers (_orig_mod, _fsdp_wrapped_module, …) are left out
+// wherever they stand, and fields and roles (module, model, net, student, …) in front of all names, in any nesting. Two
+// whole models in one file are an error that names both. A directory may be that of a training, with DeepSpeed or mmengine:
+// the newest checkpoint in it is opened if a file says which that is, or the only one.
+//
 // # Families
 //
 // Beside CLIP itself, a checkpoint may be a vision-language model that has CLIP's tower inside: LLaVA,

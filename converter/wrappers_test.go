@@ -154,6 +154,7 @@ func TestFoldersOfTrainings(t *testing.T) {
 		{"a pointer to nothing", map[string][]byte{"iter_1.pth": other, "iter_2.pth": weights, "last_checkpoint": []byte("../../etc/passwd")}, "2 files *.pth"},
 		{"two ranks", map[string][]byte{states: weights, "mp_rank_01_model_states.pt": weights}, "divided among 2 ranks of tensor parallelism"},
 		{"ZeRO stage 3", map[string][]byte{"global_step1/zero_pp_rank_0_mp_rank_00_model_states.pt": other, "global_step1/zero_pp_rank_1_mp_rank_00_model_states.pt": other}, "zero_to_fp32.py"},
+		{"distributed checkpoint", map[string][]byte{"pytorch_model_fsdp_0/__0_0.distcp": other, "pytorch_model_fsdp_0/.metadata": other}, "dcp_to_torch"},
 		{"state of a trainer", map[string][]byte{"mm_projector.bin": weights, "optimizer.pt": other, "scheduler.pt": other, "rng_state.pth": other, "training_args.bin": other}, ""},
 		{"state of a trainer alone", map[string][]byte{"optimizer.pt": other, "scheduler.pt": other, "rng_state.pth": other, "training_args.bin": other}, "a directory without"},
 		{"optimizer's states alone", map[string][]byte{optimizer: other}, "a directory without"},

@@ -71,25 +71,27 @@ func holds(v any, key string) bool {
 	if !ok {
 		return false
 	}
-	left := 1000 // objects that are looked at: tensors are among the first of a state_dict
+	left := 1 << 16 // objects that are looked at: tensors are among the first of a state_dict
 	return hasTensor(d, maxDepth, &left)
 }
+
+// errFound ends a search.
+var errFound = errors.New("found")
 
 func hasTensor(v any, depth int, left *int) bool {
 	if *left--; *left < 0 || depth == 0 {
 		return false
 	}
-	found := false
-	each(v, func(_, v any) error {
+	return each(v, func(_, v any) error {
 		switch v.(type) {
 		case *pickledTensor, unread:
-			found = true
-		default:
-			found = found || hasTensor(v, depth-1, left)
+			return errFound
+		}
+		if hasTensor(v, depth-1, left) {
+			return errFound
 		}
 		return nil
-	})
-	return found
+	}) != nil
 }
 
 // each calls f with what is in a dictionary or an object, until it returns an error.
