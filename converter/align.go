@@ -339,7 +339,10 @@ func (m *Model) configure() error {
 		t.Heads = t.Width / headWidth
 	}
 	if m.has.vision {
-		return m.readTransform()
+		if err := m.readTransform(); err != nil {
+			return err
+		}
+		return m.readTiles()
 	}
 	return nil
 }

@@ -308,6 +308,9 @@ func readHFLLaVA(m *Model, file []byte) error {
 			errs = append(errs, fmt.Errorf("projector_hidden_act is %.40q, want \"gelu\"", c.Act))
 		}
 		p.SelectLayer, p.ImageSize = &layer, vision.ImageSize
+		if !m.has.extra["Projector.Newline"] {
+			p.Layout = "processor"
+		}
 		errs = append(errs, p.setGrids(c.Points, false, vision.ImageSize))
 		switch c.Strategy {
 		case "default":

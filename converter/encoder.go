@@ -31,7 +31,8 @@ var layouts = map[string]string{
 // "square", which is "clip-transformers". Where nothing says it, the layout is that of the family
 // ([ProjectorConfig.Family]), as its own code has it for one image in inference. That is "pad" for llava-1.5 and
 // xtuner, "squash" for xcomposer2-vl, and the one of the same name for llava-1.6, xcomposer2-4khd and
-// xcomposer2.5. A layout that does not fit the projector is an error. So is none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to
+// xcomposer2.5. In transformers' form LLaVA-1.5 has "processor": what its image processor does, and CLIP's does in
+// transformers if there is no file of it. A layout that does not fit the projector is an error. So is none for xcomposer2-hd, which may be one of two. An encoder's Layout may be changed later, to
 // another HDNum for instance. The context is looked at between parameters.
 func (m *Model) Encoder(ctx context.Context, layout string) (*projector.Encoder, error) {
 	e, err := m.encoder(ctx, layout)

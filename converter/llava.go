@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
@@ -130,4 +133,52 @@ func pointPairs(raw []byte, wrong error) ([][2]int, error) {
 		points[i] = [2]int(l)
 	}
 	return points, nil
+}
+
+// readTiles reads what an image processor says of a LLaVA's tiles, and returns an error if it says anything else of them
+// than config.json, or what a layout does not do.
+//
+// Source: huggingface/transformers 5.24.0, models/llava_next/image_processing_pil_llava_next.py.
+func (m *Model) readTiles() error {
+	p := m.projector
+	if p == nil || m.dialect.language == nil { // of tiles nothing is said but beside a language model
+		return nil
+	}
+	for _, f := range []struct {
+		name string
+		raw  []byte
+	}{{processorFile, m.beside.processor}, {preprocessorFile, m.beside.preprocessor}} {
+		var c struct {
+			Points json.RawMessage `json:"image_grid_pinpoints"` // heights and widths
+			Inner  *struct {
+				Points json.RawMessage `json:"image_grid_pinpoints"`
+			} `json:"image_processor"`
+		}
+		if f.raw == nil || pyjson.Unmarshal(f.raw, &c) != nil { // which readTransform tells
+			continue
+		}
+		if c.Inner != nil {
+			c.Points = c.Inner.Points
+		}
+		path := filepath.Join(m.name, f.name)
+		said := ProjectorConfig{}
+		points, err := gridPinpoints(c.Points, p.ImageSize)
+		if err == nil {
+			err = said.setGrids(points, false, p.ImageSize)
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("converter: %s: %w", path, err)
+		case said.Grids == nil:
+		case p.Grids == nil:
+			p.Grids = said.Grids
+		case !slices.Equal(*p.Grids, *said.Grids):
+			return fmt.Errorf("converter: %s and %s contradict each other: image_grid_pinpoints are grids %v and %v",
+				path, filepath.Join(m.name, configFile), *said.Grids, *p.Grids)
+		}
+	}
+	if t := m.config.Vision.Transform.Resolved(); p.Layout != "processor" && t.Filter != clipvit.FilterBicubic {
+		return fmt.Errorf("converter: %s: the image processor scales by %s (resample), and the layouts of LLaVA and XComposer by %s only", m.name, t.Filter, clipvit.FilterBicubic)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -94,6 +95,78 @@ func TestLLaVALayout(t *testing.T) {
 			l := e.Layout
 			if n, err := e.Count(96, 32); l.Name != c.layout || l.Merge != c.merge || n != c.tokens || err != nil || c.grids != nil && !slices.Equal(l.Grids, c.grids) {
 				t.Errorf("%v: layout %+v, %d tokens (%v), want %q, %q, %v and %d tokens", c.config, l, n, err, c.layout, c.merge, c.grids, c.tokens)
+			}
+		}
+	}
+}
+
+// TestImageProcessorOfLLaVA: a LLaVA in transformers' form has the layout that its image processor asks for, before and after
+// a conversion; what contradicts its config.json, or is not done, is an error that names the file.
+func TestImageProcessorOfLLaVA(t *testing.T) {
+	type members = map[string]any
+	square := members{"height": 12, "width": 12}
+	for _, c := range []struct {
+		fixture, file string
+		processor     members
+		layout        string
+		fit           clipvit.Fit
+		grids         [][2]int
+		want          string // in the error
+	}{
+		{fixture: "hf5-llava", layout: "processor", fit: clipvit.FitShortest},
+		{fixture: "hf5-llava", file: preprocessorFile, processor: members{"image_processor_type": "CLIPImageProcessor", "do_center_crop": true, "crop_size": 12, "size": 12},
+			layout: "processor", fit: clipvit.FitShortest},
+		{fixture: "hf5-llava", file: preprocessorFile, processor: members{"image_processor_type": "LlavaImageProcessor", "do_pad": true, "crop_size": square, "size": members{"shortest_edge": 12}},
+			layout: "processor", fit: clipvit.FitPad},
+		{fixture: "hf5-llava", file: processorFile, processor: members{"image_processor": members{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false, "size": square}},
+			layout: "processor", fit: clipvit.FitSquash},
+		{fixture: "hf5-llava", file: preprocessorFile, processor: members{"image_processor_type": "CLIPImageProcessor", "size": 24, "crop_size": 24}, want: preprocessorFile},
+		{fixture: "hf5-llava-next", layout: "llava-1.6", fit: clipvit.FitShortest},
+		{fixture: "hf5-llava-next", file: processorFile, processor: members{"image_processor": members{"image_processor_type": "LlavaNextImageProcessor",
+			"size": members{"shortest_edge": 12}, "crop_size": square, "image_grid_pinpoints": []any{[]any{12, 24}, []any{24, 12}}}},
+			layout: "llava-1.6", fit: clipvit.FitShortest, grids: [][2]int{{1, 2}, {2, 1}}},
+		{fixture: "hf5-llava-next", file: preprocessorFile, processor: members{"image_processor_type": "LlavaNextImageProcessor", "size": 12, "crop_size": 12,
+			"image_grid_pinpoints": []any{[]any{24, 24}}}, want: "contradict each other: image_grid_pinpoints are grids [[2 2]] and [[1 2] [2 1]]"},
+		{fixture: "hf5-llava-next", file: preprocessorFile, processor: members{"image_processor_type": "LlavaNextImageProcessor", "size": 12, "crop_size": 12,
+			"resample": 2}, want: "scales by bilinear (resample)"},
+	} {
+		dir := edited(t, c.fixture, configFile, func(v map[string]any) {
+			delete(v, "image_grid_pinpoints")
+			if strings.Contains(c.want, "contradict") || c.layout == "llava-1.6" && c.file == "" {
+				v["image_grid_pinpoints"] = []any{[]any{12, 24}, []any{24, 12}}
+			}
+		})
+		for _, file := range []string{processorFile, preprocessorFile} {
+			if err := os.RemoveAll(filepath.Join(dir, file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.file != "" {
+			raw, err := json.Marshal(c.processor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, c.file), raw, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		converted := filepath.Join(t.TempDir(), "out")
+		if _, err := convertFile(t.Context(), dir, converted, Options{}); err != nil || c.want != "" {
+			if c.want == "" || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s, %v: %v, want %q in it", c.fixture, c.processor, err, c.want)
+			}
+			continue
+		}
+		for _, path := range []string{dir, converted} {
+			e, err := loadEncoder(t.Context(), path, "")
+			if err != nil {
+				t.Errorf("%s, %v: %v", c.fixture, c.processor, err)
+				continue
+			}
+			transform := e.Tower.Config.Transform.Resolved()
+			if e.Layout.Name != c.layout || transform.Fit != c.fit || c.fit == clipvit.FitShortest && transform.Rounding != clipvit.RoundTransformers || transform.Alpha != clipvit.AlphaWhite ||
+				c.grids != nil && !slices.Equal(e.Layout.Grids, c.grids) {
+				t.Errorf("%s, %v: layout %+v, %+v, want %q, %q, grids %v", c.fixture, c.processor, e.Layout, transform, c.layout, c.fit, c.grids)
 			}
 		}
 	}

@@ -15,9 +15,11 @@ import (
 type Fit string
 
 // All resize as Pillow does, to the bit, and work on what PIL's convert("RGB") gives, except Crop, which
-// converts last.
+// converts last, and Processor, which does what it is told.
 const (
-	// Crop makes the shorter side the square's (bicubic) and cuts out the middle: [clipvit.Preprocess].
+	// Processor does what the tower's own [clipvit.Transform] says: [clipvit.Preprocess].
+	Processor Fit = "processor"
+	// Crop makes the shorter side the square's (bicubic) and cuts out the middle, by OpenAI's rules.
 	Crop Fit = "crop"
 	// CropFloor is Crop but for an odd number of pixels left over, of which the smaller half is always the
 	// upper or left one, where Crop's rounds halves to even.
@@ -103,14 +105,18 @@ type Layout struct {
 
 // Layouts are the presets:
 //
+//	processor             what the model's own image processor does, as that of LLaVA-1.5 in transformers' form
 //	clip                  OpenAI's own
-//	clip-transformers     that of transformers, also for LLaVA's models in its form
+//	clip-transformers     CLIP's in transformers, also that of LLaVA where nothing is said of its images
 //	squash                InternLM-XComposer2-VL at 490 pixels, InternLM-XComposer2 at 224
 //	pad                   LLaVA-1.5 and xtuner
 //	llava-1.6             LLaVA-1.6, with the grids of all models that were published
 //	xcomposer2-4khd       InternLM-XComposer2-4KHD in use; -train in training
 //	xcomposer2.5          InternLM-XComposer-2.5 in a chat about one image; -several about several; -train in training
 var Layouts = []Layout{
+	// What transformers does with a LLaVA-1.5 in its form.
+	// Source: huggingface/transformers, models/llava/processing_llava.py, LlavaProcessor: the image processor of the files.
+	{Name: "processor", Fit: Processor},
 	// OpenAI's own.
 	// Source: openai/CLIP, clip/clip.py, _transform.
 	{Name: "clip", Fit: Crop},
@@ -155,7 +161,7 @@ func FindLayout(name string) (Layout, error) {
 func (l Layout) Validate() error {
 	var errs []error
 	if fits[l.Fit] == nil {
-		errs = append(errs, fmt.Errorf("projector: layout %.40q fits by %.40q, want %q, %q, %q, %q, %q or %q", l.Name, l.Fit, Crop, CropFloor, Squash, Pad, Tile, AnyRes))
+		errs = append(errs, fmt.Errorf("projector: layout %.40q fits by %.40q, want %q, %q, %q, %q, %q, %q or %q", l.Name, l.Fit, Processor, Crop, CropFloor, Squash, Pad, Tile, AnyRes))
 	}
 	if l.Fit == Tile && (l.HDNum < 1 || l.HDNum > maxHDNum) {
 		errs = append(errs, fmt.Errorf("projector: layout %.40q has at most %d tiles, want 1 to %d", l.Name, l.HDNum, maxHDNum))

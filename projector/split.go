@@ -28,7 +28,7 @@ func (l Layout) Split(img image.Image, c clipvit.Config) (*Tiles, error) {
 	if img == nil {
 		return nil, errors.New("projector: image is nil")
 	}
-	if l.Fit != Crop { // which converts last
+	if l.Fit != Crop && l.Fit != Processor { // which convert themselves
 		var err error
 		if img, err = c.Transform.RGB(img); err != nil {
 			return nil, fmt.Errorf("projector: layout %.40q: %w", l.Name, err)
@@ -48,12 +48,17 @@ func (l Layout) Split(img image.Image, c clipvit.Config) (*Tiles, error) {
 var fits = map[Fit]func(l Layout, img image.Image, c clipvit.Config) (*Tiles, error){}
 
 func init() { // not in the declaration, since tile needs what needs the table
-	fits[Crop], fits[CropFloor], fits[Squash], fits[Pad], fits[Tile], fits[AnyRes] = crop, cropFloor, squash, pad, tile, anyRes
+	fits[Processor], fits[Crop], fits[CropFloor], fits[Squash], fits[Pad], fits[Tile], fits[AnyRes] = processor, crop, cropFloor, squash, pad, tile, anyRes
 }
 
-func crop(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
+func processor(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 	x, err := clipvit.Preprocess(img, c)
 	return &Tiles{Patches: x}, err
+}
+
+func crop(l Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
+	c.Transform = clipvit.Transform{Mean: c.Transform.Mean, Std: c.Transform.Std, EXIF: c.Transform.EXIF} // the rest is OpenAI's
+	return processor(l, img, c)
 }
 
 func cropFloor(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {

@@ -41,6 +41,7 @@ func newTokens() *cobra.Command {
 
 Layouts say how an image becomes what the tower sees. T is the side of a tile or of the only view in
 patches: 24 with 336 pixels, 35 with 490, 40 with 560.
+  processor                what the image processor of the files does           T²
   clip, clip-transformers  the middle square                                    T²
   squash                   XComposer2-VL: both sides at once                    T²
   pad                      LLaVA-1.5: made square with the mean colour          T²

@@ -263,7 +263,7 @@ func TestTokensUsage(t *testing.T) {
 	}{
 		{[]string{"demo/cat.png"}, exitUsage, "no model: give --model DIR"},
 		{[]string{"--model", families + "llava"}, exitUsage, "want at least one IMAGE"},
-		{[]string{"--model", families + "llava", "--layout", "hd", "demo/cat.png"}, exitUsage, "want clip, clip-transformers, squash, pad, llava-1.6, xcomposer2-4khd"},
+		{[]string{"--model", families + "llava", "--layout", "hd", "demo/cat.png"}, exitUsage, "want processor, clip, clip-transformers, squash, pad, llava-1.6, xcomposer2-4khd"},
 		{[]string{"--model", families + "llava", "--hd-num", "9", "demo/cat.png"}, exitUsage, "layout pad has no tiles"},
 		{[]string{"--model", families + "xcomposer2-hd", "--layout", "xcomposer2.5", "--hd-num", "5000", "demo/cat.png"}, exitUsage, "at most 5000 tiles, want 1 to 1024"},
 		{[]string{"--model", families + "llava", "--hd-num", "0", "demo/cat.png"}, exitUsage, "--hd-num is 0"},
