@@ -11,7 +11,7 @@ import (
 	"github.com/vitago/vitago/internal/pillow"
 )
 
-// DecodeImage reads a JPEG, PNG, GIF, WebP, BMP or TIFF file as Pillow reads it: the same mode, the
+// DecodeImage reads a JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM or QOI file as Pillow reads it: the same mode, the
 // same chroma interpolation. Its EXIF orientation is kept beside the pixels for [Transform].EXIF. [Preprocess] makes of
 // its result what OpenAI's code makes of the file; images that the standard library decoded work
 // too, but those from JPEG and WebP files are not quite Pillow's. It returns an error that says

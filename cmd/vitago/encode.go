@@ -50,7 +50,7 @@ func newEncode() *cobra.Command {
 		Use:   "encode --model DIR [flags] IMAGE|DIR|GLOB|-...",
 		Short: "Turn images into features",
 		Long: `Encode turns images into features, one after the other in the order of the arguments: a file is
-always tried; of a folder, the JPEG, PNG, GIF, WebP, BMP and TIFF files in it and all folders in it
+always tried; of a folder, the JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM and QOI files in it and all folders in it
 are taken, sorted, but not hidden ones; - is one image on standard input. Links are followed. Pictures of
 other formats, such as HEIC, are counted and named on standard error.
 

@@ -32,19 +32,30 @@ func decodeBMP(data []byte) (*Image, error) {
 	b := &byteReader{data: data}
 	b.next(10)
 	offset := b.next(4)
-	length := b.next(4)
 	if b.short {
 		return nil, io.ErrUnexpectedEOF
 	}
-	start, n := size(binary.LittleEndian.Uint32(offset)), size(binary.LittleEndian.Uint32(length))
+	m, _, err := b.bitmap(size(binary.LittleEndian.Uint32(offset)), false)
+	return m, err
+}
+
+// bitmap decodes what follows the file's header, or, of an icon, the upper half of it, which has the colours. The pixels are
+// at start, or, if that is zero, behind the palette; it returns where.
+func (b *byteReader) bitmap(start int, icon bool) (m *Image, at int, err error) {
+	data := b.data
+	length := b.next(4)
+	if b.short {
+		return nil, 0, io.ErrUnexpectedEOF
+	}
+	n := size(binary.LittleEndian.Uint32(length))
 	switch n {
 	case 12, 40, 52, 56, 64, 108, 124:
 	default:
-		return nil, fmt.Errorf("header of %d bytes, want 12, 40, 52, 56, 64, 108 or 124", n)
+		return nil, 0, fmt.Errorf("header of %d bytes, want 12, 40, 52, 56, 64, 108 or 124", n)
 	}
 	head := b.next(n - 4)
 	if b.short {
-		return nil, io.ErrUnexpectedEOF
+		return nil, 0, io.ErrUnexpectedEOF
 	}
 	u16 := func(i int) int { return int(binary.LittleEndian.Uint16(head[i:])) }
 	u32 := func(i int) int { return size(binary.LittleEndian.Uint32(head[i:])) }
@@ -58,7 +69,12 @@ func decodeBMP(data []byte) (*Image, error) {
 		}
 	}
 	if err := checkSize(width, height); err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if icon {
+		if height /= 2; height == 0 {
+			return nil, 0, fmt.Errorf("icon of %dx%d, want at least 1x1", width, height)
+		}
 	}
 	bits := layout.bits
 	if colours == 0 {
@@ -79,12 +95,12 @@ func decodeBMP(data []byte) (*Image, error) {
 			}
 		}
 	default:
-		return nil, fmt.Errorf("compression %d of %d bits is not supported", compression, bits)
+		return nil, 0, fmt.Errorf("compression %d of %d bits is not supported", compression, bits)
 	}
 	places, known := bmpLayouts[layout]
 	indexed := bits == 1 || bits == 4 || bits == 8
 	if !indexed && !known || indexed && compression == 3 {
-		return nil, fmt.Errorf("%d bits with masks %#x are not supported", bits, layout.masks)
+		return nil, 0, fmt.Errorf("%d bits with masks %#x are not supported", bits, layout.masks)
 	}
 	mode := RGB
 	if len(places) == 4 {
@@ -93,42 +109,42 @@ func decodeBMP(data []byte) (*Image, error) {
 	var palette []byte
 	if indexed {
 		if colours > 1<<16 {
-			return nil, fmt.Errorf("palette of %d colours, want at most %d", colours, 1<<16)
+			return nil, 0, fmt.Errorf("palette of %d colours, want at most %d", colours, 1<<16)
 		}
 		if mode, palette = bmpPalette(b.next(entry*colours), entry, colours); mode == Bilevel && bits != 1 || mode == Gray && bits != 8 {
-			return nil, fmt.Errorf("grey palette of %d colours for %d bits, which Pillow misreads", colours, bits)
+			return nil, 0, fmt.Errorf("grey palette of %d colours for %d bits, which Pillow misreads", colours, bits)
 		}
 	}
 	if b.short {
-		return nil, io.ErrUnexpectedEOF
+		return nil, 0, io.ErrUnexpectedEOF
 	}
 	if start == 0 {
 		start = b.pos
 	}
 	if start > len(data) {
-		return nil, io.ErrUnexpectedEOF
+		return nil, 0, io.ErrUnexpectedEOF
 	}
 	data = data[start:]
 	if compression == 1 || compression == 2 {
 		// Two bytes stand for 255 pixels, or four for a jump over 255 rows.
 		if err := checkHolds(int64(len(data))*int64(max(255, 64*width)), int64(width)*int64(height)); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		m := newImage(mode, width, height)
+		m = newImage(mode, width, height)
 		m.Palette = palette
 		if !bmpRuns(m, data, start, compression == 2) {
-			return nil, io.ErrUnexpectedEOF
+			return nil, 0, io.ErrUnexpectedEOF
 		}
 		if !down {
 			m.flip()
 		}
-		return m, nil
+		return m, start, nil
 	}
 	row := (width*bits + 31) / 32 * 4
 	if len(data) < row*(height-1)+(width*bits+7)/8 {
-		return nil, io.ErrUnexpectedEOF
+		return nil, 0, io.ErrUnexpectedEOF
 	}
-	m := newImage(mode, width, height)
+	m = newImage(mode, width, height)
 	m.Palette = palette
 	for y := range height {
 		src := data[row*y:]
@@ -168,7 +184,7 @@ func decodeBMP(data []byte) (*Image, error) {
 	if !down {
 		m.flip()
 	}
-	return m, nil
+	return m, start, nil
 }
 
 // bmpPalette returns the mode that Pillow gives a picture with these colours, and for "P" the palette.

@@ -27,18 +27,19 @@ var formats = []Format{
 	}, decodeWebP, sizeWebP},
 	{"TIFF", []string{"tif", "tiff"}, true, magic("II*\x00", "MM\x00*", "II+\x00", "MM\x00+"), decodeTIFF, sizeTIFF},
 	{"BMP", []string{"bmp"}, true, magic("BM"), decodeBMP, sizeBMP},
+	{"ICO", []string{"ico"}, true, magic("\x00\x00\x01\x00"), decodeICO, sizeICO},
+	{"PPM", []string{"ppm", "pgm", "pbm", "pnm", "pfm"}, true, func(head []byte) bool {
+		return len(head) > 2 && head[0] == 'P' && (head[1] >= '1' && head[1] <= '6' || head[1] == 'f') && isSpace(head[2])
+	}, decodeNetpbm, sizeNetpbm},
+	{"QOI", []string{"qoi"}, true, magic("qoif"), decodeQOI, sizeQOI},
 
 	named("AVIF", "avif avifs", brand("avif", "avis")),
 	named("HEIC", "heic heif heics heifs hif", brand("heic", "heix", "hevc", "hevx", "heim", "heis", "hevm", "hevs", "mif1", "msf1")),
 	named("JPEG XL", "jxl", magic("\xff\x0a", "\x00\x00\x00\x0cJXL \r\n\x87\n")),
 	named("JPEG 2000", "jp2 j2k jpf jpx j2c jpc", magic("\x00\x00\x00\x0cjP  \r\n\x87\n", "\xff\x4f\xff\x51")),
 	named("JPEG XR", "jxr wdp hdp", magic("II\xbc")),
-	named("ICO", "ico", magic("\x00\x00\x01\x00")),
 	named("CUR", "cur", magic("\x00\x00\x02\x00")),
-	named("PPM", "ppm pgm pbm pnm pfm pam", func(head []byte) bool {
-		return len(head) > 2 && head[0] == 'P' && (strings.IndexByte("1234567Ff", head[1]) >= 0) && strings.IndexByte(" \t\r\n#", head[2]) >= 0
-	}),
-	named("QOI", "qoi", magic("qoif")),
+	named("PAM", "pam", magic("P7")),
 	named("TGA", "tga icb vda vst", nil),
 	named("PSD", "psd psb", magic("8BPS")),
 	named("SVG", "svg svgz", func(head []byte) bool {

@@ -84,10 +84,14 @@ func sizeTIFF(data []byte) (width, height int, err error) {
 
 // sizeBMP reads the header as decodeBMP does.
 func sizeBMP(data []byte) (width, height int, err error) {
-	if len(data) < 26 {
+	return sizeBitmap(data[min(14, len(data)):])
+}
+
+// sizeBitmap does so without the file's header.
+func sizeBitmap(head []byte) (width, height int, err error) {
+	if len(head) < 12 {
 		return 0, 0, io.ErrUnexpectedEOF
 	}
-	head := data[14:]
 	if head[0] == 12 && bytes.Equal(head[1:4], []byte{0, 0, 0}) {
 		return int(binary.LittleEndian.Uint16(head[4:])), int(binary.LittleEndian.Uint16(head[6:])), nil
 	}

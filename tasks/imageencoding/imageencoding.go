@@ -30,7 +30,7 @@ var (
 // Interface is what an image encoder does.
 type Interface interface {
 	// EncodeImage returns the vector of an image, given as the content of a file (JPEG, PNG, GIF, WebP,
-	// BMP or TIFF). It may be called from many goroutines at once, and does not keep or change image.
+	// BMP, TIFF, ICO, PPM or QOI). It may be called from many goroutines at once, and does not keep or change image.
 	EncodeImage(ctx context.Context, image []byte) (Response, error)
 }
 

@@ -24,7 +24,7 @@ var (
 
 // Interface is what gives a language model its images.
 type Interface interface {
-	// Tokens returns the tokens of an image, given as the content of a file (JPEG, PNG, GIF, WebP, BMP or TIFF). It
+	// Tokens returns the tokens of an image, given as the content of a file (JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM or QOI). It
 	// may be called from many goroutines at once, and does not keep or change image.
 	Tokens(ctx context.Context, image []byte) (Response, error)
 	// Count returns how many tokens an image of width by height pixels has.

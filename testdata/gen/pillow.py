@@ -858,6 +858,65 @@ def odd_tiffs():
     put("jpeg-cut", 8, 6, 3, {259: short(7), 530: short(2, 2)}, [coded("RGB", subsampling=2)[:-90]])
 
 
+def others():
+    """Icons, Netpbm's formats and QOI."""
+    r = random.Random(43382)
+
+    def dib(w, h, bits, colours=0, mask=True):
+        palette = r.randbytes(4 * (colours or 1 << bits)) if bits <= 8 else b""
+        head = struct.pack("<IiiHHIIiiII", 40, w, 2 * h, 1, bits, 0, 0, 0, 0, colours, 0)
+        return head + palette + r.randbytes((w * bits + 31) // 32 * 4 * h) + (r.randbytes((w + 31) // 32 * 4 * h) if mask else b"")
+
+    def icon(*entries):
+        out, at, body = struct.pack("<HHH", 0, 1, len(entries)), 6 + 16 * len(entries), b""
+        for w, h, colours, bits, b in entries:
+            out += struct.pack("<BBBBHHII", w & 255, h & 255, colours, 0, 1, bits, len(b), at + len(body))
+            body += b
+        return out + body
+
+    def coded(mode, w, h, **kw):
+        f = io.BytesIO()
+        Image.frombytes(mode, (w, h), r.randbytes(w * h * len(mode))).save(f, **kw)
+        return f.getvalue()
+
+    for bits in (1, 4, 8, 16, 24, 32):
+        for w, h in ((16, 16), (13, 9)):
+            files[f"{bits}-{w}.ico"] = icon((w, h, 0, bits, dib(w, h, bits)))
+    files["24-no-mask.ico"] = icon((9, 9, 0, 24, dib(9, 9, 24, mask=False)))
+    files["32-no-mask.ico"] = icon((9, 9, 0, 32, dib(9, 9, 32, mask=False)))
+    files["32-said-to-be-24.ico"] = icon((9, 9, 0, 24, dib(9, 9, 32)))
+    files["8-few-colours.ico"] = icon((9, 9, 16, 8, dib(9, 9, 8, colours=16)))
+    files["several.ico"] = icon((8, 8, 0, 32, dib(8, 8, 32)), (16, 16, 0, 32, dib(16, 16, 32)), (16, 16, 16, 0, dib(16, 16, 4)), (16, 16, 0, 8, dib(16, 16, 8)))
+    files["png.ico"] = icon((8, 8, 0, 32, dib(8, 8, 32)), (16, 16, 0, 32, coded("RGBA", 16, 16, format="PNG")))
+    files["png-grey.ico"] = icon((16, 16, 0, 32, coded("L", 16, 16, format="PNG")))
+    files["empty.ico"] = icon()
+    for k, most in ((1, 1), (2, 255), (2, 15), (2, 1000), (3, 255), (3, 9), (4, 1), (5, 255), (5, 100), (5, 300), (5, 65535), (6, 255), (6, 31), (6, 4095), (6, 65535), (5, 0), (5, 65536)):
+        w, h = 11, 7
+        n, top = w * h * (3 if k in (3, 6) else 1), max(1, min(most, 65535))
+        head = f"P{k}\n# a comment\n{w} {h}\n" + ("" if k in (1, 4) else f"{most}\n")
+        if k == 1:
+            body = "".join(r.choice(["0", "1", "0 ", "1\n", "# 01\n1"]) for _ in range(n)).encode()
+        elif k < 4:
+            body = "".join(f"{r.randrange(top + 1)}{r.choice([' ', chr(10), ' # 9' + chr(10)])}" for _ in range(n)).encode()
+        elif k == 4:
+            body = r.randbytes((w + 7) // 8 * h)
+        else:
+            body = b"".join(bytes([r.randrange(top + 1)]) if most < 256 else struct.pack(">H", r.randrange(top + 1)) for _ in range(n))
+        files[f"p{k}-{most}.{'pbm' if k in (1, 4) else 'ppm' if k in (3, 6) else 'pgm'}"] = head.encode() + body
+    for e, scale in (("<", "-1.0"), (">", "2.5")):
+        files[f"float{scale}.pfm"] = f"Pf\n11 7\n{scale}\n".encode() + struct.pack(f"{e}77f", *[r.uniform(-20, 300) for _ in range(77)])
+    files["p6-cut.ppm"] = files["p6-255.ppm"][:-1]
+    files["p2-too-large.pgm"] = b"P2 2 1 9 4 10"
+    for mode in ("RGB", "RGBA"):
+        y, x = np.mgrid[0:15, 0:21]
+        a = np.stack([(x * (3 + b) + y * 5) // 7 * (40 if b == 3 else 6) % 256 for b in range(len(mode))], -1).astype(np.uint8)
+        f = io.BytesIO()
+        Image.frombytes(mode, (21, 15), a.tobytes()).save(f, format="QOI")
+        files[f"{mode}.qoi"] = f.getvalue()
+        files[f"{mode}-noise.qoi"] = coded(mode, 9, 8, format="QOI")
+    files["random.qoi"] = b"qoif" + struct.pack(">II", 30, 20) + b"\4\0" + r.randbytes(2000)
+
+
 # ---------------------------------------------------------------- results
 
 
@@ -894,7 +953,7 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--photos", default=os.path.join(OUT, "..", "..", "..", "shared", "data", "images"))
     args = args.parse_args()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs, odd_jpegs, odd_tiffs):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, odd_pngs, odd_jpegs, odd_tiffs, others):
         make()
     pixels, table = {}, {"files": {}, "resize": [], "clip": [], "crop": [], "rgb": [], "formula": [], "photos": {}, "refused": {}}
     for name in sorted(files):
