@@ -18,6 +18,7 @@ func TestClean(t *testing.T) {
 		{"P&EACUTE;REZ &amp;amp;lt; &nGt; &#4294967361; x", "pérez < ≫⃒ \ufffd x"},
 		{"a&#7;b &#x81; \u0092s", "ab \u0081 's"},
 		{"<b>caf&eacute;</b>\n&amp;amp;", "<b>café</b> &"},
+		{"ΑΣ ΑΣ. ΑΣΑ Σ Α'Σ ⁴ₛΣ Αₛ·Σ ΑΣ́!", "ας ας. ασα σ α'ς ⁴ₛσ αₛ·ς ας́!"},
 		{"ＦＵＬＬ ﬁlm “ok”", "full film \"ok\""},
 		{"e" + strings.Repeat("\u0301", 3) + strings.Repeat("\u0316", 29), "é" + strings.Repeat("\u0316", 29) + "\u0301\u0301"},
 	} {
