@@ -63,14 +63,17 @@ func BenchmarkMatMul(b *testing.B) {
 
 // BenchmarkAttention: one layer of ViT-L/14-336, one image.
 func BenchmarkAttention(b *testing.B) {
-	const t, h, d = 577, 16, 64
-	qkv, out := random(rand.New(rand.NewPCG(1, 1)), t*3*h*d).data, make([]float32, t*h*d)
-	for _, impl := range Available() {
-		b.Run(impl, func(b *testing.B) {
-			Use(impl)
-			defer Use("")
-			measure(b, 4*t*t*h*d, func() { Attention(out, qkv, nil, 1, t, h, d) })
-		})
+	for _, s := range [][2]int{{577, 64}, {257, 80}, {257, 88}, {257, 104}} { // ViT-L/14-336; OpenCLIP's H/14, g/14, bigG/14
+		t, d := s[0], s[1]
+		const h = 16
+		qkv, out := random(rand.New(rand.NewPCG(1, 1)), t*3*h*d).data, make([]float32, t*h*d)
+		for _, impl := range Available() {
+			b.Run(fmt.Sprintf("%dx%d/%s", t, d, impl), func(b *testing.B) {
+				Use(impl)
+				defer Use("")
+				measure(b, float64(4*t*t*h*d), func() { Attention(out, qkv, nil, 1, t, h, d) })
+			})
+		}
 	}
 }
 
