@@ -248,7 +248,7 @@ func FuzzIndex(f *testing.F) {
 // FuzzConfigs loads sound tensors of every family beside configurations that say anything.
 func FuzzConfigs(f *testing.F) {
 	var all [][]byte
-	for _, name := range []string{"openclip-text", "llava-hf", "llava", "xcomposer2-hd", "xtuner", "hf-clip-bin"} {
+	for _, name := range []string{"openclip-text", "llava-hf", "llava", "xcomposer2-hd", "xtuner", "hf-clip-bin", "timm", "timm-classifier", "hf5-classifier"} {
 		all = append(all, asSafetensors(f, contents(f, golden.Path(f, "testdata/families/"+name))))
 		dir := golden.Path(f, "testdata/families/"+name)
 		for _, file := range []string{configFile, openCLIPConfig, "projector/config.json", "visual_encoder/config.json"} {
@@ -275,6 +275,9 @@ func FuzzConfigs(f *testing.F) {
 		m, err := c.Vision(t.Context())
 		if err == nil && m.Config.Validate() != nil {
 			t.Errorf("a model of configuration %+v was loaded", m.Config)
+		}
+		if k, err := c.Classifier(t.Context()); err == nil && k != nil && (len(k.Bias) != len(k.Classes) || len(k.Weight) != len(k.Bias)*c.config.Vision.Width) {
+			t.Errorf("a classifier of %d classes has %d weights", len(k.Classes), len(k.Weight))
 		}
 		if p, err := c.Projector(t.Context()); err == nil {
 			// What a language model is fed with must be one of the layers that there are.

@@ -235,9 +235,9 @@ func (e *MismatchError) Error() string {
 		}
 		parts = append(parts, fmt.Sprintf("%d %s (%s)", n, l.what, text))
 	}
-	text := fmt.Sprintf("converter: %s: tensors are not a whole model in the names of %s: %s", e.File, e.Dialect, strings.Join(parts, "; "))
+	family := ""
 	if e.Family != "" {
-		text += ": " + e.Family
+		family = e.Family + ": "
 	}
-	return text
+	return fmt.Sprintf("converter: %s: %stensors are not a whole model in the names of %s: %s", e.File, family, e.Dialect, strings.Join(parts, "; "))
 }
