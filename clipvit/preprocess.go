@@ -32,6 +32,18 @@ func ImageSize(r io.Reader) (width, height int, err error) {
 	return width, height, nil
 }
 
+// ImageSize returns the width and height of an image file as [DecodeImage] gives it and t turns it, from what the file says of
+// them alone.
+func (t Transform) ImageSize(r io.Reader) (width, height int, err error) {
+	if !t.EXIF {
+		return ImageSize(r)
+	}
+	if width, height, err = pillow.UprightSize(r); err != nil {
+		return 0, 0, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+	}
+	return width, height, nil
+}
+
 // Preprocess turns an image into the patches [G²,3P²] of a tower, as its [Transform] says. By OpenAI's, the zero one, the
 // shorter side is scaled to the tower's size with Pillow's bicubic filter, and the centre is cut out. The colours are made
 // RGB, and the channels are normalised. The result is bit for bit that of OpenAI's code; by other transforms the pixels

@@ -1,6 +1,7 @@
 package clipvit
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,8 +53,8 @@ func (t Transform) Follow(p Preset) Transform {
 // Follows says whether t is by the rules of p. It may be by those of several.
 func (t Transform) Follows(p Preset) bool { return t.Canonical() == t.Follow(p).Canonical() }
 
-// Fits returns the names of all ways in which an image becomes a square.
-func Fits() []Fit { return []Fit{FitShortest, FitSquash, FitPad, FitLongest} }
+// allFits returns the names of all ways in which an image becomes a square.
+func allFits() []Fit { return []Fit{FitShortest, FitSquash, FitPad, FitLongest} }
 
 // WithFit returns t with another way to make a square. Fill is black, and for FitPad t's mean colour, as LLaVA has it. Of
 // FitLongest the sizes are those of the tower.
@@ -76,4 +77,53 @@ func (t Transform) MeanColour() (colour [3]uint8) {
 		colour[i] = uint8(min(max(v*255, 0), 255))
 	}
 	return colour
+}
+
+// A Choice is what a caller wants of the preprocessing in the place of what a model's own files say. Zero changes nothing.
+type Choice struct {
+	Preset string `json:"preprocess,omitempty"` // by whose rules: a name in Presets
+	Fit    Fit    `json:"fit,omitempty"`        // how an image becomes a square; "crop" is FitShortest
+	EXIF   bool   `json:"exif,omitempty"`       // whether it is turned as its file says
+}
+
+// Validate returns nil if c can be applied, and otherwise an error that says what there is.
+func (c Choice) Validate() error {
+	var errs []error
+	if c.Preset != "" {
+		_, err := FindPreset(c.Preset)
+		errs = append(errs, err)
+	}
+	if c.Fit != "" && fits[c.fit()] == nil {
+		errs = append(errs, fmt.Errorf("clipvit: fit is %.40q, want one of %s", c.Fit, FitChoices()))
+	}
+	return errors.Join(errs...)
+}
+
+// crop is what people call FitShortest.
+const crop Fit = "crop"
+
+func (c Choice) fit() Fit {
+	if c.Fit == crop {
+		return FitShortest
+	}
+	return c.Fit
+}
+
+// FitChoices returns what the Fit of a Choice may be, but for "".
+func FitChoices() []Fit { return []Fit{crop, FitSquash, FitPad, FitLongest} }
+
+// Apply returns what c makes of a model's transform. It panics if c is not valid.
+func (c Choice) Apply(t Transform) Transform {
+	if err := c.Validate(); err != nil {
+		panic(err)
+	}
+	if c.Preset != "" {
+		p, _ := FindPreset(c.Preset)
+		t = t.Follow(p)
+	}
+	if c.Fit != "" {
+		t = t.WithFit(c.fit())
+	}
+	t.EXIF = t.EXIF || c.EXIF
+	return t.Canonical()
 }

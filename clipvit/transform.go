@@ -155,7 +155,7 @@ func (t Transform) Validate() error {
 		errs = append(errs, fmt.Errorf("clipvit: transform: "+format, args...))
 	}
 	if fits[r.Fit] == nil {
-		add("fit is %.40q, want one of %s", r.Fit, Fits())
+		add("fit is %.40q, want one of %s", r.Fit, allFits())
 	}
 	if _, ok := filters[r.Filter]; !ok {
 		add("filter is %.40q, want one of %s", r.Filter, slices.Sorted(maps.Keys(filters)))

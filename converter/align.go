@@ -91,7 +91,7 @@ func align(c *source) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		file: c.file, name: c.name, beside: c.beside, assumed: c.assumed,
+		file: c.file, name: c.name, beside: c.beside, assumed: c.assumed, choice: c.choice,
 		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
 	m.has.extra = map[string]bool{}
@@ -343,6 +343,9 @@ func (m *Model) configure() error {
 			return err
 		}
 		return m.readTiles()
+	}
+	if m.choice != (clipvit.Choice{}) {
+		return fmt.Errorf("converter: %s: has no vision tower, whose preprocessing could be chosen", m.name)
 	}
 	return nil
 }

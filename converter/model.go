@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 )
@@ -22,11 +23,12 @@ type Model struct {
 	assumed transformer.Activation
 
 	dialect   *dialect
-	library   string // whose rules the preprocessing is by: the name of a preset of clipvit
-	config    Config // Vision is zero without a tower
-	stated    Config // the same as shapes and files say it, where they may say nothing of activation and heads
-	unsure    error  // why the activation is not known, if there is more to say of that than ErrActivation
-	unsettled error  // what is missing in config, or wrong, and keeps it from computing
+	choice    clipvit.Choice // in the place of what files say of preprocessing
+	library   string         // whose rules the preprocessing is by: the name of a preset of clipvit
+	config    Config         // Vision is zero without a tower
+	stated    Config         // the same as shapes and files say it, where they may say nothing of activation and heads
+	unsure    error          // why the activation is not known, if there is more to say of that than ErrActivation
+	unsettled error          // what is missing in config, or wrong, and keeps it from computing
 	projector *ProjectorConfig
 	sizes     sizes
 	has       inventory
@@ -43,6 +45,10 @@ type OpenOption func(*source)
 // Assume declares the activation of a tower for which neither its container nor a configuration says it.
 // Contradicting one that does is an error of whatever needs it. "" declares nothing.
 func Assume(a transformer.Activation) OpenOption { return func(s *source) { s.assumed = a } }
+
+// Prepare declares how images are prepared for the tower, in the place of what its files say. Another choice than there is
+// is an error of the opening, as is one for a checkpoint without a tower.
+func Prepare(c clipvit.Choice) OpenOption { return func(s *source) { s.choice = c } }
 
 // Open finds a model in a checkpoint: a file in one of the containers that [checkpoint.Open] knows, or a
 // directory that holds such files and perhaps a config.json. It reads no weights yet, and must be closed in

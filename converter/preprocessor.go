@@ -472,6 +472,10 @@ func (m *Model) readTransform() error {
 	if said != nil {
 		v.Transform, m.library = said[0].t, said[0].library
 	}
+	if err := m.choice.Validate(); err != nil {
+		return err
+	}
+	v.Transform, m.library = m.choice.Apply(v.Transform), cmp.Or(m.choice.Preset, m.library)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/peft"
@@ -98,6 +99,7 @@ type source struct {
 	beside  configs
 	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
 	assumed transformer.Activation // what the caller says
+	choice  clipvit.Choice         // likewise, of preprocessing
 	// Adapters to be merged: first those that the path itself was of, then what the caller says.
 	below, adapters []string
 }

@@ -14,11 +14,11 @@ import (
 //
 // What tensors do not say is taken from config.json or open_clip_config.json in the same directory.
 // Where nothing says it, as for OpenAI's names outside its own archives, the error is
-// [ErrActivation]; see [Assume]. A preprocessor_config.json that is beside the tensors must say what
-// [clipvit.Preprocess] does; to use a tower with other preprocessing of one's own, name the file of
-// the tensors, not its directory.
-func Load(path string) (*clipvit.Model, error) {
-	m, err := Open(path)
+// [ErrActivation]; see [Assume]. Images are prepared as the files beside the tensors say, by the rules of the library whose
+// form they have; see [Prepare]. What [clipvit.Preprocess] cannot do is an error; to use such a tower with preprocessing of
+// one's own, name the file of the tensors, not its directory.
+func Load(path string, options ...OpenOption) (*clipvit.Model, error) {
+	m, err := Open(path, options...)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (c *Config) SetTeacherEncoder(teacher *projector.Encoder, name string, d Di
 		return fmt.Errorf("finetune: %w", err)
 	}
 	a, b := e.Tower.Config, teacher.Tower.Config
-	var errs []error
+	errs := []error{sameLevels(a, b, name)}
 	for _, f := range []struct {
 		what    string
 		is, has any

@@ -72,10 +72,23 @@ func (c *Config) SetTeacher(teacher *clipvit.Model, name string, d Distance) err
 			return fmt.Errorf("finetune: the teacher %s has %d %s, the tower %d: want the same", name, f.has, f.what, f.is)
 		}
 	}
+	if err := sameLevels(a, b, name); err != nil {
+		return err
+	}
 	if b.NoPostNorm {
 		return fmt.Errorf("finetune: the teacher %s has no post-norm, and so no embedding", name)
 	}
 	teacher.Freeze()
 	c.Objective = &Distillation{Distance: d, Teacher: teacher, What: fmt.Sprintf("%s (%.12s)", name, hashOf(teacher))}
+	return nil
+}
+
+// sameLevels returns an error if a teacher b wants the pixels that a tower a gets with another mean or deviation. How a
+// picture becomes these pixels is the tower's.
+func sameLevels(a, b clipvit.Config, name string) error {
+	x, y := a.Transform.Resolved(), b.Transform.Resolved()
+	if x.Mean != y.Mean || x.Std != y.Std {
+		return fmt.Errorf("finetune: the teacher %s has mean %v and deviation %v, the tower %v and %v: want the same", name, y.Mean, y.Std, x.Mean, x.Std)
+	}
 	return nil
 }

@@ -44,6 +44,7 @@ type classification struct {
 	labels     []string
 	templates  []string
 	json       bool
+	prepare    clipvit.Choice
 }
 
 func newClassify() *cobra.Command {
@@ -83,9 +84,10 @@ where a head has no cosines.`,
 	f.StringVar(&c.vocab, "vocab", "", "`FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
 	f.Var((*labelList)(&c.labels), "labels", "labels `A,B,...` that an image may have, in one line or several; quote one that has a comma (default: the classes of the model's head)")
 	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "`TEXT` in which {} becomes the label; may be given several times")
+	prepared := preprocessFlags(cmd, true)
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c.activation = transformer.Activation(activation.value)
+		c.activation, c.prepare = transformer.Activation(activation.value), prepared()
 		if err := checkModel(c.model); err != nil {
 			return err
 		}
@@ -226,7 +228,7 @@ func (c *classification) load(ctx context.Context, log io.Writer, read func(*con
 	p := startProgress(log, "loading "+c.model, megabytes)
 	defer p.stop()
 	_, err := await(ctx, func() (struct{}, error) {
-		m, err := converter.Open(c.model, converter.Assume(c.activation))
+		m, err := converter.Open(c.model, converter.Assume(c.activation), converter.Prepare(c.prepare))
 		if err != nil {
 			return struct{}{}, err
 		}

@@ -43,6 +43,7 @@ type encoding struct {
 	batch      int
 	skipErrors bool
 	precision  string // f32 or int8
+	prepare    clipvit.Choice
 }
 
 func newEncode() *cobra.Command {
@@ -55,12 +56,17 @@ are taken, sorted, but not hidden ones; - is one image on standard input. Links 
 other formats, such as HEIC, are counted and named on standard error.
 
 Features (T tokens of width C, the first the class token, the others the patches row by row):
-  embedding  [E]       what OpenAI's encode_image gives, not normalised
+  embedding  [E]       what OpenAI's encode_image gives, not normalised; of a tower without a
+                       projection it is post_norm, and has that name
+  post_norm  [C]       the class token after the post-norm, before the projection
   cls        [C]       the class token of a layer
   patches    [T-1,C]   the patches of a layer
   all        [T,C]     both
 Layers count like Hugging Face's hidden_states: 0 is the output of the pre-norm, -1 the last block,
 without post-norm. --normalize divides every vector by its length.
+
+Images are prepared as the model's own library does it and its files say. --preprocess has the rules of
+another library, --fit another way to a square; docs/preprocessing.md has what each does.
 
 Formats:
   jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names. A byte
@@ -88,16 +94,18 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint")
 	activation := activationFlag(cmd)
 	features := choiceFlag(cmd, "features", string(clipvit.Embedding), "what to write",
-		string(clipvit.Embedding), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))
+		string(clipvit.Embedding), string(clipvit.PostNorm), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))
 	f.IntVar(&e.features.Layer, "layer", -1, "layer of cls, patches or all")
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
 	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
+	prepared := preprocessFlags(cmd, true)
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.features.Kind, e.format, e.precision, e.activation = clipvit.FeatureKind(features.value), format.value, precision.value, transformer.Activation(activation.value)
+		e.prepare = prepared()
 		if e.output == stdinName {
 			e.output = ""
 		}
@@ -115,7 +123,7 @@ func (e *encoding) check(cmd *cobra.Command) error {
 	case err != nil:
 		return err
 	case !e.features.HasLayer() && cmd.Flags().Changed("layer"):
-		return usagef("--layer %d: an embedding has no layer; give --features cls, patches or all", e.features.Layer)
+		return usagef("--layer %d: an embedding has no layer, nor has post_norm; give --features cls, patches or all", e.features.Layer)
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
 	}
@@ -240,7 +248,7 @@ func unread(skipped, images int) error {
 
 // load reads the model.
 func (e *encoding) load(ctx context.Context) (*clipvit.Model, error) {
-	c, err := converter.Open(e.model, converter.Assume(e.activation))
+	c, err := converter.Open(e.model, converter.Assume(e.activation), converter.Prepare(e.prepare))
 	if err != nil {
 		return nil, err
 	}
@@ -254,10 +262,13 @@ func (e *encoding) load(ctx context.Context) (*clipvit.Model, error) {
 
 // spec says what a model of configuration c makes of the images.
 func (e *encoding) spec(c clipvit.Config, images []string) (s outputSpec, err error) {
+	if e.features.Kind == clipvit.Embedding && c.EmbedDim == 0 {
+		e.features.Kind = clipvit.PostNorm // by its name
+	}
 	s = outputSpec{feature: string(e.features.Kind), images: images, extra: map[string]string{
 		"normalized": strconv.FormatBool(e.normalize), "precision": e.precision,
 	}}
-	if !e.features.HasLayer() && c.NoPostNorm {
+	if !e.features.HasLayer() && c.NoPostNorm { // whatever it is called
 		return s, usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)
 	}
 	if n := 1 + c.Layers; e.features.Layer < -n || e.features.Layer >= n {

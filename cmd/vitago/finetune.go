@@ -155,6 +155,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.BoolVar(&f.TensorBoard, "tensorboard", false, "write event files for TensorBoard into OUT/tensorboard, too")
 	v.BoolVar(&f.DryRun, "dry-run", false, "say what would learn and what it takes, and end")
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output; weights that learn are float32 by source", "source", "f16", "bf16", "f32")
+	prepared := preprocessFlags(cmd, true)
 	activation := activationFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		for _, r := range []struct{ name, value string }{{"model", f.Model}, {"data", f.Data}, {"out", f.Output}, {"recipe", recipe.value}} {
@@ -170,6 +171,8 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		}
 		f.Recipe, f.Solver, f.Lock, f.Layout, f.DType = recipe.value, solver.value, lock.value, layout.value, dtype.value
 		f.Distance, f.Activation = finetune.Distance(distance.value), transformer.Activation(activation.value)
+		c := prepared()
+		f.Preprocess, f.Fit, f.EXIF = c.Preset, c.Fit, c.EXIF
 		f.complete(v)
 		run := f.train
 		if lbfgs, err := f.ByLBFGS(); err == nil && lbfgs {

@@ -109,7 +109,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel, "--layer", "3", "--features", "cls", png}, []string{"--layer is 3, want -3 to 2"}},
 		{[]string{"encode", "--model", tinyModel, "--layer", "-4", "--features", "all", png}, []string{"--layer is -4, want -3 to 2"}},
 		{[]string{"encode", "--model", tinyModel, "--batch", "0", png}, []string{"--batch is 0, want 1 to 64"}},
-		{[]string{"encode", "--model", tinyModel, "--features", "pixels", png}, []string{"want embedding, cls, patches, all"}},
+		{[]string{"encode", "--model", tinyModel, "--features", "pixels", png}, []string{"want embedding, post_norm, cls, patches, all"}},
 		{[]string{"encode", "--model", tinyModel, "--format", "xml", png}, []string{"want jsonl, npy, safetensors"}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npz"), png}, []string{`no format has the extension ".npz"`}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x"), png}, []string{`no format has the extension ""`}},
@@ -132,7 +132,7 @@ func TestUsage(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	vitago("--help").want(t, exitDone, []string{"Exit status: 0 done", "demo", "convert", "inspect", "encode", "version", "completion"}, nil)
-	vitago("help", "encode").want(t, exitDone, []string{"hidden_states", "--features embedding|cls|patches|all", "jsonl|npy|safetensors", "[N,T,C]"}, nil)
+	vitago("help", "encode").want(t, exitDone, []string{"hidden_states", "--features embedding|post_norm|cls|patches|all", "jsonl|npy|safetensors", "[N,T,C]"}, nil)
 	vitago("convert", "-h").want(t, exitDone, []string{"--dtype source|f16|bf16|f32", "--vocab FILE"}, nil)
 	vitago("inspect", "-h").want(t, exitDone, []string{"cannot be loaded as\na tower or a projector"}, nil)
 	vitago("help").want(t, exitDone, []string{"Exit status: 0 done", "encode"}, nil)

@@ -24,7 +24,7 @@ type sink interface {
 
 // An outputSpec says what will be written.
 type outputSpec struct {
-	feature string // "embedding", "cls", "patches" or "all": the name of what is written
+	feature string // the kind of the features: the name of what is written
 	shape   []int  // of one image's features, [E] or [T,C]
 	images  []string
 	extra   map[string]string // for the metadata of safetensors

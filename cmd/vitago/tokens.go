@@ -30,6 +30,7 @@ type tokenizing struct {
 	output     string // "" is standard output
 	batch      int    // 0 leaves it to the tower
 	skipErrors bool
+	prepare    clipvit.Choice
 }
 
 func newTokens() *cobra.Command {
@@ -86,9 +87,11 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)
 	f.StringVarP(&t.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.IntVar(&t.batch, "batch", 0, "at most `N` views of an image go through the tower together (default: as many as are worth it)")
+	prepared := preprocessFlags(cmd, false)
 	f.BoolVar(&t.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t.layout, t.format, t.activation = layout.value, format.value, transformer.Activation(activation.value)
+		t.prepare = prepared()
 		if t.output == stdinName {
 			t.output = ""
 		}
@@ -144,7 +147,7 @@ func (t *tokenizing) fit(e *projector.Encoder) error {
 
 // open opens the model.
 func (t *tokenizing) open() (*converter.Model, error) {
-	return converter.Open(t.model, converter.Assume(t.activation))
+	return converter.Open(t.model, converter.Assume(t.activation), converter.Prepare(t.prepare))
 }
 
 // runCount prints how many tokens there would be.
@@ -168,7 +171,7 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 		}
 		line := ""
 		err := withImage(name, cmd.InOrStdin(), func(r io.Reader) error {
-			width, height, err := clipvit.ImageSize(r)
+			width, height, err := e.Tower.Config.Transform.ImageSize(r)
 			if err != nil {
 				return err
 			}

@@ -160,7 +160,7 @@ func (t *Tokens) Fits(e *projector.Encoder, sets ...*Dataset) error {
 	var wrong []string
 	for _, set := range sets {
 		for i := range set.Samples {
-			width, height, err := sizeOf(set, i)
+			width, height, err := sizeOf(set, i, e.Tower.Config.Transform)
 			if err != nil {
 				continue // the run says what is wrong with it
 			}
@@ -180,11 +180,11 @@ func (t *Tokens) Fits(e *projector.Encoder, sets ...*Dataset) error {
 	return nil
 }
 
-func sizeOf(d *Dataset, i int) (width, height int, err error) {
+func sizeOf(d *Dataset, i int, t clipvit.Transform) (width, height int, err error) {
 	r, err := d.Open(i)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer r.Close()
-	return clipvit.ImageSize(r)
+	return t.ImageSize(r)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
@@ -52,7 +53,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 			j.Close()
 		}
 	}()
-	if j.like, err = converter.Open(r.Model, converter.Assume(r.Activation)); err != nil {
+	if j.like, err = converter.Open(r.Model, converter.Assume(r.Activation), converter.Prepare(r.choice())); err != nil {
 		return nil, err
 	}
 	j.opened = append(j.opened, j.like)
@@ -271,7 +272,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 // distil has it learn what another tower gives.
 func (j *Job) distil(ctx context.Context, c *finetune.Config, distance finetune.Distance) error {
 	path := j.request.Teacher
-	like, err := converter.Open(path, converter.Assume(j.request.Activation))
+	like, err := converter.Open(path, converter.Assume(j.request.Activation), converter.Prepare(clipvit.Choice{EXIF: j.request.EXIF}))
 	if err != nil {
 		return fmt.Errorf("job: the teacher: %w", err)
 	}

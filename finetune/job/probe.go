@@ -42,7 +42,7 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 		return nil, bad("{solver} is %q and {recipe} %q, want lbfgs and a recipe that trains a head alone", r.Solver, r.Recipe)
 	}
 	p := &Probe{request: r}
-	if p.like, err = converter.Open(r.Model, converter.Assume(r.Activation)); err != nil {
+	if p.like, err = converter.Open(r.Model, converter.Assume(r.Activation), converter.Prepare(r.choice())); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
@@ -28,6 +29,13 @@ type Request struct {
 	Model string `json:"-"`
 	// Activation is that of towers whose files do not say it: "quick_gelu" or "gelu".
 	Activation transformer.Activation `json:"activation,omitempty"`
+
+	// Preprocess is the name of a preset of clipvit by whose rules pictures are prepared; "" is Model's own library's. Fit is
+	// how they become squares; "" is what Model's files say. The model that is written records both.
+	Preprocess string      `json:"preprocess,omitempty"`
+	Fit        clipvit.Fit `json:"fit,omitempty"`
+	// EXIF turns pictures as their EXIF data say. It is no matter of the model, which does not record it.
+	EXIF bool `json:"exif,omitempty"`
 
 	// Data is where the pictures are: a folder with a folder for each class; a table of paths and labels or captions
 	// (.csv, .tsv, .jsonl); or shards of WebDataset (.tar, which may be a pattern).
@@ -228,6 +236,14 @@ func (r Request) Validate() error {
 			add("{"+f.name+"} is %.40q, want %s", f.v, strings.Join(f.of, " or "))
 		}
 	}
+	for _, c := range []struct {
+		field string
+		clipvit.Choice
+	}{{"preprocess", clipvit.Choice{Preset: r.Preprocess}}, {"fit", clipvit.Choice{Fit: r.Fit}}} {
+		if err := c.Validate(); err != nil {
+			add("{"+c.field+"}: %v", err)
+		}
+	}
 	if r.Activation != "" && !r.Activation.Valid() {
 		add("{activation} is %.40q, want one of %q", r.Activation, transformer.Activations())
 	}
@@ -260,6 +276,11 @@ func (r Request) Validate() error {
 		}
 	}
 	return join(errs...)
+}
+
+// choice is how pictures are prepared for the model.
+func (r Request) choice() clipvit.Choice {
+	return clipvit.Choice{Preset: r.Preprocess, Fit: r.Fit, EXIF: r.EXIF}
 }
 
 // layouts returns the names that a layout may have.

@@ -44,6 +44,9 @@ func (j *Job) findEncoder(ctx context.Context, recipe finetune.Recipe) (s tokenR
 		return s, cmp.Or(r.withoutEncoder(), r.withoutProjector(rows))
 	}
 	s.named = named
+	if r.Fit != "" {
+		return s, bad("{fit} is %s, and it is tokens that are learnt, where the layout makes the squares: give {layout}", r.Fit)
+	}
 	switch {
 	case has == nil && r.InitProjector:
 		return s, bad("{init_projector} is of models with a projector, and %s has none: a new one begins so", r.Model)
@@ -89,7 +92,7 @@ func (r Request) withoutProjector(rows bool) error {
 // teacherEncoder loads that of the teacher if its tokens are to be learnt, and otherwise returns nil; has says whether the
 // model has a projector.
 func (r Request) teacherEncoder(ctx context.Context, recipe finetune.Recipe, has bool) (*projector.Encoder, error) {
-	c, err := converter.Open(r.Teacher, converter.Assume(r.Activation))
+	c, err := converter.Open(r.Teacher, converter.Assume(r.Activation), converter.Prepare(clipvit.Choice{EXIF: r.EXIF}))
 	if err != nil {
 		return nil, fmt.Errorf("job: the teacher: %w", err)
 	}

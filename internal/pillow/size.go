@@ -11,21 +11,35 @@ import (
 // Size returns the width and height that [Decode] would give a picture, from its headers alone. That of a picture
 // whose pixels are damaged is no error.
 func Size(r io.Reader) (width, height int, err error) {
+	width, height, _, err = sizes(r)
+	return width, height, err
+}
+
+// UprightSize returns what [Size] does of a picture that is turned as its file says.
+func UprightSize(r io.Reader) (width, height int, err error) {
+	width, height, n, err := sizes(r)
+	if sideways(n) {
+		width, height = height, width
+	}
+	return width, height, err
+}
+
+func sizes(r io.Reader) (width, height, orientationOf int, err error) {
 	f, data, err := read(r)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	m, err := safely(f.Name, func() (*Image, error) {
 		width, height, err := f.size(data)
 		if err == nil {
 			err = checkSize(width, height)
 		}
-		return &Image{Width: width, Height: height}, err
+		return &Image{Width: width, Height: height, Orientation: orientation(f.Name, data)}, err
 	})
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
-	return m.Width, m.Height, nil
+	return m.Width, m.Height, m.Orientation, nil
 }
 
 func sizeJPEG(data []byte) (width, height int, err error) {

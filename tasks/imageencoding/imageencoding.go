@@ -8,6 +8,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/tasks/gate"
 )
 
@@ -38,4 +39,6 @@ type Interface interface {
 type Response struct {
 	// Vector is the encoded image, a column, not normalised. It is a plain value without a graph.
 	Vector mat.Matrix
+	// Kind is what Vector is: [clipvit.Embedding], or [clipvit.PostNorm] of a tower without a projection.
+	Kind clipvit.FeatureKind
 }

@@ -56,9 +56,10 @@ func New(model *clipvit.Model) *ImageEncoding {
 }
 
 // LoadImageEncoding returns an encoder with the tower in directory dir, in any form that
-// [converter.Load] reads. It returns an error if the model wants other preprocessing than CLIP's.
-func LoadImageEncoding(dir string) (*ImageEncoding, error) {
-	model, err := converter.Load(dir)
+// [converter.Load] reads, with its own preprocessing or, by [converter.Prepare], another. It returns an error if the model
+// wants preprocessing that cannot be done.
+func LoadImageEncoding(dir string, options ...converter.OpenOption) (*ImageEncoding, error) {
+	model, err := converter.Load(dir, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -80,5 +81,9 @@ func (m *ImageEncoding) EncodeImage(ctx context.Context, image []byte) (imageenc
 	if err != nil {
 		return imageencoding.Response{}, m.gate.Refuse(err)
 	}
-	return imageencoding.Response{Vector: mat.NewDense[float32](mat.WithBacking(embeddings[0]))}, nil // [E,1]
+	kind := clipvit.Embedding
+	if m.model.Config.EmbedDim == 0 {
+		kind = clipvit.PostNorm
+	}
+	return imageencoding.Response{Vector: mat.NewDense[float32](mat.WithBacking(embeddings[0])), Kind: kind}, nil // [E,1]
 }

@@ -60,9 +60,9 @@ func New(e *projector.Encoder) (*Tokens, error) {
 }
 
 // Load returns what makes tokens with the model in directory dir and the named layout, both as
-// [converter.Model.Encoder] has them.
-func Load(dir, layout string) (*Tokens, error) {
-	source, err := converter.Open(dir)
+// [converter.Model.Encoder] has them. Options are those of [converter.Open], such as [converter.Prepare].
+func Load(dir, layout string, options ...converter.OpenOption) (*Tokens, error) {
+	source, err := converter.Open(dir, options...)
 	if err != nil {
 		return nil, err
 	}
