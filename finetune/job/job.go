@@ -69,7 +69,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		return nil, ofData(ctx, err)
 	}
 	if c.Head == nil && c.Encoder == nil && r.given("overrides.head_rate") {
-		return nil, bad("{overrides.head_rate} is of a head, and embeddings are learnt without one")
+		return nil, bad("{overrides.head_rate} is of a head, and embeddings that {teacher} or {targets} say are learnt without one")
 	}
 	if a := c.Recipe.Accumulate; r.MaxSteps == 1 && c.Recipe.Warmup > 0 && c.Recipe.Epochs*((c.Train.Len()+a-1)/a) > 1 {
 		return nil, bad("{max_steps} is 1, and nothing would be learnt: the rate rises from 0, which is that of the first step; want 2 or more, or {overrides.warmup} 0")
@@ -188,7 +188,7 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 		}
 		return train, validation, err
 	case r.Split > 0 && ordered && r.given("split"):
-		return nil, nil, bad("{split} is %v, and targets are of the pictures of {data} alone, in their order: want none", r.Split)
+		return nil, nil, bad("{split} is %v, and {targets} are of the pictures of {data} alone, in their order: want none", r.Split)
 	case ordered:
 		return train, nil, r.nothingToValidate("{targets} are of the pictures of {data} alone, in their order")
 	case r.Split == 0:

@@ -143,7 +143,7 @@ func TestCheck(t *testing.T) {
 		{Request{Recipe: "full", FixViT: true}, "fix_vit and fix_sampler are of the recipe xcomposer"},
 		{Request{Recipe: "projector"}, "recipe projector trains a projector: give targets or teacher"},
 		{Request{Recipe: "full", Solver: LBFGS}, "solver is of the recipe probe"},
-		{Request{Recipe: "probe", Solver: LBFGS, Augment: Augment{Flip: 0.5}}, "varied pictures want solver adamw: L-BFGS sees each picture once"},
+		{Request{Recipe: "probe", Solver: LBFGS, Augment: Augment{Flip: 0.5}}, "augment.flip: varied pictures want solver adamw: L-BFGS sees each picture once"},
 		{Request{Recipe: "probe", Solver: LBFGS, Overrides: Overrides{Epochs: new(3)}}, "overrides.epochs goes with solver adamw: L-BFGS goes to the optimum, and has no steps to tell of"},
 	} {
 		c.r.Data, c.r.Output = "pictures", out

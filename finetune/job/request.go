@@ -352,9 +352,20 @@ func (r Request) ByLBFGS() (bool, error) {
 	case !preset.HeadOnly() || vectors || r.Solver == AdamW:
 		return false, nil
 	case r.Augment != (Augment{}):
-		return false, bad("varied pictures want {solver} adamw: L-BFGS sees each picture once")
+		return false, bad("{" + r.augmented() + "}: varied pictures want {solver} adamw: L-BFGS sees each picture once")
 	}
 	return true, nil
+}
+
+// augmented returns the name of a field that varies pictures.
+func (r Request) augmented() string {
+	switch {
+	case r.Augment.Crop != 0:
+		return "augment.crop"
+	case r.Augment.Flip != 0:
+		return "augment.flip"
+	}
+	return "augment.colour"
 }
 
 // recipe returns the preset with what r says otherwise.
@@ -428,6 +439,9 @@ func set[T any](field, override *T) {
 
 // captions says in a recipe what r says of captions, or what is wrong with that.
 func (r Request) captions(recipe *finetune.Recipe) error {
+	if recipe.Captions && r.given("captions") {
+		return bad("{captions} is of other recipes than contrastive, which learns from captions always")
+	}
 	if r.Captions && !recipe.Captions {
 		if recipe.Tower == finetune.None || recipe.Projector { // heads are what these train
 			return bad("{captions} goes with the recipes contrastive, lora, last-n and full")
@@ -441,6 +455,9 @@ func (r Request) captions(recipe *finetune.Recipe) error {
 			}
 		}
 		return nil
+	}
+	if r.Captions && (r.Teacher != "" || r.Targets != "") {
+		return bad("{captions} has captions learnt, so there can be no {teacher} and no {targets}")
 	}
 	if r.Teacher != "" || r.Targets != "" {
 		return bad("captions are learnt, so there can be no {teacher} and no {targets}")

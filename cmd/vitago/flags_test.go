@@ -1,0 +1,295 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+// changing is what differs from one run to the next of the same command line.
+var changing = regexp.MustCompile(`[0-9.e+-]+ (s|images/s)\b|[0-9.]+ MB in`)
+
+// outcome returns all that a command came to, but for times and the paths in dir.
+func outcome(t *testing.T, r ran, dir string) map[string]string {
+	t.Helper()
+	clean := func(s string) string { return changing.ReplaceAllString(strings.ReplaceAll(s, dir, "DIR"), "") }
+	all := map[string]string{"status": fmt.Sprint(r.status), "stdout": clean(r.out), "stderr": clean(r.err)}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, text := strings.TrimPrefix(path, dir), string(b)
+		switch base := filepath.Base(path); {
+		case base == "report.md" || base == "curve.svg" || base == "state.json" || strings.HasPrefix(base, "events."):
+			text = "" // with times, or what was asked for
+		case base == "metrics.jsonl":
+			text = ""
+			for line := range strings.Lines(string(b)) {
+				var e map[string]any
+				if err := json.Unmarshal([]byte(line), &e); err != nil {
+					return err
+				}
+				delete(e, "seconds")
+				delete(e, "images_per_second")
+				text += fmt.Sprint(e)
+			}
+		}
+		if strings.HasPrefix(filepath.Base(path), "events.") {
+			name = filepath.Dir(name) + "/events" // with the time in its name
+		}
+		all[name] = text
+		return nil
+	})
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// A flagCase is a flag of a command line with a value. want is "" if it has to change what the command comes to, and otherwise
+// what is said of it with exit status 2.
+type flagCase struct{ line, flag, want string }
+
+// TestFlags: every flag of every verb changes what comes of some command line, and where it would not it is an error that names
+// it. Those of finetune are in TestFinetuneFlags.
+func TestFlags(t *testing.T) {
+	pictures := colours(t, 2)
+	picture := filepath.Join(pictures, "red", "00.png")
+	broken := filepath.Join(t.TempDir(), "broken.png")
+	os.WriteFile(broken, []byte("no picture"), 0o666)
+	llava, hd := golden.Path(t, "testdata/families/llava"), golden.Path(t, "testdata/families/xcomposer2-hd")
+	model := withVocabulary(t, fewWords)
+	vocab := filepath.Join(model)
+	encode, tokens := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE"
+	cases := []flagCase{
+		{encode, "--model " + llava, ""},
+		{encode, "--activation gelu", ""}, // the model says another
+		{encode, "--features cls", ""},
+		{"encode --model MODEL --features cls PICTURE", "--layer 0", ""},
+		{encode, "--layer 0", "--layer 0: an embedding has no layer"},
+		{encode, "--normalize", ""},
+		{encode, "--format npy", ""},
+		{encode, "-o OUT/x.npy", ""},
+		{encode, "--batch 0", "--batch is 0, want 1 to 64"},
+		{encode, "--precision int8", ""},
+		{"encode --model MODEL BROKEN PICTURE", "--skip-errors", ""},
+
+		{tokens, "--model " + hd, ""},
+		{tokens, "--activation gelu", ""},
+		{tokens, "--layout squash", ""},
+		{"tokens --model HD --layout xcomposer2.5 PICTURE", "--hd-num 1", ""},
+		{tokens, "--hd-num 3", "--hd-num 3: layout"},
+		{tokens, "--count", ""},
+		{"tokens --model LLAVA --count PICTURE", "--batch 1", "--batch is of the tower, and --count leaves that out"},
+		{"tokens --model LLAVA --count PICTURE", "--format npy", "leave --format and -o out"},
+		{tokens, "--format npy", ""},
+		{tokens, "-o OUT/x.npy", ""},
+		{tokens, "--batch 0", "--batch is 0, want 1 to 64"},
+		{"tokens --model LLAVA BROKEN PICTURE", "--skip-errors", ""},
+
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--model " + llava, ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--activation gelu", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--vocab nope", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--labels photo,cat", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--template {}{}", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--json", ""},
+		{"classify --model HEAD PICTURE", "--template {}", "--template goes with --labels"},
+		{"classify --model HEAD PICTURE", "--vocab " + vocab, "--vocab goes with --labels"},
+
+		{"convert MODEL OUT/m", "--dtype f16", ""},
+		{"convert MODEL OUT/m", "--activation gelu", ""},
+		{"convert MODEL OUT/m", "--vision-only", ""},
+		{"convert MODEL OUT/m", "--vocab nope", ""},
+		{"convert MODEL OUT/m --vision-only", "--vocab " + vocab, "--vocab is of the text tower, and --vision-only leaves that out"},
+		{"convert " + golden.Path(t, "testdata/peft/clip") + " OUT/m", "--adapter " + golden.Path(t, "testdata/peft/0.21.2/plain"), ""},
+		{"convert MODEL EXISTS", "--overwrite", ""},
+
+		{"export MODEL OUT/m --to openclip", "--to openai", ""},
+		{"export MODEL OUT/m --to openclip", "--format torch", ""},
+		{"export MODEL OUT/m --to openclip", "--dtype f16", ""},
+		{"export MODEL OUT/m --to openclip", "--activation gelu", ""},
+		{"export LLAVA OUT/m.bin --to llava", "--projector-only", ""},
+		{"export MODEL OUT/m --to openclip", "--projector-only", "projector"},
+		{"export MODEL EXISTS --to huggingface", "--overwrite", ""},
+
+		{"inspect MODEL", "--activation gelu", ""},
+		{"inspect MODEL", "--json", ""},
+		{"compare MODEL MODEL", "--json", ""},
+		{"compare MODEL MODEL", "--all", ""},
+		{"compare MODEL MODEL --json", "--all", "--all goes without --json"},
+		{"compare MODEL MODEL", "--plot OUT/x.svg", ""},
+		{"version", "--json", ""},
+		{"demo", "--dir OUT/m", ""},
+		{"demo", "--overwrite", "--overwrite goes with --dir"},
+		{"demo --dir EXISTS", "--overwrite", ""},
+
+		{"download --list", "--revision x", "--revision is of a model, and --list without a name"},
+		{"download --list", "--all-files", "--all-files is of a model, and --list without a name"},
+		{"download --list", "--mirror x", "--mirror is of a model, and --list without a name"},
+		{"download --list ViT-B/32", "--overwrite", "--overwrite is of files that are written, and --list only prints"},
+		{"download --list ViT-B/32", "--revision x", "--revision and --all-files are for models of the hub"},
+		{"download --list ViT-B/32", "--all-files", "--revision and --all-files are for models of the hub"},
+		{"download --list ViT-B/32", "--mirror http://127.0.0.1:1/x", ""},
+	}
+	head := filepath.Join(t.TempDir(), "out")
+	vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", head, "--recipe", "probe", "--split", "0.5").want(t, exitDone, []string{"model"}, []string{""})
+	tried := map[string]bool{}
+	try := func(line string) map[string]string {
+		t.Helper()
+		dir := t.TempDir()
+		if strings.Contains(line, "EXISTS") {
+			vitago("demo", "--dir", filepath.Join(dir, "exists")).want(t, exitDone, []string{""}, []string{""})
+		}
+		args := strings.Fields(strings.NewReplacer("EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
+		return outcome(t, vitago(args...), dir)
+	}
+	for _, c := range cases {
+		verb := strings.Fields(c.line)[0]
+		tried[verb+" "+strings.Fields(c.flag)[0]] = true
+		before, after := try(c.line), try(c.line+" "+c.flag)
+		switch {
+		case c.want != "" && (after["status"] != fmt.Sprint(exitUsage) || !strings.Contains(after["stderr"], c.want)):
+			t.Errorf("%s %s: status %s, %s, want 2 and %q", c.line, c.flag, after["status"], after["stderr"], c.want)
+		case c.want == "" && maps.Equal(before, after):
+			t.Errorf("%s %s: changes nothing", c.line, c.flag)
+		}
+	}
+	untried := []string{ // which the tests of these verbs show with a server, or which are only of speed
+		"download --dir", "download --list",
+	}
+	for _, cmd := range newRoot(nil, nil, nil).Commands() {
+		if slices.Contains([]string{"finetune", "help", "completion"}, cmd.Name()) {
+			continue
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			name := cmd.Name() + " --" + f.Name
+			if f.Name != "help" && !tried[name] && !tried[cmd.Name()+" -"+f.Shorthand] && !slices.Contains(untried, name) {
+				t.Errorf("%s is not tried", name)
+			}
+		})
+	}
+}
+
+// TestFinetuneFlags: every flag of finetune changes what comes of a run by any recipe, or is an error that names it.
+func TestFinetuneFlags(t *testing.T) {
+	pictures, more := colours(t, 4), colours(t, 2)
+	table, _ := captioned(t, 4)
+	brokenTable, broken := captioned(t, 4)
+	for _, class := range []string{"blue", "green", "red"} { // so that one is not set aside
+		os.WriteFile(filepath.Join(broken, class, "01.png"), []byte("no picture"), 0o666)
+	}
+	folder := filepath.Join(t.TempDir(), "broken") // without the table
+	for _, class := range []string{"blue", "green", "red"} {
+		if err := os.CopyFS(filepath.Join(folder, class), os.DirFS(filepath.Join(broken, class))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := filepath.Join(filepath.Dir(table), "long.csv")
+	text := read(t, table)
+	os.WriteFile(long, []byte(strings.Replace(text, "a photo of a cat", strings.Repeat("a photo of a cat ", 20), 1)), 0o666)
+	llava := golden.Path(t, "testdata/families/llava")
+	model := withVocabulary(t, fewWords)
+	targets := filepath.Join(t.TempDir(), "targets.safetensors")
+	rows := make([]float32, 12*10)
+	for i := range rows {
+		rows[i] = float32(i%7) - 3
+	}
+	if err := checkpoint.WriteTensors(targets, nil, []checkpoint.Values{{Name: "targets", Shape: []int{12, 10}, Data: rows}}); err != nil {
+		t.Fatal(err)
+	}
+	steps := "--epochs 2 --batch 4 "
+	recipes := []struct{ name, line string }{
+		{"probe", "--model MODEL --data PICTURES --recipe probe --split 0.25"},
+		{"probe by AdamW", "--model MODEL --data PICTURES --recipe probe --solver adamw --split 0.25 --head-rate 0.01 " + steps},
+		{"projector", "--model LLAVA --data PICTURES --recipe projector --teacher LLAVA --init-projector --split 0.25 --head-rate 0.01 " + steps},
+		{"lora", "--model MODEL --data PICTURES --recipe lora --split 0.25 --rate 0.01 --accumulate 1 --rank 2 " + steps},
+		{"last-n", "--model MODEL --data PICTURES --recipe last-n --blocks 1 --split 0.25 --rate 0.01 --accumulate 1 " + steps},
+		{"full", "--model MODEL --data PICTURES --recipe full --split 0.25 --rate 0.01 --accumulate 1 --ema 0 " + steps},
+		{"full by targets", "--model MODEL --data PICTURES --recipe full --split 0 --targets TARGETS --rate 0.01 --accumulate 1 --ema 0 " + steps},
+		{"xcomposer", "--model LLAVA --data PICTURES --recipe xcomposer --teacher LLAVA --init-projector --split 0.25 --rate 0.01 --accumulate 1 " + steps},
+		{"contrastive", "--model MODEL --data TABLE --recipe contrastive --split 0.25 --rate 0.01 --accumulate 1 " + steps},
+	}
+	// A value of every flag, and what it goes with.
+	flags := map[string]struct{ value, with string }{
+		"model": {llava, ""}, "data": {more, ""}, "out": {"OTHER", ""}, "recipe": {"nope", ""}, "val": {"PICTURES", ""}, "split": {"0.5", ""},
+		"teacher": {"MODEL", ""}, "targets": {"TARGETS", ""}, "distance": {"mse", ""}, "projector": {"linear", ""}, "layout": {"squash", ""}, "hd-num": {"3", ""},
+		"init-projector": {"", ""}, "layer": {"0", ""}, "solver": {"lbfgs", ""}, "fix-vit": {"", ""}, "fix-sampler": {"", ""},
+		"epochs": {"3", ""}, "batch": {"2", ""}, "accumulate": {"3", ""}, "rate": {"0.02", ""}, "head-rate": {"0.02", ""}, "weight-decay": {"0.3", ""},
+		"layer-decay": {"0.5", ""}, "ema": {"0.5", ""}, "warmup": {"0.9", ""}, "clip": {"0.001", ""}, "smoothing": {"0.3", ""}, "blocks": {"2", ""}, "rank": {"3", ""},
+		"alpha": {"7", ""}, "lora-targets": {"fc1", ""}, "augment-crop": {"0.3", ""}, "augment-flip": {"0.5", ""}, "augment-colour": {"0.5", ""},
+		"captions": {"", ""}, "vocab": {"nope", ""}, "truncate": {"", "--data LONG"}, "lock": {"texts", ""}, "text-rate": {"0.01", ""}, "scale-rate": {"0.01", ""},
+		"steps": {"2", ""}, "seed": {"5", ""}, "checkpoint-every": {"1", ""}, "val-every": {"1", ""}, "patience": {"1", "--epochs 9"}, "resume": {"", "AGAIN"},
+		"strict": {"", "--data BROKEN"}, "cache": {"OUT/cache", ""}, "recompute": {"", ""}, "memory": {"0.00001", ""}, "wise-ft": {"0.5", ""}, "log-every": {"1", ""},
+		"tensorboard": {"", ""}, "dry-run": {"", ""}, "dtype": {"f16", ""}, "activation": {"gelu", ""},
+	}
+	// Where the value above is what the run has anyway.
+	others := map[string]map[string]struct{ value, with string }{
+		"probe":           {"patience": {"1", ""}, "solver": {"adamw", ""}},
+		"projector":       {"distance": {"cosine", ""}, "model": {"MODEL", ""}, "patience": {"1", "--epochs 9 --head-rate 1"}, "init-projector": {"", "LLAVAS"}},
+		"full by targets": {"targets": {"nope", ""}, "strict": {"", "--data BROKEN --epochs 1"}},
+		"xcomposer":       {"distance": {"cosine", ""}, "model": {"MODEL", ""}, "init-projector": {"", "LLAVAS"}},
+		"contrastive":     {"strict": {"", "--data BROKENTABLE"}},
+	}
+	newFinetune().Flags().VisitAll(func(f *pflag.Flag) {
+		if _, ok := flags[f.Name]; !ok {
+			t.Errorf("--%s is not tried", f.Name)
+		}
+	})
+	for _, r := range recipes {
+		t.Run(r.name, func(t *testing.T) {
+			try := func(line string) map[string]string {
+				t.Helper()
+				dir := t.TempDir()
+				args := func(line string) []string {
+					return strings.Fields(strings.NewReplacer("AGAIN", "", "OTHER", filepath.Join(dir, "other"), "OUT", filepath.Join(dir, "out"), "MODEL", model, "LLAVA", llava,
+						"PICTURES", pictures, "TARGETS", targets, "BROKENTABLE", brokenTable, "TABLE", table, "LONG", long, "BROKEN", folder).Replace("finetune --out OUT " + line))
+				}
+				if strings.Contains(line, "LLAVAS") { // with the projector that it has
+					line = strings.Replace(strings.Replace(line, "LLAVAS", "", 1), "--init-projector", "", 1)
+				}
+				if strings.Contains(line, "AGAIN") {
+					vitago(args(strings.ReplaceAll(line, "--resume", ""))...)
+				}
+				return outcome(t, vitago(args(line)...), dir)
+			}
+			bases := map[string]map[string]string{}
+			for _, name := range slices.Sorted(maps.Keys(flags)) {
+				f := flags[name]
+				with := strings.TrimSpace(f.with)
+				if o, ok := others[r.name][name]; ok {
+					f, with = o, strings.TrimSpace(o.with)
+				}
+				if bases[with] == nil {
+					bases[with] = try(r.line + " " + with)
+				}
+				after := try(r.line + " " + with + " --" + name + " " + f.value)
+				named := strings.Contains(after["stderr"], f.value) && f.value != ""
+				for _, word := range strings.Fields(r.line + " " + with + " --" + name) { // or one that it makes do nothing
+					named = named || strings.HasPrefix(word, "--") && regexp.MustCompile(word+`([^\w-]|$)`).MatchString(after["stderr"])
+				}
+				switch {
+				case after["status"] == fmt.Sprint(exitUsage) && !named:
+					t.Errorf("--%s %s: the error does not name it: %.200s", name, f.value, after["stderr"])
+				case after["status"] != fmt.Sprint(exitUsage) && maps.Equal(bases[with], after):
+					t.Errorf("--%s %s: changes nothing: status %s, %.300s", name, f.value, after["status"], after["stderr"])
+				}
+			}
+		})
+	}
+}
