@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 )
 
 // bmpLayout says where the samples of a pixel are.
@@ -80,6 +81,9 @@ func (b *byteReader) bitmap(start int, icon bool) (m *Image, at int, err error) 
 	if colours == 0 {
 		colours = 1 << min(bits, 16)
 	}
+	if start == 14+n && bits <= 8 { // where the colours are
+		start = min(start+entry*colours, math.MaxInt32)
+	}
 	layout.masks = map[int][4]uint32{16: {0x7c00, 0x3e0, 0x1f}, 24: {0xff0000, 0xff00, 0xff}, 32: {0xff0000, 0xff00, 0xff}}[bits]
 	switch {
 	case compression == 0, compression == 1 && bits == 8, compression == 2 && bits == 4:
@@ -111,7 +115,11 @@ func (b *byteReader) bitmap(start int, icon bool) (m *Image, at int, err error) 
 		if colours > 1<<16 {
 			return nil, 0, fmt.Errorf("palette of %d colours, want at most %d", colours, 1<<16)
 		}
-		if mode, palette = bmpPalette(b.next(entry*colours), entry, colours); mode == Bilevel && bits != 1 || mode == Gray && bits != 8 {
+		colourBytes := b.next(min(entry*colours, len(data)-b.pos)) // the pixels may begin amid the colours
+		if len(colourBytes)/entry > 256 {
+			return nil, 0, fmt.Errorf("palette of %d colours, want at most 256", colours)
+		}
+		if mode, palette = bmpPalette(colourBytes, entry, colours); mode == Bilevel && bits != 1 || mode == Gray && bits != 8 {
 			return nil, 0, fmt.Errorf("grey palette of %d colours for %d bits, which Pillow misreads", colours, bits)
 		}
 	}
@@ -189,7 +197,7 @@ func (b *byteReader) bitmap(start int, icon bool) (m *Image, at int, err error) 
 
 // bmpPalette returns the mode that Pillow gives a picture with these colours, and for "P" the palette.
 func bmpPalette(b []byte, entry, colours int) (Mode, []byte) {
-	p, grey := newPalette(nil), true
+	p, grey := newPalette(nil), len(b) >= entry*(colours-1)+3
 	for i := range len(b) / entry {
 		c := b[i*entry:]
 		want := i
@@ -202,7 +210,7 @@ func bmpPalette(b []byte, entry, colours int) (Mode, []byte) {
 		}
 	}
 	switch {
-	case grey && colours == 2:
+	case grey && colours <= 2:
 		return Bilevel, nil
 	case grey:
 		return Gray, nil

@@ -85,7 +85,7 @@ func decodeICO(data []byte) (*Image, error) {
 		if len(data)-pixels < 4*m.Width*m.Height {
 			return nil, io.ErrUnexpectedEOF
 		}
-	} else if mask < 0 || len(data)-mask < stride*m.Height {
+	} else if mask < 0 || len(data)-mask < stride*(m.Height-1)+(m.Width+7)/8 {
 		return nil, io.ErrUnexpectedEOF
 	}
 	for y := range m.Height {
