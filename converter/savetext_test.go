@@ -272,6 +272,7 @@ func TestTokenizer(t *testing.T) {
 	}{
 		{with, "", cliptext.Transformers, false, ""},
 		{alone, "", cliptext.Transformers, false, ""},
+		{filepath.Join(alone, "model.safetensors"), "", cliptext.Transformers, false, ""},
 		{none, "", cliptext.Transformers, true, "OpenAI's"},
 		{padded, "", cliptext.Transformers, true, "OpenAI's"},
 		{archive, "", cliptext.OpenAI, true, "OpenAI's"},

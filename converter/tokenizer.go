@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vitago/vitago/cliptext"
@@ -12,7 +13,7 @@ import (
 )
 
 // Tokenizer returns what reads texts for the text tower. It is that of vocab, as [cliptext.ReadTokenizer] reads it, or that of the model's
-// directory if vocab is "", or else OpenAI's, which the program brings along: embedded is true then. Archives of OpenAI and OpenCLIP, whose
+// directory, or of its file's, if vocab is "", or else OpenAI's, which the program brings along: embedded is true then. Archives of OpenAI and OpenCLIP, whose
 // libraries have no other, get it wherever the tower has as many words. Texts are read by the rules of the library whose names the tensors
 // have, or that the directory names.
 //
@@ -28,14 +29,14 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 	from := vocab
 	switch openAIs := m.openAIs(); {
 	case vocab != "":
-	case m.native() && openAIs, openAIs && !cliptext.HasTokenizer(m.name):
+	case m.native() && openAIs, openAIs && m.tokenizers() == "":
 		return cliptext.NewOpenAI(m.rules()), true, nil
-	case !cliptext.HasTokenizer(m.name):
+	case m.tokenizers() == "":
 		return nil, false, fmt.Errorf("converter: %s %w", m.name, cliptext.ErrVocabulary)
 	default:
-		from = m.name
+		from = m.tokenizers()
 	}
-	if t, err = cliptext.FindTokenizer(m.name, vocab); err != nil {
+	if t, err = cliptext.ReadTokenizer(from); err != nil {
 		return nil, false, fmt.Errorf("converter: %w", err)
 	}
 	if info, err := os.Stat(from); m.native() || err == nil && !info.IsDir() {
@@ -46,6 +47,17 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 			from, n, t.End(), w.Vocab, w.EOS)
 	}
 	return t, false, nil
+}
+
+// tokenizers returns the directory of the model's tokenizer: its own, or that of its file; "" if there is none.
+func (m *Model) tokenizers() string {
+	if cliptext.HasTokenizer(m.name) {
+		return m.name
+	}
+	if info, err := os.Stat(m.name); !m.native() && err == nil && info.Mode().IsRegular() && cliptext.HasTokenizer(filepath.Dir(m.name)) {
+		return filepath.Dir(m.name)
+	}
+	return ""
 }
 
 // openAIs says whether the words of the text tower can be those of OpenAI's vocabulary.
@@ -114,19 +126,19 @@ func (o *output) tokenizer() error {
 		return nil
 	case errors.Is(err, cliptext.ErrForm) && o.vocab == "" && !m.native():
 		o.said = "the source's, as it is: " + strings.TrimPrefix(err.Error(), "converter: ")
-		o.words, err = cliptext.ReadFiles(m.name)
+		o.words, err = cliptext.ReadFiles(m.tokenizers())
 		return folder.Prefix("converter", err)
 	case err != nil:
 		return err
 	case embedded:
 		o.said = "OpenAI's"
 		o.words = t.Files(m.config.Text.Context)
-		if cliptext.HasTokenizer(m.name) { // which OpenCLIP does not read
+		if m.tokenizers() != "" { // which OpenCLIP does not read
 			o.unread = append(o.unread, "the tokenizer of transformers' form")
 		}
 		return nil
 	case from == "":
-		from = m.name
+		from = m.tokenizers()
 	}
 	info, err := os.Stat(from)
 	if err != nil {
