@@ -377,7 +377,7 @@ func (m *Model) decide() error {
 		return cmp.Or(m.unsure, ErrActivation)
 	}
 	if v.Heads == 0 {
-		return fmt.Errorf("width %d, and no configuration says how many heads it has: known is that of multiples of %d up to %d", v.Width, headWidth, maxHeadless)
+		return fmt.Errorf("width %d, and no configuration says how many heads it has: known is that of multiples of %d up to %d; put the model's config.json or open_clip_config.json beside the tensors", v.Width, headWidth, maxHeadless)
 	}
 	if err := v.Validate(); err != nil || t == nil {
 		return err

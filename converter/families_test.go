@@ -485,6 +485,7 @@ func TestConfigsOfFamilies(t *testing.T) {
 		{"openclip-gelu", openCLIPConfig, func(v map[string]any) { sub(v, "preprocess_cfg")["resize_mode"] = "squash" }, ""},
 		{"openclip-gelu", openCLIPConfig, func(v map[string]any) { sub(v, "preprocess_cfg")["resize_mode"] = "crop" }, "preprocess_cfg.resize_mode is crop, want shortest"},
 		{"openclip-gelu", openCLIPConfig, func(v map[string]any) { delete(sub(v, "model_cfg"), text) }, "no vision_cfg or no text_cfg"},
+		{"openclip-gelu", openCLIPConfig, func(v map[string]any) { sub(v, "model_cfg", text)["hf_tokenizer_name"] = "facebook/xlm-v-base" }, "this is MetaCLIP 2 (worldwide)"},
 		{"llava-hf", configFile, func(v map[string]any) { v["projector_hidden_act"] = "relu" }, `projector_hidden_act is "relu"`},
 		{"llava-hf", configFile, func(v map[string]any) { v["vision_feature_layer"] = []int{-2, -5} }, "vision_feature_layer is [-2,-5], want one layer"},
 		{"llava-hf", configFile, func(v map[string]any) { v["vision_feature_select_strategy"] = "none" }, `vision_feature_select_strategy is "none"`},

@@ -43,6 +43,7 @@ func TestForeign(t *testing.T) {
 		{"text.transformer.embeddings.word_embeddings.weight visual.ln_pre.weight", "OpenCLIP with a text tower of Hugging Face"},
 		{"_image_encoder.module.visual.ln_pre.bias l0_module.heads", "TinyCLIP"},
 		{"visual.transformer.resblocks.0.mlp.c_fc.theta visual.ln_pre.weight", "CLIP in the geometric parametrisation"},
+		{"visual.transformer.resblocks.0.ls_1.gamma visual.ln_pre.weight", "OpenCLIP's tower with LayerScale"},
 		{"reg_token cls_token pos_embed blocks.0.norm1.weight", "a ViT of timm with register tokens"},
 		{"attn_pool.latent pos_embed blocks.0.norm1.weight", "a ViT of timm that pools by attention"},
 		{"fc_norm.weight cls_token pos_embed blocks.0.norm1.weight", "a ViT of timm that pools by the mean"},
@@ -186,6 +187,17 @@ func TestTimmConfigs(t *testing.T) {
 		}
 		if m.Config.Transform != c.want.Canonical() {
 			t.Errorf("transform is %+v, want %+v", m.Config.Transform, c.want.Canonical())
+		}
+		// So is that of what was converted, or it is refused.
+		dst := filepath.Join(t.TempDir(), "out")
+		if _, err := convertFile(t.Context(), edited(t, "timm", configFile, c.edit), dst, Options{}); err != nil {
+			if c.want.Fit != clipvit.FitLongest {
+				t.Error(err)
+			}
+			continue
+		}
+		if m, err := Load(dst); err != nil || m.Config.Transform != c.want.Canonical() {
+			t.Errorf("after a conversion: transform is %+v, want %+v, %v", m.Config.Transform, c.want.Canonical(), err)
 		}
 	}
 	// Of one directory timm computes gelu under one name, and quick_gelu, as it was trained, under another: who says which, gets it.

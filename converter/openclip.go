@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
@@ -112,6 +113,7 @@ type openCLIPTower struct {
 	Heads     int             `json:"heads"`      // text
 	Context   int             `json:"context_length"`
 	Vocab     int             `json:"vocab_size"`
+	Words     string          `json:"hf_tokenizer_name"`
 }
 
 // openCLIPTowerFields are the names of the fields of openCLIPTower.
@@ -150,6 +152,9 @@ func readOpenCLIP(m *Model, file []byte) error {
 		if err := pyjson.Unmarshal(t.raw, t.to); err != nil {
 			return err
 		}
+	}
+	if words := text.Words; strings.Contains(words, "xlm-v") {
+		return errors.New(foreignFamily{name: "MetaCLIP 2 (worldwide)", why: metaCLIP2Why}.text(fmt.Sprintf("text_cfg.hf_tokenizer_name is %.60q", words)))
 	}
 	activation := transformer.GELU // torch's, exact
 	if top.Model.Quick {

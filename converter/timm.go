@@ -74,6 +74,9 @@ func readTimm(m *Model, file []byte) error {
 	errs = append(errs, disagreements("model_args.", map[string]any(c.Args), timmArgs)...)
 	v := &m.config.Vision
 	v.Heads = timmHeads[strings.Split(strings.TrimPrefix(c.Architecture, "vit_"), "_")[0]]
+	if strings.Contains(c.Architecture, "_plus_") {
+		v.Heads = 14 // vit_base_patch16_plus_clip_240
+	}
 	if n, ok := c.Args["num_heads"].(float64); ok {
 		v.Heads = int(n)
 	}

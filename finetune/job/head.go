@@ -20,10 +20,12 @@ const ownHead = "head.safetensors"
 // embedding and to have the classes that are learnt, in their order. note says what becomes of a head that there is.
 func (r Request) headOf(ctx context.Context, like *converter.Model, width int, classes []string) (h *finetune.Classifier, note string, err error) {
 	c, err := like.Classifier(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() == nil: // one that classify would refuse, and nothing here wants
+		return nil, fmt.Sprintf("%v: the run has nothing of this classifier, and nor has what is written", err), nil
+	case err != nil:
 		return nil, "", err
-	}
-	if c != nil {
+	case c != nil:
 		return nil, fmt.Sprintf("the classifier in %s, of %d classes, reads %s: the run has nothing of it, and nor has what is written", r.Model, len(c.Classes), c.Features), nil
 	}
 	dir, err := converter.Folder(r.Model)
