@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"fmt"
 	"image"
 	"math"
 	"strconv"
@@ -26,6 +27,9 @@ func (l Layout) grid(width, height, r int) (rows, cols int) {
 }
 
 func anyRes(l Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
+	if f := c.Transform.Resolved().Filter; f != clipvit.FilterBicubic {
+		return nil, fmt.Errorf("the model's files scale images by %s, and this layout by %s only", f, clipvit.FilterBicubic)
+	}
 	m, err := pillow.FromImage(img).RGB()
 	if err != nil {
 		return nil, err

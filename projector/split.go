@@ -62,49 +62,32 @@ func crop(l Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 }
 
 func cropFloor(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
-	m, err := pillow.FromImage(img).RGB()
-	if err != nil {
-		return nil, err
-	}
-	width, height := pillow.ShortestEdge(m.Width, m.Height, c.ImageSize)
-	x, y := (width-c.ImageSize)/2, (height-c.ImageSize)/2
-	m, err = m.ResizeWindow(width, height, pillow.Bicubic, image.Rect(x, y, x+c.ImageSize, y+c.ImageSize))
-	if err != nil {
-		return nil, err
-	}
-	t := newTiles(0, 0, c)
-	return t, clipvit.Cut(t.view(0, c), m, c)
+	t := c.Transform.WithFit(clipvit.FitShortest)
+	t.Rounding = clipvit.RoundTransformers
+	return one(t, img, c)
 }
 
 func squash(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
-	m, err := pillow.FromImage(img).RGB()
-	if err != nil {
-		return nil, err
-	}
-	return square(m, c)
-}
-
-// square squashes m, of mode RGB, into one view.
-func square(m *pillow.Image, c clipvit.Config) (*Tiles, error) {
-	m, err := m.Resize(c.ImageSize, c.ImageSize, pillow.Bicubic)
-	if err != nil {
-		return nil, err
-	}
-	t := newTiles(0, 0, c)
-	return t, clipvit.Cut(t.view(0, c), m, c)
+	t := c.Transform.WithFit(clipvit.FitSquash)
+	t.Resize = 0
+	return one(t, img, c)
 }
 
 // Source: haotian-liu/LLaVA, llava/mm_utils.py, expand2square.
 func pad(_ Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
-	m, err := pillow.FromImage(img).RGB()
+	t := c.Transform.WithFit(clipvit.FitPad)
+	t.Resize = 0
+	return one(t, img, c)
+}
+
+// one makes one view of an image that is turned and RGB already, with the tower's filter.
+func one(t clipvit.Transform, img image.Image, c clipvit.Config) (*Tiles, error) {
+	m, err := t.Square(img, c.ImageSize)
 	if err != nil {
 		return nil, err
 	}
-	side := max(m.Width, m.Height)
-	if m, err = m.Pad((side-m.Width)/2, (side-m.Height)/2, side, side, c.Transform.MeanColour()); err != nil {
-		return nil, err
-	}
-	return square(m, c)
+	tiles := newTiles(0, 0, c)
+	return tiles, clipvit.Cut(tiles.view(0, c), m, c)
 }
 
 func tile(l Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
