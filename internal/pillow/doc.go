@@ -22,7 +22,7 @@
 //
 // # What is refused with an error, though Pillow decodes it
 //
-//   - JPEG: lossless; a few baseline ones whose end marker is missing, which Pillow mostly refuses too.
+//   - JPEG: lossless.
 //   - TIFF: the compressions Zstandard, LZMA, old-style JPEG, CCITT group 3 in two dimensions or with fill bits, and
 //     those that nobody writes any more; YCbCr without JPEG, CIELAB, a palette with alpha, planes of 2 or 4 bits.
 //   - Other formats, such as AVIF, HEIC and JPEG 2000, by name. The one live library for AVIF without cgo,

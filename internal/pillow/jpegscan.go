@@ -16,6 +16,7 @@ type jpegScan struct {
 
 // read decodes the scan, into coefficients if there are any kept, else into pixels.
 func (s *jpegScan) read() error {
+	start := s.pos
 	s.restart()
 	block := s.method()
 	band := 1 // rows of units in one of the picture's
@@ -70,7 +71,7 @@ func (s *jpegScan) read() error {
 	if s.arith != nil {
 		return nil
 	}
-	if s.fill(); s.ended {
+	if s.fill(); s.ended && (s.progressive || s.parts[0].coeffs != nil || !s.completes(start)) {
 		return io.ErrUnexpectedEOF
 	}
 	return nil

@@ -518,16 +518,30 @@ def odd_jpegs():
             i += 1
         b[i] ^= 0x40
         put(f"flipped-{k}", b)
+    # Without an end marker Pillow has the last unit if libjpeg's buffer happens to hold its bits.
+    kept = {True: 0, False: 0}
+    for k in range(300):
+        f = io.BytesIO()
+        m.crop((0, 0, 9 + k % 30, 8 + k // 10)).convert("L" if k % 3 == 0 else "RGB").save(f, format="JPEG", quality=50 + k % 45, **({"restart_marker_blocks": 3} if k % 7 == 0 else {}))
+        b = f.getvalue()[:-2]
+        try:
+            Image.open(io.BytesIO(b)).load()
+            loads = True
+        except OSError:
+            loads = False
+        if kept[loads] < (9 if loads else 3):
+            kept[loads] += 1
+            put(f"no-end-{k}", b)
     # Arithmetic-coded ones are libjpeg-turbo's own. Without its cjpeg those of the last run stay.
     old = os.path.join(OUT, "files.zip")
-    kept = zipfile.ZipFile(old) if os.path.exists(old) else None
+    last = zipfile.ZipFile(old) if os.path.exists(old) else None
     for name, options in {"": [], "-progressive": ["-progressive"], "-restart": ["-restart", "3B"], "-420": ["-sample", "2x2"], "-grey": ["-grayscale"]}.items():
         if shutil.which("cjpeg"):
             ppm = io.BytesIO()
             m.save(ppm, format="PPM")
             b = subprocess.run(["cjpeg", "-quality", "80", "-arithmetic", *options], input=ppm.getvalue(), capture_output=True, check=True).stdout
         else:
-            b = kept.read(f"odd-arithmetic{name}.jpg")
+            b = last.read(f"odd-arithmetic{name}.jpg")
         put(f"arithmetic{name}", b)
     b = files["odd-arithmetic.jpg"]
     i = next(t for t in segments(b) if t[1] == 0xDA)
