@@ -370,3 +370,33 @@ func TestAdapterNames(t *testing.T) {
 		})
 	}
 }
+
+// A field of JSON that there is not, and one that would do nothing, are errors, though the value is that of none.
+func TestJSONIdle(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	for _, c := range []struct{ text, want string }{
+		{`{"recipe":"lora","epochs":3}`, `unknown field "epochs"`},
+		{`{"recipe":"lora","overrides":{"learning_rate":3}}`, `unknown field "learning_rate"`},
+		{`{"recipe":"lora","split":0,"validation":"v"}`, `split is 0 and validation "v", want one of them`},
+		{`{"recipe":"lora","patience":0}`, "patience is of validations, with no data to validate on: there are none: give validation, or a split above 0"},
+		{`{"recipe":"probe","validation":"v","seed":3}`, "seed is of what is random, and nothing is"},
+		{`{"recipe":"full","cache":""}`, "cache keeps what a frozen tower gives, and this one learns"},
+		{`{"recipe":"full","overrides":{"rank":0}}`, "overrides.rank is of the recipe lora"},
+		{`{"recipe":"probe","solver":"lbfgs","teacher":"t"}`, "solver lbfgs fits a head for classes, and it is what teacher or targets say that is learnt"},
+		{`{"recipe":"contrastive","captions":true}`, "captions is of other recipes than contrastive"},
+	} {
+		r := Request{Model: "m"}
+		err := json.Unmarshal([]byte(c.text), &r)
+		if err == nil {
+			r.Data, r.Output = "pictures", out
+			err = r.Check()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %s", c.text, err, c.want)
+		}
+	}
+	var r Request
+	if err := json.Unmarshal([]byte(`{"data":"d","recipe":"lora","split":0,"output":"`+filepath.ToSlash(out)+`","overrides":{"warmup":0}}`), &r); err != nil || r.Check() != nil || *r.Overrides.Warmup != 0 {
+		t.Errorf("%+v: %v, %v", r, err, r.Check())
+	}
+}
