@@ -88,6 +88,9 @@ func TestFlags(t *testing.T) {
 		{encode, "--batch 0", "--batch is 0, want 1 to 64"},
 		{encode, "--precision int8", ""},
 		{"encode --model MODEL BROKEN PICTURE", "--skip-errors", ""},
+		{"encode --model MODEL CLEAR", "--preprocess openai", ""},
+		{"encode --model MODEL CLEAR", "--fit squash", ""},
+		{"encode --model MODEL TURNED", "--exif", ""},
 
 		{tokens, "--model " + hd, ""},
 		{tokens, "--activation gelu", ""},
@@ -101,6 +104,8 @@ func TestFlags(t *testing.T) {
 		{tokens, "-o OUT/x.npy", ""},
 		{tokens, "--batch 0", "--batch is 0, want 1 to 64"},
 		{"tokens --model LLAVA BROKEN PICTURE", "--skip-errors", ""},
+		{"tokens --model HFLLAVA CLEAR", "--preprocess openai", ""},
+		{"tokens --model LLAVA TURNED", "--exif", ""},
 
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--model " + llava, ""},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--activation gelu", ""},
@@ -108,6 +113,9 @@ func TestFlags(t *testing.T) {
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--labels photo,cat", ""},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--template {}{}", ""},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--json", ""},
+		{"classify --model HEAD CLEAR", "--preprocess openai", ""},
+		{"classify --model HEAD CLEAR", "--fit squash", ""},
+		{"classify --model HEAD TURNED", "--exif", ""},
 		{"classify --model HEAD PICTURE", "--template {}", "--template goes with --labels"},
 		{"classify --model HEAD PICTURE", "--vocab " + vocab, "--vocab goes with --labels"},
 
@@ -156,6 +164,7 @@ func TestFlags(t *testing.T) {
 			vitago("demo", "--dir", filepath.Join(dir, "exists")).want(t, exitDone, []string{""}, []string{""})
 		}
 		args := strings.Fields(strings.NewReplacer("EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)
 	}
@@ -200,6 +209,20 @@ func TestFinetuneFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	odd := map[string]string{} // pictures that are transparent, and turned
+	oddTable, oddPictures := captioned(t, 4)
+	for i, name := range []string{"rgba-101x33.png", "orientation/exif6.jpg"} {
+		odd[fmt.Sprintf("%02d.png", i)] = read(t, transformPicture(t, name))
+	}
+	oddFolder := filepath.Join(t.TempDir(), "odd")
+	for _, class := range []string{"blue", "green", "red"} {
+		for name, b := range odd {
+			os.WriteFile(filepath.Join(oddPictures, class, name), []byte(b), 0o666)
+		}
+		if err := os.CopyFS(filepath.Join(oddFolder, class), os.DirFS(filepath.Join(oddPictures, class))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	long := filepath.Join(filepath.Dir(table), "long.csv")
 	text := read(t, table)
 	os.WriteFile(long, []byte(strings.Replace(text, "a photo of a cat", strings.Repeat("a photo of a cat ", 20), 1)), 0o666)
@@ -237,6 +260,7 @@ func TestFinetuneFlags(t *testing.T) {
 		"steps": {"2", ""}, "seed": {"5", ""}, "checkpoint-every": {"1", ""}, "val-every": {"1", ""}, "patience": {"1", "--epochs 9"}, "resume": {"", "AGAIN"},
 		"strict": {"", "--data BROKEN"}, "cache": {"OUT/cache", ""}, "recompute": {"", ""}, "memory": {"0.00001", ""}, "wise-ft": {"0.5", ""}, "log-every": {"1", ""},
 		"tensorboard": {"", ""}, "dry-run": {"", ""}, "dtype": {"f16", ""}, "activation": {"gelu", ""},
+		"preprocess": {"openai", "--data ODD"}, "fit": {"squash", "--data ODD"}, "exif": {"", "--data ODD"},
 	}
 	// Where the value above is what the run has anyway.
 	others := map[string]map[string]struct{ value, with string }{
@@ -244,7 +268,9 @@ func TestFinetuneFlags(t *testing.T) {
 		"projector":       {"distance": {"cosine", ""}, "model": {"MODEL", ""}, "patience": {"1", "--epochs 9 --head-rate 1"}, "init-projector": {"", "LLAVAS"}},
 		"full by targets": {"targets": {"nope", ""}, "strict": {"", "--data BROKEN --epochs 1"}},
 		"xcomposer":       {"distance": {"cosine", ""}, "model": {"MODEL", ""}, "init-projector": {"", "LLAVAS"}},
-		"contrastive":     {"strict": {"", "--data BROKENTABLE"}},
+		"contrastive": {
+			"strict": {"", "--data BROKENTABLE"}, "preprocess": {"openai", "--data ODDTABLE"}, "fit": {"squash", "--data ODDTABLE"}, "exif": {"", "--data ODDTABLE"},
+		},
 	}
 	newFinetune().Flags().VisitAll(func(f *pflag.Flag) {
 		if _, ok := flags[f.Name]; !ok {
@@ -258,7 +284,7 @@ func TestFinetuneFlags(t *testing.T) {
 				dir := t.TempDir()
 				args := func(line string) []string {
 					return strings.Fields(strings.NewReplacer("AGAIN", "", "OTHER", filepath.Join(dir, "other"), "OUT", filepath.Join(dir, "out"), "MODEL", model, "LLAVA", llava,
-						"PICTURES", pictures, "TARGETS", targets, "BROKENTABLE", brokenTable, "TABLE", table, "LONG", long, "BROKEN", folder).Replace("finetune --out OUT " + line))
+						"PICTURES", pictures, "TARGETS", targets, "ODDTABLE", oddTable, "ODD", oddFolder, "BROKENTABLE", brokenTable, "TABLE", table, "LONG", long, "BROKEN", folder).Replace("finetune --out OUT " + line))
 				}
 				if strings.Contains(line, "LLAVAS") { // with the projector that it has
 					line = strings.Replace(strings.Replace(line, "LLAVAS", "", 1), "--init-projector", "", 1)
