@@ -25,6 +25,9 @@ const (
 // libraryKey is the member of tokenizer_config.json that says whose rules a directory follows; transformers keeps it.
 const libraryKey = "vitago_library"
 
+// noLibrary is what it says in a directory whose model brought no tokenizer.
+const noLibrary = "none"
+
 // check returns an error for the rules of no library.
 func (r Rules) check() error {
 	switch r {

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -250,8 +251,17 @@ func plainJSON(v any) []byte {
 func NoFiles(words int) []File {
 	why := fmt.Sprintf("no tokenizer: the checkpoint that this model of %d words was converted from brought none", words)
 	return []File{{configFile, folder.MustJSON(map[string]any{
-		"tokenizer_class": "CLIPTokenizer", "added_tokens_decoder": map[string]any{why: map[string]any{"content": endOfText}},
+		"tokenizer_class": "CLIPTokenizer", libraryKey: noLibrary, "added_tokens_decoder": map[string]any{why: map[string]any{"content": endOfText}},
 	})}}
+}
+
+// SaysNone says whether the files of a directory are those of [NoFiles].
+func SaysNone(dir string) bool {
+	var config struct {
+		Library string `json:"vitago_library"`
+	}
+	data, err := folder.ReadSmall(filepath.Join(dir, configFile), maxVocab)
+	return err == nil && pyjson.Unmarshal(data, &config) == nil && config.Library == noLibrary
 }
 
 // WithRules returns files of a tokenizer whose directory says whose rules it follows.

@@ -29,7 +29,7 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 	from := vocab
 	switch openAIs := m.openAIs(); {
 	case vocab != "":
-	case m.native() && openAIs, openAIs && m.tokenizers() == "":
+	case m.native() && openAIs, openAIs && m.tokenizers() == "" && !cliptext.SaysNone(m.name):
 		return cliptext.NewOpenAI(m.rules()), true, nil
 	case m.tokenizers() == "":
 		return nil, false, fmt.Errorf("converter: %s %w", m.name, cliptext.ErrVocabulary)
