@@ -4,6 +4,7 @@
 #
 #   setup.sh           all of them
 #   setup.sh --main    .venv alone: enough for everything but checkpoints.py, demo.py, families_new.py, forms.py, containers.py and "fullsize.py archive"
+#   setup.sh --newest  .venv/torch-2.15.0 alone, the newest libraries, after --main
 set -eu
 cd "$(dirname "$0")"
 
@@ -30,10 +31,16 @@ venv() {
 	"$folder/bin/python" -W ignore -c 'import torch; print("torch", torch.__version__)'
 }
 
+newest() { venv .venv/torch-2.15.0 3.13 -r requirements_new.txt; }
+
+if [ "${1:-}" = --newest ]; then
+	newest
+	exit
+fi
 venv .venv 3.11 -r requirements.txt
 [ "${1:-}" = --main ] && exit
 venv .venv/torch-1.7.1 3.8 torch==1.7.1 numpy==1.24.4 # OpenAI's archives are of 1.7 or 1.8
 venv .venv/torch-1.8.1 3.9 torch==1.8.1 numpy==1.26.4
 venv .venv/torch-1.13.1 3.11 torch==1.13.1 numpy==1.26.4
 venv .venv/torch-2.0.1 3.11 torch==2.0.1 numpy==1.26.4
-venv .venv/torch-2.15.0 3.13 -r requirements_new.txt
+newest
