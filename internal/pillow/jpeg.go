@@ -383,6 +383,9 @@ func (d *jpegDecoder) frame(b []byte) error {
 	return nil
 }
 
+// jpegScans is how many scans a file may have, each of which goes over the whole picture. Encoders write some ten.
+const jpegScans = 500
+
 // jpegBlock is how many bytes Pillow reads at a time.
 const jpegBlock = 1 << 16
 
@@ -407,6 +410,9 @@ func (d *jpegDecoder) scan(b []byte) (whole bool, err error) {
 	if s.from > s.to || s.to > 63 || s.from == 0 && s.to != 0 && d.progressive || s.from > 0 && n > 1 ||
 		s.low > 13 || s.high != 0 && s.high != s.low+1 {
 		return false, fmt.Errorf("bad scan of coefficients %d..%d, bits %d..%d, of %d components", s.from, s.to, s.high, s.low, n)
+	}
+	if d.scans == jpegScans {
+		return false, fmt.Errorf("more than %d scans", jpegScans)
 	}
 	if d.scans++; !d.progressive && d.scans == 1 {
 		d.standardTables()

@@ -265,7 +265,9 @@ func (p *pngFile) understand(kind string, n int) (body []byte, err error) {
 		if body[name+1] != 0 {
 			return nil, fmt.Errorf("colour profile of compression %d, want 0", body[name+1])
 		}
-		_, err = pngInflated(kind, body[name+2:])
+		if n, err = pngInflated(kind, body[name+2:]); err == nil {
+			err = p.texts(n) // Pillow does not count them, who may be many
+		}
 	case "tEXt":
 		_, v, _ := bytes.Cut(body, []byte{0})
 		err = p.texts(len(v))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -204,6 +205,9 @@ func readTIFF(data []byte) (*tiffFile, error) {
 
 // tiffPieces is how many strips, tiles or other numbers a tag can have.
 const tiffPieces = 1 << 22
+
+// tiffShared is how often pieces may share bytes, which a well-made file never does: else work is the square of the file.
+const tiffShared = 16
 
 // long is size for 64 bits.
 func long(v uint64) int {
@@ -411,6 +415,7 @@ func (t *tiffFile) pixels(m *Image) error {
 		return fmt.Errorf("pieces of %dx%d pixels in a picture of %dx%d", w, h, t.width, t.height)
 	}
 	whole := across * ceil(t.height, h)
+	budget := tiffShared*len(t.data) + len(offsets)
 	for plane := range min(planes, max(1, modes[m.Mode])) {
 		for i := range whole {
 			at := plane*whole + i
@@ -428,12 +433,19 @@ func (t *tiffFile) pixels(m *Image) error {
 				return io.ErrUnexpectedEOF
 			}
 			raw := t.data[offsets[at]:]
-			if t.compression != 1 && at < len(lengths) && lengths[at] > 0 {
-				raw = raw[:min(len(raw), lengths[at])]
+			if t.compression != 1 {
+				if at < len(lengths) && lengths[at] > 0 {
+					raw = raw[:min(len(raw), lengths[at])]
+				} else if at+1 < len(offsets) && offsets[at+1] > offsets[at] {
+					raw = raw[:min(len(raw), offsets[at+1]-offsets[at])]
+				}
+				if budget -= len(raw); budget < 0 {
+					return errors.New("pieces that take the same bytes over and over")
+				}
 			}
 			columns, rows := min(w, t.width-x), min(h, t.height-y)
 			row := (w*t.bits*samples + 7) / 8
-			piece, err := t.expand(raw, w, h, rows, row, tiled)
+			piece, err := t.expand(raw, w, h, rows, row, !tiled && y+h >= t.height)
 			if err != nil {
 				return fmt.Errorf("piece %d of %d: %w", at+1, len(offsets), err)
 			}
@@ -449,8 +461,8 @@ func (t *tiffFile) pixels(m *Image) error {
 	return nil
 }
 
-// expand returns the first rows of a piece of w by h pixels, each of row bytes.
-func (t *tiffFile) expand(raw []byte, w, h, rows, row int, tiled bool) ([]byte, error) {
+// expand returns the first rows of a piece of w by h pixels, each of row bytes. Only the last strip may have more.
+func (t *tiffFile) expand(raw []byte, w, h, rows, row int, last bool) ([]byte, error) {
 	if t.compression == 1 {
 		raw = raw[:min(len(raw), rows*row)]
 	}
@@ -503,7 +515,7 @@ func (t *tiffFile) expand(raw []byte, w, h, rows, row int, tiled bool) ([]byte, 
 	case 32773:
 		out, err = unpackBits(raw, want)
 	case 7:
-		return t.expandJPEG(raw, w, h, rows, row, tiled)
+		return t.expandJPEG(raw, w, h, rows, row, last)
 	}
 	if err != nil {
 		return nil, err
@@ -587,7 +599,7 @@ func unpackBits(raw []byte, want int) ([]byte, error) {
 }
 
 // expandJPEG decodes a piece that is a JPEG, whose tables may be common to all. Source: TIFF Technical Note 2.
-func (t *tiffFile) expandJPEG(raw []byte, w, h, rows, row int, tiled bool) ([]byte, error) {
+func (t *tiffFile) expandJPEG(raw []byte, w, h, rows, row int, last bool) ([]byte, error) {
 	stream := raw
 	if len(t.jpeg) > 4 {
 		stream = slices.Concat(t.jpeg, raw)
@@ -605,7 +617,7 @@ func (t *tiffFile) expandJPEG(raw []byte, w, h, rows, row int, tiled bool) ([]by
 	if t.planar {
 		samples = 1
 	}
-	if m.Width != w || modes[m.Mode] != samples || m.Height > h && (tiled || m.Height < rows) {
+	if m.Width != w || modes[m.Mode] != samples || m.Height > h && !last {
 		return nil, fmt.Errorf("JPEG of %dx%d pixels of %d samples, want %dx%d of %d", m.Width, m.Height, modes[m.Mode], w, h, samples)
 	}
 	return append(m.Pix, make([]byte, max(0, rows*row-len(m.Pix)))...), nil
