@@ -16,13 +16,15 @@ import (
 
 // An identity says what a checkpoint is of.
 type identity struct {
-	Tower     string           `json:"tower"` // SHA-256 of the weights that the run began with
-	Head      string           `json:"head"`  // its type, and the shapes of its parameters
-	Recipe    Recipe           `json:"recipe"`
-	Features  clipvit.Features `json:"features"`
-	Objective string           `json:"objective"`
-	Data      string           `json:"data"` // fingerprint and order of the training data
-	Seed      uint64           `json:"seed"`
+	Tower string `json:"tower"` // SHA-256 of the weights that the run began with
+	Head  string `json:"head"`  // its type, and the shapes of its parameters
+	// Preprocessing of the pictures; nil in checkpoints of before 30 November 2026, which did not record it.
+	Preprocessing *clipvit.Transform `json:"preprocessing,omitempty"`
+	Recipe        Recipe             `json:"recipe"`
+	Features      clipvit.Features   `json:"features"`
+	Objective     string             `json:"objective"`
+	Data          string             `json:"data"` // fingerprint and order of the training data
+	Seed          uint64             `json:"seed"`
 }
 
 // UnmarshalJSON reads an identity, the features in the form of version 64c7bcd as well: whether they are patches,
@@ -68,6 +70,12 @@ func (i identity) differs(now identity) error {
 	differ("recipe: Alpha", i.Recipe.LoRA.Alpha, now.Recipe.LoRA.Alpha)
 	differ("recipe: Targets", strings.Join(i.Recipe.LoRA.Targets, ", "), strings.Join(now.Recipe.LoRA.Targets, ", "))
 	differ("head", inWords(i.Head), inWords(now.Head))
+	if i.Preprocessing != nil && now.Preprocessing != nil {
+		a, b := reflect.ValueOf(i.Preprocessing.Resolved()), reflect.ValueOf(now.Preprocessing.Resolved())
+		for f := range a.NumField() {
+			differ("preprocessing: "+a.Type().Field(f).Name, a.Field(f).Interface(), b.Field(f).Interface())
+		}
+	}
 	differ("features", i.Features.String(), now.Features.String())
 	differ("objective", i.Objective, now.Objective)
 	differ("seed", i.Seed, now.Seed)

@@ -153,6 +153,12 @@ func New(c Config) (*Trainer, error) {
 	recipe.About, recipe.Projector = "", false
 	t.identity = identity{Recipe: recipe, Features: c.Features, Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed}
 	t.identity.Tower, t.identity.Head = t.learner.names()
+	switch {
+	case c.Encoder != nil:
+		t.identity.Preprocessing = new(c.Encoder.Tower.Config.Transform.Canonical())
+	case c.Tower != nil:
+		t.identity.Preprocessing = new(c.Tower.Config.Transform.Canonical())
+	}
 	loaded := t.learner.loaded()
 	// Two streams of one seed are one stream: 1 is the number of this use.
 	if err := t.learner.free(rand.New(rand.NewPCG(c.Seed, 1))); err != nil {

@@ -50,7 +50,9 @@ func configLines(c converter.Config) [][2]string {
 		return [][2]string{{"vision", "none"}}
 	}
 	name := ""
-	if n, ok := towers[v]; ok {
+	plain := v
+	plain.Transform = clipvit.Transform{} // which is no matter of the name
+	if n, ok := towers[plain]; ok {
 		name = n + ": "
 	}
 	embed := "no projection"
@@ -63,6 +65,7 @@ func configLines(c converter.Config) [][2]string {
 	act := func(a transformer.Activation) transformer.Activation { return cmp.Or(a, "activation unknown") }
 	lines := [][2]string{{"vision", fmt.Sprintf("%simage %d, patch %d, width %d, heads %d, layers %d, MLP %d, %s, %s",
 		name, v.ImageSize, v.PatchSize, v.Width, v.Heads, v.Layers, v.MLPWidth, embed, act(v.Activation))}}
+	lines = append(lines, [2]string{"pictures", pictureLine(v.Transform)})
 	if t := c.Text; t != nil {
 		lines = append(lines, [2]string{"text", fmt.Sprintf("vocabulary %d, context %d, width %d, heads %d, layers %d, MLP %d, embedding %d, %s",
 			t.Vocab, t.Context, t.Width, t.Heads, t.Layers, t.MLPWidth, t.EmbedDim, act(t.Activation))})
@@ -70,6 +73,22 @@ func configLines(c converter.Config) [][2]string {
 		lines = append(lines, [2]string{"text", "none"})
 	}
 	return lines
+}
+
+// pictureLine says how pictures are prepared.
+func pictureLine(t clipvit.Transform) string {
+	r := t.Resolved()
+	line := fmt.Sprintf("%s, %s", r.Fit, r.Filter)
+	if r.Resize != 0 {
+		line += fmt.Sprintf(", scaled to %d", r.Resize)
+	}
+	if r.Fit == clipvit.FitPad || r.Fit == clipvit.FitLongest {
+		line += fmt.Sprintf(", filled with %v", r.Fill)
+	}
+	if plain := (clipvit.Transform{}).Resolved(); r.Mean != plain.Mean || r.Std != plain.Std {
+		line += fmt.Sprintf(", mean %v, deviation %v", r.Mean, r.Std)
+	}
+	return fmt.Sprintf("%s; rounded as by %s, alpha %s", line, r.Rounding, r.Alpha)
 }
 
 // projectorLines are the rows of a table about a projector, none if there is none.
