@@ -271,7 +271,7 @@ func (t *tiffFile) understand() error {
 		return fmt.Errorf("%d samples of %d bits, format %d, photometric %d, extra samples %v, fill order %d, %v: not supported",
 			t.samples, t.bits, t.format, t.photometric, t.extra, fill, t.order)
 	}
-	if t.photometric == tiffYCbCr && (t.compression != 7 || t.planar || t.samples != 3) {
+	if t.photometric == tiffYCbCr && t.mode != Gray && (t.compression != 7 || t.planar) {
 		return fmt.Errorf("YCbCr with %s compression, planar configuration %d, is not supported; convert the file to PNG first", kind.name, t.tag(tiffPlanar, 1))
 	}
 	if t.planar && t.samples > 1 && (t.mode == GrayAlpha || t.mode == GrayPre || t.bits != 8 && (t.bits != 16 || !compressed)) {
@@ -343,7 +343,7 @@ func (t *tiffFile) findMode(reversed bool) Mode {
 		if is(tiffRGB, 1, 3, 8) && none {
 			return RGB
 		}
-	case none && is(tiffBlackIsZero, 2, 1, 8):
+	case none && is(tiffBlackIsZero, 2, 1, 8), none && is(tiffYCbCr, 1, 1, 8) && t.compression == 1:
 		return Gray
 	case none && is(tiffBlackIsZero, 2, 1, 16, 32):
 		return Int32
@@ -415,7 +415,7 @@ func (t *tiffFile) pixels(m *Image) error {
 		return fmt.Errorf("pieces of %dx%d pixels in a picture of %dx%d", w, h, t.width, t.height)
 	}
 	whole := across * ceil(t.height, h)
-	budget := tiffShared*len(t.data) + len(offsets)
+	budget := tiffShared*int64(len(t.data)) + int64(len(offsets))
 	for plane := range min(planes, max(1, modes[m.Mode])) {
 		for i := range whole {
 			at := plane*whole + i
@@ -439,7 +439,7 @@ func (t *tiffFile) pixels(m *Image) error {
 				} else if at+1 < len(offsets) && offsets[at+1] > offsets[at] {
 					raw = raw[:min(len(raw), offsets[at+1]-offsets[at])]
 				}
-				if budget -= len(raw); budget < 0 {
+				if budget -= int64(len(raw)); budget < 0 {
 					return errors.New("pieces that take the same bytes over and over")
 				}
 			}
