@@ -15,6 +15,11 @@ func TestDiffers(t *testing.T) {
 		Tower: "0123456789abcdef", Head: "*finetune.Classifier Linear.W[2 10] Linear.B[2 1]", Data: loader, Seed: 1,
 		Recipe:   Recipe{Name: "lora", Epochs: 4, LoRA: adapter.LoRA{Rank: 2, Alpha: 16, Targets: []string{"q_proj", "v_proj"}}},
 		Features: clipvit.Features{Kind: clipvit.Embedding}, Objective: "classification, smoothing 0",
+		Preprocessing: &clipvit.Transform{},
+	}
+	before := base
+	if before.Preprocessing = nil; before.differs(base) != nil || base.differs(before) != nil {
+		t.Error("a checkpoint that says nothing of preprocessing is of another run")
 	}
 	if err := base.differs(base); err != nil {
 		t.Fatal(err)
@@ -24,6 +29,7 @@ func TestDiffers(t *testing.T) {
 		want   string
 	}{
 		{func(i *identity) { i.Recipe = Recipe{Name: "full"} }, "recipe: lora, now full"},
+		{func(i *identity) { i.Preprocessing = &clipvit.Transform{Fit: clipvit.FitSquash} }, "preprocessing: Fit: shortest, now squash"},
 		{func(i *identity) { i.Recipe.Epochs = 5 }, "recipe: Epochs: 4, now 5"},
 		{func(i *identity) { i.Recipe.LoRA.Targets = []string{"fc1"} }, "recipe: Targets: q_proj, v_proj, now fc1"},
 		{func(i *identity) { i.Recipe.LoRA.Rank = 4 }, "recipe: Rank: 2, now 4"},
