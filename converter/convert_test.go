@@ -152,7 +152,7 @@ func TestThreeNamesOneModel(t *testing.T) {
 				t.Fatal(err)
 			}
 			config := tinyConfig
-			config.Transform = rulesOf(k.Dialect())
+			config.Transform = rulesOf(tiny(t, c.path), k.Dialect())
 			if m.Config != config {
 				t.Errorf("configuration is %+v, want %+v", m.Config, config)
 			}

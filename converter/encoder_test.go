@@ -45,7 +45,7 @@ func TestLoadEncoder(t *testing.T) {
 			}
 			continue
 		}
-		f.vision.Transform = rulesOf(f.dialect)
+		f.vision.Transform = rulesOf(family(t, f.path), f.dialect)
 		n++
 		if _, err := convertFile(t.Context(), family(t, f.path), dst, Options{}); err != nil {
 			t.Fatal(err)

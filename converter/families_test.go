@@ -89,11 +89,22 @@ var families = []struct {
 	{path: "longclip-hf", dialect: "Hugging Face", vision: small, text: true, dtypes: "map[F32:78]"},
 }
 
-// rulesOf returns the preprocessing of the library whose names tensors have: OpenAI's, or that of transformers, on a version
-// of which before 5.21 LLaVA's and XComposer's own code stands, as xtuner's does.
-func rulesOf(dialect string) clipvit.Transform {
+// rulesOf returns the preprocessing of the library whose names the tensors in path have: OpenAI's, or that of transformers,
+// on a version of which before 5.21 LLaVA's and XComposer's own code stands, as xtuner's does. Without a file of an image
+// processor a tower alone has OpenAI's.
+func rulesOf(path, dialect string) clipvit.Transform {
 	switch dialect {
-	case "Hugging Face", "Hugging Face LLaVA":
+	case "Hugging Face":
+		found := false
+		for _, pattern := range []string{preprocessorFile, processorFile, "0_CLIPModel/" + processorFile} {
+			_, err := os.Stat(filepath.Join(path, pattern))
+			found = found || err == nil
+		}
+		if !found {
+			return clipvit.Transform{}
+		}
+		fallthrough
+	case "Hugging Face LLaVA":
 		return clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaWhite}
 	case "timm":
 		return clipvit.Transform{Alpha: clipvit.AlphaDropFirst}
@@ -115,7 +126,7 @@ func TestFamilies(t *testing.T) {
 	for _, f := range families {
 		t.Run(f.path, func(t *testing.T) {
 			if f.vision != (clipvit.Config{}) {
-				f.vision.Transform = rulesOf(f.dialect)
+				f.vision.Transform = rulesOf(family(t, f.path), f.dialect)
 			}
 			want := golden.Load(t, "testdata/families/"+f.path+".npz")
 			dst := filepath.Join(t.TempDir(), "out")

@@ -469,8 +469,11 @@ func (m *Model) readTransform() error {
 			}
 		}
 	}
-	if said != nil {
+	switch {
+	case said != nil:
 		v.Transform, m.library = said[0].t, said[0].library
+	case m.dialect.library == "" && m.dialect.language == nil: // transformers itself prepares no image without a file
+		v.Transform, m.library = own, byOpenAI
 	}
 	if err := m.choice.Validate(); err != nil {
 		return err

@@ -30,7 +30,7 @@ func TestProcessorFiles(t *testing.T) {
 		want  clipvit.Transform
 		wrong []string // in the error; none if it must load
 	}{
-		{"none", map[string]any{preprocessorFile: nil}, rules, nil},
+		{"none", map[string]any{preprocessorFile: nil}, clipvit.Transform{}, nil}, // transformers prepares no image, either
 		{"nested", map[string]any{preprocessorFile: nil, processorFile: nested(squashing)}, siglip, nil},
 		{"plain", map[string]any{preprocessorFile: squashing}, siglip, nil},
 		{"nested, of something else", map[string]any{processorFile: map[string]any{"processor_class": "CLIPProcessor", "image_seq_length": 9}}, rules, nil},

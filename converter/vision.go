@@ -15,8 +15,9 @@ import (
 // What tensors do not say is taken from config.json or open_clip_config.json in the same directory.
 // Where nothing says it, as for OpenAI's names outside its own archives, the error is
 // [ErrActivation]; see [Assume]. Images are prepared as the files beside the tensors say, by the rules of the library whose
-// form they have; see [Prepare]. What [clipvit.Preprocess] cannot do is an error; to use such a tower with preprocessing of
-// one's own, name the file of the tensors, not its directory.
+// form they have; see [Prepare]. With transformers' names and no file of an image processor they are prepared as OpenAI's.
+// What [clipvit.Preprocess] cannot do is an error; to use such a tower with preprocessing of one's own, name the file of
+// the tensors, not its directory.
 func Load(path string, options ...OpenOption) (*clipvit.Model, error) {
 	m, err := Open(path, options...)
 	if err != nil {
