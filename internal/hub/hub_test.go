@@ -246,6 +246,25 @@ func TestRepositoryHostile(t *testing.T) {
 	wantError(t, err, `"/etc/passwd" is no name for a file`, "org/model")
 }
 
+// TestModelOfTimm: of a repository for timm and OpenCLIP OpenCLIP's files are what is loaded.
+func TestModelOfTimm(t *testing.T) {
+	r := &Repository{ID: "timm/vit_x", Files: []File{{Name: "config.json"}, {Name: "model.safetensors"}, {Name: "open_clip_config.json"}, {Name: "open_clip_model.safetensors"}}}
+	for id, want := range map[string]string{"timm/vit_x": "config.json open_clip_config.json open_clip_model.safetensors", "laion/x": "config.json open_clip_config.json model.safetensors"} {
+		r.ID = id
+		got, err := (&Client{}).Model(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, f := range got {
+			names = append(names, f.Name)
+		}
+		if strings.Join(names, " ") != want {
+			t.Errorf("%s: got %q, want %q", id, names, want)
+		}
+	}
+}
+
 func TestModel(t *testing.T) {
 	const index = `{"metadata":{"total_size":1},"weight_map":{"a":"m-1.X","b":"m-2.X","c":"m-1.X"}}`
 	for _, c := range []struct {
@@ -261,6 +280,9 @@ func TestModel(t *testing.T) {
 		{"OpenCLIP", "open_clip_config.json open_clip_pytorch_model.bin open_clip_model.safetensors", "open_clip_config.json open_clip_model.safetensors"},
 		{"a projector alone", "config.json mm_projector.bin", "config.json mm_projector.bin"},
 		{"other names", "config.json tower.pt optimizer.pt", "config.json tower.pt"},
+		{"sentence-transformers", "modules.json README.md 0_CLIPModel/config.json 0_CLIPModel/model.safetensors 0_CLIPModel/pytorch_model.bin 0_CLIPModel/vocab.json 0_CLIPModel/merges.txt",
+			"modules.json 0_CLIPModel/config.json 0_CLIPModel/vocab.json 0_CLIPModel/merges.txt 0_CLIPModel/model.safetensors"},
+		{"sentence-transformers 6", "modules.json config.json model.safetensors tokenizer.json", "modules.json config.json tokenizer.json model.safetensors"},
 		{"not below", "config.json model.safetensors onnx/model.onnx sub/config.json", "config.json model.safetensors"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -151,16 +151,19 @@ var companions = []string{
 	"mm_projector.bin", // LLaVA's, where it is apart
 }
 
+// A weight is a name that a model's numbers can have.
+type weight struct {
+	name  string
+	index bool
+}
+
 // weights are the names (patterns of path.Match) that a model's numbers can have. The first that the
 // model has are taken: one form is enough, and safetensors run no code. An index says which files
 // there are.
 //
 // Source: huggingface/transformers, utils/__init__.py, SAFE_WEIGHTS_NAME and below;
 // mlfoundations/open_clip, src/open_clip/pretrained.py, HF_WEIGHTS_NAME and HF_SAFE_WEIGHTS_NAME.
-var weights = []struct {
-	name  string
-	index bool
-}{
+var weights = []weight{
 	{"model.safetensors", false},
 	{"model.safetensors.index.json", true},
 	{"open_clip_model.safetensors", false},
@@ -172,6 +175,17 @@ var weights = []struct {
 	{"*.pt", false},
 	{"*.pth", false},
 }
+
+// openCLIPFirst are the names of OpenCLIP's, which come first in a model of timm's that has both: they hold both towers.
+var openCLIPFirst = []weight{{"open_clip_model.safetensors", false}, {"open_clip_pytorch_model.bin", false}}
+
+// The files of sentence-transformers before version 6, whose CLIP lies in a folder.
+//
+// Source: UKPLab/sentence-transformers, sentence_transformers/SentenceTransformer.py, modules.json.
+const (
+	sentenceModules = "modules.json"
+	sentenceFolder  = "0_CLIPModel/"
+)
 
 // foreign are files that the patterns of weights fit, and that training leaves.
 // Source: huggingface/transformers, trainer.py, TRAINING_ARGS_NAME and below.
@@ -188,21 +202,33 @@ func (c *Client) Model(ctx context.Context, r *Repository) ([]File, error) {
 			files = append(files, f)
 		}
 	}
+	folder := "" // of what is wanted
 	matching := func(pattern string) (fits []File) {
 		for _, f := range r.Files {
-			ok, _ := path.Match(pattern, f.Name) // * stops at a slash: only what is at the top
-			if ok && !slices.ContainsFunc(foreign, func(p string) bool { ok, _ := path.Match(p, f.Name); return ok }) {
+			name, in := strings.CutPrefix(f.Name, folder)
+			ok, _ := path.Match(pattern, name) // * stops at a slash: only what is at the top
+			if in && ok && !slices.ContainsFunc(foreign, func(p string) bool { ok, _ := path.Match(p, name); return ok }) {
 				fits = append(fits, f)
 			}
 		}
 		return fits
+	}
+	for _, f := range matching(sentenceModules) {
+		add(f)
+		if slices.ContainsFunc(r.Files, func(f File) bool { return strings.HasPrefix(f.Name, sentenceFolder) }) {
+			folder = sentenceFolder
+		}
 	}
 	for _, name := range companions {
 		for _, f := range matching(name) {
 			add(f)
 		}
 	}
-	for _, w := range weights {
+	order := weights
+	if strings.HasPrefix(r.ID, "timm/") && len(matching("open_clip_config.json")) > 0 {
+		order = slices.Concat(openCLIPFirst, weights)
+	}
+	for _, w := range order {
 		fits := matching(w.name)
 		if len(fits) == 0 {
 			continue
