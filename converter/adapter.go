@@ -69,7 +69,10 @@ func adapterBase(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if info, err := os.Stat(c.Base); c.Base == "" || err != nil || !info.IsDir() {
+	if c.Base == "" {
+		return "", fmt.Errorf("%s is %w, and base_model_name_or_path in %s says none", dir, ErrAdapter, peft.ConfigFile)
+	}
+	if info, err := os.Stat(c.Base); err != nil || !info.IsDir() {
 		return "", fmt.Errorf("%s is %w, %.100q, which is no directory here", dir, ErrAdapter, c.Base)
 	}
 	return c.Base, nil
@@ -82,7 +85,7 @@ var adapterPrefixes = []string{
 }
 
 // find returns the rule of a parameter that has a name of transformers, or one of the model's own, and the number of its block.
-// Where transformers has lost ""vision_model. it may be missing.
+// What transformers 5 leaves out, [towerModule], may be missing.
 func (m *Model) find(parameter string) (r *rule, block int) {
 	for _, d := range []*dialect{m.dialect, huggingFace} {
 		for _, p := range adapterPrefixes {
@@ -114,7 +117,7 @@ func (m *Model) adapt(dir string) error {
 	}
 	var strange []string
 	for _, name := range a.Others {
-		if bare := strings.TrimPrefix(name, peft.Prefix); m.dialect.isLanguage(bare) || m.dialect.isLanguage(strings.TrimPrefix(bare, "model.")) {
+		if m.dialect.isLanguageBehind(strings.TrimPrefix(name, peft.Prefix), "model.") {
 			m.language++
 		} else {
 			strange = append(strange, name)

@@ -26,8 +26,9 @@ const (
 	maxHeadless = 1024
 )
 
-// recognise returns the dialect and the prefix that explain most names of a checkpoint, which are bare.
-func recognise(file string, names []string) (best *dialect, prefix string, err error) {
+// recognise returns the dialect and the prefix that explain most names of a checkpoint, which are bare. It is told which
+// two are names of one tensor.
+func recognise(file string, names []string, same func(a, b string) bool) (best *dialect, prefix string, err error) {
 	most := 0
 	var equal []string // other prefixes that explain as many
 	for _, p := range prefixes(names) {
@@ -59,7 +60,7 @@ func recognise(file string, names []string) (best *dialect, prefix string, err e
 		return nil, "", fmt.Errorf("converter: %s: none of %d tensors has a name of CLIP's (%s, …)", file, len(names), strings.Join(names[:min(3, len(names))], ", "))
 	}
 	for _, p := range equal {
-		if !best.both(names, prefix, p) {
+		if !best.both(names, prefix, p) && !best.twice(names, prefix, p, same) {
 			return nil, "", fmt.Errorf("converter: %s: two models, in front of whose names stand %q and %q: save the one that is wanted alone", file, prefix, p)
 		}
 	}
@@ -76,6 +77,15 @@ func (d *dialect) both(names []string, a, b string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return knows(name, a) && knows(name, b) })
 }
 
+// twice says whether all tensors that d knows behind prefix b are those behind prefix a: one module in two places.
+func (d *dialect) twice(names []string, a, b string, same func(a, b string) bool) bool {
+	return !slices.ContainsFunc(names, func(name string) bool {
+		bare, ok := strings.CutPrefix(name, b)
+		r, _ := d.match(bare)
+		return ok && r != nil && !same(a+bare, name)
+	})
+}
+
 // align finds every parameter of a model in a source, and what shapes and configurations say of it, or says all
 // that is wrong.
 func align(c *source) (*Model, error) {
@@ -83,7 +93,7 @@ func align(c *source) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("converter: %s: %w", c.name, err)
 	}
-	d, prefix, err := recognise(c.name, names.names())
+	d, prefix, err := recognise(c.name, names.names(), names.same)
 	if err != nil {
 		if family := c.foreign(); family != "" {
 			err = fmt.Errorf("%w: %s", err, family)
@@ -104,6 +114,8 @@ func align(c *source) (*Model, error) {
 	votes := map[string]map[int]int{}
 	blocks := map[string]map[int]bool{"L": {}, "l": {}}
 	matched := map[*checkpoint.Tensor]bool{}
+	places := map[checkpoint.Place]bool{} // of parameters
+	var strange []*checkpoint.Tensor
 	var long *checkpoint.Tensor // positions of Long-CLIP's text
 	for _, t := range c.file.Tensors() {
 		name, ok := strings.CutPrefix(plainName(t.Name), prefix)
@@ -122,11 +134,11 @@ func align(c *source) (*Model, error) {
 		case ok && d.dropped[name]:
 			m.excused = append(m.excused, t.Name)
 			continue
-		case d.isLanguage(plainName(t.Name)) || ok && d.isLanguage(name):
+		case d.isLanguageBehind(plainName(t.Name), prefix):
 			m.language++
 			continue
 		default:
-			wrong.Unexpected = append(wrong.Unexpected, t.Name)
+			strange = append(strange, t)
 			continue
 		}
 		matched[t] = true
@@ -195,6 +207,7 @@ func align(c *source) (*Model, error) {
 			continue
 		}
 		delete(matched, t)
+		places[t.Place()] = true
 		switch {
 		case !slices.Equal(t.Shape, s.shape) && !(len(s.shape) == 0 && t.Len() == 1): // a scalar may be a vector of one
 			wrong.Shapes = append(wrong.Shapes, fmt.Sprintf("%s: shape %v, want %s", t.Name, t.Shape, s.rule.shapeText(m.sizes)))
@@ -208,6 +221,13 @@ func align(c *source) (*Model, error) {
 				}
 			}
 			m.params[s.path] = append(m.params[s.path], part{t, 0, t.Len()})
+		}
+	}
+	for _, t := range strange {
+		if places[t.Place()] { // a parameter under another name
+			m.excused = append(m.excused, t.Name)
+		} else {
+			wrong.Unexpected = append(wrong.Unexpected, t.Name)
 		}
 	}
 	for _, t := range c.file.Tensors() {

@@ -59,8 +59,10 @@ var (
 // The dialects. Those of vision-language models have Hugging Face's tower under names of their own,
 // a projector, and a language model that is left where it is.
 var (
-	openAI   = newDialect("OpenAI", join(openAIVision, openAIText, scale), "input_resolution", "context_length", "vocab_size").withLibrary(byOpenAI)
-	openCLIP = newDialect("OpenCLIP", join(openAIVision, under("text.", openAIText), scale)).withLibrary(byOpenCLIP) // CustomTextCLIP
+	openAI = newDialect("OpenAI", join(openAIVision, openAIText, scale), "input_resolution", "context_length", "vocab_size").withLibrary(byOpenAI)
+	// openAITower is model.visual of either library, saved alone.
+	openAITower = newDialect("OpenAI", openAIVision.without("visual.")).withLibrary(byOpenAI)
+	openCLIP    = newDialect("OpenCLIP", join(openAIVision, under("text.", openAIText), scale)).withLibrary(byOpenCLIP) // CustomTextCLIP
 
 	// huggingFace is also what a conversion writes, into two files: the rows of the projector, without
 	// their prefix, are projector.safetensors; the others are model.safetensors.
@@ -128,14 +130,11 @@ const towerModule = "vision_model."
 func withoutModule(all ...*dialect) []*dialect {
 	var short []*dialect
 	for _, d := range all {
-		rows, excused := slices.Clone(d.table), slices.Clone(d.excused)
-		for i := range rows {
-			rows[i].From = strings.Replace(rows[i].From, towerModule, "", 1)
-		}
+		excused := slices.Clone(d.excused)
 		for i := range excused {
 			excused[i] = strings.Replace(excused[i], towerModule, "", 1)
 		}
-		c := newDialect(d.name, rows, excused...)
+		c := newDialect(d.name, d.table.without(towerModule), excused...)
 		c.language, c.family, c.head, c.library = d.language, d.family, d.head, d.library
 		short = append(short, c)
 	}
@@ -145,7 +144,7 @@ func withoutModule(all ...*dialect) []*dialect {
 // What there is. Who adds a dialect adds it to the first list, the config.json of its software to the second, and
 // what Export writes to the third and to the list of [ExportForms].
 var (
-	dialects = append([]*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner, timm},
+	dialects = append([]*dialect{openAI, openCLIP, huggingFace, llava, hfLLaVA, xComposer, xtuner, timm, openAITower},
 		withoutModule(huggingFace, llava, hfLLaVA, xComposer, xtuner)...)
 
 	// configKinds are the kinds of config.json: the first that fits has it.

@@ -1,6 +1,7 @@
 package converter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,7 +86,9 @@ func (m *Model) readConfigs() error {
 }
 
 // native says whether the names are those of OpenAI and OpenCLIP.
-func (m *Model) native() bool { return m.dialect == openAI || m.dialect == openCLIP }
+func (m *Model) native() bool {
+	return m.dialect == openAI || m.dialect == openCLIP || m.dialect == openAITower
+}
 
 func readConfig(m *Model, file []byte) error {
 	if m.native() && m.beside.openCLIP != nil {
@@ -301,7 +304,7 @@ func readHFLLaVA(m *Model, file []byte) error {
 		layer := -2
 		if c.Layer != nil {
 			if err := pyjson.Unmarshal(c.Layer, &layer); err != nil {
-				errs = append(errs, fmt.Errorf("vision_feature_layer is %.40s, want one layer", c.Layer))
+				errs = append(errs, fmt.Errorf("vision_feature_layer is %.40s, want one layer", compact(c.Layer)))
 			}
 		}
 		if c.Act != "gelu" {
@@ -370,4 +373,13 @@ func readLLaVA(m *Model, file []byte) error {
 	}
 	p.SelectLayer = c.Layer
 	return errors.Join(append(errs, readLLaVALayout(m, file))...)
+}
+
+// compact returns JSON as an error shows it, without white space between its parts.
+func compact(raw json.RawMessage) string {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil { // NaN, say
+		return string(raw)
+	}
+	return b.String()
 }

@@ -84,7 +84,7 @@ func gridPinpoints(raw json.RawMessage, size int) ([][2]int, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
-	wrong := fmt.Errorf("image_grid_pinpoints is %.60s, want pairs of width and height", raw)
+	wrong := fmt.Errorf("image_grid_pinpoints is %.60s, want pairs of width and height", compact(raw))
 	if pyjson.Unmarshal(raw, &text) != nil {
 		return pointPairs(raw, wrong)
 	}

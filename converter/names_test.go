@@ -276,6 +276,27 @@ func TestSentenceTransformers(t *testing.T) {
 	}
 }
 
+// TestTruncatedEmbedding: sentence-transformers 6.2.0 gives 16 numbers where truncate_dim is 16, and all where it is null.
+func TestTruncatedEmbedding(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"similarity_fn_name": "cosine", "truncate_dim": null}`: "",
+		`{"truncate_dim": 16}`: sentenceFile + ": truncate_dim is 16, want null",
+		`[`:                    sentenceFile,
+	} {
+		dir := filepath.Join(t.TempDir(), "x")
+		if err := os.CopyFS(dir, os.DirFS(family(t, "st-folder"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, sentenceFile), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(dir)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v, want %q", text, err, want)
+		}
+	}
+}
+
 // TestLongPositions: a second tensor of positions that is none of Long-CLIP's is an error.
 func TestLongPositions(t *testing.T) {
 	for _, c := range []struct {

@@ -169,7 +169,7 @@ func readOpenCLIP(m *Model, file []byte) error {
 		case pyjson.Unmarshal(raw, &both) == nil && len(both) == 2 && both[0] == both[1]:
 			n = both[0]
 		default:
-			errs = append(errs, fmt.Errorf("%.40s, want a number", raw))
+			errs = append(errs, fmt.Errorf("%.40s, want a number", compact(raw)))
 		}
 		return n
 	}

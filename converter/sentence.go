@@ -2,7 +2,9 @@ package converter
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +18,9 @@ import (
 //
 // Source: UKPLab/sentence-transformers, sentence_transformers/base/model.py.
 const modulesFile = "modules.json"
+
+// sentenceFile has the settings of the whole of it.
+const sentenceFile = "config_sentence_transformers.json"
 
 // A module is one of them; they are applied in their order.
 type module struct {
@@ -61,6 +66,9 @@ func folderOf(dir string) (string, error) {
 			return "", fmt.Errorf("converter: %s: a module of type %.80q stands on the model, want a CLIP alone", name, m.Type)
 		}
 	}
+	if err := wholeEmbedding(filepath.Join(dir, sentenceFile)); err != nil {
+		return "", fmt.Errorf("converter: %w", err)
+	}
 	inner := filepath.FromSlash(cmp.Or(modules[0].Path, "."))
 	if !filepath.IsLocal(inner) {
 		return "", fmt.Errorf("converter: %s: path is %.80q, want a folder in this one", name, modules[0].Path)
@@ -69,4 +77,22 @@ func folderOf(dir string) (string, error) {
 		return dir, nil
 	}
 	return filepath.Join(dir, inner), nil
+}
+
+// wholeEmbedding returns an error if the settings in a file, which need not be there, cut embeddings short.
+func wholeEmbedding(name string) error {
+	raw, err := folder.ReadSmall(name, maxJSON)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var c struct {
+		Dim any `json:"truncate_dim"`
+	}
+	if err = cmp.Or(err, pyjson.Unmarshal(raw, &c)); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if c.Dim != nil {
+		return fmt.Errorf("%s: truncate_dim is %.40v, want null: an embedding has all its numbers here", name, c.Dim)
+	}
+	return nil
 }

@@ -207,7 +207,11 @@ func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 		members = append(members, checkpoint.Member{File: p, Prefix: projectorPrefix})
 	}
 	if members == nil {
-		return nil, c, fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+		err := fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+		if steps := trainerSteps(entries); steps != nil {
+			err = fmt.Errorf("%w: it has folders of a training's steps, %s: give the path of the one that is meant", err, strings.Join(steps, ", "))
+		}
+		return nil, c, err
 	}
 	if f, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
 		return nil, c, err
@@ -216,6 +220,18 @@ func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 		return nil, c, errors.Join(err, f.Close())
 	}
 	return f, c, nil
+}
+
+// trainerSteps returns the first folders of steps in the output of a training, which are models themselves.
+//
+// Sources: huggingface/transformers, trainer_utils.py, PREFIX_CHECKPOINT_DIR; huggingface/accelerate, accelerator.py, save_state.
+func trainerSteps(entries []os.DirEntry) (names []string) {
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "checkpoint") && e.IsDir() && len(names) < 3 {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // closeMembers closes the files of members that come to nothing.
@@ -374,11 +390,10 @@ func languageOnly(path string) func(tensors []string, index map[string]string) b
 			for name := range index {
 				names = append(names, plainName(name))
 			}
-			d, prefix, err = recognise(path, names)
+			d, prefix, err = recognise(path, names, func(a, b string) bool { return a == b })
 		}
 		return err == nil && !slices.ContainsFunc(tensors, func(name string) bool {
-			name = plainName(name)
-			return !d.isLanguage(name) && !d.isLanguage(strings.TrimPrefix(name, prefix))
+			return !d.isLanguageBehind(plainName(name), prefix)
 		})
 	}
 }

@@ -86,6 +86,15 @@ func under(prefix string, t table) table {
 	return t
 }
 
+// without returns the rows of a table without a module in the tensors' names.
+func (t table) without(module string) table {
+	t = slices.Clone(t)
+	for i := range t {
+		t[i].From = strings.Replace(t[i].From, module, "", 1)
+	}
+	return t
+}
+
 // A dialect is what one kind of software calls the tensors of CLIP, and of what is built upon it.
 type dialect struct {
 	name     string
@@ -113,6 +122,19 @@ func (d *dialect) withLanguage(prefixes ...string) *dialect {
 // isLanguage says whether a tensor is one of the language model's.
 func (d *dialect) isLanguage(name string) bool {
 	return slices.ContainsFunc(d.language, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+// isLanguageBehind is isLanguage of a name that has prefix in front, or the first modules of it alone: a LLaVA's tower may be
+// deeper in it than its language model.
+func (d *dialect) isLanguageBehind(name, prefix string) bool {
+	for !d.isLanguage(name) {
+		part, rest, ok := strings.Cut(prefix, ".")
+		if !ok || !strings.HasPrefix(name, part+".") {
+			return false
+		}
+		name, prefix = name[len(part)+1:], rest
+	}
+	return true
 }
 
 // lacks returns the canonical parameters of a model that dialect d has no names for.

@@ -27,12 +27,12 @@ var (
 	wrappers = []string{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module", "_forward_module", "_original_module"}
 	// counters are numbers that wrappers keep beside the model.
 	//
-	// Source: pytorch/pytorch, torch/optim/swa_utils.py, AveragedModel.
-	counters = []string{"n_averaged"}
+	// Sources: pytorch/pytorch, torch/optim/swa_utils.py, AveragedModel; lucidrains/ema-pytorch, ema_pytorch/ema_pytorch.py, EMA.
+	counters = []string{"n_averaged", "initted", "step"}
 )
 
 const (
-	maxFronts   = 4 // before one name
+	maxFronts   = 7 // before one name
 	maxPrefixes = 8 // of all names
 )
 
@@ -49,30 +49,50 @@ func isCounter(name string, t *checkpoint.Tensor) bool {
 	return slices.Contains(counters, name[strings.LastIndex(name, ".")+1:]) && t.Len() == 1
 }
 
-// prefixes returns what may stand in front of the names of a whole model, the shortest first: nothing, and the
-// fronts that names have, those of most names.
+// prefixes returns what may stand in front of the names of a whole model, the shortest first: nothing, the fronts that
+// names have, those of most names, and the modules that all names begin with, whatever they are called.
 func prefixes(names []string) []string {
 	count := map[string]int{"": len(names) + 1}
+	all := common(names)
 	for _, name := range names {
 		at := 0
 		for range maxFronts {
 			part, _, ok := strings.Cut(name[at:], ".")
-			if !ok || !slices.Contains(fronts, part) {
+			if !ok || !slices.Contains(fronts, part) && at+len(part) >= len(all) {
 				break
 			}
 			at += len(part) + 1
 			count[name[:at]]++
 		}
 	}
-	all := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+	list := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
 		if count[a] != count[b] {
 			return count[b] - count[a]
 		}
 		return strings.Compare(a, b)
 	})
-	all = all[:min(len(all), maxPrefixes)]
-	slices.SortStableFunc(all, func(a, b string) int { return len(a) - len(b) })
-	return all
+	list = list[:min(len(list), maxPrefixes)]
+	slices.SortStableFunc(list, func(a, b string) int { return len(a) - len(b) })
+	return list
+}
+
+// common returns the modules that all names begin with, but for those of counters: "image_encoder.model.".
+func common(names []string) string {
+	text, found := "", false
+	for _, name := range names {
+		if slices.Contains(counters, name) {
+			continue
+		}
+		if !found {
+			text, found = name, true
+		}
+		n := 0
+		for n < min(len(text), len(name)) && text[n] == name[n] {
+			n++
+		}
+		text = text[:n]
+	}
+	return text[:strings.LastIndex(text, ".")+1]
 }
 
 // An unwrapped is the tensors of a file by their bare names.
@@ -105,6 +125,12 @@ func (u *unwrapped) names() []string {
 		names = append(names, plainName(t.Name))
 	}
 	return append(names, slices.Sorted(maps.Keys(u.unread))...)
+}
+
+// same says whether two bare names are of one tensor.
+func (u *unwrapped) same(a, b string) bool {
+	x, y := u.byName[a], u.byName[b]
+	return x != nil && y != nil && x.Place() == y.Place()
 }
 
 // tensor returns the tensor of a bare name, nil if there is none.

@@ -1,6 +1,7 @@
 package converter
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,15 +32,10 @@ func TestWrappers(t *testing.T) {
 	front := func(prefix string) func(string) string { return func(s string) string { return prefix + s } }
 	for _, prefix := range []string{
 		"module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.", "model._orig_mod.", "model.module._orig_mod.", "net.", "student.", "teacher.",
-		"base_model.model.", "_fsdp_wrapped_module.", "module.module.", "_forward_module.model.", "network.clip_model.", "module.ema_model.", "backbone.", "0.model.",
+		"base_model.model.", "_fsdp_wrapped_module.", "module.module.", "_forward_module.model.", "network.clip_model.", "module.ema_model.", "backbone.", "module.model.module._orig_mod.net.module.",
+		"0.model.", "image_encoder.", "module.my_tower._orig_mod.", // of all names
 	} {
 		m, err := openBytes(asSafetensors(t, renamed(original, front(prefix))))
-		if prefix == "0.model." { // as many do not
-			if err == nil {
-				t.Errorf("%s was taken", prefix)
-			}
-			continue
-		}
 		if err != nil {
 			t.Errorf("%s: %v", prefix, err)
 			continue
@@ -60,6 +56,7 @@ func TestWrappers(t *testing.T) {
 		"within":            renamed(original, within),
 		"n_averaged":        counter(),
 		"n_averaged of one": counter(1),
+		"ema_pytorch":       append(renamed(original, front("ema_model.")), named{"initted", "BOOL", []int{}, []byte{1}}, named{"step", I64, []int{}, make([]byte, 8)}),
 		"of nothing":        append(slices.Clone(original), named{"logit_bias", F32, []int{0}, nil}, named{"x", F32, []int{0, 768}, nil}),
 	} {
 		m, err := openBytes(asSafetensors(t, tensors))
@@ -74,6 +71,7 @@ func TestWrappers(t *testing.T) {
 		want    []string
 	}{
 		"two models":        {slices.Concat(renamed(original, front("student.")), renamed(original, front("teacher."))), []string{`"student." and "teacher."`, "two models"}},
+		"a name of two":     {append(renamed(original, front("my_tower.")), named{"w", F32, []int{1}, make([]byte, 4)}), []string{"none of "}},
 		"one model twice":   {slices.Concat(original, renamed(original, front("_orig_mod."))), []string{"two models are in one file", "_orig_mod."}},
 		"n_averaged of two": {append(renamed(original, front("module.")), named{"n_averaged", I64, []int{2}, make([]byte, 16)}), []string{"1 unexpected (n_averaged)"}},
 	} {
@@ -82,6 +80,91 @@ func TestWrappers(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), w) {
 				t.Errorf("%s: error is %v, want %q in it", name, err, w)
 			}
+		}
+	}
+}
+
+// TestOneTensorOfTwoNames: safetensors' save_model keeps a tensor that stands in two places under one name and puts the other
+// into the metadata; torch.save keeps both. One model in two places is one, and a parameter's other name is left out.
+func TestOneTensorOfTwoNames(t *testing.T) {
+	original := contents(t, tiny(t, "huggingface"))
+	saved := func(metadata map[string]string, tensors ...named) []byte {
+		return fileOf(t, tensors, func(w io.Writer, entries []checkpoint.Entry, emit checkpoint.Emit) error {
+			return checkpoint.WriteSafetensors(w, metadata, entries, emit)
+		})
+	}
+	twice, other := map[string]string{}, renamed(original, func(s string) string { return "model." + s })
+	for _, x := range original {
+		twice["clip."+x.name] = "model." + x.name
+	}
+	head := named{"head.weight", F32, []int{1}, make([]byte, 4)}
+	for _, c := range []struct {
+		name    string
+		file    []byte
+		leftOut []string
+		err     string
+	}{
+		{"the whole model", saved(twice, other...), []string{"model.logit_scale"}, ""},
+		{"a projection", saved(map[string]string{"head.weight": "model.visual_projection.weight"}, other...), []string{"head.weight"}, ""},
+		{"another tensor", saved(nil, append(other, head)...), nil, "1 unexpected (head.weight)"},
+	} {
+		m, err := openBytes(c.file)
+		switch {
+		case err != nil || c.err != "":
+			if c.err == "" || err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: error is %v, want %q", c.name, err, c.err)
+			}
+			continue
+		case len(m.Parameters()) == 0:
+			t.Errorf("%s: no parameters", c.name)
+		}
+		for _, name := range c.leftOut {
+			if !slices.Contains(m.excused, name) {
+				t.Errorf("%s: %s is not among the %d that are left out", c.name, name, len(m.excused))
+			}
+		}
+	}
+}
+
+// TestTowerAlone: model.visual.state_dict() of OpenAI's package and of OpenCLIP has the tower's names without "visual.".
+func TestTowerAlone(t *testing.T) {
+	var want, tower []named
+	for _, x := range contents(t, tiny(t, "openai_torch2.9.1.pt")) {
+		if strings.HasPrefix(x.name, "visual.") {
+			want = append(want, x)
+		}
+	}
+	tower = renamed(want, func(s string) string { return strings.TrimPrefix(s, "visual.") })
+	for _, front := range []string{"", "module.", "image_encoder."} {
+		m, err := openBytes(asSafetensors(t, renamed(tower, func(s string) string { return front + s })))
+		if err != nil {
+			t.Errorf("%q: %v", front, err)
+			continue
+		}
+		if m.Dialect() != "OpenAI" || m.has.text || !m.native() || len(m.params) != len(want) {
+			t.Errorf("%q: %d parameters in the names of %s, text %v, want %d", front, len(m.params), m.Dialect(), m.has.text, len(want))
+		}
+	}
+}
+
+// TestLanguageModelBeside: transformers 5 has a LLaVA's tower in model.vision_tower and its output layer in lm_head; a Lightning
+// module that holds it puts one more "model." in front of both.
+func TestLanguageModelBeside(t *testing.T) {
+	tensors := renamed(contents(t, family(t, "hf5-llava")), func(s string) string {
+		if strings.HasPrefix(s, "lm_head.") {
+			return s
+		}
+		return "model." + strings.Replace(s, "language_model.model.", "language_model.", 1)
+	})
+	if !slices.ContainsFunc(tensors, func(n named) bool { return strings.HasPrefix(n.name, "lm_head.") }) {
+		tensors = append(tensors, named{"lm_head.weight", F32, []int{1}, make([]byte, 4)})
+	}
+	for _, prefix := range []string{"", "model.", "_orig_mod.", "model.module."} {
+		m, err := openBytes(asSafetensors(t, renamed(tensors, func(s string) string { return prefix + s })))
+		if err != nil {
+			t.Errorf("%q: %v", prefix, err)
+		} else if m.LanguageModel() == 0 {
+			t.Errorf("%q: nothing of a language model", prefix)
 		}
 	}
 }
@@ -157,6 +240,7 @@ func TestFoldersOfTrainings(t *testing.T) {
 		{"distributed checkpoint", map[string][]byte{"pytorch_model_fsdp_0/__0_0.distcp": other, "pytorch_model_fsdp_0/.metadata": other}, "dcp_to_torch"},
 		{"state of a trainer", map[string][]byte{"mm_projector.bin": weights, "optimizer.pt": other, "scheduler.pt": other, "rng_state.pth": other, "training_args.bin": other}, ""},
 		{"state of a trainer alone", map[string][]byte{"optimizer.pt": other, "scheduler.pt": other, "rng_state.pth": other, "training_args.bin": other}, "a directory without"},
+		{"output of transformers' Trainer", map[string][]byte{"checkpoint-500/model.safetensors": weights, "checkpoint-1000/model.safetensors": weights}, "a training's steps, checkpoint-1000, checkpoint-500: give the path"},
 		{"optimizer's states alone", map[string][]byte{optimizer: other}, "a directory without"},
 	} {
 		dir := t.TempDir()

@@ -55,7 +55,7 @@ func (t *Trainer) checkpoint() error {
 	if t.Dir == "" {
 		return nil
 	}
-	dir := filepath.Join(t.Dir, fmt.Sprintf("%s%08d", checkpointPrefix, t.state.Step))
+	dir := filepath.Join(t.Dir, stepName(checkpointPrefix, t.state.Step))
 	if _, err := os.Stat(dir); err == nil {
 		return nil // the same step is the same bits
 	}
@@ -151,7 +151,11 @@ type numberedDir struct {
 	step int
 }
 
-// numbered returns the directories in dir whose names are a prefix and a number, the smallest first.
+// stepName is the name of a folder of a step.
+func stepName(prefix string, step int) string { return fmt.Sprintf("%s%08d", prefix, step) }
+
+// numbered returns the directories in dir that [stepName] gives with a prefix, the smallest first. Those of other programs have no zeros
+// in front of the number.
 func numbered(dir, prefix string) ([]numberedDir, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -160,7 +164,7 @@ func numbered(dir, prefix string) ([]numberedDir, error) {
 	var all []numberedDir
 	for _, e := range entries {
 		digits, ok := strings.CutPrefix(e.Name(), prefix)
-		if n, err := strconv.Atoi(digits); ok && err == nil && e.IsDir() {
+		if n, err := strconv.Atoi(digits); ok && err == nil && e.IsDir() && e.Name() == stepName(prefix, n) {
 			all = append(all, numberedDir{filepath.Join(dir, e.Name()), n})
 		}
 	}
@@ -244,7 +248,7 @@ func (t *Trainer) readWeights(path string) error {
 
 // bestPath returns where the best weights are.
 func (t *Trainer) bestPath() string {
-	return filepath.Join(t.Dir, fmt.Sprintf("%s%08d", bestPrefix, t.state.BestStep))
+	return filepath.Join(t.Dir, stepName(bestPrefix, t.state.BestStep))
 }
 
 // keepBest remembers the weights as they are now: in a file, or in memory if there is no directory.

@@ -3,6 +3,7 @@ package finetune
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -166,5 +167,18 @@ func TestAllBroken(t *testing.T) {
 				t.Errorf("%s: error of a validation is %v", name, err)
 			}
 		}
+	}
+}
+
+// TestOthersCheckpoints: transformers' Trainer calls its folders checkpoint-500; these are of no run of ours.
+func TestOthersCheckpoints(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"checkpoint-500", "checkpoint-00000007", "checkpoint-9"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, err := LastCheckpoint(dir); err != nil || filepath.Base(last) != "checkpoint-00000007" {
+		t.Errorf("last checkpoint is %q, %v", last, err)
 	}
 }

@@ -165,6 +165,17 @@ func rowMajor[E int | int64](shape []E) []E {
 	return strides
 }
 
+// A Place is where the elements of a tensor are. Tensors of one File and one Place are one tensor under several names.
+type Place struct {
+	data *storage
+	at   string
+}
+
+// Place returns where the elements of t are.
+func (t *Tensor) Place() Place {
+	return Place{t.data, fmt.Sprint(t.offset, t.Shape, t.strides)}
+}
+
 // Len returns the number of elements.
 func (t *Tensor) Len() int {
 	n := 1
