@@ -620,7 +620,7 @@ func (p *postProcessor) fits(t *Tokenizer) error {
 		}
 		return n
 	}
-	start, end := -1, -1
+	var start, end int
 	switch {
 	case !p.given:
 		return fmt.Errorf("is null, want RobertaProcessing")

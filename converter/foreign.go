@@ -123,14 +123,14 @@ func foreignConfig(t configIdentity) string {
 
 // foreign says which family the tensors of a source are of, by the configuration beside them or their names; "" if none
 // is known.
-func (c *source) foreign() string {
+func (s *source) foreign() string {
 	var t configIdentity
-	if c.beside.config != nil && pyjson.Unmarshal(c.beside.config, &t) == nil {
+	if s.beside.config != nil && pyjson.Unmarshal(s.beside.config, &t) == nil {
 		if text := foreignConfig(t); text != "" {
 			return text
 		}
 	}
-	names := c.file.Names()
+	names := s.file.Names()
 	find := func(mark string) (string, bool) {
 		i := slices.IndexFunc(names, func(n string) bool { return strings.Contains(n, mark) })
 		if i < 0 {

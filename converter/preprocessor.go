@@ -291,7 +291,7 @@ func (r *reading) fit(t *clipvit.Transform, p processor, size int) {
 		square = true
 	}
 	crop := r.flag("do_center_crop", p.crop)
-	cut := size
+	var cut int
 	switch {
 	case p.pct && !square:
 		pct, _ := r.object["crop_pct"].(float64)

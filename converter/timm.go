@@ -71,7 +71,7 @@ func readTimm(m *Model, file []byte) error {
 	if c.Pool != "" && c.Pool != "token" {
 		errs = append(errs, fmt.Errorf("global_pool is %.40q, want \"token\"", c.Pool))
 	}
-	errs = append(errs, disagreements("model_args.", map[string]any(c.Args), timmArgs)...)
+	errs = append(errs, disagreements("model_args.", c.Args, timmArgs)...)
 	v := &m.config.Vision
 	v.Heads = timmHeads[strings.Split(strings.TrimPrefix(c.Architecture, "vit_"), "_")[0]]
 	if strings.Contains(c.Architecture, "_plus_") {

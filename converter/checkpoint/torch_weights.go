@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -75,59 +76,56 @@ func holds(v any, key string) bool {
 	return hasTensor(d, maxDepth, &left)
 }
 
-// errFound ends a search.
-var errFound = errors.New("found")
-
 func hasTensor(v any, depth int, left *int) bool {
 	if *left--; *left < 0 || depth == 0 {
 		return false
 	}
-	return each(v, func(_, v any) error {
+	for _, v := range items(v) {
 		switch v.(type) {
 		case *pickledTensor, unread:
-			return errFound
+			return true
 		}
 		if hasTensor(v, depth-1, left) {
-			return errFound
+			return true
 		}
-		return nil
-	}) != nil
+	}
+	return false
 }
 
-// each calls f with what is in a dictionary or an object, until it returns an error.
-func each(v any, f func(key, v any) error) error {
-	of := func(d types.Dict) error {
-		for _, e := range d {
-			if err := f(e.Key, e.Value); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+// items returns the keys and values of a dictionary or an object; nothing of anything else.
+func items(v any) iter.Seq2[any, any] {
+	var all []types.Dict
 	switch v := v.(type) {
 	case *types.Dict:
-		return of(*v)
+		all = append(all, *v)
 	case *scriptObject:
 		if v.attrs != nil {
-			return of(*v.attrs)
+			all = append(all, *v.attrs)
 		}
 	case *object:
-		if err := of(v.items); err != nil || v.state == nil {
-			return err
+		all = append(all, v.items)
+		if v.state != nil {
+			all = append(all, *v.state)
 		}
-		return of(*v.state)
 	}
-	return nil
+	return func(yield func(key, v any) bool) {
+		for _, d := range all {
+			for _, e := range d {
+				if !yield(e.Key, e.Value) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // get returns what stands under a key.
 func get(v any, key string) (found any, ok bool) {
-	each(v, func(k, v any) error {
+	for k, v := range items(v) {
 		if k == key {
 			found, ok = v, true
 		}
-		return nil
-	})
+	}
 	return found, ok
 }
 
@@ -198,12 +196,11 @@ func isPartitioned(root, weights any) bool {
 		return false
 	}
 	empty := true
-	each(weights, func(_, v any) error {
+	for _, v := range items(weights) {
 		if t, ok := v.(*pickledTensor); ok && !slices.Contains(t.shape, 0) && len(t.shape) > 1 {
 			empty = false
 		}
-		return nil
-	})
+	}
 	return empty
 }
 
@@ -253,10 +250,21 @@ func (f *flattener) walk(name string, v any) error {
 	}
 	f.path[v] = true
 	defer delete(f.path, v)
-	child := func(key, v any) error {
+	inside := items(v)
+	switch v := v.(type) {
+	case *scriptObject:
+		f.c.classes[v.class] = true
+	case *object:
+		if isModule(v) {
+			inside = moduleItems(v)
+		} else if name != "" { // attributes of an object are no names of tensors
+			inside = items(&v.items)
+		}
+	}
+	for key, v := range inside {
 		k, ok := key.(string)
 		if !ok {
-			return nil
+			continue
 		}
 		if name != "" {
 			k = name + "." + k
@@ -264,41 +272,29 @@ func (f *flattener) walk(name string, v any) error {
 		if len(k) > maxName {
 			return errors.New("a path of names is longer than any tensor's")
 		}
-		return f.walk(k, v)
-	}
-	switch v := v.(type) {
-	case *scriptObject:
-		f.c.classes[v.class] = true
-	case *object:
-		if isModule(v) {
-			return module(v, child)
-		}
-		if name != "" { // attributes of an object are no names of tensors
-			return each(&v.items, child)
+		if err := f.walk(k, v); err != nil {
+			return err
 		}
 	}
-	return each(v, child)
+	return nil
 }
 
-// module calls f with what is in the state_dict of a pickled module, by its name there, and with the modules in it.
-func module(o *object, f func(key, v any) error) error {
+// moduleItems returns what is in the state_dict of a pickled module, by its name there, and the modules in it.
+func moduleItems(o *object) iter.Seq2[any, any] {
 	var transient []any
 	if set, ok := get(o, moduleTransient); ok {
 		if list, ok := set.(*types.List); ok {
 			transient = *list
 		}
 	}
-	for _, key := range []string{moduleParameters, moduleBuffers, moduleModules} {
-		d, _ := get(o, key)
-		err := each(d, func(k, v any) error {
-			if key == moduleBuffers && slices.Contains(transient, k) {
-				return nil
+	return func(yield func(key, v any) bool) {
+		for _, key := range []string{moduleParameters, moduleBuffers, moduleModules} {
+			d, _ := get(o, key)
+			for k, v := range items(d) {
+				if (key != moduleBuffers || !slices.Contains(transient, k)) && !yield(k, v) {
+					return
+				}
 			}
-			return f(k, v)
-		})
-		if err != nil {
-			return err
 		}
 	}
-	return nil
 }

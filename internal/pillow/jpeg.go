@@ -164,7 +164,7 @@ func (d *jpegDecoder) decode() (*Image, error) {
 			return nil, fmt.Errorf("unknown marker %#x", marker)
 		}
 		segment, err := d.segment(marker)
-		if d.whole && err == io.ErrUnexpectedEOF {
+		if d.whole && errors.Is(err, io.ErrUnexpectedEOF) {
 			return d.image(), nil
 		}
 		if err != nil {

@@ -108,17 +108,16 @@ func (p *pngFile) open() error {
 			return err
 		}
 		body, err := p.understand(kind, n)
-		switch err {
-		case nil:
-		case errPNGPixels:
+		switch {
+		case errors.Is(err, errPNGPixels):
 			if p.frames > 0 && !p.windowed { // the picture is none of the frames
 				p.frames++
 			}
 			p.animated = p.frames > 1
 			return nil
-		case errPNGEnd:
+		case errors.Is(err, errPNGEnd):
 			return errors.New("no pixels before the last chunk")
-		default:
+		case err != nil:
 			return err
 		}
 		sum := p.take(4)
@@ -150,7 +149,7 @@ func (p *pngFile) rest() error {
 		if err != nil || kind == "IEND" || kind == "fcTL" && p.animated {
 			return nil
 		}
-		if _, err := p.understand(kind, n); err == errPNGPixels {
+		if _, err := p.understand(kind, n); errors.Is(err, errPNGPixels) {
 			if len(p.take(p.left)) < p.left {
 				return io.ErrUnexpectedEOF
 			}
@@ -345,7 +344,7 @@ func (p *pngFile) part() error {
 		case kind == "IDAT" || kind == "DDAT":
 			p.left = n
 		case kind == "fdAT":
-			if _, err = p.understand(kind, n); err == errPNGPixels {
+			if _, err = p.understand(kind, n); errors.Is(err, errPNGPixels) {
 				err = nil
 			}
 		default:
