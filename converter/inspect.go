@@ -11,10 +11,12 @@ import (
 
 // Info says what a checkpoint holds. What [Info.Problem] is about may be zero in Config.
 type Info struct {
-	Path      string  `json:"path"`
-	Container string  `json:"container"`
-	Dialect   string  `json:"dialect,omitempty"`
-	Config    *Config `json:"config,omitempty"`
+	Path      string `json:"path"` // of an adapter that of its base model
+	Container string `json:"container"`
+	// Adapters are those that lie on the model, in their order. Bytes, SHA256 and all that is said of tensors are without them.
+	Adapters []string `json:"adapters,omitempty"`
+	Dialect  string   `json:"dialect,omitempty"`
+	Config   *Config  `json:"config,omitempty"`
 	// Projector is nil if there is none; Extras are the vectors beside it, by canonical name.
 	Projector *ProjectorConfig `json:"projector,omitempty"`
 	Extras    []string         `json:"extras,omitempty"`
@@ -71,6 +73,7 @@ func (m *Model) Info(ctx context.Context) (*Info, error) {
 		return nil, err
 	}
 	config := m.clone().config
+	info.Adapters = m.Adapters()
 	info.Dialect, info.Config, info.Projector, info.LanguageModel = m.dialect.name, &config, m.ProjectorConfig(), m.language
 	for path := range m.has.extra {
 		if strings.HasPrefix(path, "Projector.") {

@@ -44,6 +44,7 @@ func TestAdapter(t *testing.T) {
 		golden.Compare(t, "the adapter alone", embedding(t, adapter, picture), want, 1e-5)
 		vitago("convert", "--adapter", adapter, model, merged).want(t, exitDone, []string{"adapter     " + adapter}, []string{"converted"})
 		golden.Compare(t, "what is merged", embedding(t, merged, picture), want, 1e-5)
+		vitago("inspect", adapter).want(t, exitDone, []string{"adapter     " + adapter + ", which is merged when the model is loaded"}, nil)
 		vitago("convert", adapter, filepath.Join(t.TempDir(), "again")).want(t, exitDone, []string{"adapter     " + adapter}, []string{"converted"})
 	}
 	plain := golden.Path(t, "testdata/peft/0.21.2/plain")

@@ -78,7 +78,11 @@ func configLines(c converter.Config) [][2]string {
 // pictureLine says how pictures are prepared.
 func pictureLine(t clipvit.Transform) string {
 	r := t.Resolved()
-	line := fmt.Sprintf("%s, %s", r.Fit, r.Filter)
+	fit := r.Fit
+	if fit == clipvit.FitShortest {
+		fit = "crop" // as --fit calls it
+	}
+	line := fmt.Sprintf("%s, %s", fit, r.Filter)
 	if r.Resize != 0 {
 		line += fmt.Sprintf(", scaled to %d", r.Resize)
 	}
@@ -87,6 +91,11 @@ func pictureLine(t clipvit.Transform) string {
 	}
 	if plain := (clipvit.Transform{}).Resolved(); r.Mean != plain.Mean || r.Std != plain.Std {
 		line += fmt.Sprintf(", mean %v, deviation %v", r.Mean, r.Std)
+	}
+	for _, p := range clipvit.Presets {
+		if t.Follows(p) {
+			return fmt.Sprintf("%s; by the rules of %s", line, p.Name)
+		}
 	}
 	return fmt.Sprintf("%s; rounded as by %s, alpha %s", line, r.Rounding, r.Alpha)
 }

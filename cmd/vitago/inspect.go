@@ -62,6 +62,9 @@ func inspect(ctx context.Context, path string, a transformer.Activation) (*conve
 
 func inspectText(info *converter.Info) []byte {
 	rows := [][2]string{{"path", info.Path}, {"container", info.Container}}
+	for _, dir := range info.Adapters {
+		rows = append(rows, [2]string{"adapter", dir + ", which is merged when the model is loaded; what follows is of its base model"})
+	}
 	if info.Dialect != "" {
 		rows = append(rows, [2]string{"dialect", info.Dialect})
 	}

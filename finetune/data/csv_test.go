@@ -85,6 +85,18 @@ func TestTableQuotes(t *testing.T) {
 		{"a.csv", "path,label\na.png,c\x00t\n", "data: a.csv: line 2 has a NUL byte, want text"},
 		{"a.csv", "path;label\na.png;cat\n", `data: a.csv: first line is ["path;label"], want a column path, filepath, file_name, filename, file or image; its fields seem to be separated by semicolons, want commas`},
 		{"a.csv", "path,label\na.png,cat\nb.png, cat\n", `data: a.csv: line 3: the label " cat" differs from the "cat" of line 2 in nothing but spaces around it`},
+		{"a.csv", "path,label\na.png,cat\nb.png,\u00a0cat\n", `data: a.csv: line 3: the label "\u00a0cat" differs from the "cat" of line 2 in nothing but spaces around it`},
+		// pandas has one class of 1 and 1.0, and of 01 and 1; csv two. Python's json has 1 == 1.0.
+		{"a.csv", "path,label\na.png,1\nb.png,2\nc.png,1.0\n", `data: a.csv: line 4: the label "1.0" is the number of the "1" of line 2: one class to pandas, two to csv; write them alike`},
+		{"a.csv", "path,label\na.png,01\nb.png,2\nc.png,1\n", `data: a.csv: line 4: the label "1" is the number of the "01" of line 2: one class to pandas, two to csv; write them alike`},
+		{"a.csv", "path,label\na.png,01\nb.png,x\nc.png,1\n", "a.png=01 b.png=x c.png=1"}, // text to both
+		{"a.csv", "path,label\na.png,1e3\nb.png,1e4\n", "a.png=1e3 b.png=1e4"},
+		{"a.jsonl", `{"path":"a.png","label":1}` + "\n" + `{"path":"b.png","label":1.0}`, `data: a.jsonl: line 2: the label "1.0" is the number of the "1" of line 1: one class to pandas, two to csv; write them alike`},
+		{"a.csv", "path,label\nhttps://example.com/a.png,x\nb.png,y\n", "data: a.csv: line 2: https://example.com/a.png is an address, want the path of a file; bring the pictures first"},
+		{"a.jsonl", `{"image":"s3://bucket/a.png","label":1}`, "data: a.jsonl: line 1: s3://bucket/a.png is an address, want the path of a file; bring the pictures first"},
+		{"a.tsv", "path,label\na.png,x\n", `data: a.tsv: first line is ["path,label"], want a column path, filepath, file_name, filename, file or image; its fields seem to be separated by commas, want tabs`},
+		{"a.csv", "path|label\na.png|x\n", `data: a.csv: first line is ["path|label"], want a column path, filepath, file_name, filename, file or image; its fields seem to be separated by bars, want commas`},
+		{"a.jsonl", "{\n\"path\": \"a.png\"}", "data: a.jsonl: line 1: unexpected end of JSON input, want a whole object on the line"},
 		{"a.csv", "path,label\na.png,\"x\ny\",z\n", "data: a.csv: lines 2 to 3 have 3 fields, the first line has 2"},
 		{"a.csv", "\npath,label\n", "data: a.csv: line 1 is blank, want a first line that names the columns"},
 		{"a.csv", "path,label\na.png," + strings.Repeat("x", maxField+1) + "\n", "data: a.csv: line 2: a field of 131073 characters, want at most 131072"},

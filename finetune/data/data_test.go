@@ -218,7 +218,7 @@ func TestTable(t *testing.T) {
 			"data: a.csv: 7 of 8 pictures have no label: line 2, line 3, line 4, line 5, line 6 and 2 more\n" +
 				"data: a.csv: 6 of 8 pictures are listed twice: a.png (line 2 and line 3), a.png (line 2 and line 4), a.png (line 2 and line 5), a.png (line 2 and line 6), a.png (line 2 and line 7) and 1 more\n" +
 				`data: a.csv: all 1 pictures are of one class, "x"; want at least 2 classes`},
-		{"a.jsonl", "{\"path\":\"a.png\",\"label\":1}\n[]", "data: a.jsonl: line 2: json: cannot unmarshal array into Go value of type map[string]json.RawMessage"},
+		{"a.jsonl", "{\"path\":\"a.png\",\"label\":1}\n[]", "data: a.jsonl: line 2: [], want an object; a list of objects is one a line, without the brackets and commas"},
 		{"a.jsonl", "null", "data: a.jsonl: line 1: null, want an object"},
 		{"a.jsonl", `{"path":"a","label":[1]}`, `data: a.jsonl: line 1: "label" is [1], want a string or a number`},
 		{"a.jsonl", `{"path":"a","file":"b"}`, `data: a.jsonl: line 1: keys "file" and "path" mean the same, want one of path, filepath, file_name, filename, file or image`},

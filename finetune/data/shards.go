@@ -86,6 +86,9 @@ func Shards(glob string) (*Dataset, error) {
 			left.Add("shards without samples", file)
 		}
 	}
+	if err := sameNumber(found); err != nil {
+		return nil, fmt.Errorf("data: %s: %w", glob, err)
+	}
 	d, err := build(glob, filepath.Dir(files[0]), found, false)
 	if err != nil {
 		return nil, withNotes(glob, err, left.Notes())

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -50,7 +53,8 @@ const maxLine = 1 << 20 // bytes
 //
 // It returns an error, with line numbers, if a row has no path, a path that another
 // has, no label where others have one, or no caption in a table without labels; if the text is not UTF-8, a row has more or fewer
-// fields than the first, or csv and pandas would read something else each; if a quote swallows rows; if there are no rows; and if there is a single class.
+// fields than the first, or csv and pandas would read something else each, as labels 1 and 1.0; if a quote swallows rows; if a
+// path is an address of the net; if there are no rows; and if there is a single class.
 func Table(path string) (*Dataset, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -92,11 +96,14 @@ func readTable(data []byte, name, dir string) ([]labelled, error) {
 			pathless.add(where)
 			return nil
 		}
+		if address.MatchString(file) && !isFile(below(dir, file)) {
+			return fmt.Errorf("line %d: %s is an address, want the path of a file; bring the pictures first", line, pyjson.Printable(file))
+		}
 		label := unpadded(v[labelColumn])
-		switch first, seen := spelling[label]; {
+		switch first, seen := spelling[strings.TrimSpace(label)]; {
 		case label == "":
 		case !seen:
-			spelling[label] = spelled{v[labelColumn], line}
+			spelling[strings.TrimSpace(label)] = spelled{v[labelColumn], line}
 		case first.text != v[labelColumn]:
 			return fmt.Errorf("line %d: the label %q differs from the %q of line %d in nothing but spaces around it", line, v[labelColumn], first.text, first.line)
 		}
@@ -113,7 +120,36 @@ func readTable(data []byte, name, dir string) ([]labelled, error) {
 	if err := pathless.err(name, "of %d rows have no path", len(found)+pathless.n); err != nil {
 		return nil, err
 	}
+	if err := sameNumber(found); err != nil {
+		return nil, fmt.Errorf("data: %s: %w", name, err)
+	}
 	return found, nil
+}
+
+// address is how the place of a picture on the net begins, as img2dataset's tables have them.
+var address = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+://`)
+
+// sameNumber returns an error if all labels are numbers, and two of them are one number in other words: pandas makes one class
+// of 1 and 1.0, csv two.
+func sameNumber(found []labelled) error {
+	first := map[float64]labelled{}
+	var twice error
+	for _, s := range found {
+		if s.label == "" {
+			continue
+		}
+		v, err := strconv.ParseFloat(s.label, 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+		switch f, seen := first[v]; {
+		case !seen:
+			first[v] = s
+		case f.label != s.label && twice == nil:
+			twice = fmt.Errorf("%s: the label %q is the number of the %q of %s: one class to pandas, two to csv; write them alike", s.where, s.label, f.label, f.where)
+		}
+	}
+	return twice
 }
 
 // A spelled label is one as a row has it.
@@ -190,8 +226,13 @@ func findColumns(head []string, at *[numColumns][]int) error {
 		}
 	}
 	hint := ""
-	if len(head) == 1 && strings.Contains(head[0], ";") {
+	switch one := len(head) == 1; {
+	case one && strings.Contains(head[0], ";"):
 		hint = "; its fields seem to be separated by semicolons, want commas"
+	case one && strings.Contains(head[0], "|"):
+		hint = "; its fields seem to be separated by bars, want commas"
+	case one && strings.Contains(head[0], ","): // of a .tsv
+		hint = "; its fields seem to be separated by commas, want tabs"
 	}
 	if len(at[pathColumn]) == 0 {
 		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[pathColumn], hint)
@@ -233,6 +274,9 @@ func readJSONL(data []byte, add func(line int, v [numColumns]string) error) erro
 			continue
 		}
 		v, err := readObject(row)
+		if err != nil && row[0] == '{' && row[len(row)-1] != '}' {
+			return fmt.Errorf("line %d: %w, want a whole object on the line", line, err)
+		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", line, err)
 		}
@@ -246,6 +290,9 @@ func readJSONL(data []byte, add func(line int, v [numColumns]string) error) erro
 // readObject finds the columns among the keys of a JSON object. Values may be strings, numbers or, of a
 // class, true and false; null counts as absent.
 func readObject(object []byte) (v [numColumns]string, err error) {
+	if bytes.HasPrefix(bytes.TrimSpace(object), []byte("[")) {
+		return v, fmt.Errorf("%.40s, want an object; a list of objects is one a line, without the brackets and commas", object)
+	}
 	var keys map[string]json.RawMessage
 	if err := pyjson.Unmarshal(object, &keys); err != nil {
 		return v, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
@@ -83,6 +84,17 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		}
 	}
 	all, lambda := sets["training"], c.Lambda
+	// That a class has none left would sound as if none were listed.
+	for _, s := range r.Skipped {
+		i := slices.IndexFunc(c.Train.Samples, func(t data.Sample) bool { return t.Path == s.Path })
+		if i < 0 {
+			continue
+		}
+		label := c.Train.Samples[i].Label
+		if !slices.Contains(all.Labels, label) {
+			return nil, fmt.Errorf("probe: training: of class %q no picture can be read: %w", c.Train.Classes[label], s)
+		}
+	}
 	if lambda == 0 {
 		best, trials, err := Sweep(ctx, all, sets["validation"], c.Tried)
 		if err != nil {

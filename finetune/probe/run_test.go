@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -231,5 +232,19 @@ func TestHeadErrors(t *testing.T) {
 		if _, err := LoadHead(dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
 		}
+	}
+}
+
+// TestRunClassLost: a class whose pictures all cannot be read is named with why, not as one that nobody listed.
+func TestRunClassLost(t *testing.T) {
+	train, test := drawn(t, 0, 2, false), drawn(t, 30, 1, false)
+	for i, s := range train.Samples {
+		if s.Label == 4 {
+			train.Samples[i].Path = filepath.Join(t.TempDir(), "gone.png")
+		}
+	}
+	_, err := Run(t.Context(), Config{Extractor: Extractor{Model: tower(t)}, Train: train, Validation: test})
+	if want := "of class " + strconv.Quote(train.Classes[4]) + " no picture can be read: "; err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want one with %q", err, want)
 	}
 }
