@@ -38,7 +38,9 @@ var formats = []Format{
 	named("JPEG XL", "jxl", magic("\xff\x0a", "\x00\x00\x00\x0cJXL \r\n\x87\n")),
 	named("JPEG 2000", "jp2 j2k jpf jpx j2c jpc", magic("\x00\x00\x00\x0cjP  \r\n\x87\n", "\xff\x4f\xff\x51")),
 	named("JPEG XR", "jxr wdp hdp", magic("II\xbc")),
-	named("CUR", "cur", magic("\x00\x00\x02\x00")),
+	named("CUR", "cur", func(head []byte) bool { // not so a TGA: it has neither pictures to count nor a byte kept free
+		return len(head) > 9 && magic("\x00\x00\x02\x00")(head) && (head[4] != 0 || head[5] != 0) && head[9] == 0
+	}),
 	named("PAM", "pam", magic("P7")),
 	named("TGA", "tga icb vda vst", nil),
 	named("PSD", "psd psb", magic("8BPS")),

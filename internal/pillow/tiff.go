@@ -2,6 +2,7 @@ package pillow
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/zlib"
 	"encoding/binary"
 	"errors"
@@ -267,6 +268,9 @@ func (t *tiffFile) understand() error {
 	compressed := t.compression != 1
 	t.little = compressed || t.order == binary.LittleEndian
 	t.mode = t.findMode(fill == 2 && !compressed)
+	if t.photometric == 8 || t.photometric == 9 {
+		return fmt.Errorf("L*a*b* colours (photometric %d) are not supported, convert the file to PNG first", t.photometric)
+	}
 	if t.mode == "" || fill != 1 && fill != 2 {
 		return fmt.Errorf("%d samples of %d bits, format %d, photometric %d, extra samples %v, fill order %d, %v: not supported",
 			t.samples, t.bits, t.format, t.photometric, t.extra, fill, t.order)
@@ -512,6 +516,12 @@ func (t *tiffFile) expand(raw []byte, w, h, rows, row int, last bool) ([]byte, e
 			return nil, zerr
 		}
 		read(z)
+		if err == nil { // zlib goes on up to the next byte: a checksum, or nonsense, in its way is an error
+			var one [1]byte
+			if n, end := z.Read(one[:]); n == 0 && (errors.Is(end, zlib.ErrChecksum) || errors.As(end, new(flate.CorruptInputError))) {
+				err = end
+			}
+		}
 	case 32773:
 		out, err = unpackBits(raw, want)
 	case 7:

@@ -67,9 +67,11 @@ func parseWebP(data []byte) (*webpFrame, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	f := &webpFrame{}
-	if n := size(binary.LittleEndian.Uint32(data[4:])) + 8; n < len(data) {
-		data = data[:n]
+	n := size(binary.LittleEndian.Uint32(data[4:])) + 8
+	if n > len(data) { // libwebp's demuxer takes no part of a file
+		return nil, io.ErrUnexpectedEOF
 	}
+	data = data[:n]
 	if err := f.chunks(data[min(12, len(data)):]); err != nil {
 		return nil, err
 	}
