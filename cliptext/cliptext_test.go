@@ -145,11 +145,11 @@ func TestWrongTexts(t *testing.T) {
 		want  string
 	}{
 		{nil, "got 0 texts, want at least 1"},
-		{[][]int{{}}, "text 0: no word 36, the end, among the first 0 of 0 words"},
-		{[][]int{{35, 36}, {35, 1}}, "text 1: no word 36"},
-		{[][]int{{35, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 36}}, "among the first 11 of 12 words"},
-		{[][]int{{35, 37, 36}}, "text 0: word 1 is 37, want 0 to 36"},
-		{[][]int{{-1, 36}}, "text 0: word 0 is -1"},
+		{[][]int{{}}, "text 0: no token 36, the end, among the first 0 of 0 tokens"},
+		{[][]int{{35, 36}, {35, 1}}, "text 1: no token 36"},
+		{[][]int{{35, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 36}}, "among the first 11 of 12 tokens"},
+		{[][]int{{35, 37, 36}}, "text 0: token 1 is 37, want 0 to 36"},
+		{[][]int{{-1, 36}}, "text 0: token 0 is -1"},
 	} {
 		if _, err := m.Forward(c.texts); err == nil || !strings.HasPrefix(err.Error(), "cliptext: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want %q", c.texts, err, c.want)

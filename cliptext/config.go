@@ -58,10 +58,10 @@ func (c Config) Validate() error {
 	}
 	if len(errs) == 0 {
 		if n := float64(max(c.Vocab, c.Context)) * float64(c.Width); n > maxEmbedding {
-			add("%d words and %d places of width %d, want a product of at most %d", c.Vocab, c.Context, c.Width, maxEmbedding)
+			add("%d tokens and %d positions of width %d, want a product of at most %d", c.Vocab, c.Context, c.Width, maxEmbedding)
 		}
 		if c.End < 0 || c.End >= c.Vocab {
-			add("the word that ends a text is %d, want 0 to %d", c.End, c.Vocab-1)
+			add("the token that ends a text is %d, want 0 to %d", c.End, c.Vocab-1)
 		}
 	}
 	return errors.Join(append(errs, c.Transformer().Check("cliptext")...)...)

@@ -267,7 +267,7 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 				}
 				continue
 			case json.Unmarshal(raw, &list) != nil:
-				return bad(name, key, raw, "a list of words")
+				return bad(name, key, raw, "a list of tokens")
 			case key == "additional_special_tokens" && hasList:
 				continue // the name before version 5
 			}
@@ -297,7 +297,7 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 			special = append(special, *t)
 		}
 		if all.named = append(all.named, *t); t.Content == "" && (r.key == "bos_token" || r.key == "eos_token") {
-			return bad(configFile, r.key, []byte("null"), "a word")
+			return bad(configFile, r.key, []byte("null"), "a token")
 		}
 	}
 	special = append(special, lists...)
@@ -364,16 +364,16 @@ func (t *Tokenizer) add(from said) error {
 	numbers, size, next := map[string]int{}, 0, len(t.words)
 	add := func(w addedWord) (int, error) {
 		if _, twice := numbers[w.Content]; twice {
-			return 0, fmt.Errorf("the added word %.60q stands twice", w.Content)
+			return 0, fmt.Errorf("the added token %.60q stands twice", w.Content)
 		}
 		if size += len(w.Content); size > maxAdded {
-			return 0, fmt.Errorf("the added words have more than %d bytes", maxAdded)
+			return 0, fmt.Errorf("the added tokens have more than %d bytes", maxAdded)
 		}
 		n, known := t.words[w.Content]
 		if !known {
 			n = next
 			if other, taken := t.texts[n]; taken {
-				return 0, fmt.Errorf("the added word %.60q is number %d, as %.60q is", w.Content, n, other)
+				return 0, fmt.Errorf("the added token %.60q is number %d, as %.60q is", w.Content, n, other)
 			}
 			t.texts[n] = w.Content
 		}
@@ -389,7 +389,7 @@ func (t *Tokenizer) add(from said) error {
 		if n, err := add(w); err != nil {
 			return err
 		} else if n != w.number {
-			return fmt.Errorf("the added word %.60q has number %d, want %d, which transformers gives it", w.Content, w.number, n)
+			return fmt.Errorf("the added token %.60q has number %d, want %d, which transformers gives it", w.Content, w.number, n)
 		}
 	}
 	for i, w := range slices.Concat(from.named, from.extra) {
@@ -399,7 +399,7 @@ func (t *Tokenizer) add(from said) error {
 		n, known := numbers[w.Content]
 		_, base := t.words[w.Content]
 		if !known && !base && i < 2 {
-			return fmt.Errorf("%d words, and none is %s", len(t.words), w.Content)
+			return fmt.Errorf("%d tokens, and none is %s", len(t.words), w.Content)
 		}
 		if !known {
 			var err error
@@ -453,7 +453,7 @@ func (m *mergesJSON) UnmarshalJSON(data []byte) error {
 	}
 	for i, p := range pairs {
 		if len(p) != 2 {
-			return fmt.Errorf("model.merges: merge %d has %d words, want 2", i, len(p))
+			return fmt.Errorf("model.merges: merge %d has %d tokens, want 2", i, len(p))
 		}
 		*m = append(*m, p[0]+" "+p[1])
 	}
@@ -513,7 +513,7 @@ func parseTokenizerJSON(data []byte) (*tokenizerJSON, error) {
 		}
 		for _, w := range []string{pair[0], pair[1], pair[0] + pair[1]} {
 			if _, ok := file.Model.Vocab[w]; !ok {
-				return nil, fmt.Errorf("merge %d is %.60q, and %.60q is no word of the vocabulary", i, m, w)
+				return nil, fmt.Errorf("merge %d is %.60q, and %.60q is no token of the vocabulary", i, m, w)
 			}
 		}
 	}
@@ -635,12 +635,12 @@ func (p *postProcessor) fits(t *Tokenizer) error {
 		}
 		start, end = ids(0), ids(2)
 	case p.Type == "TemplateProcessing":
-		return fmt.Errorf("single has %d parts, want the word that begins a text, the text, and the word that ends it", len(p.Single))
+		return fmt.Errorf("single has %d parts, want the token that begins a text, the text, and the token that ends it", len(p.Single))
 	default:
 		return fmt.Errorf("type is %.40q, want RobertaProcessing", p.Type)
 	}
 	if start != t.start || end != t.end {
-		return fmt.Errorf("begins texts with word %d and ends them with %d, want %d and %d, which %s says", start, end, t.start, t.end, configFile)
+		return fmt.Errorf("begins texts with token %d and ends them with %d, want %d and %d, which %s says", start, end, t.start, t.end, configFile)
 	}
 	return nil
 }

@@ -133,11 +133,11 @@ func (m *Model) ends(texts [][]int) ([]int, error) {
 			ends[i] = slices.Index(text, slices.Max(text))
 		}
 		if ends[i] < 0 || ends[i] >= c.Context {
-			return nil, fmt.Errorf("cliptext: text %d: no word %d, the end, among the first %d of %d words", i, c.End, min(c.Context, len(text)), len(text))
+			return nil, fmt.Errorf("cliptext: text %d: no token %d, the end, among the first %d of %d tokens", i, c.End, min(c.Context, len(text)), len(text))
 		}
 		for j, w := range text[:ends[i]] {
 			if w < 0 || w >= c.Vocab {
-				return nil, fmt.Errorf("cliptext: text %d: word %d is %d, want 0 to %d", i, j, w, c.Vocab-1)
+				return nil, fmt.Errorf("cliptext: text %d: token %d is %d, want 0 to %d", i, j, w, c.Vocab-1)
 			}
 		}
 	}

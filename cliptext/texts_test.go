@@ -200,10 +200,10 @@ func TestRefusesTokenizer(t *testing.T) {
 		{tokenizerFile, func(o map[string]any) { step(o, 1)["add_prefix_space"] = true }, "pre_tokenizer is {"},
 		{tokenizerFile, func(o map[string]any) { o["post_processor"] = nil }, "post_processor is null, want RobertaProcessing"},
 		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["type"] = "ByteLevel" }, `post_processor type is "ByteLevel", want RobertaProcessing`},
-		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["sep"] = []any{"a", 0} }, "begins texts with word 3 and ends them with 0, want 3 and 4"},
+		{tokenizerFile, func(o map[string]any) { in(o, "post_processor")["sep"] = []any{"a", 0} }, "begins texts with token 3 and ends them with 0, want 3 and 4"},
 		{tokenizerFile, func(o map[string]any) { delete(o, "model") }, "tokenizer.json: not a tokenizer of CLIP's form: has no model"},
-		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{"a c"} }, `"c" is no word of the vocabulary`},
-		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{[]any{"a"}} }, "merge 0 has 1 words, want 2"},
+		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{"a c"} }, `"c" is no token of the vocabulary`},
+		{tokenizerFile, func(o map[string]any) { in(o, "model")["merges"] = []any{[]any{"a"}} }, "merge 0 has 1 tokens, want 2"},
 		{tokenizerFile, func(o map[string]any) { in(o, "model")["vocab"] = []any{} }, "tokenizer.json: "},
 		{tokenizerFile, func(o map[string]any) {
 			o["added_tokens"] = append(o["added_tokens"].([]any), map[string]any{"id": 5, "content": "x"})
@@ -211,13 +211,13 @@ func TestRefusesTokenizer(t *testing.T) {
 		{configFile, func(o map[string]any) { o["tokenizer_class"] = "T5Tokenizer" }, `tokenizer_config.json: not a tokenizer of CLIP's form: tokenizer_class is "T5Tokenizer", want "CLIPTokenizer"`},
 		{configFile, func(o map[string]any) { o["split_special_tokens"] = true }, "split_special_tokens is true, want false"},
 		{configFile, func(o map[string]any) { o["vitago_library"] = "timm" }, `vitago_library is "timm", want "openai", "open_clip" or "transformers"`},
-		{configFile, func(o map[string]any) { o["eos_token"] = nil }, "eos_token is null, want a word"},
+		{configFile, func(o map[string]any) { o["eos_token"] = nil }, "eos_token is null, want a token"},
 		{configFile, func(o map[string]any) { o["eos_token"] = 3 }, "eos_token is 3, want a text or an object"},
-		{configFile, func(o map[string]any) { o["eos_token"] = "end" }, "5 words, and none is end"},
-		{configFile, func(o map[string]any) { in(o, "added_tokens_decoder")["9"] = map[string]any{"content": "x"} }, `the added word "x" has number 9, want 5`},
+		{configFile, func(o map[string]any) { o["eos_token"] = "end" }, "5 tokens, and none is end"},
+		{configFile, func(o map[string]any) { in(o, "added_tokens_decoder")["9"] = map[string]any{"content": "x"} }, `the added token "x" has number 9, want 5`},
 		{configFile, func(o map[string]any) { in(o, "added_tokens_decoder")["5"] = "x" }, `added_tokens_decoder has "5": want numbers, and objects`},
 		{configFile, func(o map[string]any) { in(o, "added_tokens_decoder")["no tokenizer"] = map[string]any{"content": "x"} }, `added_tokens_decoder has "no tokenizer"`},
-		{configFile, func(o map[string]any) { o["extra_special_tokens"] = 3 }, "extra_special_tokens is 3, want a list of words"},
+		{configFile, func(o map[string]any) { o["extra_special_tokens"] = 3 }, "extra_special_tokens is 3, want a list of tokens"},
 	} {
 		if _, err := ReadTokenizer(change(c.name, c.change)); err == nil || !strings.HasPrefix(err.Error(), "cliptext: ") || strings.Count(err.Error(), "cliptext: ") > 1 || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error is %v, want %q", err, c.want)

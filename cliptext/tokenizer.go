@@ -52,7 +52,7 @@ func fromMerges(merges []string) (*Tokenizer, error) {
 	words := map[string]int{}
 	add := func(w string) error {
 		if _, twice := words[w]; twice {
-			return fmt.Errorf("the word %q stands twice", w)
+			return fmt.Errorf("the token %q stands twice", w)
 		}
 		words[w] = len(words)
 		return nil
@@ -101,7 +101,7 @@ func fromWords(words map[string]int, merges []string) (*Tokenizer, error) {
 	}{{startOfText, &t.start}, {endOfText, &t.end}} {
 		n, ok := words[s.word]
 		if !ok {
-			return nil, fmt.Errorf("%d words, and none is %s", len(words), s.word)
+			return nil, fmt.Errorf("%d tokens, and none is %s", len(words), s.word)
 		}
 		*s.n = n
 		t.added = append(t.added, addedWord{number: n, Content: s.word, Normalized: true, Special: true})
@@ -114,7 +114,7 @@ func newVocabulary(words map[string]int, merges []string) (*Tokenizer, error) {
 	t := &Tokenizer{words: words, texts: make(map[int]string, len(words)), ranks: make(map[[2]string]int, len(merges))}
 	for w, n := range words {
 		if other, twice := t.texts[n]; twice || n < 0 || n >= transformer.MaxDim {
-			return nil, fmt.Errorf("the number of the word %q is %d, that of %q as well or not from 0 to %d", w, n, other, transformer.MaxDim-1)
+			return nil, fmt.Errorf("the id of the token %q is %d, that of %q as well or not from 0 to %d", w, n, other, transformer.MaxDim-1)
 		}
 		t.texts[n] = w
 	}
@@ -148,7 +148,7 @@ func (t *Tokenizer) Rules() Rules { return t.rules }
 func splitMerge(i int, m string) (pair [2]string, err error) {
 	a, b, ok := strings.Cut(m, " ")
 	if !ok || a == "" || b == "" || strings.Contains(b, " ") {
-		return pair, fmt.Errorf("merge %d is %.40q, want two words", i, m)
+		return pair, fmt.Errorf("merge %d is %.40q, want two tokens", i, m)
 	}
 	return [2]string{a, b}, nil
 }
@@ -204,7 +204,7 @@ func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
 	for _, w := range t.merge(piece) {
 		n, ok := t.words[w]
 		if !ok {
-			return nil, fmt.Errorf("cliptext: the vocabulary of %d words has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
+			return nil, fmt.Errorf("cliptext: the vocabulary of %d tokens has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
 		}
 		numbers = append(numbers, n)
 	}
@@ -300,7 +300,7 @@ func (t *Tokenizer) Tokenize(texts []string, context int, truncate bool) ([][]in
 		words = append(slices.Insert(words, 0, t.start), t.end)
 		if len(words) > context {
 			if !truncate || context < 1 {
-				return nil, fmt.Errorf("cliptext: %.40q has %d words with its begin and end, want at most %d", text, len(words), context)
+				return nil, fmt.Errorf("cliptext: %.40q has %d tokens with its begin and end, want at most %d", text, len(words), context)
 			}
 			words = words[:context]
 			words[context-1] = t.end

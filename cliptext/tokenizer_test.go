@@ -78,7 +78,7 @@ func TestTokenizerCLIP(t *testing.T) {
 			want = slices.Concat([]int{k.Start()}, c.Clip, []int{k.End()})
 		} else {
 			cut++
-			if _, err := k.Tokenize([]string{c.Text}, 77, false); err == nil || !strings.Contains(err.Error(), "words with its begin and end, want at most 77") {
+			if _, err := k.Tokenize([]string{c.Text}, 77, false); err == nil || !strings.Contains(err.Error(), "tokens with its begin and end, want at most 77") {
 				t.Errorf("%.20q: error %v", c.Text, err)
 			}
 		}
@@ -158,7 +158,7 @@ func TestReadTokenizer(t *testing.T) {
 	if got, err := small.Encode("A a"); err != nil || !slices.Equal(got, []int{0, 0}) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := small.Encode("a ab"); err == nil || !strings.Contains(err.Error(), `the vocabulary of 4 words has none for "a" in "ab"`) {
+	if _, err := small.Encode("a ab"); err == nil || !strings.Contains(err.Error(), `the vocabulary of 4 tokens has none for "a" in "ab"`) {
 		t.Errorf("error %v for a word that is not there", err)
 	}
 
@@ -182,13 +182,13 @@ func TestReadTokenizer(t *testing.T) {
 		wrong:                                vocabFile,
 		packed("#version\na b\n"):            "2 lines, want at least 48895",
 		writeDirectory(t, map[string]int{"a": 0}, nil):               "none is <|startoftext|>",
-		writeDirectory(t, map[string]int{"a": 0, "b": 0}, nil):       "the number of the word",
-		writeDirectory(t, map[string]int{"a": -1}, nil):              "the number of the word",
-		writeDirectory(t, few, []string{"a"}):                        `merge 0 is "a", want two words`,
+		writeDirectory(t, map[string]int{"a": 0, "b": 0}, nil):       "the id of the token",
+		writeDirectory(t, map[string]int{"a": -1}, nil):              "the id of the token",
+		writeDirectory(t, few, []string{"a"}):                        `merge 0 is "a", want two tokens`,
 		writeDirectory(t, few, []string{"a b", "a b"}):               "stands twice",
-		writeDirectory(t, few, []string{"a b c"}):                    "want two words",
+		writeDirectory(t, few, []string{"a b c"}):                    "want two tokens",
 		packed("\xff" + strings.Repeat("\n", 50000)):                 "not UTF-8",
-		packed("#version\n" + strings.Repeat("a b\n", mergesNumber)): `the word "ab" stands twice`,
+		packed("#version\n" + strings.Repeat("a b\n", mergesNumber)): `the token "ab" stands twice`,
 	} {
 		if _, err := ReadTokenizer(path); err == nil || !strings.HasPrefix(err.Error(), "cliptext: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

@@ -249,7 +249,7 @@ func plainJSON(v any) []byte {
 //
 // Source: huggingface/transformers, tokenization_utils_base.py, _from_pretrained, which takes the keys of added_tokens_decoder for numbers.
 func NoFiles(words int) []File {
-	why := fmt.Sprintf("no tokenizer: the checkpoint that this model of %d words was converted from brought none", words)
+	why := fmt.Sprintf("no tokenizer: the checkpoint that this model of %d tokens was converted from brought none", words)
 	return []File{{configFile, folder.MustJSON(map[string]any{
 		"tokenizer_class": "CLIPTokenizer", libraryKey: noLibrary, "added_tokens_decoder": map[string]any{why: map[string]any{"content": endOfText}},
 	})}}

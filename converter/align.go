@@ -325,7 +325,7 @@ func (m *Model) configure() error {
 		}
 	}
 	if m.has.text && s["v"] == metaCLIP2Words {
-		return fmt.Errorf("converter: %s: %s", m.name, foreignFamily{name: "MetaCLIP 2 (worldwide)", why: metaCLIP2Why}.text(fmt.Sprintf("the text tower has %d words", s["v"])))
+		return fmt.Errorf("converter: %s: %s", m.name, foreignFamily{name: "MetaCLIP 2 (worldwide)", why: metaCLIP2Why}.text(fmt.Sprintf("the text tower has %d tokens", s["v"])))
 	}
 	if m.has.text {
 		c.Text = &TextConfig{
@@ -404,7 +404,7 @@ func (m *Model) decide() error {
 	}
 	t.Activation = cmp.Or(t.Activation, v.Activation)
 	if t.Vocab < 2 || t.Heads < 1 || t.Width%t.Heads != 0 {
-		return fmt.Errorf("text tower of %d words, width %d and %d heads", t.Vocab, t.Width, t.Heads)
+		return fmt.Errorf("text tower of %d tokens, width %d and %d heads", t.Vocab, t.Width, t.Heads)
 	}
 	return nil
 }

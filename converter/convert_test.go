@@ -727,7 +727,7 @@ func TestVocabulary(t *testing.T) {
 	path := golden.Path(t, "cliptext/bpe_simple_vocab_16e6.txt.gz")
 	dir := t.TempDir()
 	_, err := convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path})
-	if err == nil || !strings.Contains(err.Error(), "49408 words, the last of a text 49407; the text tower has 50, the last 49") {
+	if err == nil || !strings.Contains(err.Error(), "49408 tokens, the last of a text 49407; the text tower has 50, the last 49") {
 		t.Errorf("error is %v, want that the vocabulary is another's", err)
 	}
 	_, err = convertFile(t.Context(), tiny(t, "openai_torch1.7.1.pt"), filepath.Join(dir, "out"), Options{Vocab: path, VisionOnly: true})

@@ -198,7 +198,7 @@ func (m *Model) Export(ctx context.Context, dst string, opts ExportOptions) (*Re
 	}
 	if f.dialect == openAI && m.config.Text != nil {
 		if t, _, err := m.Tokenizer(""); err == nil && t.Len() > cliptext.OpenAIWords {
-			r.Left = append(r.Left, "words that were added to the vocabulary")
+			r.Left = append(r.Left, "tokens that were added to the vocabulary")
 		}
 	}
 	return r, nil
@@ -406,7 +406,7 @@ func fitsOpenAI(m *Model) error {
 // the end. Of a vocabulary that was filled up, their tokenizers give OpenAI's words alone.
 func fitsEndOfText(m *Model) error {
 	if t := m.config.Text; t != nil && t.EOS != t.Vocab-1 && t.EOS != cliptext.OpenAIWords-1 {
-		return fmt.Errorf("word %d ends a text, and its code takes the largest, %d", t.EOS, t.Vocab-1)
+		return fmt.Errorf("token %d ends a text, and its code takes the largest, %d", t.EOS, t.Vocab-1)
 	}
 	return nil
 }

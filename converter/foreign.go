@@ -18,7 +18,7 @@ type foreignFamily struct {
 }
 
 const (
-	metaCLIP2Why = "its text tower has the words of XLM-V"
+	metaCLIP2Why = "its text tower has the vocabulary of XLM-V"
 	dinov2Why    = "its tower has no norm before the blocks, and scales of layers"
 	noPreNormWhy = "it has no norm before the blocks"
 	// metaCLIP2Words is how many words XLM-V has. Source: mlfoundations/open_clip, model_configs/ViT-H-14-worldwide.json.
@@ -75,7 +75,7 @@ var foreignFamilies = []foreignFamily{
 	{name: "CoCa", why: "its tower pools by attention and a decoder of texts stands on it", types: []string{"coca"}, marks: []string{"visual.attn_pool.", "text_decoder."}},
 	{name: "a ResNet of CLIP (RN50, RN101, …)", why: "its tower is of convolutions", types: []string{"rn50", "rn101", "resnet"}, marks: []string{"visual.layer1.0.conv1.weight", "visual.attnpool.", "attnpool.q_proj"}},
 	{name: "OpenCLIP's tower of timm (Swin, relative positions, …)", why: "its tower is another one", marks: []string{"visual.trunk."}},
-	{name: "OpenCLIP with a text tower of Hugging Face (XLM-RoBERTa, mT5, NLLB, …)", why: "its words are not CLIP's", marks: []string{"text.transformer.embeddings.", "text.transformer.encoder.", "text.transformer.shared."}},
+	{name: "OpenCLIP with a text tower of Hugging Face (XLM-RoBERTa, mT5, NLLB, …)", why: "its vocabulary is not CLIP's", marks: []string{"text.transformer.embeddings.", "text.transformer.encoder.", "text.transformer.shared."}},
 	{name: "OpenCLIP's tower with LayerScale (ViT-M-16-alt)", why: "its blocks have scales of layers", marks: []string{".ls_1.gamma"}},
 	{name: "CLIPA", why: "its tower has no ln_pre and pools by the mean of the patches", types: []string{"clipa"}, marks: []string{"visual.transformer.resblocks.0.ln_1.weight"}, unless: []string{"visual.ln_pre."}},
 

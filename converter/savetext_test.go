@@ -151,7 +151,7 @@ func TestTokenizerKept(t *testing.T) {
 		{"named", model(whole), Options{Vocab: named}, []string{"vocab.json", "merges.txt"}, ""},
 		{"named and empty", model(whole), Options{Vocab: t.TempDir()}, nil, "vocab.json"},
 		{"named and absent", model(whole), Options{Vocab: filepath.Join(named, "absent")}, nil, "absent"},
-		{"another model's", model(map[string]string{"vocab.json": `{"<|startoftext|>":60,"<|endoftext|>":61}`, "merges.txt": ""}), Options{}, nil, "has 62 words, the last of a text 61; the text tower has 50, the last 49"},
+		{"another model's", model(map[string]string{"vocab.json": `{"<|startoftext|>":60,"<|endoftext|>":61}`, "merges.txt": ""}), Options{}, nil, "has 62 tokens, the last of a text 61; the text tower has 50, the last 49"},
 		{"broken", model(map[string]string{"vocab.json": `{`, "merges.txt": ""}), Options{}, nil, "vocab.json"},
 	} {
 		dst := filepath.Join(t.TempDir(), "converted")
@@ -284,7 +284,7 @@ func TestTokenizer(t *testing.T) {
 		{archive, with, cliptext.OpenAI, false, ""},
 		{archive, filepath.Join(with, "tokenizer.json"), cliptext.OpenAI, false, ""},
 		{few, "", "", false, "has no vocabulary"},
-		{few, list, "", false, "the vocabulary has 49408 words, the last of a text 49407; the text tower has 50, the last 49"},
+		{few, list, "", false, "the vocabulary has 49408 tokens, the last of a text 49407; the text tower has 50, the last 49"},
 		{foreign, "", "", false, `tokenizer_config.json: not a tokenizer of CLIP's form: tokenizer_class is "XLMRobertaTokenizer", want "CLIPTokenizer"`},
 		{asked, "", "", false, `open_clip_config.json: text_cfg.hf_tokenizer_name is "x/y"`},
 	} {

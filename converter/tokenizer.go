@@ -43,7 +43,7 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 		t = t.With(m.rules())
 	}
 	if n, w := t.Len(), m.config.Text; n > w.Vocab || t.End() != w.EOS {
-		return nil, false, fmt.Errorf("converter: %s: the vocabulary has %d words, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
+		return nil, false, fmt.Errorf("converter: %s: the vocabulary has %d tokens, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
 			from, n, t.End(), w.Vocab, w.EOS)
 	}
 	return t, false, nil
@@ -119,7 +119,7 @@ func (o *output) tokenizer() error {
 	from := o.vocab
 	switch {
 	case errors.Is(err, cliptext.ErrVocabulary):
-		o.words, o.said = cliptext.NoFiles(m.config.Text.Vocab), "none: the source has none, and its words are not OpenAI's"
+		o.words, o.said = cliptext.NoFiles(m.config.Text.Vocab), "none: the source has none, and its vocabulary is not OpenAI's"
 		return nil
 	case o.vocab == "" && m.plainTexts() != nil:
 		o.words, o.said = cliptext.NoFiles(m.config.Text.Vocab), "none: "+m.plainTexts().Error()

@@ -221,7 +221,7 @@ func (o *Contrastive) checkCaptions(d *data.Dataset) error {
 		}
 	}
 	add(missing, "have no caption")
-	if add(long, "have captions of more than the %d words that the text tower takes, with begin and end", context); len(long) > 0 {
+	if add(long, "have captions of more than the %d tokens that the text tower takes, with begin and end", context); len(long) > 0 {
 		errs[len(errs)-1] = fmt.Errorf("%w; %w", errs[len(errs)-1], ErrCaptions)
 	}
 	return errors.Join(errs...)

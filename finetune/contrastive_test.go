@@ -557,7 +557,7 @@ func TestCheckCaptions(t *testing.T) {
 	err := o.checkCaptions(d)
 	for _, want := range []string{
 		"9 of 19 pictures have no caption: 0.png, 8.png, more0.png, more1.png, more2.png and 4 more",
-		"2 of 19 pictures have captions of more than the 9 words that the text tower takes, with begin and end: 1.png (10), 9.png (10); captions may not be cut",
+		"2 of 19 pictures have captions of more than the 9 tokens that the text tower takes, with begin and end: 1.png (10), 9.png (10); captions may not be cut",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)

@@ -36,7 +36,7 @@ func (l *pairing) check() error {
 		errs = append(errs, fmt.Errorf("finetune: contrastive: the tower of images has embeddings of %d numbers, that of texts %d", e, text.EmbedDim))
 	}
 	if n, end := o.Tokenizer.Len(), o.Tokenizer.End(); n > text.Vocab || end != text.End {
-		errs = append(errs, fmt.Errorf("finetune: contrastive: the vocabulary has %d words, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
+		errs = append(errs, fmt.Errorf("finetune: contrastive: the vocabulary has %d tokens, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
 			n, end, text.Vocab, text.End))
 	}
 	if t.Recipe.Batch*t.Recipe.Accumulate < 2 {

@@ -27,7 +27,7 @@ import (
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
 const noVocabulary = `%s has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold,
-and not as many words as OpenAI's, which vitago brings along: give --vocab FILE, the model's tokenizer.json,
+and not as many tokens as OpenAI's, which vitago brings along: give --vocab FILE, the model's tokenizer.json,
 a list of merges, or a folder with its tokenizer, or put these files beside the model`
 
 // place is where a template has the label.
@@ -59,9 +59,9 @@ are not given do not count: one of them always fits best.
 With several templates, a label's embedding is the mean of theirs, each of length 1, as OpenAI does it
 for its results on ImageNet.
 
-The model must have a text tower (not converted with --vision-only). Its words are those of the tokenizer
-beside it, or OpenAI's where there is none, unless --vocab says otherwise. A text is read as the model's own
-library does: OpenAI's, OpenCLIP or transformers.
+The model must have a text tower (not converted with --vision-only). The tokenizer is the one beside it,
+or OpenAI's where there is none, unless --vocab says otherwise. A text gets the ids that the model's own
+library gives it: OpenAI's, OpenCLIP or transformers.
 
 Without --labels it is the head that says the class, which "vitago finetune" has trained and put into
 OUT/model: give that as the model. No text tower is needed for this. It may also be the classifier that the
@@ -317,7 +317,7 @@ func (c *classification) loadZeroShot(ctx context.Context, log io.Writer) (*judg
 		return nil, err
 	}
 	if assumed && tokenizer.Rules() == cliptext.Transformers {
-		fmt.Fprintf(log, "%s brings no tokenizer: its words are taken for OpenAI's\n", c.model)
+		fmt.Fprintf(log, "%s brings no tokenizer: OpenAI's is taken\n", c.model)
 	}
 	p := startProgress(log, "encoding labels", count)
 	texts, err := await(ctx, func() ([][]float64, error) { return c.encodeLabels(text, tokenizer) })

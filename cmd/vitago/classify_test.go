@@ -195,10 +195,10 @@ func TestClassifyErrors(t *testing.T) {
 		{exitFailed, append(two, "--model", tinyModel, "demo/cat.png"), "has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
 		{exitFailed, append(two, "--model", filepath.Join(t.TempDir(), "absent"), "demo/cat.png"), "absent"},
 		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not a list of merges"},
-		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 words, the last of a text 50; the text tower has 50, the last 49"},
+		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 tokens, the last of a text 50; the text tower has 50, the last 49"},
 		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "demo/cat.png"), "huggingface-vision: has no text tower"},
 		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `has none for "z" in "zebra"`},
-		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "demo/cat.png"), "has 10 words with its begin and end, want at most 9"},
+		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "demo/cat.png"), "has 10 tokens with its begin and end, want at most 9"},
 		{exitFailed, append(two, "--model", dir, broken), "x.png"},
 	} {
 		r := vitago(append([]string{"classify"}, c.args...)...)

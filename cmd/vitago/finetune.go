@@ -56,7 +56,7 @@ a file.
 
 Captions are learnt with the text tower and the vocabulary of MODEL: each is to be told from those of
 the other pictures of the step, --batch times --accumulate of them, which takes the memory of --batch.
-Captions that are the same words count as one. The score, recall@1, is the share of pictures nearest to
+Captions of the same token ids count as one. The score, recall@1, is the share of pictures nearest to
 their own caption, and of captions nearest to their own picture, among all that are validated on; losses
 are of as many as a step has. With --captions lora, last-n and full learn so too, the text tower locked
 but for --text-rate. The scale of the cosines stays but for --scale-rate, and at 100 at most.

@@ -262,7 +262,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 		return err
 	}
 	if assumed && tokenizer.Rules() == cliptext.Transformers {
-		j.learns("words of OpenAI's vocabulary, since the model brings no tokenizer")
+		j.learns("ids of OpenAI's vocabulary, since the model brings no tokenizer")
 	}
 	c.Objective = &finetune.Contrastive{Text: j.text, Tokenizer: tokenizer, Truncate: j.request.Truncate}
 	j.learns("%d pictures and their captions, %d pairs a step", len(train.Samples), c.Recipe.Batch*c.Recipe.Accumulate)

@@ -187,7 +187,7 @@ func TestCaptions(t *testing.T) {
 	long.Output, long.Overrides.Rate, long.Lock = filepath.Join(t.TempDir(), "long"), nil, "images"
 	os.WriteFile(table, []byte("filepath,title\ncircle/00000.png,a a a a a a a a\nring/00000.png,cat\nring/00001.png,dog\n"), 0o666)
 	_, err = m.FineTune(t.Context(), long, nil)
-	wantError(t, err, finetuning.ErrRefused, "have captions of more than the 9 words")
+	wantError(t, err, finetuning.ErrRefused, "have captions of more than the 9 tokens")
 	wantError(t, err, finetune.ErrCaptions, "")
 	long.Truncate, long.Split, long.Overrides.Epochs = true, 0, new(1)
 	if _, err = m.FineTune(t.Context(), long, nil); err != nil {
