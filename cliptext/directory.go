@@ -192,34 +192,94 @@ func isRole(key string) bool {
 
 // tokens reads what the files say of added words.
 func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSON) (all said, err error) {
-	bad := func(name, key string, raw []byte, want string) (said, error) {
-		return said{}, fmt.Errorf("%s: %s is %.60s, want %s", name, key, raw, want)
-	}
 	raw, whole := config["added_tokens_decoder"]
-	known := map[string]bool{}
 	if whole {
-		var of map[string]token
-		if err := json.Unmarshal(raw, &of); err != nil {
-			return said{}, fmt.Errorf("%s: added_tokens_decoder: %w", configFile, err)
-		}
-		for key, t := range of {
-			n, err := strconv.Atoi(key)
-			if err != nil || !t.object {
-				return said{}, fmt.Errorf("%s: added_tokens_decoder has %.100q: want numbers, and objects for them", configFile, key)
-			}
-			all.decoder = append(all.decoder, t.word(n, false))
-			known[t.Content] = true
+		if all.decoder, err = decoderWords(raw); err != nil {
+			return said{}, fmt.Errorf("%s: added_tokens_decoder%w", configFile, err)
 		}
 	}
+	named, err := d.namedTokens(whole)
+	if err != nil {
+		return said{}, err
+	}
+	special := map[string]bool{} // what files call so
+	for _, r := range roles {
+		t, given := named.byRole[r.key]
+		switch {
+		case !given:
+			t = &token{addedWord: addedWord{Content: r.word}}
+		case t == nil:
+			t = &token{}
+		default:
+			special[t.Content] = true
+		}
+		if all.named = append(all.named, *t); t.Content == "" && (r.key == "bos_token" || r.key == "eos_token") {
+			return said{}, unlike(configFile, r.key, []byte("null"), "a token")
+		}
+	}
+	for _, t := range named.lists {
+		special[t.Content] = true
+	}
+	all.extra = slices.Concat(named.others, named.lists, named.late)
+	if !whole {
+		all.decoder, err = d.numberedWords(file, special)
+		return all, err
+	}
+	if file == nil {
+		return all, nil
+	}
+	known := map[string]bool{}
+	for _, w := range all.decoder {
+		known[w.Content] = true
+	}
+	for _, w := range file.Added {
+		if !known[w.Content] {
+			return said{}, fmt.Errorf("%s: added_tokens has %.60q, and added_tokens_decoder in %s has not, which transformers 5 goes by", d.name, w.Content, configFile)
+		}
+	}
+	return all, nil
+}
 
-	// The words of roles, and what else means something: those of other keys, and lists.
-	byRole := map[string]*token{} // nil where there is none
-	var others, lists, late []token
+// unlike returns the error for a member of a file that is no such thing as is wanted.
+func unlike(name, key string, raw []byte, want string) error {
+	return fmt.Errorf("%s: %s is %.60s, want %s", name, key, raw, want)
+}
+
+// decoderWords reads an added_tokens_decoder: words by their numbers.
+func decoderWords(raw []byte) (words []addedWord, err error) {
+	var of map[string]token
+	if err := json.Unmarshal(raw, &of); err != nil {
+		return nil, fmt.Errorf(": %w", err)
+	}
+	for key, t := range of {
+		n, err := strconv.Atoi(key)
+		if err != nil || !t.object {
+			return nil, fmt.Errorf(" has %.100q: want numbers, and objects for them", key)
+		}
+		words = append(words, t.word(n, false))
+	}
+	return words, nil
+}
+
+// namedTokens are the words that mean something by where they stand.
+type namedTokens struct {
+	byRole map[string]*token // nil where a role has none
+	others []token           // of other keys that end in _token
+	lists  []token           // of extra_special_tokens, or additional_special_tokens before version 5
+	late   []token           // of the latter in special_tokens_map.json
+}
+
+// namedTokens reads tokenizer_config.json and, unless it is whole by itself, special_tokens_map.json.
+func (d *directory) namedTokens(whole bool) (n namedTokens, err error) {
+	n.byRole = map[string]*token{}
+	bad := func(name, key string, raw []byte, want string) (namedTokens, error) {
+		return namedTokens{}, unlike(name, key, raw, want)
+	}
 	hasList := false
 	for _, name := range []string{configFile, specialsFile} {
 		members, err := d.object(name)
 		if err != nil {
-			return said{}, err
+			return namedTokens{}, err
 		}
 		if whole && name == specialsFile {
 			break
@@ -238,12 +298,12 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 				if err != nil && !null {
 					return bad(name, key, raw, "a text or an object")
 				}
-				if byRole[key] = &t; null {
-					byRole[key] = nil
+				if n.byRole[key] = &t; null {
+					n.byRole[key] = nil
 				}
 			case strings.HasSuffix(key, "_token") && !null:
 				if t, err := read(raw); err == nil { // otherwise it is one as add_bos_token
-					others = append(others, t)
+					n.others = append(n.others, t)
 				}
 			}
 		}
@@ -256,14 +316,14 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 			case bytes.HasPrefix(raw, []byte("{")) && key == "extra_special_tokens":
 				var byName map[string]json.RawMessage
 				if err := json.Unmarshal(raw, &byName); err != nil {
-					return said{}, err
+					return bad(name, key, raw, "an object of tokens")
 				}
 				for _, of := range keysOf(raw) {
 					t, err := read(byName[of])
 					if err != nil {
 						return bad(name, key+"."+of, byName[of], "a text or an object")
 					}
-					others = append(others, t)
+					n.others = append(n.others, t)
 				}
 				continue
 			case json.Unmarshal(raw, &list) != nil:
@@ -271,9 +331,9 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 			case key == "additional_special_tokens" && hasList:
 				continue // the name before version 5
 			}
-			into := &lists
+			into := &n.lists
 			if name == specialsFile && key == "additional_special_tokens" {
-				into = &late
+				into = &n.late
 			}
 			for i, raw := range list {
 				t, err := read(raw)
@@ -285,45 +345,23 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 			hasList = hasList || len(list) > 0
 		}
 	}
-	var special []token // what files call so
-	for _, r := range roles {
-		t, given := byRole[r.key]
-		switch {
-		case !given:
-			t = &token{addedWord: addedWord{Content: r.word}}
-		case t == nil:
-			t = &token{}
-		default:
-			special = append(special, *t)
-		}
-		if all.named = append(all.named, *t); t.Content == "" && (r.key == "bos_token" || r.key == "eos_token") {
-			return bad(configFile, r.key, []byte("null"), "a token")
-		}
-	}
-	special = append(special, lists...)
-	all.extra = slices.Concat(others, lists, late)
-	if whole {
-		for i := 0; file != nil && i < len(file.Added); i++ {
-			if w := file.Added[i]; !known[w.Content] {
-				return said{}, fmt.Errorf("%s: added_tokens has %.60q, and added_tokens_decoder in %s has not, which transformers 5 goes by", d.name, w.Content, configFile)
-			}
-		}
-		return all, nil
-	}
+	return n, nil
+}
 
+// numberedWords returns the added words with numbers, by added_tokens.json and tokenizer.json, which counts where both have one.
+func (d *directory) numberedWords(file *tokenizerJSON, special map[string]bool) (words []addedWord, err error) {
 	numbered := map[int]addedWord{}
 	var legacy map[string]int
 	if data, ok := d.files[addedFile]; ok {
 		if err := json.Unmarshal(data, &legacy); err != nil {
-			return said{}, fmt.Errorf("%s: %w", addedFile, err)
+			return nil, fmt.Errorf("%s: %w", addedFile, err)
 		}
 	}
 	for text, n := range legacy {
 		if other, twice := numbered[n]; twice {
-			return said{}, fmt.Errorf("%s: %.60q and %.60q have the number %d", addedFile, min(text, other.Content), max(text, other.Content), n)
+			return nil, fmt.Errorf("%s: %.60q and %.60q have the number %d", addedFile, min(text, other.Content), max(text, other.Content), n)
 		}
-		is := slices.ContainsFunc(special, func(t token) bool { return t.Content == text })
-		numbered[n] = token{addedWord: addedWord{Content: text}}.word(n, is)
+		numbered[n] = token{addedWord: addedWord{Content: text}}.word(n, special[text])
 	}
 	if file != nil {
 		for _, w := range file.Added {
@@ -332,12 +370,12 @@ func (d *directory) tokens(config map[string]json.RawMessage, file *tokenizerJSO
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(numbered)) {
-		all.decoder = append(all.decoder, numbered[n])
+		words = append(words, numbered[n])
 	}
-	return all, nil
+	return words, nil
 }
 
-// keysOf returns the keys of an object of JSON in their order, of those that stand twice the first.
+// keysOf returns the keys of an object of JSON in their order. None stands twice, since pyjson keeps the last alone.
 func keysOf(object []byte) (keys []string) {
 	d := json.NewDecoder(bytes.NewReader(object))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -350,9 +388,7 @@ func keysOf(object []byte) (keys []string) {
 		if err != nil || !ok || d.Decode(&value) != nil {
 			return keys
 		}
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
+		keys = append(keys, key)
 	}
 	return keys
 }

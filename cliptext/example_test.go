@@ -26,7 +26,7 @@ func ExampleTokenizer() {
 	// <|startoftext|>a cat <|endoftext|>
 }
 
-// A directory of a model for transformers, such as a conversion writes, has four files of its tokenizer.
+// A directory of a model for transformers, such as a conversion writes, has five files of its tokenizer.
 func ExampleTokenizer_Files() {
 	tokenizer, err := cliptext.NewTokenizer([]string{"c a", "ca t</w>"})
 	if err != nil {
@@ -61,4 +61,21 @@ func ExampleModel_Forward() {
 	}
 	fmt.Println(embeddings.Shape())
 	// Output: [2 5]
+}
+
+// OpenAI's vocabulary is part of the program. Libraries differ in what they make of an entity of HTML. The ids are those of
+// openai-clip 1.0.1 and transformers 5.24.0.
+func ExampleNewOpenAI() {
+	text := "caf&eacute;"
+	for _, rules := range []cliptext.Rules{cliptext.OpenAI, cliptext.Transformers} {
+		ids, err := cliptext.NewOpenAI(rules).Encode(text)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(rules, ids)
+	}
+	// Output:
+	// openai [15304]
+	// transformers [20867 261 68 19734 282]
 }

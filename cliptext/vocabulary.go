@@ -83,21 +83,6 @@ func HasTokenizer(dir string) bool {
 	})
 }
 
-// FindTokenizer reads the tokenizer for a model, a directory or a checkpoint: that of vocab, as [ReadTokenizer] does, or
-// that of the model's directory if vocab is "". A model that has none is an [ErrVocabulary].
-func FindTokenizer(model, vocab string) (*Tokenizer, error) {
-	if vocab != "" {
-		return ReadTokenizer(vocab)
-	}
-	if HasTokenizer(model) {
-		return ReadTokenizer(model)
-	}
-	if _, err := os.Stat(model); err != nil {
-		return nil, fmt.Errorf("cliptext: %w", err)
-	}
-	return nil, fmt.Errorf("cliptext: %s %w", model, ErrVocabulary)
-}
-
 // readFile reads OpenAI's list of merges, or a tokenizer.json.
 func readFile(path string) (*Tokenizer, error) {
 	data, err := folder.ReadSmall(path, maxVocab)
@@ -268,12 +253,15 @@ func SaysNone(dir string) bool {
 func WithRules(files []File, r Rules) ([]File, error) {
 	files = slices.Clone(files)
 	i := slices.IndexFunc(files, func(f File) bool { return f.Name == configFile })
-	config := map[string]json.RawMessage{"tokenizer_class": []byte(`"CLIPTokenizer"`)}
+	var config map[string]json.RawMessage
 	if i < 0 {
 		files = append(files, File{Name: configFile})
 		i = len(files) - 1
 	} else if err := json.Unmarshal(files[i].Data, &config); err != nil {
 		return nil, fmt.Errorf("cliptext: %s: %w", configFile, err)
+	}
+	if config == nil { // no file, or one that says null
+		config = map[string]json.RawMessage{"tokenizer_class": []byte(`"CLIPTokenizer"`)}
 	}
 	config[libraryKey] = plainJSON(r)
 	files[i].Data = folder.MustJSON(config)

@@ -3,12 +3,14 @@ package cliptext
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // writeFiles writes files into a new directory.
@@ -96,37 +98,45 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestFindTokenizer: a vocabulary that is named comes first, then that of the model's directory.
-func TestFindTokenizer(t *testing.T) {
-	g := readTokenizing(t)
-	small, err := NewTokenizer(g.Merges)
+// TestWithRules: a tokenizer_config.json that is not there, or that says null, gets what is needed.
+func TestWithRules(t *testing.T) {
+	for _, files := range [][]File{nil, {{configFile, []byte("null")}}} {
+		got, err := WithRules(files, OpenCLIP)
+		if err != nil || len(got) != 1 || !strings.Contains(string(got[0].Data), `"vitago_library": "open_clip"`) || !strings.Contains(string(got[0].Data), `"tokenizer_class": "CLIPTokenizer"`) {
+			t.Errorf("of %s: %s, %v", files, got, err)
+		}
+	}
+	if _, err := WithRules([]File{{configFile, []byte("[]")}}, OpenCLIP); err == nil || !strings.HasPrefix(err.Error(), "cliptext: tokenizer_config.json: ") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestManyKeys: many keys in a file of a tokenizer take time in proportion.
+func TestManyKeys(t *testing.T) {
+	k, err := NewTokenizerOf(map[string]int{"a": 0, startOfText: 1, endOfText: 2}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, named := writeDirectory(t, small.words, g.Merges), writeFiles(t, []File{{"bpe_simple_vocab_16e6.txt.gz", openAIList}})+"/bpe_simple_vocab_16e6.txt.gz"
-	none := t.TempDir()
-	for _, c := range []struct {
-		model, vocab string
-		words        int // 0: an error
-		is           error
-		want         string
-	}{
-		{model, "", len(small.words), nil, ""},
-		{none, model, len(small.words), nil, ""},
-		{model, named, 49408, nil, ""},
-		{none, "", 0, ErrVocabulary, "cliptext: " + none + " has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
-		{filepath.Join(model, "vocab.json"), "", 0, ErrVocabulary, "vocab.json has no vocabulary"}, // a file, as a checkpoint is
-		{filepath.Join(none, "absent"), "", 0, fs.ErrNotExist, "absent"},
-		{model, filepath.Join(none, "absent"), 0, fs.ErrNotExist, "absent"},
-	} {
-		k, err := FindTokenizer(c.model, c.vocab)
-		switch {
-		case c.words == 0:
-			if k != nil || !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%q, %q: error is %v, want %q", c.model, c.vocab, err, c.want)
-			}
-		case err != nil || k.Len() != c.words:
-			t.Errorf("%q, %q: %v, want %d words", c.model, c.vocab, err, c.words)
+	var keys, list, words strings.Builder
+	const n = 300_000 // whose square takes a minute
+	for i := range n {
+		fmt.Fprintf(&keys, `"%x":0,`, i)
+		fmt.Fprintf(&list, `"%x",`, i)
+		fmt.Fprintf(&words, `"w%x":%d,`, i, i)
+	}
+	dir := writeFiles(t, k.Files(77))
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+	}
+	write(configFile, "{"+keys.String()+`"extra_special_tokens":[`+list.String()+`"x"]}`)
+	write(addedFile, "{"+words.String()+`"x":0}`)
+	start := time.Now()
+	if _, err := ReadTokenizer(dir); err == nil {
+		t.Error("two words of number 0 were read")
+	}
+	if d := time.Since(start); d > 30*time.Second {
+		t.Errorf("took %v", d)
 	}
 }
