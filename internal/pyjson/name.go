@@ -60,10 +60,15 @@ func (m ByName) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads what MarshalJSON writes, or null.
 func (m *ByName) UnmarshalJSON(text []byte) error {
-	var plain map[string]string // what is no such object is said by encoding/json
+	var plain map[string]*string // what is no such object is said by encoding/json
 	if err := json.Unmarshal(text, &plain); err != nil || plain == nil {
 		*m = nil
 		return err
+	}
+	for name, v := range plain {
+		if v == nil {
+			return fmt.Errorf("%.40q is null, want a text", name)
+		}
 	}
 	*m = ByName{}
 	var pair []string

@@ -55,7 +55,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("got %q, %v, want %q", back, err, all)
 		}
 	}
-	for _, text := range []string{`{"a":1}`, `[]`, `{"a":"\ud800"}`} {
+	for _, text := range []string{`{"a":1}`, `[]`, `{"a":"\ud800"}`, `{"a":null,"b":"c"}`} {
 		if err := json.Unmarshal([]byte(text), new(ByName)); err == nil {
 			t.Errorf("%s is no error", text)
 		}

@@ -119,11 +119,8 @@ func invalid(data []byte) int {
 	}
 }
 
-// LoneSurrogate says whether a value of JSON has an escape that is half a character, such as "\ud83d" where a text was cut.
-// Python keeps it, and cannot encode it; encoding/json puts U+FFFD in its place.
-func LoneSurrogate(value []byte) bool { return loneSurrogate(value) >= 0 }
-
-// loneSurrogate returns where the first such escape begins, or -1.
+// loneSurrogate returns where a value of JSON first has an escape that is half a character, such as "\ud83d" where a text was
+// cut, or -1. Python keeps it, and cannot encode it; encoding/json puts U+FFFD in its place.
 func loneSurrogate(value []byte) int {
 	for i := 0; i < len(value); i++ {
 		if value[i] != '\\' {
