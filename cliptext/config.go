@@ -18,10 +18,10 @@ type Config struct {
 	EmbedDim   int                    `json:"embed_dim"`  // E
 	Activation transformer.Activation `json:"activation"` // of the MLP
 	NormEps    float64                `json:"norm_eps"`   // added to the variance by every layer norm
-	// End is the word that ends a text. A text's embedding is what stands at the first of them, which
-	// is the argmax of OpenAI's code, where it is the last word of the vocabulary.
+	// End is the id of the token that ends a text. A text's embedding is what stands at the first of them, which
+	// is the argmax of OpenAI's code, where it is the last token of the vocabulary.
 	End int `json:"end"`
-	// PoolLargest takes what stands at the first of the largest words instead. It differs for words that were added after End, in
+	// PoolLargest takes what stands at the first of the largest ids instead. It differs for tokens that were added after End, in
 	// the models whose config.json says that eos_token_id is 2.
 	//
 	// Source: huggingface/transformers, models/clip/modeling_clip.py, CLIPTextTransformer.forward.

@@ -1,22 +1,22 @@
-// Package cliptext is the text tower of CLIP as spago modules, and CLIP's tokenizer: what gives an image's
-// embedding words to be compared with.
+// Package cliptext is the text tower of CLIP as spago modules, and CLIP's tokenizer: texts become
+// embeddings, to be compared with those of images.
 //
-//	text ── Tokenizer ──▶ words [T] ─▶ Token + Position ─▶ Block × L ─▶ rows of the end of text ─▶ FinalNorm ─▶ Proj ─▶ [B,E]
+//	text ── Tokenizer ──▶ token ids [T] ─▶ Token + Position ─▶ Block × L ─▶ rows of the end of text ─▶ FinalNorm ─▶ Proj ─▶ [B,E]
 //
 // # Shapes
 //
 // The letters are those of package clipvit, for this tower:
 //
-//	T words of the longest text, at most N   N context   V vocabulary   C width   H heads   D = C/H
+//	T tokens of the longest text, at most N   N context   V vocabulary   C width   H heads   D = C/H
 //	F MLP width   E joint space   L blocks   B texts in a batch
 //
 //	of ViT-L/14-336: N 77  V 49408  C 768  H 12  D 64  F 3072  E 768  L 12
 //
-// Matrices are row-major, one row per word; a batch of B texts is B·T rows, text after text.
+// Matrices are row-major, one row per token; a batch of B texts is B·T rows, text after text.
 //
 // # Errors
 //
-// Texts and words are the user's: what is wrong with them is an error. Shapes that disagree between layers
+// Texts and token ids are the user's: what is wrong with them is an error. Shapes that disagree between layers
 // are a mistake of the program and panic.
 //
 // # Sources

@@ -18,7 +18,7 @@ var _ nn.Model = &Model{}
 
 // Model is the text tower.
 //
-//	words [B·T] ─▶ Token + Position ─▶ Blocks, causal ─▶ rows of the end of text ─▶ FinalNorm ─▶ Proj ─▶ [B,E]
+//	token ids [B·T] ─▶ Token + Position ─▶ Blocks, causal ─▶ rows of the end of text ─▶ FinalNorm ─▶ Proj ─▶ [B,E]
 //
 // Its parameters require gradients, as all of spago's do, until [Model.Freeze] is called; a frozen
 // model keeps no graph and recycles its buffers, and may be used by many goroutines at once.
@@ -90,10 +90,10 @@ func (m *Model) weights() transformer.Weights {
 // OpenAI released.
 func (m *Model) Scale() float64 { return math.Exp(float64(mat.Data[float32](m.LogitScale)[0])) }
 
-// Forward maps texts, each the numbers of its words from that which starts it to [Config.End], to
+// Forward maps texts, each the ids of its tokens from that which starts it to [Config.End], to
 // their embeddings [B,E], as OpenAI's encode_text does: not normalised. What comes after the end of a
 // text, such as zeros up to the context, changes nothing and is not computed. It returns an error if there
-// are no texts, or for one that has no end within the context, or a word that the vocabulary has not.
+// are no texts, or for one that has no end within the context, or an id outside of the vocabulary.
 func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
 	ends, err := m.ends(texts)
 	if err != nil {

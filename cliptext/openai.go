@@ -19,7 +19,7 @@ import (
 //go:embed bpe_simple_vocab_16e6.txt.gz
 var openAIList []byte
 
-// OpenAIWords is how many words OpenAI's vocabulary has, as almost all towers do; the last two begin and end a text.
+// OpenAIWords is how many tokens OpenAI's vocabulary has, as almost all towers do; the last two begin and end a text.
 const OpenAIWords = 49408
 
 // NewOpenAI returns the tokenizer of OpenAI's vocabulary, which the program brings along, with the rules of a library.

@@ -22,7 +22,7 @@ const (
 //
 //	"A photo!" ── clean ──▶ "a photo!" ── cut ──▶ a, photo, ! ── bytes, merges ──▶ a</w>, photo</w>, !</w> ──▶ 320 1125 256
 //
-// Words that were added to a vocabulary, as those of textual inversion, are looked for before that. How a text is cleaned, and what
+// Tokens that were added to a vocabulary, as those of textual inversion, are looked for before that. How a text is cleaned, and what
 // counts as a letter, depends on the library whose [Rules] it follows. It may be used by many goroutines at once.
 //
 // Source: openai/CLIP, clip/simple_tokenizer.py, SimpleTokenizer; huggingface/tokenizers, tokenizers/src/tokenizer/added_vocabulary.rs and
@@ -37,9 +37,9 @@ type Tokenizer struct {
 	finders    [2]*finder  // of words in a text as it is, and in one that was cleaned
 }
 
-// NewTokenizer returns the tokenizer of a list of merges, each two words with a space between, which
-// numbers its words as OpenAI's does: the 256 bytes, the same at the end of a word, the merges in
-// their order, and the words that begin and end a text.
+// NewTokenizer returns the tokenizer of a list of merges, each two tokens with a space between. Its ids
+// are OpenAI's: the 256 bytes, the same at the end of a word, the merges in their order, and the tokens that begin and
+// end a text.
 func NewTokenizer(merges []string) (*Tokenizer, error) {
 	t, err := fromMerges(merges)
 	if err != nil {
@@ -79,8 +79,8 @@ func fromMerges(merges []string) (*Tokenizer, error) {
 	return fromWords(words, merges)
 }
 
-// NewTokenizerOf returns the tokenizer of a list of merges whose words have the numbers given, as in
-// the vocab.json of Hugging Face, with OpenAI's rules. It need not know every byte: what it has no word for is an error of
+// NewTokenizerOf returns the tokenizer of a list of merges whose tokens have the ids given, as in
+// the vocab.json of Hugging Face, with OpenAI's rules. It need not know every byte: what it has no token for is an error of
 // [Tokenizer.Encode].
 func NewTokenizerOf(words map[string]int, merges []string) (*Tokenizer, error) {
 	t, err := fromWords(words, merges)
@@ -153,7 +153,7 @@ func splitMerge(i int, m string) (pair [2]string, err error) {
 	return [2]string{a, b}, nil
 }
 
-// Len returns one more than the largest number of a word.
+// Len returns one more than the largest id of a token.
 func (t *Tokenizer) Len() int {
 	n := 0
 	for i := range t.texts {
@@ -162,13 +162,13 @@ func (t *Tokenizer) Len() int {
 	return n
 }
 
-// Start returns the number of the word that begins a text.
+// Start returns the id of the token that begins a text.
 func (t *Tokenizer) Start() int { return t.start }
 
-// End returns the number of the word that ends a text.
+// End returns the id of the token that ends a text.
 func (t *Tokenizer) End() int { return t.end }
 
-// Encode returns the numbers of the words of a text, as OpenAI's encode does, or that of the library whose rules the
+// Encode returns the ids of the tokens of a text, as OpenAI's encode does, or that of the library whose rules the
 // tokenizer has: without those that begin and end it.
 func (t *Tokenizer) Encode(text string) (numbers []int, err error) {
 	t.finders[0].split(strings.ToValidUTF8(text, "\uFFFD"), func(part string, n int) {
@@ -287,9 +287,9 @@ func (q *pairQueue) Pop() any {
 	return x
 }
 
-// Tokenize returns the words of texts as [Model.Forward] takes them, with those that begin and end
-// each, and nothing after. A text of more than context words, these two included, is an error, or is cut
-// if truncate is true: its last word is then the end, as in OpenAI's tokenize.
+// Tokenize returns the token ids of texts as [Model.Forward] takes them, with those that begin and end
+// each, and nothing after. A text of more than context tokens, these two included, is an error, or is cut
+// if truncate is true: its last token is then the end, as in OpenAI's tokenize.
 func (t *Tokenizer) Tokenize(texts []string, context int, truncate bool) ([][]int, error) {
 	all := make([][]int, len(texts))
 	for i, text := range texts {
@@ -310,8 +310,8 @@ func (t *Tokenizer) Tokenize(texts []string, context int, truncate bool) ([][]in
 	return all, nil
 }
 
-// Decode returns the text of words, with a space after each word of the text, as OpenAI's decode
-// does. Numbers of no word, and bytes that are no UTF-8, become the character U+FFFD.
+// Decode returns the text of token ids, with a space after each word of the text, as OpenAI's decode
+// does. Ids of no token, and bytes that are no UTF-8, become the character U+FFFD.
 func (t *Tokenizer) Decode(words []int) string {
 	var b []byte
 	for _, n := range words {

@@ -49,7 +49,7 @@ type File struct {
 }
 
 // ReadTokenizer reads a tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, a tokenizer.json, or a directory with that or with vocab.json and
-// merges.txt, as transformers and [Tokenizer.Files] write them. What a directory says of added words, and of the library whose rules it
+// merges.txt, as transformers and [Tokenizer.Files] write them. What a directory says of added tokens, and of the library whose rules it
 // follows, holds; without the latter, and in a tokenizer.json alone, the rules are those of transformers. A tokenizer that is not of
 // CLIP's form is an error that names file, key and value.
 func ReadTokenizer(path string) (*Tokenizer, error) {
@@ -69,13 +69,13 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
-// ErrVocabulary is of a model without the words that texts are read by.
+// ErrVocabulary is of a model without a vocabulary of tokens.
 var ErrVocabulary = errors.New("has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold")
 
 // ErrForm is of a tokenizer of another form than CLIP's, which transformers may read all the same.
 var ErrForm = errors.New("not a tokenizer of CLIP's form")
 
-// HasTokenizer says whether there is a file of a tokenizer's words in a directory.
+// HasTokenizer says whether there is a tokenizer's vocabulary in a directory.
 func HasTokenizer(dir string) bool {
 	return slices.ContainsFunc([]string{tokenizerFile, vocabFile, mergesFile}, func(name string) bool {
 		_, err := os.Stat(filepath.Join(dir, name))
@@ -144,7 +144,7 @@ func ReadFiles(dir string) ([]File, error) {
 }
 
 // Files returns the files of the tokenizer in a directory of Hugging Face's form, which says whose rules it follows if they are not
-// transformers'. A text has at most context words, with those that begin and end it.
+// transformers'. A text has at most context tokens, with those that begin and end it.
 //
 // Source: huggingface/transformers, models/clip/tokenization_clip.py, as 4.57 and 5.24 read them.
 func (t *Tokenizer) Files(context int) []File {
@@ -229,8 +229,8 @@ func plainJSON(v any) []byte {
 	return bytes.TrimSpace(b.Bytes())
 }
 
-// NoFiles returns the files of a directory whose model, of some words, brought no tokenizer: transformers, which would make one of two
-// words without a warning, then says so.
+// NoFiles returns the files of a directory whose model has a vocabulary of so many tokens and no tokenizer. By these files
+// transformers refuses to load one, where it would make a tokenizer of two tokens without a warning.
 //
 // Source: huggingface/transformers, tokenization_utils_base.py, _from_pretrained, which takes the keys of added_tokens_decoder for numbers.
 func NoFiles(words int) []File {

@@ -24,6 +24,6 @@ type TextConfig struct {
 	NormEps    float64                `json:"norm_eps"`
 	BOS        int                    `json:"bos"` // the word that begins a text
 	EOS        int                    `json:"eos"` // the word that ends it
-	// PoolLargest says that a text's embedding is what stands at the first of its largest words, where others than EOS may be that.
+	// PoolLargest says that a text's embedding is what stands at the first of its largest ids, where others than EOS may be that.
 	PoolLargest bool `json:"pool_largest,omitempty"`
 }

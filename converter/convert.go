@@ -26,7 +26,7 @@ type Options struct {
 	VisionOnly bool
 	// Vocab is the path of a list of merges as OpenAI's bpe_simple_vocab_16e6.txt.gz, of a tokenizer.json, or of a directory with the files of a
 	// tokenizer. If it is "", those that are in the directory of the source are copied, and OpenAI's are written where there are none
-	// and the text tower has as many words.
+	// and the text tower has as many tokens.
 	Vocab string
 	// Overwrite permits to replace a model directory that exists already.
 	Overwrite bool
@@ -57,7 +57,7 @@ type Report struct {
 	LanguageModel int      `json:"language_model"`
 	Excused       []string `json:"excused"`        // tensors of the source that are no parameters, and so were not written
 	Left          []string `json:"left,omitempty"` // parts of the source that have no place in what is written, in words
-	// Tokenizer says whose words were written if they are not those of files that the source or [Options.Vocab] has, and why if none were.
+	// Tokenizer says whose tokenizer was written if it is not that of files that the source or [Options.Vocab] has, and why if none were.
 	Tokenizer string `json:"tokenizer,omitempty"`
 }
 

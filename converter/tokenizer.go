@@ -14,10 +14,10 @@ import (
 
 // Tokenizer returns what reads texts for the text tower. It is that of vocab, as [cliptext.ReadTokenizer] reads it, or that of the model's
 // directory, or of its file's, if vocab is "", or else OpenAI's, which the program brings along: embedded is true then. Archives of OpenAI and OpenCLIP, whose
-// libraries have no other, get it wherever the tower has as many words. Texts are read by the rules of the library whose names the tensors
+// libraries have no other, get it wherever the tower's vocabulary has that size. Texts are read by the rules of the library whose names the tensors
 // have, or that the directory names.
 //
-// A tower of another number of words without a tokenizer is a [cliptext.ErrVocabulary], and a tokenizer that is not of the
+// A tower with a vocabulary of another size and without a tokenizer is a [cliptext.ErrVocabulary], and a tokenizer that is not of the
 // tower an error.
 func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, err error) {
 	if m.config.Text == nil {
