@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/internal/tiny"
@@ -59,7 +60,7 @@ func TestLoRA(t *testing.T) {
 		w, list := target.layer(b)
 		l := target.of1(*list, w)
 		for name, p := range map[string]*nn.Param{"lora_A": l.A, "lora_B": l.B} {
-			name = adapterPrefix + module + "." + name + ".weight"
+			name = peft.Prefix + module + "." + name + ".weight"
 			golden.Compare(t, name, p.Grad().Data().F32(), want.Float32("grad/"+name), tol)
 			compared++
 		}
@@ -184,9 +185,9 @@ func TestLoRARefuses(t *testing.T) {
 		if changed == string(config) {
 			t.Fatalf("no %s", c.old)
 		}
-		os.WriteFile(filepath.Join(dir, adapterConfigFile), []byte(changed), 0o666)
+		os.WriteFile(filepath.Join(dir, peft.ConfigFile), []byte(changed), 0o666)
 		b, _ := os.ReadFile(weights)
-		os.WriteFile(filepath.Join(dir, adapterWeightsFile), b, 0o666)
+		os.WriteFile(filepath.Join(dir, peft.WeightsFile), b, 0o666)
 		m, _ := tinyTower(t, "gelu")
 		if _, err := Load(m, dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want one with %q", c.new, err, c.want)
@@ -204,7 +205,7 @@ func TestLoRARefuses(t *testing.T) {
 // TestRSLoRA: the scale of rank-stabilised LoRA.
 func TestRSLoRA(t *testing.T) {
 	config, _ := os.ReadFile(golden.Path(t, "testdata/tiny/lora/adapter_config.json"))
-	path := filepath.Join(t.TempDir(), adapterConfigFile)
+	path := filepath.Join(t.TempDir(), peft.ConfigFile)
 	os.WriteFile(path, []byte(strings.Replace(string(config), `"use_rslora": false`, `"use_rslora": true`, 1)), 0o666)
 	if _, scale, err := readAdapterConfig(path); err != nil || math.Abs(scale-5/math.Sqrt(3)) > 1e-12 {
 		t.Errorf("scale is %v: %v", scale, err)

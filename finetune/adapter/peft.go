@@ -18,19 +18,10 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
-
-// The files of an adapter. Source: huggingface/peft, utils/constants.py.
-const (
-	adapterConfigFile  = "adapter_config.json"
-	adapterWeightsFile = "adapter_model.safetensors"
-)
-
-// adapterPrefix is in front of every name in an adapter of peft's. Source: huggingface/peft,
-// utils/save_and_load.py, get_peft_model_state_dict.
-const adapterPrefix = "base_model.model."
 
 // adapterConfig is what we write of adapter_config.json and what of it matters to us. Source:
 // huggingface/peft, tuners/lora/config.py, LoraConfig.
@@ -59,7 +50,7 @@ type adapterConfig struct {
 // transformers that the tower's directory is for: a CLIPVisionModel without a projection, by the names of 4.57 and by those of
 // 5.10 and later, and otherwise a CLIPVisionModelWithProjection or CLIPModel. base is what the configuration says they
 // correct, a path or a name; c is what they were made with. A tower without a projection may be part of larger models as well,
-// such as [LLaVATower]: within are what the names of its modules have in front there.
+// such as [HuggingFaceLLaVATower]: within are what the names of its modules have in front there.
 func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -79,7 +70,7 @@ func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 		}{{"lora_A", l.A}, {"lora_B", l.B}} {
 			for _, name := range names(m, module, within) {
 				tensors = append(tensors, checkpoint.Values{
-					Name: adapterPrefix + name + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
+					Name: peft.Prefix + name + "." + p.name + ".weight", Shape: p.param.Shape(), Data: mat.Data[float32](p.param),
 				})
 			}
 		}
@@ -102,8 +93,8 @@ func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 		return fmt.Errorf("adapter: LoRA: %w", err)
 	}
 	return errors.Join(
-		checkpoint.WriteTensors(filepath.Join(dir, adapterWeightsFile), nil, tensors),
-		folder.Prefix("adapter", folder.WriteBytes(filepath.Join(dir, adapterConfigFile), append(config, '\n'))),
+		checkpoint.WriteTensors(filepath.Join(dir, peft.WeightsFile), nil, tensors),
+		folder.Prefix("adapter", folder.WriteBytes(filepath.Join(dir, peft.ConfigFile), append(config, '\n'))),
 	)
 }
 
@@ -122,10 +113,15 @@ func names(m *clipvit.Model, module string, within []string) []string {
 	return all
 }
 
-// LLaVATower is in front of the names of the tower in a LlavaForConditionalGeneration, for [Save].
+// What is in front of the names of the tower in larger models, for [Save].
 //
-// Source: huggingface/transformers, models/llava/modeling_llava.py, since 4.52.
-const LLaVATower = "model.vision_tower."
+// Sources: huggingface/transformers, models/llava/modeling_llava.py, since 4.52, LlavaForConditionalGeneration;
+// haotian-liu/LLaVA, llava/model/multimodal_encoder/clip_encoder.py; InternLM/InternLM-XComposer, build_mlp.py.
+const (
+	HuggingFaceLLaVATower = "model.vision_tower."
+	LLaVATower            = "model.vision_tower.vision_tower."
+	XComposerTower        = "vit.vision_tower."
+)
 
 // targetModules says in target_modules which modules are corrected: their names or, where the tower is part of a larger model,
 // whose language model has some of the same, a pattern of what is in the blocks of an encoder.
@@ -154,14 +150,14 @@ const maxAdapterConfig = 1 << 20
 // m, which it freezes, and returns what they were made with. The corrections want a gradient. Adapters with
 // more than corrections of a tower's linear layers, such as DoRA's, are an error.
 func Load(m *clipvit.Model, dir string) (LoRA, error) {
-	c, scale, err := readAdapterConfig(filepath.Join(dir, adapterConfigFile))
+	c, scale, err := readAdapterConfig(filepath.Join(dir, peft.ConfigFile))
 	if err != nil {
 		return c, err
 	}
 	if err := Merged(m); err != nil {
 		return c, err
 	}
-	path := filepath.Join(dir, adapterWeightsFile)
+	path := filepath.Join(dir, peft.WeightsFile)
 	tensors, err := checkpoint.ReadTensors(path)
 	if err != nil {
 		return c, err
@@ -209,7 +205,7 @@ func Load(m *clipvit.Model, dir string) (LoRA, error) {
 // moduleName takes from a name what is in front of "encoder": transformers 5 has a CLIPVisionModel without
 // vision_model, though its CLIPVisionModelWithProjection still has one.
 func moduleName(name string) string {
-	for _, prefix := range []string{adapterPrefix, LLaVATower, "vision_model."} {
+	for _, prefix := range []string{peft.Prefix, LLaVATower, HuggingFaceLLaVATower, XComposerTower, "vision_model."} {
 		name = strings.TrimPrefix(name, prefix)
 	}
 	return name

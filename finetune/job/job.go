@@ -338,8 +338,13 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 
 // within says what the modules of the tower have in front in the larger model of transformers that it is part of, if it is.
 func (j *Job) within() []string {
-	if j.like.Dialect() == converter.HuggingFaceLLaVA {
+	switch j.like.Dialect() {
+	case converter.HuggingFaceLLaVA:
+		return []string{adapter.HuggingFaceLLaVATower}
+	case "LLaVA":
 		return []string{adapter.LLaVATower}
+	case "XComposer":
+		return []string{adapter.XComposerTower}
 	}
 	return nil
 }

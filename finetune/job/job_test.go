@@ -319,17 +319,16 @@ func fill(t *testing.T, v reflect.Value) {
 // An adapter has the names that transformers 4.57 and 5.24 have for the modules of the classes that the model is for. (Tried
 // there with peft 0.18.0 and 0.21.2, on the towers alone, on the whole LLaVA, and through transformers' own load_adapter.)
 func TestAdapterNames(t *testing.T) {
+	const inEncoder = `"(.*\\.)?encoder\\.layers\\.\\d+\\.(self_attn|mlp)\\.(q_proj)"`
 	for _, c := range []struct {
 		model, targets string
 		prefixes       []string
 	}{
 		{"testdata/tiny/huggingface", `["q_proj"]`, []string{"vision_model."}},
 		{"testdata/families/hf-vision", `["q_proj"]`, []string{"vision_model.", ""}},
-		{"testdata/families/llava", `["q_proj"]`, []string{"vision_model.", ""}},
-		{
-			"testdata/families/llava-hf", `"(.*\\.)?encoder\\.layers\\.\\d+\\.(self_attn|mlp)\\.(q_proj)"`,
-			[]string{"vision_model.", "", "model.vision_tower.vision_model.", "model.vision_tower."},
-		},
+		{"testdata/families/llava", inEncoder, []string{"vision_model.", "", "model.vision_tower.vision_tower.vision_model.", "model.vision_tower.vision_tower."}},
+		{"testdata/families/llava-hf", inEncoder, []string{"vision_model.", "", "model.vision_tower.vision_model.", "model.vision_tower."}},
+		{"testdata/families/xcomposer2-vl", inEncoder, []string{"vision_model.", "", "vit.vision_tower.vision_model.", "vit.vision_tower."}},
 	} {
 		t.Run(filepath.Base(c.model), func(t *testing.T) {
 			r := Request{
@@ -339,6 +338,9 @@ func TestAdapterNames(t *testing.T) {
 			m, err := converter.Load(r.Model)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if m.Config.NoPostNorm { // which classes are learnt by
+				r.Teacher = r.Model
 			}
 			w, _ := run(t, r)
 			got := weights(t, filepath.Join(w.Adapter, "adapter_model.safetensors"))
