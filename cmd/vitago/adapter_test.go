@@ -46,6 +46,8 @@ func TestAdapter(t *testing.T) {
 		golden.Compare(t, "what is merged", embedding(t, merged, picture), want, 1e-5)
 		vitago("inspect", adapter).want(t, exitDone, []string{"adapter     " + adapter + ", which is merged when the model is loaded"}, nil)
 		vitago("convert", adapter, filepath.Join(t.TempDir(), "again")).want(t, exitDone, []string{"adapter     " + adapter}, []string{"converted"})
+		vitago("export", adapter, filepath.Join(t.TempDir(), "x"), "--to", "huggingface").want(t, exitDone, []string{"adapter     " + adapter}, []string{"exported"})
+		vitago("compare", model, adapter).want(t, exitDone, []string{"B  " + model + " + " + adapter + ": "}, []string{"compared"})
 	}
 	plain := golden.Path(t, "testdata/peft/0.21.2/plain")
 	for _, args := range []string{"encode --model ADAPTER -", "convert ADAPTER x", "finetune --model ADAPTER --data x --out y --recipe lora"} {

@@ -106,7 +106,8 @@ func compareText(r *compare.Comparison, all bool) []byte {
 
 // sideText describes one side in a line.
 func sideText(c compare.Side) string {
-	return fmt.Sprintf("%s: %s, names of %s, %s parameters, tensors %s", c.Path, c.Container, c.Dialect, grouped(c.Parameters), dtypes(c.DTypes))
+	path := strings.Join(append([]string{c.Path}, c.Adapters...), " + ")
+	return fmt.Sprintf("%s: %s, names of %s, %s parameters, tensors %s", path, c.Container, c.Dialect, grouped(c.Parameters), dtypes(c.DTypes))
 }
 
 // groupTable writes a table for every tower that both have, with a row for every block, and for what is

@@ -72,7 +72,8 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	return cmd
 }
 
-func convertText(r *converter.Report) []byte {
+// sourceLines say what was converted or exported.
+func sourceLines(r *converter.Report) [][2]string {
 	rows := [][2]string{
 		{"source", r.Source},
 		{"container", r.Container},
@@ -81,9 +82,14 @@ func convertText(r *converter.Report) []byte {
 	for _, dir := range r.Adapters {
 		rows = append(rows, [2]string{"adapter", dir})
 	}
-	if r.SHA256 != "" {
+	if r.SHA256 != "" { // a language model is not read
 		rows = append(rows, [2]string{"sha256", r.SHA256})
 	}
+	return rows
+}
+
+func convertText(r *converter.Report) []byte {
+	rows := sourceLines(r)
 	rows = append(rows, configLines(r.Config)...)
 	rows = append(rows, projectorLines(r.Projector)...)
 	rows = append(rows, [][2]string{

@@ -76,14 +76,7 @@ OUT appears complete or not at all; folders above it are made.`,
 
 // exportText describes what was written to out.
 func exportText(r *converter.Report, to, out string) []byte {
-	rows := [][2]string{
-		{"source", r.Source},
-		{"container", r.Container},
-		{"dialect", r.Dialect},
-	}
-	if r.SHA256 != "" { // a language model is not read
-		rows = append(rows, [2]string{"sha256", r.SHA256})
-	}
+	rows := sourceLines(r)
 	written := out
 	if r.Dir == out { // a directory
 		written += ": " + strings.Join(r.Files, ", ")

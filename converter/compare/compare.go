@@ -137,6 +137,7 @@ type TowerDrift struct {
 // A Side says what one side of a comparison is.
 type Side struct {
 	Path      string           `json:"path"`
+	Adapters  []string         `json:"adapters,omitempty"` // directories of those that have been merged with it
 	Container string           `json:"container"`
 	Dialect   string           `json:"dialect"`
 	Config    converter.Config `json:"config"`
@@ -317,7 +318,7 @@ func (k *comparer) run() (*Comparison, error) {
 // compared says what a side is.
 func (s side) compared() Side {
 	c := Side{
-		Path: s.model.Path(), Container: s.model.Container(), Dialect: s.model.Dialect(), Config: s.config,
+		Path: s.model.Path(), Adapters: s.model.Adapters(), Container: s.model.Container(), Dialect: s.model.Dialect(), Config: s.config,
 		Projector: s.model.ProjectorConfig(), DTypes: map[string]int{},
 	}
 	for _, p := range s.params {
