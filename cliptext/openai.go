@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync"
 )
@@ -24,6 +25,17 @@ const OpenAIWords = 49408
 
 // NewOpenAI returns the tokenizer of OpenAI's vocabulary, which the program brings along, with the rules of a library.
 func NewOpenAI(r Rules) *Tokenizer { return openAITokenizer().With(r) }
+
+// HasOpenAIs says whether the words of OpenAI's vocabulary are among the tokenizer's, with their numbers, and its merges are OpenAI's.
+func (t *Tokenizer) HasOpenAIs() bool {
+	of := openAITokenizer()
+	for w, n := range of.words {
+		if got, ok := t.words[w]; !ok || got != n {
+			return false
+		}
+	}
+	return t.start == of.start && t.end == of.end && maps.Equal(t.ranks, of.ranks)
+}
 
 var openAITokenizer = sync.OnceValue(func() *Tokenizer {
 	t, err := parseList(bytes.NewReader(openAIList))

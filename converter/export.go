@@ -399,7 +399,31 @@ func fitsOpenAI(m *Model) error {
 	if p, _ := clipvit.FindPreset(byOpenAI); m.config.Vision.Transform.Follow(p).Canonical() != (clipvit.Transform{}) {
 		errs = append(errs, fmt.Errorf("images are prepared by %+v, and its code has its own preprocessing built in", m.config.Vision.Transform))
 	}
-	return errors.Join(append(errs, fitsEndOfText(m))...)
+	return errors.Join(append(errs, fitsEndOfText(m), fitsWords(m))...)
+}
+
+// fitsWords checks that texts have the words which OpenAI's code and OpenCLIP give every model of as many: OpenAI's.
+func fitsWords(m *Model) error {
+	const builtIn = "and its code takes OpenAI's vocabulary"
+	if m.config.Text == nil {
+		return nil
+	}
+	if err := m.plainTexts(); err != nil {
+		return fmt.Errorf("%s: %w, %s", openCLIPConfig, err, builtIn)
+	}
+	if !m.openAIs() { // of which fitsEndOfText says what is wrong, or its code does
+		return nil
+	}
+	t, _, err := m.Tokenizer("")
+	switch {
+	case errors.Is(err, cliptext.ErrVocabulary):
+		return fmt.Errorf("the tokenizer is none of OpenAI's words, as the directory says, %s", builtIn)
+	case err != nil:
+		return fmt.Errorf("the tokenizer is not OpenAI's: %s, %s", strings.TrimPrefix(err.Error(), "converter: "), builtIn)
+	case !t.HasOpenAIs():
+		return fmt.Errorf("the words or merges of the tokenizer are not OpenAI's, %s", builtIn)
+	}
+	return nil
 }
 
 // fitsEndOfText checks that the largest word ends a text, by which OpenAI's code and OpenCLIP find
@@ -456,7 +480,7 @@ const (
 // fitsOpenCLIP checks what open_clip_config.json has no place for, or open_clip no code.
 func fitsOpenCLIP(m *Model) error {
 	_, err := preprocessJSON(m.config.Vision.Transform)
-	errs := []error{fitsEndOfText(m), err}
+	errs := []error{fitsEndOfText(m), fitsWords(m), err}
 	if v, t := m.config.Vision, m.config.Text; v.Activation != t.Activation {
 		errs = append(errs, fmt.Errorf("activations are %s and %s, and its configuration has one for both towers", v.Activation, t.Activation))
 	}

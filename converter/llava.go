@@ -177,7 +177,12 @@ func (m *Model) readTiles() error {
 				path, filepath.Join(m.name, configFile), *said.Grids, *p.Grids)
 		}
 	}
-	if t := m.config.Vision.Transform.Resolved(); p.Layout != "processor" && t.Filter != clipvit.FilterBicubic {
+	t := m.config.Vision.Transform.Resolved()
+	if t.Resize > p.ImageSize && p.Layout != "processor" && p.Layout != "clip-transformers" {
+		return fmt.Errorf("converter: %s: the image processor scales to %d before it cuts out %d (size, crop_size), and the layouts of LLaVA and XComposer have no such step: want size %d",
+			m.name, t.Resize, p.ImageSize, p.ImageSize)
+	}
+	if p.Layout != "processor" && t.Filter != clipvit.FilterBicubic {
 		return fmt.Errorf("converter: %s: the image processor scales by %s (resample), and the layouts of LLaVA and XComposer by %s only", m.name, t.Filter, clipvit.FilterBicubic)
 	}
 	return nil

@@ -129,6 +129,9 @@ func TestImageProcessorOfLLaVA(t *testing.T) {
 			"image_grid_pinpoints": []any{[]any{24, 24}}}, want: "contradict each other: image_grid_pinpoints are grids [[2 2]] and [[1 2] [2 1]]"},
 		{fixture: "hf5-llava-next", file: preprocessorFile, processor: members{"image_processor_type": "LlavaNextImageProcessor", "size": 12, "crop_size": 12,
 			"resample": 2}, want: "scales by bilinear (resample)"},
+		// transformers 5.24 scales every tile up and cuts its middle out
+		{fixture: "hf5-llava-next", file: processorFile, processor: members{"image_processor": members{"image_processor_type": "LlavaNextImageProcessor",
+			"size": members{"shortest_edge": 16}, "crop_size": square}}, want: "scales to 16 before it cuts out 12 (size, crop_size)"},
 	} {
 		dir := edited(t, c.fixture, configFile, func(v map[string]any) {
 			delete(v, "image_grid_pinpoints")

@@ -478,7 +478,11 @@ func (m *Model) readTransform() error {
 	if err := m.choice.Validate(); err != nil {
 		return err
 	}
-	v.Transform, m.library = m.choice.Apply(v.Transform), cmp.Or(m.choice.Preset, m.library)
+	c := m.choice
+	if c.Fit != "" { // of a square nothing is cut off, so that its transform does not say how
+		c.Preset = cmp.Or(c.Preset, m.library)
+	}
+	v.Transform, m.library = c.Apply(v.Transform), cmp.Or(c.Preset, m.library)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package converter
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,35 @@ func TestProcessorFiles(t *testing.T) {
 				t.Errorf("after the conversion: %+v, %v, want %+v", m.Config.Transform, err, c.want)
 			}
 		})
+	}
+}
+
+// TestPrepareFit: another fit than a model's files say is by the rules of its library.
+func TestPrepareFit(t *testing.T) {
+	for _, c := range []struct {
+		library string
+		want    clipvit.Transform
+	}{
+		{"transformers", clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaWhite}},
+		{"transformers-5.20", clipvit.Transform{Rounding: clipvit.RoundTransformers, Alpha: clipvit.AlphaDropFirst}},
+		{"open_clip", clipvit.Transform{}},
+	} {
+		dir := copyDir(t, "huggingface")
+		raw := fmt.Sprintf(`{"size": {"height": 24, "width": 24}, "do_center_crop": false, %q: %q}`, libraryKey, c.library)
+		if err := os.WriteFile(filepath.Join(dir, preprocessorFile), []byte(raw), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(dir, Prepare(clipvit.Choice{Fit: "crop"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		if got := m.config.Vision.Transform; got != c.want {
+			t.Errorf("%s: transform is %+v, want %+v", c.library, got, c.want)
+		}
+		if _, err := m.Convert(t.Context(), filepath.Join(t.TempDir(), "out"), Options{}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -345,3 +345,62 @@ func TestTokenizer(t *testing.T) {
 		})
 	}
 }
+
+// TestExportOtherWords: what OpenAI's code and OpenCLIP would read by OpenAI's vocabulary is not exported if its tokenizer is another.
+func TestExportOtherWords(t *testing.T) {
+	dir := t.TempDir()
+	with := words(t, 49408, filepath.Join(dir, "with"), Options{})
+	openCLIP := filepath.Join(dir, "openclip")
+	if _, err := exportFile(t.Context(), with, openCLIP, ExportOptions{To: "openclip"}); err != nil {
+		t.Fatal(err)
+	}
+	copied := func(name, src string, edit func(dir string)) string {
+		dst := filepath.Join(dir, name)
+		if err := os.CopyFS(dst, os.DirFS(src)); err != nil {
+			t.Fatal(err)
+		}
+		edit(dst)
+		return dst
+	}
+	replace := func(file, old, new string) func(dir string) {
+		return func(dir string) {
+			raw, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil || !strings.Contains(string(raw), old) {
+				t.Fatalf("%s: %v, or no %s", file, err, old)
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(strings.Replace(string(raw), old, new, 1)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	asks := copied("asks", openCLIP, replace(openCLIPConfig, `"text_cfg": {`, `"text_cfg": {"tokenizer_kwargs": {"clean": "canonicalize"},`))
+	none := filepath.Join(dir, "none")
+	if _, err := convertFile(t.Context(), asks, none, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	const tokenizer = "tokenizer.json"
+	plain := copied("plain", with, func(dir string) {
+		for _, name := range []string{"vocab.json", "merges.txt", "special_tokens_map.json", "tokenizer_config.json"} {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for _, c := range []struct{ src, want string }{
+		{plain, ""},
+		{asks, "text_cfg.tokenizer_kwargs has clean canonicalize"},
+		{none, "none of OpenAI's words"},
+		{copied("foreign", plain, func(dir string) {
+			os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{"tokenizer_class": "XLMRobertaTokenizer"}`), 0o666)
+		}), `tokenizer_class is "XLMRobertaTokenizer"`},
+		{copied("fewer", plain, replace(tokenizer, `"i n",`, "")), "the words or merges of the tokenizer are not OpenAI's"},
+	} {
+		for _, to := range []string{"openai", "openclip"} {
+			name := filepath.Base(c.src) + "." + to
+			_, err := exportFile(t.Context(), c.src, filepath.Join(dir, name), ExportOptions{To: to})
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: error is %v, want one with %q", name, err, c.want)
+			}
+		}
+	}
+}

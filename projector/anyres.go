@@ -30,6 +30,9 @@ func anyRes(l Layout, img image.Image, c clipvit.Config) (*Tiles, error) {
 	if f := c.Transform.Resolved().Filter; f != clipvit.FilterBicubic {
 		return nil, fmt.Errorf("the model's files scale images by %s, and this layout by %s only", f, clipvit.FilterBicubic)
 	}
+	if c.Transform.Resize > c.ImageSize {
+		return nil, fmt.Errorf("the model's files scale images to %d before %d are cut out, and this layout does not", c.Transform.Resize, c.ImageSize)
+	}
 	m, err := pillow.FromImage(img).RGB()
 	if err != nil {
 		return nil, err

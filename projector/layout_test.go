@@ -402,6 +402,12 @@ func TestAnyRes(t *testing.T) {
 			}
 		}
 	}
+	for _, bad := range []clipvit.Transform{{Filter: clipvit.FilterBilinear}, {Resize: 10}} { // which a tile would have to follow
+		c.Transform = bad
+		if _, err := l.Split(noise(16, 8), c); err == nil || !strings.Contains(err.Error(), "this layout") {
+			t.Errorf("%+v: error is %v", bad, err)
+		}
+	}
 }
 
 // TestModes: an image with alpha is made RGB before it is resized, by dropping alpha, as all of these models'
