@@ -184,6 +184,9 @@ func (r Recipe) Validate() error {
 			errs = append(errs, &FieldError{f.field, fmt.Sprintf("%s is %v, want %.7g to %.7g", f.name, f.v, f.from, f.to)})
 		}
 	}
+	if r.Smoothing == 1 {
+		errs = append(errs, &FieldError{"Smoothing", "smoothing is 1, which makes all labels alike, want 0 to below 1"})
+	}
 	if r.Schedule != Constant && r.Schedule != Cosine && r.Schedule != Linear {
 		errs = append(errs, fmt.Errorf("finetune: schedule is %.40q, want %s, %s or %s", r.Schedule, Constant, Cosine, Linear))
 	}

@@ -174,6 +174,9 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		c := prepared()
 		f.Preprocess, f.Fit, f.EXIF = c.Preset, c.Fit, c.EXIF
 		f.complete(v)
+		if f.every < 1 {
+			return usagef("--log-every is %d, want at least 1", f.every)
+		}
 		run := f.train
 		if lbfgs, err := f.ByLBFGS(); err == nil && lbfgs {
 			if v.Changed("log-every") {

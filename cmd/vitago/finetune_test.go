@@ -183,6 +183,7 @@ func TestFinetuneResume(t *testing.T) {
 	}
 	cancel()
 	vitago(args(parts, "--resume")...).want(t, exitDone, []string{"steps"}, []string{"resumed after step"})
+	vitago(args(parts, "--resume", "--steps", "3")...).want(t, exitUsage, nil, []string{"--steps is 3, and the run in --out has made"})
 	for _, name := range []string{"model.safetensors", "head.safetensors", "config.json"} {
 		if read(t, straight, "model", name) != read(t, parts, "model", name) {
 			t.Errorf("%s differs", name)
@@ -290,6 +291,9 @@ func TestFinetuneRefuses(t *testing.T) {
 		{append(all, "--split", "2"), exitUsage, "--split is 2, want 0 to below 1"},
 		{append(all, "--recipe", "lora", "--steps", "1"), exitUsage, "--steps is 1, and nothing would be learnt: the rate rises from 0"},
 		{append(all, "--recipe", "lora", "--rate", "0", "--head-rate", "0"), exitFailed, "nothing learns: all rates are 0"},
+		{append(all, "--recipe", "lora", "--head-rate", "0"), exitUsage, "--head-rate is 0, and the head is a new one of zeros, through which no gradient comes"},
+		{append(all, "--recipe", "lora", "--smoothing", "1"), exitUsage, "--smoothing: smoothing is 1, which makes all labels alike"},
+		{append(all, "--recipe", "lora", "--log-every", "0"), exitUsage, "--log-every is 0, want at least 1"},
 		{append(all, "--val", strange), exitFailed, `classes are not among the 3 of the training data`},
 		{append(all, "--solver", "adamw", "--memory", "0.00001"), exitFailed, "the limit is"},
 		{append(all, "--solver", "adamw", "--augment-flip", "2"), exitUsage, "probability of a flip is 2"},

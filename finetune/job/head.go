@@ -56,10 +56,13 @@ func (r Request) headOf(ctx context.Context, like *converter.Model, width int, c
 }
 
 // beginHead returns the head for classes that a run begins with, that of the model if it fits, and notes where it is from.
-func (j *Job) beginHead(ctx context.Context, width int, classes []string) (*finetune.Classifier, error) {
+func (j *Job) beginHead(ctx context.Context, width int, classes []string, r finetune.Recipe) (*finetune.Classifier, error) {
 	h, err := j.noteHead(ctx, width, classes)
 	if err != nil || h != nil {
 		return h, err
+	}
+	if r.HeadRate == 0 && r.Rate > 0 { // where both are 0, the trainer says so
+		return nil, bad("{overrides.head_rate} is 0, and the head is a new one of zeros, through which no gradient comes: want above 0, or a model with a head of these classes")
 	}
 	return finetune.NewClassifier(width, classes), nil
 }

@@ -80,6 +80,9 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	if j.Trainer, err = finetune.New(c); err != nil {
 		return nil, of(ErrRefused, err)
 	}
+	if made := j.Trainer.Step(); r.MaxSteps > 0 && made > r.MaxSteps {
+		return nil, bad("{max_steps} is %d, and the run in {output} has made %d", r.MaxSteps, made)
+	}
 	if r.TensorBoard && !r.DryRun {
 		b, err := report.NewTensorBoard(filepath.Join(r.Output, tensorBoardFolder), c.Objective.Measure(), j.Trainer.History())
 		if err != nil {
@@ -237,7 +240,7 @@ func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) erro
 		return j.regress(ctx, c, len(train.Samples), distance)
 	}
 	j.Classes = train.Classes
-	head, err := j.beginHead(ctx, c.Tower.Config.OutputDim(), train.Classes)
+	head, err := j.beginHead(ctx, c.Tower.Config.OutputDim(), train.Classes, c.Recipe)
 	if err != nil {
 		return err
 	}
