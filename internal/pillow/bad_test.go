@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"image"
+	"image/jpeg"
 	"io"
 	"maps"
 	"math"
@@ -167,6 +169,53 @@ func tiffOf(tags map[uint32]uint32, strip []byte) []byte {
 		}
 	}
 	return append(append(b, 0, 0, 0, 0), strip...)
+}
+
+// TestTIFFTags: a tag that is not read may have any number of bytes, as that of Photoshop's layers has, and tags that share
+// theirs do not take memory each.
+func TestTIFFTags(t *testing.T) {
+	const most, entries = 1 << 23, 4000
+	plain := tiffOf(nil, make([]byte, 100))
+	old := int(binary.LittleEndian.Uint16(plain[8:]))
+	b := binary.LittleEndian.AppendUint32([]byte("II*\x00"), uint32(len(plain))) // another directory behind the first
+	b = append(b, plain[8:]...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(old+entries))
+	b = append(b, plain[10:10+12*old]...)
+	for i := range entries {
+		b = binary.LittleEndian.AppendUint16(b, uint16(37724+i))
+		b = binary.LittleEndian.AppendUint16(b, 7)
+		b = binary.LittleEndian.AppendUint32(b, most)
+		b = binary.LittleEndian.AppendUint32(b, 0)
+	}
+	b = append(b, make([]byte, most)...)
+	m, err := Decode(bytes.NewReader(b))
+	if err != nil || m.Width != 10 || m.Height != 10 {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// TestTIFFTables: tables that all pieces share count for each: else work would be the square of the file.
+func TestTIFFTables(t *testing.T) {
+	comment := append([]byte{0xff, jpegCOM, 0xff, 0xff}, make([]byte, 0xfffd)...)
+	tables := slices.Concat([]byte{0xff, jpegSOI}, bytes.Repeat(comment, 16), []byte{0xff, jpegEOI})
+	var piece bytes.Buffer
+	if err := jpeg.Encode(&piece, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
+		t.Fatal(err)
+	}
+	const pieces = 4096
+	f := &tiffFile{
+		data: slices.Concat(piece.Bytes(), tables), order: binary.LittleEndian, jpeg: tables,
+		width: 8, height: 8 * pieces, compression: 7, photometric: tiffBlackIsZero, samples: 1, bits: 8, mode: Gray, predictor: 1,
+		tags: map[int][]int{tiffRowsPerStrip: {8}, tiffStrips: make([]int, pieces), tiffStripBytes: slices.Repeat([]int{piece.Len()}, pieces)},
+	}
+	if err := f.pixels(newImage(Gray, f.width, f.height)); err == nil || !strings.Contains(err.Error(), "over and over") {
+		t.Errorf("error is %v", err)
+	}
+	f.jpeg = f.jpeg[:0]
+	f.data = append(f.data, make([]byte, pieces*piece.Len()/16)...)
+	if err := f.pixels(newImage(Gray, f.width, f.height)); err != nil {
+		t.Errorf("without tables: %v", err)
+	}
 }
 
 // TestTIFFDeflate: zlib looks at the checksum, if the stream ends with the strip and has one. Values of Pillow 13.0.0.

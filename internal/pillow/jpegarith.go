@@ -57,7 +57,7 @@ func (a *jpegArith) restart(s *jpegScan) {
 	a.code, a.size, a.shift, a.fixed = 0, 0, -16, 113
 }
 
-// byte returns the next byte of a segment, zero behind its end.
+// nextByte returns the next byte of a segment, zero behind its end.
 func (b *jpegBits) nextByte() byte {
 	if b.stopped {
 		return 0

@@ -132,7 +132,15 @@ func decodeTIFF(data []byte) (*Image, error) {
 	return m.upright(t.tag(tiffOrientation, 1)), nil
 }
 
-// readTIFF reads the numbers of the first directory.
+// tiffWanted are the tags that are read, and how many numbers each may have. Others may have more: layers, and profiles.
+var tiffWanted = map[int]int{
+	tiffStrips: tiffPieces, tiffStripBytes: tiffPieces, tiffTiles: tiffPieces, tiffTileBytes: tiffPieces, tiffColours: 3 << 16,
+	tiffWidth: 1 << 10, tiffHeight: 1 << 10, tiffBits: 1 << 10, tiffCompression: 1 << 10, tiffPhotometric: 1 << 10, tiffFillOrder: 1 << 10,
+	tiffOrientation: 1 << 10, tiffSamples: 1 << 10, tiffRowsPerStrip: 1 << 10, tiffPlanar: 1 << 10, tiffGroup3Options: 1 << 10,
+	tiffPredictor: 1 << 10, tiffTileWidth: 1 << 10, tiffTileHeight: 1 << 10, tiffExtra: 1 << 10, tiffFormat: 1 << 10,
+}
+
+// readTIFF reads the numbers of the first directory. Of a tag that stands there twice the last counts.
 func readTIFF(data []byte) (*tiffFile, error) {
 	t := &tiffFile{data: data, order: binary.LittleEndian, tags: map[int][]int{}}
 	if len(data) < 8 {
@@ -166,6 +174,11 @@ func readTIFF(data []byte) (*tiffFile, error) {
 		}
 		return size(t.order.Uint32(b))
 	}
+	type numbers struct {
+		bytes []byte
+		each  int // bytes of a number
+	}
+	found := map[int]numbers{}
 	for ; n > 0; n, at = n-1, at+entry {
 		id, kind, count, value := int(t.order.Uint16(data[at:])), t.order.Uint16(data[at+2:]), number(data[at+4:]), data[at+entry-inline:at+entry]
 		each := map[uint16]int{1: 1, 7: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}[kind] // bytes, shorts, longs, offsets
@@ -183,20 +196,26 @@ func readTIFF(data []byte) (*tiffFile, error) {
 			t.jpeg = value[:count]
 			continue
 		}
-		if count > tiffPieces {
-			return nil, fmt.Errorf("tag %d of %d numbers, want at most %d", id, count, tiffPieces)
+		switch most, wanted := tiffWanted[id]; {
+		case !wanted:
+		case count > most:
+			return nil, fmt.Errorf("tag %d of %d numbers, want at most %d", id, count, most)
+		default:
+			found[id] = numbers{value[:count*each], each}
 		}
-		list := make([]int, count)
+	}
+	for id, v := range found {
+		list := make([]int, len(v.bytes)/v.each)
 		for i := range list {
-			switch each {
+			switch b := v.bytes[i*v.each:]; v.each {
 			case 1:
-				list[i] = int(value[i])
+				list[i] = int(b[0])
 			case 2:
-				list[i] = int(t.order.Uint16(value[2*i:]))
+				list[i] = int(t.order.Uint16(b))
 			case 4:
-				list[i] = size(t.order.Uint32(value[4*i:]))
+				list[i] = size(t.order.Uint32(b))
 			case 8:
-				list[i] = long(t.order.Uint64(value[8*i:]))
+				list[i] = long(t.order.Uint64(b))
 			}
 		}
 		t.tags[id] = list
@@ -443,7 +462,10 @@ func (t *tiffFile) pixels(m *Image) error {
 				} else if at+1 < len(offsets) && offsets[at+1] > offsets[at] {
 					raw = raw[:min(len(raw), offsets[at+1]-offsets[at])]
 				}
-				if budget -= int64(len(raw)); budget < 0 {
+				if budget -= int64(len(raw)); t.compression == 7 {
+					budget -= int64(len(t.jpeg)) // which each piece begins with
+				}
+				if budget < 0 {
 					return errors.New("pieces that take the same bytes over and over")
 				}
 			}
