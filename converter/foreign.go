@@ -3,9 +3,10 @@ package converter
 import (
 	"cmp"
 	"fmt"
-	"github.com/vitago/vitago/internal/pyjson"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A foreign family is one that people take for CLIP's, or look for beside it, and whose towers compute something else.

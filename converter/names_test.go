@@ -155,6 +155,8 @@ func TestTimmConfigs(t *testing.T) {
 		{func(v map[string]any) { cfg(v)["crop_pct"] = 1.5 }, "pretrained_cfg.crop_pct is 1.5, want"},
 		{func(v map[string]any) { cfg(v)["crop_pct"] = 1e-9 }, "resize is "},
 		{func(v map[string]any) { cfg(v)["crop_mode"], cfg(v)["crop_pct"] = "border", 0.9 }, "pretrained_cfg.crop_pct is 0.9, want 1 where crop_mode is border"},
+		{func(v map[string]any) { cfg(v)["crop_mode"] = 5 }, "pretrained_cfg.crop_mode is 5, want a text"},
+		{func(v map[string]any) { cfg(v)["interpolation"] = []any{"bicubic"} }, "pretrained_cfg.interpolation is [bicubic], want a text"},
 		{func(v map[string]any) { cfg(v)["crop_mode"] = "five" }, "pretrained_cfg.crop_mode is five, want center, squash or border"},
 		{func(v map[string]any) { cfg(v)["interpolation"] = "random" }, "filter is \"random\""},
 		{func(v map[string]any) { cfg(v)["input_size"] = []int{3, 24, 24} }, "pretrained_cfg.input_size is [3 24 24]"},

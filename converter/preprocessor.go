@@ -316,9 +316,6 @@ func (r *reading) fit(t *clipvit.Transform, p processor, size int) {
 		r.errs = append(r.errs, fmt.Errorf("do_center_crop is %v, want true, or a size with height and width in the place of %v: a tower needs a square", crop, r.object["size"]))
 		return
 	}
-	if p.pct && crop {
-		cut = r.side("crop_size", size)
-	}
 	if cut != size {
 		r.wrong(name, fmt.Sprintf("%d, the tower's", size))
 		return
@@ -371,7 +368,7 @@ func preprocessorJSON(c clipvit.Config, library string) (map[string]any, error) 
 		delete(v, "feature_extractor_type")
 		v["image_processor_type"], v["do_pad"] = "LlavaImageProcessor", true
 	case clipvit.FitLongest:
-		return nil, fmt.Errorf("images become square by %s, and transformers has no image processor that does it", t.Fit)
+		return nil, fmt.Errorf("images become square by %[1]s (resize_mode \"%[1]s\" of OpenCLIP, crop_mode \"border\" of timm), and transformers has no image processor that does it: use the model as it is", t.Fit)
 	}
 	follows := func(p clipvit.Preset) bool { return t.Follows(p) }
 	if i := slices.IndexFunc(clipvit.Presets, func(p clipvit.Preset) bool { return p.Name == library && follows(p) }); i >= 0 {

@@ -339,8 +339,10 @@ func openTensors(dir string, entries []os.DirEntry) (*checkpoint.File, error) {
 	}
 	for _, w := range files {
 		names := w.matches(entries)
-		if name := pointed(dir, names); len(names) > 1 && name != "" {
-			names = []string{name}
+		if len(names) > 1 {
+			if name := pointed(dir, names); name != "" {
+				names = []string{name}
+			}
 		}
 		switch {
 		case len(names) == 0:

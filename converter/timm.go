@@ -108,8 +108,14 @@ func (m *Model) readTimmTransform(cfg map[string]any) []error {
 	wrong := func(key string, want any) {
 		errs = append(errs, fmt.Errorf("pretrained_cfg.%s is %.40s, want %v", key, fmt.Sprint(cfg[key]), want))
 	}
-	mode, _ := cfg["crop_mode"].(string)
-	filter, _ := cfg["interpolation"].(string)
+	text := func(key string) string {
+		s, ok := cfg[key].(string)
+		if !ok && cfg[key] != nil {
+			wrong(key, "a text")
+		}
+		return s
+	}
+	mode, filter := text("crop_mode"), text("interpolation")
 	t := withChannels(clipvit.Transform{Fit: timmFits[mode], Filter: clipvit.Filter(filter), Alpha: clipvit.AlphaDropFirst}, cfg["mean"], cfg["std"])
 	r := t.Resolved()
 	for _, f := range []struct {
@@ -120,7 +126,7 @@ func (m *Model) readTimmTransform(cfg map[string]any) []error {
 			wrong(f.key, "3 numbers")
 		}
 	}
-	if t.Fit == "" && timmFits[mode] == "" {
+	if timmFits[mode] == "" {
 		wrong("crop_mode", "center, squash or border")
 	}
 	// What is scaled is so much larger than what is cut out of it.
