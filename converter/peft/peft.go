@@ -28,7 +28,7 @@ import (
 const (
 	ConfigFile  = "adapter_config.json"
 	WeightsFile = "adapter_model.safetensors"
-	TorchFile   = "adapter_model.bin"
+	torchFile   = "adapter_model.bin"
 )
 
 // Prefix is in front of every name in an adapter. Source: huggingface/peft, utils/save_and_load.py,
@@ -55,11 +55,11 @@ type Config struct {
 	// RSLoRA scales by α/√R, in the place of α/R.
 	RSLoRA        bool
 	DoRA          bool
-	Ranks, Alphas []Pattern
+	ranks, alphas []pattern
 }
 
-// A Pattern is a value of the modules whose names end as a regular expression says.
-type Pattern struct {
+// A pattern is a value of the modules whose names end as a regular expression says.
+type pattern struct {
 	Value float64
 	match *regexp.Regexp
 }
@@ -125,8 +125,8 @@ func parseConfig(raw []byte) (*Config, error) {
 	}
 	c := &Config{Base: f.Base, Rank: f.R, Alpha: f.Alpha, RSLoRA: f.RSLoRA, DoRA: f.DoRA}
 	var err1, err2 error
-	c.Ranks, err1 = patterns("rank_pattern", f.Ranks)
-	c.Alphas, err2 = patterns("alpha_pattern", f.Alphas)
+	c.ranks, err1 = patterns("rank_pattern", f.Ranks)
+	c.alphas, err2 = patterns("alpha_pattern", f.Alphas)
 	return c, errors.Join(err1, err2)
 }
 
@@ -150,7 +150,7 @@ func nothing(v any) bool {
 // patterns reads an object of regular expressions and values, in their order, of which the first that fits counts.
 //
 // Source: huggingface/peft, utils/other.py, get_pattern_key.
-func patterns(what string, raw json.RawMessage) (all []Pattern, err error) {
+func patterns(what string, raw json.RawMessage) (all []pattern, err error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
 	}
@@ -167,7 +167,7 @@ func patterns(what string, raw json.RawMessage) (all []Pattern, err error) {
 		if err != nil {
 			return nil, err
 		}
-		var p Pattern
+		var p pattern
 		if err := d.Decode(&p.Value); err != nil {
 			return nil, fmt.Errorf("%s: %.60v: %w", what, key, err)
 		}
@@ -180,7 +180,7 @@ func patterns(what string, raw json.RawMessage) (all []Pattern, err error) {
 }
 
 // of returns the value of the first pattern that a module's name fits, or otherwise.
-func of(all []Pattern, module string, otherwise float64) float64 {
+func of(all []pattern, module string, otherwise float64) float64 {
 	for _, p := range all {
 		if p.match.MatchString(module) {
 			return p.Value
@@ -194,7 +194,7 @@ const maxRank = 1 << 12
 
 // scale returns the rank of a module's correction, and what the product is scaled by.
 func (c *Config) scale(module string) (rank int, scale float64, err error) {
-	r, alpha := of(c.Ranks, module, float64(c.Rank)), of(c.Alphas, module, c.Alpha)
+	r, alpha := of(c.ranks, module, float64(c.Rank)), of(c.alphas, module, c.Alpha)
 	switch {
 	case r != math.Trunc(r) || r < 1 || r > maxRank:
 		return 0, 0, fmt.Errorf("rank of %s is %v, want 1 to %d", module, r, maxRank)
@@ -292,8 +292,8 @@ func Open(dir string, wanted func(parameter string) bool) (*Adapter, error) {
 	}
 	path := filepath.Join(dir, WeightsFile)
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, TorchFile)); err == nil {
-			path = filepath.Join(dir, TorchFile)
+		if _, err := os.Stat(filepath.Join(dir, torchFile)); err == nil {
+			path = filepath.Join(dir, torchFile)
 		}
 	}
 	f, err := checkpoint.Open(path)
