@@ -92,7 +92,23 @@ func (m *Model) convert(ctx context.Context, dst string, o Options) (*Report, er
 	}
 	r := out.report(dst)
 	r.TextLeft = left
+	r.Left = append(r.Left, m.headBeside()...)
 	return r, nil
+}
+
+// headWeights is the file of a head that training has put beside a tower: package probe reads it.
+const headWeights = "head.safetensors"
+
+// headBeside names the head that lies beside the model, which no conversion and no export takes along.
+func (m *Model) headBeside() []string {
+	dir, err := Folder(m.Path())
+	if err != nil {
+		return nil // a file
+	}
+	if _, err := os.Stat(filepath.Join(dir, headWeights)); err != nil {
+		return nil
+	}
+	return []string{"the head in " + headWeights + ", which reads this tower's embeddings"}
 }
 
 // writeDir has write fill a directory that appears as dst when it is complete. If anything fails nothing is

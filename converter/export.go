@@ -201,6 +201,7 @@ func (m *Model) Export(ctx context.Context, dst string, opts ExportOptions) (*Re
 			r.Left = append(r.Left, "tokens that were added to the vocabulary")
 		}
 	}
+	r.Left = append(r.Left, m.headBeside()...)
 	return r, nil
 }
 

@@ -248,6 +248,10 @@ func TestClassifyHead(t *testing.T) {
 	vitago("classify", "--model", model, "demo/cat.png").want(t, exitDone, []string{"% "}, nil)
 	vitago("classify", "--model", model, "--template", "{}", "demo/cat.png").want(t, exitUsage, nil, []string{"--template goes with --labels: a head knows its classes"})
 	vitago("classify", "--model", model, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
+	to := t.TempDir()
+	for _, args := range [][]string{{"convert", model, filepath.Join(to, "a")}, {"export", model, filepath.Join(to, "b"), "--to", "openclip"}} {
+		vitago(args...).want(t, exitDone, []string{"left out    the head in head.safetensors, which reads this tower's embeddings"}, []string{"ed in "})
+	}
 	if err := os.Truncate(filepath.Join(model, "head.safetensors"), 10); err != nil {
 		t.Fatal(err)
 	}

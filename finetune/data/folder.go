@@ -16,8 +16,8 @@ import (
 var parts = map[string]bool{"train": true, "training": true, "val": true, "valid": true, "validation": true, "dev": true, "test": true, "testing": true}
 
 // Folder opens a folder that has one folder per class, as torchvision's ImageFolder does: the
-// pictures of class C are all files under DIR/C, however deep, that end in jpg, jpeg, jfif, jpe, png, apng, gif, webp,
-// bmp, tif or tiff in any case. Links are followed. What begins with a dot is left out, as is every
+// pictures of class C are all files under DIR/C, however deep, whose names end as those of a format that package clipvit
+// decodes, such as jpg or png, in any case. Links are followed. What begins with a dot is left out, as is every
 // other file; [Dataset.Notes] tells of those that are pictures too. Samples are in the order of their paths, sorted by
 // the bytes of the names in each folder; see [Table] for that of the classes.
 //
