@@ -24,3 +24,16 @@ func ExampleCut() {
 	fmt.Println(len(patches)/c.PatchLen(), "patches; black is", patches[0], c.Transform.Levels()[0][0])
 	// Output: 1024 patches; black is -1.7922626 -1.7922626
 }
+
+// A model that follows one library is made to follow another: what its files say of images stays.
+func ExampleFindPreset() {
+	t := clipvit.Transform{Fit: clipvit.FitSquash, Resize: 256}
+	p, err := clipvit.FindPreset("transformers")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	t = t.Follow(p)
+	fmt.Println(t.Fit, t.Resize, t.Rounding, t.Alpha)
+	// Output: squash 256 transformers white
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 )
@@ -120,4 +121,46 @@ func ExampleAssume() {
 	// Output:
 	// true
 	// quick_gelu <nil>
+}
+
+// An adapter that the Python library peft wrote is merged as the model is opened.
+func ExampleAdapter() {
+	m, err := converter.Open("../testdata/peft/clip", converter.Adapter("../testdata/peft/0.21.2/plain"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	fmt.Println(len(m.Adapters()), "adapter merged")
+	// Output: 1 adapter merged
+}
+
+// Images are prepared by the rules of immich, in the place of OpenAI's.
+func ExamplePrepare() {
+	m, err := converter.Open(archive, converter.Prepare(clipvit.Choice{Preset: "immich"}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	t := m.Stated().Vision.Transform.Resolved()
+	fmt.Println(t.Fit, t.Rounding, t.Alpha)
+	// Output: shortest immich drop-first
+}
+
+// The texts of a model are read by its own tokenizer.
+func ExampleModel_Tokenizer() {
+	m, err := converter.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	tokenizer, embedded, err := m.Tokenizer("")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(tokenizer.Len(), tokenizer.Rules(), embedded)
+	// Output: 25 transformers false
 }

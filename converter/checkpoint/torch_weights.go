@@ -281,17 +281,24 @@ func (f *flattener) walk(name string, v any) error {
 
 // moduleItems returns what is in the state_dict of a pickled module, by its name there, and the modules in it.
 func moduleItems(o *object) iter.Seq2[any, any] {
-	var transient []any
+	transient := map[string]bool{}
 	if set, ok := get(o, moduleTransient); ok {
 		if list, ok := set.(*types.List); ok {
-			transient = *list
+			for _, name := range *list {
+				if name, ok := name.(string); ok {
+					transient[name] = true
+				}
+			}
 		}
 	}
 	return func(yield func(key, v any) bool) {
 		for _, key := range []string{moduleParameters, moduleBuffers, moduleModules} {
 			d, _ := get(o, key)
 			for k, v := range items(d) {
-				if (key != moduleBuffers || !slices.Contains(transient, k)) && !yield(k, v) {
+				if name, _ := k.(string); key == moduleBuffers && transient[name] {
+					continue
+				}
+				if !yield(k, v) {
 					return
 				}
 			}
