@@ -62,6 +62,9 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 			all.absent = append(all.absent, files[f]...)
 			continue
 		}
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("checkpoint: %s: it says that %d tensors are in %s: %w", path, len(files[f]), f, err)
+		}
 		if err != nil {
 			return nil, err
 		}
