@@ -418,7 +418,7 @@ func fitsWords(m *Model) error {
 	t, _, err := m.Tokenizer("")
 	switch {
 	case errors.Is(err, cliptext.ErrVocabulary):
-		return fmt.Errorf("the tokenizer is none of OpenAI's words, as the directory says, %s", builtIn)
+		return fmt.Errorf("tokenizer_config.json says that the checkpoint's own tokenizer is not there (vitago_library is none), %s", builtIn)
 	case err != nil:
 		return fmt.Errorf("the tokenizer is not OpenAI's: %s, %s", strings.TrimPrefix(err.Error(), "converter: "), builtIn)
 	case !t.HasOpenAIs():

@@ -389,7 +389,7 @@ func TestExportOtherWords(t *testing.T) {
 	for _, c := range []struct{ src, want string }{
 		{plain, ""},
 		{asks, "text_cfg.tokenizer_kwargs has clean canonicalize"},
-		{none, "none of OpenAI's words"},
+		{none, "vitago_library is none"},
 		{copied("foreign", plain, func(dir string) {
 			os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(`{"tokenizer_class": "XLMRobertaTokenizer"}`), 0o666)
 		}), `tokenizer_class is "XLMRobertaTokenizer"`},
