@@ -151,7 +151,7 @@ func TestTimmConfigs(t *testing.T) {
 		{func(v map[string]any) { args(v)["global_pool"] = "map" }, "model_args.global_pool is map, want token"},
 		{func(v map[string]any) { v["architecture"] = "vit_base_patch16_224" }, `architecture is "vit_base_patch16_224"`},
 		{func(v map[string]any) { v["architecture"] = "vit_large_patch14_clip_336" }, "pretrained_cfg.notes say that the weights are of quick_gelu: " + ErrActivation.Error()[:40]},
-		{func(v map[string]any) { delete(cfg(v), "crop_pct") }, "pretrained_cfg.crop_pct is <nil>, want a number above 0 and up to 1"},
+		{func(v map[string]any) { cfg(v)["crop_pct"] = "all" }, "pretrained_cfg.crop_pct is all, want a number above 0 and up to 1"},
 		{func(v map[string]any) { cfg(v)["crop_pct"] = 1.5 }, "pretrained_cfg.crop_pct is 1.5, want"},
 		{func(v map[string]any) { cfg(v)["crop_pct"] = 1e-9 }, "resize is "},
 		{func(v map[string]any) { cfg(v)["crop_mode"], cfg(v)["crop_pct"] = "border", 0.9 }, "pretrained_cfg.crop_pct is 0.9, want 1 where crop_mode is border"},
@@ -175,6 +175,11 @@ func TestTimmConfigs(t *testing.T) {
 	}{
 		{func(map[string]any) {}, clipvit.Transform{Alpha: clipvit.AlphaDropFirst}},
 		{func(v map[string]any) { cfg(v)["crop_pct"] = 0.9 }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Resize: 13}}, // 12/0.9 = 13.3
+		{func(v map[string]any) { // what timm 1.0.31's resolve_data_config says then: ImageNet's, and 0.875; 12/0.875 = 13.7
+			for _, key := range []string{"mean", "std", "crop_pct", "crop_mode", "interpolation"} {
+				delete(cfg(v), key)
+			}
+		}, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Resize: 13, Mean: [3]float64{0.485, 0.456, 0.406}, Std: [3]float64{0.229, 0.224, 0.225}}},
 		{func(v map[string]any) { cfg(v)["crop_mode"] = "squash" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Fit: clipvit.FitSquash}},
 		{func(v map[string]any) { cfg(v)["crop_mode"] = "border" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Fit: clipvit.FitLongest, Fill: [3]uint8{123, 117, 104}}},
 		{func(v map[string]any) { cfg(v)["interpolation"] = "bilinear" }, clipvit.Transform{Alpha: clipvit.AlphaDropFirst, Filter: clipvit.FilterBilinear}},

@@ -3,6 +3,7 @@ package converter
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -96,13 +97,28 @@ func readTimm(m *Model, file []byte) error {
 	return errors.Join(append(errs, m.readTimmTransform(c.Pretrained)...)...)
 }
 
+// timmDefaults are what a pretrained_cfg means that leaves them out.
+//
+// Source: huggingface/pytorch-image-models, timm/data/config.py, resolve_data_config; timm/data/constants.py.
+var timmDefaults = map[string]any{
+	"mean": []any{0.485, 0.456, 0.406}, "std": []any{0.229, 0.224, 0.225},
+	"crop_pct": 0.875, "crop_mode": "center", "interpolation": "bicubic",
+}
+
 // readTimmTransform reads the preprocessing in pretrained_cfg. timm makes an image RGB before all else.
 //
 // Source: the same, timm/data/config.py, resolve_data_config, and dataset.py, ImageDataset.
 func (m *Model) readTimmTransform(cfg map[string]any) []error {
 	v := &m.config.Vision
-	if cfg["mean"] == nil {
+	if len(cfg) == 0 {
 		return nil
+	}
+	given := cfg
+	cfg = maps.Clone(timmDefaults)
+	for key, value := range given {
+		if value != nil {
+			cfg[key] = value
+		}
 	}
 	var errs []error
 	wrong := func(key string, want any) {

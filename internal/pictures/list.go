@@ -45,12 +45,19 @@ func ending(name string) string {
 // It is an error if a folder cannot be read, or a link leads to a folder that it is in.
 func List(dir string) (paths []string, left *Left, err error) {
 	left = &Left{}
-	err = list(dir, func(path string) { paths = append(paths, path) }, left, nil)
+	folders := maxFolders
+	err = list(dir, func(path string) { paths = append(paths, path) }, left, nil, &folders)
 	return paths, left, err
 }
 
+// maxFolders is how many folders are gone through: links to folders of links could make endless many of a few.
+const maxFolders = 1 << 20
+
 // list gives visit every picture. The folders that dir is in are above.
-func list(dir string, visit func(path string), left *Left, above []os.FileInfo) error {
+func list(dir string, visit func(path string), left *Left, above []os.FileInfo, folders *int) error {
+	if *folders--; *folders < 0 {
+		return fmt.Errorf("%s: more than %d folders, each counted as often as links lead to it", dir, maxFolders)
+	}
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
@@ -81,7 +88,7 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo) 
 		}
 		switch {
 		case mode.IsDir():
-			if err := list(path, visit, left, above); err != nil {
+			if err := list(path, visit, left, above, folders); err != nil {
 				return err
 			}
 		case !mode.IsRegular():
