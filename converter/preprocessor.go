@@ -307,7 +307,7 @@ func (r *reading) fit(t *clipvit.Transform, p processor, size int) {
 		} else {
 			n = int(float64(n) / pct)
 		}
-		name, crop = "size", false
+		name = "size"
 	case crop:
 		name, cut = "crop_size", r.side("crop_size", size)
 	case square:

@@ -229,7 +229,7 @@ func TestHostile(t *testing.T) {
 		begin := time.Now()
 		got := Fix(s)
 		// Without a budget some take hours. A second is usual on a core of 2020; the rest is for slow ones.
-		if d := time.Since(begin); d > 20*time.Second {
+		if d := time.Since(begin); d > time.Minute {
 			t.Errorf("%s: %v for 256 KB", name, d)
 		} else {
 			t.Logf("%s: %v, %d bytes left", name, d, len(got))
