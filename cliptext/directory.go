@@ -15,7 +15,7 @@ import (
 )
 
 // maxAdded bounds the bytes of added words together, each of which takes some hundred bytes of memory.
-const maxAdded = 1 << 20
+const maxAdded = 1 << 18
 
 // A directory is the files of a tokenizer by their names.
 type directory struct {

@@ -18,9 +18,25 @@ const maxName = 24
 //
 // Source: rspeer/python-ftfy, ftfy/fixes.py, unescape_html.
 func fixEntities(s string) string {
-	if strings.IndexByte(s, '&') < 0 {
-		return s
-	}
+	return replaceReferences(s, func(out []byte, s string) ([]byte, int) {
+		n := 1
+		if strings.HasPrefix(s[1:], "#") {
+			n++
+		}
+		start := n
+		for n < len(s) && isAlphanumeric(s[n]) && n-start < maxName {
+			n++
+		}
+		if n == start || n == len(s) || s[n] != ';' {
+			return append(out, '&'), 1
+		}
+		return append(out, fixEntity(s[:n+1])...), n + 1
+	})
+}
+
+// replaceReferences calls one for what begins with each ampersand. It appends what that stands for, and returns how many
+// bytes of s it has replaced.
+func replaceReferences(s string, one func(out []byte, s string) ([]byte, int)) string {
 	var out []byte
 	rest := s
 	for {
@@ -28,20 +44,12 @@ func fixEntities(s string) string {
 		if i < 0 {
 			break
 		}
-		out, rest = append(out, rest[:i]...), rest[i:]
-		n := 1
-		if strings.HasPrefix(rest[1:], "#") {
-			n++
-		}
-		digits := n
-		for n < len(rest) && isAlphanumeric(rest[n]) && n-digits < maxName {
-			n++
-		}
-		if n == digits || n == len(rest) || rest[n] != ';' {
-			out, rest = append(out, '&'), rest[1:]
-			continue
-		}
-		out, rest = append(out, fixEntity(rest[:n+1])...), rest[n+1:]
+		var n int
+		out, n = one(append(out, rest[:i]...), rest[i:])
+		rest = rest[i+n:]
+	}
+	if out == nil && len(rest) == len(s) {
+		return s
 	}
 	return string(append(out, rest...))
 }
@@ -82,26 +90,12 @@ const maxReference = 32
 //
 // Source: python/cpython, Lib/html/__init__.py, unescape.
 func Unescape(s string) string {
-	if strings.IndexByte(s, '&') < 0 {
-		return s
-	}
-	var out []byte
-	rest := s
-	for {
-		i := strings.IndexByte(rest, '&')
-		if i < 0 {
-			break
+	return replaceReferences(s, func(out []byte, s string) ([]byte, int) {
+		if strings.HasPrefix(s, "&#") {
+			return appendNumbered(out, s)
 		}
-		out, rest = append(out, rest[:i]...), rest[i:]
-		n := 0
-		if strings.HasPrefix(rest, "&#") {
-			out, n = appendNumbered(out, rest)
-		} else {
-			out, n = appendNamed(out, rest)
-		}
-		rest = rest[n:]
-	}
-	return string(append(out, rest...))
+		return appendNamed(out, s)
+	})
 }
 
 // appendNamed appends what the reference by name that s begins with stands for, and returns its length.

@@ -2,7 +2,7 @@
 // CLIP's embeddings depend on it: OpenAI's preprocessing is Pillow's bicubic filter on what Pillow decodes.
 //
 //	m, err := pillow.Decode(file)   // PIL.Image.open(file); load()
-//	square, err := m.CLIP(336)      // Resize(336, BICUBIC), CenterCrop(336), convert("RGB")
+//	m, err = m.Resize(448, 336, pillow.Bicubic)   // resize((448, 336), BICUBIC)
 //
 // # What is the same to the bit
 //

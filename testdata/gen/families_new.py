@@ -25,11 +25,12 @@ Writes into families/, each with random weights of its own:
 All computed in float64 with the weights as they are stored.
 """
 
-import json
 import os
 import shutil
 import sys
 import warnings
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # tokenizer_config.json says whether it was
 
 import numpy as np
 import open_clip
@@ -44,29 +45,12 @@ from transformers import (CLIPConfig, CLIPForImageClassification, CLIPImageProce
 from transformers.utils import logging
 
 import common
+from families import OUT, folder, rng_of, write_json
 
-OUT = os.path.join(common.TESTDATA, "families")
 B = 2
 SMALL = dict(P=4, G=3, C=16, H=2, F=24, L=3, E=10, N=9, W=16, LT=1)
 WORDS = ["a", "b", "c", "t", "o", "f", "p", "h", "a</w>", "b</w>", "c</w>", "t</w>", "o</w>", "f</w>", "p</w>", "h</w>"]
 MERGES = ["a t</w>", "c at</w>", "o f</w>", "p h", "o t", "ph ot", "phot o</w>"]
-
-
-def rng_of(name):
-    return np.random.Generator(np.random.PCG64(sum(name.encode())))
-
-
-def folder(name):
-    path = os.path.join(OUT, name)
-    shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
-    return path
-
-
-def write_json(folder, name, value):
-    with open(os.path.join(folder, name), "w") as f:
-        json.dump(value, f, indent=1)
-        f.write("\n")
 
 
 def fill(rng, m, dtype=torch.float32):

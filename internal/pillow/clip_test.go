@@ -6,19 +6,7 @@ import (
 	"math"
 )
 
-// ShortestEdge returns the size that a picture of width by height has when its shorter side becomes
-// size; the longer one is cut to an integer, not rounded.
-// Source: torchvision 0.24.1, transforms/functional.py, _compute_resized_output_size.
-func ShortestEdge(width, height, size int) (int, int) {
-	if width <= 0 || height <= 0 {
-		return size, size
-	}
-	long := func(long, short int) int { return int(float64(size) * float64(long) / float64(short)) }
-	if width <= height {
-		return size, long(height, width)
-	}
-	return long(width, height), size
-}
+// OpenAI's preprocessing by the parts of this package, for the tests here; package clipvit has those of all libraries.
 
 // CenterCropOrigin returns the upper left corner of the square of the given size in the middle of
 // width by height, below zero where the picture is smaller than the square; halves go to the even side.
