@@ -30,6 +30,8 @@ type Classifier struct {
 	nn.Module
 	Linear  *linear.Model // W [K,M], B [K]
 	Classes []string      // names of the K rows
+	// Multi says that classes do not exclude each other: the probabilities are sigmoids, not a softmax.
+	Multi bool
 }
 
 func init() { gob.Register(&Classifier{}) }
@@ -49,7 +51,7 @@ const headFile = "head.safetensors"
 // Save writes head.safetensors (weight [K,M], bias [K], as torch's nn.Linear) and classes.json into the
 // directory dir, as package probe does: each reads what the other wrote.
 func (m *Classifier) Save(dir string) error {
-	h := probe.Head{Classes: m.Classes, Features: clipvit.Features{Kind: clipvit.Embedding}, Linear: m.Linear}
+	h := probe.Head{Classes: m.Classes, Features: clipvit.Features{Kind: clipvit.Embedding}, Linear: m.Linear, Multi: m.Multi}
 	return h.Save(dir)
 }
 
@@ -62,5 +64,5 @@ func LoadClassifier(dir string) (*Classifier, error) {
 	if h.Features.Kind != clipvit.Embedding {
 		return nil, fmt.Errorf("finetune: the head in %s reads %s, want %s", dir, h.Features, clipvit.Embedding)
 	}
-	return &Classifier{Linear: h.Linear, Classes: h.Classes}, nil
+	return &Classifier{Linear: h.Linear, Classes: h.Classes, Multi: h.Multi}, nil
 }

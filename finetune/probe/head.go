@@ -21,17 +21,23 @@ import (
 	"github.com/vitago/vitago/internal/folder"
 )
 
-// A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B).
+// A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B), or with Multi sigmoid(x·Wᵀ + B).
 type Head struct {
 	Classes  []string         // [K]
 	Features clipvit.Features // what it reads
 	Model    string           // the Fingerprint of the tower whose features it reads; "" if any will do
 	Linear   *linear.Model    // W [K,D], B [K]
+	// Multi says that classes do not exclude each other: each has a probability of its own, and a picture is of those above
+	// [Threshold].
+	Multi bool
 }
+
+// Threshold is the probability above which a picture is of a class, where classes do not exclude each other.
+const Threshold = 0.5
 
 // Head returns a fit as a head, in float32.
 func (f *Fit) Head(classes []string, features clipvit.Features, model string) *Head {
-	h := &Head{classes, features, model, linear.New[float32](len(f.W)/len(f.B), len(f.B))}
+	h := &Head{Classes: classes, Features: features, Model: model, Linear: linear.New[float32](len(f.W)/len(f.B), len(f.B))}
 	for i, v := range f.W {
 		h.Linear.W.Data().F32()[i] = float32(v)
 	}
@@ -44,8 +50,8 @@ func (f *Fit) Head(classes []string, features clipvit.Features, model string) *H
 // Dim returns D, the number of features that the head reads.
 func (h *Head) Dim() int { return h.Linear.W.Shape()[1] }
 
-// Predict returns the probabilities [N,K] that the features x [N,D] are of the classes. It panics if
-// x has no whole number of rows.
+// Predict returns the probabilities [N,K] that the features x [N,D] are of the classes: rows sum to 1, unless the head is
+// Multi. It panics if x has no whole number of rows.
 func (h *Head) Predict(x []float32) []float64 {
 	k, d := len(h.Classes), h.Dim()
 	if len(x)%d != 0 {
@@ -56,6 +62,12 @@ func (h *Head) Predict(x []float32) []float64 {
 	p := slices.Repeat(b, len(x)/d)
 	if len(p) > 0 {
 		blas64.Gemm(blas.NoTrans, blas.Trans, 1, general(len(x)/d, d, toFloat64(x)), general(k, d, w), 1, general(len(x)/d, k, p))
+	}
+	if h.Multi {
+		for i, z := range p {
+			p[i] = 1 / (1 + math.Exp(-z))
+		}
+		return p
 	}
 	for row := range slices.Chunk(p, k) {
 		softmax(row)
@@ -133,7 +145,14 @@ type description struct {
 	Classes  []string         `json:"classes"`
 	Features clipvit.Features `json:"features"`
 	Model    string           `json:"model,omitempty"`
+	Problem  string           `json:"problem_type,omitempty"`
 }
+
+// The values of problem_type, which are those of transformers' configurations; none is the first.
+const (
+	singleLabel = "single_label_classification"
+	multiLabel  = "multi_label_classification"
+)
 
 // Save writes head.safetensors and classes.json to a folder. Each appears complete or not at all, and
 // head.safetensors, which says how many classes there are, after classes.json.
@@ -141,7 +160,11 @@ func (h *Head) Save(dir string) error {
 	if err := h.check(); err != nil {
 		return err
 	}
-	text, err := folder.JSON(description{h.Classes, h.Features, h.Model})
+	desc := description{Classes: h.Classes, Features: h.Features, Model: h.Model}
+	if h.Multi {
+		desc.Problem = multiLabel
+	}
+	text, err := folder.JSON(desc)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
@@ -160,9 +183,12 @@ func (h *Head) Save(dir string) error {
 
 // check says what is wrong with a head by itself.
 func (h *Head) check() error {
-	k := len(h.Classes)
-	if k < 2 {
-		return fmt.Errorf("probe: %d classes, want at least 2", k)
+	k, least := len(h.Classes), 2
+	if h.Multi {
+		least = 1 // which a picture may be of or not
+	}
+	if k < least {
+		return fmt.Errorf("probe: %d classes, want at least %d", k, least)
 	}
 	if w, b := h.Linear.W.Shape(), h.Linear.B.Shape(); w[0] != k || b[0] != k {
 		return fmt.Errorf("probe: weights %v and bias %v, want %d rows, one a class", w, b, k)
@@ -215,6 +241,9 @@ func LoadHead(dir string) (*Head, error) {
 	if err := json.Unmarshal(text, &desc); err != nil {
 		return nil, fmt.Errorf("probe: %s: %w", path, err)
 	}
+	if p := desc.Problem; p != "" && p != singleLabel && p != multiLabel {
+		return nil, fmt.Errorf("probe: %s: problem_type is %.40q, want %s or %s", path, p, singleLabel, multiLabel)
+	}
 	path = filepath.Join(dir, headFile)
 	tensors, err := checkpoint.ReadTensors(path)
 	if err != nil {
@@ -238,7 +267,7 @@ func LoadHead(dir string) (*Head, error) {
 	case len(w.Shape) != 2 || w.Shape[0] != k || w.Shape[1] < 1 || !slices.Equal(b.Shape, []int{k}):
 		return nil, fmt.Errorf("probe: %s: %s is %v and %s is %v, want [%d,D] and [%d] for the %d classes of %s", path, weightName, w.Shape, biasName, b.Shape, k, k, k, classesFile)
 	}
-	h := &Head{desc.Classes, desc.Features, desc.Model, linear.New[float32](w.Shape[1], k)}
+	h := &Head{Classes: desc.Classes, Features: desc.Features, Model: desc.Model, Linear: linear.New[float32](w.Shape[1], k), Multi: desc.Problem == multiLabel}
 	copy(h.Linear.W.Data().F32(), w.Data)
 	copy(h.Linear.B.Data().F32(), b.Data)
 	if err := h.check(); err != nil {
