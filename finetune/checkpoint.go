@@ -194,8 +194,8 @@ func (t *Trainer) restore(dir string) error {
 	if s.Version != checkpointVersion {
 		return fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)
 	}
-	if err := s.Identity.differs(t.identity); err != nil {
-		return fmt.Errorf("finetune: %s is %w: %w", dir, ErrOtherRun, err)
+	if d := differences(nil); errors.As(s.Identity.differs(t.identity), &d) {
+		return &OtherRunError{dir, d}
 	}
 	// One after the other: what was read of one is gone before the next.
 	if err := restoreVectors(filepath.Join(dir, optimizerFile), t.optimizer.Restore); err != nil {

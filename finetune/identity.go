@@ -3,7 +3,6 @@ package finetune
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -44,12 +43,51 @@ func (i *identity) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// differs says in what the run of a checkpoint is not this one: the setting, and both values.
+// A Difference is a setting in which a run is not the one that a checkpoint is of.
+type Difference struct {
+	Setting  string // "recipe: Epochs", after the field of [Recipe]; "augmentation: Flip", after that of data.Augment; "seed"
+	Was, Now string // "none" for nothing
+}
+
+// differences are an error of a line each.
+type differences []Difference
+
+func (d differences) Error() string {
+	var lines []string
+	for _, d := range d {
+		lines = append(lines, fmt.Sprintf("%s: %s, now %s", d.Setting, d.Was, d.Now))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// orNil returns d as an error, nil if there are none.
+func (d differences) orNil() error {
+	if d == nil {
+		return nil
+	}
+	return d
+}
+
+// An OtherRunError says in what the run is not the one that a checkpoint is of. It is an [ErrOtherRun].
+type OtherRunError struct {
+	Checkpoint  string // its directory
+	Differences []Difference
+}
+
+// Error implements error.
+func (e *OtherRunError) Error() string {
+	return fmt.Sprintf("finetune: %s is %v: %v", e.Checkpoint, ErrOtherRun, differences(e.Differences))
+}
+
+// Unwrap returns [ErrOtherRun].
+func (e *OtherRunError) Unwrap() error { return ErrOtherRun }
+
+// differs says in what the run of a checkpoint is not this one: differences, the setting and both values, or nil.
 func (i identity) differs(now identity) error {
-	var errs []error
+	var all differences
 	differ := func(name string, was, now any) {
 		if !reflect.DeepEqual(was, now) {
-			errs = append(errs, fmt.Errorf("%s: %v, now %v", name, cmp.Or(fmt.Sprint(was), "none"), cmp.Or(fmt.Sprint(now), "none")))
+			all = append(all, Difference{name, cmp.Or(fmt.Sprint(was), "none"), cmp.Or(fmt.Sprint(now), "none")})
 		}
 	}
 	const digits = 12 // of 64: enough to tell two sums apart
@@ -58,7 +96,7 @@ func (i identity) differs(now identity) error {
 	}
 	if i.Recipe.Name != now.Recipe.Name {
 		differ("recipe", i.Recipe.Name, now.Recipe.Name)
-		return errors.Join(errs...) // of which all else follows
+		return all.orNil() // of which all else follows
 	}
 	was, is := reflect.ValueOf(i.Recipe), reflect.ValueOf(now.Recipe)
 	for f := range was.NumField() {
@@ -80,11 +118,11 @@ func (i identity) differs(now identity) error {
 	differ("objective", i.Objective, now.Objective)
 	differ("seed", i.Seed, now.Seed)
 	for _, d := range dataDiffers(i.Data, now.Data) {
-		if d.name != "seed" || i.Seed == now.Seed { // by which the data are in another order
-			differ(d.name, d.was, d.now)
+		if d.Setting != "seed" || i.Seed == now.Seed { // by which the data are in another order
+			differ(d.Setting, d.Was, d.Now)
 		}
 	}
-	return errors.Join(errs...)
+	return all.orNil()
 }
 
 // classifierHead is the form of [headName] of a classifier.
@@ -114,9 +152,6 @@ func inWords(head string) string {
 	return text + ", " + head[d.InputOffset():]
 }
 
-// A difference is a setting with two values.
-type difference struct{ name, was, now string }
-
 // loaderName is the form of [sourceName] of a loader, and augmentation that of what it does to pictures.
 var (
 	loaderName   = regexp.MustCompile(`^(\d+) batches of (\d+), shuffled (\w+), seed (\d+), short batches (\w+), \{(.*)\}, ([0-9a-f]+)$`)
@@ -124,27 +159,27 @@ var (
 )
 
 // dataDiffers says in what one source of data is not the other.
-func dataDiffers(was, now string) (all []difference) {
+func dataDiffers(was, now string) (all []Difference) {
 	a, b := loaderName.FindStringSubmatch(was), loaderName.FindStringSubmatch(now)
 	if a == nil || b == nil {
-		return []difference{{"data", was, now}}
+		return []Difference{{"data", was, now}}
 	}
 	for i, name := range []string{2: "pictures of a batch", 3: "shuffled", 4: "seed", 5: "short batches"} {
 		if name != "" && a[i] != b[i] {
-			all = append(all, difference{name, a[i], b[i]})
+			all = append(all, Difference{name, a[i], b[i]})
 		}
 	}
 	x, y := augmentation.FindAllStringSubmatch(a[6], -1), augmentation.FindAllStringSubmatch(b[6], -1)
 	for i := range min(len(x), len(y)) {
 		if x[i][2] != y[i][2] {
-			all = append(all, difference{"augmentation: " + x[i][1], x[i][2], y[i][2]})
+			all = append(all, Difference{"augmentation: " + x[i][1], x[i][2], y[i][2]})
 		}
 	}
 	if a[7] != b[7] {
-		all = append(all, difference{"pictures, or their labels", a[1] + " batches", b[1] + " batches of others, or in another order"})
+		all = append(all, Difference{"pictures, or their labels", a[1] + " batches", b[1] + " batches of others, or in another order"})
 	}
 	if len(all) == 0 && was != now {
-		all = append(all, difference{"batches", a[1], b[1]})
+		all = append(all, Difference{"batches", a[1], b[1]})
 	}
 	return all
 }

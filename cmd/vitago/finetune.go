@@ -234,5 +234,12 @@ func (f *finetuneFlags) inFlags(err error) error {
 	if errors.Is(err, job.ErrRequest) {
 		return usageError{err}
 	}
+	if e := (*job.ResumeError)(nil); errors.As(err, &e) {
+		return errors.New(e.Named(func(field string) string { return "--" + flagOf(field) }))
+	}
+	if e := (*finetune.MemoryError)(nil); errors.As(err, &e) {
+		what, _, _ := strings.Cut(e.Error(), "\n")
+		return verbatim(plain(errors.New(what)) + "\n\n" + strings.TrimRight(e.Need.String(), "\n"))
+	}
 	return adviseVocabulary(err, f.Model)
 }

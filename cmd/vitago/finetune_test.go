@@ -168,7 +168,7 @@ func TestFinetuneResume(t *testing.T) {
 	vitago(args(parts)...).want(t, exitFailed, nil, []string{"model is there already: choose another directory"})
 	vitago("finetune", "--model", filepath.Join(parts, "model"), "--data", pictures, "--out", parts, "--recipe", "lora", "--resume").
 		want(t, exitFailed, nil, []string{"holds what is learnt from"})
-	vitago(args(parts, "--resume", "--rate", "0.02")...).want(t, exitFailed, nil, []string{"is of another run: recipe: "})
+	vitago(args(parts, "--resume", "--rate", "0.02")...).want(t, exitFailed, nil, []string{"is of another run: --rate: 0.01, now 0.02"})
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { // when it has begun to go on
 		for ctx.Err() == nil {

@@ -78,7 +78,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		return nil, of(ErrRefused, err)
 	}
 	if j.Trainer, err = finetune.New(c); err != nil {
-		return nil, of(ErrRefused, err)
+		return nil, of(ErrRefused, inFields(err))
 	}
 	if made := j.Trainer.Step(); r.MaxSteps > 0 && made > r.MaxSteps {
 		return nil, bad("{max_steps} is %d, and the run in {output} has made %d", r.MaxSteps, made)
