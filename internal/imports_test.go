@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
+	{"clip"},
 	{"converter/compare"},
 	{"converter"},
 	{"clipvit", "cliptext", "projector"},

@@ -98,7 +98,7 @@ func (c *Cache) space(m *clipvit.Model, f clipvit.Features, preprocessing string
 	if err != nil {
 		return nil, err
 	}
-	model, err := Fingerprint(m, f)
+	model, err := f.Fingerprint(m)
 	if err != nil {
 		return nil, err
 	}

@@ -225,7 +225,7 @@ func TestFeatureErrors(t *testing.T) {
 		if _, err := c.f.Shape(c.m.Config); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: error %v, want one with %q", c.f, err, c.want)
 		}
-		if _, err := Fingerprint(c.m, c.f); err == nil {
+		if _, err := c.f.Fingerprint(c.m); err == nil {
 			t.Errorf("%v has a fingerprint", c.f)
 		}
 	}

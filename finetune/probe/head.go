@@ -119,7 +119,7 @@ func (h *Head) Check(m *clipvit.Model) error {
 	if h.Model == "" {
 		return nil
 	}
-	got, err := Fingerprint(m, h.Features)
+	got, err := h.Features.Fingerprint(m)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	case e.Features == (clipvit.Features{}):
 		e.Features = clipvit.Features{Kind: clipvit.Embedding}
 	}
-	model, err := Fingerprint(e.Model, e.Features)
+	model, err := e.Features.Fingerprint(e.Model)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,9 @@ const (
 	MaxBytes = 1 << 30
 )
 
+// ErrTooLarge is of a file of more than MaxBytes, and of a picture of more than MaxPixels.
+var ErrTooLarge = errors.New("too large")
+
 // Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
 // EXIF orientation left alone, but told.
 func Decode(r io.Reader) (m *Image, err error) {
@@ -58,7 +61,7 @@ func read(r io.Reader) (f Format, data []byte, err error) {
 func readAll(r io.Reader, most int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("file of more than %d bytes", most)
+		err = &reason{fmt.Sprintf("file of more than %d bytes", most), ErrTooLarge}
 	}
 	return data, err
 }
@@ -113,7 +116,7 @@ func checkSize(width, height int) error {
 		return fmt.Errorf("size %dx%d, want at least 1x1", width, height)
 	}
 	if int64(width) > MaxPixels || int64(height) > MaxPixels || int64(width)*int64(height) > MaxPixels {
-		return fmt.Errorf("size %dx%d is more than %d pixels", width, height, MaxPixels)
+		return &reason{fmt.Sprintf("size %dx%d is more than %d pixels", width, height, MaxPixels), ErrTooLarge}
 	}
 	return nil
 }

@@ -1,0 +1,38 @@
+package cliptext
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/vitago/vitago/clipvit/transformer"
+)
+
+// Fingerprint returns 64 hexadecimal digits that change with anything of a tower and its tokenizer that the embedding of a
+// text depends on, and with nothing else: [Model.LogitScale] is no part of it, nor is the precision that weights are kept in.
+func Fingerprint(m *Model, t *Tokenizer) (string, error) {
+	c := m.Config
+	c.PoolLargest = c.PoolLargest && c.End != c.Vocab-1 // one name for one thing
+	config, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("cliptext: %w", err)
+	}
+	h := sha256.New()
+	h.Write(config)
+	transformer.Hash(h, m, m.Blocks, func(path string) bool { return path != "LogitScale" })
+	fmt.Fprintf(h, "\n%s %d %d", t.rules, t.start, t.end)
+	for _, id := range slices.Sorted(maps.Keys(t.texts)) {
+		fmt.Fprintf(h, "\n%d %q", id, t.texts[id])
+	}
+	for _, pair := range slices.SortedFunc(maps.Keys(t.ranks), func(a, b [2]string) int { return cmp.Compare(t.ranks[a], t.ranks[b]) }) {
+		fmt.Fprintf(h, "\n%q", pair)
+	}
+	for _, w := range t.added {
+		fmt.Fprintf(h, "\n%+v", w)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

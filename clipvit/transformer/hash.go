@@ -1,0 +1,39 @@
+package transformer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+
+	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/params"
+)
+
+// Hash writes the parameters of a tower that uses permits to h, with all that its blocks compute with besides. What h gets
+// does not depend on the precision in which weights are kept, but on whether they are quantised.
+func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
+	for i, b := range blocks {
+		for _, l := range slices.Concat(b.Attn.QKVLoRA, b.Attn.OutLoRA, b.MLP.UpLoRA, b.MLP.DownLoRA) {
+			fmt.Fprintf(h, "\n%d %v %d", i, l.Scale, l.At) // which are no parameters
+		}
+	}
+	chunk := make([]byte, 0, 1<<16)
+	params.Walk(m, func(path string, p *nn.Param) {
+		if !uses(path) {
+			return
+		}
+		fmt.Fprintf(h, "\n%s %v %t\n", path, p.Shape(), op.Quantized(p))
+		for part := range slices.Chunk(mat.Data[float32](p.Value().(mat.Matrix)), cap(chunk)/4) {
+			chunk = chunk[:0]
+			for _, v := range part {
+				chunk = binary.LittleEndian.AppendUint32(chunk, math.Float32bits(v))
+			}
+			h.Write(chunk)
+		}
+	})
+}
