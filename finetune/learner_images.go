@@ -37,7 +37,7 @@ func (l *images) forward(b *data.Batch, from Source) (mat.Tensor, error) {
 	if err != nil || t.Head == nil {
 		return y, err
 	}
-	return t.Head.Forward(y), nil
+	return forward(t.Head, y)
 }
 
 func (l *images) names() (tower, head string) { return hashOf(l.t.Tower), headName(l.t.Head) }

@@ -33,9 +33,9 @@ type Schedule string
 
 // The schedules.
 const (
-	Constant Schedule = "constant" // nothing
-	Cosine   Schedule = "cosine"   // fall to 0, slowly at both ends
-	Linear   Schedule = "linear"   // fall to 0
+	Constant    Schedule = "constant" // nothing
+	Cosine      Schedule = "cosine"   // fall to 0, slowly at both ends
+	LinearDecay Schedule = "linear"   // fall to 0
 )
 
 // of returns the factor of the rates by step.
@@ -43,7 +43,7 @@ func (s Schedule) of(warmup, total int) optim.Schedule {
 	switch s {
 	case Cosine:
 		return optim.Cosine(warmup, total, 0)
-	case Linear:
+	case LinearDecay:
 		return optim.Linear(warmup, total)
 	}
 	return optim.Constant(warmup)
@@ -187,8 +187,8 @@ func (r Recipe) Validate() error {
 	if r.Smoothing == 1 {
 		errs = append(errs, &FieldError{"Smoothing", "smoothing is 1, which makes all labels alike, want 0 to below 1"})
 	}
-	if r.Schedule != Constant && r.Schedule != Cosine && r.Schedule != Linear {
-		errs = append(errs, fmt.Errorf("finetune: schedule is %.40q, want %s, %s or %s", r.Schedule, Constant, Cosine, Linear))
+	if r.Schedule != Constant && r.Schedule != Cosine && r.Schedule != LinearDecay {
+		errs = append(errs, fmt.Errorf("finetune: schedule is %.40q, want %s, %s or %s", r.Schedule, Constant, Cosine, LinearDecay))
 	}
 	switch r.Tower {
 	case None, Complete:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
@@ -12,8 +11,8 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/adapter"
+	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/projector"
@@ -23,8 +22,8 @@ import (
 // weights as they are now, and of that checkpoint, like, all else; it may be nil. Corrections by LoRA are
 // merged with the weights, so nothing can be learnt after that; see [Trainer.SaveAdapter] before. The weights
 // of a tower that did not learn keep their precision. Beside the model is the head: a projector where
-// conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as head.safetensors with
-// the paths of its parameters. dst appears complete or not at all, and takes the place of what was there.
+// conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as [SaveHead]
+// does, with the classes of the data if it is classes that are learnt. dst appears complete or not at all, and takes the place of what was there.
 func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o converter.Options) error {
 	adapter.Merge(t.Tower)
 	models := t.learner.models(like == nil)
@@ -44,13 +43,22 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o
 		case *Classifier:
 			return h.Save(dir)
 		default:
-			var all []checkpoint.Values
-			params.Walk(h, func(path string, p *nn.Param) {
-				all = append(all, checkpoint.Values{Name: path, Shape: p.Shape(), Data: mat.Data[float32](p)})
-			})
-			return checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, all)
+			if parts, _ := partsOf(h); parts == nil { // a function of its own
+				return nil
+			}
+			return SaveHead(dir, h, t.classes())
 		}
 	})
+}
+
+// classes returns the classes that are learnt, nil if it is something else.
+func (t *Trainer) classes() []string {
+	if l, ok := t.Train.(*data.Loader); ok {
+		if _, ok := t.Objective.(Classification); ok {
+			return l.Data.Classes
+		}
+	}
+	return nil
 }
 
 // SaveAdapter writes the corrections by LoRA alone, as [adapter.Save] does, into the directory dir, which appears

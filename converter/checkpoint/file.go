@@ -23,6 +23,7 @@ type File struct {
 	byName    map[string]*Tensor
 	classes   map[string]bool   // of the objects in a TorchScript archive
 	absent    []string          // tensors in files that are not there, and need not be
+	metadata  map[string]string // of safetensors
 	unread    map[string]string // tensors of kinds that are not read, by name, and of which
 	files     []*sourceFile
 	packed    []check // of parts that are compressed
@@ -313,6 +314,9 @@ func (c *File) Bytes() (n int64) {
 	}
 	return n
 }
+
+// Metadata returns what a safetensors file says beside its tensors, strings by name; nil of other containers.
+func (c *File) Metadata() map[string]string { return maps.Clone(c.metadata) }
 
 // Container returns what kind of file or files c is.
 func (c *File) Container() string { return c.container }

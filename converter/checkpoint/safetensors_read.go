@@ -87,6 +87,7 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 			return err
 		}
 	}
+	c.metadata = metadata
 	return c.alias(metadata)
 }
 

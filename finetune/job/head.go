@@ -34,7 +34,7 @@ func (r Request) headOf(ctx context.Context, like *converter.Model, width int, c
 	}
 	if !probe.HasHead(dir) {
 		if _, err := os.Stat(filepath.Join(dir, ownHead)); err == nil {
-			return nil, fmt.Sprintf("the head in %s has no classes: the run has nothing of it, and nor has what is written", dir), nil
+			return nil, fmt.Sprintf("the head in %s is one of your own, which only a program that has its type can load: the run has nothing of it, and nor has what is written", dir), nil
 		}
 		return nil, "", nil
 	}

@@ -257,7 +257,7 @@ func LoadHead(dir string) (*Head, error) {
 		case biasName:
 			b = &tensors[i]
 		default:
-			return nil, fmt.Errorf("probe: %s: tensor %.100q, want %s and %s only", path, t.Name, weightName, biasName)
+			return nil, fmt.Errorf("probe: %s: tensor %.100q, want %s and %s only: a head of your own is loaded by finetune.LoadHead", path, t.Name, weightName, biasName)
 		}
 	}
 	k := len(desc.Classes)

@@ -20,10 +20,20 @@ import (
 //
 // Source: nlpodyssey/spago, nn/traversal.go, paramsTraversal.walk.
 func Walk(model any, visit func(path string, p *nn.Param)) {
-	walker(visit).model("", model)
+	walker{param: visit}.model("", model)
 }
 
-type walker func(path string, p *nn.Param)
+// WalkBuffers visits the buffers of a model, such as the running means of spago's batchnorm, which are no parameters: in
+// the places where [Walk] looks, by the same paths.
+func WalkBuffers(model any, visit func(path string, b *nn.Buffer)) {
+	walker{func(string, *nn.Param) {}, visit}.model("", model)
+}
+
+// A walker visits parameters, and buffers unless that is nil.
+type walker struct {
+	param  func(path string, p *nn.Param)
+	buffer func(path string, b *nn.Buffer)
+}
 
 // model visits the fields of the struct m points to.
 func (w walker) model(path string, m any) {
@@ -58,7 +68,12 @@ func (w walker) item(path string, x any) bool {
 	switch x := x.(type) {
 	case nn.Module, *nn.Module:
 	case *nn.Param:
-		w(path, x)
+		w.param(path, x)
+	case *nn.Buffer:
+		if w.buffer == nil {
+			return false // as spago
+		}
+		w.buffer(path, x)
 	case nn.ParamsTraverser:
 		w.traverse(path, x)
 	case nn.Model:
@@ -74,7 +89,7 @@ func (w walker) item(path string, x any) bool {
 func (w walker) traverse(path string, t nn.ParamsTraverser) {
 	i := 0
 	t.TraverseParams(func(p *nn.Param) {
-		w(join(path, strconv.Itoa(i)), p)
+		w.param(join(path, strconv.Itoa(i)), p)
 		i++
 	})
 }

@@ -124,6 +124,24 @@ func TestWalkNames(t *testing.T) {
 	}
 }
 
+func TestWalkBuffers(t *testing.T) {
+	buf := func(n int) *nn.Buffer { return nn.Buf(mat.NewDense[float32](mat.WithShape(n, 1))) }
+	type stats struct {
+		nn.Module
+		Mean *nn.Buffer
+		W    *nn.Param
+		List []*nn.Buffer
+		Norm *layernorm.Model
+	}
+	var got []string
+	WalkBuffers(&stats{Mean: buf(2), W: param(), List: []*nn.Buffer{buf(1), buf(3)}, Norm: layernorm.New[float32](2, 1e-5)}, func(path string, b *nn.Buffer) {
+		got = append(got, fmt.Sprint(path, b.Size()))
+	})
+	if want := []string{"Mean2", "List.01", "List.13", "Norm.Eps1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // TestWalkSortsMaps: the same model gives the same order every time.
 func TestWalkSortsMaps(t *testing.T) {
 	m := &tree{ByInt: map[int]*nn.Param{10: param(), 9: param(), -1: param()}}
