@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"clipvit/transformer"},
 	{"internal/op", "internal/tiny"},
 	{"converter/checkpoint"}, // so that it can know nothing of a model
-	{"internal/pictures"},
+	{"internal/pictures", "internal/sheet"},
 	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/ftfy"},
 }
 
