@@ -41,6 +41,12 @@ func Bytes(name string, file []byte) Picture {
 	return Picture{name: name, open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(file)), nil }}
 }
 
+// Opened is the picture whose file a function opens each time that the picture is encoded: one in an archive, or far away. What
+// it returns is closed.
+func Opened(name string, open func() (io.ReadCloser, error)) Picture {
+	return Picture{name: name, open: open}
+}
+
 // Reader is the picture whose file r reads. It can be encoded once, and r is not closed.
 func Reader(name string, r io.Reader) Picture {
 	if r == nil {

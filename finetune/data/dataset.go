@@ -44,6 +44,12 @@ func ending(name string) string {
 	return strings.ToLower(strings.TrimPrefix(path.Ext(filepath.ToSlash(name)), "."))
 }
 
+// How many classes there have to be: to learn from, and to judge by.
+const (
+	toLearn = 2
+	toJudge = 1
+)
+
 // A labelled is a sample whose label is still a name.
 type labelled struct {
 	Sample
@@ -52,9 +58,9 @@ type labelled struct {
 }
 
 // build makes a Dataset of what a source found; name is the source's, for errors, and root its folder.
-// Some samples with a label and some without are an error, and so are a single class and a picture
+// Some samples with a label and some without are an error, and so are fewer classes than a source of labels has to have, and a picture
 // that is listed twice. If bare is false, samples with neither label nor caption are an error too.
-func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
+func build(name, root string, found []labelled, bare bool, least int) (*Dataset, error) {
 	if len(found) == 0 {
 		return nil, fmt.Errorf("data: %s: %w", name, ErrEmpty)
 	}
@@ -111,7 +117,7 @@ func build(name, root string, found []labelled, bare bool) (*Dataset, error) {
 		uncaptioned.err(name, "of %d pictures have no caption", len(found)),
 		twice.err(name, "of %d pictures are listed twice", len(found)),
 	}
-	if len(d.Classes) == 1 {
+	if len(d.Classes) == 1 && least > 1 {
 		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; %w", name, labels, d.Classes[0], ErrOneClass))
 	}
 	if err := errors.Join(errs...); err != nil {

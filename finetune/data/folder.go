@@ -23,7 +23,9 @@ var parts = map[string]bool{"train": true, "training": true, "val": true, "valid
 //
 // It returns an error if there are no pictures, a single class, a class without pictures, a class whose name is not UTF-8,
 // pictures beside the class folders, whose class nobody knows, or no other folders than train, val and the like.
-func Folder(dir string) (*Dataset, error) {
+func Folder(dir string) (*Dataset, error) { return folderOf(dir, toLearn) }
+
+func folderOf(dir string, least int) (*Dataset, error) {
 	entries, err := os.ReadDir(dir) // sorted by name
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -80,7 +82,7 @@ func Folder(dir string) (*Dataset, error) {
 	case len(split) == classes:
 		return nil, fmt.Errorf("data: %s: its folders are %w: train on one of them, and validate on another: %s", dir, ErrParts, strings.Join(split, ", "))
 	}
-	d, err := build(dir, dir, found, false)
+	d, err := build(dir, dir, found, false, least)
 	if err := errors.Join(
 		loose.err(dir, "pictures are beside the folders of the classes, not in one"),
 		hollow.err(dir, "of %d folders of classes have no pictures", classes),
@@ -117,7 +119,7 @@ func Images(dir string) (*Dataset, error) {
 	for _, path := range paths {
 		found = append(found, labelled{Sample: Sample{Path: path}, where: path})
 	}
-	d, err := build(dir, dir, found, true)
+	d, err := build(dir, dir, found, true, toLearn)
 	if err != nil {
 		return nil, withNotes(dir, err, left.Notes())
 	}

@@ -12,17 +12,22 @@ import (
 
 // Open opens pictures by what path is: a folder ([Folder], or [Images] if they need no labels), a table
 // ([Table]) or shards ([Shards]). With labelled it is an error if there are no labels.
-func Open(path string, labelled bool) (d *Dataset, err error) {
+func Open(path string, labelled bool) (*Dataset, error) { return open(path, labelled, toLearn) }
+
+// OpenTest opens labelled pictures to judge a model by, as [Open] does. A single class is enough.
+func OpenTest(path string) (*Dataset, error) { return open(path, true, toJudge) }
+
+func open(path string, labelled bool, least int) (d *Dataset, err error) {
 	info, err := os.Stat(path)
 	switch ext := strings.ToLower(filepath.Ext(path)); {
 	case err == nil && info.IsDir() && !labelled:
 		return Images(path)
 	case err == nil && info.IsDir():
-		d, err = Folder(path)
+		d, err = folderOf(path, least)
 	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl" || ext == ".ndjson":
-		d, err = Table(path)
+		d, err = tableOf(path, least)
 	case ext == ".tar", ext == ".tgz", strings.HasSuffix(strings.ToLower(path), ".tar.gz"): // which Shards refuses in its words
-		d, err = Shards(path)
+		d, err = shardsOf(path, least)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("data: no pictures: %w", err)
 	default:

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,5 +33,17 @@ func TestOpenPath(t *testing.T) {
 	d, err := Open(captions, false)
 	if err != nil || len(d.Samples) != 2 {
 		t.Errorf("captions, which need no labels: %v, %v", d, err)
+	}
+
+	// One class is enough to judge by, and nothing to learn.
+	one := write("one.csv", "path,label\na.png,cat\nb.png,cat\n")
+	if _, err := Open(one, true); !errors.Is(err, ErrOneClass) {
+		t.Errorf("error %v, want that there is one class", err)
+	}
+	if d, err := OpenTest(one); err != nil || len(d.Classes) != 1 || len(d.Samples) != 2 {
+		t.Errorf("one class to judge by: %v, %v", d, err)
+	}
+	if _, err := OpenTest(captions); !errors.Is(err, ErrUnlabelled) {
+		t.Errorf("error %v, want that there are no labels", err)
 	}
 }

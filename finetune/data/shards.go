@@ -63,7 +63,9 @@ func (p *part) open() (io.ReadCloser, error) {
 // the entry if a file is cut short, corrupt or empty, bytes follow the end of the archive, a name is absolute or leads upwards, a name is there twice,
 // a picture has no label where others have one or no caption where it has no label, or notes have no picture or contradict
 // each other; and, as [Table], if there is a single class.
-func Shards(glob string) (*Dataset, error) {
+func Shards(glob string) (*Dataset, error) { return shardsOf(glob, toLearn) }
+
+func shardsOf(glob string, least int) (*Dataset, error) {
 	files, err := filepath.Glob(glob)
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", glob, err)
@@ -89,7 +91,7 @@ func Shards(glob string) (*Dataset, error) {
 	if err := sameNumber(found); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", glob, err)
 	}
-	d, err := build(glob, filepath.Dir(files[0]), found, false)
+	d, err := build(glob, filepath.Dir(files[0]), found, false, least)
 	if err != nil {
 		return nil, withNotes(glob, err, left.Notes())
 	}

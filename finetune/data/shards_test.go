@@ -266,7 +266,7 @@ func FuzzTable(f *testing.F) {
 				t.Fatalf("got %+v", s)
 			}
 		}
-		if d, err := build(name, "dir", found, false); err == nil {
+		if d, err := build(name, "dir", found, false, toLearn); err == nil {
 			for _, s := range d.Samples {
 				if s.Label < Unlabelled || s.Label >= len(d.Classes) || s.Label == Unlabelled && s.Caption == "" {
 					t.Fatalf("got %+v of %d classes", s, len(d.Classes))

@@ -55,7 +55,9 @@ const maxLine = 1 << 20 // bytes
 // has, no label where others have one, or no caption in a table without labels; if the text is not UTF-8, a row has more or fewer
 // fields than the first, or csv and pandas would read something else each, as labels 1 and 1.0; if a quote swallows rows; if a
 // path is an address of the net; if there are no rows; and if there is a single class.
-func Table(path string) (*Dataset, error) {
+func Table(path string) (*Dataset, error) { return tableOf(path, toLearn) }
+
+func tableOf(path string, least int) (*Dataset, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -64,7 +66,7 @@ func Table(path string) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return build(filepath.Base(path), filepath.Dir(path), found, false)
+	return build(filepath.Base(path), filepath.Dir(path), found, false, least)
 }
 
 func readTable(data []byte, name, dir string) ([]labelled, error) {

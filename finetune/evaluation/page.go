@@ -199,7 +199,7 @@ func (r *Result) skipped(b *strings.Builder) {
 	}
 	section(b, "Pictures that could not be read", about, "")
 	for _, s := range r.Skipped[:min(len(r.Skipped), skippedShown)] {
-		fmt.Fprintf(b, "- %s: %s\n", cell(s.Path), cell(s.Err.Error()))
+		fmt.Fprintf(b, "- %s: %s\n", cell(s.Path), cell(s.reason()))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -64,6 +65,12 @@ func (w Wrong) compare(other Wrong) int {
 type Skipped struct {
 	Path string
 	Err  error
+}
+
+// reason returns why, without the path.
+func (s Skipped) reason() string {
+	text := strings.TrimPrefix(s.Err.Error(), "clip: ")
+	return strings.TrimPrefix(text, s.Path+": ")
 }
 
 // A Confusion says how many pictures of each class got which. It is kept by the pairs that there are: of 1000 classes most of the million
@@ -142,7 +149,7 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 		v.TopAccuracy = &r.TopAccuracy
 	}
 	for _, s := range r.Skipped {
-		v.Skipped = append(v.Skipped, skipped{pyjson.Name(s.Path), pyjson.Name(s.Err.Error())})
+		v.Skipped = append(v.Skipped, skipped{pyjson.Name(s.Path), pyjson.Name(s.reason())})
 	}
 	for _, w := range r.Wrong {
 		v.Wrong = append(v.Wrong, wrong{pyjson.Name(w.Path), w.Wanted, w.Got, w.Probability, w.OfWanted})
