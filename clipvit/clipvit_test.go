@@ -1,10 +1,12 @@
 package clipvit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -232,7 +234,7 @@ func TestOutputDim(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.Freeze()
-		e, err := m.Encode(image.NewGray(image.Rect(0, 0, 8, 8)))
+		e, err := m.Encode(t.Context(), image.NewGray(image.Rect(0, 0, 8, 8)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -449,7 +451,7 @@ func TestEncode(t *testing.T) {
 		images = append(images, image.NewUniform(color.Gray{uint8(10 * i)}))
 	}
 	// A uniform image has no bounds of its own: it is as good as infinite.
-	if _, err := m.Encode(images...); err == nil {
+	if _, err := m.Encode(t.Context(), images...); err == nil {
 		t.Error("no error for images without an end")
 	}
 	for i := range images {
@@ -459,12 +461,12 @@ func TestEncode(t *testing.T) {
 		}
 		images[i] = g
 	}
-	all, err := m.Encode(images...)
+	all, err := m.Encode(t.Context(), images...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, img := range images {
-		one, err := m.Encode(img)
+		one, err := m.Encode(t.Context(), img)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,12 +474,30 @@ func TestEncode(t *testing.T) {
 			t.Errorf("image %d: alone %v, with others %v", i, one[0], all[i])
 		}
 	}
-	if none, err := m.Encode(); err != nil || len(none) != 0 {
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrClosedPipe)
+	if _, err := m.Encode(ended, images...); err != io.ErrClosedPipe {
+		t.Errorf("error is %v, want the cause of the context's end", err)
+	}
+	batch, err := PreprocessBatch(images, m.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Embedding(batch).Value().Data().F32(); !slices.Equal(got, slices.Concat(all...)) {
+		t.Error("patches of a batch give other embeddings")
+	}
+	if none, err := m.Encode(t.Context()); err != nil || len(none) != 0 {
 		t.Errorf("no images: %v, %v", none, err)
 	}
 	images[11] = image.NewGray(image.Rect(0, 0, 5, 0))
-	if _, err := m.Encode(images...); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("image 12 of %d", len(images))) {
+	if _, err := m.Encode(t.Context(), images...); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("image 12 of %d", len(images))) {
 		t.Errorf("error is %v, want one that names image 12 of 19", err)
+	}
+	if _, err := PreprocessBatch(images, m.Config); err == nil || err.Error() != fmt.Sprintf("clipvit: image 12 of %d: image is 5×0 pixels, want at least 1×1", len(images)) {
+		t.Errorf("a batch: error is %v, want one that names image 12 of 19", err)
+	}
+	if _, err := PreprocessBatch(nil, m.Config); err == nil {
+		t.Error("patches of no images")
 	}
 }
 
@@ -656,7 +676,7 @@ func TestNoPostNorm(t *testing.T) {
 	if err != nil || !slices.Equal(got.Value().Data().F32(), want.Value().Data().F32()) {
 		t.Errorf("features differ, %v", err)
 	}
-	if _, err := m.Encode(image.NewGray(image.Rect(0, 0, 9, 9))); err == nil || !strings.Contains(err.Error(), "no post-norm") {
+	if _, err := m.Encode(t.Context(), image.NewGray(image.Rect(0, 0, 9, 9))); err == nil || !strings.Contains(err.Error(), "no post-norm") {
 		t.Errorf("error is %v, want that there is no embedding", err)
 	}
 	defer func() {

@@ -1,6 +1,7 @@
 package clipvit_test
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"log"
@@ -37,7 +38,7 @@ func ExampleModel_Encode() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	embeddings, err := model.Encode(open("../cmd/vitago/demo/cat.png"))
+	embeddings, err := model.Encode(context.Background(), open("../cmd/vitago/demo/cat.png"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -61,6 +62,25 @@ func ExampleModel_Features() {
 	}
 	fmt.Println("patches", patches.Shape(), "tokens", tokens.Shape())
 	// Output: patches [16 108] tokens [17 64]
+}
+
+// The patches of several images at once.
+func ExamplePreprocessBatch() {
+	model, err := converter.Load(modelDir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	images := []image.Image{open("../cmd/vitago/demo/cat.jpg"), open("../cmd/vitago/demo/red-circle.png")}
+	patches, err := clipvit.PreprocessBatch(images, model.Config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tokens, err := clipvit.Features{Kind: clipvit.Patches, Layer: -2}.Of(model, patches)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("patches", patches.Shape(), "tokens", tokens.Shape())
+	// Output: patches [32 108] tokens [32 64]
 }
 
 // Every intermediate on the way to the embedding.
@@ -149,7 +169,7 @@ func ExampleModel_Quantize() {
 	if clipvit.Int8Pays() {
 		model.Quantize() // once, before the first image
 	}
-	embeddings, err := model.Encode(image.NewGray(image.Rect(0, 0, 8, 8)))
+	embeddings, err := model.Encode(context.Background(), image.NewGray(image.Rect(0, 0, 8, 8)))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package clipvit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -62,6 +63,30 @@ func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {
 	return mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
 }
 
+// PreprocessBatch makes the patches [B·G²,3P²] of B images, one image after the other, as [Preprocess] makes them of one. No
+// images are an error.
+func PreprocessBatch(images []image.Image, c Config) (*mat.Dense[float32], error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if len(images) == 0 {
+		return nil, errors.New("clipvit: got 0 images, want at least 1")
+	}
+	n := c.Patches() * c.PatchLen()
+	data := make([]float32, len(images)*n)
+	for i, img := range images {
+		if err := preprocess(data[i*n:(i+1)*n], img, c); err != nil {
+			return nil, ofImage(i, len(images), err)
+		}
+	}
+	return mat.NewDense[float32](mat.WithShape(len(images)*c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
+}
+
+// ofImage says which of n images an error is about.
+func ofImage(i, n int, err error) error {
+	return fmt.Errorf("clipvit: image %d of %d: %w", i+1, n, pillow.Bare(err))
+}
+
 func preprocess(patches []float32, img image.Image, c Config) error {
 	if img == nil {
 		return errors.New("image is nil")
@@ -121,8 +146,9 @@ func cut(patches []float32, m *pillow.Image, c Config) {
 }
 
 // Encode returns the embedding of each image, [N,E], as OpenAI's preprocessing and encode_image
-// give it: not normalised. It takes any number of images and holds the activations of a few.
-func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
+// give it: not normalised. It takes any number of images and holds the activations of a few, before which it looks at ctx: its
+// cause is the error if it has ended.
+func (m *Model) Encode(ctx context.Context, images ...image.Image) ([][]float32, error) {
 	c := m.Config
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -135,10 +161,13 @@ func (m *Model) Encode(images ...image.Image) ([][]float32, error) {
 	part := c.part()
 	patches := make([]float32, min(len(images), part)*n)
 	for start := 0; start < len(images); start += part {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		batch := images[start:min(len(images), start+part)]
 		for i, img := range batch {
 			if err := preprocess(patches[i*n:(i+1)*n], img, c); err != nil {
-				return nil, fmt.Errorf("clipvit: image %d of %d: %w", start+i+1, len(images), err)
+				return nil, ofImage(start+i, len(images), err)
 			}
 		}
 		x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(patches[:len(batch)*n]))

@@ -100,7 +100,7 @@ func compareFullSize(t *testing.T, m *clipvit.Model, f *golden.File) {
 	}
 	m.Quantize()
 	for name, img := range images {
-		e, err := m.Encode(img)
+		e, err := m.Encode(t.Context(), img)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func checkPhotograph(t *testing.T, m *clipvit.Model, f *golden.File, name string
 	}
 	want := f.Float32("patches/" + name)
 	golden.Compare(t, name+": pixels", ours.Data().F32(), want, 0)
-	e, err := m.Encode(img)
+	e, err := m.Encode(t.Context(), img)
 	if err != nil {
 		t.Fatal(err)
 	}

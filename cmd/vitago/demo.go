@@ -96,7 +96,7 @@ func runDemo(ctx context.Context, dir string, overwrite bool, log io.Writer) (r 
 	p = startProgress(log, "encoding", count)
 	var images []image.Image
 	if r.names, images, err = demoPictures(); err == nil {
-		r.embeddings, err = await(ctx, func() ([][]float32, error) { return m.Encode(images...) })
+		r.embeddings, err = await(ctx, func() ([][]float32, error) { return m.Encode(ctx, images...) })
 	}
 	if err != nil {
 		p.stop()

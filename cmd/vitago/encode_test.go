@@ -45,7 +45,7 @@ func direct(t *testing.T, path, features string, layer int) []float32 {
 		t.Fatal(err)
 	}
 	if features == "embedding" {
-		e, err := m.Encode(img)
+		e, err := m.Encode(t.Context(), img)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -89,7 +89,7 @@ func TestPreprocessFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := m.Encode(img)
+		want, err := m.Encode(t.Context(), img)
 		if err != nil {
 			t.Fatal(err)
 		}

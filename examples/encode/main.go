@@ -7,6 +7,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -42,7 +43,7 @@ func encode(model, file string) ([]float32, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	embeddings, err := m.Encode(img)
+	embeddings, err := m.Encode(context.Background(), img)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

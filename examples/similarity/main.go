@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"io"
@@ -41,7 +42,7 @@ func compare(w io.Writer, model string, files []string) error {
 		}
 		images = append(images, img)
 	}
-	embeddings, err := m.Encode(images...)
+	embeddings, err := m.Encode(context.Background(), images...)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func TestFeatures(t *testing.T) {
 		patches = append(patches, mat.Data[float32](x)...)
 		images = append(images, img)
 	}
-	embeddings, err := m.Encode(images...)
+	embeddings, err := m.Encode(t.Context(), images...)
 	if err != nil {
 		t.Fatal(err)
 	}

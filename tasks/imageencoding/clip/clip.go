@@ -77,8 +77,11 @@ func (m *ImageEncoding) EncodeImage(ctx context.Context, image []byte) (imageenc
 	if err := ctx.Err(); err != nil {
 		return imageencoding.Response{}, err
 	}
-	embeddings, err := m.model.Encode(img) // [1,E]
-	if err != nil {
+	embeddings, err := m.model.Encode(ctx, img) // [1,E]
+	switch {
+	case ctx.Err() != nil:
+		return imageencoding.Response{}, ctx.Err()
+	case err != nil:
 		return imageencoding.Response{}, m.gate.Refuse(err)
 	}
 	kind := clipvit.Embedding
