@@ -88,7 +88,7 @@ where a head has no cosines.`,
 	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation, c.prepare = transformer.Activation(activation.value), prepared()
-		if err := checkModel(c.model); err != nil {
+		if err := checkModel(cmd, &c.model); err != nil {
 			return err
 		}
 		if c.labels == nil && (probe.HasHead(c.model) || hasClassifier(c.model)) {

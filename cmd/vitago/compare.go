@@ -52,6 +52,7 @@ vision-language model the tower and the projector are compared; its language mod
 				return err
 			}
 		}
+		locate(cmd, &args[0], &args[1])
 		p := startProgress(cmd.ErrOrStderr(), "comparing", megabytes)
 		r, err := await(cmd.Context(), func() (*compare.Comparison, error) {
 			return compareFiles(cmd.Context(), args[0], args[1], compare.Options{Progress: p.set})

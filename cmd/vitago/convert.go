@@ -51,6 +51,7 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 		for _, dir := range adapters {
 			options = append(options, converter.Adapter(dir))
 		}
+		locate(cmd, &args[0])
 		c, err := converter.Open(args[0], options...)
 		if err != nil {
 			return err

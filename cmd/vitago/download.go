@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -43,7 +42,7 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 		Args: wantArgs(0, 1, "NAME"),
 	}
 	var d downloadSpec
-	cmd.Flags().StringVar(&d.dir, "dir", "models", "directory of models; a model of the hub gets OWNER/NAME below it")
+	cmd.Flags().StringVar(&d.dir, "dir", modelFolder(), "directory of models; a model of the hub gets OWNER/NAME below it. "+modelsEnv+" names another")
 	cmd.Flags().StringVar(&d.mirror, "mirror", "", "`URL` in place of https://huggingface.co, or of the folder of OpenAI's archives")
 	cmd.Flags().StringVar(&d.revision, "revision", "", "branch, tag or commit of a model of the hub (default \"main\")")
 	cmd.Flags().BoolVar(&d.all, "all-files", false, "all that the model's repository has")
@@ -64,7 +63,7 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 			}
 			return usagef("no name, want one of %s, or OWNER/NAME of Hugging Face's hub", strings.Join(hub.ArchiveNames(), ", "))
 		}
-		d.name = args[0]
+		d.name = hubName(args[0])
 		return d.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
 	return cmd
@@ -167,8 +166,8 @@ func (d downloadSpec) find(ctx context.Context, c *hub.Client) (download, error)
 		if d.revision != "" || d.all {
 			return download{}, usagef("--revision and --all-files are for models of the hub; %s is an archive of OpenAI's", d.name)
 		}
-		base := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(f.Name), ".pt"), "px")
-		return download{[]hub.File{f}, d.dir, filepath.Join(d.dir, f.Name), filepath.Join(d.dir, base)}, nil
+		p, _ := placeOf(d.dir, d.name)
+		return download{[]hub.File{f}, d.dir, p.path, p.converted}, nil
 	}
 	names := strings.Join(hub.ArchiveNames(), ", ")
 	if hub.IsResNet(d.name) {
@@ -194,18 +193,14 @@ func (d downloadSpec) find(ctx context.Context, c *hub.Client) (download, error)
 		}
 		return download{}, err
 	}
-	path := filepath.Join(d.dir, filepath.FromSlash(id))
-	to := filepath.Join(d.dir, filepath.Base(path))
-	if to == path {
-		to += "-converted"
-	}
+	p, _ := placeOf(d.dir, id)
 	var files []hub.File
 	if d.all {
 		files, err = r.All()
 	} else {
 		files, err = c.Model(ctx, r)
 	}
-	return download{files, path, path, to}, err
+	return download{files, p.path, p.path, p.converted}, err
 }
 
 // A bar shows the progress of several files as one, and lets lines be written between.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,17 +16,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/finetune"
-	"github.com/vitago/vitago/finetune/job"
 )
-
-// noModel says how to come by a model.
-const noModel = verbatim(`no model: give --model DIR, a directory that "vitago convert" wrote, or any checkpoint.
-OpenAI's ViT-L/14@336px, 0.9 GB:
-  vitago download ViT-L/14@336px
-  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336
-  vitago encode --model models/vit-l-14-336 photo.jpg
-Without a download: vitago demo --dir models/demo`)
 
 // maxBatch bounds the activations: those of ViT-L/14-336 take 45 MB an image.
 const maxBatch = 64
@@ -119,7 +108,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 
 // check finds what can be wrong with the flags together.
 func (e *encoding) check(cmd *cobra.Command) error {
-	switch err := checkModel(e.model); {
+	switch err := checkModel(cmd, &e.model); {
 	case err != nil:
 		return err
 	case !e.features.HasLayer() && cmd.Flags().Changed("layer"):
@@ -131,38 +120,6 @@ func (e *encoding) check(cmd *cobra.Command) error {
 		e.features.Layer = 0
 	}
 	return chooseFormat(cmd, &e.format, e.output, formatNames)
-}
-
-// checkModel returns an error if path cannot be that of a model.
-func checkModel(path string) error {
-	if path == "" {
-		return usageError{noModel}
-	}
-	if isImageFile(path) {
-		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", path)
-	}
-	_, err := os.Stat(path)
-	if err != nil && filepath.Base(path) == job.ModelFolder {
-		if last, e := finetune.LastCheckpoint(filepath.Dir(path)); e == nil && last != "" {
-			return fmt.Errorf("no model %s: the run there has not ended; \"vitago finetune --resume\" goes on with it", path)
-		}
-	}
-	if err != nil {
-		return converter.NotFound(path, err)
-	}
-	if _, err := os.Stat(filepath.Join(path, job.ModelFolder, "config.json")); err == nil && !isThere(path, "config.json") {
-		return fmt.Errorf("%s is the output of a run, whose model is %s", path, filepath.Join(path, job.ModelFolder))
-	}
-	if last, err := finetune.LastCheckpoint(path); err == nil && last != "" && !isThere(path, "config.json") {
-		return fmt.Errorf("%s is the output of a run that has not ended and has no model yet; \"vitago finetune --resume\" goes on with it", path)
-	}
-	return nil
-}
-
-// isThere reports whether a folder has something of a name.
-func isThere(dir, name string) bool {
-	_, err := os.Stat(filepath.Join(dir, name))
-	return err == nil
 }
 
 // chooseFormat makes of "" the format that the extension of the output says, or jsonl without an output. What

@@ -53,6 +53,7 @@ OUT appears complete or not at all; folders above it are made.`,
 		if err := o.Check(args[1]); err != nil {
 			return usageError{err}
 		}
+		locate(cmd, &args[0])
 		c, err := converter.Open(args[0], converter.Assume(transformer.Activation(activation.value)))
 		if err != nil {
 			return err

@@ -171,6 +171,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		}
 		f.Recipe, f.Solver, f.Lock, f.Layout, f.DType = recipe.value, solver.value, lock.value, layout.value, dtype.value
 		f.Distance, f.Activation = finetune.Distance(distance.value), transformer.Activation(activation.value)
+		locate(cmd, &f.Model, &f.Teacher)
 		c := prepared()
 		f.Preprocess, f.Fit, f.EXIF = c.Preset, c.Fit, c.EXIF
 		f.complete(v)

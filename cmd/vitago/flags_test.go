@@ -142,6 +142,7 @@ func TestFlags(t *testing.T) {
 		{"compare MODEL MODEL --json", "--all", "--all goes without --json"},
 		{"compare MODEL MODEL", "--plot OUT/x.svg", ""},
 		{"version", "--json", ""},
+		{"models", "--json", ""},
 		{"demo", "--dir OUT/m", ""},
 		{"demo", "--overwrite", "--overwrite goes with --dir"},
 		{"demo --dir EXISTS", "--overwrite", ""},

@@ -31,6 +31,7 @@ The table shows equal tensors of several blocks once, with # for the number of t
 	activation := activationFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		locate(cmd, &args[0])
 		p := startProgress(cmd.ErrOrStderr(), "reading "+args[0], megabytes)
 		info, err := await(cmd.Context(), func() (*converter.Info, error) {
 			return inspect(cmd.Context(), args[0], transformer.Activation(activation.value))

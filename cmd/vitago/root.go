@@ -49,10 +49,18 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	}
 	root := newRoot(in, out, errw)
 	root.SetArgs(args)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, args, err) })
 	started := false // the command line was right, as far as cobra can tell
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	restore := func() {}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if restore, err = setGlobals(cmd); err == nil {
+			started = true
+		}
+		return err
+	}
 
-	cmd, err := root.ExecuteContextC(ctx)
+	cmd, err := root.ExecuteContextC(context.WithValue(ctx, failuresKey{}, errw))
+	restore()
 	switch {
 	case err == nil:
 		return exitDone
@@ -99,9 +107,7 @@ var hints = []struct {
 // hint returns what the flags of a command can do about err, or another verb, "" if nothing.
 func hint(cmd *cobra.Command, err error) string {
 	if e := (*converter.NotFoundError)(nil); errors.As(err, &e) {
-		if _, ok := hub.New().Archive(e.Path); ok || hub.IsID(e.Path) && !hub.IsArchiveLike(e.Path) {
-			return fmt.Sprintf("; if a model of that name is meant, \"vitago download %s\" brings it", e.Path)
-		}
+		return bring(e.Path)
 	}
 	for _, h := range hints {
 		if cmd.Flags().Lookup(h.flag) != nil && slices.ContainsFunc(h.errs, func(target error) bool { return errors.Is(err, target) }) {
@@ -127,7 +133,9 @@ func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
 OpenAI released, or any other checkpoint of the same form, and a photograph to the
 embedding that OpenAI's own code computes.
 
-Results go to standard output, everything else to standard error.
+Results go to standard output, everything else to standard error, and with --quiet errors alone.
+It computes on the CPU alone, with as many threads as there are cores; --threads or the environment
+variable GOMAXPROCS says how many. "vitago models" lists the models that are known to work.
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  vitago demo
   vitago convert ViT-L-14-336px.pt models/vit-l-14-336
@@ -145,7 +153,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newFinetune(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newFinetune(), newModels(), newVersion())
+	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
@@ -154,6 +163,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 	root.InitDefaultCompletionCmd("completion") // remembers where to write to
 	for _, c := range root.Commands() {
 		c.Flags().SortFlags = false
+		c.SuggestFor = otherVerbs[c.Name()]
 		switch c.Name() { // cobra's own take any word
 		case "completion":
 			c.RunE = func(*cobra.Command, []string) error { return usagef("want bash, zsh, fish or powershell") }
@@ -170,13 +180,12 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 	return root
 }
 
-// unknownVerb returns the error about a verb that there is not, with what may have been meant.
-func unknownVerb(root *cobra.Command, verb string) error {
-	hint := ""
-	if s := root.SuggestionsFor(verb); len(s) > 0 {
-		hint = fmt.Sprintf("; did you mean %q?", s[0])
-	}
-	return usagef("unknown verb %q%s", verb, hint)
+// otherVerbs are what other programs call a verb.
+var otherVerbs = map[string][]string{
+	"encode": {"embed", "embedding", "embeddings", "features", "extract", "vectorize"}, "tokens": {"tokenize"},
+	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "finetune": {"train", "tune", "fine-tune", "fit"},
+	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo", "search"},
+	"compare": {"diff"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
 }
 
 // wantArgs checks the number of arguments; what names them.
@@ -206,7 +215,7 @@ func (c *choice) Set(s string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("want %s", strings.Join(c.of, ", "))
+	return errors.New("want " + strings.Join(c.of, ", ") + didYouMean(nearest(s, c.of)))
 }
 
 // longChoice is of how many bytes the values of a flag are too many for the column of flags.

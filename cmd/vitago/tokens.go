@@ -113,7 +113,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 // check finds what can be wrong with the flags together.
 func (t *tokenizing) check(cmd *cobra.Command) error {
 	flags := cmd.Flags()
-	switch err := checkModel(t.model); {
+	switch err := checkModel(cmd, &t.model); {
 	case err != nil:
 		return err
 	case t.batch < 0 || t.batch > maxBatch || t.batch == 0 && flags.Changed("batch"):

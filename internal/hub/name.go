@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -48,4 +49,20 @@ func local(dir, name string) (string, error) {
 		}
 	}
 	return filepath.Join(dir, filepath.FromSlash(name)), nil
+}
+
+// Unfinished says whether a download of the file path, or of files of the directory path, has begun and not ended.
+func Unfinished(path string) bool {
+	if _, err := os.Lstat(path + partialSuffix); err == nil {
+		return true
+	}
+	found := false
+	err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(name, partialSuffix) {
+			found = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	return err == nil && found
 }

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// mostThreads bounds --threads: more are a slip.
+const mostThreads = 1024
+
+// globalFlags declares the flags of all verbs.
+func globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.Int("threads", 0, "compute with `N` threads (default: GOMAXPROCS, or as many as there are cores)")
+	f.Bool("quiet", false, "leave standard error to errors: no progress and no notes")
+}
+
+// idle are the verbs that compute nothing.
+var idle = []string{"download", "models", "help", "completion", "bash", "zsh", "fish", "powershell"}
+
+// setGlobals does what the flags of all verbs say. What it returns takes that back.
+func setGlobals(cmd *cobra.Command) (restore func(), err error) {
+	restore = func() {}
+	if threads := cmd.Flag("threads"); threads.Changed {
+		n, err := strconv.Atoi(threads.Value.String())
+		switch {
+		case err != nil || n < 1 || n > mostThreads:
+			return restore, usagef("--threads is %v, want 1 to %d", threads.Value, mostThreads)
+		case slices.Contains(idle, cmd.Name()):
+			return restore, usagef("--threads is of verbs that compute, and %s does not", cmd.Name())
+		}
+		before := runtime.GOMAXPROCS(n)
+		restore = func() { runtime.GOMAXPROCS(before) }
+	}
+	if cmd.Flag("quiet").Value.String() == "true" {
+		cmd.Root().SetErr(io.Discard)
+	}
+	return restore, nil
+}
+
+// failuresKey is that of a context's standard error.
+type failuresKey struct{}
+
+// failures returns where it is said what went wrong with one input of many. --quiet leaves that.
+func failures(cmd *cobra.Command) io.Writer {
+	if w, ok := cmd.Context().Value(failuresKey{}).(io.Writer); ok {
+		return w
+	}
+	return cmd.ErrOrStderr()
+}
+
+// didYouMean is the end of an error about a word, "" if nothing is like it.
+func didYouMean(near string) string {
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", near)
+}
+
+// unknownVerb returns the error about a verb that there is not, with what may have been meant.
+func unknownVerb(root *cobra.Command, verb string) error {
+	var verbs []string
+	for _, c := range root.Commands() {
+		if slices.Contains(c.SuggestFor, strings.ToLower(verb)) {
+			return usagef("unknown verb %q%s", verb, didYouMean(c.Name()))
+		}
+		verbs = append(verbs, c.Name())
+	}
+	return usagef("unknown verb %q%s", verb, didYouMean(nearest(verb, verbs)))
+}
+
+// flagError says what is wrong with a flag of cmd in the command line args. An unknown flag of no verb is often one of a verb that
+// is mistyped.
+func flagError(cmd *cobra.Command, args []string, err error) error {
+	if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) {
+		return badValue(e)
+	}
+	if e := (*pflag.ValueRequiredError)(nil); errors.As(err, &e) {
+		return usagef("--%s has no value, want --%[1]s %s", e.GetFlag().Name, valueName(e.GetFlag()))
+	}
+	e := (*pflag.NotExistError)(nil)
+	if !errors.As(err, &e) {
+		return usageError{err}
+	}
+	root := cmd.Root()
+	name := e.GetSpecifiedName()
+	if short := e.GetSpecifiedShortnames(); len(short) > 1 { // -model, as other programs have it
+		name, _, _ = strings.Cut(short, "=")
+		if cmd.Flag(name) != nil {
+			return usagef("unknown flag: -%s; did you mean \"--%[1]s\"?", name)
+		}
+	}
+	near := nearest(name, flagNamesOf(cmd))
+	if cmd == root && near == "" {
+		if verb, known := meantVerb(root, args); known {
+			return usagef("%w; the flags of a verb stand after it: vitago %s ...", err, verb)
+		} else if verb != "" {
+			return unknownVerb(root, verb)
+		}
+	}
+	if near != "" {
+		return usagef("%w; did you mean \"--%s\"?", err, near)
+	}
+	// Or it is one of another verb, rightly written before it is mistyped.
+	for _, is := range []func(c *cobra.Command) string{
+		func(c *cobra.Command) string {
+			if f := c.LocalFlags().Lookup(name); f != nil {
+				return "it is a flag of "
+			} else if len(name) == 1 && c.LocalFlags().ShorthandLookup(name) != nil {
+				return "it is a flag of "
+			}
+			return ""
+		},
+		func(c *cobra.Command) string {
+			if near := nearest(name, flagNamesOf(c)); near != "" {
+				return fmt.Sprintf("did you mean \"--%s\", a flag of ", near)
+			}
+			return ""
+		},
+	} {
+		text, of := "", []string{}
+		for _, c := range root.Commands() {
+			if t := is(c); t != "" && (text == "" || t == text) {
+				text, of = t, append(of, c.Name())
+			}
+		}
+		if text != "" {
+			text += strings.Join(of, ", ")
+			if strings.HasPrefix(text, "did") {
+				text += "?"
+			}
+			return usagef("%w; %s", err, text)
+		}
+	}
+	return usageError{err}
+}
+
+// flagNamesOf returns the names of the flags of a verb, and of all.
+func flagNamesOf(cmd *cobra.Command) (names []string) {
+	add := func(f *pflag.Flag) {
+		if !f.Hidden && f.Name != "help" {
+			names = append(names, f.Name)
+		}
+	}
+	cmd.LocalFlags().VisitAll(add)
+	cmd.InheritedFlags().VisitAll(add)
+	return names
+}
+
+// meantVerb returns the word of a command line that stands where the verb does, and whether it is one. It is the first that is no
+// flag and no flag's value; if that is like no verb, a verb that stands behind a flag was meant.
+func meantVerb(root *cobra.Command, args []string) (verb string, known bool) {
+	var verbs []string
+	for _, c := range root.Commands() {
+		verbs = append(verbs, c.Name())
+	}
+	value := false
+	for _, a := range args {
+		switch {
+		case a == "--":
+		case strings.HasPrefix(a, "-") && a != "-":
+			flag := root.PersistentFlags().Lookup(strings.TrimLeft(a, "-"))
+			value = !strings.Contains(a, "=") && (flag == nil || flag.NoOptDefVal == "")
+		case !value && verb == "":
+			verb = a
+		default:
+			value = false
+		}
+	}
+	if nearest(verb, verbs) == "" {
+		for _, a := range args {
+			if slices.Contains(verbs, a) {
+				return a, true
+			}
+		}
+	}
+	return verb, slices.Contains(verbs, verb)
+}
+
+// valueName is how the help calls the value of a flag.
+func valueName(f *pflag.Flag) string {
+	name, _ := pflag.UnquoteUsage(f)
+	return name
+}
+
+// badValue says what a flag wants in the place of a value that it cannot have.
+func badValue(e *pflag.InvalidValueError) error {
+	f, want := e.GetFlag(), e.Unwrap().Error()
+	switch f.Value.Type() {
+	case "bool":
+		want = "want true or false"
+	case "int", "int32", "int64":
+		want = "want a whole number"
+	case "uint", "uint32", "uint64":
+		want = "want a whole number, 0 or more"
+	case "float32", "float64":
+		want = "want a number"
+	case "duration":
+		want = "want a time, such as 1m30s"
+	}
+	if errors.Is(e, strconv.ErrRange) {
+		want += " that is not so large"
+	}
+	return usagef("--%s is %q: %s", f.Name, e.GetValue(), want)
+}
