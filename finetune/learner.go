@@ -165,6 +165,7 @@ func (l *batchwise) judge(ctx context.Context, from Source, s *sum) error {
 		s.loss += loss.Item().F64() * float64(b.Len())
 		s.score += score
 		s.images += b.Len()
+		l.t.judgedBatch(b, from)
 	}
 	return nil
 }

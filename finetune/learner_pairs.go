@@ -198,6 +198,7 @@ func (l *pairing) judge(ctx context.Context, from Source, s *sum) error {
 			return err
 		}
 		g.add(p)
+		l.t.judgedBatch(b, from)
 	}
 	if s.images = len(g.words); s.images == 0 {
 		return nil

@@ -104,6 +104,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	var s sum
 	var waiting []*data.Batch           // to be learnt, together if they have to
 	batches, images := 0, t.state.Batch // at least one, in what lies before
+	t.batchClock = time.Now()
 	for b, err := range t.Train.Batches(ctx, t.state.Epoch, t.state.Batch) {
 		if err != nil {
 			return err
@@ -119,6 +120,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 			if err := t.learner.learn(waiting, &s); err != nil {
 				return err
 			}
+			t.learntBatch(batches, waiting)
 			waiting = nil
 		}
 		if !whole {
@@ -134,9 +136,11 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		if err := t.step(s, b.Epoch); err != nil {
 			return err
 		}
+		between := time.Now()
 		if err := t.after(ctx); err != nil {
 			return err
 		}
+		t.batchClock = t.batchClock.Add(time.Since(between)) // no part of a batch
 		if t.state.Step >= t.Steps() || t.patience() != "" {
 			return nil
 		}
@@ -309,6 +313,8 @@ func (t *Trainer) validated(s sum) Event {
 // judge runs data through the model without learning from them.
 func (t *Trainer) judge(ctx context.Context, from Source) (s sum, err error) {
 	defer t.withoutGraph()()
+	defer func(was time.Time) { t.batchClock = was }(t.batchClock)
+	t.batchClock = time.Now()
 	if err := t.learner.judge(ctx, from, &s); err != nil {
 		return s, err
 	}

@@ -80,6 +80,8 @@ type Config struct {
 	MemoryLimit int64
 	// Sinks hear of every step and validation.
 	Sinks []Sink
+	// Progress, if it is not nil, hears of every batch that was learnt or judged. It is called between them, so it should be quick.
+	Progress func(p Progress)
 }
 
 // A Trainer trains one model by one recipe.
@@ -103,8 +105,11 @@ type Trainer struct {
 	lock    *flock.Flock      // of Dir
 	skipped map[string]string // pictures that cannot be read, and why
 	clock   time.Time
-	large   bool // the graph of a batch is worth a collection
 
+	training, judging stopwatch // of batches
+	batchClock        time.Time // when the batch at hand began
+
+	large    bool // the graph of a batch is worth a collection
 	reserved bool // memory for the gradients
 }
 

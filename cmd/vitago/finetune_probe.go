@@ -19,7 +19,11 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	note(errw, j.Notes)
 	fmt.Fprintf(errw, "%d classes, %d pictures; the tower is frozen, %d numbers learn\n", len(j.Classes), j.Pictures, j.Numbers)
 	if f.DryRun {
-		return nil
+		o, err := j.Measure(ctx)
+		if err != nil {
+			return err
+		}
+		return writeOutline(out, o)
 	}
 	p := startProgress(errw, "features", func(n int64) string { return fmt.Sprint(n) })
 	r, err := j.Run(ctx, func(done, cached, total int) { p.skipped.Store(int64(cached)); p.set(int64(done), int64(total)) })

@@ -4,19 +4,66 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/job"
 )
 
-// trainingSink returns what shows a run that has made so many steps to a person: on a terminal a bar, and
-// lines for validations; elsewhere lines. stop must be called before anything else is written to w.
-func trainingSink(w io.Writer, every int, measure string, step int) (sink finetune.Sink, stop func()) {
+// trainingSink returns what shows a run to a person, and what hears of its batches: on a terminal a bar, and lines for
+// validations; elsewhere lines. stop must be called before anything else is written to w.
+func trainingSink(w io.Writer, every int, measure string) (sink finetune.Sink, heard func(finetune.Progress), stop func()) {
 	if _, ok := terminal(w); !ok {
-		return finetune.NewLines(w, every, measure), func() {}
+		l := batchLines{w: w, began: time.Now()}
+		lines := finetune.NewLines(w, every, measure)
+		return finetune.SinkFunc(func(e finetune.Event) error {
+			l.last = time.Now() // a line, or a step at least
+			return lines.Write(e)
+		}), l.heard, func() {}
 	}
 	p := startProgress(w, "training", func(n int64) string { return fmt.Sprint(n) })
-	p.skipped.Store(int64(step))
-	return barSink(p, measure), func() { p.stop() }
+	return barSink(p, measure), func(e finetune.Progress) { barHeard(p, e) }, func() { p.stop() }
+}
+
+// barHeard shows batches by p, between the steps.
+func barHeard(p *progress, e finetune.Progress) {
+	p.left.Store(int64(e.Left))
+	if e.Validated > 0 {
+		p.note.Store(fmt.Sprintf("validation: batch %d of %d", e.Validated, e.Validation))
+	} else if e.Step == 0 { // later the steps have more to say
+		p.note.Store(fmt.Sprintf("batch %d of %d", e.Batch, e.Batches))
+	}
+	p.set(int64(e.Step), int64(e.Steps))
+}
+
+// batchLines are lines about batches where steps are rare: how long the run takes, as soon as the first batch is done, and
+// one from time to time.
+type batchLines struct {
+	w           io.Writer
+	began, last time.Time
+	told        bool // how long it takes
+}
+
+func (l *batchLines) heard(e finetune.Progress) {
+	now := time.Now()
+	switch {
+	case e.Validated == 0 && !l.told:
+		l.told = true
+		if e.Left > progressAfter {
+			fmt.Fprintf(l.w, "the first batch took %s; about %s left\n", seconds(e.Pace.Train), job.About(e.Left))
+			l.last = now
+		}
+	case now.Sub(l.began) < progressLine || now.Sub(l.last) < progressLine:
+	case e.Validated > 0 && e.Left > 0:
+		fmt.Fprintf(l.w, "step %d/%d  validation, batch %d of %d  about %s left\n", e.Step, e.Steps, e.Validated, e.Validation, job.About(e.Left))
+		l.last = now
+	case e.Validated > 0:
+		fmt.Fprintf(l.w, "step %d/%d  validation, batch %d of %d\n", e.Step, e.Steps, e.Validated, e.Validation)
+		l.last = now
+	default:
+		fmt.Fprintf(l.w, "step %d/%d  batch %d of %d  about %s left\n", e.Step, e.Steps, e.Batch, e.Batches, job.About(e.Left))
+		l.last = now
+	}
 }
 
 // barSink returns a sink that shows steps by p, and validations and the last step in lines above it.

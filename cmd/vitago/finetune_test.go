@@ -328,8 +328,8 @@ func TestFinetuneRefuses(t *testing.T) {
 			t.Fatalf("%v: something was written", c.args)
 		}
 	}
-	vitago(append(all, "--dry-run")...).want(t, exitDone, nil, []string{"3 classes, 6 pictures; the tower is frozen"})
-	vitago(append(all, "--solver", "adamw", "--dry-run")...).want(t, exitDone, nil, []string{"Head ", "learns ", "in all "})
+	vitago(append(all, "--dry-run")...).want(t, exitDone, []string{"pictures  6 to train on, ", "classes   3, of ", "time      about "}, []string{"3 classes, 6 pictures; the tower is frozen"})
+	vitago(append(all, "--solver", "adamw", "--dry-run")...).want(t, exitDone, []string{"steps ", "epochs ", "time      about ", " a batch of "}, []string{"Head ", "learns ", "in all "})
 	if _, err := os.Stat(out); err == nil {
 		t.Error("a dry run has written something")
 	}

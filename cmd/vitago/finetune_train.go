@@ -21,14 +21,18 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 	t := j.Trainer
 	fmt.Fprintf(errw, "%s\n%s\n", t.Table(), t.Memory())
 	if f.DryRun {
-		return nil
+		o, err := j.Measure(ctx)
+		if err != nil {
+			return err
+		}
+		return writeOutline(out, o)
 	}
 	if t.Step() > 0 {
 		fmt.Fprintf(errw, "resumed after step %d of %d\n", t.Step(), t.Steps())
 	}
 	measure := t.Objective.Measure()
-	sink, stop := trainingSink(errw, f.every, measure, t.Step())
-	t.Sinks = append(t.Sinks, sink)
+	sink, heard, stop := trainingSink(errw, f.every, measure)
+	t.Sinks, t.Progress = append(t.Sinks, sink), heard
 	r, err := t.Run(ctx)
 	stop()
 	switch {
@@ -53,6 +57,14 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 	}
 	fmt.Fprintf(errw, "trained in %s\n", seconds(r.Duration))
 	return nil
+}
+
+// writeOutline writes what a run comes to.
+func writeOutline(out io.Writer, o job.Outline) error {
+	var b bytes.Buffer
+	table(&b, o.Rows())
+	_, err := out.Write(b.Bytes())
+	return err
 }
 
 // trained says what a run came to, names and values.

@@ -30,6 +30,7 @@ type progress struct {
 	done, total atomic.Int64 // total is 0 while nobody knows
 	skipped     atomic.Int64 // of done, what took no time
 	note        atomic.Value // string: what else is known
+	left        atomic.Int64 // a time.Duration, where another knows it better than the counts; 0 otherwise
 	mu          sync.Mutex   // of w and what follows
 	shown       int          // characters on the terminal's line
 	lines       int          // that were shown
@@ -136,8 +137,11 @@ func (p *progress) line(elapsed time.Duration) string {
 		bar = "[" + strings.Repeat("=", n) + strings.Repeat(" ", cells-n) + "]  "
 	}
 	line := fmt.Sprintf("%s  %s%3d%%  %s of %s", p.label, bar, done*100/total, p.unit(done), p.unit(total))
-	if worked := done - p.skipped.Load(); worked > 0 && done < total {
-		left := time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
+	left := time.Duration(p.left.Load())
+	if worked := done - p.skipped.Load(); left == 0 && worked > 0 {
+		left = time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
+	}
+	if left > 0 && done < total {
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))
 	}
 	if note != "" {

@@ -21,9 +21,9 @@ type Config struct {
 	Tried      func(Trial)   // is called after each trial of the sweep; may be nil
 }
 
-// validationShare is how much of the training data is set aside to choose λ by. The CLIP paper splits
+// ValidationShare is how much of the training data is set aside to choose λ by. The CLIP paper splits
 // the training data where there is no validation set, and does not say how.
-const validationShare = 0.2
+const ValidationShare = 0.2
 
 // A Result is what [Run] found.
 type Result struct {
@@ -55,7 +55,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	if c.Validation == nil && c.Lambda == 0 {
-		if c.Train, c.Validation, err = c.Train.Split(validationShare, c.Seed); err != nil {
+		if c.Train, c.Validation, err = c.Train.Split(ValidationShare, c.Seed); err != nil {
 			return nil, err
 		}
 	}
