@@ -23,6 +23,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	cybertron "github.com/nlpodyssey/cybertron/pkg/tasks"
@@ -126,7 +128,11 @@ func Load[T any](conf *Config) (task T, err error) {
 		return task, errors.New("tasks: no configuration")
 	}
 	if registered[T]() == nil {
-		return fromCybertron[T](conf)
+		if task, err = fromCybertron[T](conf); err != nil {
+			model, _ := modelType(conf.FullModelPath()) // as far as it is there
+			err = unregistered[T](conf.FullModelPath(), model, err)
+		}
+		return task, err
 	}
 	f := newFetcher(conf)
 	if err := f.fetch(File{Names: []string{configFile}}); err != nil {
@@ -141,7 +147,7 @@ func Load[T any](conf *Config) (task T, err error) {
 	mu.RUnlock()
 	if !ok {
 		if task, err = fromCybertron[T](conf); err != nil {
-			err = fmt.Errorf("%w (%s has model_type %q)", err, f.dir, model)
+			err = unregistered[T](f.dir, model, err)
 		}
 		return task, err
 	}
@@ -165,10 +171,64 @@ func fromCybertron[T any](conf *Config) (task T, err error) {
 		}
 		if err != nil {
 			tidy(dir, empty)
-			err = fmt.Errorf("tasks: %v is registered for model types %q, and cybertron says: %w", reflect.TypeFor[T](), registered[T](), err)
 		}
 	}()
 	return cybertron.Load[T](conf)
+}
+
+// notTask begins what cybertron's Load says of a type that is none of its tasks.
+const notTask = "loader: invalid type"
+
+// providing are the packages that register models for a task, by the package of its interface. They register themselves when
+// they are imported, which a program easily forgets.
+var providing = map[string]struct {
+	pkg    string
+	models []string // nil for all
+}{
+	ours + "imageencoding": {ours + "imageencoding/clip", nil},
+	ours + "visualtokens":  {ours + "visualtokens/projected", nil},
+	ours + "finetuning":    {ours + "finetuning/clip", nil},
+	"github.com/nlpodyssey/cybertron/pkg/tasks/textencoding": {ours + "textencoding/clip", []string{"clip"}},
+}
+
+// ours is the folder of the tasks.
+const ours = "github.com/vitago/vitago/tasks/"
+
+// unregistered returns the error of a model in dir that nobody has registered for the task T, where err is what cybertron
+// says of it; model is its model_type, "" if it is not known.
+func unregistered[T any](dir, model string, err error) error {
+	task, types := reflect.TypeFor[T](), registered[T]()
+	p, known := providing[task.PkgPath()]
+	forget := known && types == nil && (p.models == nil || slices.Contains(p.models, model))
+	none := strings.HasPrefix(err.Error(), notTask)
+	switch {
+	case forget:
+		return fmt.Errorf("tasks: nothing is registered for %v: import _ %q", task, p.pkg)
+	case none && types == nil:
+		return fmt.Errorf("tasks: nothing is registered for %v, and it is no task of cybertron's: import the package that registers itself for it", task)
+	case none:
+		return fmt.Errorf("tasks: %s has model_type %q, for which nothing is registered as %v, want %s; nor is that a task of cybertron's", dir, model, task, quoted(types))
+	case model == "":
+		return fmt.Errorf("tasks: %s, as %v: cybertron says: %w", dir, task, err)
+	case types == nil:
+		return fmt.Errorf("tasks: %s has model_type %q, for which nothing is registered as %v, and cybertron says: %w", dir, model, task, err)
+	}
+	return fmt.Errorf("tasks: %s has model_type %q, for which nothing is registered as %v, but for %s, and cybertron says: %w", dir, model, task, quoted(types), err)
+}
+
+// quoted lists names as in: "a", "b" or "c".
+func quoted(names []string) string {
+	var s strings.Builder
+	for i, n := range names {
+		switch {
+		case i > 0 && i == len(names)-1:
+			s.WriteString(" or ")
+		case i > 0:
+			s.WriteString(", ")
+		}
+		s.WriteString(strconv.Quote(n))
+	}
+	return s.String()
 }
 
 // check returns an error if conf asks for what a registered model cannot do.

@@ -23,9 +23,9 @@ var files = []tasks.File{
 	{Names: []string{"model.safetensors", "pytorch_model.bin", "*.index.json"}},
 }
 
-// models are the values of model_type in config.json: LLaVA's of transformers and of its own, XComposer's, and the
-// tower's in what [converter.Model.Convert] writes.
-var models = []string{"llava", "llava_next", "llava_llama", "internlmxcomposer2", "internlm2", "clip_vision_model"}
+// models are the values of model_type in config.json: LLaVA's of transformers and of its own, XComposer's, and those of
+// towers in what [converter.Model.Convert] writes, or training of a projector.
+var models = []string{"llava", "llava_next", "llava_llama", "internlmxcomposer2", "internlm2", "clip_vision_model", "clip"}
 
 func init() {
 	for _, model := range models {
@@ -67,6 +67,9 @@ func Load(dir, layout string, options ...converter.OpenOption) (*Tokens, error) 
 		return nil, err
 	}
 	defer source.Close()
+	if source.ProjectorConfig() == nil {
+		return nil, fmt.Errorf("projected: %s is a clip without a projector, which is what makes tokens of a language model", dir)
+	}
 	e, err := source.Encoder(context.Background(), layout)
 	if err != nil {
 		return nil, err

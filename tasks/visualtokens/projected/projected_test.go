@@ -96,8 +96,12 @@ func TestErrors(t *testing.T) {
 	if _, err := New(&projector.Encoder{}); err == nil || !strings.Contains(err.Error(), "needs a tower") {
 		t.Errorf("error is %v, want that there is no tower", err)
 	}
-	if _, err := Load(golden.Path(t, "testdata/tiny/huggingface"), ""); err == nil || !strings.Contains(err.Error(), "no projector") {
-		t.Errorf("error is %v, want that there is no projector", err)
+	for _, rel := range []string{"testdata/tiny/huggingface", "testdata/families/hf5-clip", "testdata/families/hf5-vision"} {
+		dir := golden.Path(t, rel)
+		m, err := tasks.Load[visualtokens.Interface](&tasks.Config{ModelsDir: filepath.Dir(dir), ModelName: filepath.Base(dir), DownloadPolicy: tasks.DownloadNever})
+		if m != nil || err == nil || !strings.HasPrefix(err.Error(), "projected: "+dir+" is a clip without a projector") {
+			t.Errorf("%v, %v, want that there is no projector", m, err)
+		}
 	}
 	m, err := Load(golden.Path(t, "testdata/families/xcomposer2-hd"), "xcomposer2-4khd")
 	if err != nil {
