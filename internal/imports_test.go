@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
+	{"zeroshot"},
 	{"clip"},
 	{"converter/compare"},
 	{"converter"},

@@ -1,28 +1,26 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/nlpodyssey/spago/mat"
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/finetune/probe"
-	"github.com/vitago/vitago/internal/pyjson"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/zeroshot"
 )
 
 // noVocabulary says how to come by a tokenizer; %s is the model.
@@ -30,51 +28,73 @@ const noVocabulary = `%s has no vocabulary (tokenizer.json, or vocab.json and me
 and not as many tokens as OpenAI's, which vitago brings along: give --vocab FILE, the model's tokenizer.json,
 a list of merges, or a folder with its tokenizer, or put these files beside the model`
 
-// place is where a template has the label.
-const place = "{}"
-
 // classifyBatch is how many images are encoded together, as by default in encode.
 const classifyBatch = 4
 
+// textTop is how many labels of an image are printed as text, unless --top says otherwise: more than a handful nobody reads.
+const textTop = 5
+
 // A classification is what the flags of classify ask for.
 type classification struct {
-	model      string
-	activation transformer.Activation // "" is what the model says
-	vocab      string                 // "" is the model's directory
-	labels     []string
-	templates  []string
-	json       bool
-	prepare    clipvit.Choice
+	model         string
+	activation    transformer.Activation // "" is what the model says
+	vocab         string                 // "" is the model's directory
+	labels        []string               // nil are those of the model's head
+	labelsFile    string
+	templates     []string
+	templatesFile string
+	cache         string // "" is none
+	top           int    // 0 is all
+	format        string
+	output        string // "" is standard output
+	overwrite     bool
+	skipErrors    bool
+	batch         int
+	precision     string // f32 or int8
+	prepare       clipvit.Choice
 }
 
 func newClassify() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "classify --model DIR [--labels A,B,...] [flags] IMAGE|DIR|GLOB|-...",
+		Use:   "classify --model DIR [--labels A,B,... | --labels-file FILE] [flags] IMAGE|DIR|GLOB|-...",
 		Short: "Say which of some labels fits an image best: any, without training, or those of a trained head",
 		Long: `Classify says of each image how well each label fits it, as CLIP does without training (zero-shot):
 every label is put into a template, the text tower makes an embedding of that, and the cosines with
 the embedding of the image, times the scale that the model has learnt, go through softmax. Labels that
 are not given do not count: one of them always fits best.
 
-With several templates, a label's embedding is the mean of theirs, each of length 1, as OpenAI does it
-for its results on ImageNet.
+Labels are those of --labels, or the lines of --labels-file; empty lines are none. With several
+templates, of --template or the lines of --templates-file, a label's embedding is the mean of theirs,
+each of length 1, as OpenAI does it for its results on ImageNet. --cache keeps the embeddings of
+labels in a folder, where they are found again for the same text tower, tokenizer, label and templates.
 
 The model must have a text tower (not converted with --vision-only). The tokenizer is the one beside it,
 or OpenAI's where there is none, unless --vocab says otherwise. A text gets the ids that the model's own
 library gives it: OpenAI's, OpenCLIP or transformers.
 
-Without --labels it is the head that says the class, which "vitago finetune" has trained and put into
+Without labels it is the head that says the class, which "vitago finetune" has trained and put into
 OUT/model: give that as the model. No text tower is needed for this. It may also be the classifier that the
-checkpoint itself has: transformers' CLIPForImageClassification, or a tower that timm has tuned.
+checkpoint itself has: transformers' CLIPForImageClassification, or a tower that timm has tuned. Where
+the classes of a head do not exclude each other, each has a probability of its own.
 
-It prints the name of each image and its labels, the best first. --json prints an object a line:
-  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]}
-where a head has no cosines.`,
+Formats:
+  text   the name of each image, and a line for each of its 5 best labels. With --top 1 there is one
+         line an image: its name, label and probability, with tabs between
+  jsonl  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]} a line,
+         the best label first; a head has no cosines. --json is the same
+  csv    the columns image, rank, label, probability, cosine and error, and a row for each label of each
+         image, the best first; quotes as in RFC 4180, lines end with LF
+Without --format the extension of FILE decides; without FILE it is text. FILE appears complete or not
+at all. jsonl and csv have all labels, unless --top says how many.
+
+An image that cannot be read ends it with status 1. With --skip-errors all others are classified, and
+the status is 1 in the end: the image has an "error" in place of labels, and as text none.`,
 		Example: `  vitago classify --model models/vit-l-14-336 --labels cat,dog,bird photo.jpg
   vitago classify --model models/vit-l-14-336 --labels "sunny,raining,\"dark, at night\"" --template "a photo taken when it is {}." *.jpg
   vitago classify --model tuned/model photo.jpg
   vitago classify --model ViT-L-14-336px.pt --labels cat,dog --json photos/
-  vitago classify --model ViT-L-14-336px.pt --labels "$(cat labels.txt)" photo.jpg`,
+  vitago classify --model ViT-L-14-336px.pt --labels-file labels.txt --templates-file templates.txt --cache labels --top 1 photos/
+  vitago classify --model tuned/model --skip-errors -o photos.csv photos/`,
 		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
 	}
 	var c classification
@@ -83,26 +103,28 @@ where a head has no cosines.`,
 	activation := activationFlag(cmd)
 	f.StringVar(&c.vocab, "vocab", "", "`FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
 	f.Var((*labelList)(&c.labels), "labels", "labels `A,B,...` that an image may have, in one line or several; quote one that has a comma (default: the classes of the model's head)")
-	f.StringArrayVar(&c.templates, "template", []string{"a photo of a {}."}, "`TEXT` in which {} becomes the label; may be given several times")
+	f.StringVar(&c.labelsFile, "labels-file", "", "`FILE` of labels, one a line, in UTF-8; - is standard input")
+	f.StringArrayVar(&c.templates, "template", []string{zeroshot.DefaultTemplate}, "`TEXT` in which {} becomes the label; may be given several times")
+	f.StringVar(&c.templatesFile, "templates-file", "", "`FILE` of templates, one a line, in UTF-8; - is standard input")
+	f.StringVar(&c.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
-	f.BoolVar(&c.json, "json", false, "print JSON, an object a line")
+	f.IntVar(&c.top, "top", 0, "`N` best labels of an image; 0 is all (default: 5 as text, else all)")
+	asJSON := f.Bool("json", false, "print JSON, an object a line: --format jsonl")
+	format := choiceFlag(cmd, "format", "", "how to write it", verdictFormats...)
+	f.StringVarP(&c.output, "output", "o", "", "write to `FILE`, in place of standard output")
+	f.BoolVar(&c.overwrite, "overwrite", false, "replace FILE if it is there")
+	f.IntVar(&c.batch, "batch", classifyBatch, "images that are encoded together; more is faster for small models only")
+	precision := choiceFlag(cmd, "precision", "f32", "of the vision tower's weights and operands", "f32", "int8")
+	f.BoolVar(&c.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		c.activation, c.prepare = transformer.Activation(activation.value), prepared()
-		if err := checkModel(cmd, &c.model); err != nil {
+		c.activation, c.precision, c.format, c.prepare = transformer.Activation(activation.value), precision.value, format.value, prepared()
+		if c.output == stdinName {
+			c.output = ""
+		}
+		if err := c.check(cmd, *asJSON); err != nil {
 			return err
 		}
-		if c.labels == nil && (probe.HasHead(c.model) || hasClassifier(c.model)) {
-			for _, name := range []string{"template", "vocab"} {
-				if f.Changed(name) {
-					return usagef("--%s goes with --labels: a head knows its classes", name)
-				}
-			}
-			return c.run(cmd, args, c.loadHead)
-		}
-		if err := c.check(); err != nil {
-			return err
-		}
-		return c.run(cmd, args, c.loadZeroShot)
+		return c.run(cmd, args)
 	}
 	return cmd
 }
@@ -138,157 +160,241 @@ func (l *labelList) Type() string   { return "labels" }
 func (l *labelList) String() string { return strings.Join(*l, ",") }
 
 // check finds what can be wrong with the flags together.
-func (c *classification) check() error {
-	switch len(c.labels) {
+func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
+	f := cmd.Flags()
+	if err := checkModel(cmd, &c.model); err != nil {
+		return err
+	}
+	switch {
+	case f.Changed("labels") && c.labelsFile != "":
+		return usagef("--labels and --labels-file: give one of them")
+	case f.Changed("template") && c.templatesFile != "":
+		return usagef("--template and --templates-file: give one of them")
+	case c.labelsFile == stdinName && c.templatesFile == stdinName:
+		return usagef("standard input is named twice")
+	case asJSON && f.Changed("format"):
+		return usagef("--json is --format jsonl: give one of them")
+	case c.batch < 1 || c.batch > maxBatch:
+		return usagef("--batch is %d, want 1 to %d", c.batch, maxBatch)
+	case c.top < 0:
+		return usagef("--top is %d, want 1 or more, or 0 for all", c.top)
+	case c.overwrite && c.output == "":
+		return usagef("--overwrite goes with -o")
+	}
+	for _, name := range []string{"template", "templates-file", "vocab", "cache"} {
+		if c.labels == nil && c.labelsFile == "" && f.Changed(name) {
+			return usagef("--%s goes with --labels: a head knows its classes", name)
+		}
+	}
+	if asJSON {
+		c.format = "jsonl"
+	}
+	switch {
+	case c.format == "" && (c.output == "" || filepath.Ext(c.output) == ".txt"):
+		c.format = "text"
+	case c.output != "":
+		if err := chooseFormat(cmd, &c.format, c.output, verdictFormats); err != nil {
+			return err
+		}
+	}
+	if c.format == "text" && !f.Changed("top") {
+		c.top = textTop
+	}
+	return c.readLabels(cmd.InOrStdin())
+}
+
+// readLabels reads the files of labels and templates, and finds what can be wrong with them.
+func (c *classification) readLabels(stdin io.Reader) error {
+	given := c.labels != nil || c.labelsFile != ""
+	if !given {
+		return nil
+	}
+	from, labels, err := givenLines(c.labelsFile, c.labels, stdin)
+	if err != nil {
+		return err
+	}
+	how := "--labels cat,dog"
+	if c.labelsFile != "" {
+		how = "one a line"
+	}
+	switch len(labels) {
 	case 0:
-		if isThere(c.model, "head.safetensors") {
-			return usagef("the head in %s has no classes.json, by which it would be one of ours: give --labels cat,dog, or write the classes beside it", c.model)
-		}
-		return usagef("got 0 labels, want at least 2: --labels cat,dog, or a model with a head that finetune has trained")
+		return usagef("%sgot 0 labels, want at least 2: %s", from, how)
 	case 1:
-		return usagef("got 1 label, want at least 2: --labels cat,dog")
+		return usagef("%sgot 1 label, want at least 2: %s", from, how)
 	}
-	for i, l := range c.labels {
-		c.labels[i] = strings.TrimSpace(l)
-		if c.labels[i] == "" {
-			return usagef("label %d of %d is empty", i+1, len(c.labels))
+	c.labels = nil
+	first := map[string]line{}
+	for i, l := range labels {
+		l.text = strings.TrimSpace(l.text)
+		before, twice := first[l.text]
+		switch {
+		case l.text == "":
+			return usagef("label %d of %d is empty", i+1, len(labels))
+		case twice && l.number > 0:
+			return usagef("%sthe label %q is given twice, in lines %d and %d", from, l.text, before.number, l.number)
+		case twice:
+			return usagef("the label %q is given twice", l.text)
 		}
-		if slices.Contains(c.labels[:i], c.labels[i]) {
-			return usagef("the label %q is given twice", c.labels[i])
-		}
+		first[l.text] = l
+		c.labels = append(c.labels, l.text)
 	}
-	for _, t := range c.templates {
-		if !strings.Contains(t, place) {
-			return usagef("--template %q has no %s, where the label stands", t, place)
+	from, templates, err := givenLines(c.templatesFile, c.templates, stdin)
+	if err != nil {
+		return err
+	}
+	if len(templates) == 0 {
+		return usagef("%sgot 0 templates, want at least 1", from)
+	}
+	c.templates = nil
+	for _, t := range templates {
+		switch {
+		case strings.Contains(t.text, zeroshot.Place):
+		case t.number > 0:
+			return usagef("%sline %d, %q, has no %s, where the label stands", from, t.number, t.text, zeroshot.Place)
+		default:
+			return usagef("--template %q has no %s, where the label stands", t.text, zeroshot.Place)
 		}
+		c.templates = append(c.templates, t.text)
 	}
 	return nil
 }
 
-// A judge says how well labels fit pictures.
-type judge struct {
-	vision *clipvit.Model
-	labels func(patches mat.Tensor) ([][]ranked, error) // the best first, for each picture of patches [B·G²,3P²]
-}
-
-// run classifies images by a judge that is loaded first.
-func (c *classification) run(cmd *cobra.Command, args []string, load func(ctx context.Context, log io.Writer) (*judge, error)) error {
-	ctx, log, w := cmd.Context(), cmd.ErrOrStderr(), cmd.OutOrStdout()
-	images, err := expandImages(cmd.ErrOrStderr(), args, false)
+// run classifies images.
+func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
+	ctx, log := cmd.Context(), cmd.ErrOrStderr()
+	var m *clip.Model
+	var judge clip.Classifier
+	options := []clip.Option{clip.Checkpoint(converter.Assume(c.activation), converter.Prepare(c.prepare)), clip.Vocabulary(c.vocab)}
+	if c.precision == "int8" {
+		options = append(options, clip.Int8())
+	}
+	if c.labels == nil {
+		tuned, err := finetune.Open(ctx, c.model, options...)
+		if errors.Is(err, finetune.ErrNoHead) {
+			return usagef("got 0 labels, want at least 2: --labels cat,dog, or a model with a head that finetune has trained; %w", err)
+		} else if err != nil {
+			return err
+		}
+		judge, m = tuned, tuned.Model()
+	} else if m, err = clip.Open(c.model, options...); err != nil {
+		return err
+	}
+	defer m.Close()
+	images, err := expandImages(log, args, c.skipErrors)
 	if err != nil {
 		return err
 	}
-	m, err := load(ctx, log)
+	for _, name := range []string{c.labelsFile, c.templatesFile} {
+		if name == stdinName && slices.Contains(images, stdinName) {
+			return usagef("standard input is named twice")
+		}
+	}
+	if c.precision == "int8" && !clipvit.Int8Pays() {
+		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
+	}
+	dst, err := createNew(cmd, c.output, c.overwrite)
 	if err != nil {
 		return err
 	}
-	if _, ok := terminal(w); ok {
+	defer dst.discard()
+	if err := c.load(ctx, log, m); err != nil {
+		return err
+	}
+	if judge == nil {
+		if judge, err = c.zeroShot(ctx, log, m); err != nil {
+			return err
+		}
+	}
+	out := newVerdicts(dst.w, c.format, c.top)
+	if n := len(judge.Labels()); c.format == "text" && !cmd.Flags().Changed("top") && n > c.top {
+		fmt.Fprintf(log, "note: the %d best of %d labels; --top says how many, 0 all\n", c.top, n)
+	}
+	if _, ok := terminal(dst.w); ok {
 		log = io.Discard // the lines themselves are the progress
 	}
 	p := startProgress(log, "encoding", count)
-	defer p.stop()
-	n, size := 0, min(classifyBatch, len(images))
-	for batch, err := range prepare(ctx, images, cmd.InOrStdin(), preprocess(m.vision.Config), size) {
-		if err != nil {
-			return err
-		}
-		labels, err := await(ctx, func() ([][]ranked, error) { return m.of(batch) })
-		if err != nil {
-			return err
-		}
-		for i, l := range labels {
-			if best := l[0].Probability; !(best > 0) {
-				return fmt.Errorf("%s: the probability of a label is %v, want a number: the model's weights are damaged or too large", batch[i].name, best)
-			}
-			if err := c.write(w, batch[i].name, l); err != nil {
-				return err
-			}
-		}
-		n += len(batch)
-		p.set(int64(n), int64(len(images)))
+	skipped, err := c.classify(ctx, judge, picturesOf(images, cmd.InOrStdin()), out, func(n int) { p.set(int64(n), int64(len(images))) })
+	p.stop()
+	for _, s := range skipped {
+		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %s\n", plain(s))
 	}
-	return nil
+	if err == nil {
+		err = dst.commit()
+	}
+	if err != nil {
+		return err
+	}
+	return unread(len(skipped), len(images))
 }
 
-// of returns the labels of pictures, the best first.
-func (j *judge) of(batch []*picture[patches]) ([][]ranked, error) {
-	c := j.vision.Config
-	var all []float32 // [B·G²,3P²]
-	for _, p := range batch {
-		if p.err != nil {
-			return nil, p.err
+// classify writes the labels of pictures, says how many are done, and returns the errors of those that were skipped.
+func (c *classification) classify(ctx context.Context, judge clip.Classifier, of iter.Seq[clip.Picture], out *verdicts, done func(n int)) (skipped []error, err error) {
+	for x, err := range judge.ClassifyAll(ctx, of, clip.StreamOptions{Batch: c.batch, SkipErrors: c.skipErrors}) {
+		if err != nil {
+			return skipped, err
 		}
-		all = append(all, mat.Data[float32](p.of)...)
+		if x.Err != nil {
+			skipped = append(skipped, x.Err)
+		}
+		if err := out.write(x); err != nil {
+			return skipped, err
+		}
+		done(x.Index + 1)
 	}
-	return j.labels(mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(all)))
+	return skipped, out.flush()
 }
 
-// load loads what c's model is read into by a function.
-func (c *classification) load(ctx context.Context, log io.Writer, read func(*converter.Model) error) error {
+// picturesOf returns those of names, of which - is standard input.
+func picturesOf(names []string, stdin io.Reader) iter.Seq[clip.Picture] {
+	return func(yield func(clip.Picture) bool) {
+		for _, name := range names {
+			p := clip.File(name)
+			if name == stdinName {
+				p = clip.Reader(name, stdin)
+			}
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// load loads the towers that are needed.
+func (c *classification) load(ctx context.Context, log io.Writer, m *clip.Model) error {
+	if c.labels != nil { // what is missing is said before anything is read
+		if !m.HasText() {
+			return fmt.Errorf("%s: has no text tower, which labels want: it has a vision tower alone", c.model)
+		}
+		tokenizer, assumed, err := m.Tokenizer()
+		if err != nil {
+			return adviseVocabulary(err, c.model)
+		}
+		if assumed && tokenizer.Rules() == cliptext.Transformers {
+			fmt.Fprintf(log, "%s brings no tokenizer: OpenAI's is taken\n", c.model)
+		}
+	}
 	p := startProgress(log, "loading "+c.model, megabytes)
 	defer p.stop()
-	_, err := await(ctx, func() (struct{}, error) {
-		m, err := converter.Open(c.model, converter.Assume(c.activation), converter.Prepare(c.prepare))
-		if err != nil {
-			return struct{}{}, err
+	_, err := await(ctx, func() (any, error) {
+		_, err := m.Vision(ctx)
+		if err == nil && c.labels != nil {
+			_, err = m.Text(ctx)
 		}
-		defer m.Close()
-		return struct{}{}, read(m)
+		return nil, err
 	})
 	return err
 }
 
-// loadHead loads a tower and the head that was trained on it.
-func (c *classification) loadHead(ctx context.Context, log io.Writer) (*judge, error) {
-	var (
-		head   *probe.Head
-		vision *clipvit.Model
-		err    error
-	)
-	if probe.HasHead(c.model) {
-		if head, err = probe.LoadHead(c.model); err != nil {
-			return nil, err
-		}
+// zeroShot encodes the labels.
+func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Model) (clip.Classifier, error) {
+	p := startProgress(log, "encoding labels", count)
+	defer p.stop()
+	options := []zeroshot.Option{zeroshot.Progress(func(done, total int) { p.set(int64(done), int64(total)) })}
+	if c.cache != "" {
+		options = append(options, zeroshot.Cache(c.cache))
 	}
-	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
-		if head == nil {
-			if head, err = probe.HeadOf(ctx, m); err != nil {
-				return err
-			}
-		}
-		vision, err = m.Vision(ctx)
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	if err := head.Fits(vision.Config); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.model, err)
-	}
-	return &judge{vision, func(patches mat.Tensor) (all [][]ranked, err error) {
-		x, err := head.Features.Of(vision, patches) // [B,D]
-		if err != nil {
-			return nil, err
-		}
-		for p := range slices.Chunk(head.Predict(mat.Data[float32](x.Value().(mat.Matrix))), len(head.Classes)) {
-			labels := make([]ranked, len(p))
-			for i, v := range p {
-				labels[i] = ranked{Label: head.Classes[i], Probability: v}
-			}
-			all = append(all, sorted(labels))
-		}
-		return all, nil
-	}}, nil
-}
-
-// hasClassifier says whether a checkpoint has a classifier among its tensors, as CLIPForImageClassification of transformers has. What cannot be
-// read has none: what is wrong with it is said where it is loaded.
-func hasClassifier(model string) bool {
-	m, err := converter.Open(model)
-	if err != nil {
-		return false
-	}
-	defer m.Close()
-	return m.HasClassifier()
+	return await(ctx, func() (clip.Classifier, error) { return zeroshot.New(ctx, m, c.labels, c.templates, options...) })
 }
 
 // adviseVocabulary tells how to come by the vocabulary that the model lacks, if that is what err says.
@@ -296,147 +402,5 @@ func adviseVocabulary(err error, model string) error {
 	if errors.Is(err, cliptext.ErrVocabulary) {
 		return verbatim(fmt.Sprintf(noVocabulary, model))
 	}
-	return err
-}
-
-// loadZeroShot loads both towers of a CLIP, and encodes the labels.
-func (c *classification) loadZeroShot(ctx context.Context, log io.Writer) (*judge, error) {
-	var text *cliptext.Model
-	var vision *clipvit.Model
-	var tokenizer *cliptext.Tokenizer
-	var assumed bool // that a directory without a tokenizer has OpenAI's
-	if err := c.load(ctx, log, func(m *converter.Model) (err error) {
-		if tokenizer, assumed, err = m.Tokenizer(c.vocab); err != nil {
-			return adviseVocabulary(err, c.model)
-		}
-		if text, err = m.Text(ctx); err == nil {
-			vision, err = m.Vision(ctx)
-		}
-		return err
-	}); err != nil {
-		return nil, err
-	}
-	if assumed && tokenizer.Rules() == cliptext.Transformers {
-		fmt.Fprintf(log, "%s brings no tokenizer: OpenAI's is taken\n", c.model)
-	}
-	p := startProgress(log, "encoding labels", count)
-	texts, err := await(ctx, func() ([][]float64, error) { return c.encodeLabels(text, tokenizer) })
-	p.stop()
-	if err != nil {
-		return nil, err
-	}
-	return &judge{vision, func(patches mat.Tensor) (all [][]ranked, err error) {
-		x := mat.Data[float32](vision.Embedding(patches).Value().(mat.Matrix)) // [B,E]
-		for e := range slices.Chunk(x, vision.Config.OutputDim()) {
-			all = append(all, rank(c.labels, e, texts, text.Scale()))
-		}
-		return all, nil
-	}}, nil
-}
-
-// encodeLabels returns the embeddings of the labels, of length 1.
-func (c *classification) encodeLabels(m *cliptext.Model, tokenizer *cliptext.Tokenizer) ([][]float64, error) {
-	var prompts []string // of each label all templates
-	for _, label := range c.labels {
-		for _, t := range c.templates {
-			prompts = append(prompts, strings.ReplaceAll(t, place, label))
-		}
-	}
-	words, err := tokenizer.Tokenize(prompts, m.Config.Context, false)
-	if err != nil {
-		return nil, err
-	}
-	y, err := m.Forward(words) // [labels·templates,E]
-	if err != nil {
-		return nil, err
-	}
-	all := mat.Data[float32](y.Value().(mat.Matrix))
-	var embeddings [][]float64
-	for of := range slices.Chunk(all, len(c.templates)*m.Config.EmbedDim) {
-		mean := make([]float64, m.Config.EmbedDim)
-		for e := range slices.Chunk(of, m.Config.EmbedDim) {
-			for i, v := range unit(e) {
-				mean[i] += v
-			}
-		}
-		embeddings = append(embeddings, unit(mean))
-	}
-	return embeddings, nil
-}
-
-// unit returns x divided by its length.
-func unit[T float32 | float64](x []T) []float64 {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v) * float64(v)
-	}
-	y := make([]float64, len(x))
-	for i, v := range x {
-		y[i] = float64(v) / math.Sqrt(sum)
-	}
-	return y
-}
-
-// A ranked label is how well it fits an image.
-type ranked struct {
-	Label       string  `json:"label"`
-	Probability float64 `json:"probability"`
-	Cosine      float64 `json:"cosine,omitzero"` // which a head has none of
-}
-
-// sorted returns labels, the most probable first, and those as probable in their order.
-func sorted(labels []ranked) []ranked {
-	slices.SortStableFunc(labels, func(a, b ranked) int { return cmp.Compare(b.Probability, a.Probability) })
-	return labels
-}
-
-// rank returns the labels, the best first, for the embedding of an image and those of the labels, of length 1.
-//
-// Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.
-func rank(labels []string, image []float32, texts [][]float64, scale float64) []ranked {
-	x := unit(image)
-	all := make([]ranked, len(labels))
-	peak, total := math.Inf(-1), 0.0
-	for i, t := range texts {
-		all[i].Label = labels[i]
-		for j, v := range t {
-			all[i].Cosine += v * x[j]
-		}
-		peak = max(peak, scale*all[i].Cosine)
-	}
-	for i := range all {
-		all[i].Probability = math.Exp(scale*all[i].Cosine - peak)
-		total += all[i].Probability
-	}
-	for i := range all {
-		all[i].Probability /= total
-	}
-	return sorted(all)
-}
-
-// write prints what was found of an image.
-func (c *classification) write(w io.Writer, image string, labels []ranked) error {
-	var b bytes.Buffer
-	if c.json {
-		var name any = image
-		if !utf8.ValidString(image) {
-			name = pyjson.Name(image)
-		}
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		err := e.Encode(struct {
-			Image  any      `json:"image"`
-			Labels []ranked `json:"labels"`
-		}{name, labels})
-		if err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintln(&b, oneLine(image))
-		for _, l := range labels {
-			fmt.Fprintf(&b, "%8.2f %%  %s\n", 100*l.Probability, oneLine(l.Label))
-		}
-	}
-	_, err := w.Write(b.Bytes())
 	return err
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/nlpodyssey/spago/nn/linear"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/probe"
 )
 
@@ -93,7 +95,7 @@ func TestClassify(t *testing.T) {
 	for i, line := range lines {
 		var got struct {
 			Image  string
-			Labels []ranked
+			Labels []clip.Label
 		}
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
@@ -107,7 +109,7 @@ func TestClassify(t *testing.T) {
 			total += math.Exp(scale * c)
 		}
 		for j, l := range got.Labels {
-			k := slices.Index([]string{"cat", "dog", "photo"}, l.Label)
+			k := slices.Index([]string{"cat", "dog", "photo"}, l.Name)
 			// Embeddings in a batch are those alone but for the last bits; 1/0.07 makes 1e-6 of a cosine to 2e-5.
 			if p := math.Exp(scale*cos[k]) / total; math.Abs(l.Probability-p) > 2e-5 || math.Abs(l.Cosine-cos[k]) > 1e-6 {
 				t.Errorf("%s: %+v, want probability %v, cosine %v", got.Image, l, p, cos[k])
@@ -120,7 +122,7 @@ func TestClassify(t *testing.T) {
 			text := vitago(append(args, "demo/cat.png")...)
 			want := "demo/cat.png\n"
 			for _, l := range got.Labels {
-				want += fmt.Sprintf("%8.2f %%  %s\n", 100*l.Probability, l.Label)
+				want += fmt.Sprintf("%8.2f %%  %s\n", 100*l.Probability, l.Name)
 			}
 			if text.status != exitDone || text.out != want {
 				t.Errorf("status %d, got\n%swant\n%s", text.status, text.out, want)
@@ -139,11 +141,11 @@ func TestClassifyTemplates(t *testing.T) {
 		}
 		r := vitago(args...)
 		r.want(t, exitDone, []string{"cat"}, nil)
-		var got struct{ Labels []ranked }
+		var got struct{ Labels []clip.Label }
 		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 			t.Fatal(err)
 		}
-		return got.Labels[slices.IndexFunc(got.Labels, func(l ranked) bool { return l.Label == "cat" })].Cosine
+		return got.Labels[slices.IndexFunc(got.Labels, func(l clip.Label) bool { return l.Name == "cat" })].Cosine
 	}
 	source, err := converter.Open(tinyModel)
 	if err != nil {
@@ -159,10 +161,11 @@ func TestClassifyTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, e := y.Data().F32(), m.Config.EmbedDim
+	x, e := slices.Clone(y.Data().F32()), m.Config.EmbedDim
+	clip.Normalize(x[:e], x[e:])
 	mean := make([]float32, e)
 	for i := range mean {
-		mean[i] = float32(unit(x[:e])[i] + unit(x[e:])[i])
+		mean[i] = x[i] + x[e+i]
 	}
 	if got, want := probability("{}", "photo {}"), cosine(direct(t, "demo/cat.png", "embedding", -1), mean); math.Abs(got-want) > 1e-6 {
 		t.Errorf("cosine %v, want %v", got, want)
@@ -224,7 +227,7 @@ func TestClassifyHead(t *testing.T) {
 	for _, line := range lines {
 		var got struct {
 			Image  string
-			Labels []ranked
+			Labels []clip.Label
 		}
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
@@ -234,11 +237,11 @@ func TestClassifyHead(t *testing.T) {
 			t.Fatalf("got %s, want %d labels without cosines", line, len(p))
 		}
 		for _, l := range got.Labels {
-			if want := p[slices.Index(head.Classes, l.Label)]; math.Abs(l.Probability-want) > 1e-4 {
+			if want := p[slices.Index(head.Classes, l.Name)]; math.Abs(l.Probability-want) > 1e-4 {
 				t.Errorf("%s: %+v, want probability %v", got.Image, l, want)
 			}
 		}
-		if got.Labels[0].Label == filepath.Base(filepath.Dir(got.Image)) {
+		if got.Labels[0].Name == filepath.Base(filepath.Dir(got.Image)) {
 			right++
 		}
 	}
@@ -273,7 +276,7 @@ func TestClassifyOwn(t *testing.T) {
 		dir := filepath.Join("..", "..", "testdata", "families", model)
 		r := vitago("classify", "--model", dir, "--json", "demo/cat.png")
 		r.want(t, exitDone, []string{`"label"`}, nil)
-		var got struct{ Labels []ranked }
+		var got struct{ Labels []clip.Label }
 		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
 			t.Fatal(err)
 		}
@@ -281,24 +284,14 @@ func TestClassifyOwn(t *testing.T) {
 			t.Errorf("%s: %s, want %v", model, r.out, want)
 		}
 		for _, l := range got.Labels {
-			if math.Abs(l.Probability-want[l.Label]) > 1e-6 {
-				t.Errorf("%s: %+v, want %v", model, l, want[l.Label])
+			if math.Abs(l.Probability-want[l.Name]) > 1e-6 {
+				t.Errorf("%s: %+v, want %v", model, l, want[l.Name])
 			}
 		}
 		vitago("classify", "--model", dir, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
 		vitago("convert", dir, filepath.Join(t.TempDir(), "out")).want(t, exitDone, []string{"left out"}, []string{"converted in"})
 	}
 	vitago("classify", "--model", filepath.Join("..", "..", "testdata", "families", "hf5-clip"), "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels"})
-}
-
-func TestRank(t *testing.T) {
-	got := rank([]string{"a", "b", "c"}, []float32{0, 2}, [][]float64{{1, 0}, {0, 1}, {0.6, 0.8}}, 1000)
-	if got[0].Label != "b" || got[1].Label != "c" || got[2].Label != "a" || got[0].Probability != 1 || got[2].Probability != 0 {
-		t.Errorf("got %+v", got)
-	}
-	if got := rank([]string{"a", "b"}, make([]float32, 2), [][]float64{{1, 0}, {0, 1}}, 1); !math.IsNaN(got[0].Probability) {
-		t.Errorf("an embedding of length 0 has the probability %v", got[0].Probability)
-	}
 }
 
 // TestLabelList: labels may stand in several lines, as in "$(cat labels.txt)".
@@ -339,12 +332,219 @@ func TestClassifyName(t *testing.T) {
 		"a&<é>.png": `{"image":"a&<é>.png","labels":[]}`, "caf\xe9.png": `{"image":"caf\udce9.png","labels":[]}`,
 	} {
 		var b strings.Builder
-		if err := (&classification{json: true}).write(&b, name, []ranked{}); err != nil || b.String() != want+"\n" {
+		if err := newVerdicts(&b, "jsonl", 0).write(clip.Classified{Name: name, Labels: []clip.Label{}}); err != nil || b.String() != want+"\n" {
 			t.Errorf("%q: got %s, %v, want %s", name, b.String(), err, want)
 		}
 	}
 	var b strings.Builder
-	if err := new(classification).write(&b, "a\nb.png", nil); err != nil || b.String() != `"a\nb.png"`+"\n" {
+	if err := newVerdicts(&b, "text", 0).write(clip.Classified{Name: "a\nb.png"}); err != nil || b.String() != `"a\nb.png"`+"\n" {
 		t.Errorf("got %q, %v", b.String(), err)
 	}
+	b.Reset()
+	labels := []clip.Label{{Name: "a, b", Probability: 0.75}, {Name: `"x"`, Probability: 0.25, Cosine: -0.5}}
+	want := "image,rank,label,probability,cosine,error\n\"a\nb.png\",1,\"a, b\",0.75,,\n\"a\nb.png\",2,\"\"\"x\"\"\",0.25,-0.5,\n"
+	if err := newVerdicts(&b, "csv", 0).write(clip.Classified{Name: "a\nb.png", Labels: labels}); err != nil || b.String() != want {
+		t.Errorf("got %q, %v, want %q", b.String(), err, want)
+	}
+}
+
+// TestClassifyFormats: the same in all formats, in a file and on standard output.
+func TestClassifyFormats(t *testing.T) {
+	dir, out := withVocabulary(t, fewWords), t.TempDir()
+	labels := filepath.Join(out, "labels.txt")
+	os.WriteFile(labels, []byte("\ufeffcat\r\n\r\n dog \r\nphoto\rcat of a dog\ndog of\nphoto of"), 0o666)
+	templates := filepath.Join(out, "templates.txt")
+	os.WriteFile(templates, []byte("{}\na {}\n"), 0o666)
+	args := []string{"classify", "--model", dir, "--labels-file", labels, "--templates-file", templates, "demo/cat.png", "demo/gradient.png"}
+	all := func(more ...string) ran { return vitago(append(slices.Clone(args), more...)...) }
+	r := all("--json")
+	r.want(t, exitDone, []string{"cat"}, nil)
+	type object struct {
+		Image  string
+		Labels []clip.Label
+	}
+	var want []object
+	for line := range strings.Lines(r.out) {
+		var o object
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, o)
+	}
+	if len(want) != 2 || len(want[0].Labels) != 6 {
+		t.Fatalf("got %s", r.out)
+	}
+	flags := vitago("classify", "--model", dir, "--labels", "cat,dog,photo,cat of a dog,dog of,photo of", "--template", "{}", "--template", "a {}", "--json", "demo/cat.png", "demo/gradient.png")
+	if flags.out != r.out {
+		t.Errorf("got %s by flags, %s by files", flags.out, r.out)
+	}
+	var text, one string
+	table := "image,rank,label,probability,cosine,error\n"
+	for _, o := range want {
+		text += o.Image + "\n"
+		for i, l := range o.Labels {
+			if i < 5 {
+				text += fmt.Sprintf("%8.2f %%  %s\n", 100*l.Probability, l.Name)
+			}
+			table += fmt.Sprintf("%s,%d,%s,%v,%v,\n", o.Image, i+1, l.Name, l.Probability, l.Cosine)
+		}
+		one += fmt.Sprintf("%s\t%s\t%.2f %%\n", o.Image, o.Labels[0].Name, 100*o.Labels[0].Probability)
+	}
+	if r := all(); r.out != text || !strings.Contains(r.err, "note: the 5 best of 6 labels; --top says how many, 0 all") {
+		t.Errorf("got %s%s, want %s", r.out, r.err, text)
+	}
+	if r := all("--top", "1"); r.out != one || r.err != "" {
+		t.Errorf("got %s%s, want %s", r.out, r.err, one)
+	}
+	if r := all("--top", "0"); strings.Count(r.out, "%") != 12 || r.err != "" {
+		t.Errorf("got %s%s, want 6 labels an image", r.out, r.err)
+	}
+	if r := all("--top", "2", "--json"); strings.Count(r.out, "probability") != 4 {
+		t.Errorf("got %s, want 2 labels an image", r.out)
+	}
+	if r := all("--format", "csv"); r.out != table {
+		t.Errorf("got %s, want %s", r.out, table)
+	}
+	for name, want := range map[string]string{"x.csv": table, "x.jsonl": r.out, "deep/x.txt": text} {
+		path := filepath.Join(out, name)
+		if r := all("-o", path); r.status != exitDone || r.out != "" || read(t, path) != want {
+			t.Errorf("%s: status %d, %s, got %s, want %s", name, r.status, r.err, read(t, path), want)
+		}
+		before := read(t, path)
+		all("-o", path, "--top", "1").want(t, exitFailed, nil, []string{filepath.Base(name) + " exists, and overwriting was not asked for; give --overwrite"})
+		if read(t, path) != before {
+			t.Errorf("%s has changed", name)
+		}
+		if r := all("-o", path, "--top", "1", "--overwrite"); r.status != exitDone || read(t, path) == before {
+			t.Errorf("%s: status %d, %s", name, r.status, r.err)
+		}
+	}
+	// A cache changes nothing but the time.
+	cache := filepath.Join(out, "cache")
+	for range 2 {
+		if got := all("--json", "--cache", cache); got.out != r.out || got.status != exitDone {
+			t.Errorf("got %s%s, want %s", got.out, got.err, r.out)
+		}
+	}
+	if files, err := filepath.Glob(filepath.Join(cache, "*", "*", "*.f64")); len(files) != 6 {
+		t.Errorf("%d files in the cache, want 6; %v", len(files), err)
+	}
+	stdin := vitagoContext(t.Context(), strings.NewReader("cat\ndog\nphoto\ncat of a dog\ndog of\nphoto of"),
+		"classify", "--model", dir, "--labels-file", "-", "--templates-file", templates, "--json", "demo/cat.png", "demo/gradient.png")
+	if stdin.out != r.out {
+		t.Errorf("got %s%s, want %s", stdin.out, stdin.err, r.out)
+	}
+}
+
+// TestClassifySkips: with --skip-errors an image that cannot be read has an error, and the others labels.
+func TestClassifySkips(t *testing.T) {
+	dir, out := withVocabulary(t, fewWords), t.TempDir()
+	broken := filepath.Join(out, "broken.png")
+	os.WriteFile(broken, []byte("no picture"), 0o666)
+	args := []string{"classify", "--model", dir, "--labels", "cat,dog", "--template", "{}", "demo/cat.png", broken, "demo/gradient.png", "absent.png"}
+	file := filepath.Join(out, "x.csv")
+	with := func(args []string, more ...string) ran { return vitago(append(slices.Clone(args), more...)...) }
+	with(args, "-o", file).want(t, exitFailed, nil, []string{"absent.png"})
+	with(args[:len(args)-1], "-o", file).want(t, exitFailed, nil, []string{"broken.png: not an image"})
+	if _, err := os.Stat(file); err == nil {
+		t.Error("half of a file is there")
+	}
+	for format, want := range map[string][]string{
+		"text":  {"demo/cat.png\n", "demo/gradient.png\n"},
+		"jsonl": {`{"image":"demo/cat.png","labels":[`, `broken.png","error":"`, `{"image":"absent.png","error":"absent.png: no such file or directory"}`},
+		"csv":   {"demo/gradient.png,2,", "broken.png,,,,,", "absent.png,,,,,absent.png: no such file or directory\n"},
+	} {
+		r := with(args, "--skip-errors", "--format", format)
+		r.want(t, exitFailed, want, []string{"skipped: ", "2 of 4 images could not be read"})
+		if format == "text" && strings.Contains(r.out, "broken") {
+			t.Errorf("got %s", r.out)
+		}
+	}
+	with(args, "--skip-errors", "-o", file).want(t, exitFailed, nil, []string{"2 of 4 images could not be read"})
+	if lines := strings.Count(read(t, file), "\n"); lines != 7 {
+		t.Errorf("%d lines, want 7", lines)
+	}
+}
+
+func TestClassifyFlagErrors(t *testing.T) {
+	dir, out := withVocabulary(t, fewWords), t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(out, name)
+		os.WriteFile(path, []byte(text), 0o666)
+		return path
+	}
+	two := func(more ...string) []string { return append([]string{"--labels", "cat,dog"}, more...) }
+	for _, c := range []struct {
+		status int
+		args   []string
+		err    string
+	}{
+		{exitUsage, two("--labels-file", "x"), "--labels and --labels-file: give one of them"},
+		{exitUsage, two("--template", "{}", "--templates-file", "x"), "--template and --templates-file: give one of them"},
+		{exitUsage, two("--json", "--format", "csv"), "--json is --format jsonl: give one of them"},
+		{exitUsage, two("--json", "-o", filepath.Join(out, "x.csv")), "x.csv has the extension of csv, and --format is jsonl"},
+		{exitUsage, two("-o", filepath.Join(out, "x.parquet")), `no format has the extension ".parquet"; give --format`},
+		{exitUsage, two("--format", "xml"), "want text, jsonl, csv"},
+		{exitUsage, two("--overwrite"), "--overwrite goes with -o"},
+		{exitUsage, two("--top", "-1"), "--top is -1, want 1 or more, or 0 for all"},
+		{exitUsage, two("--batch", "65"), "--batch is 65, want 1 to 64"},
+		{exitUsage, two("--precision", "f16"), "want f32, int8"},
+		{exitUsage, []string{"--labels-file", filepath.Join(out, "absent.txt")}, "absent.txt"},
+		{exitUsage, []string{"--labels-file", file("none.txt", "\n \n")}, "none.txt: got 0 labels, want at least 2: one a line"},
+		{exitUsage, []string{"--labels-file", file("one.txt", "cat,dog\n")}, "one.txt: got 1 label, want at least 2: one a line"},
+		{exitUsage, []string{"--labels-file", file("twice.txt", "cat\n\ndog\n cat \n")}, `twice.txt: the label "cat" is given twice, in lines 1 and 4`},
+		{exitUsage, []string{"--labels-file", file("latin.txt", "cat\ncaf\xe9\n")}, `latin.txt: line 2 is "caf\xe9", want text in UTF-8`},
+		{exitUsage, []string{"--labels-file", file("wide.txt", "\xff\xfec\x00a\x00")}, "wide.txt: the text is UTF-16, want UTF-8"},
+		{exitUsage, two("--templates-file", file("none.txt", "\n")), "none.txt: got 0 templates, want at least 1"},
+		{exitUsage, two("--templates-file", file("bad.txt", "{}\n\na photo\n")), `bad.txt: line 3, "a photo", has no {}, where the label stands`},
+		{exitUsage, []string{"--labels-file", "-", "--templates-file", "-"}, "standard input is named twice"},
+		{exitUsage, two("--templates-file", "-", "-"), "standard input is named twice"},
+		{exitUsage, []string{"--templates-file", "x"}, "--templates-file goes with --labels: a head knows its classes"},
+		{exitUsage, []string{"--cache", "x"}, "--cache goes with --labels: a head knows its classes"},
+		{exitFailed, two("--template", "{}", "--cache", file("file", "")), "cache: "},
+	} {
+		args := append([]string{"classify", "--model", dir, "demo/cat.png"}, c.args...)
+		vitagoContext(t.Context(), strings.NewReader("{}"), args...).want(t, c.status, nil, []string{c.err})
+	}
+	// What is missing is said first: the tower, then the vocabulary.
+	for _, model := range []string{"llava", "hf5-llava", "hf5-classifier", "timm-classifier", "hf5-vision", "xcomposer2-vl"} {
+		model = filepath.Join("..", "..", "testdata", "families", model)
+		vitago(append([]string{"classify", "--model", model, "demo/cat.png"}, two()...)...).want(t, exitFailed, nil, []string{"has no text tower"})
+	}
+}
+
+// TestClassifyNoHead: a model without a classifier says what it has in place of one.
+func TestClassifyNoHead(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own")
+	if err := os.CopyFS(own, os.DirFS(tinyModel)); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkpoint.WriteTensors(filepath.Join(own, "head.safetensors"), nil, []checkpoint.Values{{Name: "0.W", Shape: []int{1}, Data: []float32{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	vitago("classify", "--model", own, "demo/cat.png").want(t, exitUsage, nil, []string{"head.safetensors has no classes.json beside it: it is a head of one's own"})
+	vitago("classify", "--model", tinyModel, "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels, want at least 2", "no head that a run has trained"})
+	run := t.TempDir()
+	if err := os.Mkdir(filepath.Join(run, "checkpoint-00000010"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range []string{run, filepath.Join(run, "model")} {
+		vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
+		vitago("classify", "--model", model, "--labels", "cat,dog", "demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
+	}
+}
+
+func FuzzLines(f *testing.F) {
+	f.Add([]byte("\ufeffcat\r\n\n dog\rfox"))
+	f.Add([]byte("\xff\xfe"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		lines, err := linesOf(raw)
+		last := 0
+		for _, l := range lines {
+			if err != nil || l.number <= last || l.text == "" || l.text != strings.TrimSpace(l.text) || strings.ContainsAny(l.text, "\r\n") {
+				t.Errorf("%q: %+v, %v", raw, l, err)
+			}
+			last = l.number
+		}
+	})
 }

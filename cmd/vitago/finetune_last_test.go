@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 )
@@ -164,13 +165,13 @@ func accuracy(t *testing.T, model, pictures string) float64 {
 	for line := range strings.Lines(r.out) {
 		var got struct {
 			Image  string
-			Labels []ranked
+			Labels []clip.Label
 		}
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
 		}
 		all++
-		if got.Labels[0].Label == filepath.Base(filepath.Dir(got.Image)) {
+		if got.Labels[0].Name == filepath.Base(filepath.Dir(got.Image)) {
 			right++
 		}
 	}

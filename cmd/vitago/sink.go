@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -172,4 +174,12 @@ func (o output) discard() {
 	if o.file != nil {
 		o.file.Discard()
 	}
+}
+
+// createNew is [createOutput] of a file that must not be there, unless it may be overwritten.
+func createNew(cmd *cobra.Command, path string, overwrite bool) (output, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !overwrite { // others, such as pipes, lose nothing
+		return output{}, fmt.Errorf("%s exists, and %w", path, converter.ErrExists)
+	}
+	return createOutput(cmd, path)
 }

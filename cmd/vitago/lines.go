@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxLines is how long a file of lines may be: room for a million labels.
+const maxLines = 64 << 20
+
+// A line is one of a file, counted from 1; 0 is of the command line.
+type line struct {
+	text   string
+	number int
+}
+
+// givenLines returns the lines of a file, and its name as it stands before an error, or what was given without one if file is "".
+func givenLines(file string, given []string, stdin io.Reader) (from string, lines []line, err error) {
+	if file == "" {
+		for _, s := range given {
+			lines = append(lines, line{text: s})
+		}
+		return "", lines, nil
+	}
+	r, name := stdin, "standard input"
+	if file != stdinName {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", nil, usageError{err}
+		}
+		defer f.Close()
+		r, name = f, file
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, maxLines+1))
+	if err != nil {
+		return "", nil, err
+	}
+	if lines, err = linesOf(raw); err != nil {
+		return "", nil, usagef("%s: %w", name, err)
+	}
+	return name + ": ", lines, nil
+}
+
+// linesOf returns the lines of a text in UTF-8, with or without a byte order mark, without white space around them and those with
+// nothing else. They end as on any system.
+func linesOf(raw []byte) (lines []line, err error) {
+	switch {
+	case len(raw) > maxLines:
+		return nil, fmt.Errorf("more than %d bytes", maxLines)
+	case bytes.HasPrefix(raw, []byte("\xff\xfe")), bytes.HasPrefix(raw, []byte("\xfe\xff")):
+		return nil, fmt.Errorf("the text is UTF-16, want UTF-8")
+	}
+	text := strings.TrimPrefix(string(raw), "\ufeff")
+	for i, s := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n") {
+		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+			return nil, fmt.Errorf("line %d is %.40q, want text in UTF-8", i+1, s)
+		}
+		if s = strings.TrimSpace(s); s != "" {
+			lines = append(lines, line{s, i + 1})
+		}
+	}
+	return lines, nil
+}

@@ -1,0 +1,140 @@
+package finetune
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/finetune/probe"
+)
+
+// The errors of [Open], for [errors.Is].
+var (
+	// ErrNoHead means that a model has no classifier: neither the head that a run has trained, nor one of its own.
+	ErrNoHead = errors.New("no classifier")
+	// ErrUnfinished means that the directory is that of a run which has not ended, and has no model yet.
+	ErrUnfinished = errors.New("a run that has not ended")
+)
+
+// modelFolder is where a run puts its model.
+const modelFolder = "model"
+
+// Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many goroutines
+// at once.
+type Tuned struct {
+	model *clip.Model
+	head  *probe.Head
+	by    clip.Classifier
+}
+
+var _ clip.Classifier = &Tuned{}
+
+// Open opens the model that a run of classes has written, OUT/model or OUT itself, or a checkpoint with a classifier of its own, such
+// as CLIPForImageClassification of transformers or a tower that timm has tuned. It reads the classifier; the tower is
+// loaded when it is first used. The model must be closed in the end.
+//
+// The error is [ErrNoHead] for a model without a classifier, or with a head that is none of classes, and [ErrUnfinished] for a run that has
+// not ended.
+func Open(ctx context.Context, dir string, o ...clip.Option) (*Tuned, error) {
+	dir, err := ofRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := clip.Open(dir, o...)
+	if err != nil {
+		return nil, err
+	}
+	head, err := headOf(ctx, m)
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	t := &Tuned{model: m, head: head}
+	t.by = clip.ClassifyBy(m, head.Features, head.Classes, t.Rank)
+	return t, nil
+}
+
+// ofRun returns where the model of a directory is: below it, if a run has written that.
+func ofRun(dir string) (string, error) {
+	is := func(name ...string) bool {
+		_, err := os.Stat(filepath.Join(append([]string{dir}, name...)...))
+		return err == nil
+	}
+	switch {
+	case is("config.json"):
+		return dir, nil
+	case is(modelFolder, "config.json"):
+		return filepath.Join(dir, modelFolder), nil
+	}
+	run := dir
+	if filepath.Base(dir) == modelFolder && !is() {
+		run = filepath.Dir(dir)
+	}
+	if last, err := LastCheckpoint(run); err == nil && last != "" {
+		return "", fmt.Errorf("finetune: %s is the directory of %w and has no model yet; resuming it goes on from %s", run, ErrUnfinished, filepath.Base(last))
+	}
+	return dir, nil
+}
+
+// headOf reads the classifier of a model: that which lies beside it, or its own.
+func headOf(ctx context.Context, m *clip.Model) (head *probe.Head, err error) {
+	dir := m.Name()
+	if probe.HasHead(dir) {
+		head, err = probe.LoadHead(dir)
+	} else if head, err = probe.HeadOf(ctx, m.Checkpoint()); err == nil && head == nil {
+		if _, err := os.Stat(filepath.Join(dir, headFile)); err == nil {
+			return nil, fmt.Errorf("finetune: %s: %w: %s has no classes.json beside it: it is a head of one's own, whose Go model LoadHead reads", dir, ErrNoHead, headFile)
+		}
+		return nil, fmt.Errorf("finetune: %s: %w: no head that a run has trained (%s, classes.json), and none among its tensors", dir, ErrNoHead, headFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := head.Fits(m.Checkpoint().Stated().Vision); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return head, nil
+}
+
+// Close closes the files of the model. What is loaded by then can still be used.
+func (t *Tuned) Close() error { return t.model.Close() }
+
+// Model returns the tower. Its features are what [Tuned.Rank] takes, of the kind that [Tuned.Head] reads.
+func (t *Tuned) Model() *clip.Model { return t.model }
+
+// Head returns the classifier.
+func (t *Tuned) Head() *probe.Head { return t.head }
+
+// Labels returns the classes in the order of the head.
+func (t *Tuned) Labels() []string { return slices.Clone(t.head.Classes) }
+
+// Rank returns all classes, the most probable first, for the features [D] of a picture. They have no cosines, and their probabilities
+// sum to 1 unless the head is Multi. It panics if D is not that of the head.
+func (t *Tuned) Rank(vector []float32) []clip.Label {
+	if d := t.head.Dim(); len(vector) != d {
+		panic(fmt.Sprintf("finetune: a vector of %d values, want %d", len(vector), d))
+	}
+	labels := make([]clip.Label, len(t.head.Classes))
+	for i, p := range t.head.Predict(vector) {
+		labels[i] = clip.Label{Name: t.head.Classes[i], Probability: p}
+	}
+	slices.SortStableFunc(labels, func(a, b clip.Label) int { return cmp.Compare(b.Probability, a.Probability) }) // as probable ones in their order
+	return labels
+}
+
+// Classify returns all classes for each picture, the most probable first, and the error of the first that cannot be read.
+func (t *Tuned) Classify(ctx context.Context, pictures ...clip.Picture) ([][]clip.Label, error) {
+	return t.by.Classify(ctx, pictures...)
+}
+
+// ClassifyAll yields all classes for each picture, the most probable first, in the order of the pictures; they are decoded ahead. It ends with
+// the first error. With SkipErrors in o, a picture that cannot be read has its error in [clip.Classified] instead.
+func (t *Tuned) ClassifyAll(ctx context.Context, pictures iter.Seq[clip.Picture], o clip.StreamOptions) iter.Seq2[clip.Classified, error] {
+	return t.by.ClassifyAll(ctx, pictures, o)
+}

@@ -1,0 +1,192 @@
+package finetune_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+// TestOpenOwn: a checkpoint's own classifier says the classes. The probabilities are those of
+// transformers 5.24.0 (CLIPForImageClassification) and timm 1.0.31 for this picture, in float64.
+func TestOpenOwn(t *testing.T) {
+	for model, want := range map[string][]clip.Label{
+		"hf5-classifier":  {{Name: "dog", Probability: 0.9970602637938212}, {Name: "a, b", Probability: 0.0029397361872033306}, {Name: "cat", Probability: 1.8975480696713244e-11}},
+		"timm-classifier": {{Name: "bird", Probability: 0.5440820975192925}, {Name: "cat", Probability: 0.44186442844183427}, {Name: "dog", Probability: 0.014053474038873337}},
+	} {
+		m, err := finetune.Open(t.Context(), golden.Path(t, "testdata/families/"+model))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		cat := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+		all, err := m.Classify(t.Context(), cat, cat)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range all {
+			for i, l := range got {
+				if l.Name != want[i].Name || math.Abs(l.Probability-want[i].Probability) > 1e-6 || l.Cosine != 0 {
+					t.Errorf("%s: got %+v, want %+v", model, got, want)
+				}
+			}
+		}
+		n := 0
+		for x, err := range m.ClassifyAll(t.Context(), slices.Values([]clip.Picture{cat}), clip.StreamOptions{}) {
+			if n++; err != nil || x.Labels[0].Name != want[0].Name {
+				t.Errorf("%s: got %+v, %v", model, x, err)
+			}
+		}
+		if n != 1 || len(m.Labels()) != 3 {
+			t.Errorf("%s: %d pictures, labels %q", model, n, m.Labels())
+		}
+	}
+}
+
+// tuned returns a directory of a run, with a model whose head has classes that exclude each other or do not.
+func tuned(t *testing.T, multi bool) string {
+	t.Helper()
+	run := t.TempDir()
+	model := filepath.Join(run, "model")
+	if err := os.CopyFS(model, os.DirFS(golden.Path(t, "testdata/tiny/huggingface"))); err != nil {
+		t.Fatal(err)
+	}
+	width := 10
+	c := finetune.NewClassifier(width, []string{"red", "blue"})
+	c.Multi = multi
+	for i := range c.Linear.W.Data().F32() {
+		c.Linear.W.Data().F32()[i] = float32(i%3) - 1
+	}
+	if err := c.Save(model); err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// TestOpen: the model of a run is found from its directory, and what is none says what it is.
+func TestOpen(t *testing.T) {
+	for _, multi := range []bool{false, true} {
+		run := tuned(t, multi)
+		head, err := probe.LoadHead(filepath.Join(run, "model"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{run, filepath.Join(run, "model")} {
+			m, err := finetune.Open(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			cat := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+			x, err := m.Model().Encode(t.Context(), cat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := m.Classify(t.Context(), cat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.0
+			for _, l := range all[0] {
+				sum += l.Probability
+				if want := head.Predict(x[0])[slices.Index(head.Classes, l.Name)]; l.Probability != want {
+					t.Errorf("%+v, want probability %v", l, want)
+				}
+			}
+			if one := math.Abs(sum-1) < 1e-9; one == multi {
+				t.Errorf("multi %v: the probabilities sum to %v", multi, sum)
+			}
+		}
+	}
+	copied := func(with func(dir string)) string {
+		dir := filepath.Join(t.TempDir(), "m")
+		if err := os.CopyFS(dir, os.DirFS(golden.Path(t, "testdata/tiny/huggingface"))); err != nil {
+			t.Fatal(err)
+		}
+		with(dir)
+		return dir
+	}
+	unfinished := t.TempDir()
+	if err := os.Mkdir(filepath.Join(unfinished, "checkpoint-00000012"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dir, want string
+		kind      error
+	}{
+		{golden.Path(t, "testdata/tiny/huggingface"), "huggingface: no classifier: no head that a run has trained (head.safetensors, classes.json), and none among its tensors", finetune.ErrNoHead},
+		{golden.Path(t, "testdata/tiny/openai_torch2.9.1.pt"), "no classifier", finetune.ErrNoHead},
+		{copied(func(dir string) {
+			if err := checkpoint.WriteTensors(filepath.Join(dir, "head.safetensors"), nil, []checkpoint.Values{{Name: "x", Shape: []int{1}, Data: []float32{1}}}); err != nil {
+				t.Fatal(err)
+			}
+		}), "head.safetensors has no classes.json beside it: it is a head of one's own", finetune.ErrNoHead},
+		{copied(func(dir string) {
+			if err := finetune.NewClassifier(3, []string{"a", "b"}).Save(dir); err != nil {
+				t.Fatal(err)
+			}
+		}), "the head reads 3 features, embedding of this tower has 10", nil},
+		{copied(func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "classes.json"), []byte("{"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}), "classes.json", nil},
+		{unfinished, "a run that has not ended and has no model yet; resuming it goes on from checkpoint-00000012", finetune.ErrUnfinished},
+		{filepath.Join(unfinished, "model"), "a run that has not ended", finetune.ErrUnfinished},
+		{filepath.Join(t.TempDir(), "absent"), "absent: no such file or directory", os.ErrNotExist},
+	} {
+		m, err := finetune.Open(t.Context(), c.dir)
+		if err == nil || !strings.Contains(err.Error(), c.want) || c.kind != nil && !errors.Is(err, c.kind) {
+			t.Errorf("%s: %v, error %v, want %q", c.dir, m, err, c.want)
+		}
+	}
+	m, err := finetune.Open(t.Context(), tuned(t, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	other := clip.StreamOptions{Features: clipvit.Features{Kind: clipvit.PostNorm}}
+	for _, err := range m.ClassifyAll(t.Context(), slices.Values([]clip.Picture{clip.Bytes("x", nil)}), other) {
+		if !errors.Is(err, clip.ErrRequest) {
+			t.Errorf("other features: error %v", err)
+		}
+	}
+	if _, err := m.Classify(t.Context(), clip.Bytes("x", []byte("no picture"))); !errors.Is(err, clip.ErrImage) {
+		t.Errorf("no picture: error %v", err)
+	}
+}
+
+// A checkpoint with a classifier, or the model that a run has written, says which class a picture is of.
+func ExampleOpen() {
+	ctx := context.Background()
+	m, err := finetune.Open(ctx, "../testdata/families/timm-classifier") // or the directory of a run
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	all, err := m.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, l := range all[0] {
+		fmt.Printf("%s %.3f\n", l.Name, l.Probability)
+	}
+	// Output:
+	// bird 0.544
+	// cat 0.442
+	// dog 0.014
+}

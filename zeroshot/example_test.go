@@ -1,0 +1,71 @@
+package zeroshot_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/zeroshot"
+)
+
+// A tiny model with random weights has opinions, too.
+func ExampleNew() {
+	ctx := context.Background()
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	c, err := zeroshot.New(ctx, m, []string{"cat", "hat", "photo"}, []string{"a photo of a {}", "a {}"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	all, err := c.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, l := range all[0] {
+		fmt.Printf("%s %.3f\n", l.Name, l.Probability)
+	}
+	// Output:
+	// hat 0.954
+	// cat 0.027
+	// photo 0.018
+}
+
+// Pictures are encoded once, and asked for other labels at any time; the embeddings of labels are kept in a folder.
+func ExampleClassifier_Rank() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	vectors, err := m.Encode(ctx, clip.File("../cmd/vitago/demo/cat.png"), clip.File("../cmd/vitago/demo/gradient.png"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, labels := range [][]string{{"cat", "hat"}, {"photo", "cat", "hat"}} {
+		c, err := zeroshot.New(ctx, m, labels, []string{"a {}"}, zeroshot.Cache(dir))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, v := range vectors {
+			fmt.Print(c.Rank(v)[0].Name, " ")
+		}
+	}
+	// Output: hat hat hat hat
+}

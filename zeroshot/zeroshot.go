@@ -1,0 +1,238 @@
+// Package zeroshot says which of some labels fits a picture best, without training, as CLIP does.
+//
+//	labels, templates ─▶ texts ─▶ text tower ─▶ length 1 ─▶ mean of a label's ─▶ length 1 ─┐
+//	                                                                                      cosine ─▶ ·scale ─▶ softmax
+//	picture ─▶ vision tower ─▶ length 1 ──────────────────────────────────────────────────┘
+//
+// Labels that are not given do not count: one of them always fits best. A label's embedding is the mean of those of the label in
+// every template, each of length 1, and has length 1 again.
+//
+// Sources: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb, zeroshot_classifier, and clip/model.py, CLIP.forward;
+// mlfoundations/open_clip, src/open_clip/zero_shot_classifier.py, build_zero_shot_classifier.
+package zeroshot
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+)
+
+// Place is where a template has the label.
+const Place = "{}"
+
+// DefaultTemplate is that of OpenAI's examples.
+const DefaultTemplate = "a photo of a " + Place + "."
+
+// textsTogether is about how many texts are encoded between two calls of [Progress]: a few seconds of a large tower. Their embeddings are all
+// that is in memory beside those of the labels.
+const textsTogether = 512
+
+// An Option says more of how [New] makes a classifier.
+type Option func(*options)
+
+type options struct {
+	cache    string
+	progress func(done, total int)
+}
+
+// Cache keeps the embeddings of labels in a folder, which is made if it is not there, and takes those that are there already. What
+// is kept is found again for the same label, templates, tokenizer and weights of the text tower only; nothing in it ever becomes
+// wrong. Any number of processes may use it at once, and a file in it that is damaged counts as absent.
+func Cache(dir string) Option { return func(o *options) { o.cache = dir } }
+
+// Progress calls a function with how many texts are encoded and how many there are: one for every label and template, without the labels
+// that came from the cache.
+func Progress(f func(done, total int)) Option { return func(o *options) { o.progress = f } }
+
+// A Classifier tells labels apart by the embeddings of their texts. It may be used by many goroutines at once.
+type Classifier struct {
+	labels []string
+	texts  [][]float64 // [K][E], of length 1
+	scale  float64
+	by     clip.Classifier
+}
+
+var _ clip.Classifier = &Classifier{}
+
+// New returns a classifier of a model with both towers: it encodes every label in every template, in which {} stands for the label.
+// Without templates there is [DefaultTemplate] alone. The model must stay open as long as the classifier is used.
+//
+// A [clip.ErrRequest] is returned for fewer than two labels, one that is empty or stands twice, and a template without {};
+// [clip.ErrNoText] for a model without a text tower, and [clip.ErrText] for a text that the model does not take.
+func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Option) (*Classifier, error) {
+	var with options
+	for _, f := range o {
+		f(&with)
+	}
+	if len(templates) == 0 {
+		templates = []string{DefaultTemplate}
+	}
+	if err := check(labels, templates); err != nil {
+		return nil, err
+	}
+	text, err := m.Text(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &Classifier{labels: slices.Clone(labels), texts: make([][]float64, len(labels)), scale: text.Scale()}
+	c.by = clip.ClassifyBy(m, clipvit.Features{Kind: clipvit.Embedding}, labels, c.Rank)
+	var kept *space
+	if with.cache != "" {
+		if kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {
+			return nil, fmt.Errorf("zeroshot: cache: %w", err)
+		}
+		for i, l := range labels {
+			c.texts[i] = kept.get(l)
+		}
+	}
+	if err := c.encode(ctx, m, templates, kept, with.progress); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// check says what is wrong with labels and templates.
+func check(labels, templates []string) error {
+	if n := len(labels); n == 1 {
+		return badRequest("got 1 label, want at least 2")
+	} else if n == 0 {
+		return badRequest("got 0 labels, want at least 2")
+	}
+	first := make(map[string]int, len(labels))
+	for i, l := range labels {
+		l = strings.TrimSpace(l)
+		if l == "" {
+			return badRequest("label %d of %d is empty", i+1, len(labels))
+		}
+		if j, twice := first[l]; twice {
+			return badRequest("the label %q is given twice, as number %d and %d", l, j+1, i+1)
+		}
+		first[l] = i
+	}
+	for _, t := range templates {
+		if !strings.Contains(t, Place) {
+			return badRequest("the template %q has no %s, where the label stands", t, Place)
+		}
+	}
+	return nil
+}
+
+// badRequest returns a [clip.ErrRequest] with a text of its own.
+func badRequest(format string, a ...any) error { return request{fmt.Errorf("zeroshot: "+format, a...)} }
+
+type request struct{ error }
+
+func (request) Unwrap() error { return clip.ErrRequest }
+
+// encode makes the embeddings of the labels that have none.
+func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []string, kept *space, progress func(done, total int)) error {
+	var missing []int
+	for i, x := range c.texts {
+		if x == nil {
+			missing = append(missing, i)
+		}
+	}
+	done, total := 0, len(missing)*len(templates)
+	for group := range slices.Chunk(missing, max(1, textsTogether/len(templates))) {
+		var texts []string // of each label all templates
+		for _, i := range group {
+			for _, t := range templates {
+				texts = append(texts, strings.ReplaceAll(t, Place, c.labels[i]))
+			}
+		}
+		all, err := m.EncodeText(ctx, texts)
+		if err != nil {
+			return err
+		}
+		for _, i := range group {
+			c.texts[i] = mean(all[:len(templates)])
+			all = all[len(templates):]
+			if v := c.texts[i][0]; v-v != 0 {
+				return fmt.Errorf("zeroshot: the embedding of the label %q is %v, want numbers: the model's weights are damaged or too large", c.labels[i], v)
+			}
+			if kept != nil {
+				if err := kept.put(c.labels[i], c.texts[i]); err != nil {
+					return fmt.Errorf("zeroshot: cache: %w", err)
+				}
+			}
+		}
+		if done += len(texts); progress != nil {
+			progress(done, total)
+		}
+	}
+	return nil
+}
+
+// mean returns the direction of the mean of vectors, each divided by its length before.
+func mean(all [][]float32) []float64 {
+	sum := make([]float64, len(all[0]))
+	for _, x := range all {
+		for i, v := range unit(x) {
+			sum[i] += v
+		}
+	}
+	return unit(sum)
+}
+
+// unit returns x divided by its length.
+func unit[T float32 | float64](x []T) []float64 {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v) / math.Sqrt(sum)
+	}
+	return y
+}
+
+// Labels returns the labels in the order in which they were given.
+func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
+
+// Rank returns all labels, the best first, for the embedding [E] of a picture, of any length but 0: for that every probability is NaN. It panics
+// if E is not that of the model.
+//
+// Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.
+func (c *Classifier) Rank(vector []float32) []clip.Label {
+	if e := len(c.texts[0]); len(vector) != e {
+		panic(fmt.Sprintf("zeroshot: a vector of %d values, want %d", len(vector), e))
+	}
+	x := unit(vector)
+	all := make([]clip.Label, len(c.labels))
+	peak, total := math.Inf(-1), 0.0
+	for i, t := range c.texts {
+		all[i].Name = c.labels[i]
+		for j, v := range t {
+			all[i].Cosine += v * x[j]
+		}
+		peak = max(peak, c.scale*all[i].Cosine)
+	}
+	for i := range all {
+		all[i].Probability = math.Exp(c.scale*all[i].Cosine - peak)
+		total += all[i].Probability
+	}
+	for i := range all {
+		all[i].Probability /= total
+	}
+	slices.SortStableFunc(all, func(a, b clip.Label) int { return cmp.Compare(b.Probability, a.Probability) }) // as probable ones in their order
+	return all
+}
+
+// Classify returns all labels for each picture, the best first, and the error of the first that cannot be read.
+func (c *Classifier) Classify(ctx context.Context, pictures ...clip.Picture) ([][]clip.Label, error) {
+	return c.by.Classify(ctx, pictures...)
+}
+
+// ClassifyAll yields all labels for each picture, the best first, in the order of the pictures; they are decoded ahead. It ends with the
+// first error. With SkipErrors in o, a picture that cannot be read has its error in [clip.Classified] instead.
+func (c *Classifier) ClassifyAll(ctx context.Context, pictures iter.Seq[clip.Picture], o clip.StreamOptions) iter.Seq2[clip.Classified, error] {
+	return c.by.ClassifyAll(ctx, pictures, o)
+}
