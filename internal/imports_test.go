@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
-	{"zeroshot"},
+	{"zeroshot", "embeddings"},
 	{"clip"},
 	{"converter/compare"},
 	{"converter"},

@@ -204,7 +204,7 @@ func (f *File) commit(durable bool) error {
 	}
 	f.done = true
 	if dir := filepath.Dir(f.path); durable && !isFresh(dir) {
-		syncDir(dir)
+		SyncDir(dir)
 	}
 	return nil
 }
@@ -252,7 +252,7 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 	if err := fill(made); err != nil {
 		return renamed(err, made, path)
 	}
-	syncDir(made)
+	SyncDir(made)
 	old := filepath.Join(tmp, replaced)
 	moved := false
 	if replace {
@@ -271,7 +271,7 @@ func WriteDir(path string, replace bool, fill func(dir string) error) (err error
 		}
 		return own{renameError(path, err)}
 	}
-	syncDir(parent)
+	SyncDir(parent)
 	return nil
 }
 
@@ -296,8 +296,8 @@ func Clean(dir string) error {
 	return errors.Join(errs...)
 }
 
-// syncDir makes the entries of a directory durable where the system can do that.
-func syncDir(dir string) {
+// SyncDir makes the entries of a directory durable where the system can do that.
+func SyncDir(dir string) {
 	if d, err := os.Open(dir); err == nil {
 		_ = d.Sync() // not every system can sync a directory
 		d.Close()

@@ -1,0 +1,171 @@
+package embeddings
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+)
+
+// EncodeOptions are choices of [Encode] and [EncodeText]. The zero value makes a file of embeddings that is not there.
+type EncodeOptions struct {
+	Options
+	Format     string                         // one of [Formats]; "" is what the ending of the file says
+	Features   clipvit.Features               // of pictures; the zero value is [clipvit.Embedding]
+	Normalize  bool                           // divide every vector by its length
+	Batch      int                            // as of [clip.StreamOptions]
+	SkipErrors bool                           // one that cannot be encoded has a row that says so; otherwise it ends the work
+	Settings   map[string]string              // more for Spec.Settings
+	Progress   func(done, total int)          // called after each row, and once before; nil is fine
+	Skipped    func(name string, cause error) // called for each row that fails; nil is fine
+	Output     io.Writer                      // takes the rows in the place of a file, if it is not nil: nothing is kept or resumed
+}
+
+// A Result says what is in a file.
+type Result struct {
+	Feature string // what a row is, such as "embedding"
+	Shape   []int  // of a row
+	Rows    int    // that were asked for
+	Done    int    // that are there, with those that have failed
+	Before  int    // that were there before
+	Failed  int    // that have an error in place of values
+
+	Complete bool     // the file was complete before
+	Notes    []string // see [Writer.Notes]
+}
+
+// Encode writes the features of pictures to a file, a row of each, and goes on with it if o.Resume is set: a folder in one
+// call, as of [clip.Folder]. Pictures are decoded ahead, and memory does not grow with their number, but for their names.
+//
+// If it ends early, by an error or the end of ctx, what is done is kept, and the result says how much that is. A picture
+// that has changed under its name meanwhile is not looked at again. Errors are those of [Create] and [clip.Model.Stream].
+func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path string, o EncodeOptions) (*Result, error) {
+	if err := o.check(path); err != nil {
+		return nil, err
+	}
+	v, err := m.Vision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Features == (clipvit.Features{}) {
+		o.Features.Kind = clipvit.Embedding
+	}
+	if o.Features.Kind == clipvit.Embedding && v.Config.EmbedDim == 0 {
+		o.Features.Kind = clipvit.PostNorm // by its name
+	}
+	shape, err := o.Features.Shape(v.Config)
+	if err != nil {
+		return nil, fmt.Errorf("embeddings: %w", err)
+	}
+	s := o.spec("image", string(o.Features.Kind), shape)
+	if o.Features.HasLayer() {
+		s.Settings["layer"] = strconv.Itoa(o.Features.Layer)
+	}
+	s.Names = make([]string, len(pictures))
+	for i, p := range pictures {
+		s.Names[i] = p.Name()
+	}
+	return o.run(path, s, func() (string, error) { return m.VisionFingerprint(ctx) }, func(done int) iter.Seq2[clip.Encoded, error] {
+		return m.Stream(ctx, slices.Values(pictures[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
+	})
+}
+
+// EncodeText is [Encode] of texts, whose names are the texts themselves. o.Features has to be zero.
+func EncodeText(ctx context.Context, m *clip.Model, texts []string, path string, o EncodeOptions) (*Result, error) {
+	if err := o.check(path); err != nil {
+		return nil, err
+	}
+	t, err := m.Text(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := o.spec("text", string(clipvit.Embedding), []int{t.Config.EmbedDim})
+	s.Names = texts
+	return o.run(path, s, func() (string, error) { return m.TextFingerprint(ctx) }, func(done int) iter.Seq2[clip.Encoded, error] {
+		return m.StreamText(ctx, slices.Values(texts[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
+	})
+}
+
+// check returns what can be found wrong before a model is loaded, which takes time.
+func (o *EncodeOptions) check(path string) error {
+	if o.Output != nil {
+		if o.Resume || o.Overwrite || path != "" {
+			return errors.New("embeddings: rows go to a writer: there is no file to be named, resumed or overwritten")
+		}
+		return nil
+	}
+	return o.Check(path)
+}
+
+// spec returns what the rows are, but for their names.
+func (o *EncodeOptions) spec(kind, feature string, shape []int) Spec {
+	settings := map[string]string{"normalized": strconv.FormatBool(o.Normalize)}
+	maps.Copy(settings, o.Settings)
+	return Spec{Format: o.Format, Kind: kind, Feature: feature, Shape: shape, Settings: settings}
+}
+
+// run writes the rows that are not there yet.
+func (o *EncodeOptions) run(path string, s Spec, fingerprint func() (string, error), rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
+	var w *Writer
+	if o.Output != nil {
+		w, err = To(o.Output, s)
+	} else {
+		if s.Model, err = fingerprint(); err != nil {
+			return nil, err
+		}
+		w, err = Create(path, s, o.Options)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Feature: s.Feature, Shape: s.Shape, Rows: len(s.Names), Before: w.Done(), Complete: w.Complete(), Notes: w.Notes()}
+	err = o.fill(w, len(s.Names), s.Shape[len(s.Shape)-1], rows)
+	if err == nil {
+		err = w.Commit()
+	}
+	r.Done, r.Failed = w.Done(), w.Failed()
+	return r, errors.Join(err, w.Close())
+}
+
+// fill writes the rows, of vectors of that many values each.
+func (o *EncodeOptions) fill(w *Writer, total, width int, rows func(done int) iter.Seq2[clip.Encoded, error]) error {
+	if o.Progress != nil {
+		o.Progress(w.Done(), total)
+	}
+	if w.Done() == total {
+		return nil
+	}
+	for x, err := range rows(w.Done()) {
+		if err != nil {
+			return err
+		}
+		if x.Err != nil {
+			if o.Skipped != nil {
+				o.Skipped(x.Name, x.Err)
+			}
+			err = w.Fail(x.Name, errors.New(strings.TrimPrefix(x.Err.Error(), "clip: ")))
+		} else {
+			if o.Normalize {
+				for v := range slices.Chunk(x.Vector, width) {
+					clip.Normalize(v)
+				}
+			}
+			err = w.Write(x.Name, x.Vector)
+		}
+		if err != nil {
+			return err
+		}
+		if o.Progress != nil {
+			o.Progress(w.Done(), total)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package embeddings
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// Why [Create] and [Encode] refuse, for [errors.Is].
+var (
+	// ErrExists is of a file that is there, and may not be replaced.
+	ErrExists = errors.New("there is such a file, and overwriting was not asked for")
+	// ErrUnfinished is of a file that has been begun, where nothing is to be resumed.
+	ErrUnfinished = errors.New("has been begun, and neither resuming nor overwriting was asked for")
+	// ErrInUse is of a file that another process is writing.
+	ErrInUse = errors.New("another process is writing it")
+	// ErrOther is what a [MismatchError] is.
+	ErrOther = errors.New("made in another way")
+	// ErrDamaged is of a file that is not what lies beside it says, or of which that cannot be read.
+	ErrDamaged = errors.New("damaged")
+)
+
+// A MismatchError says what differs between a file that has been begun, or is complete, and what is to be resumed. It is an
+// [ErrOther].
+type MismatchError struct {
+	Path     string // of the file
+	What     string // a setting, or the model, or a name
+	Was, Now string
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("embeddings: %s: was begun with %s %s, which is now %s: resume it as it was begun, or begin again", e.Path, e.What, e.Was, e.Now)
+}
+
+// Is reports whether target is [ErrOther].
+func (e *MismatchError) Is(target error) bool { return target == ErrOther }
+
+// unwritable returns the error of path that nothing can be made beside it.
+func unwritable(path string, err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		err = e.Err // its path is a temporary one
+	}
+	return fmt.Errorf("embeddings: %s: cannot write in the folder %s: %w", path, filepath.Dir(path), err)
+}
+
+// A namedError has the name of the file in place of that of what lies beside it.
+type namedError struct {
+	error
+	text string
+}
+
+func (e namedError) Error() string { return e.text }
+func (e namedError) Unwrap() error { return e.error }
+
+// named returns an error about what lies beside path as one about path.
+func named(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	for _, suffix := range []string{journalSuffix, lockSuffix, newSuffix, partialSuffix} { // the longest first
+		text = strings.ReplaceAll(text, path+suffix, path)
+	}
+	return namedError{err, "embeddings: " + text}
+}

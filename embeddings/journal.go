@@ -1,0 +1,171 @@
+package embeddings
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"runtime/debug"
+	"slices"
+
+	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/pyjson"
+)
+
+// version is that of the journal, and of what lies beside a file.
+const version = 1
+
+const module = "github.com/vitago/vitago"
+
+// A record says what the rows of a file are.
+type record struct {
+	Version  int               `json:"version"`
+	Format   string            `json:"format"`
+	Kind     string            `json:"kind"`
+	Feature  string            `json:"feature"`
+	Shape    []int             `json:"shape"` // of one row
+	Model    string            `json:"model"`
+	Settings map[string]string `json:"settings"`
+	Rows     int               `json:"rows"`
+	Names    string            `json:"names_sha256"` // of what writeNames writes
+	Vitago   string            `json:"vitago"`       // the version, "" if it is not known
+	Kernel   string            `json:"kernel"`       // the implementation of the products
+
+	Replace bool `json:"replace,omitempty"` // a file, in the end; of what has been begun
+
+	Bytes  int64     `json:"bytes,omitempty"` // of what is complete
+	CRC    uint32    `json:"crc32c,omitempty"`
+	Failed []failure `json:"failed,omitzero"`
+}
+
+// A failure is why there is no row.
+type failure struct {
+	Row   int         `json:"row"` // from 0
+	Name  pyjson.Name `json:"name"`
+	Error pyjson.Name `json:"error"`
+}
+
+// maxAbout is how many bytes may lie beside a file that say what it is about.
+const maxAbout = 1 << 30
+
+// What a [MismatchError] says of names.
+const (
+	rowsSetting  = "the number of rows"
+	namesSetting = "names with the SHA-256"
+)
+
+// newRecord returns the record of what s says.
+func newRecord(s *Spec) (r record, err error) {
+	r = record{Version: version, Format: s.Format, Kind: s.Kind, Feature: s.Feature, Shape: s.Shape, Model: s.Model, Settings: s.Settings, Rows: len(s.Names), Kernel: kernel.Name()}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range append(info.Deps, &info.Main) {
+			if m.Path == module {
+				r.Vitago = m.Version
+			}
+		}
+	}
+	r.Names, err = hashNames(s.Names)
+	return r, err
+}
+
+// compare returns a [MismatchError] if another run has made, or begun, what r is about.
+func (r *record) compare(path string, now *record) error {
+	differ := func(what, was, is string) error {
+		if was == is {
+			return nil
+		}
+		return &MismatchError{path, what, cmp.Or(was, "none"), cmp.Or(is, "none")}
+	}
+	err := cmp.Or(
+		differ("format", r.Format, now.Format),
+		differ("rows of a", r.Kind, now.Kind),
+		differ("feature", r.Feature, now.Feature),
+		differ("model", short(r.Model), short(now.Model)),
+		differ("shape of a row", fmt.Sprint(r.Shape), fmt.Sprint(now.Shape)),
+	)
+	both := maps.Clone(r.Settings)
+	if both == nil {
+		both = map[string]string{}
+	}
+	maps.Copy(both, now.Settings)
+	for _, k := range slices.Sorted(maps.Keys(both)) {
+		err = cmp.Or(err, differ(k, r.Settings[k], now.Settings[k]))
+	}
+	return cmp.Or(err,
+		differ(rowsSetting, fmt.Sprint(r.Rows), fmt.Sprint(now.Rows)),
+		differ(namesSetting, short(r.Names), short(now.Names)))
+}
+
+// short returns the first digits of a hash.
+func short(s string) string { return s[:min(len(s), 16)] }
+
+// A point is a line of a journal: that a row is there, or, in the end, that all are and the file gets its name.
+type point struct {
+	Name  pyjson.Name `json:"name,omitempty"`
+	End   int64       `json:"end,omitempty"`    // of the row in the file
+	CRC   uint32      `json:"crc32c,omitempty"` // of the file up to there
+	Error pyjson.Name `json:"error,omitempty"`  // why there is no row
+	Whole bool        `json:"whole,omitempty"`
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendEntry appends to b the line of a journal that has v, and returns the checksum of the journal up to there, which
+// was sum before.
+func appendEntry(b []byte, sum uint32, v any) ([]byte, uint32, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, 0, err
+	}
+	sum = crc32.Update(sum, castagnoli, text)
+	return fmt.Appendf(b, "%08x %s\n", sum, text), sum, nil
+}
+
+// maxEntry is how long a line of a journal may be: it has the name of a row, which may be a text.
+const maxEntry = 64 << 20
+
+// A journalReader reads a journal up to where it is torn or damaged.
+type journalReader struct {
+	r   *bufio.Reader
+	end int64  // of the lines that were sound
+	sum uint32 // of them
+}
+
+func newJournalReader(r io.Reader) *journalReader { return &journalReader{r: bufio.NewReader(r)} }
+
+// next decodes a line into v, and reports whether there was a sound one.
+func (j *journalReader) next(v any) (bool, error) {
+	var line []byte
+	for {
+		part, err := j.r.ReadSlice('\n')
+		line = append(line, part...)
+		if errors.Is(err, io.EOF) || len(line) > maxEntry { // torn, or no line
+			return false, nil
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return false, err
+		}
+	}
+	digits, text, ok := bytes.Cut(line[:len(line)-1], []byte(" "))
+	var said [4]byte
+	if n, err := hex.Decode(said[:], digits[:min(len(digits), 8)]); !ok || err != nil || n != 4 || len(digits) != 8 {
+		return false, nil
+	}
+	sum := crc32.Update(j.sum, castagnoli, text)
+	if sum != binary.BigEndian.Uint32(said[:]) || json.Unmarshal(text, v) != nil {
+		return false, nil
+	}
+	j.end += int64(len(line))
+	j.sum = sum
+	return true, nil
+}
