@@ -95,12 +95,26 @@ func (t *Trainer) tidy() error {
 	return nil
 }
 
-func (t *Trainer) writeCheckpoint(dir string) error {
-	t.state.Recompute = t.Tower.Recompute
+// writeState writes the file that says where the run is.
+func (t *Trainer) writeState(dir string) error {
 	text, err := json.MarshalIndent(savedState{checkpointVersion, t.identity, t.state, t.skipped}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
+	return writeFile(filepath.Join(dir, stateFile), append(text, '\n'))
+}
+
+// keepLength has the checkpoint that the run goes on from say how long it is now.
+func (t *Trainer) keepLength() error {
+	if !t.changed {
+		return nil
+	}
+	t.changed = false
+	return t.writeState(filepath.Join(t.Dir, stepName(checkpointPrefix, t.state.Step)))
+}
+
+func (t *Trainer) writeCheckpoint(dir string) error {
+	t.state.Recompute = t.Tower.Recompute
 	errs := []error{
 		checkpoint.WriteTensors(filepath.Join(dir, learningFile), nil, t.weights()),
 		checkpoint.WriteTensors(filepath.Join(dir, optimizerFile), nil, vectors(t.optimizer.State())),
@@ -108,7 +122,7 @@ func (t *Trainer) writeCheckpoint(dir string) error {
 	if t.ema != nil {
 		errs = append(errs, checkpoint.WriteTensors(filepath.Join(dir, averagesFile), nil, vectors(t.ema.State())))
 	}
-	return errors.Join(append(errs, writeFile(filepath.Join(dir, stateFile), append(text, '\n')))...)
+	return errors.Join(append(errs, t.writeState(dir))...)
 }
 
 // weights returns what learns, by path.
@@ -181,20 +195,60 @@ func LastCheckpoint(dir string) (string, error) {
 	return all[len(all)-1].path, nil
 }
 
-// restore goes back to a checkpoint. After an error the trainer is of no use.
-func (t *Trainer) restore(dir string) error {
-	raw, err := folder.ReadSmall(filepath.Join(dir, stateFile), maxState)
+// readState reads what a checkpoint says of itself.
+func readState(dir string) (s savedState, err error) {
+	path := filepath.Join(dir, stateFile)
+	raw, err := folder.ReadSmall(path, maxState)
 	if err != nil {
-		return fmt.Errorf("finetune: %w", err)
+		return s, fmt.Errorf("finetune: %w", err)
 	}
-	var s savedState
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("finetune: %s: %w", filepath.Join(dir, stateFile), err)
+		return s, fmt.Errorf("finetune: %s: %w", path, err)
 	}
 	if s.Version != checkpointVersion {
-		return fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)
+		return s, fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)
 	}
-	if d := differences(nil); errors.As(s.Identity.differs(t.identity), &d) {
+	return s, s.State.check(path, s.Identity.Recipe.Epochs)
+}
+
+// check says what is wrong with the numbers of a state that a file says, of a run of so many epochs.
+func (s state) check(path string, epochs int) error {
+	for _, n := range []int{s.Step, s.Epoch, s.Batch, s.Validated, s.BestStep, s.Worse} {
+		if n < 0 {
+			return fmt.Errorf("finetune: %s: a count is %d, want 0 or more", path, n)
+		}
+	}
+	for i, l := range s.Lengths {
+		first := i == 0 && l.From != 0
+		if last := i == len(s.Lengths)-1; first || i > 0 && l.From <= s.Lengths[i-1].From || l.From > s.Step || l.Epochs < 1 || last && l.Epochs != epochs {
+			return fmt.Errorf("finetune: %s: lengths are %v, want rising steps from 0 to %d, and %d epochs at the end", path, s.Lengths, s.Step, epochs)
+		}
+	}
+	return nil
+}
+
+// A Reached is how far the run of a checkpoint has come.
+type Reached struct {
+	Recipe string
+	Step   int // made
+	Epochs int // that it was asked for
+}
+
+// ReadReached reads how far the run of a checkpoint, as [LastCheckpoint] returns one, has come.
+func ReadReached(checkpoint string) (Reached, error) {
+	s, err := readState(checkpoint)
+	return Reached{s.Identity.Recipe.Name, s.State.Step, s.Identity.Recipe.Epochs}, err
+}
+
+// restore goes back to a checkpoint. After an error the trainer is of no use.
+func (t *Trainer) restore(dir string) error {
+	s, err := readState(dir)
+	if err != nil {
+		return err
+	}
+	was := s.Identity
+	was.Recipe.Epochs = t.Recipe.Epochs
+	if d := differences(nil); errors.As(was.differs(t.identity), &d) {
 		return &OtherRunError{dir, d}
 	}
 	// One after the other: what was read of one is gone before the next.
@@ -212,7 +266,7 @@ func (t *Trainer) restore(dir string) error {
 	t.state, t.saved = s.State, s.State.BestStep
 	maps.Copy(t.skipped, s.Skipped)
 	t.learner.recompute(t.Tower.Recompute || s.State.Recompute)
-	return nil
+	return t.lengthen(s.Identity.Recipe.Epochs)
 }
 
 // readWeights sets what learns to what a file says, tensor by tensor, or says all that is wrong.

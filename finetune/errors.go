@@ -23,6 +23,17 @@ var (
 	ErrCaptions = errors.New("captions may not be cut")
 )
 
+// A LengthError says that a run is to be made shorter than it is.
+type LengthError struct {
+	Epochs, Steps int // that it is to have
+	Made          int // steps
+}
+
+// Error implements error.
+func (e *LengthError) Error() string {
+	return fmt.Sprintf("finetune: %d epochs are %d steps, and the run has made %d", e.Epochs, e.Steps, e.Made)
+}
+
 // validate says everything that is wrong with numbers, whatever the model and the data.
 func (c *Config) validate() error {
 	errs := []error{c.Recipe.Validate()}

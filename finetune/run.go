@@ -51,7 +51,10 @@ func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
 	start := time.Now()
 	t.clock = start
 	stopped := ""
-	if err = t.before(ctx); err == nil {
+	if err = t.keepLength(); err == nil {
+		err = t.before(ctx)
+	}
+	if err == nil {
 		err = t.after(ctx) // what was due when the run was interrupted
 	}
 	for err == nil && t.state.Step < t.Steps() {

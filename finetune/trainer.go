@@ -61,7 +61,8 @@ type Config struct {
 	// Dir is where checkpoints, the best weights and metrics.jsonl are kept; "" keeps none.
 	Dir string
 	// Resume goes on from the last checkpoint in Dir, if there is one. Without it a Dir with checkpoints
-	// is an error.
+	// is an error. The run has to be the same, but that Recipe.Epochs may be another number: a run that was stopped or
+	// has ended is prolonged by it, or made shorter, and [Trainer.Lengths] says since when.
 	Resume bool
 	// CheckpointEvery is the number of steps from one checkpoint to the next; 0 is an epoch.
 	CheckpointEvery int
@@ -69,7 +70,8 @@ type Config struct {
 	ValidateEvery int
 	// Patience ends the run after so many validations without a better score; 0 is never.
 	Patience int
-	// MaxSteps ends the run before its epochs do; 0 is never. The schedule is that of the whole run.
+	// MaxSteps ends the run before its epochs do; 0 is never. The schedule is that of the whole run. Of a run that is resumed
+	// it may be another number, such as that of the steps it has made: then it ends there, with the weights that count.
 	MaxSteps int
 	// Recompute has the tower keep next to nothing of its blocks for the gradients, and compute it again,
 	// which takes a third more time. It is done in any case where the run would not fit into the memory
@@ -92,8 +94,8 @@ type Trainer struct {
 	groups    []optim.Group
 	optimizer *optim.AdamW
 	ema       *optim.EMA // nil for none
-	schedule  optim.Schedule
 	identity  identity
+	changed   bool // the length is not what the last checkpoint says
 
 	space   *probe.Space // of Cache, if it is used
 	keys    map[*data.Loader]map[int]probe.Key
@@ -126,6 +128,14 @@ type state struct {
 	BestStep  int     `json:"best_step"`
 	Worse     int     `json:"worse"`     // validations since the best
 	Recompute bool    `json:"recompute"` // which rounds otherwise
+	// Lengths are those of a run that was made longer or shorter; nil of others.
+	Lengths []Length `json:"lengths,omitempty"`
+}
+
+// A Length is how long a run was asked to be, from a step on: its rates follow the schedule of so many epochs.
+type Length struct {
+	From   int `json:"from"` // step
+	Epochs int `json:"epochs"`
 }
 
 // New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and
@@ -190,25 +200,60 @@ func New(c Config) (*Trainer, error) {
 	if c.Recipe.EMA > 0 {
 		t.ema = optim.NewEMA(t.learning())
 	}
-	if t.schedule, err = t.newSchedule(); err != nil {
-		return nil, err
+	if !slices.ContainsFunc(t.groups, func(g optim.Group) bool { return g.Rate > 0 }) {
+		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: all rates are 0", c.Recipe.Name)
 	}
 	return t, t.open()
 }
 
-// newSchedule returns the schedule of the rates. Where the run has one step, that is not of the warm-up, in which the rate of the
-// first step is 0 (as in transformers, which trains nothing then).
-func (t *Trainer) newSchedule() (optim.Schedule, error) {
-	r := t.Recipe
-	if !slices.ContainsFunc(t.groups, func(g optim.Group) bool { return g.Rate > 0 }) {
-		return nil, fmt.Errorf("finetune: recipe %s: nothing learns: all rates are 0", r.Name)
+// schedule returns the factor of the rates of the step that follows after so many, by the length that the run had then. Where it
+// has one step, that is not of the warm-up, in which the rate of the first step is 0 (as in transformers, which trains nothing then).
+func (t *Trainer) schedule(step int) float64 {
+	r, lengths := t.Recipe, t.Lengths()
+	l := lengths[0]
+	for _, next := range lengths[1:] {
+		if next.From <= step {
+			l = next
+		}
 	}
-	total := r.Epochs * t.stepsPerEpoch()
+	total := l.Epochs * t.stepsPerEpoch()
 	warmup := int(math.Ceil(r.Warmup * float64(total)))
 	if total == 1 {
 		warmup = 0
 	}
-	return r.Schedule.of(warmup, total), nil
+	return r.Schedule.of(warmup, total)(step)
+}
+
+// Lengths returns how long the run was asked to be: first from step 0, and then from each step at which it was made longer or
+// shorter. From there on the rates are those of a run that had the new length from its beginning. However often it was
+// interrupted in between, runs with the same lengths come to the same bits.
+func (t *Trainer) Lengths() []Length {
+	if t.state.Lengths == nil {
+		return []Length{{0, t.Recipe.Epochs}}
+	}
+	return slices.Clone(t.state.Lengths)
+}
+
+// lengthen gives a run that was asked for so many epochs those of the recipe, from the step on that it has reached. Patience
+// begins anew.
+func (t *Trainer) lengthen(was int) error {
+	now := t.Recipe.Epochs
+	if was == now {
+		return nil
+	}
+	if total := now * t.stepsPerEpoch(); total < t.state.Step {
+		return &LengthError{now, total, t.state.Step}
+	}
+	lengths := t.state.Lengths
+	if lengths == nil {
+		lengths = []Length{{0, was}}
+	}
+	if last := len(lengths) - 1; lengths[last].From == t.state.Step {
+		lengths = lengths[:last]
+	}
+	t.state.Lengths = append(lengths, Length{t.state.Step, now})
+	t.state.Worse, t.changed = 0, true
+	return nil
 }
 
 // open makes Dir ready, and goes back to its last checkpoint.
@@ -242,7 +287,7 @@ func (t *Trainer) open() (err error) {
 		return fmt.Errorf("finetune: %s %w (%s): choose another directory, or resume it", t.Dir, ErrExists, filepath.Base(last))
 	}
 	if last != "" {
-		if err := t.restore(last); errors.Is(err, ErrOtherRun) {
+		if err := t.restore(last); errors.Is(err, ErrOtherRun) || errors.As(err, new(*LengthError)) {
 			return err
 		} else if err != nil {
 			return fmt.Errorf("%w (without %s it goes on from the checkpoint before, or begins again)", err, last)

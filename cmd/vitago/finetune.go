@@ -64,7 +64,11 @@ but for --text-rate. The scale of the cosines stays but for --scale-rate, and at
 OUT/model is a directory that loads wherever MODEL does, with the head in head.safetensors and
 classes.json, which "vitago classify --model OUT/model" asks; OUT/adapter, of the recipe lora, is what
 peft loads. OUT/report.md says how it went, and OUT/metrics.jsonl step by step. A run that ended before
-its time, in whatever way, goes on with --resume and comes to the same bits.
+its time, in whatever way, goes on with --resume and comes to the same bits. With --resume --epochs N a
+run that has ended, or was stopped, becomes longer: from the step that it has reached the rates are those
+of N epochs, and patience begins anew. It comes to the same bits however often it is interrupted, and
+OUT/model stays what it was until the new one is whole. --resume --steps N, N the steps that are made,
+ends a run that was stopped, with a model. All else has to be what it was.
 
 Where MODEL has a projector, or --recipe projector gives it a new one, tokens of a language model are
 learnt: those of a --teacher with a projector too, or of the file that vitago tokens wrote for the
@@ -145,7 +149,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.IntVar(&f.CheckpointEvery, "checkpoint-every", 0, "steps from one checkpoint to the next; 0 for an epoch")
 	v.IntVar(&f.ValidateEvery, "val-every", 0, "steps from one validation to the next; 0 for an epoch")
 	v.IntVar(&f.Patience, "patience", 0, "end after so many validations that are not better; 0 for never")
-	v.BoolVar(&f.Resume, "resume", false, "go on from the last checkpoint in OUT, if there is one")
+	v.BoolVar(&f.Resume, "resume", false, "go on from the last checkpoint in OUT, if there is one; with another --epochs or --steps longer, or shorter")
 	v.BoolVar(&f.Strict, "strict", false, "end at a picture that cannot be read; otherwise it is skipped and listed")
 	v.StringVar(&f.Cache, "cache", "", "`DIR` where what a frozen tower gives is kept from run to run")
 	v.BoolVar(&f.Recompute, "recompute", false, "keep next to nothing of the blocks for the gradients: slower, and in less memory (default: where it would not fit)")

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -122,6 +123,9 @@ func TestFinetuneKilled(t *testing.T) {
 	}
 }
 
+// stoppedLines is what a run says that was stopped after its first step.
+var stoppedLines = regexp.MustCompile(`stopped after step (\d+) of \d+; --resume goes on; --resume --steps (\d+) ends it here with a model\nvitago: interrupted\n`)
+
 // TestFinetuneSignals: signals end a run with a checkpoint of its last step.
 func TestFinetuneSignals(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -142,8 +146,14 @@ func TestFinetuneSignals(t *testing.T) {
 		}
 		cmd.Process.Signal(s)
 		err := cmd.Wait()
-		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !strings.Contains(errw.String(), "--resume goes on\nvitago: interrupted\n") {
+		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted || !stoppedLines.MatchString(errw.String()) {
 			t.Errorf("%v: %v, want status %d\n%s", s, err, exitInterrupted, errw)
+		}
+		if m := stoppedLines.FindStringSubmatch(errw.String()); m != nil && m[1] == m[2] { // and so it does
+			defer func() {
+				vitago(append(lasting(pictures, out), "--epochs", "1000", "--checkpoint-every", "100000", "--resume", "--steps", m[2])...).
+					want(t, exitDone, []string{"steps            " + m[1], filepath.Join(out, "model")}, []string{"resumed after step " + m[1]})
+			}()
 		}
 		events := steps(t, out)
 		last := events[len(events)-1].Step

@@ -40,7 +40,7 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 	case ctx.Err() == nil:
 		return err
 	case err == context.Cause(ctx): //nolint:errorlint // or there is more to it
-		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on\n", t.Step(), t.Steps())
+		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on%s\n", t.Step(), t.Steps(), ends(t.Step()))
 		return err
 	default: // the last checkpoint could not be written
 		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on from the last checkpoint: %s\n", t.Step(), t.Steps(), plain(err))
@@ -65,6 +65,14 @@ func writeOutline(out io.Writer, o job.Outline) error {
 	table(&b, o.Rows())
 	_, err := out.Write(b.Bytes())
 	return err
+}
+
+// ends says how a run that was stopped becomes a model at once: after its first step, of which a warm-up has nothing learnt.
+func ends(step int) string {
+	if step < 2 {
+		return ""
+	}
+	return fmt.Sprintf("; --resume --steps %d ends it here with a model", step)
 }
 
 // trained says what a run came to, names and values.

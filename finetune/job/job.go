@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -47,6 +48,9 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	if p.lbfgs {
 		return nil, bad("{solver} lbfgs, which recipe probe has for classes, fits a head and trains nothing step by step: want adamw")
 	}
+	if err := r.continues(&p.recipe); err != nil {
+		return nil, err
+	}
 	j := &Job{request: r, facts: [][2]string{{"model", r.Model}, {"recipe", p.recipe.Name + ": " + p.recipe.About}, {"data", r.Data}}}
 	defer func() {
 		if err != nil {
@@ -74,10 +78,19 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	if a := c.Recipe.Accumulate; r.MaxSteps == 1 && c.Recipe.Warmup > 0 && c.Recipe.Epochs*((c.Train.Len()+a-1)/a) > 1 {
 		return nil, bad("{max_steps} is 1, and nothing would be learnt: the rate rises from 0, which is that of the first step; want 2 or more, or {overrides.warmup} 0")
 	}
+	if a := c.Recipe.Accumulate; r.MaxSteps > 0 {
+		if all := c.Recipe.Epochs * ((c.Train.Len() + a - 1) / a); r.MaxSteps > all {
+			return nil, bad("{max_steps} is %d, and the {overrides.epochs} are %d, with %d steps: want at most that, or more epochs", r.MaxSteps, c.Recipe.Epochs, all)
+		}
+	}
 	if err := j.keepsTokenizer(); err != nil {
 		return nil, of(ErrRefused, err)
 	}
-	if j.Trainer, err = finetune.New(c); err != nil {
+	j.Trainer, err = finetune.New(c)
+	if short := (*finetune.LengthError)(nil); errors.As(err, &short) {
+		return nil, bad("{overrides.epochs} is %d, with %d steps, and the run in {output} has made %d; {max_steps} %[3]d ends it there", short.Epochs, short.Steps, short.Made)
+	}
+	if err != nil {
 		return nil, of(ErrRefused, inFields(err))
 	}
 	if made := j.Trainer.Step(); r.MaxSteps > 0 && made > r.MaxSteps {
@@ -92,6 +105,25 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		j.opened = append(j.opened, b)
 	}
 	return j, nil
+}
+
+// continues has a run that is resumed, and of which nothing else is asked, be as long as it was asked to be before.
+func (r Request) continues(recipe *finetune.Recipe) error {
+	if !r.Resume || r.Overrides.Epochs != nil {
+		return nil
+	}
+	last, err := finetune.LastCheckpoint(r.Output)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && last == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at, err := finetune.ReadReached(last)
+	if err == nil && at.Recipe == recipe.Name {
+		recipe.Epochs = at.Epochs
+	}
+	return nil // what is wrong with a checkpoint the trainer says, and what to do
 }
 
 // keepsTokenizer returns the error that writing the model would end with for its tokenizer. One of another form is kept as it is.
@@ -320,6 +352,13 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 		}
 	}
 	facts, table := j.facts, t.Table() // before corrections are merged
+	if lengths := t.Lengths(); len(lengths) > 1 {
+		text := fmt.Sprintf("%d epochs", lengths[0].Epochs)
+		for _, l := range lengths[1:] {
+			text += fmt.Sprintf(", %d from step %d on", l.Epochs, l.From)
+		}
+		facts = append(facts, [2]string{"length", text})
+	}
 	measure := t.Objective.Measure()
 	if share := r.WiseFT; share != nil && *share != 1 {
 		if err := j.mix(ctx, *share); err != nil {

@@ -97,7 +97,9 @@ type Request struct {
 	// Output is the directory for all that is written. It holds one run.
 	Output string `json:"output"`
 	// Resume goes on from the last checkpoint in Output, if there is one. Without it such an Output is refused. What is to
-	// be learnt, and from what, must be what it was.
+	// be learnt, and from what, must be what it was. Overrides.Epochs may be another number, by which a run that was stopped or
+	// has ended becomes longer or shorter: the rates are those of the new length from there on, and patience begins anew.
+	// MaxSteps as many as are made ends a run that was stopped, with a model. Without either it is as long as it was before.
 	Resume          bool  `json:"resume,omitempty"`
 	CheckpointEvery int   `json:"checkpoint_every,omitempty"` // steps; 0 is an epoch
 	ValidateEvery   int   `json:"validate_every,omitempty"`   // steps; 0 is an epoch
