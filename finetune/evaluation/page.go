@@ -48,7 +48,7 @@ func (r *Result) Facts() [][2]string {
 	}
 	return append(rows,
 		[2]string{"mean of classes", fmt.Sprintf("recall %.4f, precision %.4f, F1 %.4f", r.Macro.Recall, r.Macro.Precision, r.Macro.F1)},
-		[2]string{"loss", fmt.Sprintf("%.4f", r.Loss)})
+		[2]string{"cross-entropy", fmt.Sprintf("%.4f", r.Loss)})
 }
 
 // Page returns a page of Markdown, whose tables a person can read as they are: a title, facts, those of the result, and

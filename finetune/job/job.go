@@ -360,21 +360,33 @@ func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, erro
 		facts = append(facts, [2]string{"length", text})
 	}
 	measure := t.Objective.Measure()
-	if share := r.WiseFT; share != nil && *share != 1 {
+	share := r.WiseFT
+	mixed := share != nil && *share != 1
+	if mixed {
 		if err := j.mix(ctx, *share); err != nil {
 			return w, err
 		}
 		facts = append(facts, [2]string{"WiSE-FT", fmt.Sprintf("%v of the tuned weights, %v of the original ones", *share, 1-*share)})
-		if t.Validation != nil {
-			_, score, err := t.Evaluate(ctx, t.Validation)
-			if err != nil {
+	}
+	judged, score, err := j.evaluate(ctx)
+	if err != nil {
+		return w, err
+	}
+	if mixed && t.Validation != nil {
+		if judged == nil {
+			if _, score, err = t.Evaluate(ctx, t.Validation); err != nil {
 				return w, err
 			}
-			w.Mixed = &score
-			facts = append(facts, [2]string{"mixed " + measure, fmt.Sprintf("%.4f", score)})
 		}
+		w.Mixed = &score
+		facts = append(facts, [2]string{"mixed " + measure, fmt.Sprintf("%.4f", score)})
 	}
 	page := report.Report{Title: "Fine-tuning of " + filepath.Base(r.Model), Facts: facts, Table: table, Measure: measure, Result: result}
+	if judged != nil {
+		if err := r.writeEvaluation(ctx, judged, t.Validation.(*data.Loader).Data, &page); err != nil {
+			return w, err
+		}
+	}
 	return w, errors.Join(t.Save(ctx, w.Model, j.like, r.options()), page.Write(r.Output))
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/evaluation"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
@@ -110,9 +111,15 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 		return nil, err
 	}
 	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
+	tally := evaluation.NewTally(p.Classes, 0, wrongKept)
+	var validation *data.Dataset
 	f.Result, err = probe.Run(ctx, probe.Config{
 		Extractor: probe.Extractor{Model: p.tower, Cache: cache, Strict: r.Strict, Progress: progress},
 		Train:     p.train, Validation: p.validation, Seed: r.Seed,
+		Judged: func(d *data.Dataset, i int, probabilities []float64) error {
+			validation = d
+			return tally.Add(i, d.Samples[i].Path, d.Samples[i].Label, probabilities)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -137,6 +144,13 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	}
 	for _, s := range f.Skipped {
 		page.Result.Skipped[s.Path] = s.Err.Error()
+	}
+	judged, err := tally.Result()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.writeEvaluation(ctx, judged, validation, &page); err != nil {
+		return nil, err
 	}
 	return f, page.Write(r.Output)
 }

@@ -19,6 +19,9 @@ type Config struct {
 	Lambda     float64       // of [Regress]; 0 chooses it by [Sweep]
 	Seed       uint64        // of the split of Train
 	Tried      func(Trial)   // is called after each trial of the sweep; may be nil
+	// Judged is called with the probabilities [K] that the best trial of the sweep, which has not seen it, gives for sample i of the
+	// validation data, one after the other. They belong to Run. It may be nil.
+	Judged func(d *data.Dataset, i int, p []float64) error
 }
 
 // ValidationShare is how much of the training data is set aside to choose λ by. The CLIP paper splits
@@ -101,6 +104,9 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 			return nil, err
 		}
 		lambda, r.Trials, r.Validation = best.Lambda, trials, &best.Validation
+		if err := c.judge(best.Fit, sets["validation"]); err != nil {
+			return nil, err
+		}
 	}
 	if v := sets["validation"]; v != nil {
 		all = all.with(v)
@@ -115,4 +121,19 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		r.Test = &score
 	}
 	return r, nil
+}
+
+// judge tells of the probabilities of validation pictures by a fit.
+func (c Config) judge(f *Fit, s *Set) error {
+	if c.Judged == nil {
+		return nil
+	}
+	p := newProblem(s)
+	p.forward(f.W, f.B)
+	for i, sample := range s.Index {
+		if err := c.Judged(c.Validation, sample, p.logits.Data[i*p.k:(i+1)*p.k]); err != nil {
+			return err
+		}
+	}
+	return nil
 }

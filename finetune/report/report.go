@@ -17,6 +17,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg" // the format
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/evaluation"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -34,6 +35,10 @@ type Report struct {
 	Table   string      // what learnt; see finetune.Trainer.Table
 	Measure string      // of the score
 	Result  *finetune.Result
+	// Evaluation is what the pictures to validate on say of what is left of the run; nil if it learns no classes, or there are none. Files
+	// are those that its tables are in.
+	Evaluation *evaluation.Result
+	Files      evaluation.Files
 }
 
 // Write writes the page and the curve into the directory dir, each as a whole or not at all. A run without
@@ -75,6 +80,11 @@ func (r Report) page() []byte {
 	if r.Result.Stopped != "" {
 		fmt.Fprintf(&b, "| stopped early | %s |\n", cell(r.Result.Stopped))
 	}
+	if r.Evaluation != nil {
+		for _, f := range r.Evaluation.Facts() {
+			fmt.Fprintf(&b, "| %s | %s |\n", cell("validation: "+f[0]), cell(f[1]))
+		}
+	}
 	train, validation := r.byKind()
 	if step, images := typical(train); step > 0 {
 		fmt.Fprintf(&b, "| a step | %.3g s, %.4g images/s |\n", step, images)
@@ -87,6 +97,9 @@ func (r Report) page() []byte {
 	}
 	if r.Table != "" {
 		fmt.Fprintf(&b, "\n## What learnt\n\n```\n%s```\n", r.Table)
+	}
+	if r.Evaluation != nil {
+		b.WriteString(r.Evaluation.Sections(r.Files))
 	}
 	for _, part := range []struct {
 		name   string

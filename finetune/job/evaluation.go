@@ -1,0 +1,85 @@
+package job
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/evaluation"
+	"github.com/vitago/vitago/finetune/report"
+	"github.com/vitago/vitago/internal/folder"
+)
+
+// wrongKept is how many of the wrong pictures a run names, the surest.
+const wrongKept = 1000
+
+// A recorder is the objective of a run, and adds up what is said of each picture besides.
+type recorder struct {
+	finetune.Objective
+	tally *evaluation.Tally
+	data  *data.Dataset
+	p     []float64 // of a picture
+}
+
+// Judge implements [finetune.Objective].
+func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, error) {
+	k := y.Shape()[1]
+	logits := y.Value().Data().F32()
+	for row, i := range b.Index {
+		r.p = append(r.p[:0], make([]float64, k)...)
+		softmax(r.p, logits[row*k:(row+1)*k])
+		if err := r.tally.Add(i, r.data.Samples[i].Path, b.Labels[row], r.p); err != nil {
+			return nil, 0, err
+		}
+	}
+	return r.Objective.Judge(y, b)
+}
+
+// softmax sets p to the probabilities of logits.
+func softmax(p []float64, logits []float32) {
+	top, sum := math.Inf(-1), 0.0
+	for _, z := range logits {
+		top = max(top, float64(z))
+	}
+	for i, z := range logits {
+		p[i] = math.Exp(float64(z) - top)
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+}
+
+// evaluate judges the model as it is by the pictures to validate on, if it learns classes and there are such: one pass through them. score
+// is what they come to by the objective.
+func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64, err error) {
+	t := j.Trainer
+	validation, ok := t.Validation.(*data.Loader)
+	if !ok || j.Classes == nil {
+		return nil, 0, nil
+	}
+	objective := t.Objective
+	record := &recorder{Objective: objective, tally: evaluation.NewTally(j.Classes, 0, wrongKept), data: validation.Data}
+	t.Objective = record
+	defer func() { t.Objective = objective }()
+	if _, score, err = t.Evaluate(ctx, validation); err != nil {
+		return nil, 0, err
+	}
+	r, err = record.tally.Result()
+	return r, score, err
+}
+
+// evaluationFolder is where the tables and the contact sheet of an evaluation are, beside the report.
+const evaluationFolder = "evaluation"
+
+// writeEvaluation writes the files of an evaluation, and gives it to the page that names them. d is what was judged.
+func (r Request) writeEvaluation(ctx context.Context, e *evaluation.Result, d *data.Dataset, page *report.Report) error {
+	page.Evaluation, page.Files = e, e.Files().Below(evaluationFolder)
+	return folder.Prefix("job", folder.WriteDir(filepath.Join(r.Output, evaluationFolder), true, func(dir string) error {
+		return e.Write(ctx, dir, d, r.EXIF)
+	}))
+}
