@@ -27,7 +27,8 @@ func newDownload() *cobra.Command {
 		Long: `Download brings one of OpenAI's archives by its public name, or a model of Hugging Face's hub by
 its id, OWNER/NAME or OWNER/NAME@REVISION. OpenAI's names are
   ` + strings.Join(hub.ArchiveNames(), ", ") + `
-or the same with hyphens, as ViT-L-14-336px.
+or the same with hyphens, as ViT-L-14-336px; "vitago models" lists others, with the names of open_clip that are
+taken for them. Once it is there, the name is a --model for other verbs.
 
 What an interrupted download leaves, the next one resumes. A file gets its name when its length and
 its SHA-256 (or git's SHA-1 of it) are right; one that is there and right is not downloaded again.
@@ -119,6 +120,9 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 		return usageError{fmt.Errorf("HF_ENDPOINT: %w", err)}
 	}
 	c.Overwrite = d.overwrite
+	if u, ok := unsupported(d.name); ok {
+		fmt.Fprintf(errw, "note: %s seems to be %s, which is not supported: %s\n", d.name, u.Family, u.Why)
+	}
 	b := startBar(errw, "downloading "+d.name)
 	c.Note = b.note
 	found, err := d.find(ctx, c)

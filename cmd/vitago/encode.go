@@ -180,7 +180,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	skipped, err := e.encode(ctx, m, spec, cmd.InOrStdin(), out, func(n int) { p.set(int64(n), int64(len(images))) })
 	elapsed := p.stop()
 	for _, s := range skipped {
-		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %s\n", plain(s))
+		fmt.Fprintf(failures(cmd), "skipped: %s\n", plain(s))
 	}
 	if err == nil {
 		err = dst.commit()

@@ -154,7 +154,7 @@ func isThere(dir, name string) bool {
 // bring says how to come by the model of a name that is no path and is not in the folder of models, "" if the name can be that of none.
 func bring(name string) string {
 	if u, ok := unsupported(name); ok {
-		return fmt.Sprintf("; %s is not supported: %s; \"vitago models\" lists what is", u.Family, u.Why)
+		return fmt.Sprintf("; %s not supported: %s; \"vitago models\" lists what is", u.are(), u.Why)
 	}
 	dir, meant := modelFolder(), hubName(name)
 	p, ok := placeOf(dir, meant)

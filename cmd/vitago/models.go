@@ -27,6 +27,7 @@ type model struct {
 	Bytes      int64    `json:"bytes,omitempty"`      // of the download
 	Licence    string   `json:"licence,omitempty"`    // of the weights
 	Languages  string   `json:"languages,omitempty"`  // of the texts
+	Note       string   `json:"note,omitempty"`       // what else is to know
 	Sources    []string `json:"sources"`              // where these facts are from
 }
 
@@ -35,6 +36,14 @@ type family struct {
 	Family string   `json:"family"`
 	Match  []string `json:"match"` // regular expressions of names, in lower case
 	Why    string   `json:"why"`   // what is otherwise
+}
+
+// are is the subject and the verb of a sentence about f.
+func (f family) are() string {
+	if strings.Contains(f.Family, ", ") {
+		return f.Family + " are"
+	}
+	return f.Family + " is"
 }
 
 // A zoo is what is known of models.
@@ -191,7 +200,7 @@ func (z zoo) here() listing {
 // text is the listing for people.
 func (l listing) text() []byte {
 	var b bytes.Buffer
-	if len(l.Models) == 1 {
+	if len(l.Models) == 1 && len(l.Unsupported) == 0 {
 		l.Models[0].write(&b)
 		return b.Bytes()
 	}
@@ -213,11 +222,23 @@ func (l listing) text() []byte {
 	if len(l.Unsupported) > 0 {
 		fmt.Fprintln(t, "not supported\twhat is otherwise")
 	}
-	for _, f := range l.Unsupported {
-		fmt.Fprintf(t, "%s\t%s\n", f.Family, f.Why)
+	for _, row := range byWhy(l.Unsupported) {
+		fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])
 	}
 	t.Flush()
 	return blanks.ReplaceAll(b.Bytes(), nil)
+}
+
+// byWhy puts families of one reason that follow each other into one row: their names, and why.
+func byWhy(all []family) (rows [][2]string) {
+	for _, f := range all {
+		if last := len(rows) - 1; last >= 0 && rows[last][1] == f.Why {
+			rows[last][0] += ", " + f.Family
+			continue
+		}
+		rows = append(rows, [2]string{f.Family, f.Why})
+	}
+	return rows
 }
 
 // blanks are those at the ends of lines.
@@ -253,6 +274,7 @@ func (m shown) write(b *bytes.Buffer) {
 	for _, f := range m.facts() {
 		add(f[0], f[1])
 	}
+	add("note", m.Note)
 	add("runs on", "CPU")
 	add("sources", strings.Join(m.Sources, " "))
 	if add("here", m.Path); m.Path == "" {
