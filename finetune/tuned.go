@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/probe"
 )
 
@@ -85,13 +86,15 @@ func ofRun(dir string) (string, error) {
 // headOf reads the classifier of a model: that which lies beside it, or its own.
 func headOf(ctx context.Context, m *clip.Model) (head *probe.Head, err error) {
 	dir := m.Name()
-	if probe.HasHead(dir) {
+	switch {
+	case probe.HasHead(dir):
 		head, err = probe.LoadHead(dir)
-	} else if head, err = probe.HeadOf(ctx, m.Checkpoint()); err == nil && head == nil {
-		if _, err := os.Stat(filepath.Join(dir, headFile)); err == nil {
-			return nil, fmt.Errorf("finetune: %s: %w: %s has no classes.json beside it: it is a head of one's own, whose Go model LoadHead reads", dir, ErrNoHead, headFile)
+	case hasOwnHead(dir):
+		return nil, fmt.Errorf("finetune: %s: %w: %s has no %s beside it, so it is a head of one's own%s; LoadHead reads it in a program that has this type", dir, ErrNoHead, headFile, classesFile, typeOfHead(dir))
+	default:
+		if head, err = probe.HeadOf(ctx, m.Checkpoint()); err == nil && head == nil {
+			return nil, fmt.Errorf("finetune: %s: %w: no head that a run has trained (%s, %s), and none among its tensors", dir, ErrNoHead, headFile, classesFile)
 		}
-		return nil, fmt.Errorf("finetune: %s: %w: no head that a run has trained (%s, classes.json), and none among its tensors", dir, ErrNoHead, headFile)
 	}
 	if err != nil {
 		return nil, err
@@ -100,6 +103,25 @@ func headOf(ctx context.Context, m *clip.Model) (head *probe.Head, err error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return head, nil
+}
+
+// hasOwnHead says whether there is a head in a directory.
+func hasOwnHead(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, headFile))
+	return err == nil
+}
+
+// typeOfHead returns ", a TYPE" of the head in a directory, if its file says that.
+func typeOfHead(dir string) string {
+	f, err := checkpoint.Open(filepath.Join(dir, headFile))
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if t := f.Metadata()[moduleKey]; t != "" {
+		return fmt.Sprintf(", a %.60s", t)
+	}
+	return ""
 }
 
 // Close closes the files of the model. What is loaded by then can still be used.

@@ -129,10 +129,10 @@ func TestOpen(t *testing.T) {
 		{golden.Path(t, "testdata/tiny/huggingface"), "huggingface: no classifier: no head that a run has trained (head.safetensors, classes.json), and none among its tensors", finetune.ErrNoHead},
 		{golden.Path(t, "testdata/tiny/openai_torch2.9.1.pt"), "no classifier", finetune.ErrNoHead},
 		{copied(func(dir string) {
-			if err := checkpoint.WriteTensors(filepath.Join(dir, "head.safetensors"), nil, []checkpoint.Values{{Name: "x", Shape: []int{1}, Data: []float32{1}}}); err != nil {
+			if err := checkpoint.WriteTensors(filepath.Join(dir, "head.safetensors"), map[string]string{"module": "*main.Head"}, []checkpoint.Values{{Name: "x", Shape: []int{1}, Data: []float32{1}}}); err != nil {
 				t.Fatal(err)
 			}
-		}), "head.safetensors has no classes.json beside it: it is a head of one's own", finetune.ErrNoHead},
+		}), "head.safetensors has no classes.json beside it, so it is a head of one's own, a *main.Head; LoadHead reads it", finetune.ErrNoHead},
 		{copied(func(dir string) {
 			if err := finetune.NewClassifier(3, []string{"a", "b"}).Save(dir); err != nil {
 				t.Fatal(err)

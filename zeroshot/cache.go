@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"os"
@@ -40,18 +41,26 @@ func openSpace(ctx context.Context, dir string, m *clip.Model, templates []strin
 	}
 	text, err := folder.JSON(about{fingerprint, templates})
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	hash := sha256.Sum256(text)
 	s := &space{filepath.Join(dir, hex.EncodeToString(hash[:12])), n} // 96 bits: no two of a cache's spaces agree
 	if err := os.MkdirAll(s.dir, 0o777); err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	path := filepath.Join(s.dir, "about.json")
 	if _, err := os.Lstat(path); err == nil {
 		return s, nil // a cache may be read where it cannot be written
 	}
-	return s, folder.WriteCached(path, text)
+	return s, failed(folder.WriteCached(path, text))
+}
+
+// failed returns the error of a cache, nil if there is none.
+func failed(err error) error {
+	if err != nil {
+		return fmt.Errorf("zeroshot: cache: %w", err)
+	}
+	return nil
 }
 
 func (s *space) path(label string) string {
@@ -100,7 +109,7 @@ func (s *space) put(label string, x []float64) error {
 	raw = binary.LittleEndian.AppendUint32(raw, crc32.Checksum(raw, castagnoli))
 	path := s.path(label)
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
+		return failed(err)
 	}
-	return folder.WriteCached(path, raw)
+	return failed(folder.WriteCached(path, raw))
 }

@@ -14,6 +14,7 @@ package zeroshot
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -32,7 +33,7 @@ const DefaultTemplate = "a photo of a " + Place + "."
 
 // textsTogether is about how many texts are encoded between two calls of [Progress]: a few seconds of a large tower. Their embeddings are all
 // that is in memory beside those of the labels.
-const textsTogether = 512
+const textsTogether = 320
 
 // An Option says more of how [New] makes a classifier.
 type Option func(*options)
@@ -47,8 +48,8 @@ type options struct {
 // wrong. Any number of processes may use it at once, and a file in it that is damaged counts as absent.
 func Cache(dir string) Option { return func(o *options) { o.cache = dir } }
 
-// Progress calls a function with how many texts are encoded and how many there are: one for every label and template, without the labels
-// that came from the cache.
+// Progress calls a function with how many texts are encoded and how many there are, from 0 of them on: one for every label and template,
+// without the labels that came from the cache.
 func Progress(f func(done, total int)) Option { return func(o *options) { o.progress = f } }
 
 // A Classifier tells labels apart by the embeddings of their texts. It may be used by many goroutines at once.
@@ -86,7 +87,7 @@ func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Op
 	var kept *space
 	if with.cache != "" {
 		if kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {
-			return nil, fmt.Errorf("zeroshot: cache: %w", err)
+			return nil, err
 		}
 		for i, l := range labels {
 			c.texts[i] = kept.get(l)
@@ -140,6 +141,10 @@ func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []stri
 		}
 	}
 	done, total := 0, len(missing)*len(templates)
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	progress(done, total)
 	for group := range slices.Chunk(missing, max(1, textsTogether/len(templates))) {
 		var texts []string // of each label all templates
 		for _, i := range group {
@@ -148,7 +153,9 @@ func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []stri
 			}
 		}
 		all, err := m.EncodeText(ctx, texts)
-		if err != nil {
+		if errors.Is(err, clip.ErrText) {
+			return c.blame(ctx, m, group, templates, err)
+		} else if err != nil {
 			return err
 		}
 		for _, i := range group {
@@ -159,16 +166,44 @@ func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []stri
 			}
 			if kept != nil {
 				if err := kept.put(c.labels[i], c.texts[i]); err != nil {
-					return fmt.Errorf("zeroshot: cache: %w", err)
+					return err
 				}
 			}
 		}
-		if done += len(texts); progress != nil {
-			progress(done, total)
-		}
+		done += len(texts)
+		progress(done, total)
 	}
 	return nil
 }
+
+// blame says which label of a group and which template make the text that is no text for the model.
+func (c *Classifier) blame(ctx context.Context, m *clip.Model, group []int, templates []string, err error) error {
+	t, _, e := m.Tokenizer()
+	if e != nil {
+		return e
+	}
+	text, e := m.Text(ctx)
+	if e != nil {
+		return e
+	}
+	for _, i := range group {
+		for _, template := range templates {
+			if _, e := t.Tokenize([]string{strings.ReplaceAll(template, Place, c.labels[i])}, text.Config.Context, false); e != nil {
+				return unfit{fmt.Sprintf("zeroshot: the label %q in the template %q: %s", c.labels[i], template, strings.TrimPrefix(err.Error(), "clip: ")), err}
+			}
+		}
+	}
+	return err
+}
+
+// unfit is an error with a text of its own.
+type unfit struct {
+	text string
+	err  error
+}
+
+func (u unfit) Error() string { return u.text }
+func (u unfit) Unwrap() error { return u.err }
 
 // mean returns the direction of the mean of vectors, each divided by its length before.
 func mean(all [][]float32) []float64 {

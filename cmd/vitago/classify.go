@@ -209,7 +209,7 @@ func (c *classification) readLabels(stdin io.Reader) error {
 	if !given {
 		return nil
 	}
-	from, labels, err := givenLines(c.labelsFile, c.labels, stdin)
+	from, labels, err := givenLines("labels-file", c.labelsFile, c.labels, stdin)
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (c *classification) readLabels(stdin io.Reader) error {
 		first[l.text] = l
 		c.labels = append(c.labels, l.text)
 	}
-	from, templates, err := givenLines(c.templatesFile, c.templates, stdin)
+	from, templates, err := givenLines("templates-file", c.templatesFile, c.templates, stdin)
 	if err != nil {
 		return err
 	}

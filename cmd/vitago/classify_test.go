@@ -200,7 +200,7 @@ func TestClassifyErrors(t *testing.T) {
 		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not a list of merges"},
 		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 tokens, the last of a text 50; the text tower has 50, the last 49"},
 		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "demo/cat.png"), "huggingface-vision: has no text tower"},
-		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `has none for "z" in "zebra"`},
+		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `the label "zebra" in the template "a photo of a {}.": the vocabulary of 31 tokens has none for "z" in "zebra"`},
 		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "demo/cat.png"), "has 10 tokens with its begin and end, want at most 9"},
 		{exitFailed, append(two, "--model", dir, broken), "x.png"},
 	} {
@@ -489,7 +489,8 @@ func TestClassifyFlagErrors(t *testing.T) {
 		{exitUsage, two("--top", "-1"), "--top is -1, want 1 or more, or 0 for all"},
 		{exitUsage, two("--batch", "65"), "--batch is 65, want 1 to 64"},
 		{exitUsage, two("--precision", "f16"), "want f32, int8"},
-		{exitUsage, []string{"--labels-file", filepath.Join(out, "absent.txt")}, "absent.txt"},
+		{exitUsage, []string{"--labels-file", filepath.Join(out, "absent.txt")}, "--labels-file: open " + filepath.Join(out, "absent.txt")},
+		{exitUsage, []string{"--labels-file", out}, out + " is a directory, want a file of lines"},
 		{exitUsage, []string{"--labels-file", file("none.txt", "\n \n")}, "none.txt: got 0 labels, want at least 2: one a line"},
 		{exitUsage, []string{"--labels-file", file("one.txt", "cat,dog\n")}, "one.txt: got 1 label, want at least 2: one a line"},
 		{exitUsage, []string{"--labels-file", file("twice.txt", "cat\n\ndog\n cat \n")}, `twice.txt: the label "cat" is given twice, in lines 1 and 4`},
@@ -522,7 +523,7 @@ func TestClassifyNoHead(t *testing.T) {
 	if err := checkpoint.WriteTensors(filepath.Join(own, "head.safetensors"), nil, []checkpoint.Values{{Name: "0.W", Shape: []int{1}, Data: []float32{1}}}); err != nil {
 		t.Fatal(err)
 	}
-	vitago("classify", "--model", own, "demo/cat.png").want(t, exitUsage, nil, []string{"head.safetensors has no classes.json beside it: it is a head of one's own"})
+	vitago("classify", "--model", own, "demo/cat.png").want(t, exitUsage, nil, []string{"head.safetensors has no classes.json beside it, so it is a head of one's own"})
 	vitago("classify", "--model", tinyModel, "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels, want at least 2", "no head that a run has trained"})
 	run := t.TempDir()
 	if err := os.Mkdir(filepath.Join(run, "checkpoint-00000010"), 0o777); err != nil {

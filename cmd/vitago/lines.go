@@ -18,8 +18,9 @@ type line struct {
 	number int
 }
 
-// givenLines returns the lines of a file, and its name as it stands before an error, or what was given without one if file is "".
-func givenLines(file string, given []string, stdin io.Reader) (from string, lines []line, err error) {
+// givenLines returns the lines of the file that a flag names, and its name as it stands before an error, or what was given without one if
+// file is "".
+func givenLines(flag, file string, given []string, stdin io.Reader) (from string, lines []line, err error) {
 	if file == "" {
 		for _, s := range given {
 			lines = append(lines, line{text: s})
@@ -30,9 +31,12 @@ func givenLines(file string, given []string, stdin io.Reader) (from string, line
 	if file != stdinName {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", nil, usageError{err}
+			return "", nil, usagef("--%s: %w", flag, err)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return "", nil, usagef("--%s: %s is a directory, want a file of lines", flag, file)
+		}
 		r, name = f, file
 	}
 	raw, err := io.ReadAll(io.LimitReader(r, maxLines+1))
