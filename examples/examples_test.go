@@ -6,20 +6,26 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/compare"
+	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/golden"
 )
 
-var bin string // directory of the examples' binaries
+var (
+	bin   string // directory of the examples' binaries
+	cache string // in the place of the user's
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -36,7 +42,48 @@ func run(m *testing.M) int {
 		return 1
 	}
 	bin = dir
-	return m.Run()
+	cache = filepath.Join(dir, "cache")
+	before, err := tree("..")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	status := m.Run()
+	// No example writes where it has not been told to.
+	after, err := tree("..")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for path, size := range after {
+		if was, ok := before[path]; !ok || was != size {
+			fmt.Fprintf(os.Stderr, "an example has written %s\n", path)
+			status = 1
+		}
+	}
+	return status
+}
+
+// tree returns the size of each file below a folder, but for hidden ones.
+func tree(root string) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	return sizes, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone since the folder was read
+			return nil
+		case err != nil:
+			return err
+		case len(d.Name()) > 1 && strings.HasPrefix(d.Name(), ".") && d.Name() != "..":
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+		case !d.IsDir():
+			if info, err := d.Info(); err == nil {
+				sizes[path] = info.Size()
+			}
+		}
+		return nil
+	})
 }
 
 // example runs one and returns its standard output, standard error and exit status.
@@ -46,7 +93,8 @@ func example(t *testing.T, name string, args ...string) (stdout, stderr string, 
 		name += ".exe"
 	}
 	cmd := exec.Command(filepath.Join(bin, name), args...)
-	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1") // no network
+	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1", // no network
+		"XDG_CACHE_HOME="+cache, "HOME="+cache, "LocalAppData="+cache)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError
@@ -122,27 +170,84 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Captions with more in common lie nearer; the same one lies on itself.
 func TestText(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "bert"), os.DirFS(golden.Path(t, "tasks/testdata/bert"))); err != nil {
-		t.Fatal(err)
+	out, errs, status := example(t, "text", golden.Path(t, "testdata/families/hf5-clip"), "a cat", "a photo of a cat", "A  cat")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, errs)
 	}
+	// Ids and features of transformers 5.24.0, torch 2.15.0: CLIPTokenizer and get_text_features.
+	want := `"a cat": 2 tokens [8 17]
+"a photo of a cat": 5 tokens [8 22 18 8 17]
+"A  cat": 2 tokens [8 17]
+ 1.0000 0.4931 1.0000
+ 0.4931 1.0000 0.4931
+ 1.0000 0.4931 1.0000
+`
+	if out != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+func TestBERT(t *testing.T) {
 	var want struct {
 		Text string    `json:"text"`
 		Mean []float32 `json:"mean_pooling"`
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "bert", "expected.json"))
+	raw, err := os.ReadFile(golden.Path(t, "tasks/testdata/bert/expected.json"))
 	if err == nil {
 		err = json.Unmarshal(raw, &want)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, errs, status := example(t, "text", "-models", dir, "-model", "bert", want.Text)
-	if status != 0 {
-		t.Fatalf("status %d: %s", status, errs)
+	for _, run := range []string{"first", "second"} { // converts, and finds what is converted
+		out, errs, status := example(t, "bert", "-models", golden.Path(t, "tasks/testdata"), "-model", "bert", want.Text)
+		if status != 0 || errs != "" || strings.Count(out, "\n") != 1 {
+			t.Fatalf("%s: status %d, %q, %q, want one line and nothing on standard error", run, status, out, errs)
+		}
+		golden.Compare(t, want.Text, vector(t, out), want.Mean, 1e-5)
 	}
-	golden.Compare(t, want.Text, vector(t, out), want.Mean, 1e-5)
+}
+
+// A head of one's own learns, is saved, and names pictures that it has not seen.
+func TestCustomHead(t *testing.T) {
+	dir := t.TempDir()
+	pictures, head, model := filepath.Join(dir, "pictures"), filepath.Join(dir, "head"), golden.Path(t, "cmd/vitago/demo/tiny-clip.pt")
+	if _, errs, status := example(t, "shapes", "-n", "20", "-test", "2", "-size", "32", pictures); status != 0 {
+		t.Fatal(errs)
+	}
+	out, errs, status := example(t, "customhead", "train", model, filepath.Join(pictures, "train"), head)
+	if want := "240 steps, classes [circle cross ring square star triangle]\n"; status != 0 || out != want || errs != "" {
+		t.Fatalf("status %d, %q, want %q: %s", status, out, want, errs)
+	}
+	files, err := filepath.Glob(filepath.Join(pictures, "test", "*", "*.png"))
+	if err != nil || len(files) != 12 {
+		t.Fatal(files, err)
+	}
+	out, errs, status = example(t, "customhead", append([]string{"predict", model, head}, files...)...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if status != 0 || errs != "" || len(lines) != len(files) {
+		t.Fatalf("status %d, %q: %s", status, out, errs)
+	}
+	right := 0
+	for i, line := range lines {
+		class, p := "", 0.0
+		if _, err := fmt.Sscanf(line, files[i]+": %s %f", &class, &p); err != nil || p < 1./6 || p > 1 {
+			t.Errorf("%q: %v", line, err)
+		}
+		if class == filepath.Base(filepath.Dir(files[i])) {
+			right++
+		}
+	}
+	if right < 8 {
+		t.Errorf("%d of 12 pictures are right, want 8 at least:\n%s", right, out)
+	}
+	// Of another tower.
+	_, errs, status = example(t, "customhead", "predict", golden.Path(t, "testdata/tiny/huggingface"), head, files[0])
+	if status != 1 || !strings.Contains(errs, "Hidden.W is [64 64], want [64 10]") {
+		t.Errorf("status %d: %s", status, errs)
+	}
 }
 
 func TestShapes(t *testing.T) {
@@ -160,7 +265,7 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// A head of one's own learns, with as much of the tower as it is told, and what is saved is what learnt.
+// A classifier learns, with as much of the tower as it is told, and what is saved is what learnt, with its classes.
 func TestFinetune(t *testing.T) {
 	pictures := filepath.Join(t.TempDir(), "pictures")
 	if _, errs, status := example(t, "shapes", "-n", "5", "-test", "1", "-size", "24", pictures); status != 0 {
@@ -170,7 +275,7 @@ func TestFinetune(t *testing.T) {
 	before, _, _ := example(t, "encode", model, picture)
 	for learns, tensors := range map[string]int{"head": 0, "last": 12, "full": 32} {
 		out := filepath.Join(t.TempDir(), "out")
-		args := []string{"finetune", "-learns", learns, "-epochs", "8", "-rate", "0.003", "-head-rate", "0.02", model, filepath.Join(pictures, "train"), out}
+		args := []string{"finetune", "-learns", learns, "-epochs", "8", "-rate", "0.003", "-head-rate", "0.05", model, filepath.Join(pictures, "train"), out}
 		stdout, errs, status := example(t, args[0], args[1:]...)
 		if status != 0 || errs != "" {
 			t.Fatalf("%s: status %d: %s", learns, status, errs)
@@ -210,9 +315,9 @@ func TestFinetune(t *testing.T) {
 		if changed != tensors {
 			t.Errorf("%s: %d tensors have changed, want %d", learns, changed, tensors)
 		}
-		head, err := checkpoint.ReadTensors(filepath.Join(out, "model", "head.safetensors"))
-		if err != nil || len(head) != 4 {
-			t.Errorf("%s: %d tensors of the head, %v, want 4", learns, len(head), err)
+		head, err := finetune.LoadClassifier(filepath.Join(out, "model")) // as vitago classify
+		if want := []string{"circle", "cross", "ring", "square", "star", "triangle"}; err != nil || !slices.Equal(head.Classes, want) || head.Linear.W.Shape()[1] != 10 {
+			t.Errorf("%s: the head is %v, %v, want one of the classes %q", learns, head, err, want)
 		}
 		// Both forms of the tuned tower give the same vector, which is the old one if the head alone has learnt.
 		after, _, _ := example(t, "encode", filepath.Join(out, "model"), picture)
@@ -233,6 +338,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"similarity", "model", "one.png"}, 2, "usage: similarity MODEL IMAGE OTHER..."},
 		{[]string{"task"}, 2, "usage: task"},
 		{[]string{"text"}, 2, "usage: text"},
+		{[]string{"text", golden.Path(t, "testdata/families/hf5-vision"), "a cat"}, 1, "no text tower"},
+		{[]string{"text", golden.Path(t, "testdata/families/hf5-clip"), "a cat a cat a cat a cat a cat"}, 1, "want at most 9"},
+		{[]string{"bert"}, 2, "usage: bert"},
+		{[]string{"bert", "-models", t.TempDir(), "-model", "bert", "hi"}, 1, "bert"},
+		{[]string{"customhead", "train", "model"}, 2, "usage: customhead train"},
+		{[]string{"customhead", "predict", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "absent", "one.png"}, 1, "absent"},
 		{[]string{"shapes"}, 2, "usage: shapes"},
 		{[]string{"finetune"}, 2, "usage: finetune"},
 		{[]string{"tokens", "model", "out"}, 2, "usage: tokens MODEL OUT.safetensors IMAGE"},

@@ -78,9 +78,12 @@ func ExampleLoadHead() {
 	}
 
 	// Another program.
-	head = NewMLP(tower.Config.OutputDim(), 16, 2)
-	classes, err := finetune.LoadHead(filepath.Join(dir, "head"), head)
+	classes, err := finetune.HeadClasses(filepath.Join(dir, "head"))
 	if err != nil {
+		log.Fatal(err)
+	}
+	head = NewMLP(tower.Config.OutputDim(), 16, len(classes))
+	if _, err := finetune.LoadHead(filepath.Join(dir, "head"), head); err != nil {
 		log.Fatal(err)
 	}
 	patches, err := clipvit.Preprocess(picture(rand.New(rand.NewPCG(5, 6)), 0), tower.Config) // of a red picture

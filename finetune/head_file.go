@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -97,14 +98,8 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 		return nil, err
 	}
 	defer file.Close()
-	text, has := file.Metadata()[classesKey]
-	if has {
-		if err := json.Unmarshal([]byte(text), &classes); err != nil {
-			return nil, fmt.Errorf("finetune: %s: its classes are no list of names: %w", path, err)
-		}
-		if err := checkClasses(classes); err != nil {
-			return nil, fmt.Errorf("%w in %s", err, path)
-		}
+	if classes, err = classesOf(file); err != nil {
+		return nil, err
 	}
 	var missing, unexpected, shapes []string
 	wanted := map[string]bool{}
@@ -145,6 +140,39 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 	}
 	for i, p := range parts {
 		p.set(values[i])
+	}
+	return classes, nil
+}
+
+// HeadClasses returns the classes of the head in dir, of whichever kind it is; nil if none were saved. A program that is to
+// load a head makes it new for as many classes.
+func HeadClasses(dir string) ([]string, error) {
+	if probe.HasHead(dir) {
+		h, err := probe.LoadHead(dir)
+		if err != nil {
+			return nil, err
+		}
+		return h.Classes, nil
+	}
+	file, err := checkpoint.Open(filepath.Join(dir, headFile))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return classesOf(file)
+}
+
+// classesOf returns the classes that the file of a head names.
+func classesOf(file *checkpoint.File) (classes []string, err error) {
+	text, ok := file.Metadata()[classesKey]
+	if !ok {
+		return nil, nil
+	}
+	if err := json.Unmarshal([]byte(text), &classes); err != nil {
+		return nil, fmt.Errorf("finetune: %s: its classes are no list of names: %w", file.Name(), err)
+	}
+	if err := checkClasses(classes); err != nil {
+		return nil, fmt.Errorf("%w in %s", err, file.Name())
 	}
 	return classes, nil
 }

@@ -181,6 +181,9 @@ func TestSaveHead(t *testing.T) {
 		if !slices.Equal(values(t, again), values(t, h)) {
 			t.Error("other values than were saved")
 		}
+		if got, err := HeadClasses(dir); err != nil || !slices.Equal(got, classes) {
+			t.Errorf("classes %q, %v, want %q", got, err, classes)
+		}
 	}
 	tensors, err := checkpoint.ReadTensors(filepath.Join(dir, "head.safetensors"))
 	var names []string
@@ -210,6 +213,9 @@ func TestSaveHeadOfClasses(t *testing.T) {
 	}
 	if !probe.HasHead(dir) {
 		t.Error("package probe sees no head")
+	}
+	if got, err := HeadClasses(dir); err != nil || !slices.Equal(got, threeClasses) {
+		t.Errorf("classes %q, %v", got, err)
 	}
 	_, err = LoadHead(dir, NewClassifier(9, threeClasses))
 	wantError(t, err, "weights [3 10], want [3 9]")
@@ -275,6 +281,8 @@ func TestHeadErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = LoadHead(dir, h)
+		wantError(t, err, name, headFile)
+		_, err = HeadClasses(dir)
 		wantError(t, err, name, headFile)
 	}
 	nan := newTwoLayers(10, 4, 3).fill(2)
@@ -352,6 +360,7 @@ func FuzzLoadHead(f *testing.F) {
 		}
 		h := newTwoLayers(2, 2, 3)
 		before := slices.Clone(values(t, h))
+		_, _ = HeadClasses(dir)
 		classes, err := LoadHead(dir, h)
 		if err != nil {
 			if !slices.Equal(values(t, h), before) || classes != nil {

@@ -56,8 +56,8 @@ var reserved = []struct {
 	folders []string
 }{
 	{"github.com/nlpodyssey/gopickle", []string{"converter"}},
-	// examples/text is about cybertron's text models, and has to name their interface.
-	{"github.com/nlpodyssey/cybertron", []string{"tasks", "server", "cmd", "examples/text"}},
+	// examples/bert is about cybertron's text models, and has to name their interface.
+	{"github.com/nlpodyssey/cybertron", []string{"tasks", "server", "cmd", "examples/bert"}},
 	// These help tests, whose imports do not count here.
 	{module + "internal/golden", []string{"internal/tiny"}},
 	{module + "internal/tiny", nil},
@@ -185,7 +185,7 @@ func TestViolations(t *testing.T) {
 		{"converter", []string{gopickle, module + "clipvit"}, []string{gopickle}, ""},
 		{"converter/checkpoint", []string{gopickle, module + "internal/kernel"}, []string{gopickle}, ""},
 		{"internal/kernel", []string{kernelMay}, []string{kernelMay, "fmt"}, ""},
-		{"examples/text", []string{cybertron}, []string{cybertron}, ""},
+		{"examples/bert", []string{cybertron}, []string{cybertron}, ""},
 
 		{"clipvit", []string{module + "clipvit/transformer"}, nil, ""},
 		{"clipvit/transformer", []string{module + "internal/op"}, nil, ""},
@@ -205,7 +205,7 @@ func TestViolations(t *testing.T) {
 		{"converter", nil, []string{cybertron}, "converter depends on " + cybertron},
 		{"examples/encode", nil, []string{grpc}, "examples/encode depends on google.golang.org/grpc"},
 		{"tasks", []string{gopickle}, nil, "tasks imports " + gopickle + ", which is for [converter]"},
-		{"examples/task", []string{cybertron}, nil, "examples/task imports " + cybertron + ", which is for [tasks server cmd examples/text]"},
+		{"examples/task", []string{cybertron}, nil, "examples/task imports " + cybertron + ", which is for [tasks server cmd examples/bert]"},
 		{"internal/kernel", nil, []string{"golang.org/x/sys/unix"}, "internal/kernel depends on golang.org/x/sys/unix, which is neither of the standard library nor golang.org/x/sys/cpu"},
 		{"clipvit", []string{module + "internal/tiny"}, nil, "clipvit imports " + module + "internal/tiny, which is for []"},
 		{"converters", nil, nil, "converters is in no layer: give it a place in this test"},

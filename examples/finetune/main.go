@@ -1,10 +1,12 @@
-// Finetune trains a head of one's own, made of spago's parts, on a tower that is frozen, learns in its last
+// Finetune trains a classifier in a loop of one's own, made of spago's parts, on a tower that is frozen, learns in its last
 // block, or learns as a whole.
 //
 //	go run ./examples/finetune [flags] MODEL PICTURES OUT
+//	vitago classify --model OUT/model IMAGE...
 //
-// PICTURES has a folder for each class. OUT/model is a model directory with the head in it, OUT/tuned.pt what
-// OpenAI's own code loads. The recipes of package finetune do more: averages, checkpoints, validation.
+// PICTURES has a folder for each class. OUT/model is a model directory with the head and its classes in it, OUT/tuned.pt
+// what OpenAI's own code loads. The recipes of package finetune do more: averages, checkpoints, validation. A head of
+// several layers is in examples/customhead.
 package main
 
 import (
@@ -16,40 +18,16 @@ import (
 	"path/filepath"
 
 	"github.com/nlpodyssey/spago/ag"
-	"github.com/nlpodyssey/spago/initializers"
 	"github.com/nlpodyssey/spago/losses"
 	"github.com/nlpodyssey/spago/mat"
-	"github.com/nlpodyssey/spago/mat/rand"
-	"github.com/nlpodyssey/spago/nn"
-	"github.com/nlpodyssey/spago/nn/activation"
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"
 )
-
-// Head is a model of one's own.
-//
-//	x [E,1] ── Hidden ─▶ ReLU ── Out ─▶ logits [K,1]
-type Head struct {
-	nn.Module
-	Hidden, Out *linear.Model
-}
-
-// NewHead returns a head for k classes. Out is zero: all of them are equally likely.
-func NewHead(width, hidden, k int) *Head {
-	h := &Head{Hidden: linear.New[float32](width, hidden), Out: linear.New[float32](hidden, k)}
-	initializers.XavierUniform(h.Hidden.W, initializers.Gain(activation.ReLU), rand.NewLockedRand(1))
-	return h
-}
-
-// Forward maps an embedding to logits.
-func (h *Head) Forward(x mat.Tensor) mat.Tensor {
-	return h.Out.Forward(ag.ReLU(h.Hidden.Forward(x)[0]))[0]
-}
 
 // A tuning is the flags.
 type tuning struct {
@@ -59,7 +37,7 @@ type tuning struct {
 }
 
 // groups frees what of the tower is to learn, and returns all that learns.
-func (f tuning) groups(tower *clipvit.Model, head *Head) []optim.Group {
+func (f tuning) groups(tower *clipvit.Model, head *linear.Model) []optim.Group {
 	groups := []optim.Group{{Name: "head", Rate: f.headRate, Params: optim.Collect(head)}}
 	switch f.learns { // a loaded tower is frozen
 	case "last":
@@ -74,7 +52,7 @@ func (f tuning) groups(tower *clipvit.Model, head *Head) []optim.Group {
 }
 
 // train teaches all that is in groups the classes of pictures.
-func (f tuning) train(ctx context.Context, tower *clipvit.Model, head *Head, groups []optim.Group, pictures *data.Dataset) error {
+func (f tuning) train(ctx context.Context, tower *clipvit.Model, head *linear.Model, groups []optim.Group, pictures *data.Dataset) error {
 	optimizer, err := optim.NewAdamW(groups, optim.DefaultAdamW)
 	if err != nil {
 		return err
@@ -87,8 +65,9 @@ func (f tuning) train(ctx context.Context, tower *clipvit.Model, head *Head, gro
 				return err
 			}
 			var each []mat.Tensor
-			for i, x := range ag.RowViews(tower.Embedding(b.Patches)) { // of [B,E]
-				each = append(each, losses.CrossEntropy(head.Forward(ag.T(x)), b.Labels[i]))
+			logits := finetune.Linear(tower.Embedding(b.Patches), head) // [B,E] to [B,K]
+			for i, row := range ag.RowViews(logits) {
+				each = append(each, losses.CrossEntropy(ag.T(row), b.Labels[i]))
 			}
 			loss := ag.Mean(each)
 			if err := ag.Backward(loss); err != nil {
@@ -106,17 +85,14 @@ func (f tuning) train(ctx context.Context, tower *clipvit.Model, head *Head, gro
 	return nil
 }
 
-// save writes the tower and the head as a model directory, and as OpenAI's code has the tower.
-func save(ctx context.Context, tower *clipvit.Model, head *Head, source *converter.Model, out string) error {
+// save writes the tower, the head and its classes as a model directory, and as OpenAI's code has the tower.
+func save(ctx context.Context, tower *clipvit.Model, head *linear.Model, classes []string, source *converter.Model, out string) error {
 	model := filepath.Join(out, "model")
 	if _, err := converter.Save(ctx, converter.Models{Vision: tower}, source, model, converter.Options{}); err != nil {
 		return err
 	}
-	var weights []checkpoint.Values
-	for _, p := range optim.Collect(head) {
-		weights = append(weights, checkpoint.Values{Name: p.Path, Shape: p.Shape(), Data: mat.Data[float32](p.Value())})
-	}
-	if err := checkpoint.WriteTensors(filepath.Join(model, "head.safetensors"), nil, weights); err != nil {
+	classifier := &finetune.Classifier{Linear: head, Classes: classes}
+	if err := classifier.Save(model); err != nil {
 		return err
 	}
 	tuned, err := converter.Open(model)
@@ -146,11 +122,11 @@ func (f tuning) run(ctx context.Context, model, folder, out string) error {
 	if err != nil {
 		return err
 	}
-	head := NewHead(tower.Config.OutputDim(), 64, len(pictures.Classes))
+	head := linear.New[float32](tower.Config.OutputDim(), len(pictures.Classes)) // of zeros: all classes are equally likely
 	if err := f.train(ctx, tower, head, f.groups(tower, head), pictures); err != nil {
 		return err
 	}
-	return save(ctx, tower, head, source, out)
+	return save(ctx, tower, head, pictures.Classes, source, out)
 }
 
 func main() {

@@ -1,5 +1,5 @@
 // Task encodes an image through the registry of tasks, as cybertron's programs encode text. The first
-// time it downloads the model from Hugging Face.
+// time it downloads the model from Hugging Face, into the user's cache unless -models says otherwise.
 //
 //	go run ./examples/task [-models DIR] [-model NAME] IMAGE
 package main
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/imageencoding"
@@ -17,7 +18,7 @@ import (
 )
 
 func main() {
-	models := flag.String("models", "models", "`directory` of the models")
+	models := flag.String("models", "", "`directory` of the models (default vitago/models in the user's cache)")
 	model := flag.String("model", imageencoding.DefaultModel, "`name` of the model")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: task [-models DIR] [-model NAME] IMAGE")
@@ -27,6 +28,14 @@ func main() {
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
+	}
+	if *models == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		*models = filepath.Join(cache, "vitago", "models")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -1,46 +1,56 @@
-// Text encodes a text with a model of cybertron's: what is registered with nobody goes to cybertron.
-// The first time it downloads the model from Hugging Face and converts it.
+// Text compares texts by CLIP's text tower: it prints the tokens of each, and the cosines of their embeddings.
 //
-//	go run ./examples/text [-models DIR] [-model NAME] TEXT
+//	go run ./examples/text MODEL TEXT...
+//
+// MODEL is a checkpoint with both towers, say OpenAI's ViT-L-14-336px.pt.
 package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 
-	"github.com/nlpodyssey/cybertron/pkg/models/bert"
-	"github.com/nlpodyssey/cybertron/pkg/tasks/textencoding"
-
-	"github.com/vitago/vitago/tasks"
+	"github.com/vitago/vitago/clip"
 )
 
 func main() {
-	models := flag.String("models", "models", "`directory` of the models")
-	model := flag.String("model", textencoding.DefaultModel, "`name` of the model")
-	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: text [-models DIR] [-model NAME] TEXT")
-		flag.PrintDefaults()
-	}
-	flag.Parse()
-	if flag.NArg() != 1 {
-		flag.Usage()
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, "usage: text MODEL TEXT...")
 		os.Exit(2)
 	}
-	response, err := encode(&tasks.Config{ModelsDir: *models, ModelName: *model}, flag.Arg(0))
-	if err != nil {
+	if err := compare(os.Args[1], os.Args[2:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(response.Vector.Data().F32())
 }
 
-// encode returns what the model says of a text: the mean over its words.
-func encode(conf *tasks.Config, text string) (response textencoding.Response, err error) {
-	encoder, err := tasks.Load[textencoding.Interface](conf)
+// compare prints a line of tokens for each text, and a row of cosines with all.
+func compare(path string, texts []string) error {
+	model, err := clip.Open(path)
 	if err != nil {
-		return response, err
+		return err
 	}
-	return encoder.Encode(context.Background(), text, int(bert.MeanPooling))
+	defer model.Close()
+	embeddings, err := model.EncodeText(context.Background(), texts) // [][]float32
+	if err != nil {
+		return err
+	}
+	tokenizer, _, err := model.Tokenizer()
+	if err != nil {
+		return err
+	}
+	for _, text := range texts {
+		tokens, err := tokenizer.Encode(text)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%q: %d tokens %v\n", text, len(tokens), tokens)
+	}
+	for _, a := range embeddings {
+		for _, b := range embeddings {
+			fmt.Printf("%7.4f", clip.Cosine(a, b))
+		}
+		fmt.Println()
+	}
+	return nil
 }
