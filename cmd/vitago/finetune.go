@@ -36,58 +36,67 @@ func newFinetune() *cobra.Command {
 		Short: "Train a tower, a part of it, or a head on it, with one's own pictures",
 		Long: `Finetune trains by a recipe:
 
-  probe      a head on the frozen tower, by L-BFGS on features that are kept in OUT/features;
-             with --solver adamw as the others, for pictures that are varied
-  projector  a projector, and the vectors between its tokens, on the frozen tower; it regresses to the
-             tokens of a --teacher or of --targets
-  lora       corrections of low rank, and a head
-  last-n     the last --blocks blocks, and a head
-  full       the whole tower, as FT-CLIP: small rates, smaller from layer to layer, averaged weights
-  xcomposer  tower and projector, as InternLM-XComposer trains them, from tokens as projector does;
-             --fix-vit, --fix-sampler
-  contrastive  both towers, from captions, as CLIP was trained; --lock images or texts
+  probe       a head on the frozen tower, by L-BFGS on features that are kept in OUT/features;
+              with --solver adamw as the others, for pictures that are varied
+  projector   a projector, and the vectors between its tokens, on the frozen tower; it regresses
+              to the tokens of a --teacher or of --targets
+  lora        corrections of low rank, and a head
+  last-n      the last --blocks blocks, and a head
+  full        the whole tower, as FT-CLIP: small rates, smaller from layer to layer, averaged
+              weights
+  xcomposer   tower and projector, as InternLM-XComposer trains them, from tokens as projector
+              does; --fix-vit, --fix-sampler
+  contrastive both towers, from captions, as CLIP was trained; --lock images or texts
 
-The pictures are a folder with a folder for each class, a table of paths and labels or captions (.csv,
-.tsv, .jsonl), or shards of WebDataset ("shard-*.tar"). Tables are read as Python's csv and pandas read
-them; where these differ, the line is named. Links are followed. Pictures of formats that are not read, and
-whatever else is left out, are counted and named before anything is trained. What is learnt is to tell
-the classes apart; with --teacher to give what another tower gives, with --targets to give the vectors of
-a file.
+The pictures are a folder with a folder for each class, a table of paths and labels or captions
+(.csv, .tsv, .jsonl), or shards of WebDataset ("shard-*.tar"). Tables are read as Python's csv and
+pandas read them; where these differ, the line is named. Links are followed. Pictures of formats
+that are not read, and whatever else is left out, are counted and named before anything is
+trained. What is learnt is to tell the classes apart; with --teacher to give what another tower
+gives, with --targets to give the vectors of a file.
 
-Captions are learnt with the text tower and the vocabulary of MODEL: each is to be told from those of
-the other pictures of the step, --batch times --accumulate of them, which takes the memory of --batch.
-Captions of the same token ids count as one. The score, recall@1, is the share of pictures nearest to
-their own caption, and of captions nearest to their own picture, among all that are validated on; losses
-are of as many as a step has. With --captions lora, last-n and full learn so too, the text tower locked
-but for --text-rate. The scale of the cosines stays but for --scale-rate, and at 100 at most.
+Captions are learnt with the text tower and the vocabulary of MODEL: each is to be told from those
+of the other pictures of the step, --batch times --accumulate of them, which takes the memory of
+--batch. Captions of the same token ids count as one. The score, recall@1, is the share of
+pictures nearest to their own caption, and of captions nearest to their own picture, among all
+that are validated on; losses are of as many as a step has. With --captions lora, last-n and full
+learn so too, the text tower locked but for --text-rate. The scale of the cosines stays but for
+--scale-rate, and at 100 at most.
 
 OUT/model is a directory that loads wherever MODEL does, with the head in head.safetensors and
-classes.json, which "vitago classify --model OUT/model" asks; OUT/adapter, of the recipe lora, is what
-peft loads. OUT/report.md says how it went, and OUT/metrics.jsonl step by step. A run that ended before
-its time, in whatever way, goes on with --resume and comes to the same bits. With --resume --epochs N a
-run that has ended, or was stopped, becomes longer: from the step that it has reached the rates are those
-of N epochs, and patience begins anew. It comes to the same bits however often it is interrupted, and
-OUT/model stays what it was until the new one is whole. --resume --steps N, N the steps that are made,
-ends a run that was stopped, with a model. All else has to be what it was.
+classes.json, which "vitago classify --model OUT/model" asks; OUT/adapter, of the recipe lora, is
+what peft loads. OUT/report.md says how it went, and OUT/metrics.jsonl step by step. A run that
+ended before its time, in whatever way, goes on with --resume and comes to the same bits. With
+--resume --epochs N a run that has ended, or was stopped, becomes longer: from the step that it
+has reached the rates are those of N epochs, and patience begins anew. It comes to the same bits
+however often it is interrupted, and OUT/model stays what it was until the new one is whole.
+--resume --steps N, N the steps that are made, ends a run that was stopped, with a model. All else
+has to be what it was.
 
-Where MODEL has a projector, or --recipe projector gives it a new one, tokens of a language model are
-learnt: those of a --teacher with a projector too, or of the file that vitago tokens wrote for the
-pictures, a tensor [N,O] for each under its path. Pictures become views by --layout, and one of several
-views goes through the tower alone: --batch says how many make a step. XComposer's plora_glb_GN and
-plora_sub_GN and LLaVA's image_newline learn with the projector. The score is r2, the share of the
-tokens' variance that is explained, or with --distance cosine the cosine. The other recipes train a
-part of the tower as well. With --cache a frozen tower sees each picture once.
+Where MODEL has a projector, or --recipe projector gives it a new one, tokens of a language model
+are learnt: those of a --teacher with a projector too, or of the file that vitago tokens wrote for
+the pictures, a tensor [N,O] for each under its path. Pictures become views by --layout, and one
+of several views goes through the tower alone: --batch says how many make a step. XComposer's
+plora_glb_GN and plora_sub_GN and LLaVA's image_newline learn with the projector. The score is r2,
+the share of the tokens' variance that is explained, or with --distance cosine the cosine. The
+other recipes train a part of the tower as well. With --cache a frozen tower sees each picture
+once.
 
 What learns and how much memory it takes is printed before the first step; what does not fit is
 refused, with what would take less. --dry-run ends there.
 
-Ctrl-C, SIGTERM and SIGHUP end it after the batch at hand with a checkpoint of the last whole step and
-exit status 130; a second one ends it at once, which costs no more than the steps since the last
-checkpoint. So does kill -9, and a full disk (exit status 1).`,
-		Example: `  vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora
-  vitago finetune --model models/vit-l-14-336 --data pictures --out tuned --recipe lora --resume
-  vitago finetune --model models/xcomposer2-4khd --data pictures --out tuned --recipe projector --teacher models/teacher --cache cache
-  vitago finetune --model models/vit-l-14-336 --data train.csv --val val.csv --out tuned --recipe full --wise-ft 0.5`,
+Ctrl-C, SIGTERM and SIGHUP end it after the batch at hand with a checkpoint of the last whole step
+and exit status 130; a second one ends it at once, which costs no more than the steps since the
+last checkpoint. So does kill -9, and a full disk (exit status 1).`,
+		Example: `  vitago finetune --model MODEL --data pictures --out probe --recipe probe
+  vitago finetune --model MODEL --data pictures --out tuned --recipe lora --dry-run
+  vitago finetune --model MODEL --data pictures --out tuned --recipe lora --epochs 10 --patience 2
+  vitago finetune --model MODEL --data pictures --out tuned --recipe lora --resume
+  vitago finetune --model MODEL --data train.csv --val val.csv --out full --recipe full \
+      --wise-ft 0.5
+  vitago finetune --model MODEL --data captions.csv --out pairs --recipe contrastive --lock texts
+  vitago finetune --model XCOMPOSER --data pictures --out tokens --recipe projector \
+      --teacher TEACHER --cache cache`,
 		Args: wantArgs(0, 0, "none"),
 	}
 	f := &finetuneFlags{}
@@ -95,11 +104,7 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.StringVar(&f.Model, "model", "", "`DIR` or file of the checkpoint to begin with (required)")
 	v.StringVar(&f.Data, "data", "", "pictures to train on: a folder, a table or shards (required)")
 	v.StringVar(&f.Output, "out", "", "`DIR` for all that is written (required)")
-	var names []string
-	for _, r := range finetune.Recipes {
-		names = append(names, r.Name)
-	}
-	recipe := choiceFlag(cmd, "recipe", "", "what learns, and how (required)", names...)
+	recipe := choiceFlag(cmd, "recipe", "", "what learns, and how (required)", recipeNames()...)
 	v.StringVar(&f.Validation, "val", "", "pictures to validate on (default: a part of the training data)")
 	v.Float64Var(&f.Split, "split", 0.1, "share of each class that is set aside to validate on; 0 for none, which the probe's L-BFGS cannot do without")
 	v.StringVar(&f.Teacher, "teacher", "", "learn to give the embeddings of the tower in `DIR`, or its tokens, if both have a projector")
@@ -119,22 +124,21 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.BoolVar(&f.FixViT, "fix-vit", false, "recipe xcomposer: freeze the tower")
 	v.BoolVar(&f.FixSampler, "fix-sampler", false, "recipe xcomposer: freeze the projector")
 
-	const preset = " (default: the recipe's)"
-	v.IntVar(&f.overrides.epochs, "epochs", 0, "times that all pictures are seen"+preset)
-	v.IntVar(&f.overrides.batch, "batch", 0, "pictures that go through the tower together"+preset)
-	v.IntVar(&f.overrides.accumulate, "accumulate", 0, "batches that make a step"+preset)
-	v.Float64Var(&f.rates.tower, "rate", 0, "rate of the tower"+preset)
-	v.Float64Var(&f.rates.head, "head-rate", 0, "rate of the head"+preset)
-	v.Float64Var(&f.rates.decay, "weight-decay", 0, "decay of weights"+preset)
-	v.Float64Var(&f.rates.layerDecay, "layer-decay", 0, "rate of a block in terms of the next one's"+preset)
-	v.Float64Var(&f.rates.ema, "ema", 0, "decay of an average of the weights; 0 for none"+preset)
-	v.Float64Var(&f.rates.warmup, "warmup", 0, "share of the steps in which the rate rises"+preset)
-	v.Float64Var(&f.rates.clip, "clip", 0, "largest norm of the gradients; 0 for any"+preset)
-	v.Float64Var(&f.rates.smoothing, "smoothing", 0, "of labels"+preset)
-	v.IntVar(&f.overrides.blocks, "blocks", 0, "recipe last-n: how many learn"+preset)
-	v.IntVar(&f.overrides.rank, "rank", 0, "recipe lora"+preset)
-	v.Float64Var(&f.rates.alpha, "alpha", 0, "recipe lora"+preset)
-	v.StringSliceVar(&f.Overrides.Targets, "lora-targets", nil, "recipe lora: some of "+strings.Join(adapter.Targets, ",")+preset)
+	v.IntVar(&f.overrides.epochs, "epochs", 0, "times that all pictures are seen")
+	v.IntVar(&f.overrides.batch, "batch", 0, "pictures that go through the tower together")
+	v.IntVar(&f.overrides.accumulate, "accumulate", 0, "batches that make a step")
+	v.Float64Var(&f.rates.tower, "rate", 0, "rate of the tower")
+	v.Float64Var(&f.rates.head, "head-rate", 0, "rate of the head")
+	v.Float64Var(&f.rates.decay, "weight-decay", 0, "decay of weights")
+	v.Float64Var(&f.rates.layerDecay, "layer-decay", 0, "rate of a block in terms of the next one's")
+	v.Float64Var(&f.rates.ema, "ema", 0, "decay of an average of the weights; 0 for none")
+	v.Float64Var(&f.rates.warmup, "warmup", 0, "share of the steps in which the rate rises")
+	v.Float64Var(&f.rates.clip, "clip", 0, "largest norm of the gradients; 0 for any")
+	v.Float64Var(&f.rates.smoothing, "smoothing", 0, "of labels")
+	v.IntVar(&f.overrides.blocks, "blocks", 0, "recipe last-n: how many learn")
+	v.IntVar(&f.overrides.rank, "rank", 0, "recipe lora")
+	v.Float64Var(&f.rates.alpha, "alpha", 0, "recipe lora")
+	v.StringSliceVar(&f.Overrides.Targets, "lora-targets", nil, "recipe lora: some of "+strings.Join(adapter.Targets, ","))
 	v.Float64Var(&f.Augment.Crop, "augment-crop", 0, "cut a part of a picture out, at least this share of it; 0 for the middle square")
 	v.Float64Var(&f.Augment.Flip, "augment-flip", 0, "probability to exchange left and right")
 	v.Float64Var(&f.Augment.Colour, "augment-colour", 0, "vary brightness, contrast and saturation by at most this")
@@ -142,8 +146,8 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.StringVar(&f.Vocab, "vocab", "", "captions: `FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: MODEL's, or OpenAI's)")
 	v.BoolVar(&f.Truncate, "truncate", false, "cut captions that are too long for the text tower; otherwise they are an error")
 	lock := choiceFlag(cmd, "lock", "", "captions: the tower that does not learn", "images", "texts")
-	v.Float64Var(&f.rates.text, "text-rate", 0, "captions: rate of the text tower; 0 locks it"+preset)
-	v.Float64Var(&f.rates.scale, "scale-rate", 0, "captions: rate of the scale of the cosines; 0 leaves it what it is"+preset)
+	v.Float64Var(&f.rates.text, "text-rate", 0, "captions: rate of the text tower; 0 locks it")
+	v.Float64Var(&f.rates.scale, "scale-rate", 0, "captions: rate of the scale of the cosines; 0 leaves it what it is")
 	v.IntVar(&f.MaxSteps, "steps", 0, "end after so many steps; 0 for the end of the epochs")
 	v.Uint64Var(&f.Seed, "seed", 1, "of all that is random")
 	v.IntVar(&f.CheckpointEvery, "checkpoint-every", 0, "steps from one checkpoint to the next; 0 for an epoch")
@@ -191,6 +195,8 @@ checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		}
 		return f.inFlags(run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))
 	}
+	cmd.AddCommand(newRecipes())
+	groupHelp(cmd, finetuneGroups())
 	return cmd
 }
 

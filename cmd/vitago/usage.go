@@ -24,7 +24,7 @@ func globalFlags(root *cobra.Command) {
 }
 
 // idle are the verbs that compute nothing.
-var idle = []string{"download", "models", "help", "completion", "bash", "zsh", "fish", "powershell"}
+var idle = []string{"download", "models", "recipes", "help", "completion", "bash", "zsh", "fish", "powershell"}
 
 // setGlobals does what the flags of all verbs say. What it returns takes that back.
 func setGlobals(cmd *cobra.Command) (restore func(), err error) {
