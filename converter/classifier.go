@@ -21,6 +21,8 @@ type Classifier struct {
 	Features clipvit.Features
 	Weight   []float32 // [K,C]
 	Bias     []float32 // [K]
+	// Multi says that classes do not exclude each other: their probabilities are sigmoids of the logits, not a softmax.
+	Multi bool
 }
 
 // headNames is what the tensors of a classifier begin with, and which features it reads; the zero value is none.
@@ -99,22 +101,29 @@ func (m *Model) Classifier(ctx context.Context) (*Classifier, error) {
 		return nil, err
 	}
 	k := h.bias.Len()
-	classes, err := m.classes(k)
+	classes, multi, err := m.classes(k)
 	if err != nil {
 		return nil, m.wrap(fmt.Errorf("%s: %w", configFile, err))
 	}
-	c := &Classifier{Classes: classes, Features: h.features, Weight: make([]float32, h.weight.Len()), Bias: make([]float32, k)}
+	c := &Classifier{Classes: classes, Features: h.features, Weight: make([]float32, h.weight.Len()), Bias: make([]float32, k), Multi: multi}
 	if width := m.config.Vision.Width; h.weight.Shape[1] != width {
 		return nil, m.wrap(fmt.Errorf("%s is %v, want [%d,%d]", h.weight.Name, h.weight.Shape, k, width))
 	}
 	return c, errors.Join(h.weight.Float32s(c.Weight), h.bias.Float32s(c.Bias))
 }
 
-// classes returns the names of k classes by config.json.
+// The values of problem_type.
+const (
+	singleLabel = "single_label_classification"
+	multiLabel  = "multi_label_classification"
+)
+
+// classes returns the names of k classes by config.json, and whether a picture may be of several.
 //
-// Source: huggingface/transformers, configuration_utils.py, PreTrainedConfig.id2label, whose default is LABEL_0, LABEL_1, …;
+// Source: huggingface/transformers, configuration_utils.py, PreTrainedConfig.id2label, whose default is LABEL_0, LABEL_1, …,
+// and pipelines/image_classification.py, ImageClassificationPipeline.postprocess, which has sigmoids for several labels;
 // huggingface/pytorch-image-models, timm/models/_hub.py, save_config_for_hf, label_names.
-func (m *Model) classes(k int) ([]string, error) {
+func (m *Model) classes(k int) (classes []string, multi bool, err error) {
 	var c struct {
 		Names   map[string]string `json:"id2label"`
 		Labels  []string          `json:"label_names"`
@@ -122,28 +131,29 @@ func (m *Model) classes(k int) ([]string, error) {
 	}
 	if m.beside.config != nil {
 		if err := pyjson.Unmarshal(m.beside.config, &c); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
+	multi = c.Problem == multiLabel
 	switch {
-	case c.Problem != "" && c.Problem != "single_label_classification":
-		return nil, fmt.Errorf("problem_type is %.40q, want \"single_label_classification\", one class a picture", c.Problem)
-	case k < 2:
-		return nil, fmt.Errorf("a classifier of %d classes, want at least 2", k)
+	case c.Problem != "" && c.Problem != singleLabel && !multi:
+		return nil, false, fmt.Errorf("problem_type is %.40q, want %q, one class a picture, or %q", c.Problem, singleLabel, multiLabel)
+	case k < 2 && !multi:
+		return nil, false, fmt.Errorf("a classifier of %d classes, want at least 2", k)
 	case c.Labels != nil && len(c.Labels) != k:
-		return nil, fmt.Errorf("label_names has %d names, the classifier has %d classes", len(c.Labels), k)
+		return nil, false, fmt.Errorf("label_names has %d names, the classifier has %d classes", len(c.Labels), k)
 	case c.Names != nil && len(c.Names) != k:
-		return nil, fmt.Errorf("id2label has %d names, the classifier has %d classes", len(c.Names), k)
+		return nil, false, fmt.Errorf("id2label has %d names, the classifier has %d classes", len(c.Names), k)
 	case c.Labels != nil:
-		return c.Labels, nil
+		return c.Labels, multi, nil
 	}
-	classes := make([]string, k)
+	classes = make([]string, k)
 	for i := range classes {
 		name, ok := c.Names[strconv.Itoa(i)]
 		if c.Names != nil && !ok {
-			return nil, fmt.Errorf("id2label has no %d, and the classifier has %d classes", i, k)
+			return nil, false, fmt.Errorf("id2label has no %d, and the classifier has %d classes", i, k)
 		}
 		classes[i] = cmp.Or(name, "LABEL_"+strconv.Itoa(i))
 	}
-	return classes, nil
+	return classes, multi, nil
 }

@@ -55,6 +55,37 @@ func TestOpenOwn(t *testing.T) {
 	}
 }
 
+// TestOpenMulti: where a checkpoint says that classes do not exclude each other, each has a probability of its own. They are those of
+// transformers 5.24.0 (pipeline("image-classification")) for this picture, in float64.
+func TestOpenMulti(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := os.CopyFS(dir, os.DirFS(golden.Path(t, "testdata/families/hf5-classifier"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.json")
+	config, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte(`{"problem_type": "multi_label_classification",`), config[1:]...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m, err := finetune.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	all, err := m.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/cat.png")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []clip.Label{{Name: "dog", Probability: 0.9998840607317985}, {Name: "a, b", Probability: 0.9621608274372508}, {Name: "cat", Probability: 1.6413091747887695e-07}} {
+		if got := all[0][i]; got.Name != want.Name || math.Abs(got.Probability-want.Probability) > 1e-6 {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
 // tuned returns a directory of a run, with a model whose head has classes that exclude each other or do not.
 func tuned(t *testing.T, multi bool) string {
 	t.Helper()

@@ -215,7 +215,7 @@ func HeadOf(ctx context.Context, m *converter.Model) (*Head, error) {
 	if c == nil || err != nil {
 		return nil, err
 	}
-	h := &Head{Classes: c.Classes, Features: c.Features, Linear: linear.New[float32](len(c.Weight)/len(c.Bias), len(c.Bias))}
+	h := &Head{Classes: c.Classes, Features: c.Features, Linear: linear.New[float32](len(c.Weight)/len(c.Bias), len(c.Bias)), Multi: c.Multi}
 	copy(h.Linear.W.Data().F32(), c.Weight)
 	copy(h.Linear.B.Data().F32(), c.Bias)
 	if err := h.check(); err != nil {
