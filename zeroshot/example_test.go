@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/zeroshot"
@@ -68,4 +70,39 @@ func ExampleClassifier_Rank() {
 		}
 	}
 	// Output: hat hat hat hat
+}
+
+// All pictures of a folder, decoded ahead, by the label that fits best.
+func ExampleClassifier_ClassifyAll() {
+	ctx := context.Background()
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	c, err := zeroshot.New(ctx, m, []string{"cat", "hat"}, []string{"a photo of a {}"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pictures, _, err := clip.Folder("../cmd/vitago/demo")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for p, err := range c.ClassifyAll(ctx, slices.Values(pictures), clip.StreamOptions{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s: %s %.3f\n", filepath.Base(p.Name), p.Labels[0].Name, p.Labels[0].Probability)
+	}
+	// Output:
+	// blue-square.png: cat 0.741
+	// cat.jpg: cat 0.817
+	// cat.png: cat 0.814
+	// gradient.png: cat 0.777
+	// orange-circle.png: cat 0.932
+	// red-circle.png: cat 0.710
 }
