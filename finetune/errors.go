@@ -83,6 +83,8 @@ func (o Classification) checkData(c *Config, train *data.Dataset, validation *da
 		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Samples), data.ErrUnlabelled)
 	case len(classes) == 1:
 		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Samples), classes[0], data.ErrOneClass)
+	case train.Multi:
+		return errors.New("finetune: the pictures have lists of labels, and classification wants one each")
 	}
 	if validation != nil && !slices.Equal(validation.Data.Classes, classes) {
 		return fmt.Errorf("finetune: %w: %.80q and %.80q; see data.Align", data.ErrClasses, validation.Data.Classes, classes)

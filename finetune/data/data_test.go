@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -220,7 +221,7 @@ func TestTable(t *testing.T) {
 				`data: a.csv: all 1 pictures are of one class, "x"; want at least 2 classes`},
 		{"a.jsonl", "{\"path\":\"a.png\",\"label\":1}\n[]", "data: a.jsonl: line 2: [], want an object; a list of objects is one a line, without the brackets and commas"},
 		{"a.jsonl", "null", "data: a.jsonl: line 1: null, want an object"},
-		{"a.jsonl", `{"path":"a","label":[1]}`, `data: a.jsonl: line 1: "label" is [1], want a string or a number`},
+		{"a.jsonl", `{"path":"a","label":[[1]]}`, `data: a.jsonl: line 1: "label" is [1], want a string or a number`},
 		{"a.jsonl", `{"path":"a","file":"b"}`, `data: a.jsonl: line 1: keys "file" and "path" mean the same, want one of path, filepath, file_name, filename, file or image`},
 		{"a.jsonl", `{"path":"` + strings.Repeat("a", maxLine) + `"}`, "data: a.jsonl: line 1 has 1048587 bytes, want at most 1048576"},
 		{"a.txt", "", `data: a.txt: the name ends in ".txt", want .csv, .tsv, .jsonl or .ndjson`},
@@ -280,7 +281,7 @@ func TestSplit(t *testing.T) {
 	}
 	// A class that grows leaves the others alone.
 	grown, _, _ := made(10, 2, 150).Split(0.2, 1)
-	if !slices.Equal(grown.Samples[:9], train.Samples[:9]) {
+	if !reflect.DeepEqual(grown.Samples[:9], train.Samples[:9]) {
 		t.Error("the third class decides about the first two")
 	}
 	for _, c := range []struct {
@@ -321,7 +322,7 @@ func TestAlign(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	if !slices.Equal(val.Classes, before.Classes) || !slices.Equal(val.Samples, before.Samples) {
+	if !slices.Equal(val.Classes, before.Classes) || !reflect.DeepEqual(val.Samples, before.Samples) {
 		t.Errorf("a failed Align left %+v, want it as it was", val)
 	}
 	err = Align(train, &Dataset{Samples: []Sample{{Path: "v/1", Label: Unlabelled}}})

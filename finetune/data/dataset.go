@@ -22,18 +22,21 @@ const Unlabelled = -1
 
 // A Sample is a picture and what is known of it.
 type Sample struct {
-	Path    string // of the file; of a picture in a shard SHARD.tar/NAME
-	Label   int    // into Dataset.Classes, or Unlabelled
-	Caption string // empty if there is none
+	Path  string // of the file; of a picture in a shard SHARD.tar/NAME
+	Label int    // into Dataset.Classes, or Unlabelled, as all are of a Dataset that is Multi
+	// LabelSet are the labels of a sample of a Dataset that is Multi, into Dataset.Classes, rising; it may have none.
+	LabelSet []int
+	Caption  string // empty if there is none
 
 	part *part // where in a shard the picture is; nil if Path is a file of its own
 }
 
-// A Dataset is a list of samples that have all a label, or all a caption, or none of them either.
+// A Dataset is a list of samples that have all a label, or all a list of labels, or all a caption, or none of them either.
 // Those that have labels can have captions too.
 type Dataset struct {
 	Samples []Sample
 	Classes []string // names of the labels; nil if the samples have none
+	Multi   bool     // labels do not exclude each other: each sample has any number of them, in its LabelSet
 	Notes   []string // what was left out of the source and may have been wanted, a sentence each
 
 	root string // the folder that Fingerprint takes the paths from
@@ -55,6 +58,13 @@ type labelled struct {
 	Sample
 	label string // empty if there is none
 	where string // what to call it in an error: "line 7"
+	list         // in the place of label
+}
+
+// A list is labels that do not exclude each other, as a row of a source has them.
+type list struct {
+	labels []string
+	listed bool // there is such a list, which may be empty
 }
 
 // build makes a Dataset of what a source found; name is the source's, for errors, and root its folder.
@@ -65,8 +75,9 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 		return nil, fmt.Errorf("data: %s: %w", name, ErrEmpty)
 	}
 	var labels, captions int
+	multi := slices.ContainsFunc(found, func(s labelled) bool { return s.listed })
 	for _, s := range found {
-		if s.label != "" {
+		if s.label != "" || len(s.labels) > 0 {
 			labels++
 		}
 		if s.Caption != "" {
@@ -76,12 +87,15 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 	if labels == 0 && captions == 0 && !bare {
 		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: none of the %d pictures has a label or a caption", name, len(found)))
 	}
-	d := &Dataset{Samples: make([]Sample, len(found)), root: root}
+	d := &Dataset{Samples: make([]Sample, len(found)), Multi: multi, root: root}
 	classes := map[string]int{}
 	if labels > 0 {
 		for _, s := range found {
 			if s.label != "" {
 				classes[s.label] = 0
+			}
+			for _, l := range s.labels {
+				classes[l] = 0
 			}
 		}
 		for c := range classes {
@@ -92,11 +106,18 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 			classes[c] = i
 		}
 	}
-	var unlabelled, uncaptioned, twice problems
+	var unlabelled, unlisted, uncaptioned, twice problems
 	first := make(map[string]string, len(found)) // where a path stands first
 	for i, s := range found {
 		s.Label = Unlabelled
 		switch {
+		case multi && !s.listed:
+			unlisted.add(s.where)
+		case multi:
+			for _, l := range s.labels {
+				s.LabelSet = append(s.LabelSet, classes[l])
+			}
+			slices.Sort(s.LabelSet)
 		case s.label != "":
 			s.Label = classes[s.label]
 		case labels > 0:
@@ -114,10 +135,11 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 	}
 	errs := []error{
 		of(ErrUnlabelled, unlabelled.err(name, "of %d pictures have no label", len(found))),
+		of(ErrUnlabelled, unlisted.err(name, "of %d pictures have no list of labels, as others have; want [] where there are none", len(found))),
 		uncaptioned.err(name, "of %d pictures have no caption", len(found)),
 		twice.err(name, "of %d pictures are listed twice", len(found)),
 	}
-	if len(d.Classes) == 1 && least > 1 {
+	if len(d.Classes) == 1 && least > 1 && !multi { // or the class may be there or not
 		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; %w", name, labels, d.Classes[0], ErrOneClass))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -185,14 +207,20 @@ func (d *Dataset) Open(i int) (io.ReadCloser, error) {
 	return os.Open(s.Path)
 }
 
-// Counts returns how many samples each class has; nil if there are no labels.
+// Counts returns how many samples each class has; nil if there are no labels. Of a Dataset that is Multi a sample counts for each
+// of its labels.
 func (d *Dataset) Counts() []int {
 	if d.Classes == nil {
 		return nil
 	}
 	counts := make([]int, len(d.Classes))
 	for _, s := range d.Samples {
-		counts[s.Label]++
+		if !d.Multi {
+			counts[s.Label]++
+		}
+		for _, l := range s.LabelSet {
+			counts[l]++
+		}
 	}
 	return counts
 }
@@ -205,6 +233,9 @@ func (d *Dataset) Fingerprint() string {
 	fmt.Fprintf(h, "%q\n", d.Classes)
 	for i, s := range d.Samples {
 		fmt.Fprintf(h, "%q %d %q\n", d.Name(i), s.Label, s.Caption)
+		if d.Multi {
+			fmt.Fprintf(h, "%d\n", s.LabelSet)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -223,9 +254,16 @@ func (d *Dataset) Name(i int) string {
 // Which samples go is decided by the seed and the number and order of samples in a class, so a class
 // that grows does not disturb the others. It returns an error if the fraction is not between 0 and 1
 // or a class has fewer than two samples.
+//
+// Where labels do not exclude each other, samples with the rarest label go first, so that each label has about the fraction,
+// as far as the others permit: iterative stratification. Source: Sechidis, Tsoumakas, Vlahavas, "On the stratification of
+// multi-label data", ECML PKDD 2011, section 3.
 func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Dataset, err error) {
 	if !(fraction > 0 && fraction < 1) {
 		return nil, nil, fmt.Errorf("data: split of %v, want a fraction between 0 and 1", fraction)
+	}
+	if d.Multi {
+		return d.splitMulti(fraction, seed)
 	}
 	members := map[int][]int{} // of each label
 	for i, s := range d.Samples {
@@ -257,8 +295,14 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1)); err != nil {
 		return nil, nil, err
 	}
-	train = &Dataset{Classes: d.Classes, Notes: d.Notes, root: d.root}
-	validation = &Dataset{Classes: d.Classes, root: d.root}
+	train, validation = d.part(aside)
+	return train, validation, nil
+}
+
+// part returns the samples that are not set aside, and those that are.
+func (d *Dataset) part(aside []bool) (train, validation *Dataset) {
+	train = &Dataset{Classes: d.Classes, Multi: d.Multi, Notes: d.Notes, root: d.root}
+	validation = &Dataset{Classes: d.Classes, Multi: d.Multi, root: d.root}
 	for i, s := range d.Samples {
 		if aside[i] {
 			validation.Samples = append(validation.Samples, s)
@@ -266,6 +310,62 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 			train.Samples = append(train.Samples, s)
 		}
 	}
+	return train, validation
+}
+
+// splitMulti is Split where labels do not exclude each other.
+func (d *Dataset) splitMulti(fraction float64, seed uint64) (train, validation *Dataset, err error) {
+	members := make([][]int, len(d.Classes)+1) // of each label, and of none
+	for i, s := range d.Samples {
+		for _, l := range s.LabelSet {
+			members[l] = append(members[l], i)
+		}
+		if len(s.LabelSet) == 0 {
+			members[len(d.Classes)] = append(members[len(d.Classes)], i)
+		}
+	}
+	var lonely problems
+	order := make([]int, len(members)) // of labels, the rarest first
+	for l, is := range members {
+		order[l] = l
+		if l < len(d.Classes) && len(is) < 2 {
+			lonely.add(fmt.Sprintf("%q (%d)", d.Classes[l], len(is)))
+		}
+	}
+	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", len(d.Classes)); err != nil {
+		return nil, nil, err
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(members[a]), len(members[b])) })
+	aside, decided := make([]bool, len(d.Samples)), make([]bool, len(d.Samples))
+	for _, l := range order {
+		name := "pictures without label"
+		if l < len(d.Classes) {
+			name = d.Classes[l]
+		}
+		is := slices.Clone(members[l])
+		h := fnv.New64a()
+		io.WriteString(h, name) //nolint:errcheck // a hash takes everything
+		newStream(seed, splitStream, h.Sum64()).shuffle(is)
+		want := int(math.Round(fraction * float64(len(is))))
+		if l < len(d.Classes) { // pictures of none may all be on one side
+			want = min(max(want, 1), len(is)-1)
+		}
+		for _, i := range is {
+			if aside[i] {
+				want--
+			}
+		}
+		for _, i := range is {
+			if !decided[i] {
+				aside[i], decided[i] = want > 0, true
+				want--
+			}
+		}
+	}
+	if n := len(d.Samples); !slices.Contains(aside, true) || !slices.Contains(aside, false) {
+		return nil, nil, fmt.Errorf("data: split of %v leaves %d pictures on one side, want more of them", fraction, n)
+	}
+	train, validation = d.part(aside)
 	return train, validation, nil
 }
 
@@ -276,6 +376,10 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 func Align(train, validation *Dataset) error {
 	if (train.Classes == nil) != (validation.Classes == nil) {
 		return of(ErrClasses, fmt.Errorf("data: %d classes to train on, %d to validate on: want both or neither labelled", len(train.Classes), len(validation.Classes)))
+	}
+	if train.Multi != validation.Multi {
+		kinds := map[bool]string{false: "one label", true: "a list of labels"}
+		return of(ErrClasses, fmt.Errorf("data: pictures to train on have %s each, those to validate on %s: want the same", kinds[train.Multi], kinds[validation.Multi]))
 	}
 	index := make(map[string]int, len(train.Classes))
 	for i, c := range train.Classes {
@@ -307,7 +411,13 @@ func Align(train, validation *Dataset) error {
 		return nil
 	}
 	for i, s := range validation.Samples {
-		validation.Samples[i].Label = index[validation.Classes[s.Label]]
+		if !train.Multi {
+			validation.Samples[i].Label = index[validation.Classes[s.Label]]
+		}
+		for j, l := range s.LabelSet {
+			s.LabelSet[j] = index[validation.Classes[l]]
+		}
+		slices.Sort(s.LabelSet)
 	}
 	validation.Classes = train.Classes
 	return nil

@@ -48,6 +48,7 @@ type Batch struct {
 	Patches       *mat.Dense[float32] // [B·G²,3P²], as clipvit.Preprocess makes them, or those of Views
 	Views         *projector.Tiles    // with Loader.Layout: of the one picture, or one of each; nil without
 	Labels        []int               // into Data.Classes, or Unlabelled
+	LabelSets     [][]int             // into Data.Classes, if Data is Multi
 	Captions      []string            // empty where there is none
 	Index         []int               // into Data.Samples
 	Names         []string            // Dataset.Name of each
@@ -251,6 +252,9 @@ func (p *pending) finish(l *Loader) (*Batch, error) {
 			copy(p.patches[at*n:(at+1)*n], p.patches[row*n:])
 		}
 		b.Labels = append(b.Labels, s.Label)
+		if l.Data.Multi {
+			b.LabelSets = append(b.LabelSets, s.LabelSet)
+		}
 		b.Captions = append(b.Captions, s.Caption)
 		b.Index = append(b.Index, i)
 		b.Names = append(b.Names, l.Data.Name(i))

@@ -12,21 +12,31 @@ import (
 
 // Open opens pictures by what path is: a folder ([Folder], or [Images] if they need no labels), a table
 // ([Table]) or shards ([Shards]). With labelled it is an error if there are no labels.
-func Open(path string, labelled bool) (*Dataset, error) { return open(path, labelled, toLearn) }
+func Open(path string, labelled bool, o ...Option) (*Dataset, error) {
+	return open(path, labelled, toLearn, chosen(o))
+}
 
 // OpenTest opens labelled pictures to judge a model by, as [Open] does. A single class is enough.
-func OpenTest(path string) (*Dataset, error) { return open(path, true, toJudge) }
+func OpenTest(path string, o ...Option) (*Dataset, error) {
+	return open(path, true, toJudge, chosen(o))
+}
 
-func open(path string, labelled bool, least int) (d *Dataset, err error) {
+func open(path string, labelled bool, least int, o options) (d *Dataset, err error) {
 	info, err := os.Stat(path)
+	if err == nil && info.IsDir() && o.separator != "" {
+		return nil, fmt.Errorf("data: %s: %w %q: a folder of classes has one label a picture, its folder", path, ErrSeparator, o.separator)
+	}
 	switch ext := strings.ToLower(filepath.Ext(path)); {
 	case err == nil && info.IsDir() && !labelled:
 		return Images(path)
 	case err == nil && info.IsDir():
 		d, err = folderOf(path, least)
 	case ext == ".csv" || ext == ".tsv" || ext == ".jsonl" || ext == ".ndjson":
-		d, err = tableOf(path, least)
+		d, err = tableOf(path, o, least)
 	case ext == ".tar", ext == ".tgz", strings.HasSuffix(strings.ToLower(path), ".tar.gz"): // which Shards refuses in its words
+		if o.separator != "" {
+			return nil, fmt.Errorf("data: %s: %w %q: labels of shards are lists in KEY.json", path, ErrSeparator, o.separator)
+		}
 		d, err = shardsOf(path, least)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("data: no pictures: %w", err)

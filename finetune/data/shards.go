@@ -53,7 +53,7 @@ func (p *part) open() (io.ReadCloser, error) {
 //	KEY.jpg (or png, webp, …)   the picture
 //	KEY.cls                     its label, any text or number
 //	KEY.txt                     its caption
-//	KEY.json                    an object with label or caption, or both, named as in [Table]
+//	KEY.json                    an object with label or caption, or both, or a list of labels, named as in [Table]
 //
 // Other files are left out; [Dataset.Notes] counts and names them: those of other endings or none, those with a second dot
 // in their names, since the key ends at the first, links, and pictures of formats that are not read. The shards are read once from one end to the other, skipping the pictures,
@@ -274,7 +274,20 @@ func (m *member) note(suffix string, text []byte) error {
 		if err != nil {
 			return err
 		}
-		label, caption = strings.TrimSpace(v[labelColumn]), strings.TrimSpace(v[captionColumn])
+		label, caption = strings.TrimSpace(v.text[labelColumn]), strings.TrimSpace(v.text[captionColumn])
+		if m.list = v.list; v.listed {
+			for i, l := range v.labels {
+				if slices.Contains(v.labels[:i], l) {
+					return fmt.Errorf("the label %q is there twice", l)
+				}
+				if !utf8.ValidString(l) {
+					return fmt.Errorf("%q is not UTF-8", l)
+				}
+			}
+		}
+	}
+	if m.listed && (label != "" || m.label != "") {
+		return errors.New("a label and a list of labels, want one of them")
 	}
 	for _, s := range []string{label, caption} {
 		if !utf8.ValidString(s) { // a JSON string with half a character

@@ -255,9 +255,12 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("path,label\na.png,1\n\"b,\"\"\",2\n"), 0)
 	f.Add([]byte("path\tcaption\na.png\t6\"\n"), 1)
 	f.Add([]byte(`{"path":"a.png","label":3}`+"\n"+`{"path":"b","text":"x"}`), 2)
+	f.Add([]byte(`{"path":"a.png","labels":["a",3]}`+"\n"+`{"path":"b","label":[]}`), 2)
+	f.Add([]byte("path,tags\na.png,a|b\nb.png,\n"), 3)
 	f.Fuzz(func(t *testing.T, text []byte, kind int) {
 		name := []string{"a.csv", "a.tsv", "a.jsonl"}[uint(kind)%3]
-		found, err := readTable(text, name, "dir")
+		separator := []string{"", "|"}[uint(kind)/3%2]
+		found, err := readTable(text, name, "dir", separator)
 		if err != nil {
 			return
 		}
@@ -268,8 +271,13 @@ func FuzzTable(f *testing.F) {
 		}
 		if d, err := build(name, "dir", found, false, toLearn); err == nil {
 			for _, s := range d.Samples {
-				if s.Label < Unlabelled || s.Label >= len(d.Classes) || s.Label == Unlabelled && s.Caption == "" {
+				if s.Label < Unlabelled || s.Label >= len(d.Classes) || s.Label == Unlabelled && s.Caption == "" && !d.Multi {
 					t.Fatalf("got %+v of %d classes", s, len(d.Classes))
+				}
+				for i, l := range s.LabelSet {
+					if !d.Multi || l < 0 || l >= len(d.Classes) || i > 0 && l <= s.LabelSet[i-1] {
+						t.Fatalf("got %+v of %d classes", s, len(d.Classes))
+					}
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -22,6 +24,7 @@ import (
 var columns = map[string]int{
 	"path": pathColumn, "filepath": pathColumn, "file_name": pathColumn, "filename": pathColumn, "file": pathColumn, "image": pathColumn,
 	"label": labelColumn, "class": labelColumn,
+	"labels": labelsColumn, "classes": labelsColumn, "tags": labelsColumn,
 	"caption": captionColumn, "text": captionColumn, "title": captionColumn,
 }
 
@@ -29,11 +32,18 @@ const (
 	pathColumn = iota
 	labelColumn
 	captionColumn
+	labelsColumn // of labels that do not exclude each other
 	numColumns
 )
 
+// A row is what a line of a table says.
+type row struct {
+	text [numColumns]string
+	list // of JSONL
+}
+
 // columnNames are the names of each kind, for errors.
-var columnNames = [numColumns]string{"path, filepath, file_name, filename, file or image", "label or class", "caption, text or title"}
+var columnNames = [numColumns]string{"path, filepath, file_name, filename, file or image", "label or class", "caption, text or title", "labels, classes or tags"}
 
 // maxLine bounds a line of JSONL. The longest caption of a picture is far below.
 const maxLine = 1 << 20 // bytes
@@ -44,6 +54,11 @@ const maxLine = 1 << 20 // bytes
 //	path      path, filepath, file_name, filename, file, image
 //	label     label, class       any text or number
 //	caption   caption, text, title
+//	labels    labels, classes, tags   of pictures that may be of several classes
+//
+// Labels that do not exclude each other are a list in JSONL, as Hugging Face's datasets write it: {"image": "a.png", "labels":
+// ["cat", "dog"]}, [] for a picture of none. In CSV they are one field, split at a [Separator]. If a row has a list all need
+// one.
 //
 // The rest is ignored. There must be a path, and all rows must have a label or all a caption. Samples are in the order of the rows. Classes are sorted by value if all are
 // integers (so that 0 to N-1 keep their numbers), and by their bytes if not.
@@ -55,41 +70,62 @@ const maxLine = 1 << 20 // bytes
 // has, no label where others have one, or no caption in a table without labels; if the text is not UTF-8, a row has more or fewer
 // fields than the first, or csv and pandas would read something else each, as labels 1 and 1.0; if a quote swallows rows; if a
 // path is an address of the net; if there are no rows; and if there is a single class.
-func Table(path string) (*Dataset, error) { return tableOf(path, toLearn) }
+func Table(path string, o ...Option) (*Dataset, error) { return tableOf(path, chosen(o), toLearn) }
 
-func tableOf(path string, least int) (*Dataset, error) {
+// An Option says how a source is read.
+type Option func(*options)
+
+type options struct{ separator string }
+
+// chosen returns what options say.
+func chosen(o []Option) (c options) {
+	for _, f := range o {
+		f(&c)
+	}
+	return c
+}
+
+// Separator is that of labels that do not exclude each other in one field of a .csv or .tsv, in the column of labels, whichever
+// of its names that has. An empty field is a picture of no class. Spaces around a label are no part of it, and it is an error if
+// one is empty, or there twice, or if the source is no such table.
+func Separator(text string) Option { return func(o *options) { o.separator = text } }
+
+func tableOf(path string, o options, least int) (*Dataset, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	found, err := readTable(data, filepath.Base(path), filepath.Dir(path))
+	found, err := readTable(data, filepath.Base(path), filepath.Dir(path), o.separator)
 	if err != nil {
 		return nil, err
 	}
 	return build(filepath.Base(path), filepath.Dir(path), found, false, least)
 }
 
-func readTable(data []byte, name, dir string) ([]labelled, error) {
+func readTable(data []byte, name, dir, separator string) ([]labelled, error) {
 	text, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", name, err)
 	}
-	var rows func(add func(line int, v [numColumns]string) error) error
+	var rows func(add func(line int, v row) error) error
 	switch ending(name) {
 	case "csv":
-		rows = func(add func(int, [numColumns]string) error) error { return readCSV(text, delimiter(text), dir, add) }
+		rows = func(add func(int, row) error) error { return readCSV(text, delimiter(text), dir, separator, add) }
 	case "tsv":
-		rows = func(add func(int, [numColumns]string) error) error { return readCSV(text, '\t', dir, add) }
+		rows = func(add func(int, row) error) error { return readCSV(text, '\t', dir, separator, add) }
 	case "jsonl", "ndjson":
-		rows = func(add func(int, [numColumns]string) error) error { return readJSONL([]byte(text), add) }
+		if separator != "" {
+			return nil, fmt.Errorf("data: %s: %w %q: labels of JSONL are lists", name, ErrSeparator, separator)
+		}
+		rows = func(add func(int, row) error) error { return readJSONL([]byte(text), add) }
 	default:
 		return nil, fmt.Errorf("data: %s: the name ends in %q, want .csv, .tsv, .jsonl or .ndjson", name, filepath.Ext(name))
 	}
 	var found []labelled
 	var pathless problems
 	spelling := map[string]spelled{} // of a label, with the spaces around it
-	if err := rows(func(line int, v [numColumns]string) error {
-		where := fmt.Sprintf("line %d", line)
+	if err := rows(func(line int, r row) error {
+		v, where := r.text, fmt.Sprintf("line %d", line)
 		file := filepath.FromSlash(unpadded(v[pathColumn]))
 		if whole := filepath.FromSlash(v[pathColumn]); whole != file && isFile(below(dir, whole)) {
 			file = whole // a name that begins or ends with a space
@@ -100,6 +136,14 @@ func readTable(data []byte, name, dir string) ([]labelled, error) {
 		}
 		if address.MatchString(file) && !isFile(below(dir, file)) {
 			return fmt.Errorf("line %d: %s is an address, want the path of a file; bring the pictures first", line, pyjson.Printable(file))
+		}
+		for i, l := range r.labels {
+			if !utf8.ValidString(l) {
+				return fmt.Errorf("line %d: %q is not UTF-8", line, l)
+			}
+			if slices.Contains(r.labels[:i], l) {
+				return fmt.Errorf("line %d: the label %q is there twice", line, l)
+			}
 		}
 		label := unpadded(v[labelColumn])
 		switch first, seen := spelling[strings.TrimSpace(label)]; {
@@ -114,7 +158,7 @@ func readTable(data []byte, name, dir string) ([]labelled, error) {
 				return fmt.Errorf("line %d: %q is not UTF-8", line, text)
 			}
 		}
-		found = append(found, labelled{Sample: Sample{Path: filepath.Clean(below(dir, file)), Caption: strings.TrimSpace(v[captionColumn])}, label: label, where: where})
+		found = append(found, labelled{Sample: Sample{Path: filepath.Clean(below(dir, file)), Caption: strings.TrimSpace(v[captionColumn])}, label: label, where: where, list: r.list})
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", name, err)
@@ -137,18 +181,21 @@ func sameNumber(found []labelled) error {
 	first := map[float64]labelled{}
 	var twice error
 	for _, s := range found {
-		if s.label == "" {
-			continue
+		labels := s.labels
+		if s.label != "" {
+			labels = []string{s.label}
 		}
-		v, err := strconv.ParseFloat(s.label, 64)
-		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil
-		}
-		switch f, seen := first[v]; {
-		case !seen:
-			first[v] = s
-		case f.label != s.label && twice == nil:
-			twice = fmt.Errorf("%s: the label %q is the number of the %q of %s: one class to pandas, two to csv; write them alike", s.where, s.label, f.label, f.where)
+		for _, s.label = range labels {
+			v, err := strconv.ParseFloat(s.label, 64)
+			if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+				return nil
+			}
+			switch f, seen := first[v]; {
+			case !seen:
+				first[v] = s
+			case f.label != s.label && twice == nil:
+				twice = fmt.Errorf("%s: the label %q is the number of the %q of %s: one class to pandas, two to csv; write them alike", s.where, s.label, f.label, f.where)
+			}
 		}
 	}
 	return twice
@@ -182,14 +229,14 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// readCSV gives add every row of a table with a header. Paths are relative to dir.
-func readCSV(text string, comma byte, dir string, add func(line int, v [numColumns]string) error) error {
+// readCSV gives add every row of a table with a header. Paths are relative to dir. With a separator labels are split at it.
+func readCSV(text string, comma byte, dir, separator string, add func(line int, v row) error) error {
 	var head []string
 	var at [numColumns][]int
 	err := readRecords(text, comma, func(r record) error {
 		if head == nil {
 			head = r.fields
-			return findColumns(head, &at)
+			return findColumns(head, separator, &at)
 		}
 		if r.torn > 0 {
 			return fmt.Errorf("line %d: a quote opens a field, closes on line %d, and text follows there: lines between would be part of the field; "+
@@ -201,11 +248,18 @@ func readCSV(text string, comma byte, dir string, add func(line int, v [numColum
 					r.line, line, pyjson.Printable(path))
 			}
 		}
-		var v [numColumns]string
+		var v row
 		for kind, is := range at {
 			if len(is) > 0 {
-				v[kind] = r.fields[is[0]]
+				v.text[kind] = r.fields[is[0]]
 			}
+		}
+		if separator != "" {
+			var err error
+			if v.list, err = split(cmp.Or(v.text[labelsColumn], v.text[labelColumn]), separator); err != nil {
+				return fmt.Errorf("line %d: %w", r.line, err)
+			}
+			v.text[labelColumn] = ""
 		}
 		return add(r.line, v)
 	})
@@ -215,8 +269,23 @@ func readCSV(text string, comma byte, dir string, add func(line int, v [numColum
 	return err
 }
 
-// findColumns finds the columns by their names.
-func findColumns(head []string, at *[numColumns][]int) error {
+// split returns the labels of a field.
+func split(field, separator string) (l list, err error) {
+	l.listed = true
+	if strings.TrimSpace(field) == "" {
+		return l, nil
+	}
+	for part := range strings.SplitSeq(field, separator) {
+		if part = strings.TrimSpace(part); part == "" {
+			return l, fmt.Errorf("the labels %q have an empty one between the separators %q", field, separator)
+		}
+		l.labels = append(l.labels, part)
+	}
+	return l, nil
+}
+
+// findColumns finds the columns by their names. With a separator there is one of labels.
+func findColumns(head []string, separator string, at *[numColumns][]int) error {
 	for i, name := range head {
 		if kind, ok := columns[strings.ToLower(strings.TrimSpace(name))]; ok {
 			at[kind] = append(at[kind], i)
@@ -239,7 +308,15 @@ func findColumns(head []string, at *[numColumns][]int) error {
 	if len(at[pathColumn]) == 0 {
 		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[pathColumn], hint)
 	}
-	if len(at[labelColumn])+len(at[captionColumn]) == 0 {
+	switch label, labels := at[labelColumn], at[labelsColumn]; {
+	case separator == "" && len(labels) > 0 && len(label) == 0:
+		return fmt.Errorf("column %q of the first line has several labels of a picture: want the %w of them", head[labels[0]], ErrSeparator)
+	case separator != "" && len(label)+len(labels) == 0:
+		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[labelsColumn], hint)
+	case separator != "" && len(label)+len(labels) > 1:
+		return fmt.Errorf("columns %q and %q of the first line both have labels, want one", head[label[0]], head[labels[0]])
+	}
+	if len(at[labelColumn])+len(at[labelsColumn])+len(at[captionColumn]) == 0 {
 		return fmt.Errorf("first line is %.80q, want a column %s, or %s%s", head, columnNames[labelColumn], columnNames[captionColumn], hint)
 	}
 	return nil
@@ -265,18 +342,18 @@ func swallowed(r record, comma byte, width, path int, dir string) (line int, fil
 }
 
 // readJSONL gives add every object of a file with one a line. Empty lines are left out.
-func readJSONL(data []byte, add func(line int, v [numColumns]string) error) error {
+func readJSONL(data []byte, add func(line int, v row) error) error {
 	for line := 1; len(data) > 0; line++ {
-		var row []byte
-		row, data, _ = bytes.Cut(data, []byte("\n"))
-		if len(row) > maxLine {
-			return fmt.Errorf("line %d has %d bytes, want at most %d", line, len(row), maxLine)
+		var text []byte
+		text, data, _ = bytes.Cut(data, []byte("\n"))
+		if len(text) > maxLine {
+			return fmt.Errorf("line %d has %d bytes, want at most %d", line, len(text), maxLine)
 		}
-		if row = bytes.TrimSpace(row); len(row) == 0 {
+		if text = bytes.TrimSpace(text); len(text) == 0 {
 			continue
 		}
-		v, err := readObject(row)
-		if err != nil && row[0] == '{' && row[len(row)-1] != '}' {
+		v, err := readObject(text)
+		if err != nil && text[0] == '{' && text[len(text)-1] != '}' {
 			return fmt.Errorf("line %d: %w, want a whole object on the line", line, err)
 		}
 		if err != nil {
@@ -290,8 +367,8 @@ func readJSONL(data []byte, add func(line int, v [numColumns]string) error) erro
 }
 
 // readObject finds the columns among the keys of a JSON object. Values may be strings, numbers or, of a
-// class, true and false; null counts as absent.
-func readObject(object []byte) (v [numColumns]string, err error) {
+// class, true and false, and lists of these where labels do not exclude each other; null counts as absent.
+func readObject(object []byte) (v row, err error) {
 	if bytes.HasPrefix(bytes.TrimSpace(object), []byte("[")) {
 		return v, fmt.Errorf("%.40s, want an object; a list of objects is one a line, without the brackets and commas", object)
 	}
@@ -317,21 +394,63 @@ func readObject(object []byte) (v [numColumns]string, err error) {
 			return v, fmt.Errorf("keys %q and %q mean the same, want one of %s", a, b, columnNames[kind])
 		}
 		from[kind] = key
-		switch raw[0] {
-		case '"':
-			// A number that is none has become a string.
-			if s := string(raw); (s == `"NaN"` || s == `"Infinity"` || s == `"-Infinity"`) && bytes.Count(object, raw) < bytes.Count(plain, raw) {
-				return v, fmt.Errorf("%q is %s, want a string or a finite number", key, strings.Trim(s, `"`))
+		isLabel := kind == labelColumn || kind == labelsColumn
+		switch {
+		case isLabel && raw[0] == '[':
+			if v.listed {
+				return v, fmt.Errorf("two keys have labels, want one of %s, %s", columnNames[labelColumn], columnNames[labelsColumn])
 			}
-			v[kind], err = pyjson.Unquote(raw)
-		case '{', '[':
-			err = fmt.Errorf("%q is %.40s, want a string or a number", key, raw)
+			v.list, err = labelList(key, raw, object, plain)
+		case kind == labelsColumn:
+			err = fmt.Errorf("%q is %.40s, want a list of strings or numbers", key, raw)
 		default:
-			v[kind] = string(raw)
+			v.text[kind], err = scalar(key, raw, object, plain)
 		}
 		if err != nil {
 			return v, err
 		}
 	}
+	if v.listed && v.text[labelColumn] != "" {
+		return v, fmt.Errorf("there are a label and a list of labels, want one of %s, %s", columnNames[labelColumn], columnNames[labelsColumn])
+	}
 	return v, nil
+}
+
+// labelList returns the labels of a JSON list.
+func labelList(key string, raw json.RawMessage, object, plain []byte) (l list, err error) {
+	l.listed = true
+	var all []json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return l, fmt.Errorf("%q: %w", key, err)
+	}
+	for _, raw := range all {
+		if string(raw) == "null" {
+			return l, fmt.Errorf("%q has null, want strings or numbers", key)
+		}
+		label, err := scalar(key, raw, object, plain)
+		if err != nil {
+			return l, err
+		}
+		if label = strings.TrimSpace(label); label == "" {
+			return l, fmt.Errorf("%q has an empty label", key)
+		}
+		l.labels = append(l.labels, label)
+	}
+	return l, nil
+}
+
+// scalar returns a JSON string, or the text of a number, true or false, of a key of an object, which is also there without names
+// that are no numbers.
+func scalar(key string, raw json.RawMessage, object, plain []byte) (string, error) {
+	switch raw[0] {
+	case '"':
+		// A number that is none has become a string.
+		if s := string(raw); (s == `"NaN"` || s == `"Infinity"` || s == `"-Infinity"`) && bytes.Count(object, raw) < bytes.Count(plain, raw) {
+			return "", fmt.Errorf("%q is %s, want a string or a finite number", key, strings.Trim(s, `"`))
+		}
+		return pyjson.Unquote(raw)
+	case '{', '[':
+		return "", fmt.Errorf("%q is %.40s, want a string or a number", key, raw)
+	}
+	return string(raw), nil
 }

@@ -90,6 +90,8 @@ func match(labels []string, d *data.Dataset) (index []int, err error) {
 		return nil, fmt.Errorf("evaluation: %w", data.ErrEmpty)
 	case d.Classes == nil:
 		return nil, fmt.Errorf("evaluation: %w to judge by", data.ErrUnlabelled)
+	case d.Multi:
+		return nil, errors.New("evaluation: the pictures have lists of labels, want one each")
 	case len(labels) == 0:
 		return nil, errors.New("evaluation: the classifier has no labels")
 	}

@@ -242,9 +242,9 @@ func notes(train, validation *data.Dataset) []string {
 
 // bare takes the labels away, by which pictures would be set aside class by class.
 func bare(d *data.Dataset) *data.Dataset {
-	d.Classes = nil
+	d.Classes, d.Multi = nil, false
 	for i := range d.Samples {
-		d.Samples[i].Label = data.Unlabelled
+		d.Samples[i].Label, d.Samples[i].LabelSet = data.Unlabelled, nil
 	}
 	return d
 }

@@ -77,19 +77,12 @@ func counts(train, validation *data.Dataset) []ClassCount {
 		return nil
 	}
 	all := make([]ClassCount, len(train.Classes))
-	for i, c := range train.Classes {
-		all[i].Name = c
-	}
-	for _, s := range train.Samples {
-		if s.Label >= 0 {
-			all[s.Label].Train++
-		}
+	for i, n := range train.Counts() {
+		all[i].Name, all[i].Train = train.Classes[i], n
 	}
 	if validation != nil {
-		for _, s := range validation.Samples {
-			if s.Label >= 0 && s.Label < len(all) {
-				all[s.Label].Validation++
-			}
+		for i, n := range validation.Counts() {
+			all[i].Validation = n
 		}
 	}
 	return all
