@@ -1,7 +1,6 @@
 package clip
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -11,7 +10,7 @@ import (
 // The kinds of errors that are the fault of who asked, for [errors.Is].
 var (
 	// ErrRequest means that what was asked for makes no sense: nothing to encode, or features that the tower does not have.
-	ErrRequest = errors.New("bad request")
+	ErrRequest = errors.New("not a valid request")
 	// ErrTooLarge means that the file of a picture has too many bytes, or the picture too many pixels.
 	ErrTooLarge = errors.New("image too large")
 	// ErrImage means that what was to be encoded is not a picture, or not one that can be read: it is in none of the
@@ -47,8 +46,12 @@ func failed(kind error, format string, args ...any) error {
 	return &failure{kind: kind, text: "clip: " + fmt.Sprintf(format, args...)}
 }
 
-// because returns an error of a kind, nil for none, whose text is that of cause behind the name of what it befell.
+// because returns an error of a kind, nil for none, whose text is that of cause behind the name of what it befell. It is nil
+// if cause is.
 func because(kind, cause error, name string) error {
+	if cause == nil {
+		return nil
+	}
 	text := bare(cause).Error()
 	if name != "" {
 		text = name + ": " + text
@@ -59,24 +62,4 @@ func because(kind, cause error, name string) error {
 // bare returns an error without the names of packages in front.
 func bare(err error) error {
 	return pillow.Bare(err, "clip", "clipvit", "cliptext", "converter", "checkpoint", "transformer")
-}
-
-// await returns what f does, or the cause of ctx's end if that comes first. f goes on then, and nobody hears of it.
-func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := f()
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
 }

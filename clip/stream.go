@@ -8,171 +8,139 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/pictures"
 )
 
 // StreamOptions are choices of [Model.Stream] and [Model.StreamText]. The zero value is fine.
 type StreamOptions struct {
 	Features   clipvit.Features // of pictures; the zero value is [clipvit.Embedding]
-	Batch      int              // how many are encoded together; 0 lets the size of the tower decide
+	Batch      int              // how many are encoded together, at most; 0 lets the size of the tower decide
 	SkipErrors bool             // one that cannot be read is yielded with its error; otherwise it ends the stream
 }
 
 // Encoded is a picture or a text with its vector.
 type Encoded struct {
 	Index  int       // in the sequence
-	Name   string    // of the picture, or the text
+	Name   string    // of the picture, or the text itself
 	Vector []float32 // nil if Err is not; features of several rows lie one row after the other
 	Err    error     // why it could not be encoded, if errors are skipped
-}
-
-// Encode returns the embeddings [B][E] of pictures, as OpenAI's encode_image does: not normalised. Of a tower without a
-// projection they are the class token after the post-norm [B][C].
-//
-// No pictures are an [ErrRequest]. The first picture that cannot be encoded ends it.
-func (m *Model) Encode(ctx context.Context, all ...Picture) ([][]float32, error) {
-	return m.Features(ctx, clipvit.Features{Kind: clipvit.Embedding}, all...)
-}
-
-// Features returns what [clipvit.Features] says of pictures: [B][D] or, of several rows a picture, [B][R·D].
-func (m *Model) Features(ctx context.Context, f clipvit.Features, all ...Picture) ([][]float32, error) {
-	if len(all) == 0 {
-		return nil, failed(ErrRequest, "got 0 pictures, want at least 1")
-	}
-	if f == (clipvit.Features{}) {
-		return nil, failed(ErrRequest, "features are none, want a kind of them")
-	}
-	vectors := make([][]float32, 0, len(all))
-	for e, err := range m.Stream(ctx, slices.Values(all), StreamOptions{Features: f}) {
-		if err != nil {
-			return nil, err
-		}
-		vectors = append(vectors, e.Vector)
-	}
-	return vectors, nil
 }
 
 // maxBatch bounds the pictures that wait for one another.
 const maxBatch = 1 << 10
 
-// Stream yields the features of any number of pictures, in their order and in constant memory. Pictures are decoded ahead of
-// use. A list is slices.Values of a slice, and a channel is [Channel] of it: what has come is encoded before it waits for more.
-//
-// An error ends the stream, but one of a picture with o.SkipErrors. Whoever leaves the loop, or ends ctx, need not wait
-// for what is being decoded or encoded; the sequence then goes on to its next picture, at most.
-func (m *Model) Stream(ctx context.Context, all iter.Seq[Picture], o StreamOptions) iter.Seq2[Encoded, error] {
-	return func(yield func(Encoded, error) bool) {
-		if o.Features == (clipvit.Features{}) {
-			o.Features.Kind = clipvit.Embedding
-		}
-		v, err := m.Vision(ctx)
+// check returns an [ErrRequest] for a batch that is none.
+func (o StreamOptions) check() error {
+	if o.Batch < 0 || o.Batch > maxBatch {
+		return failed(ErrRequest, "batch is %d, want 1 to %d, or 0 for one that fits the tower", o.Batch, maxBatch)
+	}
+	return nil
+}
+
+// A pending is a picture or a text on its way through a tower.
+type pending[T any] struct {
+	Encoded
+	in T // what the tower takes, if there is no error
+}
+
+// A pipe is how values of a sequence become vectors: each is read ahead of use, and then a tower encodes many at once.
+type pipe[S, T any] struct {
+	window int                                             // how many are encoded at once, at most
+	read   func(i int, s S) (name string, in T, err error) // several goroutines call it
+	encode func(ctx context.Context, all []*pending[T]) error
+}
+
+// run yields the vectors of a sequence in its order.
+func (p pipe[S, T]) run(ctx context.Context, source iter.Seq[S], skip bool, yield func(Encoded, error) bool) {
+	read := func(i int, s S) *pending[T] {
+		x := &pending[T]{Encoded: Encoded{Index: i}}
+		x.Name, x.in, x.Err = p.read(i, s)
+		return x
+	}
+	for group, err := range pictures.Grouped(ctx, source, p.window, pictures.Decoders(), read) {
 		if err == nil {
-			err = check(v.Config, o)
+			err = p.encode(ctx, readable(group, skip))
 		}
 		if err != nil {
 			yield(Encoded{}, err)
 			return
 		}
-		if o.Batch == 0 {
-			o.Batch = transformer.Part(v.Config.Tokens())
-		}
-		for group, err := range pictures.Grouped(ctx, all, o.Batch, pictures.Decoders(), func(i int, p Picture) *picture { return prepare(i, p, v.Config) }) {
-			if err == nil {
-				err = encode(ctx, v, o, group)
-			}
-			if err != nil {
-				yield(Encoded{}, err)
+		for _, x := range group {
+			if x.Err != nil && !skip {
+				yield(Encoded{}, x.Err)
 				return
 			}
-			for _, p := range group {
-				if p.Err != nil && !o.SkipErrors {
-					yield(Encoded{}, p.Err)
-					return
-				}
-				if !yield(p.Encoded, nil) {
-					return
-				}
+			if !yield(x.Encoded, nil) {
+				return
 			}
 		}
 	}
 }
 
-// check returns an ErrRequest for what a tower of configuration c does not do.
-func check(c clipvit.Config, o StreamOptions) error {
-	if err := o.Features.Validate(c); err != nil {
-		return because(ErrRequest, err, "")
-	}
-	if o.Batch < 0 || o.Batch > maxBatch {
-		return failed(ErrRequest, "batch is %d, want 1 to %d, or 0", o.Batch, maxBatch)
-	}
-	return nil
-}
-
-// A picture is on its way through the tower.
-type picture struct {
-	Encoded
-	patches []float32 // [G²,3P²]
-}
-
-// prepare decodes a picture and makes patches of it.
-func prepare(i int, p Picture, c clipvit.Config) *picture {
-	x := &picture{Encoded: Encoded{Index: i, Name: p.name}}
-	img, err := p.decode()
-	if err != nil {
-		x.Err = err
-		return x
-	}
-	patches, err := clipvit.Preprocess(img, c)
-	if err != nil {
-		x.Err = because(ErrImage, err, p.name)
-		return x
-	}
-	x.patches = mat.Data[float32](patches)
-	return x
-}
-
-// encode gives the pictures of a group that have patches their vectors.
-func encode(ctx context.Context, m *clipvit.Model, o StreamOptions, group []*picture) error {
-	group = slices.Clone(group)
-	if !o.SkipErrors { // none behind the first error is wanted
-		if i := slices.IndexFunc(group, func(p *picture) bool { return p.Err != nil }); i >= 0 {
-			group = group[:i]
+// readable returns those of a group that have no error. Where errors are not skipped, none after the first is wanted.
+func readable[T any](group []*pending[T], skip bool) (all []*pending[T]) {
+	for _, x := range group {
+		switch {
+		case x.Err == nil:
+			all = append(all, x)
+		case !skip:
+			return all
 		}
 	}
-	group = slices.DeleteFunc(group, func(p *picture) bool { return p.Err != nil })
-	c := m.Config
-	for part := range slices.Chunk(group, transformer.Part(c.Tokens())) {
-		patches := make([]float32, 0, len(part)*c.Patches()*c.PatchLen())
-		for _, p := range part {
-			patches = append(patches, p.patches...)
-			p.patches = nil
-		}
-		y, err := await(ctx, func() ([]float32, error) {
-			y, err := o.Features.Of(m, mat.NewDense[float32](mat.WithShape(len(part)*c.Patches(), c.PatchLen()), mat.WithBacking(patches)))
-			if err != nil {
-				return nil, because(nil, err, "")
-			}
-			return mat.Data[float32](y.Value().(mat.Matrix)), nil
-		})
+	return all
+}
+
+// give computes vectors and gives them to those whose they are. It returns when ctx ends, even if compute has not.
+func give[T any](ctx context.Context, all []*pending[T], what string, compute func() (mat.Tensor, error)) error {
+	y, err := await(ctx, func() ([]float32, error) {
+		y, err := compute()
 		if err != nil {
-			return err
+			return nil, because(nil, err, "")
 		}
-		n := len(y) / len(part)
-		for i, p := range part {
-			p.Vector = slices.Clone(y[i*n : (i+1)*n]) // or one would keep all of them in memory
-			if err := finite(p.Name, o.Features.String(), p.Vector); err != nil {
-				return err
-			}
+		return mat.Data[float32](y.Value().(mat.Matrix)), nil
+	})
+	if err != nil {
+		return err
+	}
+	n := len(y) / len(all)
+	for i, x := range all {
+		x.Vector = slices.Clone(y[i*n : (i+1)*n]) // or one would keep all of them in memory
+		if at := slices.IndexFunc(x.Vector, func(v float32) bool { return v-v != 0 }); at >= 0 {
+			return failed(nil, "%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", x.Name, what, at+1, n, x.Vector[at])
 		}
 	}
 	return nil
 }
 
-// finite returns an error if a value of a vector is no number.
-func finite(name, what string, x []float32) error {
-	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
-		return failed(nil, "%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, what, i+1, len(x), x[i])
+// await returns what f does, or the cause of ctx's end if that comes first. f goes on then, and nobody hears of it. A panic
+// of f is the caller's.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		v       T
+		err     error
+		whole   bool
+		because any
 	}
-	return nil
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if !r.whole {
+				r.because = recover()
+			}
+			done <- r
+		}()
+		r.v, r.err = f()
+		r.whole = true
+	}()
+	select {
+	case r := <-done:
+		if !r.whole {
+			panic(r.because)
+		}
+		return r.v, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
 }

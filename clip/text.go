@@ -3,6 +3,7 @@ package clip
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -11,70 +12,75 @@ import (
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
-	"github.com/vitago/vitago/internal/pictures"
 )
 
 // EncodeText returns the embeddings [B][E] of texts, as OpenAI's encode_text does: not normalised. Texts of like length go
-// through the tower together, each batch cut to its longest. The empty text is one, too.
+// through the tower together, cut to the longest of them, so that short ones take little time. A text has the same embedding
+// whatever stands beside it. The empty text is a text.
 //
-// No texts are an [ErrRequest], a model without a text tower is [ErrNoText], and a text that is too long is an [ErrText].
+// No texts are an [ErrRequest], and a model without a text tower is an [ErrNoText]. A text is an [ErrText] if it has more
+// tokens than the context, or a letter for which the vocabulary has none; the first of them ends it.
+//
+// Source: openai/CLIP, clip/model.py, CLIP.encode_text.
 func (m *Model) EncodeText(ctx context.Context, texts []string) ([][]float32, error) {
 	if len(texts) == 0 && m.hasText {
 		return nil, failed(ErrRequest, "got 0 texts, want at least 1")
 	}
-	vectors := make([][]float32, 0, len(texts))
-	for e, err := range m.StreamText(ctx, slices.Values(texts), StreamOptions{}) {
-		if err != nil {
-			return nil, err
-		}
-		vectors = append(vectors, e.Vector)
-	}
-	return vectors, nil
+	return collect(len(texts), m.streamText(ctx, slices.Values(texts), StreamOptions{}, min(max(len(texts), 1), maxTexts)))
 }
 
-// textWindow is how many texts are sorted by their length at a time.
-const textWindow = 1 << 12
+// textWindow is how many texts of a stream are sorted by their length: more would come later, and fewer would differ more. Of
+// captions that have 7 to 17 tokens, 2 in 100 tokens that are computed are then of no text. maxTexts is the same of a list.
+const (
+	textWindow = 1 << 10
+	maxTexts   = 1 << 14
+)
 
 // StreamText yields the embeddings of any number of texts, in their order and in constant memory, as [Model.Stream] does of
 // pictures. o.Features has to be zero, or [clipvit.Embedding].
 func (m *Model) StreamText(ctx context.Context, texts iter.Seq[string], o StreamOptions) iter.Seq2[Encoded, error] {
+	return m.streamText(ctx, texts, o, textWindow)
+}
+
+func (m *Model) streamText(ctx context.Context, texts iter.Seq[string], o StreamOptions, window int) iter.Seq2[Encoded, error] {
 	return func(yield func(Encoded, error) bool) {
-		t, k, err := m.reader(ctx)
-		switch {
-		case err != nil:
-		case o.Features != clipvit.Features{} && o.Features != clipvit.Features{Kind: clipvit.Embedding}:
+		err := o.check()
+		if o.Features != (clipvit.Features{}) && o.Features != (clipvit.Features{Kind: clipvit.Embedding}) {
 			err = failed(ErrRequest, "features of texts are %s, want %s", o.Features, clipvit.Embedding)
-		case o.Batch < 0 || o.Batch > maxBatch:
-			err = failed(ErrRequest, "batch is %d, want 1 to %d, or 0", o.Batch, maxBatch)
+		}
+		var t *cliptext.Model
+		var k *cliptext.Tokenizer
+		if err == nil {
+			t, k, err = m.reader(ctx)
 		}
 		if err != nil {
 			yield(Encoded{}, err)
 			return
 		}
-		for group, err := range pictures.Grouped(ctx, texts, textWindow, pictures.Decoders(), func(i int, text string) *sentence { return tokenize(i, text, k, t.Config.Context) }) {
-			if err == nil {
-				err = encodeTexts(ctx, t, o, group)
-			}
-			if err != nil {
-				yield(Encoded{}, err)
-				return
-			}
-			for _, x := range group {
-				if x.Err != nil && !o.SkipErrors {
-					yield(Encoded{}, x.Err)
-					return
+		pipe[string, []int]{
+			window: window,
+			read: func(i int, text string) (string, []int, error) {
+				ids, err := k.Tokenize([]string{text}, t.Config.Context, false)
+				if err != nil {
+					return text, nil, because(ErrText, err, fmt.Sprintf("text %d", i+1))
 				}
-				if !yield(x.Encoded, nil) {
-					return
+				return text, ids[0], nil
+			},
+			encode: func(ctx context.Context, all []*pending[[]int]) error {
+				for part := range alike(all, o.Batch) {
+					if err := encodeTexts(ctx, t, part); err != nil {
+						return err
+					}
 				}
-			}
-		}
+				return nil
+			},
+		}.run(ctx, texts, o.SkipErrors, yield)
 	}
 }
 
-// reader returns what texts are read by.
+// reader returns what texts are encoded with.
 func (m *Model) reader(ctx context.Context) (*cliptext.Model, *cliptext.Tokenizer, error) {
-	k, _, err := m.Tokenizer() // first, which takes no time
+	k, _, err := m.Tokenizer() // first: it takes no time
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,60 +88,32 @@ func (m *Model) reader(ctx context.Context) (*cliptext.Model, *cliptext.Tokenize
 	return t, k, err
 }
 
-// A sentence is a text on its way through the tower.
-type sentence struct {
-	Encoded
-	ids []int
+// alike sorts texts by their length and yields those that go through the tower together, at most as many as a batch has unless
+// that is 0. A part that is half full ends before a longer text.
+func alike(all []*pending[[]int], batch int) iter.Seq[[]*pending[[]int]] {
+	slices.SortStableFunc(all, func(a, b *pending[[]int]) int { return cmp.Compare(len(a.in), len(b.in)) })
+	return func(yield func([]*pending[[]int]) bool) {
+		for len(all) > 0 {
+			n := 1
+			for ; n < len(all) && (batch == 0 || n < batch); n++ {
+				length := len(all[n].in)
+				if full := transformer.Part(length); n >= full || n >= full/2 && length > len(all[n-1].in) {
+					break
+				}
+			}
+			if !yield(all[:n]) {
+				return
+			}
+			all = all[n:]
+		}
+	}
 }
 
-func tokenize(i int, text string, k *cliptext.Tokenizer, context int) *sentence {
-	x := &sentence{Encoded: Encoded{Index: i, Name: text}}
-	ids, err := k.Tokenize([]string{text}, context, false)
-	if err != nil {
-		x.Err = because(ErrText, err, "")
-		return x
+// encodeTexts gives texts their embeddings.
+func encodeTexts(ctx context.Context, m *cliptext.Model, all []*pending[[]int]) error {
+	ids := make([][]int, len(all))
+	for i, x := range all {
+		ids[i] = x.in
 	}
-	x.ids = ids[0]
-	return x
-}
-
-// encodeTexts gives the texts of a group that have ids their vectors.
-func encodeTexts(ctx context.Context, m *cliptext.Model, o StreamOptions, group []*sentence) error {
-	group = slices.Clone(group)
-	if !o.SkipErrors { // none behind the first error is wanted
-		if i := slices.IndexFunc(group, func(x *sentence) bool { return x.Err != nil }); i >= 0 {
-			group = group[:i]
-		}
-	}
-	group = slices.DeleteFunc(group, func(x *sentence) bool { return x.Err != nil })
-	slices.SortStableFunc(group, func(a, b *sentence) int { return cmp.Compare(len(a.ids), len(b.ids)) })
-	for len(group) > 0 {
-		n := 1
-		for n < len(group) && n+1 <= transformer.Part(len(group[n].ids)) && (o.Batch == 0 || n < o.Batch) {
-			n++
-		}
-		batch := make([][]int, n)
-		for i, x := range group[:n] {
-			batch[i] = x.ids
-		}
-		y, err := await(ctx, func() ([]float32, error) {
-			y, err := m.Forward(batch)
-			if err != nil {
-				return nil, because(nil, err, "")
-			}
-			return mat.Data[float32](y.Value().(mat.Matrix)), nil
-		})
-		if err != nil {
-			return err
-		}
-		e := len(y) / n
-		for i, x := range group[:n] {
-			x.Vector = slices.Clone(y[i*e : (i+1)*e])
-			if err := finite(x.Name, string(clipvit.Embedding), x.Vector); err != nil {
-				return err
-			}
-		}
-		group = group[n:]
-	}
-	return nil
+	return give(ctx, all, string(clipvit.Embedding), func() (mat.Tensor, error) { return m.Forward(ids) })
 }

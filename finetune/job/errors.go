@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/vitago/vitago/clip"
 )
 
 // Why a run does not begin, for [errors.Is]. The errors that are one of these say what is wrong in words of their own.
 var (
-	// ErrRequest is of a request that makes no sense, whatever the model, the data and the machine.
-	ErrRequest = errors.New("not a valid request")
+	// ErrRequest is of a request that makes no sense, whatever the model, the data and the machine. It is that of package clip.
+	ErrRequest = clip.ErrRequest
 	// ErrData is of data, a teacher or targets that are not there, or do not fit.
 	ErrData = errors.New("not data to learn from")
 	// ErrRefused is of a run that cannot begin here: the memory would not suffice, or the output holds something else.

@@ -4,17 +4,26 @@ package kernel
 // holds k rows of nr columns. The rows of C lie ldc apart.
 //
 //	for i, j:  c[i·ldc+j] = (accumulate ? c[i·ldc+j] : 0) + Σₖ a[k·mr+i] · b[k·nr+j]
+//
+// The sum is made before it is added to C, so that it is the same where C is not in one piece.
 func tileGeneric(c []float32, ldc int, a, b []float32, k, mr, nr int, accumulate bool) {
+	var sums [maxColumns]float32
+	sum := sums[:nr]
 	for i := range mr {
-		row := c[i*ldc : i*ldc+nr]
-		if !accumulate {
-			clear(row)
-		}
+		clear(sum)
 		for p := range k {
 			x := a[p*mr+i]
 			for j, w := range b[p*nr : p*nr+nr] {
-				row[j] += x * w
+				sum[j] += x * w
 			}
+		}
+		row := c[i*ldc : i*ldc+nr]
+		if !accumulate {
+			copy(row, sum)
+			continue
+		}
+		for j, v := range sum {
+			row[j] += v
 		}
 	}
 }

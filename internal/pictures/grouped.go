@@ -3,6 +3,7 @@ package pictures
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // Grouped makes an item of each value of a source, which need not say how many it has, and yields them in order, in groups.
@@ -21,49 +22,53 @@ func Grouped[S, T any](ctx context.Context, source iter.Seq[S], size, workers in
 		defer cancel()
 		ready, busy := make(chan *made[T], size), make(chan struct{}, workers)
 		go feed(inner, source, ready, busy, do)
+		// next returns the next item that is done, or false if the source has ended or, where it may, waits.
+		next := func(may bool) (item T, ok bool) {
+			var late <-chan time.Time
+			if may && len(ready) == 0 {
+				late = time.After(grace)
+			}
+			var p *made[T]
+			select {
+			case p = <-ready:
+			case <-late:
+			case <-ctx.Done():
+			}
+			if p == nil {
+				return item, false
+			}
+			select {
+			case <-p.done:
+			case <-ctx.Done():
+			}
+			if ctx.Err() == nil && p.panicked {
+				panic(p.why)
+			}
+			return p.item, true
+		}
 		for {
 			var group []T
-			for open := true; open && len(group) < size; {
-				var p *made[T]
-				if len(group) == 0 {
-					select {
-					case p = <-ready:
-					case <-ctx.Done():
-					}
-				} else {
-					select {
-					case p = <-ready:
-					default:
-						open = false
-						continue
-					}
-				}
-				if p != nil {
-					select {
-					case <-p.done:
-					case <-ctx.Done():
-					}
-				}
-				switch {
-				case ctx.Err() != nil:
+			for len(group) < size {
+				item, ok := next(len(group) > 0)
+				if ctx.Err() != nil {
 					yield(nil, context.Cause(ctx))
 					return
-				case p == nil: // the end
-					if len(group) > 0 {
-						yield(group, nil)
-					}
-					return
-				case p.panicked:
-					panic(p.why)
 				}
-				group = append(group, p.item)
+				if !ok {
+					break
+				}
+				group = append(group, item)
 			}
-			if !yield(group, nil) {
+			if len(group) == 0 || !yield(group, nil) {
 				return
 			}
 		}
 	}
 }
+
+// grace is for how long a source may have nothing before a group goes without more: longer than it takes to wake a
+// goroutine, and shorter than anyone notices.
+const grace = 5 * time.Millisecond
 
 // made is an item, once it is done.
 type made[T any] struct {

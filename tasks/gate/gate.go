@@ -9,16 +9,17 @@ import (
 	"fmt"
 	"image"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/pillow"
 )
 
 // MaxImageBytes is how large the file of an image may be.
 const MaxImageBytes = 64 << 20
 
-// The errors of [Gate.Decode]. Packages of tasks export them under names of their own.
+// The errors of [Gate.Decode], which are those of package clip. Packages of tasks export them under names of their own.
 var (
-	ErrImage         = errors.New("not a readable image")
-	ErrImageTooLarge = errors.New("image too large")
+	ErrImage         = clip.ErrImage
+	ErrImageTooLarge = clip.ErrTooLarge
 )
 
 // A Gate lets a few calls through at a time.
@@ -45,7 +46,8 @@ func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
 }
 
 // Decode waits for a place as [Gate.Enter] does, and decodes an image, given as the content of a file. It returns an
-// [ErrImageTooLarge] before it waits, ctx's error, or an [ErrImage]; the caller has no place then.
+// [ErrImageTooLarge], of a file before it waits and of pixels after that, ctx's error, or an [ErrImage]; the caller has no
+// place then.
 func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave func(), err error) {
 	if n := len(file); n > MaxImageBytes {
 		return nil, nil, fmt.Errorf("%s: %w: %d bytes, want at most %d", g.pkg, ErrImageTooLarge, n, MaxImageBytes)
@@ -61,9 +63,14 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 	return m, leave, nil
 }
 
-// Refuse returns an [ErrImage] that says why. It serves for images that decode and turn out to be of no use.
+// Refuse returns an [ErrImage] that says why, or an [ErrImageTooLarge] if it has too many pixels. It serves for images that
+// decode and turn out to be of no use.
 func (g *Gate) Refuse(why error) error {
-	return fmt.Errorf("%s: %w: %w", g.pkg, ErrImage, pillow.Bare(why, "clipvit", "projector", "converter"))
+	kind := ErrImage
+	if errors.Is(why, pillow.ErrTooLarge) {
+		kind = ErrImageTooLarge
+	}
+	return fmt.Errorf("%s: %w: %w", g.pkg, kind, pillow.Bare(why, "clipvit", "projector", "converter"))
 }
 
 // Inside returns how many calls have a place.

@@ -22,9 +22,10 @@ const MaxImageBytes = gate.MaxImageBytes
 
 var (
 	// ErrImage means that what was to be encoded is not an image, or not one that can be read: it is in
-	// none of the known formats, corrupt, cut short, or claims too many pixels.
+	// none of the known formats, corrupt or cut short. It is that of package clip.
 	ErrImage = gate.ErrImage
-	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes.
+	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes, or that the image claims too many
+	// pixels. It is ErrTooLarge of package clip.
 	ErrImageTooLarge = gate.ErrImageTooLarge
 )
 

@@ -16,9 +16,10 @@ const MaxImageBytes = gate.MaxImageBytes
 
 var (
 	// ErrImage means that there is no image, or not one that can be read: it is in none of the known formats, corrupt,
-	// cut short, claims too many pixels, or has a shape that the layout has no place for.
+	// cut short, or has a shape that the layout has no place for. It is that of package clip.
 	ErrImage = gate.ErrImage
-	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes.
+	// ErrImageTooLarge means that the file of the image has more than MaxImageBytes, or that the image claims too many
+	// pixels. It is ErrTooLarge of package clip.
 	ErrImageTooLarge = gate.ErrImageTooLarge
 )
 

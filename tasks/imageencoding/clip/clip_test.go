@@ -182,7 +182,7 @@ func TestBadImages(t *testing.T) {
 		{"nil", nil, imageencoding.ErrImage},
 		{"text", []byte("not an image"), imageencoding.ErrImage},
 		{"cut short", cat[:len(cat)/2], imageencoding.ErrImage},
-		{"bomb", bomb, imageencoding.ErrImage},
+		{"bomb", bomb, imageencoding.ErrImageTooLarge},
 		{"large", make([]byte, imageencoding.MaxImageBytes+1), imageencoding.ErrImageTooLarge},
 	} {
 		got, err := m.EncodeImage(t.Context(), c.data)

@@ -1,0 +1,119 @@
+package clip
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/nlpodyssey/spago/mat"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+)
+
+// Encode returns the embeddings [B][E] of pictures, as OpenAI's encode_image does: not normalised. Of a tower without a
+// projection they are the class token after the post-norm [B][C]. A picture has the same embedding whatever stands beside it.
+//
+// No pictures are an [ErrRequest], as is a tower that has no embedding. The first picture that cannot be encoded ends it: an
+// [ErrImage], an [ErrTooLarge], or the error with which its file cannot be read.
+//
+// Source: openai/CLIP, clip/model.py, CLIP.encode_image.
+func (m *Model) Encode(ctx context.Context, pictures ...Picture) ([][]float32, error) {
+	return m.Features(ctx, clipvit.Features{Kind: clipvit.Embedding}, pictures...)
+}
+
+// Features returns what f says of pictures: [B][D] or, of features with several rows a picture, [B][R·D]. Its errors are those
+// of [Model.Encode].
+func (m *Model) Features(ctx context.Context, f clipvit.Features, pictures ...Picture) ([][]float32, error) {
+	switch {
+	case len(pictures) == 0:
+		return nil, failed(ErrRequest, "got 0 pictures, want at least 1")
+	case f == clipvit.Features{}:
+		return nil, because(ErrRequest, f.Validate(clipvit.Config{}), "")
+	}
+	return collect(len(pictures), m.Stream(ctx, slices.Values(pictures), StreamOptions{Features: f}))
+}
+
+// collect returns the n vectors of a stream.
+func collect(n int, stream iter.Seq2[Encoded, error]) ([][]float32, error) {
+	vectors := make([][]float32, 0, n)
+	for e, err := range stream {
+		if err != nil {
+			return nil, err
+		}
+		vectors = append(vectors, e.Vector)
+	}
+	return vectors, nil
+}
+
+// Stream yields the features of any number of pictures, in their order and in constant memory. They are decoded ahead of
+// use. A list is slices.Values of it, and a channel is [Channel]: what has come out of it is encoded before more is waited for.
+//
+// An error ends the stream, but that of a picture with o.SkipErrors. Who leaves the loop, or ends ctx, waits for nothing. What
+// is being decoded and encoded is then done in the background, and the sequence, which runs in a goroutine of its own, ends
+// at its next picture.
+func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o StreamOptions) iter.Seq2[Encoded, error] {
+	return func(yield func(Encoded, error) bool) {
+		if o.Features == (clipvit.Features{}) {
+			o.Features.Kind = clipvit.Embedding
+		}
+		err := o.check()
+		var v *clipvit.Model
+		if err == nil {
+			v, err = m.Vision(ctx)
+		}
+		if err == nil {
+			err = because(ErrRequest, o.Features.Validate(v.Config), "")
+		}
+		if err != nil {
+			yield(Encoded{}, err)
+			return
+		}
+		part := transformer.Part(v.Config.Tokens())
+		window := o.Batch
+		if window == 0 {
+			window = part
+		}
+		pipe[Picture, []float32]{
+			window: window,
+			read: func(_ int, p Picture) (string, []float32, error) {
+				patches, err := p.patches(v.Config)
+				return p.name, patches, err
+			},
+			encode: func(ctx context.Context, all []*pending[[]float32]) error {
+				for all := range slices.Chunk(all, min(part, window)) {
+					if err := encode(ctx, v, o.Features, all); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		}.run(ctx, pictures, o.SkipErrors, yield)
+	}
+}
+
+// patches returns the patches [G²,3P²] of a picture.
+func (p Picture) patches(c clipvit.Config) ([]float32, error) {
+	img, err := p.decode()
+	if err != nil {
+		return nil, err
+	}
+	patches, err := clipvit.Preprocess(img, c)
+	if err != nil {
+		return nil, because(ErrImage, err, p.name)
+	}
+	return mat.Data[float32](patches), nil
+}
+
+// encode gives pictures their features.
+func encode(ctx context.Context, m *clipvit.Model, f clipvit.Features, all []*pending[[]float32]) error {
+	c := m.Config
+	patches := make([]float32, 0, len(all)*c.Patches()*c.PatchLen())
+	for _, x := range all {
+		patches = append(patches, x.in...)
+		x.in = nil
+	}
+	return give(ctx, all, f.String(), func() (mat.Tensor, error) {
+		return f.Of(m, mat.NewDense[float32](mat.WithShape(len(all)*c.Patches(), c.PatchLen()), mat.WithBacking(patches)))
+	})
+}
