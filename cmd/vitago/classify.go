@@ -239,6 +239,11 @@ func (c *classification) readLabels(stdin io.Reader) error {
 		first[l.text] = l
 		c.labels = append(c.labels, l.text)
 	}
+	return c.readTemplates(stdin)
+}
+
+// readTemplates reads the file of templates, and finds what can be wrong with them.
+func (c *classification) readTemplates(stdin io.Reader) error {
 	from, templates, err := givenLines("templates-file", c.templatesFile, c.templates, stdin)
 	if err != nil {
 		return err
@@ -265,10 +270,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
 	var m *clip.Model
 	var judge clip.Classifier
-	options := []clip.Option{clip.Checkpoint(converter.Assume(c.activation), converter.Prepare(c.prepare)), clip.Vocabulary(c.vocab)}
-	if c.precision == "int8" {
-		options = append(options, clip.Int8())
-	}
+	options := c.options()
 	if c.labels == nil {
 		tuned, err := finetune.Open(ctx, c.model, options...)
 		if errors.Is(err, finetune.ErrNoHead) {
@@ -326,6 +328,15 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	return unread(len(skipped), len(images))
+}
+
+// options say how the model is read.
+func (c *classification) options() []clip.Option {
+	options := []clip.Option{clip.Checkpoint(converter.Assume(c.activation), converter.Prepare(c.prepare)), clip.Vocabulary(c.vocab)}
+	if c.precision == "int8" {
+		options = append(options, clip.Int8())
+	}
+	return options
 }
 
 // classify writes the labels of pictures, says how many are done, and returns the errors of those that were skipped.

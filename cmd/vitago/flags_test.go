@@ -75,6 +75,17 @@ func TestFlags(t *testing.T) {
 	llava, hd := golden.Path(t, "testdata/families/llava"), golden.Path(t, "testdata/families/xcomposer2-hd")
 	model := withVocabulary(t, fewWords)
 	vocab := filepath.Join(model)
+	table := func(name, rows string) string {
+		path := filepath.Join(t.TempDir(), name+".csv")
+		if err := os.WriteFile(path, []byte("path,label\n"+rows), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	two := table("two", fmt.Sprintf("%s,cat\n%s,dog\n", picture, filepath.Join(pictures, "blue", "00.png")))
+	torn := table("torn", fmt.Sprintf("%s,red\n%s,blue\n", broken, picture))
+	clear, turned := table("clear", transformPicture(t, "rgba-101x33.png")+",red\n"), table("turned", transformPicture(t, "orientation/exif6.jpg")+",red\n")
+	byText, byHead := "eval --model MODEL --labels cat,dog --template {} "+two, "eval --model HEAD "
 	encode, tokens := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE"
 	cases := []flagCase{
 		{encode, "--model " + llava, ""},
@@ -130,6 +141,31 @@ func TestFlags(t *testing.T) {
 		{"classify --model HEAD TURNED", "--exif", ""},
 		{"classify --model HEAD PICTURE", "--template {}", "--template goes with --labels"},
 		{"classify --model HEAD PICTURE", "--vocab " + vocab, "--vocab goes with --labels"},
+
+		{byText, "--model " + llava, ""},
+		{byText, "--activation gelu", ""},
+		{byText, "--vocab nope", ""},
+		{"eval --model MODEL --template {} " + two, "--labels cat,dog,photo", ""},
+		{byText, "--labels-file x", "--labels and --labels-file: give one of them"},
+		{byText, "--template {}{}", ""},
+		{byText, "--templates-file x", "--template and --templates-file: give one of them"},
+		{byText, "--cache OUT/cache", ""},
+		{byText, "--top 1", ""},
+		{byText, "--top 2", "--top is 2, and there are 2 classes: every picture would be right"},
+		{byText, "--min-accuracy 1.5", "--min-accuracy is 1.5, want above 0 and at most 1"},
+		{byText, "--json", ""},
+		{byText, "-o OUT/e", ""},
+		{byText, "--overwrite", "--overwrite goes with -o"},
+		{byText, "--batch 0", "--batch is 0, want 1 to 64"},
+		{byText + " --json", "--precision int8", ""},
+		{byHead + torn, "--skip-errors", ""},
+		{byHead + clear, "--preprocess openai", ""},
+		{byHead + clear, "--fit squash", ""},
+		{byHead + turned, "--exif", ""},
+		{byHead + two, "--template {}", "--template goes with --labels or --labels-file"},
+		{byHead + two, "--vocab " + vocab, "--vocab goes with --labels or --labels-file"},
+		{byHead + two, "--cache OUT/cache", "--cache goes with --labels or --labels-file"},
+		{byHead + two, "--templates-file x", "--templates-file goes with --labels or --labels-file"},
 
 		{"convert MODEL OUT/m", "--dtype f16", ""},
 		{"convert MODEL OUT/m", "--activation gelu", ""},

@@ -391,7 +391,7 @@ func TestGrouped(t *testing.T) {
 
 // TestHelpWidth: no line of help about flags is wider than a terminal, or ends in blanks.
 func TestHelpWidth(t *testing.T) {
-	for _, verb := range []string{"demo", "download", "convert", "export", "inspect", "compare", "encode", "tokens", "classify", "finetune", "version"} {
+	for _, verb := range []string{"demo", "download", "convert", "export", "inspect", "compare", "encode", "tokens", "classify", "eval", "finetune", "version"} {
 		r := vitago(verb, "--help")
 		r.want(t, exitDone, []string{"Flags:\n"}, nil)
 		_, flags, _ := strings.Cut(r.out, "Flags:\n")
@@ -410,6 +410,8 @@ func TestNotThere(t *testing.T) {
 		{"encode --model nope x.png", "no model nope: "},
 		{"tokens --model nope x.png", "no model nope: "},
 		{"classify --model nope x.png", "no model nope: "},
+		{"eval --model nope PICTURES", "no model nope: "},
+		{"eval --model MODEL nope", "no pictures: stat nope: "},
 		{"encode --model openai/clip-vit-base-patch32 x.png", `if a model of that name is meant, "vitago download openai/clip-vit-base-patch32" brings it`},
 		{"encode --model ViT-B/32 x.png", `if a model of that name is meant, "vitago download ViT-B/32" brings it`},
 		{"encode --model MODEL nope.png", "no image: stat nope.png: "},

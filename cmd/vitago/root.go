@@ -153,7 +153,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newEval(), newFinetune(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)

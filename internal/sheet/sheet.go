@@ -106,7 +106,7 @@ func newFace() (font.Face, error) {
 	return face, nil
 }
 
-// place draws a picture in the middle of the square at a point, whole, and no larger than it is.
+// place draws a picture in the middle of the square at a point, whole.
 func place(m *image.RGBA, at image.Point, picture func() (image.Image, error)) {
 	square := image.Rectangle{at, at.Add(image.Pt(side, side))}
 	draw.Draw(m, square, image.NewUniform(color.Gray{0xee}), image.Point{}, draw.Src)
@@ -122,14 +122,21 @@ func place(m *image.RGBA, at image.Point, picture func() (image.Image, error)) {
 	draw.Draw(m, r, small, image.Point{}, draw.Src)
 }
 
-// thumbnail returns a picture in RGB that fits into a square.
+// thumbnail returns a picture in RGB that fits into a square. A small one is enlarged by a whole number.
 func thumbnail(img image.Image) (*pillow.Image, error) {
 	src := pillow.FromImage(img)
 	width, height := src.Width, src.Height
 	if width < 1 || height < 1 {
 		return nil, fmt.Errorf("sheet: a picture of %d×%d pixels", width, height)
 	}
-	if longest := max(width, height); longest > side {
+	longest := max(width, height)
+	if n := side / longest; n > 1 {
+		var err error
+		if src, err = src.Resize(n*width, n*height, pillow.Nearest); err != nil {
+			return nil, err
+		}
+	}
+	if longest > side {
 		width, height = max(1, (width*side+longest/2)/longest), max(1, (height*side+longest/2)/longest)
 		// The colours of a palette have no mean.
 		if src.Mode == pillow.Indexed || src.Mode == pillow.Bilevel {

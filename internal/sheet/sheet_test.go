@@ -30,7 +30,7 @@ func TestDraw(t *testing.T) {
 	palette := image.NewPaletted(image.Rect(0, 0, 400, 400), color.Palette{red, color.White})
 	cells := []Cell{
 		{filled(400, 200, red), []Line{{"wide", nil}, {"second", red}}},
-		{filled(1, 1, red), nil},
+		{filled(2, 50, red), nil},
 		{filled(3, 30000, red), []Line{{"tall", nil}}},
 		{func() (image.Image, error) { return nil, errors.New("damaged") }, []Line{{"broken", nil}}},
 		{func() (image.Image, error) { return image.NewRGBA(image.Rect(0, 0, 0, 0)), nil }, nil},
@@ -55,7 +55,7 @@ func TestDraw(t *testing.T) {
 		want       color.RGBA
 	}{
 		{0, 0, middle, red}, {0, side - 1, middle, red}, {0, middle, side/4 + 1, red}, {0, middle, side/4 - 2, grey}, {0, middle, 3*side/4 + 1, grey},
-		{1, (side - 1) / 2, (side - 1) / 2, red}, {1, (side-1)/2 + 2, middle, grey},
+		{1, middle - 2, middle, red}, {1, middle + 2, middle, red}, {1, middle, middle - 74, red}, {1, middle + 3, middle, grey}, {1, middle, middle - 76, grey}, // three times as large
 		{2, (side - 1) / 2, 0, red}, {2, (side - 1) / 2, side - 1, red}, {2, 0, middle, grey},
 		{3, middle, middle, grey}, {4, middle, middle, grey}, {5, 0, 0, red}, {6, side - 1, side - 1, red},
 	} {

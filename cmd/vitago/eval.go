@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/evaluation"
+	"github.com/vitago/vitago/finetune/report"
+	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/zeroshot"
+)
+
+// An examination is what the flags of eval ask for.
+type examination struct {
+	classification         // with labels where it is zero-shot
+	data           string  // path
+	k              int     // of the top k; 0 is not said
+	json           bool    // in the place of a page
+	least          float64 // accuracy that is wanted; 0 is any
+}
+
+// evaluationFile has all of an evaluation, in the directory that eval writes.
+const evaluationFile = "evaluation.json"
+
+func newEval() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "eval --model DIR [flags] DATA",
+		Short: "Judge a trained head, or a model without training, by labelled pictures",
+		Long: `Eval asks a model for the class of each picture of DATA, and says how often it is right: accuracy, top 5,
+each class by itself, which class is taken for which, and which pictures are wrong.
+
+DATA is what "vitago finetune" learns from: a folder with a folder of pictures for each class, a table (.csv,
+.tsv, .jsonl with the columns path and label), or .tar shards. A single class is enough.
+
+The classifier is the head that "vitago finetune" has trained (give OUT/model as the model), or that of the checkpoint
+itself. It knows its classes by name. Where there is none, or with --labels, the model tells the
+classes apart by their names, without training (zero-shot; see "vitago classify --help"):
+  - Without --labels the labels are the names of the classes, with spaces for underscores.
+  - --labels and --labels-file say all labels that a picture may get, in any order. The label of a class is
+    that of its name, with or without underscores. Others are there to be mistaken for.
+  - Classes that are called otherwise, as n01440764, have lines in --labels-file: CLASS, a tab, and LABEL.
+  - Classes that are all numbers take the label at that place, from 0, unless labels are numbers, too.
+
+It prints a page of Markdown, or with --json an object a line. -o writes a directory with
+  report.md         the page
+  evaluation.json   the object: accuracy, classes, the confusion matrix, all wrong pictures
+  classes.csv       recall, precision and F1 of each class
+  confusion.csv     the confusion matrix, a row for each class that is wanted
+  wrong.csv         all wrong pictures, those first of which the model is most sure
+  wrong.jpg         the first 60 of them as a contact sheet
+It appears whole or not at all.
+
+The numbers are scikit-learn's. Of classes that are as probable the first counts, in the order of the head or
+of the labels. A class's recall is its accuracy; means are over the classes that have pictures.
+
+With --min-accuracy the status is 1 if the accuracy is lower. A picture that cannot be read ends it with status 1; with
+--skip-errors all others are judged, and the status is 1 in the end.`,
+		Example: `  vitago eval --model tuned/model photos/test
+  vitago eval --model tuned/model -o evaluated --min-accuracy 0.9 test.csv
+  vitago eval --model openai/clip-vit-base-patch32 --template "a photo of a {}, a type of pet." photos
+  vitago eval --model ViT-B/32 --labels-file imagenet.tsv --templates-file templates.txt --cache labels imagenet/val
+  vitago eval --model tuned/model --json photos/test | jq .accuracy`,
+		Args: wantArgs(1, 1, "DATA: a folder with a folder for each class, a table, or .tar files"),
+	}
+	var e examination
+	f := cmd.Flags()
+	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model")
+	activation := activationFlag(cmd)
+	f.StringVar(&e.vocab, "vocab", "", "`FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
+	f.Var((*labelList)(&e.labels), "labels", "labels `A,B,...` that a picture may get (default: the classes of the model's head, or those of DATA)")
+	f.StringVar(&e.labelsFile, "labels-file", "", "`FILE` of labels, one a line, or CLASS, a tab and LABEL; - is standard input")
+	f.StringArrayVar(&e.templates, "template", []string{zeroshot.DefaultTemplate}, "`TEXT` in which {} becomes the label; may be given several times")
+	f.StringVar(&e.templatesFile, "templates-file", "", "`FILE` of templates, one a line; - is standard input")
+	f.StringVar(&e.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
+	prepared := preprocessFlags(cmd, true)
+	f.IntVar(&e.k, "top", 0, "count a picture whose class is among the `N` most probable, too (default: 5, of more than 5 classes)")
+	f.Float64Var(&e.least, "min-accuracy", 0, "fail if the accuracy is below `X`, above 0 and at most 1")
+	f.BoolVar(&e.json, "json", false, "print JSON in the place of the page")
+	f.StringVarP(&e.output, "output", "o", "", "write the page, tables and a contact sheet into `DIR` as well")
+	f.BoolVar(&e.overwrite, "overwrite", false, "replace DIR if an evaluation is there")
+	f.IntVar(&e.batch, "batch", classifyBatch, "pictures that are encoded together; more is faster for small models only")
+	precision := choiceFlag(cmd, "precision", "f32", "of the vision tower's weights and operands", "f32", "int8")
+	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after a picture that cannot be read")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		e.activation, e.precision, e.prepare, e.data = transformer.Activation(activation.value), precision.value, prepared(), args[0]
+		if err := e.check(cmd); err != nil {
+			return err
+		}
+		return e.run(cmd)
+	}
+	return cmd
+}
+
+// check finds what can be wrong with the flags together.
+func (e *examination) check(cmd *cobra.Command) error {
+	f := cmd.Flags()
+	if err := checkModel(cmd, &e.model); err != nil {
+		return err
+	}
+	switch {
+	case f.Changed("labels") && f.Changed("labels-file"):
+		return usagef("--labels and --labels-file: give one of them")
+	case f.Changed("template") && f.Changed("templates-file"):
+		return usagef("--template and --templates-file: give one of them")
+	case e.labelsFile == stdinName && e.templatesFile == stdinName:
+		return usagef("standard input is named twice")
+	case e.batch < 1 || e.batch > maxBatch:
+		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
+	case f.Changed("top") && e.k < 1:
+		return usagef("--top is %d, want 1 or more", e.k)
+	case f.Changed("min-accuracy") && !(e.least > 0 && e.least <= 1):
+		return usagef("--min-accuracy is %v, want above 0 and at most 1", e.least)
+	case e.overwrite && e.output == "":
+		return usagef("--overwrite goes with -o")
+	}
+	return e.mayWrite()
+}
+
+// mayWrite returns an error if the output would take the place of something.
+func (e *examination) mayWrite() error {
+	if e.output == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(e.output)
+	switch {
+	case os.IsNotExist(err), err == nil && len(entries) == 0:
+		return nil
+	case err != nil:
+		return usagef("-o wants a directory: %w", err)
+	case !isThere(e.output, evaluationFile):
+		return fmt.Errorf("%s has something else than an evaluation: choose another directory", e.output)
+	case !e.overwrite:
+		return fmt.Errorf("%s has an evaluation, and %w", e.output, converter.ErrExists)
+	}
+	return nil
+}
+
+// run judges the model.
+func (e *examination) run(cmd *cobra.Command) error {
+	ctx, log := cmd.Context(), cmd.ErrOrStderr()
+	d, err := data.OpenTest(e.data)
+	if err != nil {
+		return err
+	}
+	note(log, d.Notes)
+	m, judge, err := e.open(cmd, d)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if e.precision == "int8" && !clipvit.Int8Pays() {
+		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
+	}
+	classes := len(e.labels)
+	if judge != nil {
+		classes = len(judge.Labels())
+	}
+	if e.k >= classes {
+		return usagef("--top is %d, and there are %d classes: every picture would be right", e.k, classes)
+	}
+	if err := e.load(ctx, log, m); err != nil {
+		return err
+	}
+	by := "its head"
+	if judge == nil {
+		by = fmt.Sprintf("zero-shot, %d labels, %d templates", len(e.labels), len(e.templates))
+		if judge, err = e.zeroShot(ctx, log, m); err != nil {
+			return err
+		}
+	}
+	p := startProgress(log, "judging", count)
+	r, err := evaluation.Run(ctx, judge, d, evaluation.Options{
+		Top: e.k, Wrong: -1, Batch: e.batch, SkipErrors: e.skipErrors,
+		Progress: func(done, total int) { p.set(int64(done), int64(total)) },
+	})
+	elapsed := p.stop()
+	if err != nil {
+		return err
+	}
+	if err := e.write(ctx, cmd.OutOrStdout(), r, d, by); err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "%d pictures in %s\n", r.Pictures, seconds(elapsed))
+	if r.Accuracy < e.least {
+		return fmt.Errorf("the accuracy is %.4f, want at least %v, which --min-accuracy says", r.Accuracy, e.least)
+	}
+	return unread(len(r.Skipped), len(d.Samples))
+}
+
+// open opens the model, and its head if that is to judge. For zero-shot it finds the labels, of which d gets its classes.
+func (e *examination) open(cmd *cobra.Command, d *data.Dataset) (*clip.Model, clip.Classifier, error) {
+	ctx, f := cmd.Context(), cmd.Flags()
+	given := e.labels != nil || f.Changed("labels-file")
+	if !given {
+		tuned, err := finetune.Open(ctx, e.model, e.options()...)
+		if err == nil {
+			for _, name := range []string{"template", "templates-file", "vocab", "cache"} {
+				if f.Changed(name) {
+					return nil, nil, errors.Join(tuned.Close(), usagef("--%s goes with --labels or --labels-file: %s has a head, which knows its classes", name, e.model))
+				}
+			}
+			return tuned.Model(), tuned, nil
+		}
+		if !errors.Is(err, finetune.ErrNoHead) {
+			return nil, nil, err
+		}
+	}
+	m, err := clip.Open(e.model, e.options()...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !given && !m.HasText() {
+		return nil, nil, errors.Join(m.Close(), fmt.Errorf("%s has neither a head, nor a text tower for labels: it can tell no classes apart", e.model))
+	}
+	if err := e.findLabels(cmd.InOrStdin(), d, given); err != nil {
+		return nil, nil, errors.Join(m.Close(), err)
+	}
+	return m, nil, nil
+}
+
+// spaced returns the name of a class as one writes it.
+func spaced(class string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(class, "_", " ")), " ")
+}
+
+// findLabels reads the labels, or takes them from the classes of d, and gives these the names of their labels.
+func (e *examination) findLabels(stdin io.Reader, d *data.Dataset, given bool) error {
+	label := make([]string, len(d.Classes)) // of each class
+	if !given {
+		e.labels = nil
+		of := map[string]string{}
+		for i, c := range d.Classes {
+			label[i] = spaced(c)
+			if before, twice := of[label[i]]; twice || label[i] == "" {
+				return usagef("%s: the classes %q and %q are one label, %q: give --labels-file with lines of CLASS, a tab, and LABEL", e.data, before, c, label[i])
+			}
+			of[label[i]] = c
+			e.labels = append(e.labels, label[i])
+		}
+		if len(e.labels) == 1 {
+			return usagef("%s has one class, %q, and no picture could be wrong: give --labels with those that it may be mistaken for", e.data, d.Classes[0])
+		}
+	} else {
+		from, lines, err := givenLines("labels-file", e.labelsFile, e.labels, stdin)
+		if err != nil {
+			return err
+		}
+		if err := e.matchLabels(from, lines, d.Classes, label); err != nil {
+			return err
+		}
+	}
+	d.Classes = label
+	return e.readTemplates(stdin)
+}
+
+// matchLabels sets the labels to those of lines, and finds that of each class.
+func (e *examination) matchLabels(from string, lines []line, classes, label []string) error {
+	e.labels = nil
+	first, named := map[string]int{}, map[string]string{} // where a label is, and the label of a class
+	for i, l := range lines {
+		class, text, tabbed := strings.Cut(l.text, "\t")
+		if class, text = strings.TrimSpace(class), strings.TrimSpace(text); !tabbed || e.labelsFile == "" {
+			class, text = "", strings.TrimSpace(l.text)
+		}
+		if text == "" {
+			return usagef("%slabel %d of %d is empty", from, i+1, len(lines))
+		}
+		if before, twice := first[text]; twice {
+			return usagef("%sthe label %q is given twice, as number %d and %d", from, text, before+1, i+1)
+		}
+		if before, twice := named[class]; twice && class != "" {
+			return usagef("%sthe class %q has two labels, %q and %q", from, class, before, text)
+		}
+		first[text], named[class] = i, text
+		e.labels = append(e.labels, text)
+	}
+	if len(e.labels) < 2 {
+		return usagef("%sgot %d labels, want at least 2", from, len(e.labels))
+	}
+	var missing []string
+	for i, c := range classes {
+		_, whole := first[c]
+		_, apart := first[spaced(c)]
+		switch text, ok := named[c]; {
+		case ok && c != "":
+			label[i] = text
+		case whole:
+			label[i] = c
+		case apart:
+			label[i] = spaced(c)
+		default:
+			missing = append(missing, c)
+		}
+	}
+	if len(missing) == len(classes) && e.byNumber(classes, label) {
+		missing = nil
+	}
+	if missing != nil {
+		return usagef("%s%d of the %d classes of %s have no label: %s; want one of these names, or a line of --labels-file with CLASS, a tab, and LABEL; the %d labels are %s",
+			from, len(missing), len(classes), e.data, fewOf(missing), len(e.labels), fewOf(e.labels))
+	}
+	of := map[string]string{}
+	for i, c := range classes {
+		if before, twice := of[label[i]]; twice {
+			return usagef("%sthe classes %q and %q have one label, %q", from, before, c, label[i])
+		}
+		of[label[i]] = c
+	}
+	return nil
+}
+
+// byNumber gives classes that are numbers the labels at these places, from 0, or says that they are none.
+func (e *examination) byNumber(classes, label []string) bool {
+	for i, c := range classes {
+		n, err := strconv.Atoi(c)
+		if err != nil || n < 0 || n >= len(e.labels) || strconv.Itoa(n) != c {
+			return false
+		}
+		label[i] = e.labels[n]
+	}
+	return true
+}
+
+// fewOf writes the first names of a list.
+func fewOf(names []string) string {
+	const shown = 5 // enough to see how they are written
+	var quoted []string
+	for _, n := range names[:min(len(names), shown)] {
+		quoted = append(quoted, fmt.Sprintf("%.60q", n))
+	}
+	s := strings.Join(quoted, ", ")
+	if n := len(names) - shown; n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
+}
+
+// write prints what was found, and writes the directory.
+func (e *examination) write(ctx context.Context, w io.Writer, r *evaluation.Result, d *data.Dataset, by string) error {
+	facts := [][2]string{{"model", e.model}, {"data", e.data}, {"classifier", by}}
+	title := "Evaluation of " + filepath.Base(e.model)
+	object, err := e.object(r, by)
+	if err != nil {
+		return err
+	}
+	if e.output != "" {
+		err := folder.WithParents(e.output, func() error {
+			return folder.WriteDir(e.output, true, func(dir string) error {
+				page := r.Page(title, facts, r.Files())
+				return errors.Join(
+					r.Write(ctx, dir, d, e.prepare.EXIF),
+					folder.WriteBytes(filepath.Join(dir, report.PageFile), []byte(page)),
+					folder.WriteBytes(filepath.Join(dir, evaluationFile), object),
+				)
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	out := object
+	if !e.json {
+		files := evaluation.Files{}
+		if e.output != "" {
+			files = r.Files().Below(filepath.ToSlash(e.output))
+		}
+		out = []byte(r.Page(title, facts, files))
+	}
+	_, err = w.Write(out)
+	return err
+}
+
+// object returns what was found as JSON, a line.
+func (e *examination) object(r *evaluation.Result, by string) ([]byte, error) {
+	found, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	head, err := json.Marshal(struct {
+		Model      string `json:"model"`
+		Data       string `json:"data"`
+		Classifier string `json:"classifier"`
+	}{e.model, e.data, by})
+	if err != nil {
+		return nil, err
+	}
+	// One object of both.
+	return bytes.Join([][]byte{bytes.TrimSuffix(head, []byte("}")), append(bytes.TrimPrefix(found, []byte("{")), '\n')}, []byte(",")), nil
+}
