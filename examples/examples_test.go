@@ -86,13 +86,18 @@ func tree(root string) (map[string]int64, error) {
 	})
 }
 
-// example runs one and returns its standard output, standard error and exit status.
-func example(t *testing.T, name string, args ...string) (stdout, stderr string, status int) {
-	t.Helper()
+// program returns the file of an example.
+func program(name string) string {
 	if runtime.GOOS == "windows" {
 		name += ".exe"
 	}
-	cmd := exec.Command(filepath.Join(bin, name), args...)
+	return name
+}
+
+// example runs one and returns its standard output, standard error and exit status.
+func example(t *testing.T, name string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, program(name)), args...)
 	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1", // no network
 		"XDG_CACHE_HOME="+cache, "HOME="+cache, "LocalAppData="+cache)
 	var out, errs bytes.Buffer

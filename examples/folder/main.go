@@ -1,0 +1,34 @@
+// Folder embeds all pictures of a folder, those in folders of it as well. Stopped at any moment, it goes on where it was.
+//
+//	go run ./examples/folder MODEL FOLDER PHOTOS.npy
+//
+// The names of the rows are in PHOTOS.npy.names.jsonl. A PHOTOS.jsonl or PHOTOS.safetensors has them in it.
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/embeddings"
+)
+
+func main() {
+	if len(os.Args) != 4 {
+		log.Fatal("usage: folder MODEL FOLDER PHOTOS.npy")
+	}
+	model, err := clip.Open(os.Args[1])
+	pictures, _, errFolder := clip.Folder(os.Args[2])
+	if err := cmp.Or(err, errFolder); err != nil {
+		log.Fatal(err)
+	}
+	options := embeddings.EncodeOptions{Options: embeddings.Options{Resume: true}, SkipErrors: true}
+	done, err := embeddings.Encode(context.Background(), model, pictures, os.Args[3], options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d pictures, %d of them from before, %d not readable\n", done.Rows, done.Before, done.Failed)
+}
