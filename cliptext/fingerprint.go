@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -24,6 +25,18 @@ func Fingerprint(m *Model, t *Tokenizer) (string, error) {
 	h := sha256.New()
 	h.Write(config)
 	transformer.Hash(h, m, m.Blocks, func(path string) bool { return path != "LogitScale" })
+	t.hash(h)
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Fingerprint returns 64 hexadecimal digits that change with anything that the ids of a text depend on.
+func (t *Tokenizer) Fingerprint() string {
+	h := sha256.New()
+	t.hash(h)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (t *Tokenizer) hash(h io.Writer) {
 	fmt.Fprintf(h, "\n%s %d %d", t.rules, t.start, t.end)
 	for _, id := range slices.Sorted(maps.Keys(t.texts)) {
 		fmt.Fprintf(h, "\n%d %q", id, t.texts[id])
@@ -34,5 +47,4 @@ func Fingerprint(m *Model, t *Tokenizer) (string, error) {
 	for _, w := range t.added {
 		fmt.Fprintf(h, "\n%+v", w)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

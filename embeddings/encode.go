@@ -51,6 +51,10 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 	if err := o.check(path); err != nil {
 		return nil, err
 	}
+	model, err := o.model(ctx, m, vision(m))
+	if err != nil {
+		return nil, err
+	}
 	v, err := m.Vision(ctx)
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %w", err)
 	}
-	s := o.spec("image", string(o.Features.Kind), shape)
+	s := o.spec("image", string(o.Features.Kind), shape, model)
 	if o.Features.HasLayer() {
 		s.Settings["layer"] = strconv.Itoa(o.Features.Layer)
 	}
@@ -73,7 +77,7 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 	for i, p := range pictures {
 		s.Names[i] = p.Name()
 	}
-	return o.run(path, s, func() (string, error) { return m.VisionFingerprint(ctx) }, func(done int) iter.Seq2[clip.Encoded, error] {
+	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
 		return m.Stream(ctx, slices.Values(pictures[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
 	})
 }
@@ -83,13 +87,17 @@ func EncodeText(ctx context.Context, m *clip.Model, texts []string, path string,
 	if err := o.check(path); err != nil {
 		return nil, err
 	}
+	model, err := o.model(ctx, m, text(m))
+	if err != nil {
+		return nil, err
+	}
 	t, err := m.Text(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := o.spec("text", string(clipvit.Embedding), []int{t.Config.EmbedDim})
+	s := o.spec("text", string(clipvit.Embedding), []int{t.Config.EmbedDim}, model)
 	s.Names = texts
-	return o.run(path, s, func() (string, error) { return m.TextFingerprint(ctx) }, func(done int) iter.Seq2[clip.Encoded, error] {
+	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
 		return m.StreamText(ctx, slices.Values(texts[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
 	})
 }
@@ -105,22 +113,27 @@ func (o *EncodeOptions) check(path string) error {
 	return o.Check(path)
 }
 
+// model returns the fingerprint of a tower, if somebody may want to know it.
+func (o *EncodeOptions) model(ctx context.Context, m *clip.Model, t tower) (string, error) {
+	if o.Output != nil {
+		return "", nil
+	}
+	return t.fingerprint(ctx, m)
+}
+
 // spec returns what the rows are, but for their names.
-func (o *EncodeOptions) spec(kind, feature string, shape []int) Spec {
+func (o *EncodeOptions) spec(kind, feature string, shape []int, model string) Spec {
 	settings := map[string]string{"normalized": strconv.FormatBool(o.Normalize)}
 	maps.Copy(settings, o.Settings)
-	return Spec{Format: o.Format, Kind: kind, Feature: feature, Shape: shape, Settings: settings}
+	return Spec{Format: o.Format, Kind: kind, Feature: feature, Shape: shape, Model: model, Settings: settings}
 }
 
 // run writes the rows that are not there yet.
-func (o *EncodeOptions) run(path string, s Spec, fingerprint func() (string, error), rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
+func (o *EncodeOptions) run(path string, s Spec, rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
 	var w *Writer
 	if o.Output != nil {
 		w, err = To(o.Output, s)
 	} else {
-		if s.Model, err = fingerprint(); err != nil {
-			return nil, err
-		}
 		w, err = Create(path, s, o.Options)
 	}
 	if err != nil {

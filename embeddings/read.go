@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -172,9 +173,10 @@ func (s *Set) line(text []byte) error {
 
 // readNPY reads an array of NumPy's.
 func readNPY(r io.ReaderAt, size int64, names []byte) (*Set, error) {
-	c, err := checkpoint.OpenReader(r, size, "array")
+	const name = "array"
+	c, err := checkpoint.OpenReader(r, size, name)
 	if err != nil {
-		return nil, err
+		return nil, namedError{err, strings.TrimPrefix(err.Error(), "checkpoint: "+name+": ")} // the path stands in front
 	}
 	tensors := c.Tensors()
 	if c.Container() != "npy" || len(tensors) != 1 {

@@ -42,8 +42,11 @@ type Options struct {
 // are 0.2 %.
 const syncEvery = 5 * time.Second
 
-// fsync brings a file onto the disk. Tests that do it thousands of times leave it out.
-var fsync = (*os.File).Sync
+// These bring a file and the entries of a folder onto the disk. Tests that do it thousands of times leave them out.
+var (
+	fsync   = (*os.File).Sync
+	syncDir = folder.SyncDir
+)
 
 // A Writer writes the rows of a file, from the one after [Writer.Done] to the last. One goroutine may use it. After an error
 // of Write or Fail no more can be written; what was written before is kept.
@@ -613,7 +616,7 @@ func (w *Writer) put(suffix string, fill func(io.Writer) error) error {
 	if err := os.Rename(w.path+newSuffix, w.path+suffix); err != nil {
 		return err
 	}
-	folder.SyncDir(filepath.Dir(w.path))
+	syncDir(filepath.Dir(w.path))
 	return nil
 }
 

@@ -197,11 +197,17 @@ func TestAbout(t *testing.T) {
 	}
 }
 
+// leaveOut leaves the disk out, until the function is called that it returns.
+func leaveOut() (back func()) {
+	file, dir := fsync, syncDir
+	fsync, syncDir = func(*os.File) error { return nil }, func(string) {}
+	return func() { fsync, syncDir = file, dir }
+}
+
 // TestTorn: wherever what is kept ends, as a process leaves it that is killed, or a machine that loses power, the end is the
 // same.
 func TestTorn(t *testing.T) {
-	defer func(was func(*os.File) error) { fsync = was }(fsync)
-	fsync = func(*os.File) error { return nil }
+	defer leaveOut()()
 	for _, format := range Formats() {
 		s, whole, torn := sample(format), t.TempDir(), t.TempDir()
 		written(t, filepath.Join(whole, "x."+format), s, Options{}, 9)
@@ -236,22 +242,25 @@ func TestTorn(t *testing.T) {
 				os.Remove(filepath.Join(torn, name))
 			}
 		}
-		for i := range len(rows) {
+		step := map[bool]int{true: 1, false: 5}[format == "jsonl"] // the journal of all is one
+		for i := 0; i < len(rows); i += step {
 			try(rows[:i], journal, fmt.Sprintf("rows end at %d", i))
 			try(rows[:i]+"\x00"+rows[i+1:], journal, fmt.Sprintf("rows are damaged at %d", i))
 		}
-		for i := header; i < len(journal); i++ {
+		for i := header; i < len(journal); i += step {
 			try(rows, journal[:i], fmt.Sprintf("journal ends at %d", i))
 			try(rows+"half a row", journal[:i]+"#"+journal[i+1:], fmt.Sprintf("journal is damaged at %d", i))
 		}
 		if damaged > 0 {
 			t.Errorf("%d are called damaged", damaged)
 		}
-		for i := range header {
+		tried := 0
+		for i := 0; i < header; i += step {
+			tried++
 			try(rows, journal[:i]+"#"+journal[i+1:], fmt.Sprintf("journal is damaged at %d", i))
 		}
-		if damaged != header {
-			t.Errorf("%d are called damaged, want %d", damaged, header)
+		if damaged != tried {
+			t.Errorf("%d are called damaged, want %d", damaged, tried)
 		}
 		os.Remove(path + partialSuffix)
 		try(rows[:0], journal, "no rows")
