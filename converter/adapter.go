@@ -26,9 +26,36 @@ var ErrAdapter = errors.New("an adapter of peft's, which is no model by itself: 
 // [Model.LanguageModel]; what is of no part of the model is an error, as is an adapter of another kind.
 //
 // The directory of an adapter is opened as a model, too, if its base_model_name_or_path is a path that is there.
-func Adapter(dir string) OpenOption { return func(s *source) { s.adapters = append(s.adapters, dir) } }
+func Adapter(dir string) OpenOption { return Combine(peft.Cat, Weighted{dir, 1}) }
 
-// Adapters returns the directories of the adapters that have been merged, in their order.
+// A Weighted adapter is one in a directory, whose corrections are multiplied by a weight, which may be below 0.
+type Weighted struct {
+	Dir    string
+	Weight float64
+}
+
+// String returns the directory, with =WEIGHT where that is not 1.
+func (w Weighted) String() string {
+	if w.Weight == 1 {
+		return w.Dir
+	}
+	return fmt.Sprintf("%s=%v", w.Dir, w.Weight)
+}
+
+// Combine merges several adapters at once, each with a weight, as [peft.Combine] says: by [peft.Cat] their corrections are added
+// up, and so [Adapter] several times is the same with weights of 1; [peft.Linear] is peft's combination of that name. See
+// [Adapter] for what becomes of the model.
+func Combine(how peft.Combination, adapters ...Weighted) OpenOption {
+	return func(s *source) { s.adapters = append(s.adapters, combined{how, slices.Clone(adapters)}) }
+}
+
+// A combined is what is merged at once.
+type combined struct {
+	how      peft.Combination
+	adapters []Weighted
+}
+
+// Adapters returns the directories of the adapters that have been merged, in their order, with =WEIGHT where it is not 1.
 func (m *Model) Adapters() []string { return slices.Clone(m.adapters) }
 
 // maxAdapters bounds how many adapters may lie one upon another.
@@ -50,7 +77,7 @@ func openAdapter(dir string, entries []os.DirEntry, options []OpenOption, above 
 	}
 	s, err := openAt(base, options, above+1)
 	if err == nil {
-		s.below = append(s.below, dir)
+		s.below = append(s.below, combined{peft.Cat, []Weighted{{dir, 1}}})
 	}
 	return s, err
 }
@@ -103,18 +130,33 @@ func (m *Model) find(parameter string) (r *rule, block int) {
 	return nil, 0
 }
 
-// adapt merges an adapter with the parameters.
-func (m *Model) adapt(dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("no adapter: %w", err)
+// adapt merges adapters with the parameters.
+func (m *Model) adapt(c combined) error {
+	var all []*peft.Adapter
+	var weights []float64
+	called := map[string]string{}
+	for _, w := range c.adapters {
+		if _, err := os.Stat(w.Dir); err != nil {
+			return fmt.Errorf("no adapter: %w", err)
+		}
+		a, err := peft.Open(w.Dir, func(parameter string) bool {
+			r, _ := m.find(parameter)
+			return r != nil || m.isHead(parameter)
+		})
+		if err != nil {
+			return err
+		}
+		if len(a.Changes) == 0 && len(a.Others) > 0 && len(c.adapters) > 1 { // or the other ones would hide it
+			return fmt.Errorf("%s: no tensor is of a tower or a projector", w.Dir)
+		}
+		m.unify(a, called)
+		all, weights = append(all, a), append(weights, w.Weight)
 	}
-	a, err := peft.Open(dir, func(parameter string) bool {
-		r, _ := m.find(parameter)
-		return r != nil || m.isHead(parameter)
-	})
+	a, err := peft.Combine(c.how, all, weights)
 	if err != nil {
 		return err
 	}
+	dir := strings.Join(inWords(c.adapters), " and ")
 	var strange []string
 	for _, name := range a.Others {
 		if m.dialect.isLanguageBehind(strings.TrimPrefix(name, peft.Prefix), "model.") {
@@ -130,7 +172,6 @@ func (m *Model) adapt(dir string) error {
 		return fmt.Errorf("%s: %d of its tensors are of no part of the model (%s, …): it is of another one", dir, n, strange[0])
 	}
 	before := m.head
-	done := map[string]string{}
 	for _, c := range a.Changes {
 		if m.isHead(c.Parameter) {
 			if err := m.changeHead(c); err != nil {
@@ -139,15 +180,7 @@ func (m *Model) adapt(dir string) error {
 			continue
 		}
 		r, block := m.find(c.Parameter)
-		path := number(r.to, block)
-		slot := fmt.Sprintf("%s[%d]", path, r.band)
-		switch was, ok := done[slot]; {
-		case ok && was != c.Parameter: // under the names of several versions of transformers
-			continue
-		case !ok:
-			done[slot] = c.Parameter
-		}
-		if err := m.change(c, r, path); err != nil {
+		if err := m.change(c, r, number(r.to, block)); err != nil {
 			return fmt.Errorf("%s: %s: %w", dir, c.Parameter, err)
 		}
 	}
@@ -155,6 +188,39 @@ func (m *Model) adapt(dir string) error {
 		return fmt.Errorf("%s: half a classifier, want weight and bias", dir)
 	}
 	return nil
+}
+
+// unify calls every parameter that an adapter changes by one name, by its place in the model: that which an adapter before it has
+// for it, as called says, which it adds to. Those that stand there under the names of several versions of transformers are left
+// once.
+func (m *Model) unify(a *peft.Adapter, called map[string]string) {
+	seen := map[string]string{}
+	a.Changes = slices.DeleteFunc(a.Changes, func(c *peft.Change) bool {
+		r, block := m.find(c.Parameter)
+		if r == nil || m.isHead(c.Parameter) {
+			return false
+		}
+		slot := fmt.Sprintf("%s[%d]", number(r.to, block), r.band)
+		switch was, ok := seen[slot]; {
+		case ok && was != c.Parameter:
+			return true
+		case !ok:
+			seen[slot] = c.Parameter
+		}
+		if called[slot] == "" {
+			called[slot] = c.Parameter
+		}
+		c.Parameter = called[slot]
+		return false
+	})
+}
+
+// inWords returns the adapters as texts.
+func inWords(adapters []Weighted) (all []string) {
+	for _, w := range adapters {
+		all = append(all, w.String())
+	}
+	return all
 }
 
 // isHead reports whether a parameter is one of the classifier on the tower, which the checkpoint may lack.

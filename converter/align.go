@@ -256,11 +256,11 @@ func align(c *source) (*Model, error) {
 		}
 	}
 	m.settle()
-	for _, dir := range slices.Concat(c.below, c.adapters) {
-		if err := m.adapt(dir); err != nil {
+	for _, a := range slices.Concat(c.below, c.adapters) {
+		if err := m.adapt(a); err != nil {
 			return nil, m.wrap(err)
 		}
-		m.adapters = append(m.adapters, dir)
+		m.adapters = append(m.adapters, inWords(a.adapters)...)
 	}
 	return m, nil
 }

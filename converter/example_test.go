@@ -10,6 +10,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 )
 
 // archive is a tiny CLIP in the form of OpenAI's archives.
@@ -163,4 +164,22 @@ func ExampleModel_Tokenizer() {
 	}
 	fmt.Println(tokenizer.Len(), tokenizer.Rules(), embedded)
 	// Output: 25 transformers false
+}
+
+func ExampleCombine() {
+	m, err := converter.Open("../testdata/peft/clip", converter.Combine(peft.Cat,
+		converter.Weighted{Dir: "../testdata/peft/0.21.2/plain", Weight: 0.7},
+		converter.Weighted{Dir: "../testdata/peft/0.21.2/second", Weight: 0.3},
+	))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	for _, a := range m.Adapters() {
+		fmt.Println(filepath.Base(a))
+	}
+	// Output:
+	// plain=0.7
+	// second=0.3
 }

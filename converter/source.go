@@ -101,7 +101,7 @@ type source struct {
 	assumed transformer.Activation // what the caller says
 	choice  clipvit.Choice         // likewise, of preprocessing
 	// Adapters to be merged: first those that the path itself was of, then what the caller says.
-	below, adapters []string
+	below, adapters []combined
 }
 
 // configs are the configurations beside tensors; those that are not there are nil.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 )
 
 func newConvert() *cobra.Command {
@@ -26,21 +27,26 @@ DST appears complete or not at all.
 
 An adapter of peft's, LoRA or DoRA, is merged with SRC by --adapter. The directory of an adapter whose
 base model lies where its adapter_config.json says is a SRC, and a --model of other verbs, by itself.
+Several adapters are added up, each with the weight behind its "=". That is what peft's
+add_weighted_adapter calls combination_type "cat", the exact one; --combination-type linear is peft's
+"linear", which adds up the factors and so has products of one adapter with the other, too.
 
 The same names of tensors stand for towers with quick_gelu, OpenAI's, and with gelu. Where neither
 the archive nor a config.json or open_clip_config.json beside it says which, --activation must.`,
 		Example: `  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
   vitago convert --dtype f32 --vision-only pytorch_model.bin models/tower
-  vitago convert --adapter tuned/adapter models/vit-l-14-336 models/merged`,
+  vitago convert --adapter tuned/adapter models/vit-l-14-336 models/merged
+  vitago convert --adapter A=0.7 --adapter B=0.3 models/vit-l-14-336 models/both`,
 		Args: wantArgs(2, 2, "SRC and DST"),
 	}
 	var o converter.Options
-	var adapters []string
+	adapters := newAdapters(cmd)
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output", "source", "f16", "bf16", "f32")
 	activation := activationFlag(cmd)
 	cmd.Flags().BoolVar(&o.VisionOnly, "vision-only", false, "leave the text tower out")
 	cmd.Flags().StringVar(&o.Vocab, "vocab", "", "write the tokenizer of `FILE`: merges as OpenAI's bpe_simple_vocab_16e6.txt.gz, a tokenizer.json, or a folder (default: the source's, or OpenAI's)")
-	cmd.Flags().StringArrayVar(&adapters, "adapter", nil, "merge the adapter in `DIR`, which peft wrote; may be given several times, the first is merged first")
+	adapters.flag()
+	combination := choiceFlag(cmd, "combination-type", string(peft.Cat), "how several adapters become one, as peft calls it", string(peft.Cat), string(peft.Linear))
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.VisionOnly && cmd.Flags().Changed("vocab") {
@@ -48,9 +54,14 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 		}
 		o.DType = dtype.value
 		options := []converter.OpenOption{converter.Assume(transformer.Activation(activation.value))}
-		for _, dir := range adapters {
-			options = append(options, converter.Adapter(dir))
+		merged, err := adapters.options(peft.Combination(combination.value))
+		if err != nil {
+			return err
 		}
+		if cmd.Flags().Changed("combination-type") && len(adapters.given) < 2 {
+			return usagef("--combination-type is of several adapters, and there are %d: give --adapter again", len(adapters.given))
+		}
+		options = append(options, merged...)
 		locate(cmd, &args[0])
 		c, err := converter.Open(args[0], options...)
 		if err != nil {

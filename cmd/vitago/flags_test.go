@@ -173,6 +173,9 @@ func TestFlags(t *testing.T) {
 		{"convert MODEL OUT/m", "--vocab nope", ""},
 		{"convert MODEL OUT/m --vision-only", "--vocab " + vocab, "--vocab is of the text tower, and --vision-only leaves that out"},
 		{"convert " + golden.Path(t, "testdata/peft/clip") + " OUT/m", "--adapter " + golden.Path(t, "testdata/peft/0.21.2/plain"), ""},
+		{"convert " + golden.Path(t, "testdata/peft/clip") + " OUT/m", "--adapter A=x", "the weight is \"x\", want a number other than 0"},
+		{"convert " + golden.Path(t, "testdata/peft/clip") + " OUT/m --adapter " + golden.Path(t, "testdata/peft/0.21.2/plain") + " --adapter " + golden.Path(t, "testdata/peft/0.21.2/second") + "=0.5", "--combination-type linear", ""},
+		{"convert " + golden.Path(t, "testdata/peft/clip") + " OUT/m", "--combination-type linear", "--combination-type is of several adapters, and there are 0"},
 		{"convert MODEL EXISTS", "--overwrite", ""},
 
 		{"export MODEL OUT/m --to openclip", "--to openai", ""},

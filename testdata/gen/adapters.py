@@ -1,6 +1,7 @@
 """Adapters as peft saves them, their base models, and what merge_and_unload makes of these: testdata/peft.
 
     adapters.py          writes testdata/peft/VERSION for the peft that is installed, and for the first one testdata/peft/clip
+    adapters.py weighted writes of it what add_weighted_adapter makes, and nothing else
 
 Run with peft 0.18.0 on transformers 4.57.3 (requirements.txt), and with peft 0.21.2 on transformers 5.24.0 and torch 2.15.0,
 whose CLIPVisionModel has no vision_model. In testdata/peft:
@@ -10,11 +11,15 @@ whose CLIPVisionModel has no vision_model. In testdata/peft:
   VERSION/classifier/       its tower with a classifier of three classes, CLIPForImageClassification
   VERSION/NAME/             an adapter, by save_pretrained; what it is made with stands in CASES
   VERSION/NAME.safetensors  what PeftModel.from_pretrained(BASE, NAME).merge_and_unload() has changed, under the base's names
+  VERSION/second/           an adapter of the same rank as plain, of some of its modules and others
+  VERSION/weighted-HOW.safetensors  the same of add_weighted_adapter(["plain", "second"], WEIGHTS, combination_type=HOW);
+                            linear is not of 0.18.0, which loses the sign of a negative weight
 """
 
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import peft
@@ -48,6 +53,10 @@ CASES = {
     "classes": (CLASSIFIER, dict(target_modules=["v_proj"], modules_to_save=["classifier"])),
     "llava": (LLAVA, dict(target_modules=["q_proj", "linear_1"])),
 }
+
+
+SECOND = dict(r=2, lora_alpha=5, target_modules=["q_proj", "fc1"])
+WEIGHTS = [0.7, -0.4]
 
 
 def rng(name):
@@ -101,6 +110,31 @@ def main():
         assert changed
         save_file(changed, os.path.join(VERSION, name + ".safetensors"))
         print(peft.__version__, name, len(changed), "changed")
+    weighted()
+
+
+def weighted():
+    base, kind = CLIP
+    path = os.path.normpath(os.path.join(FOLDER, base))
+    model = get_peft_model(kind.from_pretrained(path, dtype=torch.float32), LoraConfig(**SECOND))
+    randomise(model, "second", 0.3, lambda key: dict(model.named_parameters())[key].requires_grad)
+    folder = os.path.join(VERSION, "second")
+    model.save_pretrained(folder)
+    tidy(folder, base)
+    for how in ["cat", "linear"]:
+        if how == "linear" and peft.__version__ == "0.18.0":
+            continue  # there the sign of a negative weight is on both factors, and so on none
+        fresh = kind.from_pretrained(path, dtype=torch.float32)
+        before = {k: v.clone() for k, v in fresh.state_dict().items()}
+        both = PeftModel.from_pretrained(fresh, os.path.join(VERSION, "plain"), adapter_name="plain")
+        both.load_adapter(folder, adapter_name="second")
+        both.add_weighted_adapter(["plain", "second"], WEIGHTS, "both", combination_type=how)
+        both.set_adapter("both")
+        after = both.merge_and_unload(adapter_names=["both"]).state_dict()
+        changed = {k: v.contiguous() for k, v in sorted(after.items()) if not torch.equal(v, before[k])}
+        assert len(changed) == 12, len(changed)  # q_proj, v_proj and fc1 of two blocks of two towers
+        save_file(changed, os.path.join(VERSION, f"weighted-{how}.safetensors"))
+        print(peft.__version__, how, len(changed), "changed")
 
 
 def randomise_magnitudes(model, name):
@@ -126,4 +160,7 @@ def tidy(folder, base):
         os.chmod(os.path.join(folder, entry), 0o644)
 
 
-main()
+if sys.argv[1:] == ["weighted"]:
+    weighted()
+else:
+    main()
