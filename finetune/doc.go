@@ -24,6 +24,8 @@
 // What learns, and how it learns from batches, is one of three: a tower and a head, of classes or of vectors; an encoder,
 // of tokens; two towers, of pairs. [Config] says which by what is given.
 //
+// [Open] makes a classifier of what a run of classes has written.
+//
 // Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA), probe (heads
 // by L-BFGS), report (what a person reads of a run), and job, which puts a whole run together from a request.
 //
