@@ -10,6 +10,8 @@ import (
 	"maps"
 	"strings"
 	"sync"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // openAIList is OpenAI's list of merges, of 262,144 lines packed by gzip, of which CLIP takes the first 48,894 after the
@@ -48,6 +50,14 @@ var openAITokenizer = sync.OnceValue(func() *Tokenizer {
 // errNoList is of a file that is no list of merges.
 var errNoList = errors.New("not a list of merges as OpenAI's bpe_simple_vocab_16e6.txt.gz")
 
+// notAList returns the error about a file of these bytes that is no list of merges, since err: with what it is, where that is known.
+func notAList(file []byte, err error) error {
+	if kind := folder.Kind(file[:min(len(file), folder.KindSize)]); kind != "" && !bytes.HasPrefix(file, []byte("\x1f\x8b")) {
+		return fmt.Errorf("%w: %w; it is %s", errNoList, err, kind)
+	}
+	return fmt.Errorf("%w: %w", errNoList, err)
+}
+
 // parseList reads OpenAI's list of merges, packed by gzip or plain.
 func parseList(r io.Reader) (*Tokenizer, error) {
 	packed, err := io.ReadAll(io.LimitReader(r, maxVocab+1))
@@ -66,11 +76,11 @@ func parseList(r io.Reader) (*Tokenizer, error) {
 	}
 	list, err := checkText(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoList, err)
+		return nil, notAList(packed, err)
 	}
 	lines := strings.Split(list, "\n")
 	if len(lines) < 1+mergesNumber {
-		return nil, fmt.Errorf("%w: %d lines, want at least %d", errNoList, len(lines)-1, 1+mergesNumber)
+		return nil, notAList(packed, fmt.Errorf("%d lines, want at least %d", len(lines)-1, 1+mergesNumber))
 	}
 	t, err := fromMerges(lines[1 : 1+mergesNumber])
 	if err != nil {

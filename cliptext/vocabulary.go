@@ -55,7 +55,7 @@ type File struct {
 func ReadTokenizer(path string) (*Tokenizer, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("cliptext: %w", err)
+		return nil, fmt.Errorf("cliptext: no vocabulary: %w", err)
 	}
 	var t *Tokenizer
 	if info.IsDir() {

@@ -207,11 +207,7 @@ func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 		members = append(members, checkpoint.Member{File: p, Prefix: projectorPrefix})
 	}
 	if members == nil {
-		err := fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
-		if steps := trainerSteps(entries); steps != nil {
-			err = fmt.Errorf("%w: it has folders of a training's steps, %s: give the path of the one that is meant", err, strings.Join(steps, ", "))
-		}
-		return nil, c, err
+		return nil, c, noTensors(dir, entries)
 	}
 	if f, err = checkpoint.Join(dir, "directory of "+members[len(members)-1].File.Container(), members...); err != nil {
 		return nil, c, err
@@ -220,6 +216,54 @@ func openDir(dir string) (f *checkpoint.File, c configs, err error) {
 		return nil, c, errors.Join(err, f.Close())
 	}
 	return f, c, nil
+}
+
+// noTensors returns the error about a directory that has no model, with what it has in its place.
+func noTensors(dir string, entries []os.DirEntry) error {
+	err := fmt.Errorf("converter: %s: a directory without %s, pytorch_model.bin, an index of such files, or a .pt file", dir, weightsFile)
+	if len(entries) == 0 {
+		return fmt.Errorf("%w: it is empty", err)
+	}
+	if steps := trainerSteps(entries); steps != nil {
+		return fmt.Errorf("%w: it has folders of a training's steps, %s: give the path of the one that is meant", err, strings.Join(steps, ", "))
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".partial") {
+			return fmt.Errorf("%w: its download has not ended, %s is a part of a file", err, e.Name())
+		}
+	}
+	if models := modelsIn(dir, entries); models != nil {
+		return fmt.Errorf("%w: it has models in it, %s: give the path of the one that is meant", err, strings.Join(models, ", "))
+	}
+	return err
+}
+
+// modelsIn returns the paths of the first folders of a directory, or of the folders in it, that have tensors: NAME, or OWNER/NAME.
+func modelsIn(dir string, entries []os.DirEntry) (paths []string) {
+	const shown, tried = 3, 100
+	has := func(entries []os.DirEntry) bool {
+		return slices.ContainsFunc(weightFiles, func(w weightFile) bool { return len(w.matches(entries)) > 0 })
+	}
+	for _, e := range entries[:min(len(entries), tried)] {
+		path := filepath.Join(dir, e.Name())
+		inside, err := os.ReadDir(path)
+		if err != nil { // a file
+			continue
+		}
+		if has(inside) {
+			paths = append(paths, path)
+		} else {
+			for _, e := range inside[:min(len(inside), tried)] {
+				if below, err := os.ReadDir(filepath.Join(path, e.Name())); err == nil && has(below) {
+					paths = append(paths, filepath.Join(path, e.Name()))
+				}
+			}
+		}
+		if len(paths) >= shown {
+			return paths[:shown]
+		}
+	}
+	return paths
 }
 
 // trainerSteps returns the first folders of steps in the output of a training, which are models themselves.

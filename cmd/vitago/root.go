@@ -85,6 +85,9 @@ var packages string
 // packages, and tell a user of the command nothing.
 var prefixes = regexp.MustCompile(`(?m)(^|: |; )(?:(?:` + strings.Join(strings.Fields(packages), "|") + `): )+`)
 
+// calls are names of calls of the system, which tell a user of the command nothing either.
+var calls = regexp.MustCompile(`(?m)(^|: |; )l?stat `)
+
 // mergeAdapter says how an adapter becomes a model.
 const mergeAdapter = `"vitago convert --adapter ADAPTER BASE DST" merges an adapter with its base model`
 
@@ -122,7 +125,7 @@ func plain(err error) string {
 	if v := verbatim(""); errors.As(err, &v) {
 		return string(v)
 	}
-	return strings.ReplaceAll(prefixes.ReplaceAllString(err.Error(), "$1"), "\n", "; ")
+	return strings.ReplaceAll(calls.ReplaceAllString(prefixes.ReplaceAllString(err.Error(), "$1"), "$1"), "\n", "; ")
 }
 
 func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // A File is a set of named tensors, in one file or in several. Its methods may be called by many
@@ -51,7 +53,7 @@ var containers = []*container{
 }
 
 // otherSize is how many bytes of a file otherFormat wants.
-const otherSize = 512
+const otherSize = folder.KindSize
 
 // others are formats that files of weights come in and that are not read, with what is to be done.
 var others = []struct {
@@ -77,7 +79,7 @@ func otherFormat(begin []byte) string {
 	if len(begin) > 2 && begin[0] == 0x80 && begin[1] <= 5 {
 		return "a pickle, and none that torch.save wrote: save the weights with torch.save or safetensors"
 	}
-	return ""
+	return folder.Kind(begin)
 }
 
 // headSize is how many bytes of a file the formats are recognised by.
@@ -98,6 +100,9 @@ func sniff(head []byte) *container {
 	}
 	return nil
 }
+
+// errCut is of a file that has an end before its time.
+var errCut = errors.New("the file is cut short")
 
 // ErrUnknownFormat is returned for files that are no checkpoint in a format known here.
 var ErrUnknownFormat = errors.New("not a TorchScript archive, torch.save file, safetensors file, npz or npy file, or model directory")

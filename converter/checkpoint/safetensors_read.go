@@ -33,7 +33,7 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 		return fmt.Errorf("header of %d bytes, want at most %d", n, maxHeader)
 	}
 	if n > uint64(size-8) {
-		return fmt.Errorf("truncated: header of %d bytes in a file of %d", n, size)
+		return fmt.Errorf("truncated: header of %d bytes in a file of %d: %w", n, size, errCut)
 	}
 	header := make([]byte, n)
 	if _, err := r.ReadAt(header, 8); err != nil && err != io.EOF {
@@ -56,8 +56,10 @@ func openSafetensors(r io.ReaderAt, size int64, c *File) error {
 			return fmt.Errorf("%s: begins at %d and overlaps what ends at %d", e.name, e.begin, end)
 		case e.begin > end:
 			return fmt.Errorf("%s: begins at %d, leaving a gap after %d", e.name, e.begin, end)
-		case e.end < e.begin || e.end > data:
+		case e.end < e.begin:
 			return fmt.Errorf("%s: ends at %d, want %d to %d", e.name, e.end, e.begin, data)
+		case e.end > data:
+			return fmt.Errorf("%s: ends at %d of %d bytes: %w", e.name, e.end, data, errCut)
 		}
 		end = e.end
 	}

@@ -101,7 +101,7 @@ func openLegacy(r io.ReaderAt, size int64, c *File) error {
 		}
 		var head [8]byte
 		if _, err := r.ReadAt(head[:], at); err != nil {
-			return fmt.Errorf("%s: truncated: no size at byte %d of %d", s.name, at, size)
+			return fmt.Errorf("%s: truncated: no size at byte %d of %d: %w", s.name, at, size, errCut)
 		}
 		n, want := binary.LittleEndian.Uint64(head[:]), uint64(s.size)/uint64(s.dtype.Size())
 		if n != want {
@@ -109,7 +109,7 @@ func openLegacy(r io.ReaderAt, size int64, c *File) error {
 		}
 		at += 8
 		if s.size > size-at {
-			return fmt.Errorf("%s: truncated: wants %d bytes at byte %d of %d", s.name, s.size, at, size)
+			return fmt.Errorf("%s: truncated: wants %d bytes at byte %d of %d: %w", s.name, s.size, at, size, errCut)
 		}
 		s.r = io.NewSectionReader(r, at, s.size)
 		at += s.size

@@ -83,11 +83,23 @@ func init() {
 	}
 }
 
+// known are the implementations that there are, on whatever processor.
+var known = []string{"amx", "avx512", "avx2", "neon"}
+
 // CheckEnv returns an error if [Env] names an implementation that is not available. The best is in use then.
 func CheckEnv() error {
 	name := os.Getenv(Env)
 	if name == "" || slices.Contains(Available(), name) {
 		return nil
 	}
-	return fmt.Errorf("kernel: %s is %.40q, want %s, or nothing", Env, name, strings.Join(Available(), ", "))
+	why := ""
+	switch lower := strings.ToLower(name); {
+	case slices.Contains(Available(), lower):
+		why = fmt.Sprintf(" (did you mean %q?)", lower)
+	case slices.Contains(known, lower) && len(impls) == 0:
+		why = ": this program has no assembly"
+	case slices.Contains(known, lower):
+		why = fmt.Sprintf(": this processor, or the system on it, has no %s", strings.ToUpper(lower))
+	}
+	return fmt.Errorf("kernel: %s is %.40q%s, want %s, or nothing", Env, name, why, strings.Join(Available(), ", "))
 }
