@@ -113,8 +113,11 @@ func readDirectory(dir string) (*Tokenizer, error) {
 
 // checkText returns a text of no more than maxVocab bytes.
 func checkText(text []byte) (string, error) {
-	if len(text) > maxVocab || !utf8.Valid(text) {
-		return "", fmt.Errorf("more than %d bytes or not UTF-8", maxVocab)
+	switch {
+	case len(text) > maxVocab:
+		return "", fmt.Errorf("more than %d bytes", maxVocab)
+	case !utf8.Valid(text):
+		return "", errors.New("not UTF-8")
 	}
 	return string(text), nil
 }

@@ -411,7 +411,7 @@ func TestNotThere(t *testing.T) {
 		{"tokens --model nope x.png", "no model nope: "},
 		{"classify --model nope x.png", "no model nope: "},
 		{"eval --model nope PICTURES", "no model nope: "},
-		{"eval --model MODEL nope", "no pictures: stat nope: "},
+		{"eval --model MODEL nope", "no pictures: nope: no such file"},
 		{"encode --model openai/clip-vit-base-patch32 x.png", `if a model of that name is meant, "vitago download openai/clip-vit-base-patch32" brings it`},
 		{"encode --model ViT-B/32 x.png", `if a model of that name is meant, "vitago download ViT-B/32" brings it`},
 		{"encode --model MODEL nope.png", "no image: nope.png: no such file"},
