@@ -262,7 +262,7 @@ func TestReader(t *testing.T) {
 			t.Errorf("after %d bytes: %v, want %v", n, err, broken)
 		}
 	}
-	if _, err := readAll(bytes.NewReader(data), int64(len(data)-1)); err == nil {
+	if _, err := readAll(bytes.NewReader(data), int64(len(data)-1)); !errors.Is(err, ErrTooLarge) {
 		t.Error("no error beyond the limit")
 	}
 	if b, err := readAll(bytes.NewReader(data), int64(len(data))); err != nil || len(b) != len(data) {
