@@ -66,6 +66,10 @@ It prints a page of Markdown, or with --json an object a line. -o writes a direc
   wrong.jpg         the first 60 of them as a contact sheet
 It appears whole or not at all.
 
+Where the pictures of a table or of shards have lists of labels, the head must be one that was trained on such. Each label
+counts by itself, above a probability of 0.5: there is mean average precision in the place of top 5, the accuracy is
+the share of pictures all of whose labels are right, and there is no confusion matrix.
+
 The numbers are scikit-learn's. Of classes that are as probable the first counts, in the order of the head or
 of the labels. A class's recall is its accuracy; means are over the classes that have pictures.
 
@@ -164,6 +168,13 @@ func (e *examination) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
+	if tuned, ok := judge.(*finetune.Tuned); d.Multi && !(ok && tuned.Head().Multi) {
+		return fmt.Errorf("the pictures of %s have lists of labels, and a classifier whose classes exclude each other says nothing of several: "+
+			"want a head that was trained on such lists", e.data)
+	}
+	if d.Multi && e.k > 0 {
+		return usagef("--top is of pictures of one class each, and those of %s have lists of labels", e.data)
+	}
 	if e.precision == "int8" && !clipvit.Int8Pays() {
 		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
 	}

@@ -46,6 +46,12 @@ func (r *Result) Facts() [][2]string {
 	if r.Top > 0 {
 		rows = append(rows, [2]string{fmt.Sprintf("top %d", r.Top), fmt.Sprintf("%.4f", r.TopAccuracy)})
 	}
+	if r.Multi {
+		rows[len(rows)-1][0] = "all labels right"
+		rows = append(rows,
+			[2]string{"mean average precision", fmt.Sprintf("%.4f", r.MeanAP)},
+			[2]string{"of all labels", fmt.Sprintf("recall %.4f, precision %.4f, F1 %.4f", r.Micro.Recall, r.Micro.Precision, r.Micro.F1)})
+	}
 	return append(rows,
 		[2]string{"mean of classes", fmt.Sprintf("recall %.4f, precision %.4f, F1 %.4f", r.Macro.Recall, r.Macro.Precision, r.Macro.F1)},
 		[2]string{"cross-entropy", fmt.Sprintf("%.4f", r.Loss)})
@@ -106,20 +112,33 @@ func (r *Result) classes(b *strings.Builder, f Files) {
 	section(b, "Classes", strings.Join(about, "; "), f.Classes)
 	rows := [][]string{{"class", "pictures", "recall", "precision", "F1", "predicted"}}
 	for _, c := range seen {
-		of := func(v float64, n int) string {
-			if n == 0 {
-				return "-" // a share of nothing
-			}
-			return fmt.Sprintf("%.4f", v)
-		}
 		rows = append(rows, []string{
 			cell(c.Name), fmt.Sprint(c.Pictures), of(c.Recall, c.Pictures), of(c.Precision, c.Predicted), of(c.F1, c.Pictures+c.Predicted), fmt.Sprint(c.Predicted),
 		})
 	}
-	table(b, rows, "lrrrrr")
+	columns := "lrrrrr"
+	if r.Multi {
+		columns += "r"
+		rows[0] = append(rows[0], "average precision")
+		for i, c := range seen {
+			rows[i+1] = append(rows[i+1], of(c.AveragePrecision, c.Pictures))
+		}
+	}
+	table(b, rows, columns)
+}
+
+// of writes a share of so many.
+func of(share float64, n int) string {
+	if n == 0 {
+		return "-" // a share of nothing
+	}
+	return fmt.Sprintf("%.4f", share)
 }
 
 func (r *Result) confusions(b *strings.Builder, f Files) {
+	if r.Multi {
+		return
+	}
 	mistakes := r.Confusion.mistakes()
 	if len(mistakes) == 0 {
 		return
@@ -183,7 +202,15 @@ func (r *Result) wrong(b *strings.Builder, f Files) {
 			fmt.Sprint(i + 1), cell(w.Path), cell(w.Wanted), cell(w.Got), fmt.Sprintf("%.4f", w.Probability), fmt.Sprintf("%.4f", w.OfWanted),
 		})
 	}
-	table(b, rows, "rlllrr")
+	columns := "rlllrr"
+	if r.Multi {
+		columns += "l"
+		rows[0] = append(rows[0], "label")
+		for i, w := range shown {
+			rows[i+1] = append(rows[i+1], cell(w.Label))
+		}
+	}
+	table(b, rows, columns)
 	if f.Sheet != "" {
 		fmt.Fprintf(b, "\n![wrong pictures](%s)\n", f.Sheet)
 	}

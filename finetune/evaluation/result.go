@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,16 +18,20 @@ import (
 // A Result says how well a classifier tells pictures apart.
 type Result struct {
 	Pictures    int        // N, that were judged
-	Right       int        // whose most probable class is their own
+	Right       int        // whose most probable class is their own, or with Multi all of whose labels are right
 	Accuracy    float64    // the share of these, from 0 to 1
 	Top         int        // how many classes count for TopAccuracy; 0 where there are no more classes than that
 	TopAccuracy float64    // the share of pictures whose class is among the Top most probable
-	Loss        float64    // the mean of -log of the probability of the picture's class
+	Loss        float64    // the mean of -log of the probability of the picture's class; with Multi that of all its labels, each yes or no
 	Macro       Scores     // means over the classes that have pictures; that of Recall is the balanced accuracy
 	Classes     []Class    // [K], in the order of the classifier
-	Confusion   *Confusion // [K,K]
+	Confusion   *Confusion // [K,K]; nil with Multi
 	Wrong       []Wrong    // the surest first; no more than were asked for, of Pictures - Right
 	Skipped     []Skipped  // pictures that could not be read, which nothing above counts
+
+	Multi  bool    // the labels of a picture do not exclude each other
+	MeanAP float64 // the mean of the average precisions of the classes that have pictures; 0 without Multi
+	Micro  Scores  // of all labels of all pictures together; 0 without Multi
 }
 
 // Scores are what a class comes to, each from 0 to 1. A share of nothing is 0, as scikit-learn's zero_division=0 has it.
@@ -45,15 +50,17 @@ type Class struct {
 	Predicted int    `json:"predicted"` // that got it
 	Right     int    `json:"right"`     // both
 	Scores
+	AveragePrecision float64 `json:"average_precision,omitzero"` // the area below precision over recall; with Multi alone
 }
 
 // A Wrong picture got another class than it has.
 type Wrong struct {
-	Index       int    // in the dataset
-	Path        string // as in [data.Sample]
-	Wanted, Got string
-	Probability float64 // of the class that it got
-	OfWanted    float64 // the probability of the class that it has
+	Index       int     // in the dataset
+	Path        string  // as in [data.Sample]
+	Wanted, Got string  // with Multi all labels, with commas between
+	Probability float64 // of the class that it got, or with Multi of what was said of Label
+	OfWanted    float64 // the probability of the class that it has, or of what is right of Label
+	Label       string  // with Multi the label of which the classifier is most sure, and wrong
 }
 
 // compare orders wrong pictures: the surest first, and those as sure in the order of the data.
@@ -125,6 +132,7 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 		Got         string      `json:"got"`
 		Probability float64     `json:"probability"`
 		OfWanted    float64     `json:"probability_of_wanted"`
+		Label       string      `json:"label,omitzero"`
 	}
 	type skipped struct {
 		Path  pyjson.Name `json:"path"`
@@ -138,12 +146,18 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 		Top         int        `json:"top,omitzero"`
 		TopAccuracy *float64   `json:"top_accuracy,omitzero"`
 		Loss        float64    `json:"loss"`
+		MeanAP      *float64   `json:"mean_average_precision,omitzero"`
+		Micro       *Scores    `json:"micro,omitzero"`
 		Macro       Scores     `json:"macro"`
 		Classes     []Class    `json:"classes"`
-		Confusion   *Confusion `json:"confusion"`
+		Confusion   *Confusion `json:"confusion,omitzero"`
 		Wrong       []wrong    `json:"wrong"`
 	}{
-		r.Pictures, []skipped{}, r.Right, r.Accuracy, r.Top, nil, r.Loss, r.Macro, r.Classes, r.Confusion, []wrong{},
+		Pictures: r.Pictures, Skipped: []skipped{}, Right: r.Right, Accuracy: r.Accuracy, Top: r.Top, Loss: r.Loss,
+		Macro: r.Macro, Classes: r.Classes, Confusion: r.Confusion, Wrong: []wrong{},
+	}
+	if r.Multi {
+		v.MeanAP, v.Micro = &r.MeanAP, &r.Micro
 	}
 	if r.Top > 0 {
 		v.TopAccuracy = &r.TopAccuracy
@@ -152,14 +166,17 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 		v.Skipped = append(v.Skipped, skipped{pyjson.Name(s.Path), pyjson.Name(s.reason())})
 	}
 	for _, w := range r.Wrong {
-		v.Wrong = append(v.Wrong, wrong{pyjson.Name(w.Path), w.Wanted, w.Got, w.Probability, w.OfWanted})
+		v.Wrong = append(v.Wrong, wrong{pyjson.Name(w.Path), w.Wanted, w.Got, w.Probability, w.OfWanted, w.Label})
 	}
 	return json.Marshal(v)
 }
 
 // WriteConfusion writes the matrix as CSV: a row for each class that is wanted, its name in front, and the names of the
-// columns in the first line.
+// columns in the first line. With Multi there is none.
 func (r *Result) WriteConfusion(w io.Writer) error {
+	if r.Multi {
+		return errors.New("evaluation: labels that do not exclude each other have no confusion matrix")
+	}
 	b := bufio.NewWriter(w)
 	c := csv.NewWriter(b)
 	classes := r.Confusion.Classes()
@@ -186,6 +203,12 @@ func (r *Result) WriteClasses(w io.Writer) error {
 	for _, k := range r.Classes {
 		rows = append(rows, []string{k.Name, strconv.Itoa(k.Pictures), strconv.Itoa(k.Predicted), strconv.Itoa(k.Right), number(k.Recall), number(k.Precision), number(k.F1)})
 	}
+	if r.Multi {
+		rows[0] = append(rows[0], "average_precision")
+		for i, k := range r.Classes {
+			rows[i+1] = append(rows[i+1], number(k.AveragePrecision))
+		}
+	}
 	if err := c.WriteAll(rows); err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
@@ -199,6 +222,12 @@ func (r *Result) WriteWrong(w io.Writer) error {
 	rows := [][]string{{"number", "path", "wanted", "got", "probability", "probability_of_wanted"}}
 	for i, k := range r.Wrong {
 		rows = append(rows, []string{strconv.Itoa(i + 1), k.Path, k.Wanted, k.Got, number(k.Probability), number(k.OfWanted)})
+	}
+	if r.Multi {
+		rows[0] = append(rows[0], "label")
+		for i, k := range r.Wrong {
+			rows[i+1] = append(rows[i+1], k.Label)
+		}
 	}
 	if err := c.WriteAll(rows); err != nil {
 		return fmt.Errorf("evaluation: %w", err)

@@ -32,6 +32,9 @@ const defaultWrong = 100
 // know is an error, and labels that no picture has count as answers. Pictures are decoded ahead, and it takes no more memory
 // for more of them, but for those that it names.
 //
+// Where the labels of a picture do not exclude each other (d.Multi), the classifier's probabilities are taken one by one, and 9 bytes are
+// kept for each label of a picture. A softmax says little of such pictures: a label gets more only if another gets less.
+//
 // An error of a picture is one of package clip. If ctx ends, the error is its cause.
 func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*Result, error) {
 	labels := c.Labels()
@@ -42,7 +45,14 @@ func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*R
 	if o.Top < 0 || o.Top >= len(labels) && o.Top != 0 {
 		return nil, fmt.Errorf("evaluation: top %d of %d classes, want 1 to %d: every picture would be right", o.Top, len(labels), len(labels)-1)
 	}
-	tally := NewTally(labels, o.Top, cmp.Or(o.Wrong, defaultWrong))
+	wrong := cmp.Or(o.Wrong, defaultWrong)
+	tally := NewTally(labels, o.Top, wrong)
+	if d.Multi {
+		if o.Top != 0 {
+			return nil, errors.New("evaluation: there is no top of labels that do not exclude each other")
+		}
+		tally = NewMultiTally(labels, wrong)
+	}
 	at := make(map[string]int, len(labels))
 	for i, l := range labels {
 		at[l] = i
@@ -65,7 +75,16 @@ func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*R
 		if err := spread(p, x.Labels, at); err != nil {
 			return nil, fmt.Errorf("evaluation: %s: %w", s.Path, err)
 		}
-		if err := tally.Add(x.Index, s.Path, index[s.Label], p); err != nil {
+		if !d.Multi {
+			err = tally.Add(x.Index, s.Path, index[s.Label], p)
+		} else {
+			set := make([]int, len(s.LabelSet))
+			for i, l := range s.LabelSet {
+				set[i] = index[l]
+			}
+			err = tally.AddSet(x.Index, s.Path, set, p)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -90,8 +109,6 @@ func match(labels []string, d *data.Dataset) (index []int, err error) {
 		return nil, fmt.Errorf("evaluation: %w", data.ErrEmpty)
 	case d.Classes == nil:
 		return nil, fmt.Errorf("evaluation: %w to judge by", data.ErrUnlabelled)
-	case d.Multi:
-		return nil, errors.New("evaluation: the pictures have lists of labels, want one each")
 	case len(labels) == 0:
 		return nil, errors.New("evaluation: the classifier has no labels")
 	}

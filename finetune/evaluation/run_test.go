@@ -131,7 +131,8 @@ func TestRun(t *testing.T) {
 		t.Errorf("got %+v, heard %d", r, heard)
 	}
 	for i, want := range []Class{
-		{"emu", 0, 1, 0, Scores{}}, {"dog", 3, 3, 2, Scores{2. / 3, 2. / 3, 2. / 3}}, {"cat", 2, 1, 1, Scores{0.5, 1, 2. / 3}},
+		{Name: "emu", Predicted: 1}, {Name: "dog", Pictures: 3, Predicted: 3, Right: 2, Scores: Scores{2. / 3, 2. / 3, 2. / 3}},
+		{Name: "cat", Pictures: 2, Predicted: 1, Right: 1, Scores: Scores{0.5, 1, 2. / 3}},
 	} {
 		if r.Classes[i] != want {
 			t.Errorf("class %d is %+v, want %+v", i, r.Classes[i], want)

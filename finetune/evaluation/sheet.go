@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
@@ -45,7 +46,7 @@ func (r *Result) WriteSheet(ctx context.Context, w io.Writer, d *data.Dataset, e
 				return t.Prepared(img)
 			},
 			Lines: []sheet.Line{
-				{Text: fmt.Sprintf("%d  %.1f %%", i+1, 100*k.Probability)},
+				{Text: strings.TrimSpace(fmt.Sprintf("%d  %.1f %%  %s", i+1, 100*k.Probability, k.Label))},
 				{Text: "got: " + k.Got, Colour: vermilion},
 				{Text: "wanted: " + k.Wanted, Colour: blue},
 			},
@@ -67,7 +68,10 @@ const (
 
 // Files returns the names of the files that [Result.Write] writes.
 func (r *Result) Files() Files {
-	f := Files{Classes: classesFile, Confusion: confusionFile}
+	f := Files{Classes: classesFile}
+	if !r.Multi {
+		f.Confusion = confusionFile
+	}
 	if len(r.Wrong) > 0 {
 		f.Wrong, f.Sheet = wrongFile, sheetFile
 	}
@@ -77,17 +81,17 @@ func (r *Result) Files() Files {
 // Write writes the tables as CSV and, where pictures are wrong, the contact sheet into the directory dir, each file as a whole or not
 // at all. d is what was judged.
 func (r *Result) Write(ctx context.Context, dir string, d *data.Dataset, exif bool) error {
-	files := []struct {
-		name  string
+	names := r.Files()
+	for _, f := range []struct {
+		name  string // "" of one that there is not
 		write func(w io.Writer) error
-	}{{classesFile, r.WriteClasses}, {confusionFile, r.WriteConfusion}}
-	if len(r.Wrong) > 0 {
-		files = append(files, []struct {
-			name  string
-			write func(w io.Writer) error
-		}{{wrongFile, r.WriteWrong}, {sheetFile, func(w io.Writer) error { return r.WriteSheet(ctx, w, d, exif) }}}...)
-	}
-	for _, f := range files {
+	}{
+		{names.Classes, r.WriteClasses}, {names.Confusion, r.WriteConfusion}, {names.Wrong, r.WriteWrong},
+		{names.Sheet, func(w io.Writer) error { return r.WriteSheet(ctx, w, d, exif) }},
+	} {
+		if f.name == "" {
+			continue
+		}
 		if err := folder.Prefix("evaluation", folder.WriteFile(filepath.Join(dir, f.name), func(out *os.File) error { return f.write(out) })); err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ type Tally struct {
 	has, predicted, hits    []int // of each class
 	confusion               map[pair]int
 	wrong                   wrongHeap
-	wrongs                  int // of which some may have been dropped
+	several                 *several // where labels do not exclude each other
 }
 
 // A pair is the class that a picture has, and the one that it got.
@@ -46,17 +46,14 @@ func NewTally(classes []string, top, wrong int) *Tally {
 // Add counts a picture of the class that is wanted, an index, for which a classifier says these probabilities, one for each
 // class. index and path name it among the wrong ones. Nothing is kept of p. It is an error if the numbers are no probabilities.
 func (t *Tally) Add(index int, path string, wanted int, p []float64) error {
-	if len(p) != len(t.classes) {
-		return fmt.Errorf("evaluation: %s: %d probabilities, want %d", path, len(p), len(t.classes))
+	if err := t.check(path, p); err != nil {
+		return err
 	}
 	if wanted < 0 || wanted >= len(p) {
 		return fmt.Errorf("evaluation: %s: class %d, want 0 to %d", path, wanted, len(p)-1)
 	}
 	got, before := 0, 0 // the most probable class, and how many are more probable than the wanted one
 	for i, v := range p {
-		if !(v >= 0 && v <= 1+1e-6) { // rounding may leave a little above
-			return fmt.Errorf("evaluation: %s: the probability of %q is %v, want 0 to 1: the model's weights are damaged or too large", path, t.classes[i], v)
-		}
 		if v > p[got] {
 			got = i
 		}
@@ -77,15 +74,19 @@ func (t *Tally) Add(index int, path string, wanted int, p []float64) error {
 		t.hits[got]++
 		return nil
 	}
-	t.wrongs++
+	t.mistaken(Wrong{Index: index, Path: path, Wanted: t.classes[wanted], Got: t.classes[got], Probability: p[got], OfWanted: p[wanted]})
+	return nil
+}
+
+// mistaken keeps a wrong picture, if it is among those that are to be named.
+func (t *Tally) mistaken(w Wrong) {
 	if t.keep == 0 {
-		return nil
+		return
 	}
-	heap.Push(&t.wrong, Wrong{Index: index, Path: path, Wanted: t.classes[wanted], Got: t.classes[got], Probability: p[got], OfWanted: p[wanted]})
+	heap.Push(&t.wrong, w)
 	if t.keep > 0 && len(t.wrong) > t.keep {
 		heap.Pop(&t.wrong)
 	}
-	return nil
 }
 
 // A wrongHeap has the wrong picture on top that is the first to be dropped.
@@ -101,6 +102,19 @@ func (h *wrongHeap) Pop() any {
 	return last
 }
 
+// check returns an error if p are no probabilities of the classes.
+func (t *Tally) check(path string, p []float64) error {
+	if len(p) != len(t.classes) {
+		return fmt.Errorf("evaluation: %s: %d probabilities, want %d", path, len(p), len(t.classes))
+	}
+	for i, v := range p {
+		if !(v >= 0 && v <= 1+1e-6) { // rounding may leave a little above
+			return fmt.Errorf("evaluation: %s: the probability of %q is %v, want 0 to 1: the model's weights are damaged or too large", path, t.classes[i], v)
+		}
+	}
+	return nil
+}
+
 // Result returns what the pictures so far come to. It is an error if there are none.
 func (t *Tally) Result() (*Result, error) {
 	if t.pictures == 0 {
@@ -109,7 +123,10 @@ func (t *Tally) Result() (*Result, error) {
 	n := float64(t.pictures)
 	r := &Result{
 		Pictures: t.pictures, Right: t.right, Accuracy: float64(t.right) / n, Top: t.top, Loss: t.loss / n,
-		Confusion: &Confusion{t.classes, t.confusion}, Wrong: slices.Clone([]Wrong(t.wrong)),
+		Wrong: slices.Clone([]Wrong(t.wrong)),
+	}
+	if t.several == nil {
+		r.Confusion = &Confusion{t.classes, t.confusion}
 	}
 	if t.top > 0 {
 		r.TopAccuracy = float64(t.within) / n
@@ -129,9 +146,14 @@ func (t *Tally) Result() (*Result, error) {
 			r.Macro.F1 += c.F1
 		}
 	}
-	r.Macro.Recall /= there
-	r.Macro.Precision /= there
-	r.Macro.F1 /= there
+	if there > 0 { // which labels that do not exclude each other may all lack
+		r.Macro.Recall /= there
+		r.Macro.Precision /= there
+		r.Macro.F1 /= there
+	}
+	if t.several != nil {
+		t.several.judge(r)
+	}
 	return r, nil
 }
 

@@ -31,8 +31,16 @@ func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, erro
 	logits := y.Value().Data().F32()
 	for row, i := range b.Index {
 		r.p = append(r.p[:0], make([]float64, k)...)
-		softmax(r.p, logits[row*k:(row+1)*k])
-		if err := r.tally.Add(i, r.data.Samples[i].Path, b.Labels[row], r.p); err != nil {
+		path, z := r.data.Samples[i].Path, logits[row*k:(row+1)*k]
+		var err error
+		if r.data.Multi {
+			sigmoid(r.p, z)
+			err = r.tally.AddSet(i, path, b.LabelSets[row], r.p)
+		} else {
+			softmax(r.p, z)
+			err = r.tally.Add(i, path, b.Labels[row], r.p)
+		}
+		if err != nil {
 			return nil, 0, err
 		}
 	}
@@ -54,6 +62,13 @@ func softmax(p []float64, logits []float32) {
 	}
 }
 
+// sigmoid sets p to the probabilities of logits, each by itself.
+func sigmoid(p []float64, logits []float32) {
+	for i, z := range logits {
+		p[i] = 1 / (1 + math.Exp(-float64(z)))
+	}
+}
+
 // evaluate judges the model as it is by the pictures to validate on, if it learns classes and there are such: one pass through them. score
 // is what they come to by the objective.
 func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64, err error) {
@@ -64,12 +79,17 @@ func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64
 	}
 	objective := t.Objective
 	record := &recorder{Objective: objective, tally: evaluation.NewTally(j.Classes, 0, wrongKept), data: validation.Data}
+	if validation.Data.Multi {
+		record.tally = evaluation.NewMultiTally(j.Classes, wrongKept)
+	}
 	t.Objective = record
 	defer func() { t.Objective = objective }()
 	if _, score, err = t.Evaluate(ctx, validation); err != nil {
 		return nil, 0, err
 	}
-	r, err = record.tally.Result()
+	if r, err = record.tally.Result(); err == nil && r.Multi {
+		score = r.MeanAP // which is no mean over batches
+	}
 	return r, score, err
 }
 

@@ -13,7 +13,7 @@
 "multi" are pictures of several labels. Of each case: "scores" [N,K], probabilities one by one, "labels" [N,K] of 0 and 1, and
   ap          average_precision_score of each label, null for one without pictures
   map         their mean over the labels that have pictures
-  labels_f1   precision, recall, f1 of each label, a label counting as said from 0.5 on; macro (of those with pictures), micro
+  labels_f1   precision, recall, f1 of each label, a label counting as said above 0.5; macro (of those with pictures), micro
   exact       accuracy_score, the share of pictures all of whose labels are right
   loss        the mean of log_loss of all labels of all pictures
 
@@ -59,7 +59,7 @@ def single(name, scores, labels):
 
 def multi(name, scores, labels):
     scores, labels = np.float64(scores), np.int64(labels)
-    said = (scores >= 0.5).astype(np.int64)
+    said = (scores > 0.5).astype(np.int64)
     there = np.flatnonzero(labels.any(0))
     ap = [metrics.average_precision_score(labels[:, i], scores[:, i]) if labels[:, i].any() else None for i in range(labels.shape[1])]
     p, r, f, n = metrics.precision_recall_fscore_support(labels, said, zero_division=0)
