@@ -189,7 +189,7 @@ func (c *Classifier) blame(ctx context.Context, m *clip.Model, group []int, temp
 	for _, i := range group {
 		for _, template := range templates {
 			if _, e := t.Tokenize([]string{strings.ReplaceAll(template, Place, c.labels[i])}, text.Config.Context, false); e != nil {
-				return unfit{fmt.Sprintf("zeroshot: the label %q in the template %q: %s", c.labels[i], template, strings.TrimPrefix(err.Error(), "clip: ")), err}
+				return unfit{fmt.Sprintf("zeroshot: the label %q in the template %q: %s", c.labels[i], template, strings.TrimPrefix(e.Error(), "cliptext: ")), err}
 			}
 		}
 	}
