@@ -81,16 +81,25 @@ func (o Classification) checkData(c *Config, train *data.Dataset, validation *da
 	switch {
 	case len(classes) == 0:
 		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Samples), data.ErrUnlabelled)
-	case len(classes) == 1:
+	case len(classes) == 1 && !train.Multi:
 		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Samples), classes[0], data.ErrOneClass)
 	case train.Multi:
 		return errors.New("finetune: the pictures have lists of labels, and classification wants one each")
 	}
-	if validation != nil && !slices.Equal(validation.Data.Classes, classes) {
+	if h, ok := c.Head.(*Classifier); ok && h.Multi {
+		return errors.New("finetune: the head has classes that do not exclude each other, and the data one label each")
+	}
+	return sameClasses(c, train, validation, o.Weights)
+}
+
+// sameClasses says where data, head and weights have not the same classes.
+func sameClasses(c *Config, train *data.Dataset, validation *data.Loader, weights []float64) error {
+	classes := train.Classes
+	if validation != nil && (!slices.Equal(validation.Data.Classes, classes) || validation.Data.Multi != train.Multi) {
 		return fmt.Errorf("finetune: %w: %.80q and %.80q; see data.Align", data.ErrClasses, validation.Data.Classes, classes)
 	}
 	if h, ok := c.Head.(*Classifier); ok && !slices.Equal(h.Classes, classes) {
 		return fmt.Errorf("finetune: the head has the classes %.80q, the data %.80q", h.Classes, classes)
 	}
-	return nil
+	return checkWeights(weights, len(classes))
 }

@@ -84,7 +84,7 @@ type Classifier struct {
 	nn.Module
 	Linear  *linear.Model // W [K,M], B [K]
 	Classes []string      // names of the K rows
-	// Multi says that classes do not exclude each other: the probabilities are sigmoids, not a softmax.
+	// Multi says that classes do not exclude each other: the probabilities are sigmoids, not a softmax; see [MultiLabel].
 	Multi bool
 }
 

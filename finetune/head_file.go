@@ -207,7 +207,7 @@ func (m *Classifier) load(dir string) ([]string, error) {
 	if got, want := from.Linear.W.Shape(), m.Linear.W.Shape(); !slices.Equal(got, want) {
 		return nil, fmt.Errorf("finetune: the classifier in %s has weights %v, want %v", dir, got, want)
 	}
-	m.Linear, m.Classes = from.Linear, from.Classes
+	m.Linear, m.Classes, m.Multi = from.Linear, from.Classes, from.Multi
 	return slices.Clone(m.Classes), nil
 }
 

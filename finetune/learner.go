@@ -99,8 +99,8 @@ type parts struct {
 // batchwise is what learners have in common that learn from each batch by itself.
 type batchwise struct {
 	t *Trainer
-	// judged runs a batch of a source through the model, and judges what comes out.
-	judged func(b *data.Batch, from Source) (loss mat.Tensor, score float64, err error)
+	// judged runs a batch of a source through the model, and judges what comes out, which a scorer gets if there is one.
+	judged func(b *data.Batch, from Source, all scorer) (loss mat.Tensor, score float64, err error)
 }
 
 func (l *batchwise) check() error {
@@ -134,7 +134,7 @@ func (l *batchwise) learnOne(b *data.Batch, s *sum) error {
 		return nil
 	}
 	t.reserve()
-	loss, score, err := l.judged(b, t.Train) // [1,1]
+	loss, score, err := l.judgeBatch(b, t.Train, nil) // [1,1]
 	if err != nil {
 		return err
 	}
@@ -142,14 +142,52 @@ func (l *batchwise) learnOne(b *data.Batch, s *sum) error {
 	if !finite(v) {
 		return &optim.NonFiniteError{Step: t.state.Step + 1, What: "loss", Value: v}
 	}
-	n := float64(b.Len())
-	s.loss += v * n
-	s.score += score
-	s.images += b.Len()
+	n := l.add(b, v, score, s)
+	if !loss.RequiresGrad() {
+		if v == 0 { // nothing in the batch to learn of, as without a triplet
+			return nil
+		}
+		return fmt.Errorf("finetune: objective %q: its loss has no gradient: it is not computed of what the head gives, or of the numbers in that alone", t.Objective.Name())
+	}
 	return t.carryBack(loss, scalar(n)) // the gradient of the sum: batches may have different numbers of images
 }
 
+// add adds what a batch came to, and returns what its images weigh.
+func (l *batchwise) add(b *data.Batch, loss, score float64, s *sum) float64 {
+	n := float64(b.Len())
+	if o, ok := l.t.Objective.(weighing); ok {
+		n = o.weigh(b)
+	}
+	s.loss += loss * n
+	s.score += score
+	s.images += b.Len()
+	s.weight += n
+	return n
+}
+
+// judgeBatch runs a batch through the model and judges what comes out, or says what is wrong with a loss. A scorer gets what comes out.
+func (l *batchwise) judgeBatch(b *data.Batch, from Source, all scorer) (loss mat.Tensor, score float64, err error) {
+	loss, score, err = l.judged(b, from, all)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case loss == nil || loss.Size() != 1:
+		what := "none"
+		if loss != nil {
+			what = fmt.Sprint(loss.Shape())
+		}
+		return nil, 0, fmt.Errorf("finetune: objective %q: loss %s of %d images, want [1 1], their mean", l.t.Objective.Name(), what, b.Len())
+	case !finite(score):
+		return nil, 0, fmt.Errorf("finetune: objective %q: score %v of %d images, want a number, their sum", l.t.Objective.Name(), score, b.Len())
+	}
+	return loss, score, nil
+}
+
 func (l *batchwise) judge(ctx context.Context, from Source, s *sum) error {
+	var all scorer
+	if o, ok := l.t.Objective.(scoring); ok {
+		all = o.scorer()
+	}
 	for b, err := range from.Batches(ctx, 0, 0) {
 		if err != nil {
 			return err
@@ -158,14 +196,15 @@ func (l *batchwise) judge(ctx context.Context, from Source, s *sum) error {
 		if b.Len() == 0 {
 			continue
 		}
-		loss, score, err := l.judged(b, from)
+		loss, score, err := l.judgeBatch(b, from, all)
 		if err != nil {
 			return err
 		}
-		s.loss += loss.Item().F64() * float64(b.Len())
-		s.score += score
-		s.images += b.Len()
+		l.add(b, loss.Item().F64(), score, s)
 		l.t.judgedBatch(b, from)
+	}
+	if all != nil {
+		s.score = all.score() * s.weight
 	}
 	return nil
 }

@@ -20,10 +20,13 @@ type images struct {
 
 func newImages(t *Trainer) *images {
 	l := &images{batchwise{t: t}}
-	l.judged = func(b *data.Batch, from Source) (mat.Tensor, float64, error) {
+	l.judged = func(b *data.Batch, from Source, all scorer) (mat.Tensor, float64, error) {
 		y, err := l.forward(b, from)
 		if err != nil {
 			return nil, 0, err
+		}
+		if all != nil {
+			all.add(y, b)
 		}
 		return t.Objective.Judge(y, b)
 	}

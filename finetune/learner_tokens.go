@@ -31,7 +31,7 @@ func newTokens(t *Trainer) *tokens {
 	if o, ok := t.Objective.(sharing); ok {
 		l.shared = o.sharedWith(l.encoder)
 	}
-	l.judged = l.judgeTokens
+	l.judged = func(b *data.Batch, from Source, _ scorer) (mat.Tensor, float64, error) { return l.judgeTokens(b, from) }
 	return l
 }
 

@@ -11,12 +11,14 @@ import (
 	"github.com/vitago/vitago/internal/op"
 )
 
-// An Objective judges what a head gave for a batch.
+// An Objective judges what a head gave for a batch. It may be one's own: a loss of spago's operators on y, for which the gradients
+// are theirs. Runs that are resumed come to the same bits if Judge computes the same of the same.
 type Objective interface {
 	// Name says what it is and with which numbers: a run is resumed with the same.
 	Name() string
 	// Judge returns the mean loss [1,1] of the images of b, for which the head gave y, and the sum over them of the score,
-	// what a person asks for; more is better. It is an error if y cannot be judged.
+	// what a person asks for; more is better. It is an error if y cannot be judged. A loss that is no number ends the run, and so
+	// does one that is not computed of y, unless it is 0.
 	Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error)
 	// Measure names the score: "accuracy".
 	Measure() string
@@ -24,19 +26,86 @@ type Objective interface {
 
 var _, _, _ Objective = Classification{}, &Regression{}, &Distillation{}
 
+// An objective may have images count otherwise than one each. Losses and scores are means over what they weigh.
+type weighing interface {
+	// weigh returns what the images of a batch weigh together.
+	weigh(b *data.Batch) float64
+}
+
 // Classification is the cross-entropy of logits [B,K] with the labels of the images.
 type Classification struct {
 	Smoothing float64 // share of the certainty that is spread over all classes
+	// Weights are those of the K classes, above 0; nil is 1 for all. An image counts as much as its class weighs, in the loss as
+	// in the score, in training as in validation, and the mean is over the weights, as PyTorch's CrossEntropyLoss has it. See
+	// [Balanced].
+	Weights []float64
+}
+
+// Balanced returns weights of classes by which each of K weighs as much as another, N/(K·n) for a class of n of N images. Where
+// labels do not exclude each other it is how much the n images of a class are to count so that they weigh as much as the
+// others, (N-n)/n.
+//
+// Source: scikit-learn/scikit-learn, sklearn/utils/class_weight.py, compute_class_weight("balanced"); pytorch/pytorch,
+// torch/nn/modules/loss.py, BCEWithLogitsLoss, pos_weight.
+func Balanced(d *data.Dataset) ([]float64, error) {
+	all, counts := len(d.Samples), d.Counts()
+	weights := make([]float64, len(counts))
+	for k, n := range counts {
+		switch {
+		case n == 0:
+			return nil, fmt.Errorf("finetune: class %q has no pictures, and so no balanced weight", d.Classes[k])
+		case d.Multi && n == all:
+			return nil, fmt.Errorf("finetune: all %d pictures are of class %q, which so has no balanced weight", n, d.Classes[k])
+		case d.Multi:
+			weights[k] = float64(all-n) / float64(n)
+		default:
+			weights[k] = float64(all) / (float64(len(counts)) * float64(n))
+		}
+	}
+	return weights, nil
+}
+
+// checkWeights says what is wrong with weights of k classes.
+func checkWeights(weights []float64, k int) error {
+	if weights != nil && len(weights) != k {
+		return fmt.Errorf("finetune: %d class weights, want %d, one a class", len(weights), k)
+	}
+	for i, w := range weights {
+		if !(w > 0) || math.IsInf(w, 0) {
+			return fmt.Errorf("finetune: the weight of class %d is %v, want above 0 and finite", i, w)
+		}
+	}
+	return nil
 }
 
 // Name implements [Objective].
 func (o Classification) Name() string {
-	return fmt.Sprintf("classification, smoothing %v", o.Smoothing)
+	name := fmt.Sprintf("classification, smoothing %v", o.Smoothing)
+	if o.Weights != nil {
+		name += fmt.Sprintf(", class weights %v", o.Weights)
+	}
+	return name
+}
+
+func (o Classification) weigh(b *data.Batch) float64 {
+	if o.Weights == nil {
+		return float64(b.Len())
+	}
+	all := 0.0
+	for _, l := range b.Labels {
+		if l >= 0 && l < len(o.Weights) { // others Judge refuses
+			all += o.Weights[l]
+		}
+	}
+	return all
 }
 
 // Judge implements [Objective]: the score counts the images whose label has the largest logit.
 func (o Classification) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error) {
 	s := y.Shape()
+	if err := checkWeights(o.Weights, s[1]); err != nil {
+		return nil, 0, err
+	}
 	if s[0] != b.Len() {
 		return nil, 0, fmt.Errorf("finetune: logits %v of %d images", s, b.Len())
 	}
@@ -45,11 +114,14 @@ func (o Classification) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, sco
 			return nil, 0, fmt.Errorf("finetune: sample %d has label %d, want 0 to %d", b.Index[i], l, k-1)
 		}
 	}
-	return op.CrossEntropy(y, b.Labels, o.Smoothing), right(y, b.Labels), nil
+	if o.Weights != nil {
+		return op.WeightedCrossEntropy(y, b.Labels, o.Smoothing, o.Weights), right(y, b.Labels, o.Weights), nil
+	}
+	return op.CrossEntropy(y, b.Labels, o.Smoothing), right(y, b.Labels, nil), nil
 }
 
-// right counts the rows of y whose label has the largest logit.
-func right(y mat.Tensor, labels []int) (n float64) {
+// right counts the rows of y whose label has the largest logit, or sums the weights of these labels.
+func right(y mat.Tensor, labels []int, weights []float64) (n float64) {
 	k := y.Shape()[1]
 	logits := y.Value().Data().F32()
 	for i, label := range labels {
@@ -59,7 +131,10 @@ func right(y mat.Tensor, labels []int) (n float64) {
 				best = j
 			}
 		}
-		if best == label {
+		switch {
+		case best == label && weights != nil:
+			n += weights[label]
+		case best == label:
 			n++
 		}
 	}
@@ -67,7 +142,12 @@ func right(y mat.Tensor, labels []int) (n float64) {
 }
 
 // Measure implements [Objective].
-func (o Classification) Measure() string { return "accuracy" }
+func (o Classification) Measure() string {
+	if o.Weights != nil {
+		return "weighted accuracy"
+	}
+	return "accuracy"
+}
 
 // A Distance says how far two vectors are from each other.
 type Distance string

@@ -99,7 +99,16 @@ func (t *Trainer) patience() string {
 type sum struct {
 	loss, score float64
 	images      int
+	weight      float64 // of the images, where they do not count one each
 	skipped     int
+}
+
+// mass returns what the images weigh.
+func (s sum) mass() float64 {
+	if s.weight == 0 {
+		return float64(s.images)
+	}
+	return s.weight
 }
 
 // epoch goes on to the end of the epoch, of the run, or of the patience.
@@ -185,8 +194,8 @@ func (t *Trainer) note(b *data.Batch, s *sum) {
 func (t *Trainer) step(s sum, epoch int) error {
 	e := Event{Kind: TrainEvent, Epoch: epoch, Steps: t.Steps(), Skipped: s.skipped, Images: s.images}
 	if s.images > 0 { // or all pictures were broken
-		e.Loss, e.Score = s.loss/float64(s.images), s.score/float64(s.images)
-		optim.ScaleGradients(t.groups, 1/float64(s.images))
+		e.Loss, e.Score = s.loss/s.mass(), s.score/s.mass()
+		optim.ScaleGradients(t.groups, 1/s.mass())
 		e.Norm = optim.ClipGradNorm(t.groups, t.clip())
 		e.Factor = t.schedule(t.state.Step)
 		if err := t.optimizer.Step(e.Factor); err != nil {
@@ -309,7 +318,7 @@ func (t *Trainer) learnt() bool {
 func (t *Trainer) validated(s sum) Event {
 	return Event{
 		Kind: ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
-		Loss: s.loss / float64(s.images), Score: s.score / float64(s.images),
+		Loss: s.loss / s.mass(), Score: s.score / s.mass(),
 	}
 }
 
@@ -353,5 +362,5 @@ func (t *Trainer) Evaluate(ctx context.Context, from Source) (loss, score float6
 	if err != nil {
 		return 0, 0, err
 	}
-	return s.loss / float64(s.images), s.score / float64(s.images), nil
+	return s.loss / s.mass(), s.score / s.mass(), nil
 }

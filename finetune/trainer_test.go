@@ -87,7 +87,7 @@ var threeClasses = []string{"a", "b", "c"}
 func goldenConfig(t testing.TB, batch int) (Config, *golden.File) {
 	m, s, f := task(t, batch)
 	return Config{
-		Tower: m, Head: NewClassifier(m.Config.EmbedDim, threeClasses), Objective: Classification{0.1}, Train: s,
+		Tower: m, Head: NewClassifier(m.Config.EmbedDim, threeClasses), Objective: Classification{Smoothing: 0.1}, Train: s,
 		Recipe: Recipe{
 			Name: "golden", Tower: Complete, Rate: 2e-3, HeadRate: 1e-2, WeightDecay: 0.05, LayerDecay: 0.75, Betas: [2]float64{0.9, 0.999},
 			Schedule: Cosine, Warmup: 3. / 21, Clip: 1, EMA: 0.9, Smoothing: 0.1, Epochs: 7, Batch: batch, Accumulate: 4 / batch,
@@ -378,7 +378,7 @@ func TestGradientNotFinite(t *testing.T) {
 	before, _ := run(t, c)
 	c, _ = goldenConfig(t, 4)
 	c.Dir = t.TempDir()
-	c.Objective = spoiler{Classification{0.1}, c.Tower.Blocks[1].MLP.Up.W, new(6)}
+	c.Objective = spoiler{Classification{Smoothing: 0.1}, c.Tower.Blocks[1].MLP.Up.W, new(6)}
 	tr, err := New(c)
 	if err != nil {
 		t.Fatal(err)

@@ -142,3 +142,84 @@ func cosineRow(x, g, t []float32) float64 {
 	}
 	return 1 - cos
 }
+
+// WeightedCrossEntropy is [CrossEntropy] in which each class has a weight, above 0: a row counts as much as its label's, in the sum
+// and in what that is divided by, Σ weights[label]. What smoothing spreads counts by the weight of each column.
+//
+// Source: pytorch/pytorch, torch.nn.functional.cross_entropy(weight=…, label_smoothing=…).
+func WeightedCrossEntropy(logits mat.Tensor, labels []int, smoothing float64, weights []float64) mat.Tensor {
+	b, k := dims(logits)
+	if len(labels) != b || b == 0 || k != len(weights) {
+		panic(&ShapeError{"WeightedCrossEntropy", logits.Shape(), fmt.Sprintf("[%d,%d], a row for every label, at least 1, a column for every weight", len(labels), len(weights))})
+	}
+	all := 0.0
+	for _, l := range labels {
+		if l < 0 || l >= k {
+			panic(fmt.Sprintf("op: WeightedCrossEntropy: label is %d, want 0 to %d", l, k-1))
+		}
+		all += weights[l]
+	}
+	return run(&lossOp{x: logits, row: func(x, g []float32, r int) float64 {
+		return weightedCrossEntropyRow(x, g, labels[r], smoothing, weights)
+	}, scale: 1 / all})
+}
+
+// weightedCrossEntropyRow returns -Σ t·log softmax(x), and its gradient in g, for the target t that is weights times what
+// crossEntropyRow has.
+func weightedCrossEntropyRow(x, g []float32, label int, smoothing float64, weights []float64) (loss float64) {
+	peak := math.Inf(-1)
+	for _, v := range x {
+		peak = math.Max(peak, float64(v)) // NaN if any is
+	}
+	total := 0.0
+	for _, v := range x {
+		total += math.Exp(float64(v) - peak)
+	}
+	target := func(i int) float64 {
+		t := smoothing / float64(len(x))
+		if i == label {
+			t += 1 - smoothing
+		}
+		return t * weights[i]
+	}
+	sum := 0.0
+	for i, v := range x {
+		if t := target(i); t > 0 { // 0·∞ is no number
+			sum += t
+			loss += t * (math.Log(total) - (float64(v) - peak))
+		}
+	}
+	for i, v := range x {
+		g[i] = float32(sum*math.Exp(float64(v)-peak)/total - target(i))
+	}
+	return loss
+}
+
+// BinaryCrossEntropy maps logits [B,K] to the mean over all of -w·t·log σ(x) - (1-t)·log(1-σ(x)) [1,1]: the targets t [B·K] are 0
+// to 1, and w [K] is how much those of a column count, nil for 1.
+//
+// Source: pytorch/pytorch, torch.nn.functional.binary_cross_entropy_with_logits(pos_weight=…).
+func BinaryCrossEntropy(logits mat.Tensor, targets []float32, weights []float64) mat.Tensor {
+	b, k := requireTarget("BinaryCrossEntropy", logits, targets)
+	if weights != nil && len(weights) != k {
+		panic(&ShapeError{"BinaryCrossEntropy", logits.Shape(), fmt.Sprintf("%d columns, one for every weight", len(weights))})
+	}
+	return run(&lossOp{x: logits, row: func(x, g []float32, r int) (loss float64) {
+		for i, v := range x {
+			z, t, w := float64(v), float64(targets[r*k+i]), 1.0
+			if weights != nil {
+				w = weights[i]
+			}
+			near := math.Log1p(math.Exp(-math.Abs(z))) // -log σ(z) is this and max(-z,0), whatever the size of z
+			if t > 0 {                                 // 0·∞ is no number
+				loss += w * t * (near + math.Max(-z, 0))
+			}
+			if t < 1 {
+				loss += (1 - t) * (near + math.Max(z, 0))
+			}
+			s := 1 / (1 + math.Exp(-z))
+			g[i] = float32(s*(w*t+1-t) - w*t)
+		}
+		return loss
+	}, scale: 1 / float64(b*k)})
+}
