@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -308,6 +309,38 @@ func TestMany(t *testing.T) {
 				t.Fatalf("%q: value %d is %v, alone %v", labels[i], k, c.texts[i][k], v)
 			}
 		}
+	}
+}
+
+// TestMemory: of many texts no more is kept than the embeddings of the labels.
+func TestMemory(t *testing.T) {
+	m := open(t, "hf5-clip")
+	var labels, templates []string
+	for i := range 400 {
+		labels = append(labels, strings.Repeat("abctofph"[i%8:i%8+1], 1+i/8%4)+strings.Repeat("abctofph"[i/32%8:i/32%8+1], 1+i/256))
+	}
+	slices.Sort(labels)
+	labels = slices.Compact(labels)
+	for i := range 100 {
+		templates = append(templates, "{}"+strings.Repeat(" ", i)) // which changes no id
+	}
+	var heap []uint64
+	_, err := New(t.Context(), m, labels, templates, Progress(func(done, total int) {
+		if done != 0 && done != total && len(heap) > done*10/total {
+			return
+		}
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		heap = append(heap, s.HeapAlloc)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := len(labels) * len(templates)
+	// Each text of some 60 bytes has a vector of 10 floats, and both have headers.
+	if first, last := heap[1], heap[len(heap)-1]; texts < 20000 || last > first+uint64(texts)*50 {
+		t.Errorf("%d bytes after a tenth of %d texts, %d after all: %d", first, texts, last, heap)
 	}
 }
 
