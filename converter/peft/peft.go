@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -56,6 +57,35 @@ type Config struct {
 	RSLoRA        bool
 	DoRA          bool
 	ranks, alphas []pattern
+	// Of what is corrected, which the tensors say as well: see [Config.Corrects].
+	targets []string       // of target_modules; nil if it is a pattern
+	target  *regexp.Regexp // which it is, or nil
+	layers  []int          // of layers_to_transform; nil for all
+	// Bias is "none", or which biases have learnt beside: "all", "lora_only".
+	Bias string
+}
+
+// number is the number of a block in a module's name.
+var number = regexp.MustCompile(`\.(\d+)\.`)
+
+// Corrects reports whether the configuration says that a module of this name is corrected. Where it does not, peft leaves its
+// tensors in the file. A configuration that names no modules says nothing about them.
+//
+// Source: huggingface/peft, tuners/tuners_utils.py, check_target_module_exists.
+func (c *Config) Corrects(module string) bool {
+	if c.layers != nil {
+		m := number.FindStringSubmatch(module)
+		if m == nil {
+			return false
+		}
+		if n, err := strconv.Atoi(m[1]); err != nil || !slices.Contains(c.layers, n) {
+			return false
+		}
+	}
+	if c.target != nil {
+		return c.target.MatchString(module)
+	}
+	return c.targets == nil || slices.ContainsFunc(c.targets, func(t string) bool { return module == t || strings.HasSuffix(module, "."+t) })
 }
 
 // A pattern is a value of the modules whose names end as a regular expression says.
@@ -107,6 +137,10 @@ func parseConfig(raw []byte) (*Config, error) {
 		Ranks  json.RawMessage `json:"rank_pattern"`
 		Alphas json.RawMessage `json:"alpha_pattern"`
 		Init   any             `json:"init_lora_weights"`
+
+		Targets json.RawMessage `json:"target_modules"`      // a list of names, a pattern, or "all-linear"
+		Layers  json.RawMessage `json:"layers_to_transform"` // a list of numbers, or one
+		Bias    any             `json:"bias"`
 	}{R: 8, Alpha: 8} // as LoraConfig has them
 	var all map[string]any
 	if err := errors.Join(pyjson.Unmarshal(raw, &f), pyjson.Unmarshal(raw, &all)); err != nil {
@@ -127,7 +161,33 @@ func parseConfig(raw []byte) (*Config, error) {
 	var err1, err2 error
 	c.ranks, err1 = patterns("rank_pattern", f.Ranks)
 	c.alphas, err2 = patterns("alpha_pattern", f.Alphas)
-	return c, errors.Join(err1, err2)
+	c.Bias, _ = f.Bias.(string)
+	return c, errors.Join(err1, err2, c.corrected(f.Targets, f.Layers))
+}
+
+// allLinear is the target_modules of all linear layers, of which peft writes the names when it has found them.
+const allLinear = "all-linear"
+
+// corrected reads which modules are corrected.
+func (c *Config) corrected(targets, layers json.RawMessage) error {
+	var text string
+	if len(targets) > 0 && pyjson.Unmarshal(targets, &text) == nil && text != "" && text != allLinear {
+		c.target, _ = regexp.Compile(`^(?:` + text + `)$`) // one that Go does not know says nothing
+	} else if len(targets) > 0 && text == "" {
+		if err := pyjson.Unmarshal(targets, &c.targets); err != nil {
+			return fmt.Errorf("target_modules is %.60s, want a list of names or a pattern", targets)
+		}
+	}
+	if len(layers) == 0 || string(layers) == "null" {
+		return nil
+	}
+	var one int
+	if pyjson.Unmarshal(layers, &one) == nil {
+		c.layers = []int{one}
+	} else if err := pyjson.Unmarshal(layers, &c.layers); err != nil {
+		return fmt.Errorf("layers_to_transform is %.60s, want numbers", layers)
+	}
+	return nil
 }
 
 // nothing reports whether a value of a setting sets nothing.
@@ -219,6 +279,23 @@ type Change struct {
 	transposed          bool
 	scale               float64
 	magnitude           []float32 // of the rows, of DoRA
+}
+
+// LowRank is a correction Scale·B·A of a linear layer's weights.
+type LowRank struct {
+	A     []float32 // [Rank,in]
+	B     []float32 // [out,Rank]
+	Rank  int
+	Scale float64 // α/R, or α/√R
+}
+
+// LowRank returns the correction that c is of the weights [out,in] of a linear layer; ok is false if it is another change: a whole
+// parameter, a bias, an embedding, or one with a magnitude (DoRA).
+func (c *Change) LowRank() (l LowRank, ok bool) {
+	if c.value != nil || c.magnitude != nil || c.transposed || len(c.Shape) != 2 {
+		return l, false
+	}
+	return LowRank{c.a, c.b, c.rank, c.scale}, true
 }
 
 // Whole reports whether it is what the parameter is from now on, whatever that was.

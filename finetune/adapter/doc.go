@@ -5,7 +5,7 @@
 //	   └─▶ A [R,in] ─▶ B [out,R] ───┘
 //
 // [Add] gives a tower corrections that change nothing as yet, [Load] those of a file; [Save] writes them without the
-// tower, and [Merge] adds them to its weights.
+// tower, and [Merge] adds them to its weights. A [Set] holds several of one tower, and switches between them.
 //
 // Sources: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685; huggingface/peft.
 package adapter

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
@@ -174,9 +175,9 @@ func TestLoRARefuses(t *testing.T) {
 		{`"LORA"`, `"IA3"`, "peft_type"},
 		{`"use_dora": false`, `"use_dora": true`, "use_dora"},
 		{`"bias": "none"`, `"bias": "all"`, "bias"},
-		{`"rank_pattern": {}`, `"rank_pattern": {"fc1": 4}`, "rank_pattern"},
+		{`"rank_pattern": {}`, `"rank_pattern": {"fc1": 4}`, "fc1.lora_A.weight: shape [3 27], want 4 rows"},
 		{`"layers_to_transform": null`, `"layers_to_transform": [0]`, "layers_to_transform"},
-		{`"r": 3`, `"r": 4`, "shape [3 27], want [4 27]"},
+		{`"r": 3`, `"r": 4`, "shape [3 27], want 4 rows"},
 		{`"fc1",`, ``, "is no correction"},
 		{`"r": 3`, `"r": `, "invalid character"},
 	} {
@@ -204,10 +205,72 @@ func TestLoRARefuses(t *testing.T) {
 
 // TestRSLoRA: the scale of rank-stabilised LoRA.
 func TestRSLoRA(t *testing.T) {
-	config, _ := os.ReadFile(golden.Path(t, "testdata/tiny/lora/adapter_config.json"))
-	path := filepath.Join(t.TempDir(), peft.ConfigFile)
-	os.WriteFile(path, []byte(strings.Replace(string(config), `"use_rslora": false`, `"use_rslora": true`, 1)), 0o666)
-	if _, scale, err := readAdapterConfig(path); err != nil || math.Abs(scale-5/math.Sqrt(3)) > 1e-12 {
-		t.Errorf("scale is %v: %v", scale, err)
+	dir := filepath.Join(t.TempDir(), "adapter")
+	if err := os.CopyFS(dir, os.DirFS(golden.Path(t, "testdata/tiny/lora"))); err != nil {
+		t.Fatal(err)
 	}
+	path := filepath.Join(dir, peft.ConfigFile)
+	config, _ := os.ReadFile(path)
+	os.WriteFile(path, []byte(strings.Replace(string(config), `"use_rslora": false`, `"use_rslora": true`, 1)), 0o666)
+	m, _ := tinyTower(t, "gelu")
+	c, err := Load(m, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if scale := m.Blocks[0].MLP.UpLoRA[0].Scale; math.Abs(scale-5/math.Sqrt(3)) > 1e-12 {
+		t.Errorf("scale is %v", scale)
+	}
+	if err := Save(m, c, "", filepath.Join(t.TempDir(), "x")); err == nil || !strings.Contains(err.Error(), "are not corrected with rank 3 and scale 1.66") {
+		t.Errorf("what has other scales than the configuration is saved: %v", err)
+	}
+}
+
+// TestLoadAsConverter: Load has a tower compute what the converter makes of it with the adapter, those with patterns, too.
+func TestLoadAsConverter(t *testing.T) {
+	base := golden.Path(t, "testdata/peft/clip")
+	for _, version := range []string{"0.18.0", "0.21.2"} {
+		for name, base := range map[string]string{"patterns": base, "tower": golden.Path(t, "testdata/peft/"+version+"/vision")} {
+			dir := golden.Path(t, filepath.Join("testdata/peft", version, name))
+			if name == "tower" { // whose biases have learnt, too
+				m := load(t, base)
+				if _, err := Load(m, dir); err == nil || !strings.Contains(err.Error(), `bias is "lora_only", want none`) {
+					t.Errorf("%s: %v", dir, err)
+				}
+				continue
+			}
+			m, merged := load(t, base), load(t, base, converter.Adapter(dir))
+			if _, err := Load(m, dir); err != nil {
+				t.Fatal(err)
+			}
+			x := patchesFor(m)
+			golden.Compare(t, dir, m.Embedding(x).Value().Data().F32(), merged.Embedding(x).Value().Data().F32(), 1e-5)
+		}
+	}
+	for name, want := range map[string]string{
+		"dora": "is no correction by LoRA alone", "embeddings": "is no correction of 2 blocks", "plain": "text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight is no correction of 2 blocks",
+	} {
+		if _, err := Load(load(t, base), golden.Path(t, "testdata/peft/0.21.2/"+name)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v, want one with %q", name, err, want)
+		}
+	}
+}
+
+// load reads the tower of a checkpoint.
+func load(t *testing.T, path string, options ...converter.OpenOption) *clipvit.Model {
+	t.Helper()
+	m, err := converter.Load(path, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// patchesFor returns the patches of an image that m takes.
+func patchesFor(m *clipvit.Model) mat.Tensor {
+	rng := rand.New(rand.NewPCG(3, 4))
+	x := make([]float32, m.Config.Patches()*m.Config.PatchLen())
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return matrix(x, []int{m.Config.Patches(), m.Config.PatchLen()})
 }

@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/nlpodyssey/spago/mat"
@@ -20,10 +17,9 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/folder"
-	"github.com/vitago/vitago/internal/pyjson"
 )
 
-// adapterConfig is what we write of adapter_config.json and what of it matters to us. Source:
+// adapterConfig is what we write of adapter_config.json; package peft reads it. Source:
 // huggingface/peft, tuners/lora/config.py, LoraConfig.
 type adapterConfig struct {
 	PeftType       string          `json:"peft_type"`
@@ -56,13 +52,16 @@ func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 		return err
 	}
 	var tensors []checkpoint.Values
-	var missing []string
+	var missing, others []string
 	c.each(m, func(module string, t loraTarget, b *transformer.Block) {
 		w, list := t.layer(b)
 		l := t.of1(*list, w)
 		if l == nil {
 			missing = append(missing, module)
 			return
+		}
+		if rank := l.A.Shape()[0]; rank != c.Rank || l.Scale != c.Alpha/float64(c.Rank) {
+			others = append(others, fmt.Sprintf("%s has rank %d and scale %v", module, rank, l.Scale))
 		}
 		for _, p := range []struct {
 			name  string
@@ -77,6 +76,9 @@ func Save(m *clipvit.Model, c LoRA, base, dir string, within ...string) error {
 	})
 	if missing != nil {
 		return fmt.Errorf("adapter: LoRA: %d weights are not corrected, %s first", len(missing), missing[0])
+	}
+	if others != nil {
+		return fmt.Errorf("adapter: LoRA: %d weights are not corrected with rank %d and scale %v, %s first", len(others), c.Rank, c.Alpha/float64(c.Rank), others[0])
 	}
 	targets, err := json.Marshal(targetModules(c, within))
 	if err != nil {
@@ -143,65 +145,6 @@ func (t loraTarget) of1(list []*transformer.LoRA, w *linear.Model) *transformer.
 	return nil
 }
 
-// maxAdapterConfig is how many bytes an adapter_config.json may have.
-const maxAdapterConfig = 1 << 20
-
-// Load reads an adapter that [Save] or peft wrote from the directory dir and gives its corrections to
-// m, which it freezes, and returns what they were made with. The corrections want a gradient. Adapters with
-// more than corrections of a tower's linear layers, such as DoRA's, are an error.
-func Load(m *clipvit.Model, dir string) (LoRA, error) {
-	c, scale, err := readAdapterConfig(filepath.Join(dir, peft.ConfigFile))
-	if err != nil {
-		return c, err
-	}
-	if err := Merged(m); err != nil {
-		return c, err
-	}
-	path := filepath.Join(dir, peft.WeightsFile)
-	tensors, err := checkpoint.ReadTensors(path)
-	if err != nil {
-		return c, err
-	}
-	byName := map[string]checkpoint.Values{}
-	for _, t := range tensors {
-		byName[moduleName(t.Name)] = t
-	}
-	var errs []error
-	read := func(name string, p *nn.Param) {
-		t, ok := byName[name]
-		delete(byName, name)
-		switch {
-		case !ok:
-			errs = append(errs, fmt.Errorf("adapter: %s: no %s", path, name))
-		case !slices.Equal(t.Shape, p.Shape()):
-			errs = append(errs, fmt.Errorf("adapter: %s: %s: shape %v, want %v", path, name, t.Shape, p.Shape()))
-		default:
-			copy(mat.Data[float32](p), t.Data)
-		}
-	}
-	var add []func()
-	c.each(m, func(module string, t loraTarget, b *transformer.Block) {
-		w, list := t.layer(b)
-		l := t.correction(w, c.Rank, scale)
-		read(moduleName(module)+".lora_A.weight", l.A)
-		read(moduleName(module)+".lora_B.weight", l.B)
-		add = append(add, func() { *list = append(*list, l) })
-	})
-	for _, t := range tensors {
-		if byName[moduleName(t.Name)].Name != "" {
-			errs = append(errs, fmt.Errorf("adapter: %s: %s is no correction of %d blocks of a tower's %v", path, t.Name, len(m.Blocks), c.Targets))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return c, err
-	}
-	m.Freeze()
-	for _, f := range add {
-		f()
-	}
-	return c, nil
-}
-
 // moduleName takes from a name what is in front of "encoder": transformers 5 has a CLIPVisionModel without
 // vision_model, though its CLIPVisionModelWithProjection still has one.
 func moduleName(name string) string {
@@ -209,58 +152,4 @@ func moduleName(name string) string {
 		name = strings.TrimPrefix(name, prefix)
 	}
 	return name
-}
-
-// loraPattern is a target_modules that is a pattern: peft writes one for "all-linear".
-var loraPattern = regexp.MustCompile(`[a-z0-9_]+`)
-
-// readAdapterConfig returns what an adapter was made with, and the scale of its products.
-func readAdapterConfig(path string) (c LoRA, scale float64, err error) {
-	raw, err := folder.ReadSmall(path, maxAdapterConfig)
-	if err != nil {
-		return c, 0, fmt.Errorf("adapter: %w", err)
-	}
-	// Fields that newer versions add are none of ours; those that change what is computed are refused.
-	f := adapterConfig{Bias: "none"}
-	var loose struct {
-		adapterConfig
-		InitLoRA json.RawMessage `json:"init_lora_weights"` // true, false or a name
-	}
-	loose.adapterConfig = f
-	if err := pyjson.Unmarshal(raw, &loose); err != nil {
-		return c, 0, fmt.Errorf("adapter: %s: %w", path, err)
-	}
-	f = loose.adapterConfig
-	c = LoRA{Rank: f.R, Alpha: f.Alpha}
-	if err := pyjson.Unmarshal(f.Targets, &c.Targets); err != nil {
-		for _, name := range loraPattern.FindAllString(string(f.Targets), -1) {
-			if slices.Contains(Targets, name) && !slices.Contains(c.Targets, name) {
-				c.Targets = append(c.Targets, name)
-			}
-		}
-	}
-	for _, wrong := range []struct {
-		is   bool
-		what string
-	}{
-		{f.PeftType != "LORA", fmt.Sprintf("peft_type is %.20q, want LORA", f.PeftType)},
-		{f.Bias != "none" && f.Bias != "", fmt.Sprintf("bias is %.20q, want none", f.Bias)},
-		{f.FanInFanOut, "fan_in_fan_out is true, want false"},
-		{f.DoRA, "use_dora is true, want false"},
-		{len(f.ModulesToSave) > 0, fmt.Sprintf("modules_to_save has %d names, want none", len(f.ModulesToSave))},
-		{len(f.RankPattern) > 0, "rank_pattern is not empty"},
-		{len(f.AlphaPattern) > 0, "alpha_pattern is not empty"},
-		{f.LayersToChange != nil && string(f.LayersToChange) != "null", "layers_to_transform is set, want all"},
-	} {
-		if wrong.is {
-			err = errors.Join(err, fmt.Errorf("adapter: %s: %s", path, wrong.what))
-		}
-	}
-	if err = errors.Join(err, c.Validate()); err != nil {
-		return c, 0, fmt.Errorf("adapter: %s: %w", path, err)
-	}
-	if f.RSLoRA {
-		return c, c.Alpha / math.Sqrt(float64(c.Rank)), nil
-	}
-	return c, c.Alpha / float64(c.Rank), nil
 }
