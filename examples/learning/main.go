@@ -1,7 +1,7 @@
 // Learning shows that the recipes of package finetune teach: accuracy before and after each, on pictures that
 // were not trained on, as a Markdown table.
 //
-//	go run ./examples/learning [-digits DIR] [-seed 1]
+//	go run ./examples/learning [-digits DIR] [-seed 1] [-seeds 3]
 //
 // Weights of CLIP cannot be shipped, so the tower that all recipes start from is a small one of 0.2 million weights
 // which is trained here first, to name the colour of drawn shapes of any kind. From there it goes on to
@@ -10,8 +10,9 @@
 //   - hard: shapes of any colour, with blots about, of which only the outline tells. What the tower sees is not.
 //   - digits: handwritten ones, in grey, of which testdata/gen/digits.py makes DIR.
 //
-// Before, the head is the best there is for the frozen tower, by package probe; every recipe starts from it. The
-// same seed gives the same table on the same kind of processor.
+// Before, the head is the best there is for the frozen tower, by package probe; every recipe starts from it. All is done
+// with several seeds, and a cell has the mean of them, the least and the most. The same seeds give the same table with the
+// same kernels (vitago version names them); others round otherwise, which is as another seed.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -280,95 +282,150 @@ func (b *bench) variance(ctx context.Context, tower *clipvit.Model, d *data.Data
 	return squares / (n * float64(width)), err
 }
 
-// run returns the table. Progress goes to say.
-func (p plan) run(ctx context.Context, dir, digits string, say func(format string, args ...any)) (string, error) {
+// toProject is the row of the projector.
+const toProject = "projector, mean square error"
+
+// A table has a result for each row and task, by their names.
+type table map[string]map[string]result
+
+// add keeps a result.
+func (t table) add(name, task string, r result) {
+	if t[name] == nil {
+		t[name] = map[string]result{}
+	}
+	t[name][task] = r
+}
+
+// run returns what the recipes learn of the tasks with one seed. Progress goes to say.
+func (p plan) run(ctx context.Context, dir, digits string, say func(format string, args ...any)) (table, error) {
 	tasks, err := p.tasks(dir, digits)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	b, start, err := newBench(ctx, p, filepath.Join(dir, "colours"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	say("the tower to start from, on colours: %s", percent(start))
-	rows := rows()
-	names, cells := []string{"probe"}, map[string][]string{}
-	for _, r := range rows {
-		names = append(names, r.name)
-	}
-	const toProject = "projector, mean square error"
-	names = append(names, toProject)
+	say("seed %d: the tower to start from, on colours: %s", p.seed, cell(toScore, start))
+	all := table{}
 	for _, t := range tasks {
-		add := func(name, cell string) {
-			cells[name] = append(cells[name], cell)
-			say("%s, %s: %s", t.name, name, cell)
+		add := func(name string, r result) {
+			all.add(name, t.name, r)
+			say("seed %d: %s, %s: %s", p.seed, t.name, name, cell(name, r))
 		}
 		head, score, err := b.probe(ctx, t)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		add("probe", percent(score))
+		add("probe", score)
 		var tuned *clipvit.Model
-		for _, r := range rows {
+		for _, r := range rows() {
 			tower, score, err := b.classify(ctx, r.recipe, head, t)
 			if err != nil {
-				return "", fmt.Errorf("%s, %s: %w", t.name, r.name, err)
+				return nil, fmt.Errorf("%s, %s: %w", t.name, r.name, err)
 			}
-			add(r.name, percent(score))
+			add(r.name, score)
 			if r.name == "full" {
 				tuned = tower
 			}
 		}
 		loss, err := b.project(ctx, tuned, t)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		add(toProject, fmt.Sprintf("%.3f → %.3f", loss.before, loss.after))
+		add(toProject, loss)
 	}
-	var s strings.Builder
-	s.WriteString("| recipe |")
-	for _, t := range tasks {
-		fmt.Fprintf(&s, " %s |", t.name)
-	}
-	s.WriteString("\n|---|" + strings.Repeat("---:|", len(tasks)) + "\n")
-	for _, name := range names {
-		fmt.Fprintf(&s, "| %s | %s |\n", name, strings.Join(cells[name], " | "))
-	}
-	return s.String(), nil
+	return all, nil
 }
 
-// percent writes accuracies.
-func percent(r result) string { return fmt.Sprintf("%.1f → %.1f %%", 100*r.before, 100*r.after) }
+// toScore is the name of any row but that of the projector.
+const toScore = ""
+
+// cell writes the results of a row, one for each seed: the means before and after, and in brackets the least and the most
+// after.
+func cell(name string, all ...result) string {
+	format, unit, scale := "%.1f", " %%", 100.
+	if name == toProject {
+		format, unit, scale = "%.3f", "", 1
+	}
+	var before, after float64
+	least, most := math.Inf(1), math.Inf(-1)
+	for _, r := range all {
+		before += scale * r.before / float64(len(all))
+		after += scale * r.after / float64(len(all))
+		least, most = min(least, scale*r.after), max(most, scale*r.after)
+	}
+	s := fmt.Sprintf(format+" → "+format+unit, before, after)
+	if len(all) > 1 {
+		s += fmt.Sprintf(" ("+format+" to "+format+")", least, most)
+	}
+	return s
+}
+
+// markdown writes the tables of several seeds as one.
+func markdown(tables []table) string {
+	names := []string{"probe"}
+	for _, r := range rows() {
+		names = append(names, r.name)
+	}
+	names = append(names, toProject)
+	var tasks []string
+	for _, t := range []string{"easy", "hard", "digits"} {
+		if _, ok := tables[0]["probe"][t]; ok {
+			tasks = append(tasks, t)
+		}
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "| recipe | %s |\n|---|%s\n", strings.Join(tasks, " | "), strings.Repeat("---:|", len(tasks)))
+	for _, name := range names {
+		fmt.Fprintf(&s, "| %s |", name)
+		for _, task := range tasks {
+			var all []result
+			for _, t := range tables {
+				all = append(all, t[name][task])
+			}
+			fmt.Fprintf(&s, " %s |", cell(name, all...))
+		}
+		s.WriteString("\n")
+	}
+	return s.String()
+}
 
 func main() {
 	p := whole
 	digits := flag.String("digits", "", "what testdata/gen/digits.py wrote; none are learnt without it")
-	flag.Uint64Var(&p.seed, "seed", p.seed, "other pictures and first weights with another")
+	flag.Uint64Var(&p.seed, "seed", p.seed, "the first seed: other pictures and first weights with another")
+	seeds := flag.Int("seeds", 3, "how many seeds, each after the one before; one takes a minute on two cores")
 	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "usage: learning [flags]")
+	if flag.NArg() > 0 || *seeds < 1 {
+		fmt.Fprintln(os.Stderr, "usage: learning [flags], with 1 seed or more")
 		flag.PrintDefaults()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := show(ctx, p, *digits); err != nil {
+	if err := show(ctx, p, *seeds, *digits); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // show prints the table.
-func show(ctx context.Context, p plan, digits string) error {
+func show(ctx context.Context, p plan, seeds int, digits string) error {
 	dir, err := os.MkdirTemp("", "learning")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	table, err := p.run(ctx, dir, digits, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
-	if err != nil {
-		return err
+	var tables []table
+	for range seeds {
+		t, err := p.run(ctx, filepath.Join(dir, fmt.Sprint(p.seed)), digits, func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) })
+		if err != nil {
+			return err
+		}
+		tables = append(tables, t)
+		p.seed++
 	}
-	fmt.Print(table)
+	fmt.Print(markdown(tables))
 	return nil
 }
