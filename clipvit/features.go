@@ -1,6 +1,7 @@
 package clipvit
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -131,6 +132,18 @@ func (f Features) unknown() error {
 // HasLayer reports whether the features are those of a layer, and not of all the tower.
 func (f Features) HasLayer() bool { return featureKinds[f.Kind].layer }
 
+// ErrLayer is of features of a layer that a tower does not have.
+var ErrLayer = errors.New("the tower has no such layer")
+
+// A layerError is an [ErrLayer] of a layer of so many.
+type layerError struct{ layer, of int }
+
+func (e layerError) Error() string {
+	return fmt.Sprintf("clipvit: layer is %d, want %d to %d for this tower", e.layer, -e.of, e.of-1)
+}
+
+func (e layerError) Is(target error) bool { return target == ErrLayer }
+
 // Validate returns nil if a tower of configuration c has the features, and otherwise an error that says what
 // is wrong.
 func (f Features) Validate(c Config) error {
@@ -145,7 +158,7 @@ func (f Features) Validate(c Config) error {
 	case f.Kind == ClassToken && c.NoClassToken:
 		return fmt.Errorf("clipvit: the tower has no class token and so no %s: take %s, %s or %s of a layer", f.Kind, PatchMean, Patches, AllTokens)
 	case k.layer && (f.Layer < -n || f.Layer >= n):
-		return fmt.Errorf("clipvit: layer is %d, want %d to %d for this tower", f.Layer, -n, n-1)
+		return layerError{f.Layer, n}
 	}
 	return nil
 }

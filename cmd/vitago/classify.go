@@ -162,9 +162,6 @@ func (l *labelList) String() string { return strings.Join(*l, ",") }
 // check finds what can be wrong with the flags together.
 func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	f := cmd.Flags()
-	if err := checkModel(cmd, &c.model); err != nil {
-		return err
-	}
 	switch {
 	case f.Changed("labels") && c.labelsFile != "":
 		return usagef("--labels and --labels-file: give one of them")
@@ -199,6 +196,9 @@ func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	}
 	if c.format == "text" && !f.Changed("top") {
 		c.top = textTop
+	}
+	if err := checkModel(cmd, &c.model); err != nil {
+		return err
 	}
 	return c.readLabels(cmd.InOrStdin())
 }

@@ -108,9 +108,7 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 
 // check finds what can be wrong with the flags together.
 func (e *encoding) check(cmd *cobra.Command) error {
-	switch err := checkModel(cmd, &e.model); {
-	case err != nil:
-		return err
+	switch {
 	case !e.features.HasLayer() && cmd.Flags().Changed("layer"):
 		return usagef("--layer %d: an embedding has no layer, nor has post_norm; give --features cls, patches or all", e.features.Layer)
 	case e.batch < 1 || e.batch > maxBatch:
@@ -119,7 +117,10 @@ func (e *encoding) check(cmd *cobra.Command) error {
 	if !e.features.HasLayer() {
 		e.features.Layer = 0
 	}
-	return chooseFormat(cmd, &e.format, e.output, formatNames)
+	if err := chooseFormat(cmd, &e.format, e.output, formatNames); err != nil {
+		return err
+	}
+	return checkModel(cmd, &e.model)
 }
 
 // chooseFormat makes of "" the format that the extension of the output says, or jsonl without an output. What

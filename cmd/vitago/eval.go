@@ -114,9 +114,6 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 // check finds what can be wrong with the flags together.
 func (e *examination) check(cmd *cobra.Command) error {
 	f := cmd.Flags()
-	if err := checkModel(cmd, &e.model); err != nil {
-		return err
-	}
 	switch {
 	case f.Changed("labels") && f.Changed("labels-file"):
 		return usagef("--labels and --labels-file: give one of them")
@@ -133,7 +130,10 @@ func (e *examination) check(cmd *cobra.Command) error {
 	case e.overwrite && e.output == "":
 		return usagef("--overwrite goes with -o")
 	}
-	return e.mayWrite()
+	if err := e.mayWrite(); err != nil {
+		return err
+	}
+	return checkModel(cmd, &e.model)
 }
 
 // mayWrite returns an error if the output would take the place of something.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
@@ -171,6 +172,14 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--%s is missing", r.name)
 			}
 		}
+		switch {
+		case isImageFile(f.Model):
+			return usagef("--model %s is an image, want a model directory or a checkpoint", f.Model)
+		case v.Changed("hd-num") && f.HDNum < 1:
+			return usagef("--hd-num is %d, want at least 1", f.HDNum)
+		case v.Changed("memory") && f.memory == 0:
+			return usagef("--memory is 0, want the GB that may be used, or below 0 for any")
+		}
 		if !(math.Abs(f.memory) <= mostMemory) {
 			return usagef("--memory is %v, want GB from -%g to %[2]g", f.memory, mostMemory)
 		}
@@ -244,6 +253,12 @@ func (f *finetuneFlags) inFlags(err error) error {
 	}
 	if errors.Is(err, job.ErrRequest) {
 		return usageError{err}
+	}
+	if errors.Is(err, finetune.ErrBlocks) {
+		return usagef("--blocks: %w", err)
+	}
+	if f.Layer != nil && errors.Is(err, clipvit.ErrLayer) {
+		return usagef("--layer: %w", err)
 	}
 	if e := (*job.ResumeError)(nil); errors.As(err, &e) {
 		return errors.New(e.Named(func(field string) string { return "--" + flagOf(field) }))

@@ -52,8 +52,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, args, err) })
 	started := false // the command line was right, as far as cobra can tell
 	restore := func() {}
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if restore, err = setGlobals(cmd); err == nil {
+	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if restore, err = setGlobals(cmd, args); err == nil {
 			started = true
 		}
 		return err

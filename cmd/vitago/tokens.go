@@ -113,9 +113,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 // check finds what can be wrong with the flags together.
 func (t *tokenizing) check(cmd *cobra.Command) error {
 	flags := cmd.Flags()
-	switch err := checkModel(cmd, &t.model); {
-	case err != nil:
-		return err
+	switch {
 	case t.batch < 0 || t.batch > maxBatch || t.batch == 0 && flags.Changed("batch"):
 		return usagef("--batch is %d, want 1 to %d", t.batch, maxBatch)
 	case t.hdNum < 1 && flags.Changed("hd-num"):
@@ -124,10 +122,12 @@ func (t *tokenizing) check(cmd *cobra.Command) error {
 		return usagef("--count writes lines of text to standard output; leave --format and -o out")
 	case t.count && flags.Changed("batch"):
 		return usagef("--batch is of the tower, and --count leaves that out")
-	case t.count:
-		return nil
+	case !t.count:
+		if err := chooseFormat(cmd, &t.format, t.output, tokenFormatNames); err != nil {
+			return err
+		}
 	}
-	return chooseFormat(cmd, &t.format, t.output, tokenFormatNames)
+	return checkModel(cmd, &t.model)
 }
 
 // fit changes the layout as the flags want it.

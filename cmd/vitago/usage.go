@@ -27,8 +27,19 @@ func globalFlags(root *cobra.Command) {
 var idle = []string{"download", "models", "recipes", "help", "completion", "bash", "zsh", "fish", "powershell"}
 
 // setGlobals does what the flags of all verbs say. What it returns takes that back.
-func setGlobals(cmd *cobra.Command) (restore func(), err error) {
+func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 	restore = func() {}
+	if slices.Contains(args, "") {
+		return restore, usagef("argument %d of %d is empty, as of a variable of the shell that is not set", 1+slices.Index(args, ""), len(args))
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+			err = usagef("--%s is empty, want --%[1]s %s", f.Name, strings.ToUpper(valueName(f)))
+		}
+	})
+	if err != nil {
+		return restore, err
+	}
 	if threads := cmd.Flag("threads"); threads.Changed {
 		n, err := strconv.Atoi(threads.Value.String())
 		switch {
