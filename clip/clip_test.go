@@ -265,6 +265,13 @@ func TestErrors(t *testing.T) {
 		"no model":   {func() error { _, err := clip.Open(filepath.Join(dir, "gone")); return err }, os.ErrNotExist, `gone`},
 		"no folder":  {func() error { _, _, err := clip.Folder(filepath.Join(dir, "gone")); return err }, os.ErrNotExist, `gone`},
 		"no words 2": {text(open(t, model, clip.Vocabulary(demo+"cat.jpg")), "a"), none, `cat.jpg`},
+		"damaged": {func() error {
+			v, _ := towers(t, 1)
+			v.Unfreeze()
+			mat.Data[float32](v.Proj)[0] = float32(math.NaN())
+			_, err := clip.New(v, nil, nil).Encode(ctx, clip.Image("", image.NewGray(image.Rect(0, 0, 8, 8))))
+			return err
+		}, none, `^embedding: value 1 of 8 is NaN, want a finite number: the model's weights are damaged`},
 		"closed": {func() error {
 			m := open(t, model)
 			m.Close()

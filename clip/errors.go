@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitago/vitago/cliptext"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pillow"
 )
 
@@ -12,12 +14,12 @@ var (
 	// ErrRequest means that what was asked for makes no sense: nothing to encode, or features that the tower does not have.
 	ErrRequest = errors.New("not a valid request")
 	// ErrTooLarge means that the file of a picture has too many bytes, or the picture too many pixels.
-	ErrTooLarge = errors.New("image too large")
+	ErrTooLarge = clipvit.ErrTooLarge
 	// ErrImage means that what was to be encoded is not a picture, or not one that can be read: it is in none of the
 	// known formats, damaged or cut short.
-	ErrImage = errors.New("not a readable image")
+	ErrImage = clipvit.ErrImage
 	// ErrText means that a text is longer than the context of the tower, or has a word that the vocabulary lacks.
-	ErrText = errors.New("not an encodable text")
+	ErrText = cliptext.ErrText
 	// ErrNoText means that the model has no text tower.
 	ErrNoText = errors.New("no text tower")
 )

@@ -33,7 +33,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A picture and a text as vectors that can be compared.
+// A picture and texts as vectors that can be compared. transformers 5.24.0 gives 0.3415 and 0.1209.
 func Example() {
 	ctx := context.Background()
 	model, err := clip.Open(modelDir)

@@ -100,7 +100,7 @@ func (p Picture) patches(c clipvit.Config) ([]float32, error) {
 	}
 	patches, err := clipvit.Preprocess(img, c)
 	if err != nil {
-		return nil, because(ErrImage, err, p.name)
+		return nil, because(nil, err, p.name)
 	}
 	return mat.Data[float32](patches), nil
 }

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pictures"
 	"github.com/vitago/vitago/internal/pillow"
 )
@@ -92,24 +93,18 @@ func (p Picture) decode() (image.Image, error) {
 	case p.img != nil:
 		return p.img, nil
 	case p.open == nil:
-		return nil, failed(ErrRequest, "%s: no picture, want a file, bytes, a reader or an image", p.name)
+		return nil, because(ErrRequest, errors.New("no picture, want a file, bytes, a reader or an image"), p.name)
 	}
 	r, err := p.open()
 	if err != nil {
 		return nil, p.unread(err)
 	}
 	defer r.Close()
-	noted := &noting{r: r}
-	img, err := pillow.Decode(noted) // as clipvit.DecodeImage does
-	switch {
-	case err == nil:
-		return img, nil
-	case noted.err != nil:
-		return nil, p.unread(noted.err)
-	case errors.Is(err, pillow.ErrTooLarge):
-		return nil, because(ErrTooLarge, err, p.name)
+	img, err := clipvit.DecodeImage(r)
+	if read := (pillow.ReadError{}); errors.As(err, &read) {
+		return nil, p.unread(read.Unwrap())
 	}
-	return nil, because(ErrImage, err, p.name)
+	return img, because(nil, err, p.name)
 }
 
 // unread returns the error of a file that could not be read.
@@ -118,18 +113,4 @@ func (p Picture) unread(err error) error {
 		return &failure{text: "clip: " + p.name + ": " + at.Err.Error(), cause: err} // the path stands there once
 	}
 	return because(nil, err, p.name)
-}
-
-// noting remembers the error with which reading ended.
-type noting struct {
-	r   io.Reader
-	err error
-}
-
-func (n *noting) Read(b []byte) (int, error) {
-	k, err := n.r.Read(b)
-	if err != nil && err != io.EOF {
-		n.err = err
-	}
-	return k, err
 }

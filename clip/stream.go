@@ -2,6 +2,7 @@ package clip
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -106,7 +107,7 @@ func give[T any](ctx context.Context, all []*pending[T], what string, compute fu
 	for i, x := range all {
 		x.Vector = slices.Clone(y[i*n : (i+1)*n]) // or one would keep all of them in memory
 		if at := slices.IndexFunc(x.Vector, func(v float32) bool { return v-v != 0 }); at >= 0 {
-			return failed(nil, "%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", x.Name, what, at+1, n, x.Vector[at])
+			return because(nil, fmt.Errorf("%s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", what, at+1, n, x.Vector[at]), x.Name)
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func (m *Model) streamText(ctx context.Context, texts iter.Seq[string], o Stream
 			read: func(i int, text string) (string, []int, error) {
 				ids, err := k.Tokenize([]string{text}, t.Config.Context, false)
 				if err != nil {
-					return text, nil, because(ErrText, err, fmt.Sprintf("text %d", i+1))
+					return text, nil, because(nil, err, fmt.Sprintf("text %d", i+1))
 				}
 				return text, ids[0], nil
 			},

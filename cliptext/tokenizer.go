@@ -204,7 +204,7 @@ func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
 	for _, w := range t.merge(piece) {
 		n, ok := t.words[w]
 		if !ok {
-			return nil, fmt.Errorf("cliptext: the vocabulary of %d tokens has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
+			return nil, ofText("the vocabulary of %d tokens has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
 		}
 		numbers = append(numbers, n)
 	}
@@ -300,7 +300,7 @@ func (t *Tokenizer) Tokenize(texts []string, context int, truncate bool) ([][]in
 		words = append(slices.Insert(words, 0, t.start), t.end)
 		if len(words) > context {
 			if !truncate || context < 1 {
-				return nil, fmt.Errorf("cliptext: %.40q has %d tokens with its begin and end, want at most %d", text, len(words), context)
+				return nil, ofText("%.40q has %d tokens with its begin and end, want at most %d", text, len(words), context)
 			}
 			words = words[:context]
 			words[context-1] = t.end

@@ -69,6 +69,16 @@ func ReadTokenizer(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
+// ErrText is of a text that has more tokens than the context, or a letter for which the vocabulary has none.
+var ErrText = errors.New("not a text that can be encoded")
+
+// wrong is an ErrText with a text of its own.
+type wrong struct{ error }
+
+func (wrong) Is(target error) bool { return target == ErrText }
+
+func ofText(format string, args ...any) error { return wrong{fmt.Errorf("cliptext: "+format, args...)} }
+
 // ErrVocabulary is of a model without a vocabulary of tokens.
 var ErrVocabulary = errors.New("has no vocabulary (tokenizer.json, or vocab.json and merges.txt), which no weights hold")
 

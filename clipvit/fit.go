@@ -49,7 +49,7 @@ func (t Transform) prepared(m *pillow.Image) (*pillow.Image, error) {
 func (t Transform) Prepared(img image.Image) (image.Image, error) {
 	m, err := t.prepared(pillow.FromImage(img))
 	if err != nil {
-		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return nil, ofImage(err)
 	}
 	return m, nil
 }
@@ -65,7 +65,7 @@ func (t Transform) Square(img image.Image, size int) (image.Image, error) {
 	}
 	m, err := t.square(m, size)
 	if err != nil {
-		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return nil, ofImage(err)
 	}
 	return m, nil
 }
@@ -78,7 +78,7 @@ func (t Transform) RGB(img image.Image) (image.Image, error) {
 		m, err = m.RGB()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return nil, ofImage(err)
 	}
 	return m, nil
 }

@@ -15,12 +15,12 @@ import (
 // DecodeImage reads a JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM or QOI file as Pillow reads it: the same mode, the
 // same chroma interpolation. Its EXIF orientation is kept beside the pixels for [Transform].EXIF. [Preprocess] makes of
 // its result what OpenAI's code makes of the file; images that the standard library decoded work
-// too, but those from JPEG and WebP files are not quite Pillow's. It returns an error that says
-// what is wrong if the file is not an image, is cut short, or claims more pixels than Pillow allows.
+// too, but those from JPEG and WebP files are not quite Pillow's. It returns an [ErrImage] that says
+// what is wrong if the file is not an image or is cut short, and an [ErrTooLarge] if it claims more pixels than Pillow allows.
 func DecodeImage(r io.Reader) (image.Image, error) {
 	m, err := pillow.Decode(r)
 	if err != nil {
-		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return nil, ofImage(err)
 	}
 	return m, nil
 }
@@ -28,7 +28,7 @@ func DecodeImage(r io.Reader) (image.Image, error) {
 // ImageSize returns the width and height that [DecodeImage] would give an image file, from its headers alone.
 func ImageSize(r io.Reader) (width, height int, err error) {
 	if width, height, err = pillow.Size(r); err != nil {
-		return 0, 0, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return 0, 0, ofImage(err)
 	}
 	return width, height, nil
 }
@@ -40,7 +40,7 @@ func (t Transform) ImageSize(r io.Reader) (width, height int, err error) {
 		return ImageSize(r)
 	}
 	if width, height, err = pillow.UprightSize(r); err != nil {
-		return 0, 0, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return 0, 0, ofImage(err)
 	}
 	return width, height, nil
 }
@@ -58,7 +58,7 @@ func Preprocess(img image.Image, c Config) (*mat.Dense[float32], error) {
 	}
 	data := make([]float32, c.Patches()*c.PatchLen())
 	if err := preprocess(data, img, c); err != nil {
-		return nil, fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return nil, ofImage(err)
 	}
 	return mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
 }
@@ -76,15 +76,10 @@ func PreprocessBatch(images []image.Image, c Config) (*mat.Dense[float32], error
 	data := make([]float32, len(images)*n)
 	for i, img := range images {
 		if err := preprocess(data[i*n:(i+1)*n], img, c); err != nil {
-			return nil, ofImage(i, len(images), err)
+			return nil, ofImages(i, len(images), err)
 		}
 	}
 	return mat.NewDense[float32](mat.WithShape(len(images)*c.Patches(), c.PatchLen()), mat.WithBacking(data)), nil
-}
-
-// ofImage says which of n images an error is about.
-func ofImage(i, n int, err error) error {
-	return fmt.Errorf("clipvit: image %d of %d: %w", i+1, n, pillow.Bare(err))
 }
 
 func preprocess(patches []float32, img image.Image, c Config) error {
@@ -111,17 +106,17 @@ func Cut(patches []float32, img image.Image, c Config) error {
 		return err
 	}
 	if img == nil {
-		return errors.New("clipvit: image is nil")
+		return ofImage(errors.New("image is nil"))
 	}
 	if b := img.Bounds(); b.Dx() != c.ImageSize || b.Dy() != c.ImageSize {
-		return fmt.Errorf("clipvit: image is %d×%d pixels, want %d×%d", b.Dx(), b.Dy(), c.ImageSize, c.ImageSize)
+		return ofImage(fmt.Errorf("image is %d×%d pixels, want %d×%d", b.Dx(), b.Dy(), c.ImageSize, c.ImageSize))
 	}
 	if n := c.Patches() * c.PatchLen(); len(patches) != n {
 		return fmt.Errorf("clipvit: room for %d values of patches, want %d", len(patches), n)
 	}
 	m, err := pillow.FromImage(img).RGB()
 	if err != nil {
-		return fmt.Errorf("clipvit: %w", pillow.Bare(err))
+		return ofImage(err)
 	}
 	cut(patches, m, c)
 	return nil
@@ -167,7 +162,7 @@ func (m *Model) Encode(ctx context.Context, images ...image.Image) ([][]float32,
 		batch := images[start:min(len(images), start+part)]
 		for i, img := range batch {
 			if err := preprocess(patches[i*n:(i+1)*n], img, c); err != nil {
-				return nil, ofImage(start+i, len(images), err)
+				return nil, ofImages(start+i, len(images), err)
 			}
 		}
 		x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(patches[:len(batch)*n]))

@@ -21,6 +21,12 @@ const (
 // ErrTooLarge is of a file of more than MaxBytes, and of a picture of more than MaxPixels.
 var ErrTooLarge = errors.New("too large")
 
+// ReadError is the error with which a reader ended, before anything could be said of the picture.
+type ReadError struct{ error }
+
+// Unwrap returns the reader's error.
+func (e ReadError) Unwrap() error { return e.error }
+
 // Decode reads a picture as PIL.Image.open and load give it, mode included: the first frame of an animation,
 // EXIF orientation left alone, but told.
 func Decode(r io.Reader) (m *Image, err error) {
@@ -42,7 +48,7 @@ func read(r io.Reader) (f Format, data []byte, err error) {
 	head := make([]byte, 512)
 	n, err := io.ReadFull(r, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return f, nil, fmt.Errorf("pillow: %w", err)
+		return f, nil, fmt.Errorf("pillow: %w", ReadError{err})
 	}
 	if head = head[:n]; n == 0 {
 		return f, nil, errors.New("pillow: empty file")
@@ -60,7 +66,10 @@ func read(r io.Reader) (f Format, data []byte, err error) {
 // readAll is io.ReadAll with a limit.
 func readAll(r io.Reader, most int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err == nil && int64(len(data)) > most {
+	switch {
+	case err != nil:
+		err = ReadError{err}
+	case int64(len(data)) > most:
 		err = &reason{fmt.Sprintf("file of more than %d bytes", most), ErrTooLarge}
 	}
 	return data, err

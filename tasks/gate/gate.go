@@ -10,6 +10,7 @@ import (
 	"image"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pillow"
 )
 
@@ -55,7 +56,7 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 	if leave, err = g.Enter(ctx); err != nil {
 		return nil, nil, err
 	}
-	m, err := pillow.Decode(bytes.NewReader(file)) // as clipvit.DecodeImage does
+	m, err := clipvit.DecodeImage(bytes.NewReader(file))
 	if err != nil {
 		leave()
 		return nil, nil, g.Refuse(err)
@@ -67,7 +68,7 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 // decode and turn out to be of no use.
 func (g *Gate) Refuse(why error) error {
 	kind := ErrImage
-	if errors.Is(why, pillow.ErrTooLarge) {
+	if errors.Is(why, ErrImageTooLarge) {
 		kind = ErrImageTooLarge
 	}
 	return fmt.Errorf("%s: %w: %w", g.pkg, kind, pillow.Bare(why, "clipvit", "projector", "converter"))
