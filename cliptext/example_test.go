@@ -2,7 +2,11 @@ package cliptext_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 
+	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit/transformer"
 )
@@ -44,23 +48,48 @@ func ExampleTokenizer_Files() {
 	// tokenizer.json true
 }
 
+// Two captions and what their embeddings have in common.
 func ExampleModel_Forward() {
+	tokenizer, err := cliptext.NewTokenizer([]string{"c a", "ca t</w>"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	model, err := cliptext.New(cliptext.Config{
-		Vocab: 50, Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,
-		Activation: transformer.QuickGELU, NormEps: 1e-5, End: 49,
+		Vocab: tokenizer.Len(), Context: 9, Width: 8, Heads: 2, Layers: 1, MLPWidth: 32, EmbedDim: 5,
+		Activation: transformer.QuickGELU, NormEps: 1e-5, End: tokenizer.Len() - 1,
 	}) // its weights are zero; converter.Model.Text reads those of a checkpoint
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	nn.ForEachParam(model, func(p *nn.Param) {
+		for i := range p.Data().F32() {
+			p.Data().F32()[i] = float32(rng.NormFloat64())
+		}
+	})
 	model.Freeze()
-	embeddings, err := model.Forward([][]int{{48, 3, 49}, {48, 7, 7, 1, 49}})
+	ids, err := tokenizer.Tokenize([]string{"a cat", "A  cat", "a dog"}, model.Config.Context, false)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(embeddings.Shape())
-	// Output: [2 5]
+	embeddings, err := model.Forward(ids) // [3,E]
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(ids, embeddings.Shape())
+	x, e := embeddings.Value().Data().F32(), model.Config.EmbedDim
+	for i := range ids {
+		fmt.Printf("%.2f\n", clip.Cosine(x[:e], x[i*e:(i+1)*e]))
+	}
+	// Output:
+	// [[514 320 513 515] [514 320 513 515] [514 320 67 78 326 515]] [3 5]
+	// 1.00
+	// 1.00
+	// 0.98
 }
 
 // OpenAI's vocabulary is part of the program. Libraries differ in what they make of an entity of HTML. The ids are those of
