@@ -56,8 +56,17 @@ func Progress(f func(done, total int)) Option { return func(o *options) { o.prog
 type Classifier struct {
 	labels []string
 	texts  [][]float64 // [K][E], of length 1
-	scale  float64
+	from   *source
 	by     clip.Classifier
+}
+
+// A source makes the embeddings of labels.
+type source struct {
+	model     *clip.Model
+	templates []string
+	scale     float64
+	kept      *space // nil without a cache
+	progress  func(done, total int)
 }
 
 var _ clip.Classifier = &Classifier{}
@@ -82,18 +91,38 @@ func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Op
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{labels: slices.Clone(labels), texts: make([][]float64, len(labels)), scale: text.Scale()}
-	c.by = clip.ClassifyBy(m, clipvit.Features{Kind: clipvit.Embedding}, labels, c.Rank)
-	var kept *space
+	from := &source{model: m, templates: slices.Clone(templates), scale: text.Scale(), progress: with.progress}
 	if with.cache != "" {
-		if kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {
+		if from.kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {
 			return nil, err
 		}
-		for i, l := range labels {
-			c.texts[i] = kept.get(l)
+	}
+	return from.classifier(ctx, labels, nil)
+}
+
+// With returns a classifier of other labels by the same model and templates, with the same options. Labels that both have are not encoded
+// again. The errors are those of [New].
+func (c *Classifier) With(ctx context.Context, labels []string) (*Classifier, error) {
+	if err := check(labels, c.from.templates); err != nil {
+		return nil, err
+	}
+	known := make(map[string][]float64, len(c.labels))
+	for i, l := range c.labels {
+		known[l] = c.texts[i]
+	}
+	return c.from.classifier(ctx, labels, known)
+}
+
+// classifier returns that of labels, some of whose embeddings may be known.
+func (s *source) classifier(ctx context.Context, labels []string, known map[string][]float64) (*Classifier, error) {
+	c := &Classifier{labels: slices.Clone(labels), texts: make([][]float64, len(labels)), from: s}
+	c.by = clip.ClassifyBy(s.model, clipvit.Features{Kind: clipvit.Embedding}, labels, c.Rank)
+	for i, l := range labels {
+		if c.texts[i] = known[l]; c.texts[i] == nil && s.kept != nil {
+			c.texts[i] = s.kept.get(l)
 		}
 	}
-	if err := c.encode(ctx, m, templates, kept, with.progress); err != nil {
+	if err := c.encode(ctx); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -133,7 +162,8 @@ type request struct{ error }
 func (request) Unwrap() error { return clip.ErrRequest }
 
 // encode makes the embeddings of the labels that have none.
-func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []string, kept *space, progress func(done, total int)) error {
+func (c *Classifier) encode(ctx context.Context) error {
+	templates, kept, progress := c.from.templates, c.from.kept, c.from.progress
 	var missing []int
 	for i, x := range c.texts {
 		if x == nil {
@@ -152,9 +182,9 @@ func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []stri
 				texts = append(texts, strings.ReplaceAll(t, Place, c.labels[i]))
 			}
 		}
-		all, err := m.EncodeText(ctx, texts)
+		all, err := c.from.model.EncodeText(ctx, texts)
 		if errors.Is(err, clip.ErrText) {
-			return c.blame(ctx, m, group, templates, err)
+			return c.blame(ctx, group, err)
 		} else if err != nil {
 			return err
 		}
@@ -177,7 +207,8 @@ func (c *Classifier) encode(ctx context.Context, m *clip.Model, templates []stri
 }
 
 // blame says which label of a group and which template make the text that is no text for the model.
-func (c *Classifier) blame(ctx context.Context, m *clip.Model, group []int, templates []string, err error) error {
+func (c *Classifier) blame(ctx context.Context, group []int, err error) error {
+	m := c.from.model
 	t, _, e := m.Tokenizer()
 	if e != nil {
 		return e
@@ -187,7 +218,7 @@ func (c *Classifier) blame(ctx context.Context, m *clip.Model, group []int, temp
 		return e
 	}
 	for _, i := range group {
-		for _, template := range templates {
+		for _, template := range c.from.templates {
 			if _, e := t.Tokenize([]string{strings.ReplaceAll(template, Place, c.labels[i])}, text.Config.Context, false); e != nil {
 				return unfit{fmt.Sprintf("zeroshot: the label %q in the template %q: %s", c.labels[i], template, strings.TrimPrefix(e.Error(), "cliptext: ")), err}
 			}
@@ -248,10 +279,10 @@ func (c *Classifier) Rank(vector []float32) []clip.Label {
 		for j, v := range t {
 			all[i].Cosine += v * x[j]
 		}
-		peak = max(peak, c.scale*all[i].Cosine)
+		peak = max(peak, c.from.scale*all[i].Cosine)
 	}
 	for i := range all {
-		all[i].Probability = math.Exp(c.scale*all[i].Cosine - peak)
+		all[i].Probability = math.Exp(c.from.scale*all[i].Cosine - peak)
 		total += all[i].Probability
 	}
 	for i := range all {

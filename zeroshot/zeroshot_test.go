@@ -1,6 +1,7 @@
 package zeroshot
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -90,7 +91,7 @@ func TestReference(t *testing.T) {
 }
 
 func TestRank(t *testing.T) {
-	c := &Classifier{labels: []string{"a", "b", "c"}, texts: [][]float64{{1, 0}, {0, 1}, {0.6, 0.8}}, scale: 1000}
+	c := &Classifier{labels: []string{"a", "b", "c"}, texts: [][]float64{{1, 0}, {0, 1}, {0.6, 0.8}}, from: &source{scale: 1000}}
 	got := c.Rank([]float32{0, 2})
 	if got[0].Name != "b" || got[1].Name != "c" || got[2].Name != "a" || got[0].Probability != 1 || got[2].Probability != 0 || got[1].Cosine != 0.8 {
 		t.Errorf("got %+v", got)
@@ -270,6 +271,63 @@ func TestCache(t *testing.T) {
 	}
 	if _, err := New(t.Context(), m, two, nil, Cache(file)); err == nil || !strings.HasPrefix(err.Error(), "zeroshot: cache: ") {
 		t.Errorf("a file for a folder: error %v", err)
+	}
+}
+
+// TestWith: labels that a classifier has are not encoded again.
+func TestWith(t *testing.T) {
+	texts := 0
+	progress := Progress(func(_, total int) { texts = total })
+	c, err := New(t.Context(), open(t, "hf5-clip"), []string{"cat", "hat"}, []string{"{}", "a {}"}, progress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := c.With(t.Context(), []string{"hat", "photo", "cat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if texts != 2 || !slices.Equal(more.Labels(), []string{"hat", "photo", "cat"}) || !slices.Equal(more.texts[0], c.texts[1]) || !slices.Equal(more.texts[2], c.texts[0]) {
+		t.Errorf("%d texts were encoded for %q, want 2", texts, more.Labels())
+	}
+	all, err := more.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/cat.png")))
+	if err != nil || len(all[0]) != 3 {
+		t.Errorf("got %v, %v", all, err)
+	}
+	if _, err := c.With(t.Context(), []string{"cat"}); !errors.Is(err, clip.ErrRequest) {
+		t.Errorf("one label: error %v", err)
+	}
+}
+
+// TestCancel: what was encoded before the end of the context is in the cache.
+func TestCancel(t *testing.T) {
+	m, dir := open(t, "hf5-clip"), t.TempDir()
+	var labels []string
+	for i := range 64 {
+		labels = append(labels, "abctofph"[i%8:i%8+1]+"abctofph"[i/8:i/8+1])
+	}
+	templates := make([]string, 20)
+	for i := range templates {
+		templates[i] = "{}" + strings.Repeat(" ", i)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := New(ctx, m, labels, templates, Cache(dir), Progress(func(done, _ int) {
+		if done > 0 {
+			cancel()
+		}
+	}))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v, want %v", err, context.Canceled)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "*.f64"))
+	if err != nil || len(files) != textsTogether/len(templates) {
+		t.Errorf("%d labels are in the cache, %v, want %d", len(files), err, textsTogether/len(templates))
+	}
+	left := 0
+	if _, err := New(t.Context(), m, labels, templates, Cache(dir), Progress(func(_, total int) { left = total })); err != nil {
+		t.Fatal(err)
+	}
+	if want := (len(labels) - len(files)) * len(templates); left != want {
+		t.Errorf("%d texts were left, want %d", left, want)
 	}
 }
 
