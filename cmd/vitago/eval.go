@@ -365,7 +365,7 @@ func fewOf(names []string) string {
 // write prints what was found, and writes the directory.
 func (e *examination) write(ctx context.Context, w io.Writer, r *evaluation.Result, d *data.Dataset, by string) error {
 	facts := [][2]string{{"model", e.model}, {"data", e.data}, {"classifier", by}}
-	title := "Evaluation of " + filepath.Base(e.model)
+	title := "Evaluation of " + e.model
 	object, err := e.object(r, by)
 	if err != nil {
 		return err

@@ -46,7 +46,10 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on from the last checkpoint: %s\n", t.Step(), t.Steps(), plain(err))
 		return err
 	}
+	p := startProgress(errw, "judging", count)
+	j.Judging = func(done, total int) { p.set(int64(done), int64(total)) }
 	w, err := j.Write(ctx, r)
+	p.stop()
 	if err != nil {
 		return err
 	}

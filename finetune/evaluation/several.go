@@ -1,10 +1,8 @@
 package evaluation
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/vitago/vitago/finetune/probe"
@@ -82,7 +80,7 @@ func (s *several) judge(r *Result) {
 		c := &r.Classes[i]
 		hits, has, predicted = hits+c.Right, has+c.Pictures, predicted+c.Predicted
 		if c.Pictures > 0 {
-			c.AveragePrecision = averagePrecision(s.p[i], s.wanted[i], c.Pictures)
+			c.AveragePrecision = probe.AveragePrecision(s.p[i], s.wanted[i])
 			r.MeanAP += c.AveragePrecision
 			there++
 		}
@@ -91,29 +89,4 @@ func (s *several) judge(r *Result) {
 	if there > 0 {
 		r.MeanAP /= there
 	}
-}
-
-// averagePrecision returns the mean, over the n pictures of a label, of the precision among those that are as probable or
-// more. Pictures that are as probable count together.
-//
-// Source: scikit-learn, sklearn/metrics/_ranking.py, average_precision_score.
-func averagePrecision(p []float64, wanted []bool, n int) (ap float64) {
-	order := make([]int, len(p))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(p[b], p[a]) })
-	hits := 0
-	for from := 0; from < len(order); {
-		to, found := from, 0
-		for ; to < len(order) && p[order[to]] == p[order[from]]; to++ {
-			if wanted[order[to]] {
-				found++
-			}
-		}
-		hits += found
-		ap += float64(found) / float64(n) * float64(hits) / float64(to)
-		from = to
-	}
-	return ap
 }

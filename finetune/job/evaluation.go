@@ -23,6 +23,8 @@ type recorder struct {
 	tally *evaluation.Tally
 	data  *data.Dataset
 	p     []float64 // of a picture
+	heard func(done, total int)
+	done  int
 }
 
 // Judge implements [finetune.Objective].
@@ -43,6 +45,9 @@ func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, erro
 		if err != nil {
 			return nil, 0, err
 		}
+	}
+	if r.done += b.Len(); r.heard != nil {
+		r.heard(r.done, len(r.data.Samples))
 	}
 	return r.Objective.Judge(y, b)
 }
@@ -78,7 +83,7 @@ func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64
 		return nil, 0, nil
 	}
 	objective := t.Objective
-	record := &recorder{Objective: objective, tally: evaluation.NewTally(j.Classes, 0, wrongKept), data: validation.Data}
+	record := &recorder{Objective: objective, tally: evaluation.NewTally(j.Classes, 0, wrongKept), data: validation.Data, heard: j.Judging}
 	if validation.Data.Multi {
 		record.tally = evaluation.NewMultiTally(j.Classes, wrongKept)
 	}

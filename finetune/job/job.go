@@ -29,6 +29,8 @@ type Job struct {
 	// Notes say what was left out of the data and may have been wanted, such as pictures of a format that is not read, and what
 	// becomes of a head that the model has already.
 	Notes []string
+	// Judging, if it is not nil, hears in Write how many of the pictures to validate on what is left of the run has judged.
+	Judging func(done, total int)
 
 	request Request
 	like    *converter.Model // the model that it began with
