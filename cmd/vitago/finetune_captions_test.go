@@ -121,7 +121,7 @@ func TestFinetuneCaptionsRefused(t *testing.T) {
 		{exitFailed, "have no caption: ", []string{"--model", model, "--data", pictures, "--recipe", "contrastive"}},
 		{exitFailed, "1 of 4 pictures have captions of more than the 9 tokens", []string{"--model", model, "--data", long, "--recipe", "contrastive", "--split", "0"}},
 		{exitFailed, "0.png (10); captions may not be cut; --truncate cuts them\n", []string{"--model", model, "--data", long, "--recipe", "contrastive", "--split", "0"}},
-		{exitFailed, "more blocks are to learn than are used: the last 9 blocks of 2; --blocks says how many\n", []string{"--model", model, "--data", pictures, "--recipe", "last-n", "--blocks", "9"}},
+		{exitUsage, "--blocks: more blocks are to learn than are used: the last 9 blocks of 2\n", []string{"--model", model, "--data", pictures, "--recipe", "last-n", "--blocks", "9"}},
 		{exitDone, "Text.Token ", []string{"--model", model, "--data", long, "--recipe", "contrastive", "--split", "0", "--truncate", "--dry-run"}},
 	} {
 		r := vitago(append([]string{"finetune", "--out", filepath.Join(t.TempDir(), "out")}, c.args...)...)

@@ -104,7 +104,6 @@ var hints = []struct {
 	{"model", mergeAdapter, []error{converter.ErrAdapter}},
 	{"adapter", mergeAdapter, []error{converter.ErrAdapter}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
-	{"blocks", "--blocks says how many", []error{finetune.ErrBlocks}},
 }
 
 // hint returns what the flags of a command can do about err, or another verb, "" if nothing.
