@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -276,5 +277,31 @@ func TestVocabulary(t *testing.T) {
 		if e := (*embeddings.MismatchError)(nil); errors.As(err, &e) != (i == 1) || e != nil && e.What != "model" {
 			t.Errorf("texts: %v", err)
 		}
+	}
+}
+
+// TestEncodeMemory: what is allocated for an image does not grow with the images before it.
+func TestEncodeMemory(t *testing.T) {
+	m := open(t, model)
+	held := func(n int) uint64 {
+		all := slices.Repeat([]clip.Picture{clip.File(demo + "gradient.png")}, n)
+		var most uint64
+		o := embeddings.EncodeOptions{Batch: 4, Progress: func(done, _ int) {
+			if done == n {
+				var mem runtime.MemStats
+				runtime.GC()
+				runtime.GC() // what is in a pool survives the first
+				runtime.ReadMemStats(&mem)
+				most = mem.HeapAlloc
+			}
+		}}
+		if _, err := embeddings.Encode(t.Context(), m, all, filepath.Join(t.TempDir(), "x.npy"), o); err != nil {
+			t.Fatal(err)
+		}
+		return most
+	}
+	few, many := held(8), held(400)
+	if grown := int64(many) - int64(few); grown > 400*1000 { // names and pictures take 56 bytes each; patches would take 7 kB
+		t.Errorf("%d bytes more are held after 400 images than after 8", grown)
 	}
 }

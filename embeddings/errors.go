@@ -11,9 +11,9 @@ import (
 // Why [Create] and [Encode] refuse, for [errors.Is].
 var (
 	// ErrExists is of a file that is there, and may not be replaced.
-	ErrExists = errors.New("there is such a file, and overwriting was not asked for")
+	ErrExists = errors.New("overwriting was not asked for")
 	// ErrUnfinished is of a file that has been begun, where nothing is to be resumed.
-	ErrUnfinished = errors.New("has been begun, and neither resuming nor overwriting was asked for")
+	ErrUnfinished = errors.New("neither resuming nor overwriting was asked for")
 	// ErrInUse is of a file that another process is writing.
 	ErrInUse = errors.New("another process is writing it")
 	// ErrOther is what a [MismatchError] is.
@@ -31,7 +31,7 @@ type MismatchError struct {
 }
 
 func (e *MismatchError) Error() string {
-	return fmt.Sprintf("embeddings: %s: was begun with %s %s, which is now %s: resume it as it was begun, or begin again", e.Path, e.What, e.Was, e.Now)
+	return fmt.Sprintf("embeddings: %s: was begun with %s %s, which is now %s", e.Path, e.What, e.Was, e.Now)
 }
 
 // Is reports whether target is [ErrOther].

@@ -109,10 +109,10 @@ func (o Options) Check(path string) error {
 		return err
 	}
 	if _, err := os.Stat(path + partialSuffix); err == nil && n > 0 {
-		return fmt.Errorf("embeddings: %s: %w: %d rows are done", path, ErrUnfinished, n)
+		return fmt.Errorf("embeddings: %s has been begun, with %d rows, and %w", path, n, ErrUnfinished)
 	}
 	if _, err := os.Stat(path); err == nil {
-		return fmt.Errorf("embeddings: %s: %w", path, ErrExists)
+		return fmt.Errorf("embeddings: %s exists, and %w", path, ErrExists)
 	}
 	return nil // anything else is said when it is made
 }
@@ -144,7 +144,7 @@ func begun(path string) (n int, err error) {
 }
 
 func unreadable(path string) error {
-	return fmt.Errorf("embeddings: %s: %w: what says how it was begun cannot be read: begin again", path, ErrDamaged)
+	return fmt.Errorf("embeddings: %s: %w: what says how it was begun cannot be read", path, ErrDamaged)
 }
 
 // resolve returns the path of a file behind links, or that it is special: a device or a pipe.
@@ -332,7 +332,7 @@ func (w *Writer) goOn(exists bool) error {
 		}
 	}
 	if exists && !was.Replace {
-		return fmt.Errorf("embeddings: %s: %w: it came after its rows were begun", w.path, ErrExists)
+		return fmt.Errorf("embeddings: %s exists, since after its rows were begun, and %w", w.path, ErrExists)
 	}
 	if err := w.openData(); err != nil {
 		return err
@@ -369,7 +369,7 @@ func (w *Writer) rewind(r *record) (j *journalReader, ok bool, err error) {
 	j = newJournalReader(w.journal)
 	ok, err = j.next(r)
 	if err == nil && ok && r.Version != version {
-		return nil, false, fmt.Errorf("embeddings: %s: was begun by version %d of this format, want %d: begin again", w.path, r.Version, version)
+		return nil, false, fmt.Errorf("embeddings: %s: was begun by version %d of this format, want %d", w.path, r.Version, version)
 	}
 	return j, ok, named(w.path, err)
 }
@@ -576,7 +576,7 @@ func (w *Writer) Commit() error {
 // appear gives the rows the name of the file. Whenever it is stopped, goOn goes on with it.
 func (w *Writer) appear() error {
 	if _, err := os.Lstat(w.path); err == nil && !w.about.Replace {
-		return fmt.Errorf("%s: %w: it came after its rows were begun", w.path, ErrExists)
+		return fmt.Errorf("%s exists, since after its rows were begun, and %w", w.path, ErrExists)
 	}
 	if err := removeAll(w.path + aboutSuffix); err != nil {
 		return err
@@ -692,7 +692,7 @@ func (w *Writer) recognise() error {
 	text, err := folder.ReadSmall(w.path+aboutSuffix, maxAbout)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("embeddings: %s: %w: no %s says how it was made", w.path, ErrExists, filepath.Base(w.path+aboutSuffix))
+		return fmt.Errorf("embeddings: %s exists, no %s says how it was made, and %w", w.path, filepath.Base(w.path+aboutSuffix), ErrExists)
 	case err != nil:
 		return named(w.path, err)
 	}

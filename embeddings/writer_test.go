@@ -377,7 +377,7 @@ func TestRefused(t *testing.T) {
 			w.Close()
 			t.Fatalf("%+v is not refused", o)
 		}
-		if want != nil && !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "embeddings: "+path+": ") || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), ".partial") {
+		if want != nil && !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "embeddings: "+path) || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), ".partial") {
 			t.Errorf("%+v: error %v, want %v", o, err, want)
 		}
 		if !maps.Equal(contents(t, dir), before) {
@@ -401,10 +401,10 @@ func TestRefused(t *testing.T) {
 		t.Error("a closed file takes rows")
 	}
 	written(t, path, sample(""), Options{}, 2)
-	refused(Options{}, ErrUnfinished, "2 rows are done")
+	refused(Options{}, ErrUnfinished, "has been begun, with 2 rows")
 	refused(Options{Resume: true, Overwrite: true}, nil, "cannot both")
 	written(t, path, sample(""), Options{Overwrite: true}, 1)
-	refused(Options{}, ErrUnfinished, "1 rows are done")
+	refused(Options{}, ErrUnfinished, "has been begun, with 1 rows")
 	written(t, path, sample(""), Options{Resume: true}, 9)
 	refused(Options{}, ErrExists, "")
 	if err := os.WriteFile(path, []byte("mine"), 0o666); err != nil {
@@ -448,7 +448,7 @@ func TestRefused(t *testing.T) {
 	}
 	w.Close()
 	path = other
-	refused(Options{Resume: true}, ErrExists, "it came after")
+	refused(Options{Resume: true}, ErrExists, "since after its rows")
 	os.Remove(other)
 	written(t, other, sample(""), Options{Resume: true}, 9)
 
@@ -614,6 +614,24 @@ func TestMemory(t *testing.T) {
 		set, err := Read(path)
 		if err != nil || len(set.Names) != rows || set.Names[rows-1] != s.Names[rows-1] || !slices.Equal(set.Vectors[rows-1], values(rows-1, 3)) {
 			t.Errorf("%s: read %v", format, err)
+		}
+	}
+}
+
+// TestLine: JSON has no NaN, and numbers are the shortest.
+func TestLine(t *testing.T) {
+	if b, err := AppendLine(nil, "image", "a.png", "embedding", []float32{1, float32(math.NaN())}, 2); err == nil {
+		t.Errorf("got %s, want an error", b)
+	}
+	for want, got := range map[string]func() ([]byte, error){
+		`{"image":"b\"\udcff\u0026.png","embedding":[1e-7,0.1]}` + "\n": func() ([]byte, error) {
+			return AppendLine(nil, "image", "b\"\xff&.png", "embedding", []float32{1e-7, 0.1}, 2)
+		},
+		`1{"text":"a","all":[[1],[2]]}` + "\n":  func() ([]byte, error) { return AppendLine([]byte("1"), "text", "a", "all", []float32{1, 2}, 2, 1) },
+		`{"text":"a","error":"b\udcff"}` + "\n": func() ([]byte, error) { return AppendError(nil, "text", "a", "b\xff") },
+	} {
+		if b, err := got(); err != nil || string(b) != want {
+			t.Errorf("got %s, %v; want %s", b, err, want)
 		}
 	}
 }

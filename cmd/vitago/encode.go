@@ -1,21 +1,22 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
-	"github.com/nlpodyssey/spago/mat"
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/embeddings"
 )
 
 // maxBatch bounds the activations: those of ViT-L/14-336 take 45 MB an image.
@@ -25,10 +26,14 @@ const maxBatch = 64
 type encoding struct {
 	model      string
 	activation transformer.Activation // "" is what the model says
+	vocab      string                 // "" is the model's
+	text       bool                   // the arguments are texts
+	textFile   string                 // has texts, "" if the arguments are what is encoded
 	features   clipvit.Features
 	normalize  bool
 	format     string
 	output     string // "" is standard output
+	keep       embeddings.Options
 	batch      int
 	skipErrors bool
 	precision  string // f32 or int8
@@ -38,11 +43,14 @@ type encoding struct {
 func newEncode() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "encode --model DIR [flags] IMAGE|DIR|GLOB|-...",
-		Short: "Turn images into features",
+		Short: "Turn images or texts into features",
 		Long: `Encode turns images into features, one after the other in the order of the arguments: a file is
 always tried; of a folder, the JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM and QOI files in it and all folders in it
 are taken, sorted, but not hidden ones; - is one image on standard input. Links are followed. Pictures of
 other formats, such as HEIC, are counted and named on standard error.
+
+With --text the arguments are texts, and - is standard input, a text a line. --text-file has them in a file, a
+line each. A line that is empty is an empty text. Each becomes an embedding, as OpenAI's encode_text gives it.
 
 Features (T tokens of width C, the first the class token, the others the patches row by row):
   embedding  [E]       what OpenAI's encode_image gives, not normalised; of a tower without a
@@ -58,40 +66,67 @@ Images are prepared as the model's own library does it and its files say. --prep
 another library, --fit another way to a square; docs/preprocessing.md has what each does.
 
 Formats:
-  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names. A byte
-               of a file's name that is no UTF-8 is \udc80 to \udcff, as Python writes and reads it
-  npy          float32, C order, one row per image: [N,E] or [N,T,C]
+  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names, and "text" in
+               the place of "image" with --text. A byte of a file's name that is no UTF-8 is \udc80 to \udcff,
+               as Python writes and reads it
+  npy          float32, C order, one row per image: [N,E] or [N,T,C]. The names of the rows are in
+               FILE.names.jsonl, a JSON string a line
   safetensors  float32, one tensor with the name of the feature; its metadata has the file names as
-               a JSON list, "images"
+               a JSON list, "images", or the "texts"
 Without --format the extension of FILE decides; without FILE it is jsonl. FILE appears complete or
-not at all; folders above it are made.
+not at all; folders above it are made. FILE.about.json beside it says which model and settings made it, and
+which images failed.
+
+Every row of FILE is kept as soon as it is done, in FILE.partial and FILE.partial.journal. Whatever ends it,
+Ctrl-C, an error, a full disk, kill -9, --resume goes on behind the last row, and FILE has the same bytes
+in the end. Model, settings and images have to be those with which it was begun. A FILE that is complete stays
+as it is. --overwrite begins again.
 
 --precision int8 rounds the weights of the blocks, and what enters a product, to 8 bits: the embedding
 then has a cosine of about 0.9996 with that of float32, in place of six equal digits, and with AMX or
 VNNI it takes a fraction of the time. "vitago version" says which instruction there is.
 
 An image that cannot be read ends it with status 1. With --skip-errors all others are encoded, and
-the status is 1 in the end: the image has an "error" in place of features, or a row of NaN.`,
+the status is 1 in the end: the image has an "error" in place of features, or a row of NaN. --resume does not
+try it again.`,
 		Example: `  vitago encode --model models/vit-l-14-336 photo.jpg
   vitago encode --model models/vit-l-14-336 --normalize -o photos.npy photos/
   vitago encode --model models/vit-l-14-336 --features patches --layer -2 -o llava.safetensors *.png
+  vitago encode --model models/vit-l-14-336 --resume --skip-errors -o photos.npy photos/
+  vitago encode --model models/vit-l-14-336 --text "a red car" "a dog in the snow"
+  vitago encode --model models/vit-l-14-336 --text-file captions.txt -o captions.npy
   curl -s https://example.com/cat.jpg | vitago encode --model models/vit-l-14-336 -`,
-		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
 	}
 	var e encoding
 	f := cmd.Flags()
 	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint")
 	activation := activationFlag(cmd)
+	f.BoolVar(&e.text, "text", false, "the arguments are texts; - is standard input, a text a line")
+	f.StringVar(&e.textFile, "text-file", "", "`FILE` of texts, one a line, in UTF-8; - is standard input")
+	f.StringVar(&e.vocab, "vocab", "", "with texts: `FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
 	features := choiceFlag(cmd, "features", string(clipvit.Embedding), "what to write",
 		string(clipvit.Embedding), string(clipvit.PostNorm), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))
 	f.IntVar(&e.features.Layer, "layer", -1, "layer of cls, patches or all")
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
-	format := choiceFlag(cmd, "format", "", "how to write it", formatNames...)
+	format := choiceFlag(cmd, "format", "", "how to write it", embeddings.Formats()...)
 	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
+	f.BoolVar(&e.keep.Resume, "resume", false, "go on with FILE, behind what is done")
+	f.BoolVar(&e.keep.Overwrite, "overwrite", false, "begin again, and replace FILE if it is there")
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
 	prepared := preprocessFlags(cmd, true)
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case e.textFile != "" && len(args) > 0:
+			return usagef("--text-file has the texts: got %d arguments, want none", len(args))
+		case e.textFile != "":
+			return nil
+		case e.text:
+			return wantArgs(1, math.MaxInt, "at least one TEXT")(cmd, args)
+		}
+		return wantArgs(1, math.MaxInt, "at least one IMAGE")(cmd, args)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.features.Kind, e.format, e.precision, e.activation = clipvit.FeatureKind(features.value), format.value, precision.value, transformer.Activation(activation.value)
 		e.prepare = prepared()
@@ -108,16 +143,34 @@ the status is 1 in the end: the image has an "error" in place of features, or a 
 
 // check finds what can be wrong with the flags together.
 func (e *encoding) check(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	e.text = e.text || e.textFile != ""
 	switch {
-	case !e.features.HasLayer() && cmd.Flags().Changed("layer"):
+	case e.features.HasLayer() && e.text:
+		return usagef("--features %s: a text has an embedding alone", e.features.Kind)
+	case !e.features.HasLayer() && flags.Changed("layer"):
 		return usagef("--layer %d: an embedding has no layer, nor has post_norm; give --features cls, patches or all", e.features.Layer)
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
+	case e.keep.Resume && e.keep.Overwrite:
+		return usagef("--resume goes on, and --overwrite begins again: give one of them")
+	case e.keep != embeddings.Options{} && e.output == "":
+		return usagef("--%s goes with -o FILE: nothing is kept of what goes to standard output", map[bool]string{true: "resume", false: "overwrite"}[e.keep.Resume])
+	case !e.text && flags.Changed("vocab"):
+		return usagef("--vocab goes with --text: images have no words")
+	}
+	for _, name := range []string{"features", "precision", "preprocess", "fit", "exif"} {
+		if e.text && flags.Changed(name) && !(name == "features" && e.features.Kind == clipvit.Embedding) && !(name == "precision" && e.precision == "f32") {
+			return usagef("--%s is of images, and --text encodes texts", name)
+		}
+	}
+	if e.text && !flags.Changed("batch") {
+		e.batch = 0 // as many as their length permits
 	}
 	if !e.features.HasLayer() {
 		e.features.Layer = 0
 	}
-	if err := chooseFormat(cmd, &e.format, e.output, formatNames); err != nil {
+	if err := chooseFormat(cmd, &e.format, e.output, embeddings.Formats()); err != nil {
 		return err
 	}
 	return checkModel(cmd, &e.model)
@@ -146,54 +199,169 @@ func chooseFormat(cmd *cobra.Command, format *string, output string, known []str
 
 func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	images, err := expandImages(cmd.ErrOrStderr(), args, e.skipErrors)
+	what, names := "images", args
+	var err error
+	if e.text {
+		what = "texts"
+		names, err = e.texts(args, cmd.InOrStdin())
+	} else {
+		names, err = expandImages(log, args, e.skipErrors)
+	}
 	if err != nil {
 		return err
 	}
-	dst, err := createOutput(cmd, e.output)
+	m, err := e.open(log)
 	if err != nil {
 		return err
 	}
-	defer dst.discard()
-
+	defer m.Close()
 	if e.precision == "int8" && !clipvit.Int8Pays() {
 		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
 	}
+	o := embeddings.EncodeOptions{Options: e.keep, Format: e.format, Features: e.features, Normalize: e.normalize, Batch: e.batch, SkipErrors: e.skipErrors, Settings: map[string]string{}}
+	if !e.text {
+		o.Settings["precision"] = e.precision
+	}
+	if e.output == "" {
+		o.Output = cmd.OutOrStdout()
+	}
+	lines := log
+	if _, ok := terminal(o.Output); ok {
+		lines = io.Discard // the rows themselves are the progress
+	}
 	p := startProgress(log, "loading "+e.model, megabytes)
-	m, err := await(ctx, func() (*clipvit.Model, error) { return e.load(ctx) })
-	loaded := p.stop()
-	if err != nil {
-		return err
+	var loaded time.Duration // none until then
+	o.Progress = func(done, total int) {
+		if loaded == 0 {
+			loaded = p.stop()
+			p = startProgress(lines, "encoding", count)
+			p.skipped.Store(int64(done))
+		}
+		p.set(int64(done), int64(total))
 	}
-	spec, err := e.spec(m.Config, images)
-	if err != nil {
-		return err
+	var skipped []error
+	o.Skipped = func(_ string, err error) { skipped = append(skipped, err) }
+	var r *embeddings.Result
+	if e.text {
+		r, err = embeddings.EncodeText(ctx, m, names, e.output, o)
+	} else {
+		r, err = embeddings.Encode(ctx, m, slices.Collect(picturesOf(names, cmd.InOrStdin())), e.output, o)
 	}
-	out, err := formats[e.format](dst.w, spec)
-	if err != nil {
-		return err
-	}
-
-	if _, ok := terminal(dst.w); ok {
-		log = io.Discard // the lines themselves are the progress
-	}
-	p = startProgress(log, "encoding", count)
-	skipped, err := e.encode(ctx, m, spec, cmd.InOrStdin(), out, func(n int) { p.set(int64(n), int64(len(images))) })
 	elapsed := p.stop()
 	for _, s := range skipped {
 		fmt.Fprintf(failures(cmd), "skipped: %s\n", plain(s))
 	}
-	if err == nil {
-		err = dst.commit()
-	}
 	if err != nil {
+		return e.kept(cmd, r, what, adviseVocabulary(err, e.model))
+	}
+	note(log, r.Notes)
+	if e.output != "" {
+		fmt.Fprintln(log, e.summary(r, what, elapsed, loaded))
+	}
+	if r.Failed > 0 {
+		return fmt.Errorf("%d of %d %s could not be %s", r.Failed, r.Rows, what, map[bool]string{true: "encoded", false: "read"}[e.text])
+	}
+	return nil
+}
+
+// summary says what is in the output.
+func (e *encoding) summary(r *embeddings.Result, what string, elapsed, loaded time.Duration) string {
+	of := fmt.Sprintf("%d %s", r.Rows, what)
+	if r.Failed > 0 {
+		of = fmt.Sprintf("%d of %s", r.Rows-r.Failed, of)
+	}
+	rows := fmt.Sprintf("%s %s of %s", r.Feature, shape(append([]int{r.Rows}, r.Shape...)), of)
+	switch {
+	case r.Complete:
+		return fmt.Sprintf("%s: is complete: %s; nothing was left to do", e.output, rows)
+	case r.Before > 0:
+		rows += fmt.Sprintf(", %d of them from before,", r.Before)
+	}
+	return fmt.Sprintf("%s: %s in %s, after %s of loading", e.output, rows, seconds(elapsed), seconds(loaded))
+}
+
+// kept returns the error that ended it, with what is kept.
+func (e *encoding) kept(cmd *cobra.Command, r *embeddings.Result, what string, err error) error {
+	if r == nil || r.Done == 0 || e.output == "" || r.Complete {
 		return err
 	}
-	if dst.file != nil {
-		fmt.Fprintf(log, "%s: %s %s of %d images in %s, after %s of loading\n", e.output, e.features.Kind,
-			shape(append([]int{len(images)}, spec.shape...)), len(images), seconds(elapsed), seconds(loaded))
+	says := fmt.Sprintf("%d of %d %s are kept, and --resume goes on behind them", r.Done, r.Rows, what)
+	if cmd.Context().Err() != nil {
+		fmt.Fprintf(failures(cmd), "%s: %s\n", e.output, says)
+		return err
 	}
-	return unread(len(skipped), len(images))
+	return fmt.Errorf("%w; %s", err, says)
+}
+
+// texts returns what is to be encoded: the arguments, or the lines of a file or of standard input.
+func (e *encoding) texts(args []string, stdin io.Reader) ([]string, error) {
+	if e.textFile != "" {
+		return textLines("text-file", e.textFile, stdin)
+	}
+	var all []string
+	for i, a := range args {
+		if a != stdinName {
+			all = append(all, a)
+			continue
+		}
+		if slices.Contains(args[i+1:], stdinName) {
+			return nil, usagef("standard input is named twice")
+		}
+		lines, err := textLines("text", a, stdin)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, lines...)
+	}
+	return all, nil
+}
+
+// open finds the model, and what can be wrong with the flags for it.
+func (e *encoding) open(log io.Writer) (*clip.Model, error) {
+	options := []clip.Option{clip.Checkpoint(converter.Assume(e.activation), converter.Prepare(e.prepare)), clip.Vocabulary(e.vocab)}
+	if e.precision == "int8" {
+		options = append(options, clip.Int8())
+	}
+	m, err := clip.Open(e.model, options...)
+	if err != nil {
+		return nil, err
+	}
+	if e.text {
+		err = e.checkText(log, m)
+	} else {
+		err = e.checkFeatures(m.Checkpoint().Stated().Vision)
+	}
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// checkText returns an error if the model takes no texts.
+func (e *encoding) checkText(log io.Writer, m *clip.Model) error {
+	if !m.HasText() {
+		return fmt.Errorf("%s: has no text tower, which --text wants: it has a vision tower alone", e.model)
+	}
+	tokenizer, assumed, err := m.Tokenizer()
+	if err != nil {
+		return adviseVocabulary(err, e.model)
+	}
+	if assumed && tokenizer.Rules() == cliptext.Transformers {
+		fmt.Fprintf(log, "%s brings no tokenizer: OpenAI's is taken\n", e.model)
+	}
+	return nil
+}
+
+// checkFeatures returns an error if a tower of configuration c does not have the features.
+func (e *encoding) checkFeatures(c clipvit.Config) error {
+	if !e.features.HasLayer() && c.NoPostNorm { // whatever it is called
+		return usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)
+	}
+	if n := 1 + c.Layers; e.features.Layer < -n || e.features.Layer >= n {
+		return usagef("--layer is %d, want %d to %d for this model", e.features.Layer, -n, n-1)
+	}
+	return nil
 }
 
 // unread returns an error if images were skipped.
@@ -204,131 +372,10 @@ func unread(skipped, images int) error {
 	return nil
 }
 
-// load reads the model.
-func (e *encoding) load(ctx context.Context) (*clipvit.Model, error) {
-	c, err := converter.Open(e.model, converter.Assume(e.activation), converter.Prepare(e.prepare))
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	m, err := c.Vision(ctx)
-	if err == nil && e.precision == "int8" {
-		m.Quantize()
-	}
-	return m, err
-}
-
-// spec says what a model of configuration c makes of the images.
-func (e *encoding) spec(c clipvit.Config, images []string) (s outputSpec, err error) {
-	if e.features.Kind == clipvit.Embedding && c.EmbedDim == 0 {
-		e.features.Kind = clipvit.PostNorm // by its name
-	}
-	s = outputSpec{feature: string(e.features.Kind), images: images, extra: map[string]string{
-		"normalized": strconv.FormatBool(e.normalize), "precision": e.precision,
-	}}
-	if !e.features.HasLayer() && c.NoPostNorm { // whatever it is called
-		return s, usagef("%s has no post-norm and so no embedding; give --features cls, patches or all", e.model)
-	}
-	if n := 1 + c.Layers; e.features.Layer < -n || e.features.Layer >= n {
-		return s, usagef("--layer is %d, want %d to %d for this model", e.features.Layer, -n, n-1)
-	}
-	if e.features.HasLayer() {
-		s.extra["layer"] = strconv.Itoa(e.features.Layer)
-	}
-	s.shape, err = e.features.Shape(c)
-	return s, err
-}
-
-// encode writes the features of all images to out, decoding the images of the next batch while
-// those of this one are encoded. It says how many are done, and returns the errors of the images
-// that were skipped.
-func (e *encoding) encode(ctx context.Context, m *clipvit.Model, s outputSpec, stdin io.Reader, out sink, done func(n int)) (skipped []error, err error) {
-	n, size := 0, min(e.batch, len(s.images))
-	all := make([]float32, 0, size*m.Config.Patches()*m.Config.PatchLen()) // [B·G²,3P²]
-	for batch, err := range prepare(ctx, s.images, stdin, preprocess(m.Config), size) {
-		if err != nil {
-			return skipped, err
-		}
-		all = all[:0]
-		for _, p := range batch {
-			switch {
-			case p.err == nil:
-				all = append(all, mat.Data[float32](p.of)...)
-			case e.skipErrors:
-				skipped = append(skipped, p.err)
-			default:
-				return skipped, p.err
-			}
-		}
-		x, err := await(ctx, func() ([]float32, error) { return e.compute(m, all) })
-		if err != nil {
-			return skipped, err
-		}
-		for _, p := range batch {
-			if p.err != nil {
-				err = out.fail(p.name, p.err)
-			} else {
-				y := x[:s.len()]
-				x = x[s.len():]
-				// A row of NaN stands for an image that was skipped: no other may be written.
-				if err := finite(p.name, string(e.features.Kind), y); err != nil {
-					return skipped, err
-				}
-				err = out.write(p.name, y)
-			}
-			if err != nil {
-				return skipped, err
-			}
-		}
-		if err := out.flush(); err != nil {
-			return skipped, err
-		}
-		n += len(batch)
-		done(n)
-	}
-	return skipped, nil
-}
-
 // finite returns an error if a value of what was made of an image is no number.
 func finite(name, what string, x []float32) error {
 	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
 		return fmt.Errorf("%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, what, i+1, len(x), x[i])
 	}
 	return nil
-}
-
-// compute returns the features of the images whose patches [B·G²,3P²] these are, one image after
-// the other.
-func (e *encoding) compute(m *clipvit.Model, patches []float32) ([]float32, error) {
-	c := m.Config
-	if len(patches) == 0 {
-		return nil, nil
-	}
-	rows := len(patches) / c.PatchLen()
-	x := mat.NewDense[float32](mat.WithShape(rows, c.PatchLen()), mat.WithBacking(patches)) // [B·G²,3P²]
-	y, err := e.features.Of(m, x)
-	if err != nil {
-		return nil, err
-	}
-	return e.normalized(mat.Data[float32](y.Value().(mat.Matrix)), y.Shape()[1]), nil
-}
-
-// normalized divides every vector of n values in x by its length, if that is wanted.
-func (e *encoding) normalized(x []float32, n int) []float32 {
-	if !e.normalize {
-		return x
-	}
-	for v := range slices.Chunk(x, n) {
-		var sum float64
-		for _, a := range v {
-			sum += float64(a) * float64(a)
-		}
-		if sum == 0 {
-			continue // has no direction
-		}
-		for i, a := range v {
-			v[i] = float32(float64(a) / math.Sqrt(sum))
-		}
-	}
-	return x
 }

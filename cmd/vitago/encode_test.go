@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -165,7 +166,7 @@ func TestEncode(t *testing.T) {
 					args = append(args, "--layer", fmt.Sprint(c.layer))
 				}
 				path := filepath.Join(dir, "x."+format)
-				r := vitago(append(args, "-o", path, "demo")...)
+				r := vitago(append(args, "--overwrite", "-o", path, "demo")...)
 				r.want(t, exitDone, nil, []string{"of 6 images in "})
 				inFile, err := os.ReadFile(path)
 				if err != nil {
@@ -193,8 +194,8 @@ func TestEncode(t *testing.T) {
 			})
 		}
 	}
-	if got := files(t, dir); len(got) != 3 {
-		t.Errorf("found %q, want the three outputs", got)
+	if got, want := files(t, dir), []string{"x.jsonl", "x.jsonl.about.json", "x.npy", "x.npy.about.json", "x.npy.names.jsonl", "x.safetensors", "x.safetensors.about.json"}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "x.npy")); err != nil || runtime.GOOS != "windows" && info.Mode().Perm()&0o400 == 0 {
 		t.Errorf("output: %v, %v", info, err)
@@ -228,6 +229,10 @@ func TestPrecision(t *testing.T) {
 }
 
 func TestNormalize(t *testing.T) {
+	zero, other := []float32{0, 0}, []float32{3, 4}
+	if clip.Normalize(zero, other); !slices.Equal(append(zero, other...), []float32{0, 0, 0.6, 0.8}) {
+		t.Errorf("got %v and %v, want a zero vector as it is, and [0.6 0.8]", zero, other)
+	}
 	for _, features := range []string{"embedding", "cls", "patches", "all"} {
 		r := vitago("encode", "--model", tinyArchive, "--normalize", "--features", features, "demo/cat.png")
 		shape, got, _ := readOutput(t, "jsonl", features, []byte(r.out))
@@ -244,10 +249,6 @@ func TestNormalize(t *testing.T) {
 				t.Errorf("%s, vector %d: length² %v, projection on what it was %v; want 1", features, i/n, gg, gw/math.Sqrt(ww))
 			}
 		}
-	}
-	e := encoding{normalize: true}
-	if got := e.normalized([]float32{0, 0, 3, 4}, 2); !slices.Equal(got, []float32{0, 0, 0.6, 0.8}) {
-		t.Errorf("got %v, want a zero vector as it is, and [0.6 0.8]", got)
 	}
 }
 
@@ -372,12 +373,13 @@ func TestEncodeErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", broken}, broken + ": "},
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "encode.go"}, "encode.go: not an image"},
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
-		{[]string{"--model", "absent", "-o", out, "demo/cat.png"}, "absent"},
-		{[]string{"--model", ".", "-o", out, "demo/cat.png"}, ".: a directory without"},
-		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "sub", "deep", "x.npy"), "demo/cat.png", broken}, broken + ": "},
+		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png"}, out + " exists, and overwriting was not asked for; give --overwrite"},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, broken, "demo/cat.png"}, broken + ": "},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "encode.go", "demo/cat.png"}, "encode.go: not an image"},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
+		{[]string{"--model", "absent", "--overwrite", "-o", out, "demo/cat.png"}, "absent"},
+		{[]string{"--model", ".", "--overwrite", "-o", out, "demo/cat.png"}, ".: a directory without"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "sub", "deep", "x.npy"), broken, "demo/cat.png"}, broken + ": "},
 		{[]string{"--model", tinyModel, "-o", filepath.Join(broken, "x.npy"), "demo/cat.png"}, broken},
 		{[]string{"--model", tinyModel, "--format", "npy", "-o", filepath.Join(dir, "sub") + string(filepath.Separator), "demo/cat.png"}, "names a folder, want a file"},
 		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, long), "demo/cat.png"}, filepath.Join(dir, long) + ": cannot write in the folder " + dir + ": "},
@@ -465,10 +467,26 @@ func (r interrupting) Read([]byte) (int, error) {
 func TestEncodeInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := vitagoContext(ctx, interrupting{cancel}, "encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "demo/cat.png", "-", "demo/cat.jpg")
+	r := vitagoContext(ctx, interrupting{cancel}, "encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "-", "demo/cat.jpg")
 	r.want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
 	if got := files(t, dir); len(got) > 0 {
+		t.Errorf("Ctrl-C before the first image left %q", got)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	args := []string{"encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "demo", "demo", "-"}
+	r = vitagoContext(ctx, interrupting{cancel}, args...)
+	r.want(t, exitInterrupted, nil, []string{filepath.Join(dir, "x.npy") + ": 1", " of 13 images are kept, and --resume goes on behind them\nvitago: interrupted\n"})
+	if got := files(t, dir); !slices.Equal(got, []string{"x.npy.partial", "x.npy.partial.journal"}) {
 		t.Errorf("Ctrl-C left %q", got)
+	}
+	cat, err := os.ReadFile("demo/cat.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = vitagoContext(t.Context(), bytes.NewReader(cat), append(args, "--resume")...)
+	r.want(t, exitDone, nil, []string{"x.npy: embedding [13,10] of 13 images, 1", " of them from before, in "})
+	if got := files(t, dir); !slices.Equal(got, []string{"x.npy", "x.npy.about.json", "x.npy.names.jsonl"}) {
+		t.Errorf("in the end there are %q", got)
 	}
 	vitagoContext(ctx, nil, "encode", "--model", tinyModel, "demo/cat.png").want(t, exitInterrupted, nil, []string{"interrupted"})
 	vitagoContext(ctx, nil, "inspect", tinyModel).want(t, exitInterrupted, nil, []string{"interrupted"})
@@ -511,61 +529,6 @@ func TestPrepareAhead(t *testing.T) {
 	}
 	if got != len(names) || n.Load() != int64(got) {
 		t.Errorf("got %d pictures of %d reads, want %d", got, n.Load(), len(names))
-	}
-}
-
-// TestJSONSpecial: JSON has no NaN.
-func TestJSONSpecial(t *testing.T) {
-	var b bytes.Buffer
-	s, err := newJSONLines(&b, outputSpec{feature: "embedding", shape: []int{2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.write("a.png", []float32{1, float32(math.NaN())}); err == nil || !strings.HasPrefix(err.Error(), "a.png: embedding: ") {
-		t.Errorf("got %v, want an error that names the image", err)
-	}
-	if err := errors.Join(s.write("b\"\xff&.png", []float32{1e-7, 0.1}), s.flush()); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := b.String(), "{\"image\":\"b\\\"\\udcff\\u0026.png\",\"embedding\":[1e-7,0.1]}\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// TestEncodeMemory: what is allocated for an image does not grow with the images before it.
-func TestEncodeMemory(t *testing.T) {
-	m, err := converter.Load(tinyModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := encoding{features: clipvit.Features{Kind: clipvit.Embedding}, batch: 4}
-	held := func(n int) uint64 {
-		images := slices.Repeat([]string{"demo/gradient.png"}, n)
-		s, err := e.spec(m.Config, images)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := newNPY(io.Discard, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var most uint64
-		if _, err := e.encode(context.Background(), m, s, nil, out, func(done int) {
-			if done == n {
-				var mem runtime.MemStats
-				runtime.GC()
-				runtime.GC() // what is in a pool survives the first
-				runtime.ReadMemStats(&mem)
-				most = mem.HeapAlloc
-			}
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return most
-	}
-	few, many := held(8), held(400)
-	if grown := int64(many) - int64(few); grown > 400*1000 { // the list of names takes 16 bytes each; patches would take 7 kB
-		t.Errorf("%d bytes more are held after 400 images than after 8", grown)
 	}
 }
 

@@ -75,6 +75,9 @@ func TestFlags(t *testing.T) {
 	llava, hd := golden.Path(t, "testdata/families/llava"), golden.Path(t, "testdata/families/xcomposer2-hd")
 	model := withVocabulary(t, fewWords)
 	vocab := filepath.Join(model)
+	lines, texts := filepath.Join(t.TempDir(), "lines.txt"), filepath.Join(t.TempDir(), "texts.txt")
+	os.WriteFile(lines, []byte("photo\ndog.\n"), 0o666)
+	os.WriteFile(texts, []byte("photo\n"), 0o666)
 	table := func(name, rows string) string {
 		path := filepath.Join(t.TempDir(), name+".csv")
 		if err := os.WriteFile(path, []byte("path,label\n"+rows), 0o666); err != nil {
@@ -97,6 +100,23 @@ func TestFlags(t *testing.T) {
 		{encode, "--format npy", ""},
 		{encode, "-o OUT/x.npy", ""},
 		{encode, "--batch 0", "--batch is 0, want 1 to 64"},
+		{"encode --model MODEL PICTURE", "--text", ""},
+		{"encode --model MODEL --text-file LINES", "--text-file TEXTS", ""},
+		{"encode --model MODEL --text photo", "--vocab nope", ""},
+		{encode, "--vocab nope", "--vocab goes with --text"},
+		{"encode --model MODEL --text photo", "--features cls", "--features cls: a text has an embedding alone"},
+		{"encode --model MODEL --text photo", "--features post_norm", "--features is of images"},
+		{"encode --model MODEL --text photo", "--layer 0", "--layer 0: an embedding has no layer"},
+		{"encode --model MODEL --text photo", "--precision int8", "--precision is of images"},
+		{"encode --model MODEL --text photo", "--preprocess openai", "--preprocess is of images"},
+		{"encode --model MODEL --text photo", "--fit squash", "--fit is of images"},
+		{"encode --model MODEL --text photo", "--exif", "--exif is of images"},
+		{"encode --model MODEL --text photo", "--normalize", ""},
+		{"encode --model MODEL -o EXISTING PICTURE", "--resume", ""},
+		{"encode --model MODEL -o EXISTING PICTURE", "--overwrite", ""},
+		{encode, "--resume", "--resume goes with -o FILE"},
+		{encode, "--overwrite", "--overwrite goes with -o FILE"},
+		{"encode --model MODEL -o OUT/x.npy --overwrite PICTURE", "--resume", "--resume goes on, and --overwrite begins again"},
 		{encode, "--precision int8", ""},
 		{"encode --model MODEL BROKEN PICTURE", "--skip-errors", ""},
 		{"encode --model MODEL CLEAR", "--preprocess openai", ""},
@@ -215,7 +235,10 @@ func TestFlags(t *testing.T) {
 		if strings.Contains(line, "EXISTS") {
 			vitago("demo", "--dir", filepath.Join(dir, "exists")).want(t, exitDone, []string{""}, []string{""})
 		}
-		args := strings.Fields(strings.NewReplacer("EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+		if strings.Contains(line, "EXISTING") {
+			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 images"})
+		}
+		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)

@@ -27,6 +27,18 @@ func givenLines(flag, file string, given []string, stdin io.Reader) (from string
 		}
 		return "", lines, nil
 	}
+	name, raw, err := readLines(flag, file, maxLines, stdin)
+	if err != nil {
+		return "", nil, err
+	}
+	if lines, err = linesOf(raw); err != nil {
+		return "", nil, usagef("%s: %w", name, err)
+	}
+	return name + ": ", lines, nil
+}
+
+// readLines reads at most one byte more than limit from the file that a flag names, or from standard input.
+func readLines(flag, file string, limit int64, stdin io.Reader) (name string, raw []byte, err error) {
 	r, name := stdin, "standard input"
 	if file != stdinName {
 		f, err := os.Open(file)
@@ -39,32 +51,62 @@ func givenLines(flag, file string, given []string, stdin io.Reader) (from string
 		}
 		r, name = f, file
 	}
-	raw, err := io.ReadAll(io.LimitReader(r, maxLines+1))
+	raw, err = io.ReadAll(io.LimitReader(r, limit+1))
+	return name, raw, err
+}
+
+// maxTexts is how long a file of texts may be: room for ten million captions.
+const maxTexts = 1 << 30
+
+// textLines returns the lines of the file that a flag names as they are, those that are empty, too. The last may end as the
+// others, or not.
+func textLines(flag, file string, stdin io.Reader) ([]string, error) {
+	name, raw, err := readLines(flag, file, maxTexts, stdin)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	if lines, err = linesOf(raw); err != nil {
-		return "", nil, usagef("%s: %w", name, err)
+	lines, err := split(raw, maxTexts)
+	if err != nil {
+		return nil, usagef("%s: %w", name, err)
 	}
-	return name + ": ", lines, nil
+	if last := len(lines) - 1; lines[last] == "" {
+		lines = lines[:last]
+	}
+	if len(lines) == 0 {
+		return nil, usagef("%s: got 0 texts, want at least 1", name)
+	}
+	return lines, nil
 }
 
 // linesOf returns the lines of a text in UTF-8, with or without a byte order mark, without white space around them and those with
 // nothing else. They end as on any system.
 func linesOf(raw []byte) (lines []line, err error) {
+	all, err := split(raw, maxLines)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range all {
+		if s = strings.TrimSpace(s); s != "" {
+			lines = append(lines, line{s, i + 1})
+		}
+	}
+	return lines, nil
+}
+
+// split returns the lines of a text in UTF-8 of at most limit bytes, with or without a byte order mark. They end as on any
+// system.
+func split(raw []byte, limit int) ([]string, error) {
 	switch {
-	case len(raw) > maxLines:
-		return nil, fmt.Errorf("more than %d bytes", maxLines)
+	case len(raw) > limit:
+		return nil, fmt.Errorf("more than %d bytes", limit)
 	case bytes.HasPrefix(raw, []byte("\xff\xfe")), bytes.HasPrefix(raw, []byte("\xfe\xff")):
 		return nil, fmt.Errorf("the text is UTF-16, want UTF-8")
 	}
 	text := strings.TrimPrefix(string(raw), "\ufeff")
-	for i, s := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n") {
+	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
+	for i, s := range lines {
 		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 			return nil, fmt.Errorf("line %d is %.40q, want text in UTF-8", i+1, s)
-		}
-		if s = strings.TrimSpace(s); s != "" {
-			lines = append(lines, line{s, i + 1})
 		}
 	}
 	return lines, nil

@@ -114,6 +114,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npz"), png}, []string{`no format has the extension ".npz"`}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x"), png}, []string{`no format has the extension ""`}},
 		{[]string{"encode", "--model", tinyModel, "-", "-"}, []string{"standard input is named twice"}},
+		{[]string{"encode", "--model", tinyModel, "--text", "-", "-"}, []string{"standard input is named twice"}},
+		{[]string{"encode", "--model", tinyModel, "--text"}, []string{"got 0 arguments, want at least one TEXT"}},
+		{[]string{"encode", "--model", tinyModel, "--text", "-"}, []string{"standard input: got 0 texts, want at least 1"}},
+		{[]string{"encode", "--model", tinyModel, "--text-file", filepath.Join(dir, "absent.txt")}, []string{"--text-file: open ", "absent.txt"}},
+		{[]string{"encode", "--model", tinyModel, "--text-file", dir}, []string{"is a directory, want a file of lines"}},
+		{[]string{"encode", "--model", tinyModel, "--text-file", png}, []string{"line 1 is ", "want text in UTF-8"}},
+		{[]string{"encode", "--model", tinyModel, "--text-file", png, png}, []string{"--text-file has the texts: got 1 arguments, want none"}},
+		{[]string{"encode", "--model", tinyModel, "--resume", "-o", "-", png}, []string{"--resume goes with -o FILE"}},
 		{[]string{"help", "nope"}, []string{`vitago help: unknown verb "nope"`}},
 		{[]string{"help", "encoed"}, []string{`unknown verb "encoed"; did you mean "encode"?`}},
 		{[]string{"help", "encode", "more"}, []string{`unknown verb "more"`}},
@@ -146,7 +154,7 @@ func TestCompletion(t *testing.T) {
 	}
 	// What the scripts call.
 	vitago("__complete", "convert", "--dtype", "").want(t, exitDone, []string{"source\nf16\nbf16\nf32\n"}, []string{"Completion ended"})
-	vitago("__complete", "en").want(t, exitDone, []string{"encode\tTurn images into features"}, []string{"Completion ended"})
+	vitago("__complete", "en").want(t, exitDone, []string{"encode\tTurn images or texts into features"}, []string{"Completion ended"})
 }
 
 func TestVersion(t *testing.T) {

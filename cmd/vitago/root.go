@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
@@ -96,7 +97,9 @@ var hints = []struct {
 	flag, text string
 	errs       []error
 }{
-	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther}},
+	{"overwrite", "give --overwrite", []error{converter.ErrExists, hub.ErrOther, embeddings.ErrExists}},
+	{"overwrite", "--resume goes on with it, --overwrite begins again", []error{embeddings.ErrUnfinished}},
+	{"overwrite", "--overwrite begins again", []error{embeddings.ErrDamaged, embeddings.ErrOther}},
 	{"activation", "--activation says it", []error{converter.ErrActivation}},
 	{"layout", "--layout chooses it", []error{converter.ErrLayout}},
 	{"projector-only", "--projector-only writes it", []error{converter.ErrProjectorAlone}},

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/internal/folder"
 )
 
@@ -47,7 +49,7 @@ type tokenSpec struct {
 // tokenFormats are what tokens can be written as, by name.
 var tokenFormats = map[string]func(w io.Writer, s tokenSpec) (tokenSink, error){
 	"jsonl": func(w io.Writer, s tokenSpec) (tokenSink, error) {
-		return tokenLines{&jsonLines{bufio.NewWriter(w), outputSpec{feature: "tokens"}}, s}, nil
+		return &tokenLines{w: w, s: s}, nil
 	},
 	"npy": func(w io.Writer, s tokenSpec) (tokenSink, error) { return tokenArray{w, s}, nil },
 	"npz": func(w io.Writer, s tokenSpec) (tokenSink, error) {
@@ -62,33 +64,41 @@ var tokenFormatNames = []string{"jsonl", "npy", "npz", "safetensors"}
 // keyed says which formats have the name of an image as a key, so that none may come twice.
 func keyed(format string) bool { return format == "npz" || format == "safetensors" }
 
-// writeRows writes rows of n numbers.
+// writeRows writes rows of n numbers, float32, little endian.
 func writeRows(w io.Writer, x []float32, n int) error {
-	r := rawRows{w: bufio.NewWriterSize(w, 1<<18)}
+	out := bufio.NewWriterSize(w, 1<<18)
 	for row := range slices.Chunk(x, n) {
-		if err := r.write("", row); err != nil {
+		if err := binary.Write(out, binary.LittleEndian, row); err != nil {
 			return err
 		}
 	}
-	return r.flush()
+	return out.Flush()
 }
 
 // tokenLines writes a JSON object a line.
 type tokenLines struct {
-	lines *jsonLines
-	s     tokenSpec
+	w io.Writer
+	s tokenSpec
+	b []byte // the last line
 }
 
-func (j tokenLines) write(t imageTokens) error {
-	j.lines.s.shape = []int{t.Tokens, j.s.width}
-	return errors.Join(j.lines.write(t.Name, t.x), j.lines.flush())
+func (j *tokenLines) write(t imageTokens) (err error) {
+	if j.b, err = embeddings.AppendLine(j.b[:0], "image", t.Name, "tokens", t.x, t.Tokens, j.s.width); err != nil {
+		return fmt.Errorf("%s: tokens: %w", t.Name, err) // a NaN or an infinity
+	}
+	_, err = j.w.Write(j.b)
+	return err
 }
 
-func (j tokenLines) fail(name string, err error) error {
-	return errors.Join(j.lines.fail(name, err), j.lines.flush())
+func (j *tokenLines) fail(name string, cause error) (err error) {
+	if j.b, err = embeddings.AppendError(j.b[:0], "image", name, plain(cause)); err != nil {
+		return err
+	}
+	_, err = j.w.Write(j.b)
+	return err
 }
 
-func (j tokenLines) finish() error { return nil }
+func (j *tokenLines) finish() error { return nil }
 
 // tokenArray writes the tokens of one image in NumPy's format.
 type tokenArray struct {
