@@ -65,8 +65,9 @@ are not given do not count: one of them always fits best.
 
 Labels are those of --labels, or the lines of --labels-file; empty lines are none. With several
 templates, of --template or the lines of --templates-file, a label's embedding is the mean of theirs,
-each of length 1, as OpenAI does it for its results on ImageNet. --cache keeps the embeddings of
-labels in a folder, where they are found again for the same text tower, tokenizer, label and templates.
+each of length 1, as OpenAI does it for its results on ImageNet, whose 80 templates are in
+notebooks/Prompt_Engineering_for_ImageNet.ipynb of openai/CLIP. --cache keeps the embeddings of labels
+in a folder, where they are found again for the same text tower, tokenizer, label and templates.
 
 The model must have a text tower (not converted with --vision-only). The tokenizer is the one beside it,
 or OpenAI's where there is none, unless --vocab says otherwise. A text gets the ids that the model's own
