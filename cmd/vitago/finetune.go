@@ -28,7 +28,8 @@ type finetuneFlags struct {
 	layer        int
 	memory, wise float64
 
-	every int // steps from one line to the next
+	every int      // steps from one line to the next
+	swept []string // what a sweep is over
 }
 
 func newFinetune() *cobra.Command {
@@ -83,6 +84,11 @@ the share of the tokens' variance that is explained, or with --distance cosine t
 other recipes train a part of the tower as well. With --cache a frozen tower sees each picture
 once.
 
+--sweep rate=1e-5,1e-4 makes a run for each value, and several --sweep one for each combination,
+with the same split and seed, each in a folder of OUT. OUT/sweep.md and OUT/sweep.csv have a line for
+each, the best score in validation first and what failed last; OUT/model leads to the model of the
+best. With --resume runs that have ended are kept. A frozen tower sees each picture once for all runs.
+
 What learns and how much memory it takes is printed before the first step; what does not fit is
 refused, with what would take less. --dry-run ends there.
 
@@ -93,6 +99,8 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
   vitago finetune --model MODEL --data pictures --out tuned --recipe lora --dry-run
   vitago finetune --model MODEL --data pictures --out tuned --recipe lora --epochs 10 --patience 2
   vitago finetune --model MODEL --data pictures --out tuned --recipe lora --resume
+  vitago finetune --model MODEL --data pictures --out sweep --recipe lora \
+      --sweep rate=1e-4,1e-3 --sweep rank=4,16
   vitago finetune --model MODEL --data train.csv --val val.csv --out full --recipe full \
       --wise-ft 0.5
   vitago finetune --model MODEL --data captions.csv --out pairs --recipe contrastive --lock texts
@@ -162,6 +170,7 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.Float64Var(&f.wise, "wise-ft", 1, "share of the tuned weights in OUT/model; the rest is of the original ones. What is mixed is validated once more")
 	v.IntVar(&f.every, "log-every", 10, "steps from one line to the next")
 	v.BoolVar(&f.TensorBoard, "tensorboard", false, "write event files for TensorBoard into OUT/tensorboard, too")
+	v.StringArrayVar(&f.swept, "sweep", nil, "make a run for each value, in OUT/`NAME=VALUE,VALUE`, and a table of them, the best first; several times for a grid")
 	v.BoolVar(&f.DryRun, "dry-run", false, "say what would learn and what it takes, and end")
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output; weights that learn are float32 by source", "source", "f16", "bf16", "f32")
 	prepared := preprocessFlags(cmd, true)
@@ -192,6 +201,10 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 		c := prepared()
 		f.Preprocess, f.Fit, f.EXIF = c.Preset, c.Fit, c.EXIF
 		f.complete(v)
+		var err error
+		if f.Sweep, err = axes(f.swept); err != nil {
+			return err
+		}
 		if f.every < 1 {
 			return usagef("--log-every is %d, want at least 1", f.every)
 		}
@@ -201,6 +214,9 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 				return usagef("--log-every goes with --solver adamw: L-BFGS goes to the optimum, and has no steps to tell of")
 			}
 			run = f.fitHead
+		}
+		if f.Sweep != nil {
+			run = f.sweep
 		}
 		return f.inFlags(run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))
 	}

@@ -47,12 +47,10 @@ type batchLines struct {
 func (l *batchLines) heard(e finetune.Progress) {
 	now := time.Now()
 	switch {
-	case e.Validated == 0 && !l.told:
-		l.told = true
-		if e.Left > progressAfter {
-			fmt.Fprintf(l.w, "the first batch took %s; about %s left\n", seconds(e.Pace.Train), job.About(e.Left))
-			l.last = now
-		}
+	case e.Validated == 0 && e.Batch == 1 && e.Pace.Train < time.Second: // it begins cold, and soon there are steps
+	case e.Validated == 0 && !l.told && e.Left > progressAfter && e.Step == 0:
+		fmt.Fprintf(l.w, "a batch takes %s; about %s left\n", seconds(e.Pace.Train), job.About(e.Left))
+		l.last, l.told = now, true
 	case now.Sub(l.began) < progressLine || now.Sub(l.last) < progressLine:
 	case e.Validated > 0 && e.Left > 0:
 		fmt.Fprintf(l.w, "step %d/%d  validation, batch %d of %d  about %s left\n", e.Step, e.Steps, e.Validated, e.Validation, job.About(e.Left))

@@ -26,7 +26,7 @@ func TestBatchLines(t *testing.T) {
 	say("step 0/40  validation, batch 1 of 9\n")
 	say("")
 	e.Validated, e.Batch, e.Left, e.Pace.Train = 0, 1, 12*time.Minute, 4500*time.Millisecond
-	say("the first batch took 4.5 s; about 12 min left\n")
+	say("a batch takes 4.5 s; about 12 min left\n")
 	e.Batch = 2
 	say("")
 	l.last = now.Add(-time.Minute)

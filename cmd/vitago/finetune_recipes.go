@@ -209,7 +209,7 @@ func finetuneGroups() []flagGroup {
 		{title: "Classes", flags: []string{"smoothing"}},
 		{title: "Captions", flags: []string{"captions", "vocab", "truncate", "lock", "text-rate", "scale-rate"}},
 		{title: "Teacher, targets and projector", flags: []string{"teacher", "targets", "distance", "projector", "layout", "hd-num", "init-projector", "layer"}},
-		{title: "Output", flags: []string{"dry-run", "resume", "checkpoint-every", "log-every", "tensorboard", "wise-ft", "dtype"}},
+		{title: "Output", flags: []string{"dry-run", "sweep", "resume", "checkpoint-every", "log-every", "tensorboard", "wise-ft", "dtype"}},
 		{title: "Resources", flags: []string{"cache", "recompute", "memory", "activation", "help"}},
 	}
 }

@@ -47,3 +47,33 @@ func ExampleOpen() {
 	// 4 steps; 6 classes; model report.md
 	// job: overrides.rank is of the recipe lora
 }
+
+// One run for each rate, and a table of them.
+func ExampleSweep() {
+	dir, err := os.MkdirTemp("", "job")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	pictures := filepath.Join(dir, "pictures")
+	if err := shapes.Write(pictures, 0, 8, 24, false, 1); err != nil {
+		log.Fatal(err)
+	}
+	s, err := job.Sweep(context.Background(), job.Request{
+		Model: "../../testdata/tiny/huggingface", Data: pictures, Split: 0.25, Recipe: "lora", Output: filepath.Join(dir, "sweep"),
+		Overrides: job.Overrides{Epochs: new(1)}, Sweep: []job.Axis{{Field: "rate", Values: []float64{1e-3, 1e-2}}, {Field: "rank", Values: []float64{4}}},
+	}, job.Hearer{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Rows()[0])
+	for _, run := range s.Runs { // the best first
+		fmt.Println(run.Steps, "steps;", run.Measure, *run.Score >= 0)
+	}
+	fmt.Println(filepath.Base(s.Model), filepath.Base(s.Page))
+	// Output:
+	// [rate rank accuracy loss step steps seconds run failed]
+	// 2 steps; accuracy true
+	// 2 steps; accuracy true
+	// model sweep.md
+}

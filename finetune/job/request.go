@@ -94,7 +94,10 @@ type Request struct {
 	MaxSteps  int       `json:"max_steps,omitempty"` // ends the run before its epochs do; 0 is never
 	Patience  int       `json:"patience,omitempty"`  // ends it after so many validations without a better score; 0 is never
 
-	// Output is the directory for all that is written. It holds one run.
+	// Sweep is of several runs, one for each combination of these values; see the function [Sweep].
+	Sweep []Axis `json:"sweep,omitempty"`
+
+	// Output is the directory for all that is written. It holds one run, or one sweep.
 	Output string `json:"output"`
 	// Resume goes on from the last checkpoint in Output, if there is one. Without it such an Output is refused. What is to
 	// be learnt, and from what, must be what it was. Overrides.Epochs may be another number, by which a run that was stopped or
@@ -295,6 +298,10 @@ func layouts() (names []string) {
 
 // Check returns nil, or what is wrong with r, its recipe and its output, whatever the model and the data.
 func (r Request) Check() error {
+	if r.Sweep != nil {
+		_, _, err := r.Runs()
+		return err
+	}
 	_, err := r.plan()
 	return err
 }
@@ -309,6 +316,9 @@ type plan struct {
 func (r Request) plan() (plan, error) {
 	if err := r.Validate(); err != nil {
 		return plan{}, err
+	}
+	if r.Sweep != nil {
+		return plan{}, bad("{sweep} is of several runs, and this is one")
 	}
 	if r.Teacher == "" && r.Targets == "" {
 		if err := r.withoutEncoder(); err != nil {

@@ -70,11 +70,12 @@ const (
 // Progress is what is known at some point of a run.
 type Progress struct {
 	Kind    Kind    `json:"kind"`
-	Step    int     `json:"step"`  // made so far
-	Steps   int     `json:"steps"` // of the whole run
-	Epoch   int     `json:"epoch"` // from 0
-	Loss    float64 `json:"loss"`  // mean over the images
-	Score   float64 `json:"score"` // mean over the images: the share that is told right, the cosine with what is to be given, R² of tokens
+	Run     string  `json:"run,omitempty"` // of a sweep: the name of the run
+	Step    int     `json:"step"`          // made so far
+	Steps   int     `json:"steps"`         // of the whole run
+	Epoch   int     `json:"epoch"`         // from 0
+	Loss    float64 `json:"loss"`          // mean over the images
+	Score   float64 `json:"score"`         // mean over the images: the share that is told right, the cosine with what is to be given, R² of tokens
 	Best    bool    `json:"best,omitempty"`
 	Images  int     `json:"images"`
 	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
@@ -91,6 +92,9 @@ type Response struct {
 	Model   string `json:"model"`
 	Adapter string `json:"adapter,omitempty"` // of "lora": a directory that peft loads
 	Report  string `json:"report"`            // a page of Markdown
+
+	// Runs are those of a sweep, the best first; Model leads to that of the best, and is "" if all failed.
+	Runs []job.SweepRun `json:"runs,omitempty"`
 
 	Classes []string `json:"classes,omitempty"` // in the order of the classifier's rows
 	Steps   int      `json:"steps"`             // of the whole run

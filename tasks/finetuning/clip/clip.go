@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
@@ -94,6 +95,9 @@ func (m *FineTuning) FineTune(ctx context.Context, r finetuning.Request, progres
 			cancel(err) // which ends the run between two steps, with a checkpoint
 		}
 	}
+	if r.Sweep != nil {
+		return sweep(ctx, r, tell)
+	}
 	if lbfgs, err := r.ByLBFGS(); err == nil && lbfgs {
 		return fit(ctx, r, tell)
 	}
@@ -132,6 +136,35 @@ func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 		response.Best = new(progressOf(*result.Best))
 	}
 	return response, nil
+}
+
+// sweep makes several runs.
+func sweep(ctx context.Context, r finetuning.Request, tell func(finetuning.Progress)) (finetuning.Response, error) {
+	step, steps := 0, 0 // of the run at hand
+	var classes, notes []string
+	start := time.Now()
+	s, err := job.Sweep(ctx, r, job.Hearer{Begin: func(run job.SweepRun, _, _ int, j *job.Job) func() {
+		t := j.Trainer
+		step, steps, classes, notes = t.Step(), t.Steps(), j.Classes, j.Notes
+		t.Sinks = append(t.Sinks, finetune.SinkFunc(func(e finetune.Event) error {
+			step = e.Step
+			p := progressOf(e)
+			p.Run = run.Name
+			tell(p)
+			return nil
+		}))
+		tell(finetuning.Progress{Kind: finetuning.Begun, Run: run.Name, Step: step, Steps: steps, Table: t.Table(), Memory: t.Memory().Total()})
+		return nil
+	}})
+	if err != nil {
+		if steps == 0 {
+			return finetuning.Response{}, refused(ctx, err)
+		}
+		return finetuning.Response{}, failure(ctx, step, steps, err)
+	}
+	return finetuning.Response{
+		Model: s.Model, Report: s.Page, Classes: classes, Notes: notes, Steps: s.Runs[0].Steps, Runs: s.Runs, Duration: time.Since(start),
+	}, nil
 }
 
 // printable returns what there is by names of pictures by names that JSON can have.
