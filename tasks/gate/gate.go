@@ -71,7 +71,13 @@ func (g *Gate) Refuse(why error) error {
 	if errors.Is(why, ErrImageTooLarge) {
 		kind = ErrImageTooLarge
 	}
-	return fmt.Errorf("%s: %w: %w", g.pkg, kind, pillow.Bare(why, "clipvit", "projector", "converter"))
+	return fmt.Errorf("%s: %w: %w", g.pkg, kind, Bare(why))
+}
+
+// Bare returns err without the names of this module's packages in front of it, so that who puts its own there has but one.
+func Bare(err error) error {
+	return pillow.Bare(err, "adapter", "checkpoint", "clip", "cliptext", "clipvit", "converter", "data", "finetune", "job", "op", "optim",
+		"peft", "pictures", "probe", "projector", "report", "zeroshot")
 }
 
 // Inside returns how many calls have a place.

@@ -68,7 +68,7 @@ func LoadFineTuning(dir string) (*FineTuning, error) {
 		return nil, err
 	}
 	if info.Problem != "" {
-		return nil, fmt.Errorf("clip: %s", info.Problem)
+		return nil, fmt.Errorf("clip: %w", gate.Bare(errors.New(info.Problem)))
 	}
 	return &FineTuning{dir: dir, gate: gate.New("clip", 1)}, nil
 }
@@ -209,7 +209,7 @@ func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progres
 func refused(ctx context.Context, err error) error {
 	for _, kind := range []error{finetuning.ErrRequest, finetuning.ErrData, finetuning.ErrRefused} {
 		if errors.Is(err, kind) {
-			return fmt.Errorf("clip: %w: %w", kind, err)
+			return fmt.Errorf("clip: %w: %w", kind, gate.Bare(err))
 		}
 	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
@@ -222,7 +222,7 @@ func refused(ctx context.Context, err error) error {
 
 // unstarted returns the error of a run that err, which ended its context, kept from its beginning.
 func unstarted(err error) error {
-	return fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, err)
+	return fmt.Errorf("clip: %w before the start: %w", finetuning.ErrInterrupted, gate.Bare(err))
 }
 
 // failure says which of the task's errors ended a run after so many of its steps.
@@ -233,11 +233,11 @@ func failure(ctx context.Context, step, steps int, err error) error {
 		err = errors.Join(context.Cause(ctx), err)
 		fallthrough
 	case ctx.Err() != nil:
-		return fmt.Errorf("clip: %w after step %d of %d: %w", finetuning.ErrInterrupted, step, steps, err)
+		return fmt.Errorf("clip: %w after step %d of %d: %w", finetuning.ErrInterrupted, step, steps, gate.Bare(err))
 	case errors.As(err, &notFinite):
-		return fmt.Errorf("clip: %w: %w", finetuning.ErrDiverged, err)
+		return fmt.Errorf("clip: %w: %w", finetuning.ErrDiverged, gate.Bare(err))
 	case errors.As(err, new(data.Broken)), errors.Is(err, data.ErrEmpty): // of a strict run, or none can be read
-		return fmt.Errorf("clip: %w: %w", finetuning.ErrData, err)
+		return fmt.Errorf("clip: %w: %w", finetuning.ErrData, gate.Bare(err))
 	}
 	return err
 }

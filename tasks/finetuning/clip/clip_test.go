@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -75,6 +76,9 @@ func wantError(t *testing.T, err, want error, words string) {
 	t.Helper()
 	if !errors.Is(err, want) || !strings.Contains(err.Error(), words) {
 		t.Errorf("error is %v, want %q with %q", err, want, words)
+	}
+	if regexp.MustCompile(`^clip: [^:]*: (adapter|clipvit|converter|data|finetune|job|optim|pillow|probe): `).MatchString(err.Error()) {
+		t.Errorf("error %q has the name of another package in front", err)
 	}
 }
 
@@ -224,7 +228,7 @@ func TestResume(t *testing.T) {
 	other := r
 	other.Overrides.Rate = new(0.02)
 	_, err = m.FineTune(t.Context(), other, nil)
-	wantError(t, err, finetuning.ErrRefused, "is of another run: recipe: ")
+	wantError(t, err, finetuning.ErrRefused, "is of another run: overrides.rate: 0.01, now 0.02")
 
 	var steps []int
 	_, err = m.FineTune(t.Context(), r, func(p finetuning.Progress) error {

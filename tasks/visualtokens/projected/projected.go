@@ -95,7 +95,7 @@ func (m *Tokens) Tokens(ctx context.Context, image []byte) (visualtokens.Respons
 	}
 	y, err := m.encoder.Forward(tiles) // [N,O]
 	if err != nil {
-		return none, fmt.Errorf("projected: %w", err)
+		return none, fmt.Errorf("projected: %w", gate.Bare(err))
 	}
 	return visualtokens.Response{Tokens: y.Value().(*mat.Dense[float32]), Rows: tiles.Rows, Cols: tiles.Cols}, nil
 }
