@@ -17,6 +17,9 @@ import (
 type identity struct {
 	Tower string `json:"tower"` // SHA-256 of the weights that the run began with
 	Head  string `json:"head"`  // its type, and the shapes of its parameters
+	// HeadStart is the SHA-256 of the weights that a [Classifier] began with, "" for zeros and other heads; nil in checkpoints of
+	// before, which did not record it.
+	HeadStart *string `json:"head_start,omitempty"`
 	// Preprocessing of the pictures; nil in checkpoints of before 30 November 2026, which did not record it.
 	Preprocessing *clipvit.Transform `json:"preprocessing,omitempty"`
 	Recipe        Recipe             `json:"recipe"`
@@ -108,6 +111,15 @@ func (i identity) differs(now identity) error {
 	differ("recipe: Alpha", i.Recipe.LoRA.Alpha, now.Recipe.LoRA.Alpha)
 	differ("recipe: Targets", strings.Join(i.Recipe.LoRA.Targets, ", "), strings.Join(now.Recipe.LoRA.Targets, ", "))
 	differ("head", inWords(i.Head), inWords(now.Head))
+	if i.Head == now.Head && i.HeadStart != nil && now.HeadStart != nil && *i.HeadStart != *now.HeadStart {
+		short := func(s string) string { // as of the tower
+			if s == "" {
+				return "zeros"
+			}
+			return fmt.Sprintf("%.*s…", digits, s)
+		}
+		differ("weights of the head at first", short(*i.HeadStart), short(*now.HeadStart))
+	}
 	if i.Preprocessing != nil && now.Preprocessing != nil {
 		a, b := reflect.ValueOf(i.Preprocessing.Resolved()), reflect.ValueOf(now.Preprocessing.Resolved())
 		for f := range a.NumField() {

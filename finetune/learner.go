@@ -155,7 +155,7 @@ func (l *batchwise) learnOne(b *data.Batch, s *sum) error {
 // add adds what a batch came to, and returns what its images weigh.
 func (l *batchwise) add(b *data.Batch, loss, score float64, s *sum) float64 {
 	n := float64(b.Len())
-	if o, ok := l.t.Objective.(weighing); ok {
+	if o, ok := within[weighing](l.t.Objective); ok {
 		n = o.weigh(b)
 	}
 	s.loss += loss * n
@@ -185,7 +185,7 @@ func (l *batchwise) judgeBatch(b *data.Batch, from Source, all scorer) (loss mat
 
 func (l *batchwise) judge(ctx context.Context, from Source, s *sum) error {
 	var all scorer
-	if o, ok := l.t.Objective.(scoring); ok {
+	if o, ok := within[scoring](l.t.Objective); ok {
 		all = o.scorer()
 	}
 	for b, err := range from.Batches(ctx, 0, 0) {

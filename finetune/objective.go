@@ -41,6 +41,21 @@ type Classification struct {
 	Weights []float64
 }
 
+// within returns an objective as one that can do more, itself or what it says that it is a wrapper of, by a method Unwrap.
+func within[T any](o Objective) (as T, ok bool) {
+	for o != nil {
+		if as, ok = o.(T); ok {
+			return as, true
+		}
+		wrapper, is := o.(interface{ Unwrap() Objective })
+		if !is {
+			break
+		}
+		o = wrapper.Unwrap()
+	}
+	return as, false
+}
+
 // Balanced returns weights of classes by which each of K weighs as much as another, N/(K·n) for a class of n of N images. Where
 // labels do not exclude each other it is how much the n images of a class are to count so that they weigh as much as the
 // others, (N-n)/n.

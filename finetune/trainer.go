@@ -168,6 +168,7 @@ func New(c Config) (*Trainer, error) {
 	recipe.About, recipe.Projector = "", false
 	t.identity = identity{Recipe: recipe, Features: c.Features, Objective: c.Objective.Name(), Data: sourceName(c.Train), Seed: c.Seed}
 	t.identity.Tower, t.identity.Head = t.learner.names()
+	t.identity.HeadStart = new(headStart(c.Head))
 	switch {
 	case c.Encoder != nil:
 		t.identity.Preprocessing = new(c.Encoder.Tower.Config.Transform.Canonical())
@@ -356,6 +357,16 @@ func hashOf(m nn.Model) string {
 		h.Write(buf)
 	})
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// headStart returns the SHA-256 of the weights of a [Classifier] that are not zeros. Other heads may begin at random, and so otherwise
+// when they are resumed.
+func headStart(h Head) string {
+	c, ok := h.(*Classifier)
+	if !ok || !slices.ContainsFunc(slices.Concat(mat.Data[float32](c.Linear.W), mat.Data[float32](c.Linear.B)), func(v float32) bool { return v != 0 }) {
+		return ""
+	}
+	return hashOf(c)
 }
 
 // headName returns the type of a head and the shapes of its parameters.

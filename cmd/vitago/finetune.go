@@ -65,6 +65,16 @@ that are validated on; losses are of as many as a step has. With --captions lora
 learn so too, the text tower locked but for --text-rate. The scale of the cosines stays but for
 --scale-rate, and at 100 at most.
 
+Pictures may have several labels: lists in a .jsonl ("labels": ["cat", "dog"], [] for none), or a
+field of a .csv that --label-separator splits. Each class is then learnt by itself (binary
+cross-entropy), classes.json says so, a picture is of the classes above 0.5, and the score is the
+mean average precision. With --class-weights the loss and the accuracy count each picture by the
+weight of its class, in training as in validation; where there are several labels, a picture of a
+class counts so in the loss of that class.
+
+Where MODEL has a head of some of the classes, in whatever order, the run begins with its rows for
+these, and with zeros for others; --init-head begins with zeros alone. A note says which it was.
+
 OUT/model is a directory that loads wherever MODEL does, with the head in head.safetensors and
 classes.json, which "vitago classify --model OUT/model" asks; OUT/adapter, of the recipe lora, is
 what peft loads. OUT/report.md says how it went, and OUT/metrics.jsonl step by step. A run that
@@ -133,6 +143,9 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.BoolVar(&f.FixViT, "fix-vit", false, "recipe xcomposer: freeze the tower")
 	v.BoolVar(&f.FixSampler, "fix-sampler", false, "recipe xcomposer: freeze the projector")
 
+	v.StringVar(&f.LabelSeparator, "label-separator", "", "what is between the labels of one picture in a .csv or .tsv, if it can have several: \"|\"; in a .jsonl they are lists")
+	v.StringVar(&f.ClassWeights, "class-weights", "", "how much pictures of the classes count: balanced, CLASS=WEIGHT,... or a .csv of class and weight")
+	v.BoolVar(&f.InitHead, "init-head", false, "begin with a new head, not with MODEL's")
 	v.IntVar(&f.overrides.epochs, "epochs", 0, "times that all pictures are seen")
 	v.IntVar(&f.overrides.batch, "batch", 0, "pictures that go through the tower together")
 	v.IntVar(&f.overrides.accumulate, "accumulate", 0, "batches that make a step")

@@ -206,7 +206,7 @@ func finetuneGroups() []flagGroup {
 			"epochs", "batch", "accumulate", "rate", "head-rate", "weight-decay", "layer-decay", "ema", "warmup", "clip", "steps", "val-every", "patience",
 		}, about: "\n  The recipes' values of these and others that are not given:\n\n" + indent(defaults.String())},
 		{title: "Recipe", flags: []string{"solver", "blocks", "rank", "alpha", "lora-targets", "fix-vit", "fix-sampler"}},
-		{title: "Classes", flags: []string{"smoothing"}},
+		{title: "Classes", flags: []string{"smoothing", "label-separator", "class-weights", "init-head"}},
 		{title: "Captions", flags: []string{"captions", "vocab", "truncate", "lock", "text-rate", "scale-rate"}},
 		{title: "Teacher, targets and projector", flags: []string{"teacher", "targets", "distance", "projector", "layout", "hd-num", "init-projector", "layer"}},
 		{title: "Output", flags: []string{"dry-run", "sweep", "resume", "checkpoint-every", "log-every", "tensorboard", "wise-ft", "dtype"}},

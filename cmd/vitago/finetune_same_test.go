@@ -45,7 +45,7 @@ func TestFinetuneSame(t *testing.T) {
 	}
 }
 
-// TestFinetuneHead: a head that a model has already is begun with if it has the same classes, or named as dropped.
+// TestFinetuneHead: a head that a model has already is begun with where it has the same classes, or named as dropped.
 func TestFinetuneHead(t *testing.T) {
 	pictures, more := colours(t, 4), colours(t, 4)
 	first := filepath.Join(t.TempDir(), "out")
@@ -58,8 +58,18 @@ func TestFinetuneHead(t *testing.T) {
 		[]string{"note: begins with the head in " + model + ", of the same 3 classes"})
 	run("--data", pictures, "--recipe", "probe").want(t, exitDone, []string{""}, []string{"is fitted anew: L-BFGS comes to the same from anywhere"})
 	run("--data", pictures, "--recipe", "full", "--epochs", "1", "--teacher", tinyModel, "--rate", "1e-3").want(t, exitDone, []string{""}, []string{"of 3 classes, is dropped: it is no classes that are learnt"})
+	run("--data", pictures, "--recipe", "lora", "--epochs", "1", "--init-head").want(t, exitDone, []string{"accuracy before  0.3333"}, []string{""})
+	run("--data", pictures, "--recipe", "probe", "--init-head").want(t, exitUsage, nil, []string{"--init-head goes with --solver adamw: L-BFGS comes to the same from any head"})
 	rename(t, filepath.Join(more, "red"), filepath.Join(more, "pink"))
-	run("--data", more, "--recipe", "lora", "--epochs", "1").want(t, exitDone, []string{""}, []string{`is dropped: it has ["blue" "green" "red"], the data have ["blue" "green" "pink"]`})
+	run("--data", more, "--recipe", "lora", "--epochs", "1").want(t, exitDone, []string{"accuracy before"},
+		[]string{"begins with the head in " + model + ` where the classes are the same, 2 of 3; with zeros for ["pink"]; without its ["red"]`})
+	for _, name := range []string{"blue", "green"} {
+		rename(t, filepath.Join(more, name), filepath.Join(more, "other "+name))
+	}
+	run("--data", more, "--recipe", "lora", "--epochs", "1").want(t, exitDone, []string{""}, []string{`is dropped: it has ["blue" "green" "red"], the data have ["other blue" "other green" "pink"]`})
+	run("--data", more, "--recipe", "lora", "--epochs", "1", "--init-head").want(t, exitUsage, nil, []string{"--init-head begins with a new head, and so does the run without it"})
+	vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", filepath.Join(t.TempDir(), "out"), "--recipe", "lora", "--init-head").
+		want(t, exitUsage, nil, []string{"--init-head begins with a new head, and " + tinyModel + " has none with which the run would begin"})
 }
 
 func rename(t *testing.T, from, to string) {

@@ -311,6 +311,16 @@ func TestFinetuneFlags(t *testing.T) {
 	if err := checkpoint.WriteTensors(targets, nil, []checkpoint.Values{{Name: "targets", Shape: []int{12, 10}, Data: rows}}); err != nil {
 		t.Fatal(err)
 	}
+	several := filepath.Join(pictures, "..", "several.csv") // of which each may have several labels
+	rowsOf := "path,label\n"
+	for _, class := range []string{"blue", "green", "red"} {
+		for i := range 4 {
+			rowsOf += fmt.Sprintf("%s/%02d.png,%s|%s\n", filepath.ToSlash(filepath.Join(pictures, class)), i, class, []string{"even", "odd"}[i%2])
+		}
+	}
+	os.WriteFile(several, []byte(rowsOf), 0o666)
+	headed := filepath.Join(t.TempDir(), "headed")
+	vitago("finetune", "--model", model, "--data", pictures, "--out", headed, "--recipe", "probe").want(t, exitDone, []string{"model"}, []string{""})
 	steps := "--epochs 2 --batch 4 "
 	recipes := []struct{ name, line string }{
 		{"probe", "--model MODEL --data PICTURES --recipe probe --split 0.25"},
@@ -327,6 +337,7 @@ func TestFinetuneFlags(t *testing.T) {
 	flags := map[string]struct{ value, with string }{
 		"model": {llava, ""}, "data": {more, ""}, "out": {"OTHER", ""}, "recipe": {"nope", ""}, "val": {"PICTURES", ""}, "split": {"0.5", ""},
 		"teacher": {"MODEL", ""}, "targets": {"TARGETS", ""}, "distance": {"mse", ""}, "projector": {"linear", ""}, "layout": {"squash", ""}, "hd-num": {"3", ""},
+		"label-separator": {"|", "--data SEVERAL"}, "class-weights": {"red=3", ""}, "init-head": {"", "--model HEADED"},
 		"init-projector": {"", ""}, "layer": {"0", ""}, "solver": {"lbfgs", ""}, "fix-vit": {"", ""}, "fix-sampler": {"", ""},
 		"epochs": {"3", ""}, "batch": {"2", ""}, "accumulate": {"3", ""}, "rate": {"0.02", ""}, "head-rate": {"0.02", ""}, "weight-decay": {"0.3", ""},
 		"layer-decay": {"0.5", ""}, "ema": {"0.5", ""}, "warmup": {"0.9", ""}, "clip": {"0.001", ""}, "smoothing": {"0.3", ""}, "blocks": {"2", ""}, "rank": {"3", ""},
@@ -358,7 +369,7 @@ func TestFinetuneFlags(t *testing.T) {
 				t.Helper()
 				dir := t.TempDir()
 				args := func(line string) []string {
-					return strings.Fields(strings.NewReplacer("AGAIN", "", "OTHER", filepath.Join(dir, "other"), "OUT", filepath.Join(dir, "out"), "MODEL", model, "LLAVA", llava,
+					return strings.Fields(strings.NewReplacer("AGAIN", "", "SEVERAL", several, "HEADED", filepath.Join(headed, "model"), "OTHER", filepath.Join(dir, "other"), "OUT", filepath.Join(dir, "out"), "MODEL", model, "LLAVA", llava,
 						"PICTURES", pictures, "TARGETS", targets, "ODDTABLE", oddTable, "ODD", oddFolder, "BROKENTABLE", brokenTable, "TABLE", table, "LONG", long, "BROKEN", folder).Replace("finetune --out OUT " + line))
 				}
 				if strings.Contains(line, "LLAVAS") { // with the projector that it has

@@ -27,6 +27,9 @@ type recorder struct {
 	done  int
 }
 
+// Unwrap returns the objective itself, of which the trainer may want more.
+func (r *recorder) Unwrap() finetune.Objective { return r.Objective }
+
 // Judge implements [finetune.Objective].
 func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, error) {
 	k := y.Shape()[1]

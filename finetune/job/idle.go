@@ -7,6 +7,9 @@ import (
 // idle returns an error if a field was asked for that would do nothing in a run of the recipe.
 func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 	vectors := r.Teacher != "" || r.Targets != "" // are learnt, not classes
+	if r.Objective != nil && (vectors || recipe.Captions) {
+		return bad("a loss of one's own is of classes, and it is something else that is learnt")
+	}
 	for _, c := range []struct {
 		used   bool
 		why    string
@@ -16,7 +19,9 @@ func (r Request) idle(recipe finetune.Recipe, lbfgs bool) error {
 		{recipe.Tower == finetune.Last, "is of the recipe last-n", []string{"overrides.blocks"}},
 		{recipe.Tower == finetune.LowRank, "is of the recipe lora", []string{"overrides.rank", "overrides.alpha", "overrides.targets"}},
 		{vectors, "goes with {teacher} or {targets}", []string{"distance", "layer", "projector"}},
-		{!vectors && !recipe.Captions, "is of classes, and it is something else that is learnt", []string{"overrides.smoothing"}},
+		{!vectors && !recipe.Captions, "is of classes, and it is something else that is learnt", []string{"overrides.smoothing", "label_separator", "class_weights", "init_head"}},
+		{r.Objective == nil, "is of classification, and there is a loss of one's own", []string{"overrides.smoothing", "class_weights"}},
+		{!lbfgs, "goes with {solver} adamw: L-BFGS comes to the same from any head", []string{"init_head"}},
 		{!lbfgs, "goes with {solver} adamw: L-BFGS goes to the optimum, and has no steps to tell of", []string{
 			"overrides.epochs", "overrides.batch", "overrides.accumulate", "overrides.rate", "overrides.head_rate", "overrides.weight_decay", "overrides.layer_decay",
 			"overrides.ema", "overrides.warmup", "overrides.clip", "overrides.smoothing",

@@ -204,7 +204,14 @@ func (j *Job) configure(ctx context.Context, recipe finetune.Recipe, tokens toke
 func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation *data.Dataset, err error) {
 	ordered := r.Targets != "" && !named
 	labelled := r.Teacher == "" && r.Targets == "" && !recipe.Captions
-	if train, err = data.Open(r.Data, labelled); err != nil {
+	read := func(path string) (*data.Dataset, error) {
+		d, err := data.Open(path, labelled, data.Separator(r.LabelSeparator))
+		if errors.Is(err, data.ErrSeparator) {
+			return nil, bad("{label_separator}: %v", err)
+		}
+		return d, err
+	}
+	if train, err = read(r.Data); err != nil {
 		return nil, nil, err
 	}
 	if recipe.Captions {
@@ -214,7 +221,9 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 	case r.Validation != "" && ordered:
 		return nil, nil, bad("{validation} has no {targets}: they are of the pictures of {data} alone")
 	case r.Validation != "":
-		if validation, err = data.Open(r.Validation, labelled); err != nil {
+		if validation, err = read(r.Validation); errors.Is(err, ErrRequest) {
+			return nil, nil, err
+		} else if err != nil {
 			return nil, nil, fmt.Errorf("job: to validate on: %w", err)
 		}
 		if recipe.Captions {
@@ -273,14 +282,43 @@ func (j *Job) aim(ctx context.Context, c *finetune.Config, tokens tokenRun) erro
 	case r.Targets != "":
 		return j.regress(ctx, c, len(train.Samples), distance)
 	}
+	return j.classify(ctx, c, train)
+}
+
+// classify has it learn classes.
+func (j *Job) classify(ctx context.Context, c *finetune.Config, train *data.Dataset) error {
+	r := j.request
 	j.Classes = train.Classes
-	head, err := j.beginHead(ctx, c.Tower.Config.OutputDim(), train.Classes, c.Recipe)
+	head, err := j.beginHead(ctx, c.Tower.Config.OutputDim(), train, c.Recipe)
 	if err != nil {
 		return err
 	}
 	c.Head = head
-	c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing}
+	weights, err := r.classWeights(train)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.Objective != nil:
+		c.Recipe.Smoothing = 0
+		if c.Objective, err = r.Objective(train); err != nil {
+			return err
+		}
+		if c.Objective == nil {
+			return errors.New("job: the function of the objective returned none")
+		}
+		j.learns("by %s", c.Objective.Name())
+	case train.Multi && r.given("overrides.smoothing"):
+		return bad("{overrides.smoothing} is of classes that exclude each other, and the pictures have lists of labels")
+	case train.Multi:
+		c.Recipe.Smoothing = 0 // which presets may have for others
+		c.Objective = finetune.MultiLabel{Weights: weights}
+		j.learns("labels that do not exclude each other")
+	default:
+		c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing, Weights: weights}
+	}
 	j.learns("%d classes from %d pictures", len(train.Classes), len(train.Samples))
+	j.facts = append(j.facts, weightFacts(train.Classes, weights)...)
 	return nil
 }
 

@@ -30,6 +30,7 @@ type Probe struct {
 	like              *converter.Model // the model
 	tower             *clipvit.Model
 	train, validation *data.Dataset
+	weights           []float64 // of the classes
 }
 
 // OpenProbe reads the model and the lists of pictures for a request whose Solver is [LBFGS], and whose recipe trains a
@@ -65,7 +66,10 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	p.Notes = notes(p.train, p.validation)
 	p.Classes, p.Pictures = p.train.Classes, len(p.train.Samples)
 	// The optimum is the same from anywhere.
-	if h, note, err := r.headOf(ctx, p.like, p.tower.Config.OutputDim(), p.Classes); err != nil {
+	if p.weights, err = r.classWeights(p.train); err != nil {
+		return nil, err
+	}
+	if h, note, err := r.headOf(ctx, p.like, p.tower.Config.OutputDim(), p.train); err != nil {
 		return nil, err
 	} else if note != "" && h == nil {
 		p.Notes = append(p.Notes, note)
@@ -90,8 +94,8 @@ type Fitted struct {
 func (f *Fitted) Facts() [][2]string {
 	return [][2]string{
 		{"penalty", fmt.Sprintf("%.3g, of %d that were tried", f.Fit.Lambda, len(f.Trials))},
-		{"best accuracy", fmt.Sprintf("%.4f", f.Validation.Accuracy())},
-		{"on all pictures", fmt.Sprintf("%.4f", f.Train.Accuracy())},
+		{"best " + f.Validation.Measure(), fmt.Sprintf("%.4f", f.Validation.Value())},
+		{"on all pictures", fmt.Sprintf("%.4f", f.Train.Value())},
 	}
 }
 
@@ -112,12 +116,18 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	}
 	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
 	tally := evaluation.NewTally(p.Classes, 0, wrongKept)
+	if p.train.Multi {
+		tally = evaluation.NewMultiTally(p.Classes, wrongKept)
+	}
 	var validation *data.Dataset
 	f.Result, err = probe.Run(ctx, probe.Config{
 		Extractor: probe.Extractor{Model: p.tower, Cache: cache, Strict: r.Strict, Progress: progress},
-		Train:     p.train, Validation: p.validation, Seed: r.Seed,
+		Train:     p.train, Validation: p.validation, Seed: r.Seed, Weights: p.weights,
 		Judged: func(d *data.Dataset, i int, probabilities []float64) error {
 			validation = d
+			if d.Multi {
+				return tally.AddSet(i, d.Samples[i].Path, d.Samples[i].LabelSet, probabilities)
+			}
 			return tally.Add(i, d.Samples[i].Path, d.Samples[i].Label, probabilities)
 		},
 	})
@@ -134,6 +144,7 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 		return nil, err
 	}
 	facts := [][2]string{{"model", r.Model}, {"recipe", "probe, by L-BFGS"}, {"data", r.Data}, {"classes", fmt.Sprint(len(p.Classes))}}
+	facts = append(facts, weightFacts(p.Classes, p.weights)...)
 	for _, n := range p.Notes {
 		facts = append(facts, [2]string{"note", n})
 	}

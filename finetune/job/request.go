@@ -46,6 +46,21 @@ type Request struct {
 	// and this is not set it is a fifth: its penalty is chosen by them.
 	Split float64 `json:"split,omitempty"`
 
+	// LabelSeparator is that of the labels in one field of a .csv or .tsv, where these do not exclude each other; in a .jsonl they
+	// are lists. Each class is then learnt by itself, and the score is the mean average precision.
+	LabelSeparator string `json:"label_separator,omitempty"`
+	// ClassWeights says how much pictures of the classes count, in the loss and in the score: "balanced", by which each class
+	// counts as much as another; "CLASS=WEIGHT,...", other classes 1; or a .csv with the columns class and weight. "" is 1 for all.
+	// Where labels do not exclude each other it is in the loss of a class that its pictures count so, and "balanced" makes them
+	// count as much as all others.
+	ClassWeights string `json:"class_weights,omitempty"`
+	// InitHead begins with a new head, where the model has one that the run would begin with: one of which some classes are
+	// learnt here, too.
+	InitHead bool `json:"init_head,omitempty"`
+	// Objective returns a loss of one's own for the classes of the pictures to train on, in the place of classification; nil is
+	// that. It gets logits [B,K] of a classifier.
+	Objective func(train *data.Dataset) (finetune.Objective, error) `json:"-"`
+
 	// Captions has captions learnt by a recipe that has a tower learn; the recipe "contrastive" always does. Each is to be
 	// told from those of the other pictures of a step.
 	Captions bool `json:"captions,omitempty"`
@@ -138,7 +153,7 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 	if err := d.Decode(&p); err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
-	p.Model, p.DryRun, p.Given = r.Model, r.DryRun, nil
+	p.Model, p.DryRun, p.Given, p.Objective = r.Model, r.DryRun, nil, r.Objective
 	*r = Request(p)
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
@@ -359,6 +374,10 @@ func (r Request) ByLBFGS() (bool, error) {
 		return false, of(ErrRequest, err)
 	case !preset.HeadOnly() && r.Solver != "":
 		return false, bad("{solver} is of the recipe probe")
+	case r.Objective != nil && r.Solver == LBFGS:
+		return false, bad("{solver} lbfgs fits a head for classes by their probabilities, and there is a loss of one's own")
+	case r.Objective != nil:
+		return false, nil
 	case vectors && r.Solver == LBFGS:
 		return false, bad("{solver} lbfgs fits a head for classes, and it is what {teacher} or {targets} say that is learnt")
 	case !preset.HeadOnly() || vectors || r.Solver == AdamW:

@@ -32,7 +32,7 @@ func (e *ResumeError) Unwrap() error { return e.other }
 // settingFields are the fields of a [Request] that decide about a setting of [finetune.Difference], where the name does not
 // tell, with the braces between two: it is "recipe: Epochs" of a field of [Overrides].
 var settingFields = map[string]string{
-	"weights of the tower": "model", "recipe": "recipe", "recipe: Tower": "lock} or {fix_vit", "recipe: Captions": "captions", "seed": "seed",
+	"weights of the tower": "model", "weights of the head at first": "init_head", "recipe": "recipe", "recipe: Tower": "lock} or {fix_vit", "recipe: Captions": "captions", "seed": "seed",
 	"augmentation: Area": "augment.crop", "augmentation: Flip": "augment.flip", "augmentation: Brightness": "augment.colour",
 	"augmentation: Contrast": "augment.colour", "augmentation: Saturation": "augment.colour",
 	"pictures, or their labels": "data} or {split", "preprocessing: Fit": "fit", "preprocessing: EXIF": "exif",

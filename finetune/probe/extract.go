@@ -185,14 +185,14 @@ func (e *Extractor) Set(ctx context.Context, d *data.Dataset) (*Set, []data.Brok
 	if d.Classes == nil {
 		return nil, nil, errors.New("probe: the pictures have no labels")
 	}
-	if d.Multi {
-		return nil, nil, errors.New("probe: the pictures have lists of labels, want one each")
-	}
 	s := &Set{Dim: dim, Classes: d.Classes, X: make([]float32, 0, dim*len(d.Samples))}
 	skipped, err := e.Each(ctx, d, func(i int, x []float32) error {
 		s.X = append(s.X, x...)
 		s.Labels = append(s.Labels, d.Samples[i].Label)
 		s.Index = append(s.Index, i)
+		if d.Multi {
+			s.LabelSets = append(s.LabelSets, d.Samples[i].LabelSet)
+		}
 		return nil
 	})
 	if err != nil {

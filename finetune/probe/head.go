@@ -77,17 +77,44 @@ func (h *Head) Predict(x []float32) []float64 {
 
 // Score judges the head by a set of its classes.
 func (h *Head) Score(s *Set) Score {
-	score := Score{Pictures: s.Len()}
 	k, p := len(h.Classes), h.Predict(s.X)
+	if h.Multi {
+		return h.scoreMulti(s, p)
+	}
+	score := Score{Pictures: s.Len(), weighted: s.Weights != nil}
 	for i, label := range s.Labels {
 		row := p[i*k : (i+1)*k]
+		w := weight(s.Weights, label)
 		if floats.MaxIdx(row) == label {
 			score.Right++
+			score.right += w
 		}
-		score.Loss -= math.Log(max(row[label], math.SmallestNonzeroFloat64))
+		score.Loss -= w * math.Log(max(row[label], math.SmallestNonzeroFloat64))
+		score.weight += w
 	}
-	score.Loss /= float64(s.Len())
-	return score
+	return score.finished(p, nil)
+}
+
+// scoreMulti judges a head whose classes do not exclude each other by the probabilities that it gives.
+func (h *Head) scoreMulti(s *Set, p []float64) Score {
+	score := Score{Pictures: s.Len(), weighted: s.Weights != nil, multi: true, weight: float64(s.Len())}
+	k := len(h.Classes)
+	for i, set := range s.LabelSets {
+		wrong := false
+		for c, v := range p[i*k : (i+1)*k] {
+			is := slices.Contains(set, c)
+			wrong = wrong || v > Threshold != is
+			if is {
+				score.Loss -= weight(s.Weights, c) * math.Log(max(v, math.SmallestNonzeroFloat64))
+			} else {
+				score.Loss -= math.Log1p(-min(v, 1-1e-16))
+			}
+		}
+		if !wrong {
+			score.Right++
+		}
+	}
+	return score.finished(p, s.LabelSets)
 }
 
 func toFloat64(x []float32) []float64 {

@@ -42,7 +42,9 @@ type Fit struct {
 //
 // over the training set. It is the optimum that scikit-learn's LogisticRegression finds with C = 1/λ:
 // with two classes the penalty counts twice, which makes W[1]-W[0] the one row of weights that
-// scikit-learn has then. It ends when ctx does.
+// scikit-learn has then. With weights of the classes each term of the sum counts by that of its label, as with scikit-learn's
+// class_weight. Where labels do not exclude each other it is the sum over the classes of their own problems, which tell the
+// pictures of a class from all others, -w·t·log σ(z) - (1-t)·log(1-σ(z)) with the weight w of the class. It ends when ctx does.
 func Regress(ctx context.Context, train *Set, lambda float64) (*Fit, error) {
 	if err := train.check("training", true); err != nil {
 		return nil, err
@@ -60,6 +62,10 @@ type problem struct {
 	labels  []int
 	logits  blas64.General // [N,K]; then probabilities
 	w       []float64      // [K,D]
+
+	targets []bool    // [N,K], of labels that do not exclude each other; nil of others
+	sets    [][]int   // the same
+	weights []float64 // [K]; nil for 1
 }
 
 func newProblem(s *Set) *problem {
@@ -68,6 +74,15 @@ func newProblem(s *Set) *problem {
 	for i, v := range s.X {
 		p.x.Data[i] = float64(v)
 	}
+	p.weights, p.sets = s.Weights, s.LabelSets
+	if s.multi() {
+		p.targets = make([]bool, n*k)
+		for i, set := range s.LabelSets {
+			for _, l := range set {
+				p.targets[i*k+l] = true
+			}
+		}
+	}
 	return p
 }
 
@@ -75,22 +90,51 @@ func general(rows, cols int, data []float64) blas64.General {
 	return blas64.General{Rows: rows, Cols: cols, Stride: cols, Data: data}
 }
 
-// forward sets the logits to the probabilities that w [K,D] and b [K] give, and returns the sum of
-// the losses and how often the likeliest class is the label.
-func (p *problem) forward(w, b []float64) (loss float64, right int) {
+// forward sets the logits to the probabilities that w [K,D] and b [K] give, and returns what they come to, but for the mean
+// average precision; Loss is the sum.
+func (p *problem) forward(w, b []float64) (s Score) {
 	for row := range slices.Chunk(p.logits.Data, p.k) {
 		copy(row, b)
 	}
 	blas64.Gemm(blas.NoTrans, blas.Trans, 1, p.x, general(p.k, p.d, w), 1, p.logits) // [N,K]
-	for i, label := range p.labels {
-		row := p.logits.Data[i*p.k : (i+1)*p.k]
+	return judged(p.logits.Data, p.k, p.labels, p.targets, p.weights)
+}
+
+// judged makes probabilities of logits [N,K], and returns what they come to by labels [N], or by targets [N,K] if these are not nil;
+// Loss is the sum.
+func judged(logits []float64, k int, labels []int, targets []bool, weights []float64) (s Score) {
+	s.Pictures, s.weighted, s.multi = len(labels), weights != nil, targets != nil
+	for i := range labels {
+		row := logits[i*k : (i+1)*k]
+		if targets != nil {
+			wrong := false
+			for c, z := range row {
+				near := math.Log1p(math.Exp(-math.Abs(z))) // see op.BinaryCrossEntropy
+				row[c] = 1 / (1 + math.Exp(-z))
+				if targets[i*k+c] {
+					s.Loss += weight(weights, c) * (near + max(-z, 0))
+				} else {
+					s.Loss += near + max(z, 0)
+				}
+				wrong = wrong || row[c] > Threshold != targets[i*k+c]
+			}
+			s.weight++
+			if !wrong {
+				s.Right++
+			}
+			continue
+		}
+		label := labels[i]
+		w := weight(weights, label)
 		if floats.MaxIdx(row) == label {
-			right++
+			s.Right++
+			s.right += w
 		}
 		z := row[label]
-		loss += softmax(row) - z
+		s.Loss += w * (softmax(row) - z)
+		s.weight += w
 	}
-	return loss, right
+	return s
 }
 
 // softmax makes probabilities of logits and returns the logarithm of the sum of their exponentials.
@@ -116,13 +160,25 @@ func (p *problem) objective(gradient, vb []float64, lambda float64) float64 {
 	floats.ScaleTo(p.w, scale, vb[:p.k*p.d])
 	w, b := p.w, vb[p.k*p.d:]
 	gw, gb := gradient[:p.k*p.d], gradient[p.k*p.d:]
-	if p.k == 2 {
+	if p.k == 2 && p.targets == nil {
 		lambda *= 2
 	}
 	n := float64(p.n)
-	loss, _ := p.forward(w, b)
+	loss := p.forward(w, b).Loss
 	for i, label := range p.labels {
-		p.logits.Data[i*p.k+label]--
+		row := p.logits.Data[i*p.k : (i+1)*p.k]
+		if p.targets == nil {
+			row[label]--
+			if p.weights != nil {
+				floats.Scale(p.weights[label], row)
+			}
+			continue
+		}
+		for c := range row {
+			if p.targets[i*p.k+c] {
+				row[c] = (row[c] - 1) * weight(p.weights, c)
+			}
+		}
 	}
 	copy(gw, w)
 	blas64.Gemm(blas.Trans, blas.NoTrans, 1/n, p.logits, p.x, lambda/n, general(p.k, p.d, gw)) // [K,D]

@@ -69,7 +69,7 @@ func TestRegress(t *testing.T) {
 			near(t, label+": W", w, f.Float64(name + "/coef")[i*rows*d:(i+1)*rows*d], 1e-5)
 			near(t, label+": B", b, f.Float64(name + "/intercept")[i*rows:(i+1)*rows], 1e-5)
 			p := newProblem(s)
-			loss, _ := p.forward(fit.W, fit.B)
+			loss := p.forward(fit.W, fit.B).Loss
 			near(t, label+": loss", []float64{loss / float64(s.Len())}, f.Float64(name + "/loss")[i:i+1], 1e-6)
 			probabilities := make([]float32, s.Len()*k)
 			for j, v := range p.logits.Data {

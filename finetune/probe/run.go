@@ -19,6 +19,7 @@ type Config struct {
 	Lambda     float64       // of [Regress]; 0 chooses it by [Sweep]
 	Seed       uint64        // of the split of Train
 	Tried      func(Trial)   // is called after each trial of the sweep; may be nil
+	Weights    []float64     // of the classes; see [Set]
 	// Judged is called with the probabilities [K] that the best trial of the sweep, which has not seen it, gives for sample i of the
 	// validation data, one after the other. They belong to Run. It may be nil.
 	Judged func(d *data.Dataset, i int, p []float64) error
@@ -79,6 +80,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		if s.Len() == 0 {
 			return nil, fmt.Errorf("probe: none of the %d %s pictures can be read: %w", len(part.d.Samples), part.name, skipped[0])
 		}
+		s.Weights = c.Weights
 		sets[part.name] = s
 		if part.name != "training" {
 			if err := s.fits(part.name, sets["training"]); err != nil {
@@ -90,7 +92,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	// That a class has none left would sound as if none were listed.
 	for _, s := range r.Skipped {
 		i := slices.IndexFunc(c.Train.Samples, func(t data.Sample) bool { return t.Path == s.Path })
-		if i < 0 {
+		if i < 0 || c.Train.Multi {
 			continue
 		}
 		label := c.Train.Samples[i].Label
@@ -115,6 +117,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		return nil, err
 	}
 	r.Head = r.Fit.Head(all.Classes, e.Features, model)
+	r.Head.Multi = all.multi()
 	r.Train = r.Head.Score(all)
 	if s := sets["test"]; s != nil {
 		score := r.Head.Score(s)

@@ -18,20 +18,47 @@ const (
 // A Score says how well a head tells the pictures of a set apart.
 type Score struct {
 	Pictures int     // N
-	Right    int     // whose likeliest class is the label
-	Loss     float64 // the mean of -log of the label's probability
+	Right    int     // whose likeliest class is the label, or where labels do not exclude each other all of whose labels are
+	Loss     float64 // the mean of -log of the label's probability, or of the sum over all classes, by the class weights
+	MeanAP   float64 // [MeanAveragePrecision], where labels do not exclude each other
+
+	weighted, multi bool
+	right, weight   float64 // sums of the weights: of the right pictures, and of all
 }
 
 // Accuracy returns the share of pictures that are right, from 0 to 1.
 func (s Score) Accuracy() float64 { return float64(s.Right) / float64(s.Pictures) }
 
+// Value returns what heads are chosen by, 0 to 1, and Measure names it: the accuracy; with class weights that in which each picture counts
+// by the weight of its class; or the mean average precision where labels do not exclude each other.
+func (s Score) Value() float64 {
+	switch {
+	case s.multi:
+		return s.MeanAP
+	case s.weighted:
+		return s.right / s.weight
+	}
+	return s.Accuracy()
+}
+
+// Measure returns the name of Value.
+func (s Score) Measure() string {
+	switch {
+	case s.multi:
+		return "mAP"
+	case s.weighted:
+		return "weighted accuracy"
+	}
+	return "accuracy"
+}
+
 // sameLoss is how far apart losses count as equal: a fit that ends at the [tolerance] of the gradient is
 // known no better.
 const sameLoss = 1e-9
 
-// better says whether s is better than other: by accuracy, then by loss.
+// better says whether s is better than other: by its value, then by loss.
 func (s Score) better(other Score) bool {
-	if a, b := s.Accuracy(), other.Accuracy(); a != b {
+	if a, b := s.Value(), other.Value(); a != b {
 		return a > b
 	}
 	return s.Loss < other.Loss-sameLoss
@@ -106,6 +133,15 @@ func Sweep(ctx context.Context, train, validation *Set, tried func(Trial)) (best
 
 // score judges a fit by the set of p.
 func (p *problem) score(f *Fit) Score {
-	loss, right := p.forward(f.W, f.B)
-	return Score{p.n, right, loss / float64(p.n)}
+	s := p.forward(f.W, f.B)
+	return s.finished(p.logits.Data, p.sets)
+}
+
+// finished returns the score with means in the place of sums, for probabilities [N,K] and the labels of each picture.
+func (s Score) finished(p []float64, sets [][]int) Score {
+	s.Loss /= s.weight
+	if s.multi {
+		s.MeanAP = MeanAveragePrecision(p, sets)
+	}
+	return s
 }

@@ -194,7 +194,7 @@ func fit(ctx context.Context, r finetuning.Request, tell func(finetuning.Progres
 	}
 	response := finetuning.Response{
 		Model: f.Model, Report: f.Report, Classes: p.Classes, Notes: p.Notes, Steps: pictures, Duration: f.Duration,
-		Best: &finetuning.Progress{Kind: finetuning.Validated, Step: pictures, Steps: pictures, Loss: f.Validation.Loss, Score: f.Validation.Accuracy(), Images: f.Validation.Pictures},
+		Best: &finetuning.Progress{Kind: finetuning.Validated, Step: pictures, Steps: pictures, Loss: f.Validation.Loss, Score: f.Validation.Value(), Images: f.Validation.Pictures},
 	}
 	for _, s := range f.Skipped {
 		if response.Skipped == nil {
