@@ -30,6 +30,7 @@ import (
 type examination struct {
 	classification         // with labels where it is zero-shot
 	data           string  // path
+	separator      string  // of the labels of a picture in a table; "" if it has one
 	k              int     // of the top k; 0 is not said
 	json           bool    // in the place of a page
 	least          float64 // accuracy that is wanted; 0 is any
@@ -66,9 +67,10 @@ It prints a page of Markdown, or with --json an object a line. -o writes a direc
   wrong.jpg         the first 60 of them as a contact sheet
 It appears whole or not at all.
 
-Where the pictures of a table or of shards have lists of labels, the head must be one that was trained on such. Each label
-counts by itself, above a probability of 0.5: there is mean average precision in the place of top 5, the accuracy is
-the share of pictures all of whose labels are right, and there is no confusion matrix.
+Where the pictures of a table or of shards have lists of labels (in a .csv by --label-separator), the head must be
+one that was trained on such. Each label counts by itself, above a probability of 0.5: there is mean average precision
+in the place of top 5, the accuracy is the share of pictures all of whose labels are right, and there is no
+confusion matrix.
 
 The numbers are scikit-learn's. Of classes that are as probable the first counts, in the order of the head or
 of the labels. A class's recall is its accuracy; means are over the classes that have pictures.
@@ -93,6 +95,7 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.StringVar(&e.templatesFile, "templates-file", "", "`FILE` of templates, one a line; - is standard input")
 	f.StringVar(&e.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
+	f.StringVar(&e.separator, "label-separator", "", "what is between the labels of one picture in a .csv or .tsv, if it can have several: \"|\"; in a .jsonl they are lists")
 	f.IntVar(&e.k, "top", 0, "count a picture whose class is among the `N` most probable, too (default: 5, of more than 5 classes)")
 	f.Float64Var(&e.least, "min-accuracy", 0, "fail if the accuracy is below `X`, above 0 and at most 1")
 	f.BoolVar(&e.json, "json", false, "print JSON in the place of the page")
@@ -123,6 +126,8 @@ func (e *examination) check(cmd *cobra.Command) error {
 		return usagef("standard input is named twice")
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
+	case f.Changed("label-separator") && e.separator == "":
+		return usagef("--label-separator is empty")
 	case f.Changed("top") && e.k < 1:
 		return usagef("--top is %d, want 1 or more", e.k)
 	case f.Changed("min-accuracy") && !(e.least > 0 && e.least <= 1):
@@ -158,8 +163,14 @@ func (e *examination) mayWrite() error {
 // run judges the model.
 func (e *examination) run(cmd *cobra.Command) error {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	d, err := data.OpenTest(e.data)
-	if err != nil {
+	var options []data.Option
+	if e.separator != "" {
+		options = append(options, data.Separator(e.separator))
+	}
+	d, err := data.OpenTest(e.data, options...)
+	if errors.Is(err, data.ErrSeparator) {
+		return usagef("--label-separator: %w", err)
+	} else if err != nil {
 		return err
 	}
 	note(log, d.Notes)

@@ -179,6 +179,8 @@ func TestFlags(t *testing.T) {
 		{byText, "--batch 0", "--batch is 0, want 1 to 64"},
 		{byText + " --json", "--precision int8", ""},
 		{byHead + torn, "--skip-errors", ""},
+		{byHead + two, "--label-separator |", ""},
+		{byHead + pictures, "--label-separator |", "--label-separator: "},
 		{byHead + clear, "--preprocess openai", ""},
 		{byHead + clear, "--fit squash", ""},
 		{byHead + turned, "--exif", ""},
