@@ -91,6 +91,11 @@ func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Op
 	if err != nil {
 		return nil, err
 	}
+	if m.Checkpoint() == nil { // towers in memory, of which nobody has seen yet that they are of one model
+		if v, err := m.Vision(ctx); err == nil && v.Config.OutputDim() != text.Config.EmbedDim {
+			return nil, badRequest("embeddings of pictures have %d values, those of texts %d: the towers are not of one model", v.Config.OutputDim(), text.Config.EmbedDim)
+		}
+	}
 	from := &source{model: m, templates: slices.Clone(templates), scale: text.Scale(), progress: with.progress}
 	if with.cache != "" {
 		if from.kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {

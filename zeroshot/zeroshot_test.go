@@ -130,6 +130,24 @@ func TestErrors(t *testing.T) {
 	if _, err := New(t.Context(), open(t, "hf5-vision"), []string{"cat", "hat"}, nil); !errors.Is(err, clip.ErrNoText) {
 		t.Errorf("error %v, want %v", err, clip.ErrNoText)
 	}
+	text, err := m.Text(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	words, _, err := m.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := open(t, "hf5-vision").Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(t.Context(), clip.New(other, text, words), []string{"cat", "hat"}, []string{"{}"}); !errors.Is(err, clip.ErrRequest) || !strings.Contains(err.Error(), "embeddings of pictures have 16 values, those of texts 10") {
+		t.Errorf("towers of two models: error %v", err)
+	}
+	if _, err := New(t.Context(), clip.New(nil, text, words), []string{"cat", "hat"}, []string{"{}"}); err != nil {
+		t.Errorf("for embeddings that are there already: error %v", err)
+	}
 	c, err := New(t.Context(), m, []string{"cat", "hat"}, []string{"{}"})
 	if err != nil {
 		t.Fatal(err)
