@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -18,6 +17,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 const (
@@ -63,7 +63,7 @@ func SaveHead(dir string, head Head, classes []string) error {
 	}
 	meta := map[string]string{moduleKey: fmt.Sprintf("%T", head)}
 	if classes != nil {
-		text, err := json.Marshal(classes)
+		text, err := json.Marshal(pyjson.Names(classes))
 		if err != nil {
 			return fmt.Errorf("finetune: %w", err)
 		}
@@ -88,16 +88,20 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 	if c, ok := head.(*Classifier); ok {
 		return c.load(dir)
 	}
-	parts, err := partsOf(head)
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, headFile)
-	file, err := checkpoint.Open(path)
+	file, err := checkpoint.Open(filepath.Join(dir, headFile))
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	return fill(head, file)
+}
+
+// fill is [LoadHead] of a file.
+func fill(head Head, file *checkpoint.File) (classes []string, err error) {
+	parts, err := partsOf(head)
+	if err != nil {
+		return nil, err
+	}
 	if classes, err = classesOf(file); err != nil {
 		return nil, err
 	}
@@ -122,7 +126,7 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 			unexpected = append(unexpected, fmt.Sprintf("%.100s", name))
 		}
 	}
-	if err := mismatch(path, head, missing, unexpected, shapes); err != nil {
+	if err := mismatch(file.Name(), head, missing, unexpected, shapes); err != nil {
 		return nil, err
 	}
 	values := make([][]float32, len(parts)) // all of them, before the head is touched
@@ -134,7 +138,7 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 		}
 		for j, v := range values[i] {
 			if v-v != 0 {
-				return nil, fmt.Errorf("finetune: %s: %s has %v at place %d, want finite numbers", path, p.path, v, j)
+				return nil, fmt.Errorf("finetune: %s: %s has %v at place %d, want finite numbers", file.Name(), p.path, v, j)
 			}
 		}
 	}
@@ -168,8 +172,15 @@ func classesOf(file *checkpoint.File) (classes []string, err error) {
 	if !ok {
 		return nil, nil
 	}
-	if err := json.Unmarshal([]byte(text), &classes); err != nil {
+	var names []pyjson.Name
+	if err := json.Unmarshal([]byte(text), &names); err != nil {
 		return nil, fmt.Errorf("finetune: %s: its classes are no list of names: %w", file.Name(), err)
+	}
+	for _, n := range names {
+		classes = append(classes, string(n))
+	}
+	if classes == nil {
+		classes = []string{} // there is a list, and it is empty
 	}
 	if err := checkClasses(classes); err != nil {
 		return nil, fmt.Errorf("%w in %s", err, file.Name())
@@ -217,11 +228,8 @@ func checkClasses(classes []string) error {
 		return errors.New("finetune: an empty list of classes, want one name at least, or nil for none")
 	}
 	seen := map[string]bool{}
-	for i, c := range classes {
-		switch {
-		case !utf8.ValidString(c):
-			return fmt.Errorf("finetune: class %d is %q, want UTF-8", i, c)
-		case seen[c]:
+	for _, c := range classes {
+		if seen[c] {
 			return fmt.Errorf("finetune: two classes are called %q", c)
 		}
 		seen[c] = true

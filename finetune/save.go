@@ -51,12 +51,14 @@ func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o
 	})
 }
 
-// classes returns the classes that are learnt, nil if it is something else.
+// classes returns the classes of the data that are learnt, nil if there are none, or it is vectors that are learnt.
 func (t *Trainer) classes() []string {
-	if l, ok := t.Train.(*data.Loader); ok {
-		if _, ok := t.Objective.(Classification); ok {
-			return l.Data.Classes
-		}
+	switch t.Objective.(type) {
+	case *Regression, *Distillation:
+		return nil
+	}
+	if l, ok := t.Train.(*data.Loader); ok && len(l.Data.Classes) > 0 {
+		return l.Data.Classes
 	}
 	return nil
 }
