@@ -320,7 +320,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 	skipped, err := c.classify(ctx, judge, picturesOf(images, cmd.InOrStdin()), out, func(n int) { p.set(int64(n), int64(len(images))) })
 	p.stop()
 	for _, s := range skipped {
-		fmt.Fprintf(cmd.ErrOrStderr(), "skipped: %s\n", plain(s))
+		fmt.Fprintf(failures(ctx, cmd.ErrOrStderr()), "skipped: %s\n", plain(s))
 	}
 	if err == nil {
 		err = dst.commit()

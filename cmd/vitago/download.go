@@ -146,7 +146,7 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 			b.stop()
 			undo()
 			if ctx.Err() != nil { // then no more is said of err than that
-				fmt.Fprintln(errw, "vitago: "+plain(err))
+				fmt.Fprintln(failures(ctx, errw), "vitago: "+plain(err))
 			}
 			return err
 		}

@@ -249,7 +249,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	}
 	elapsed := p.stop()
 	for _, s := range skipped {
-		fmt.Fprintf(failures(cmd), "skipped: %s\n", plain(s))
+		fmt.Fprintf(failures(ctx, cmd.ErrOrStderr()), "skipped: %s\n", plain(s))
 	}
 	if err != nil {
 		return e.kept(cmd, r, what, adviseVocabulary(err, e.model))
@@ -287,7 +287,7 @@ func (e *encoding) kept(cmd *cobra.Command, r *embeddings.Result, what string, e
 	}
 	says := fmt.Sprintf("%d of %d %s are kept, and --resume goes on behind them", r.Done, r.Rows, what)
 	if cmd.Context().Err() != nil {
-		fmt.Fprintf(failures(cmd), "%s: %s\n", e.output, says)
+		fmt.Fprintf(failures(cmd.Context(), cmd.ErrOrStderr()), "%s: %s\n", e.output, says)
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, says)

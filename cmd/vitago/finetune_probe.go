@@ -34,7 +34,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	rows := r.Facts()
 	if err := r.Unread(); err != nil {
 		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read; see the report", len(r.Skipped))})
-		fmt.Fprintln(errw, plain(err))
+		fmt.Fprintln(failures(ctx, errw), plain(err))
 	}
 	rows = append(rows, [2]string{"model", r.Model}, [2]string{"report", r.Report})
 	var b bytes.Buffer

@@ -43,7 +43,7 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on%s\n", t.Step(), t.Steps(), ends(t.Step()))
 		return err
 	default: // the last checkpoint could not be written
-		fmt.Fprintf(errw, "stopped after step %d of %d; --resume goes on from the last checkpoint: %s\n", t.Step(), t.Steps(), plain(err))
+		fmt.Fprintf(failures(ctx, errw), "stopped after step %d of %d; --resume goes on from the last checkpoint: %s\n", t.Step(), t.Steps(), plain(err))
 		return err
 	}
 	p := startProgress(errw, "judging", count)

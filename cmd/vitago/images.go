@@ -84,6 +84,9 @@ func expandImages(log io.Writer, args []string, absent bool) ([]string, error) {
 			case err != nil && absent:
 				names = append(names, path)
 			case err != nil:
+				if arg == "true" || arg == "false" {
+					return nil, usagef("no image: %w; the value of a flag that is on or off stands behind a =: --normalize=%s", err, arg)
+				}
 				return nil, fmt.Errorf("no image: %w", err)
 			case !info.IsDir():
 				names = append(names, path)

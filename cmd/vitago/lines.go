@@ -43,7 +43,7 @@ func readLines(flag, file string, limit int64, stdin io.Reader) (name string, ra
 	if file != stdinName {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", nil, usagef("--%s: %w", flag, err)
+			return "", nil, fmt.Errorf("--%s: %w", flag, err)
 		}
 		defer f.Close()
 		if info, err := f.Stat(); err == nil && info.IsDir() {

@@ -61,11 +61,11 @@ func placeOf(dir, name string) (spot, bool) {
 	return spot{id, path, to}, true
 }
 
-// hubName returns a name as download takes it: without the scheme that timm and open_clip put before the ids of the hub, and
-// in the place of other libraries' names that of the hub.
+// hubName returns a name as download takes it: without what timm, open_clip and browsers put before the ids of the hub, and in
+// the place of other libraries' names that of the hub.
 func hubName(name string) string {
-	for _, scheme := range []string{"hf-hub:", "hf_hub:"} {
-		name = strings.TrimPrefix(name, scheme)
+	for _, before := range []string{"hf-hub:", "hf_hub:", "hf://", "https://huggingface.co/"} {
+		name = strings.TrimPrefix(name, before)
 	}
 	if k, ok := knownModel(name); ok {
 		return k.Name
@@ -155,6 +155,9 @@ func isThere(dir, name string) bool {
 func bring(name string) string {
 	if u, ok := unsupported(name); ok {
 		return fmt.Sprintf("; %s not supported: %s; \"vitago models\" lists what is", u.are(), u.Why)
+	}
+	if name == "demo" {
+		return fmt.Sprintf("; \"vitago demo --dir %s\" makes one", filepath.Join(modelFolder(), name))
 	}
 	dir, meant := modelFolder(), hubName(name)
 	p, ok := placeOf(dir, meant)

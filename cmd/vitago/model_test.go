@@ -29,7 +29,7 @@ func TestModelByName(t *testing.T) {
 
 	vitago("download", "org/tiny").want(t, exitDone, []string{filepath.Join("models", "org", "tiny")}, []string{"downloaded"})
 	taking := ": taking " + filepath.Join("models", "org", "tiny") + "\n"
-	for _, name := range []string{"org/tiny", "hf-hub:org/tiny", "hf_hub:org/tiny", "org/tiny@v1"} {
+	for _, name := range []string{"org/tiny", "hf-hub:org/tiny", "https://huggingface.co/org/tiny", "hf_hub:org/tiny", "org/tiny@v1"} {
 		r := vitago("encode", "--model", name, picture)
 		if r.out != want.out || r.err != name+taking {
 			t.Errorf("%s: got %q, %q", name, r.out, r.err)
@@ -167,7 +167,8 @@ func TestQuiet(t *testing.T) {
 			t.Errorf("%s: %d %q; quiet: %d %q; the same output: %v", args, loud.status, loud.err, quiet.status, quiet.err, loud.out == quiet.out)
 		}
 	}
-	for _, verb := range []string{"encode --model " + tinyModel, "tokens --format jsonl --model ../../testdata/families/llava"} {
+	words := withVocabulary(t, fewWords)
+	for _, verb := range []string{"encode --model " + tinyModel, "tokens --format jsonl --model ../../testdata/families/llava", "tokens --count --model ../../testdata/families/llava", "classify --labels photo,dog. --template {} --vocab " + words + " --model " + words} {
 		args := append(strings.Fields(verb), "--quiet", "--skip-errors", broken, "demo/cat.png")
 		r := vitago(args...)
 		if r.status != exitFailed || !strings.HasPrefix(r.err, "skipped: "+broken+": ") || strings.Count(r.err, "\n") != 2 {

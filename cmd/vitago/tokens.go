@@ -186,7 +186,7 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 			}
 		case t.skipErrors:
 			skipped++
-			fmt.Fprintf(failures(cmd), "skipped: %s\n", plain(err))
+			fmt.Fprintf(failures(cmd.Context(), cmd.ErrOrStderr()), "skipped: %s\n", plain(err))
 		default:
 			return err
 		}
@@ -235,7 +235,7 @@ func (t *tokenizing) run(cmd *cobra.Command, images []string) error {
 	tokens, skipped, err := t.encode(ctx, e, images, cmd.InOrStdin(), sink, func(n int) { p.set(int64(n), int64(len(images))) })
 	elapsed := p.stop()
 	for _, s := range skipped {
-		fmt.Fprintf(failures(cmd), "skipped: %s\n", plain(s))
+		fmt.Fprintf(failures(ctx, cmd.ErrOrStderr()), "skipped: %s\n", plain(s))
 	}
 	if err == nil {
 		err = sink.finish()

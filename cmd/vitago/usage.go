@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,11 +30,11 @@ var idle = []string{"download", "models", "recipes", "help", "completion", "bash
 // setGlobals does what the flags of all verbs say. What it returns takes that back.
 func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 	restore = func() {}
-	if slices.Contains(args, "") {
+	if text := cmd.Flag("text"); slices.Contains(args, "") && !(text != nil && text.Changed) { // a text may have no words
 		return restore, usagef("argument %d of %d is empty, as of a variable of the shell that is not set", 1+slices.Index(args, ""), len(args))
 	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Value.Type() == "string" && f.Value.String() == "" && err == nil {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "output" && err == nil { // an output may be none: standard output
 			err = usagef("--%s is empty, want --%[1]s %s", f.Name, strings.ToUpper(valueName(f)))
 		}
 	})
@@ -60,12 +61,13 @@ func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 // failuresKey is that of a context's standard error.
 type failuresKey struct{}
 
-// failures returns where it is said what went wrong with one input of many. --quiet leaves that.
-func failures(cmd *cobra.Command) io.Writer {
-	if w, ok := cmd.Context().Value(failuresKey{}).(io.Writer); ok {
-		return w
+// failures returns where it is said what went wrong with one input of many, or before an interruption. --quiet leaves that; it is w
+// of a context without.
+func failures(ctx context.Context, w io.Writer) io.Writer {
+	if errw, ok := ctx.Value(failuresKey{}).(io.Writer); ok {
+		return errw
 	}
-	return cmd.ErrOrStderr()
+	return w
 }
 
 // didYouMean is the end of an error about a word, "" if nothing is like it.
