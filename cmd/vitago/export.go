@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +29,10 @@ OUT under the names that other software has for the tensors:
   llava-hf     the same under the names of transformers' LlavaForConditionalGeneration
   xcomposer    the same under the names of InternLM-XComposer 2 and 2.5
   gguf         a file for llama.cpp's --mmproj: tower and projector of LLaVA 1.5's kind
+  head-csv     the classifier alone, that a run has trained or the checkpoint has: a line for each
+               class, with the columns class, bias, w0, w1, …; logits are x·wᵀ + bias
+  head-npz     the same for numpy.load: coef [K,D] and intercept [K] as scikit-learn calls them,
+               classes [K]; features, what it reads; multi, whether classes do not exclude each other
 
 The files of llava, llava-hf and xcomposer hold no language model: their tensors have the names
 that they have in the files of the original, and take their place there.
@@ -35,11 +40,13 @@ OUT appears complete or not at all; folders above it are made.`,
 		Example: `  vitago export models/tuned tuned.pt --to openai
   vitago export models/tuned tuned-openclip --to openclip --format torch
   vitago export models/llava mm_projector.bin --to llava --projector-only
-  vitago export models/llava mmproj-f16.gguf --to gguf`,
+  vitago export models/llava mmproj-f16.gguf --to gguf
+  vitago export tuned/model head.csv --to head-csv`,
 		Args: wantArgs(2, 2, "SRC and OUT"),
 	}
 	var o converter.ExportOptions
-	to := choiceFlag(cmd, "to", "", "whose checkpoint to write (required)", converter.ExportForms()...)
+	forms := append(converter.ExportForms(), slices.Sorted(maps.Keys(headForms))...)
+	to := choiceFlag(cmd, "to", "", "whose checkpoint to write (required)", forms...)
 	format := choiceFlag(cmd, "format", "", "of the weights (default: by the extension of OUT, else what the software prefers)", "safetensors", "torch", "torchscript")
 	dtype := choiceFlag(cmd, "dtype", "", "precision of the output (default: f16 for gguf, else source)", "source", "f16", "bf16", "f32")
 	activation := choiceFlag(cmd, "activation", "", "activation of a source that does not say it", activations()...)
@@ -47,7 +54,11 @@ OUT appears complete or not at all; folders above it are made.`,
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a checkpoint that exists")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if to.value == "" {
-			return usagef("--to is missing, want %s", strings.Join(converter.ExportForms(), ", "))
+			return usagef("--to is missing, want %s", strings.Join(forms, ", "))
+		}
+		if headForms[to.value] != nil {
+			locate(cmd, &args[0])
+			return exportHead(cmd.Context(), cmd, args[0], args[1], to.value, o.Overwrite)
 		}
 		o.To, o.Format, o.DType = to.value, format.value, dtype.value
 		if err := o.Check(args[1]); err != nil {

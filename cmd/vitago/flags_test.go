@@ -207,6 +207,9 @@ func TestFlags(t *testing.T) {
 		{"export LLAVA OUT/m.bin --to llava", "--projector-only", ""},
 		{"export MODEL OUT/m --to openclip", "--projector-only", "projector"},
 		{"export MODEL EXISTS --to huggingface", "--overwrite", ""},
+		{"export HEAD OUT/h --to head-csv", "--to head-npz", ""},
+		{"export HEAD OUT/h --to head-csv", "--dtype f16", "--dtype goes without --to head-csv"},
+		{"export HEAD OUT/h --to head-npz", "--format torch", "--format goes without --to head-npz"},
 
 		{"inspect MODEL", "--activation gelu", ""},
 		{"inspect MODEL", "--json", ""},
