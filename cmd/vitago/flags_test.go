@@ -134,6 +134,8 @@ func TestFlags(t *testing.T) {
 		{tokens, "--format npy", ""},
 		{tokens, "-o OUT/x.npy", ""},
 		{tokens, "--batch 0", "--batch is 0, want 1 to 64"},
+		{"tokens --model LLAVA -o EXISTING PICTURE", "--overwrite", ""},
+		{tokens, "--overwrite", "--overwrite goes with -o"},
 		{"tokens --model LLAVA BROKEN PICTURE", "--skip-errors", ""},
 		{"tokens --model HFLLAVA CLEAR", "--preprocess openai", ""},
 		{"tokens --model LLAVA TURNED", "--exif", ""},

@@ -28,7 +28,8 @@ type tokenizing struct {
 	count      bool
 	format     string
 	output     string // "" is standard output
-	batch      int    // 0 leaves it to the tower
+	overwrite  bool
+	batch      int // 0 leaves it to the tower
 	skipErrors bool
 	prepare    clipvit.Choice
 }
@@ -86,6 +87,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	f.BoolVar(&t.count, "count", false, "print how many tokens there would be")
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)
 	f.StringVarP(&t.output, "output", "o", "", "write to `FILE`, in place of standard output")
+	f.BoolVar(&t.overwrite, "overwrite", false, "replace FILE if it is there")
 	f.IntVar(&t.batch, "batch", 0, "at most `N` views of an image go through the tower together (default: as many as are worth it)")
 	prepared := preprocessFlags(cmd, false)
 	f.BoolVar(&t.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
@@ -122,6 +124,8 @@ func (t *tokenizing) check(cmd *cobra.Command) error {
 		return usagef("--count writes lines of text to standard output; leave --format and -o out")
 	case t.count && flags.Changed("batch"):
 		return usagef("--batch is of the tower, and --count leaves that out")
+	case t.overwrite && t.output == "":
+		return usagef("--overwrite goes with -o")
 	case !t.count:
 		if err := chooseFormat(cmd, &t.format, t.output, tokenFormatNames); err != nil {
 			return err
@@ -201,7 +205,7 @@ func (t *tokenizing) run(cmd *cobra.Command, images []string) error {
 	if err := t.checkNames(images); err != nil {
 		return err
 	}
-	out, err := createOutput(cmd, t.output)
+	out, err := createNew(cmd, t.output, t.overwrite)
 	if err != nil {
 		return err
 	}

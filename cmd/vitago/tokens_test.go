@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -308,7 +309,7 @@ func TestTokensSkipErrors(t *testing.T) {
 	want, _ := directTokens(t, families+"llava", "", 0, "demo/cat.jpg")
 	for _, format := range []string{"jsonl", "npz", "safetensors"} {
 		for _, out := range []string{"", filepath.Join(t.TempDir(), "x."+format)} {
-			args := append([]string{"tokens", "--model", families + "llava", "--skip-errors", "--format", format, "-o", out}, pictures...)
+			args := append([]string{"tokens", "--model", families + "llava", "--skip-errors", "--format", format, "-o", cmp.Or(out, "-")}, pictures...)
 			r := vitagoContext(t.Context(), bytes.NewReader(jpeg), args...)
 			data := []byte(r.out)
 			if out == "" {
@@ -350,7 +351,7 @@ func TestTokensInterrupted(t *testing.T) {
 	t.Setenv("TMP", dir)
 	for _, out := range []string{"", filepath.Join(dir, "x.safetensors")} {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := vitagoContext(ctx, interrupting{cancel}, "tokens", "--model", families+"llava", "--format", "safetensors", "-o", out, "demo/cat.png", "-", "demo/cat.jpg")
+		r := vitagoContext(ctx, interrupting{cancel}, "tokens", "--model", families+"llava", "--format", "safetensors", "-o", cmp.Or(out, "-"), "demo/cat.png", "-", "demo/cat.jpg")
 		r.want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
 		if got := files(t, dir); len(got) > 0 {
 			t.Errorf("Ctrl-C left %q", got)
