@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
@@ -35,4 +37,29 @@ func Example() {
 			_ = batch.Patches // [8·576,588], with batch.Labels
 		}
 	}
+}
+
+// Labels that do not exclude each other: one field of a table, split at a separator, or lists in JSONL.
+func ExampleSeparator() {
+	dir, err := os.MkdirTemp("", "labels")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for name, text := range map[string]string{
+		"a.csv":   "path,labels\n1.png,cat|dog\n2.png,\n3.png,dog\n",
+		"b.jsonl": `{"path": "1.png", "labels": ["cat", "dog"]}` + "\n" + `{"path": "2.png", "labels": []}` + "\n" + `{"path": "3.png", "labels": ["dog"]}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			log.Fatal(err)
+		}
+	}
+	show := func(d *data.Dataset, err error) {
+		fmt.Println(d.Classes, d.Counts(), d.Samples[0].LabelSet, d.Samples[1].LabelSet, err)
+	}
+	show(data.Open(filepath.Join(dir, "a.csv"), true, data.Separator("|")))
+	show(data.Open(filepath.Join(dir, "b.jsonl"), true))
+	// Output:
+	// [cat dog] [1 2] [0 1] [] <nil>
+	// [cat dog] [1 2] [0 1] [] <nil>
 }

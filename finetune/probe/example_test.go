@@ -78,3 +78,13 @@ func ExampleRegress() {
 	fmt.Printf("%.4f\n", fit.W[1]-fit.W[0])
 	// Output: 1.0066
 }
+
+// How well scores tell pictures of a class from others, as scikit-learn's average_precision_score has it, and its mean over classes.
+func ExampleMeanAveragePrecision() {
+	fmt.Printf("%.4f\n", probe.AveragePrecision([]float64{0.1, 0.4, 0.35, 0.8}, []bool{false, false, true, true}))
+	scores := []float64{0.9, 0.2, 0.3, 0.7, 0.8, 0.6} // [3,2]
+	fmt.Printf("%.4f\n", probe.MeanAveragePrecision(scores, [][]int{{0}, {1}, {0, 1}}))
+	// Output:
+	// 0.8333
+	// 1.0000
+}
