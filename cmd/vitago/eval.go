@@ -373,7 +373,7 @@ func fewOf(names []string) string {
 	return s
 }
 
-// write prints what was found, and writes the directory.
+// write writes the directory, and prints what was found, which is not lost with that.
 func (e *examination) write(ctx context.Context, w io.Writer, r *evaluation.Result, d *data.Dataset, by string) error {
 	facts := [][2]string{{"model", e.model}, {"data", e.data}, {"classifier", by}}
 	title := "Evaluation of " + e.model
@@ -381,31 +381,35 @@ func (e *examination) write(ctx context.Context, w io.Writer, r *evaluation.Resu
 	if err != nil {
 		return err
 	}
+	files := evaluation.Files{}
 	if e.output != "" {
-		err := folder.WithParents(e.output, func() error {
-			return folder.WriteDir(e.output, true, func(dir string) error {
-				page := r.Page(title, facts, r.Files())
-				return errors.Join(
-					r.Write(ctx, dir, d, e.prepare.EXIF),
-					folder.WriteBytes(filepath.Join(dir, report.PageFile), []byte(page)),
-					folder.WriteBytes(filepath.Join(dir, evaluationFile), object),
-				)
-			})
-		})
-		if err != nil {
-			return err
+		page := r.Page(title, facts, r.Files())
+		if err = e.writeDir(ctx, r, d, page, object); err == nil {
+			files = r.Files().Below(filepath.ToSlash(e.output))
 		}
 	}
 	out := object
 	if !e.json {
-		files := evaluation.Files{}
-		if e.output != "" {
-			files = r.Files().Below(filepath.ToSlash(e.output))
-		}
 		out = []byte(r.Page(title, facts, files))
 	}
-	_, err = w.Write(out)
-	return err
+	_, werr := w.Write(out)
+	return errors.Join(err, werr)
+}
+
+// writeDir writes the directory.
+func (e *examination) writeDir(ctx context.Context, r *evaluation.Result, d *data.Dataset, page string, object []byte) error {
+	if err := e.mayWrite(); err != nil { // what has come there since
+		return err
+	}
+	return folder.WithParents(e.output, func() error {
+		return folder.WriteDir(e.output, true, func(dir string) error {
+			return errors.Join(
+				r.Write(ctx, dir, d, e.prepare.EXIF),
+				folder.WriteBytes(filepath.Join(dir, report.PageFile), []byte(page)),
+				folder.WriteBytes(filepath.Join(dir, evaluationFile), object),
+			)
+		})
+	})
 }
 
 // object returns what was found as JSON, a line.

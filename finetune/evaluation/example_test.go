@@ -68,3 +68,36 @@ func ExampleRun() {
 	// circle: more than half are found (true), and few others are taken for one (true)
 	// cross: more than half are found (true), and few others are taken for one (true)
 }
+
+// Probabilities may be from anywhere: a file, another program, a model of one's own.
+func ExampleTally() {
+	t := evaluation.NewTally([]string{"cat", "dog", "emu"}, 2, 10)
+	for i, picture := range []struct {
+		path   string
+		wanted int // a class
+		p      []float64
+	}{
+		{"a.jpg", 0, []float64{0.7, 0.2, 0.1}},
+		{"b.jpg", 1, []float64{0.5, 0.4, 0.1}},
+		{"c.jpg", 1, []float64{0.1, 0.8, 0.1}},
+		{"d.jpg", 2, []float64{0.6, 0.3, 0.1}},
+	} {
+		if err := t.Add(i, picture.path, picture.wanted, picture.p); err != nil {
+			log.Fatal(err)
+		}
+	}
+	r, err := t.Result()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(r.Accuracy, r.TopAccuracy)
+	for _, w := range r.Wrong {
+		fmt.Println(w.Path, w.Wanted, "is taken for", w.Got, w.Probability)
+	}
+	fmt.Println(r.Confusion.Row(1))
+	// Output:
+	// 0.5 0.75
+	// d.jpg emu is taken for cat 0.6
+	// b.jpg dog is taken for cat 0.5
+	// [1 1 0]
+}
