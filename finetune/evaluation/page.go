@@ -11,6 +11,9 @@ import (
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
+// none stands for no label, where these do not exclude each other.
+const none = "-"
+
 // What a page shows at most: what a person looks through. The files beside it have all.
 const (
 	classesShown  = 40
@@ -199,7 +202,7 @@ func (r *Result) wrong(b *strings.Builder, f Files) {
 	rows := [][]string{{"", "picture", "wanted", "got", "probability", "of wanted"}}
 	for i, w := range shown {
 		rows = append(rows, []string{
-			fmt.Sprint(i + 1), cell(w.Path), cell(w.Wanted), cell(w.Got), fmt.Sprintf("%.4f", w.Probability), fmt.Sprintf("%.4f", w.OfWanted),
+			fmt.Sprint(i + 1), cell(w.Path), cell(cmp.Or(w.Wanted, none)), cell(cmp.Or(w.Got, none)), fmt.Sprintf("%.4f", w.Probability), fmt.Sprintf("%.4f", w.OfWanted),
 		})
 	}
 	columns := "rlllrr"

@@ -1,6 +1,7 @@
 package evaluation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -47,8 +48,8 @@ func (r *Result) WriteSheet(ctx context.Context, w io.Writer, d *data.Dataset, e
 			},
 			Lines: []sheet.Line{
 				{Text: strings.TrimSpace(fmt.Sprintf("%d  %.1f %%  %s", i+1, 100*k.Probability, k.Label))},
-				{Text: "got: " + k.Got, Colour: vermilion},
-				{Text: "wanted: " + k.Wanted, Colour: blue},
+				{Text: "got: " + cmp.Or(k.Got, none), Colour: vermilion},
+				{Text: "wanted: " + cmp.Or(k.Wanted, none), Colour: blue},
 			},
 		})
 	}

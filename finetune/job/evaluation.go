@@ -95,9 +95,7 @@ func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64
 	if _, score, err = t.Evaluate(ctx, validation); err != nil {
 		return nil, 0, err
 	}
-	if r, err = record.tally.Result(); err == nil && r.Multi {
-		score = r.MeanAP // which is no mean over batches
-	}
+	r, err = record.tally.Result()
 	return r, score, err
 }
 

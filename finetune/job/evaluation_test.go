@@ -103,3 +103,73 @@ func TestEvaluation(t *testing.T) {
 		t.Error("a run of no classes has an evaluation")
 	}
 }
+
+// TestEvaluationMulti: of labels that do not exclude each other, the report has the mean average precision that validation had, by every solver;
+// and Write says how far it is.
+func TestEvaluationMulti(t *testing.T) {
+	dir := t.TempDir()
+	if err := shapes.Write(filepath.Join(dir, "pictures"), 0, 6, 24, false, 1); err != nil {
+		t.Fatal(err)
+	}
+	table, lists := filepath.Join(dir, "table.jsonl"), map[string]string{"circle": `["round"]`, "ring": `["hollow","round"]`, "star": `["spiky"]`, "cross": `["spiky"]`}
+	rows := ""
+	for _, class := range shapes.Classes() {
+		paths, _ := filepath.Glob(filepath.Join(dir, "pictures", class, "*"))
+		for _, p := range paths {
+			list := lists[class]
+			if list == "" {
+				list = "[]"
+			}
+			rows += fmt.Sprintf("{\"path\":%q,\"labels\":%s}\n", p, list)
+		}
+	}
+	if err := os.WriteFile(table, []byte(rows), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, solver := range []string{AdamW, LBFGS} {
+		r := Request{
+			Model: golden.Path(t, "testdata/tiny/huggingface"), Data: table, Output: filepath.Join(t.TempDir(), "out"), Split: 0.34, Recipe: "probe", Solver: solver,
+		}
+		var score float64
+		if solver == LBFGS {
+			p, err := OpenProbe(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			f, err := p.Run(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			score = f.Validation.MeanAP
+		} else {
+			r.Overrides = Overrides{Epochs: new(3), Batch: new(5), HeadRate: new(0.05)}
+			j, err := Open(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer j.Close()
+			heard, all := 0, 0
+			j.Judging = func(done, total int) { heard, all = done, total }
+			result, err := j.Trainer.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := j.Write(t.Context(), result); err != nil {
+				t.Fatal(err)
+			}
+			if score = result.Best.Score; heard == 0 || heard != all {
+				t.Errorf("heard of %d of %d pictures", heard, all)
+			}
+		}
+		page, err := os.ReadFile(filepath.Join(r.Output, "report.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{fmt.Sprintf("| validation: mean average precision | %.4f |", score), "| validation: all labels right |", "average precision |"} {
+			if !strings.Contains(string(page), want) {
+				t.Errorf("%s: no %q in\n%s", solver, want, page)
+			}
+		}
+	}
+}
