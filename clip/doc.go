@@ -1,10 +1,15 @@
 // Package clip is both towers of CLIP behind one value: pictures and texts become vectors that can be compared.
 //
-//	picture: file, bytes, reader, image.Image ──▶ Encode ─────▶ [B][E] ──┐
-//	                                                                     ├──▶ Normalize, Cosine
-//	text ────────────────────────────────────────▶ EncodeText ─▶ [B][E] ──┘
+//	File, Bytes, Reader, Opened, Image ─▶ decoded ahead ─▶ vision tower ─▶ Encode ─────▶ [B][E] ─┐
+//	                                                                                            ├─▶ Normalize, Cosine
+//	text ─▶ token ids, those of like length together ────▶ text tower ───▶ EncodeText ─▶ [B][E] ─┘
 //
-// [Open] finds the checkpoint and reads no weights: each tower is loaded when it is first used, once. Package clipvit and
+// [Open] finds the checkpoint and reads no weights: each tower is loaded when it is first used, once. A [Model] may be used
+// by many goroutines at once. Whatever stands beside a picture or a text, and however often a stream is ended and begun
+// again, its vector has the same bits on the same machine.
+//
+// [Model.Encode] and [Model.EncodeText] return all vectors; [Model.Stream] and [Model.StreamText] yield them one after the
+// other, of any number. [Model.Features] has what else a vision tower gives: class tokens, patches, layers. Package clipvit and
 // package cliptext have the towers themselves, with their gradients.
 //
 // # Errors
@@ -15,7 +20,8 @@
 //	ErrNoText    400  a text for a model without a text tower
 //	ErrTooLarge  413  a file of too many bytes, a picture of too many pixels
 //	ErrImage     422  no picture, or one that is damaged
-//	ErrText      422  a text that is longer than the context, or has a word that the vocabulary lacks
+//	ErrText      422  a text that is longer than the context, or has a letter that the vocabulary lacks
 //
-// All others are no fault of who asked: files that cannot be read, a damaged model, a context that has ended.
+// All others are no fault of who asked: a file or a reader that cannot be read, a damaged model. When a context ends, the
+// error is its cause, and the call returns at once, wherever it is.
 package clip

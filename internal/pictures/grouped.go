@@ -30,7 +30,7 @@ func Grouped[S, T any](ctx context.Context, source iter.Seq[S], size, workers in
 			}
 			var p *made[T]
 			select {
-			case p = <-ready:
+			case p = <-ready: // nil when the source has ended
 			case <-late:
 			case <-ctx.Done():
 			}
@@ -41,7 +41,10 @@ func Grouped[S, T any](ctx context.Context, source iter.Seq[S], size, workers in
 			case <-p.done:
 			case <-ctx.Done():
 			}
-			if ctx.Err() == nil && p.panicked {
+			switch {
+			case ctx.Err() != nil: // it may be in the making
+				return item, false
+			case p.panicked:
 				panic(p.why)
 			}
 			return p.item, true
