@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/zeroshot"
 )
@@ -52,6 +53,7 @@ type classification struct {
 	batch         int
 	precision     string // f32 or int8
 	prepare       clipvit.Choice
+	adapters      []converter.OpenOption // are merged with the model
 }
 
 func newClassify() *cobra.Command {
@@ -109,6 +111,8 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	f.StringVar(&c.templatesFile, "templates-file", "", "`FILE` of templates, one a line, in UTF-8; - is standard input")
 	f.StringVar(&c.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
+	merged := newAdapters(cmd)
+	merged.flag()
 	f.IntVar(&c.top, "top", 0, "`N` best labels of an image; 0 is all (default: 5 as text, else all)")
 	asJSON := f.Bool("json", false, "print JSON, an object a line: --format jsonl")
 	format := choiceFlag(cmd, "format", "", "how to write it", verdictFormats...)
@@ -119,6 +123,10 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	f.BoolVar(&c.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation, c.precision, c.format, c.prepare = transformer.Activation(activation.value), precision.value, format.value, prepared()
+		var err error
+		if c.adapters, err = merged.options(peft.Cat); err != nil {
+			return err
+		}
 		if c.output == stdinName {
 			c.output = ""
 		}
@@ -333,7 +341,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 
 // options say how the model is read.
 func (c *classification) options() []clip.Option {
-	options := []clip.Option{clip.Checkpoint(converter.Assume(c.activation), converter.Prepare(c.prepare)), clip.Vocabulary(c.vocab)}
+	options := []clip.Option{clip.Checkpoint(append(c.adapters, converter.Assume(c.activation), converter.Prepare(c.prepare))...), clip.Vocabulary(c.vocab)}
 	if c.precision == "int8" {
 		options = append(options, clip.Int8())
 	}

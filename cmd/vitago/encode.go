@@ -16,6 +16,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/embeddings"
 )
 
@@ -38,6 +39,7 @@ type encoding struct {
 	skipErrors bool
 	precision  string // f32 or int8
 	prepare    clipvit.Choice
+	adapters   []converter.OpenOption // are merged with the model
 }
 
 func newEncode() *cobra.Command {
@@ -115,6 +117,8 @@ try it again.`,
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
 	prepared := preprocessFlags(cmd, true)
+	merged := newAdapters(cmd)
+	merged.flag()
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -130,6 +134,10 @@ try it again.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.features.Kind, e.format, e.precision, e.activation = clipvit.FeatureKind(features.value), format.value, precision.value, transformer.Activation(activation.value)
 		e.prepare = prepared()
+		var err error
+		if e.adapters, err = merged.options(peft.Cat); err != nil {
+			return err
+		}
 		if e.output == stdinName {
 			e.output = ""
 		}
@@ -318,7 +326,7 @@ func (e *encoding) texts(args []string, stdin io.Reader) ([]string, error) {
 
 // open finds the model, and what can be wrong with the flags for it.
 func (e *encoding) open(log io.Writer) (*clip.Model, error) {
-	options := []clip.Option{clip.Checkpoint(converter.Assume(e.activation), converter.Prepare(e.prepare)), clip.Vocabulary(e.vocab)}
+	options := []clip.Option{clip.Checkpoint(append(e.adapters, converter.Assume(e.activation), converter.Prepare(e.prepare))...), clip.Vocabulary(e.vocab)}
 	if e.precision == "int8" {
 		options = append(options, clip.Int8())
 	}

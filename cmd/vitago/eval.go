@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/evaluation"
@@ -95,6 +96,8 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.StringVar(&e.templatesFile, "templates-file", "", "`FILE` of templates, one a line; - is standard input")
 	f.StringVar(&e.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
+	merged := newAdapters(cmd)
+	merged.flag()
 	f.StringVar(&e.separator, "label-separator", "", "what is between the labels of one picture in a .csv or .tsv, if it can have several: \"|\"; in a .jsonl they are lists")
 	f.IntVar(&e.k, "top", 0, "count a picture whose class is among the `N` most probable, too (default: 5, of more than 5 classes)")
 	f.Float64Var(&e.least, "min-accuracy", 0, "fail if the accuracy is below `X`, above 0 and at most 1")
@@ -106,6 +109,10 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after a picture that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.activation, e.precision, e.prepare, e.data = transformer.Activation(activation.value), precision.value, prepared(), args[0]
+		var err error
+		if e.adapters, err = merged.options(peft.Cat); err != nil {
+			return err
+		}
 		if err := e.check(cmd); err != nil {
 			return err
 		}

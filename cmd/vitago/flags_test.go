@@ -90,6 +90,12 @@ func TestFlags(t *testing.T) {
 	clear, turned := table("clear", transformPicture(t, "rgba-101x33.png")+",red\n"), table("turned", transformPicture(t, "orientation/exif6.jpg")+",red\n")
 	byText, byHead := "eval --model MODEL --labels cat,dog --template {} "+two, "eval --model HEAD "
 	encode, tokens := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE"
+	peftClip, peftHead, peftData := golden.Path(t, "testdata/peft/clip"), golden.Path(t, "testdata/peft/0.21.2/classifier"), filepath.Join(t.TempDir(), "data")
+	for from, to := range map[string]string{"red": "LABEL_0", "green": "LABEL_1", "blue": "LABEL_2"} { // as the classifier has them
+		if err := os.CopyFS(filepath.Join(peftData, to), os.DirFS(filepath.Join(pictures, from))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cases := []flagCase{
 		{encode, "--model " + llava, ""},
 		{encode, "--activation gelu", ""}, // the model says another
@@ -212,6 +218,12 @@ func TestFlags(t *testing.T) {
 		{"export HEAD OUT/h --to head-csv", "--to head-npz", ""},
 		{"export HEAD OUT/h --to head-csv", "--dtype f16", "--dtype goes without --to head-csv"},
 		{"export HEAD OUT/h --to head-npz", "--format torch", "--format goes without --to head-npz"},
+
+		{"encode --model " + peftClip + " PICTURE", "--adapter " + golden.Path(t, "testdata/peft/0.21.2/plain"), ""},
+		{"encode --model " + peftClip + " PICTURE", "--adapter A=0", "the weight is \"0\", want a number other than 0"},
+		{"classify --model " + peftHead + " --top 0 PICTURE", "--adapter " + golden.Path(t, "testdata/peft/0.21.2/classes"), ""},
+		{"eval --model " + peftHead + " " + peftData, "--adapter " + golden.Path(t, "testdata/peft/0.21.2/classes"), ""},
+		{"tokens --model " + golden.Path(t, "testdata/families/llava-hf") + " PICTURE", "--adapter " + golden.Path(t, "testdata/peft/0.21.2/llava"), ""},
 
 		{"inspect MODEL", "--activation gelu", ""},
 		{"inspect MODEL", "--json", ""},

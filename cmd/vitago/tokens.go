@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
@@ -32,6 +33,7 @@ type tokenizing struct {
 	batch      int // 0 leaves it to the tower
 	skipErrors bool
 	prepare    clipvit.Choice
+	adapters   []converter.OpenOption // are merged with the model
 }
 
 func newTokens() *cobra.Command {
@@ -90,10 +92,16 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	f.BoolVar(&t.overwrite, "overwrite", false, "replace FILE if it is there")
 	f.IntVar(&t.batch, "batch", 0, "at most `N` views of an image go through the tower together (default: as many as are worth it)")
 	prepared := preprocessFlags(cmd, false)
+	merged := newAdapters(cmd)
+	merged.flag()
 	f.BoolVar(&t.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		t.layout, t.format, t.activation = layout.value, format.value, transformer.Activation(activation.value)
 		t.prepare = prepared()
+		var err error
+		if t.adapters, err = merged.options(peft.Cat); err != nil {
+			return err
+		}
 		if t.output == stdinName {
 			t.output = ""
 		}
@@ -151,7 +159,7 @@ func (t *tokenizing) fit(e *projector.Encoder) error {
 
 // open opens the model.
 func (t *tokenizing) open() (*converter.Model, error) {
-	return converter.Open(t.model, converter.Assume(t.activation), converter.Prepare(t.prepare))
+	return converter.Open(t.model, append(t.adapters, converter.Assume(t.activation), converter.Prepare(t.prepare))...)
 }
 
 // runCount prints how many tokens there would be.
