@@ -14,8 +14,9 @@
 //
 //	Loader, Layout ─▶ views ─▶ Tower ─▶ separators, Projector ─▶ tokens ─▶ TokenRegression, TokenDistillation
 //
-// A head is a spago model, one's own or one of the package's. None of this is needed to train one: the
-// example of the package does it with spago's ag and the optimiser alone.
+// A head is a spago model, one's own or one of the package's. [Linear] is a layer for one's own, [SaveHead] and [LoadHead]
+// keep it with its classes. None of this is needed to train one: the example of the package does it with spago's ag and
+// the optimiser alone.
 //
 // [Contrastive] learns from captions, as CLIP was trained: beside the tower of images stands that of texts, and
 // the pairs of a step are told from each other. It is no objective of single images, so its steps take all their

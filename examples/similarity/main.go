@@ -8,13 +8,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"image"
 	"io"
-	"math"
 	"os"
 
-	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/clip"
 )
 
 func main() {
@@ -29,44 +26,22 @@ func main() {
 }
 
 // compare writes a line for every file but the first.
-func compare(w io.Writer, model string, files []string) error {
-	m, err := converter.Load(model)
+func compare(w io.Writer, path string, files []string) error {
+	model, err := clip.Open(path)
 	if err != nil {
 		return err
 	}
-	var images []image.Image
+	defer model.Close()
+	var pictures []clip.Picture
 	for _, file := range files {
-		img, err := open(file)
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		images = append(images, img)
+		pictures = append(pictures, clip.File(file))
 	}
-	embeddings, err := m.Encode(context.Background(), images...)
+	embeddings, err := model.Encode(context.Background(), pictures...)
 	if err != nil {
 		return err
 	}
 	for i, file := range files[1:] {
-		fmt.Fprintf(w, "%.4f  %s\n", cosine(embeddings[0], embeddings[1+i]), file)
+		fmt.Fprintf(w, "%.4f  %s\n", clip.Cosine(embeddings[0], embeddings[1+i]), file)
 	}
 	return nil
-}
-
-func open(file string) (image.Image, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return clipvit.DecodeImage(f)
-}
-
-// cosine returns the cosine of the angle between a and b.
-func cosine(a, b []float32) float64 {
-	var ab, aa, bb float64
-	for i := range a {
-		x, y := float64(a[i]), float64(b[i])
-		ab, aa, bb = ab+x*y, aa+x*x, bb+y*y
-	}
-	return ab / math.Sqrt(aa*bb)
 }
