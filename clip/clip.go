@@ -62,8 +62,11 @@ func Open(path string, o ...Option) (*Model, error) {
 	m := &Model{name: path, checkpoint: c, hasText: c.Stated().Text != nil}
 	m.vision = newLazy(func(ctx context.Context) (*clipvit.Model, error) {
 		tower, err := load(ctx, m, c.Vision)
-		if err == nil && all.int8 {
+		switch {
+		case err == nil && all.int8:
 			tower.Quantize()
+		case err != nil && c.Stated().Vision.Width == 0: // a projector alone
+			err = because(ErrRequest, err, "")
 		}
 		return tower, err
 	})
@@ -147,5 +150,5 @@ func (m *Model) Tokenizer() (t *cliptext.Tokenizer, assumed bool, err error) {
 }
 
 func (m *Model) noText() error {
-	return failed(ErrNoText, "%s: has a vision tower and no text tower", m.name)
+	return failed(ErrNoText, "%s: has no text tower", m.name)
 }

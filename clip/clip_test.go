@@ -255,8 +255,8 @@ func TestErrors(t *testing.T) {
 
 		"word":        {text(both, "a", "a cat", "dog"), clip.ErrText, `^text 3: the vocabulary of 25 tokens has none for "d" in "dog"$`},
 		"long":        {text(both, strings.Repeat("a", 9)), clip.ErrText, `^text 1: "a+" has 11 tokens with its begin and end, want at most 9$`},
-		"no tower":    {text(vision, "a"), clip.ErrNoText, `^` + plain + `: has a vision tower and no text tower$`},
-		"none of two": {text(vision), clip.ErrNoText, `^` + plain + `: has a vision tower and no text tower$`},
+		"no tower":    {text(vision, "a"), clip.ErrNoText, `^` + plain + `: has no text tower$`},
+		"none of two": {text(vision), clip.ErrNoText, `^` + plain + `: has no text tower$`},
 		"tokenizer":   {func() error { _, _, err := vision.Tokenizer(); return err }, clip.ErrNoText, `no text tower`},
 		"text tower":  {func() error { _, err := vision.Text(ctx); return err }, clip.ErrNoText, `no text tower`},
 		"print":       {func() error { _, err := vision.TextFingerprint(ctx); return err }, clip.ErrNoText, `no text tower`},
