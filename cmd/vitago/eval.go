@@ -61,7 +61,8 @@ classes apart by their names, without training (zero-shot; see "vitago classify 
 
 It prints a page of Markdown, or with --json an object a line. -o writes a directory with
   report.md         the page
-  evaluation.json   the object: accuracy, classes, the confusion matrix, all wrong pictures
+  evaluation.json   the object: model, data, classifier, pictures, skipped, right, accuracy, top, top_accuracy, loss,
+                    macro, classes, confusion (rows are wanted, in the order of classes), wrong
   classes.csv       recall, precision and F1 of each class
   confusion.csv     the confusion matrix, a row for each class that is wanted
   wrong.csv         all wrong pictures, those first of which the model is most sure

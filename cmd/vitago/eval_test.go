@@ -250,7 +250,7 @@ func TestEvalStatus(t *testing.T) {
 		{"a number too large", []string{"--model", text, "--labels", "cat,dog,photo", table("3", "0")}, exitUsage, nil, "2 of the 2 classes"},
 		{"a template without a place", []string{"--model", text, "--template", "a photo", table("cat", "dog")}, exitUsage, nil, `--template "a photo" has no {}`},
 		{"standard input twice", []string{"--model", text, "--labels-file", "-", "--templates-file", "-", pictures}, exitUsage, nil, "standard input is named twice"},
-		{"no such labels", []string{"--model", text, "--labels-file", "nope", pictures}, exitUsage, nil, "nope"},
+		{"no such labels", []string{"--model", text, "--labels-file", "nope", pictures}, exitFailed, nil, "nope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			vitago(append([]string{"eval"}, c.args...)...).want(t, c.status, c.out, []string{c.err})
