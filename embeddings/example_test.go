@@ -80,3 +80,73 @@ func ExampleSet_Nearest() {
 	// 0.34 cat.png
 	// 0.29 gradient.png
 }
+
+// Texts become rows, too. Their names are the texts themselves.
+func ExampleEncodeText() {
+	dir, err := os.MkdirTemp("", "embeddings-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		panic(err)
+	}
+	defer m.Close()
+	path := filepath.Join(dir, "captions.jsonl")
+	r, err := embeddings.EncodeText(context.Background(), m, []string{"a cat", "photo of a cat"}, path, embeddings.EncodeOptions{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Done, "rows of", r.Shape)
+	// Output:
+	// 2 rows of [10]
+}
+
+// Rows of one's own: they are kept as they are written, and a second run goes on behind the last.
+func ExampleCreate() {
+	dir, err := os.MkdirTemp("", "embeddings-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "colours.npy")
+	colours := map[string][]float32{"red": {1, 0, 0}, "green": {0, 1, 0}, "blue": {0, 0, 1}}
+	spec := embeddings.Spec{Feature: "rgb", Shape: []int{3}, Names: []string{"red", "green", "blue"}}
+	run := func(most int) error {
+		w, err := embeddings.Create(path, spec, embeddings.Options{Resume: true})
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		fmt.Println("done:", w.Done())
+		for _, name := range spec.Names[w.Done():] {
+			if most--; most < 0 {
+				return nil // as if something had gone wrong
+			}
+			if err := w.Write(name, colours[name]); err != nil {
+				return err
+			}
+		}
+		return w.Commit()
+	}
+	for _, most := range []int{2, 9, 9} {
+		if err := run(most); err != nil {
+			panic(err)
+		}
+	}
+	set, err := embeddings.Read(path)
+	if err != nil {
+		panic(err)
+	}
+	for i, name := range set.Names {
+		fmt.Println(name, set.Vectors[i])
+	}
+	// Output:
+	// done: 0
+	// done: 2
+	// done: 3
+	// red [1 0 0]
+	// green [0 1 0]
+	// blue [0 0 1]
+}

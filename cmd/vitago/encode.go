@@ -253,7 +253,7 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	if e.text {
 		r, err = embeddings.EncodeText(ctx, m, names, e.output, o)
 	} else {
-		r, err = embeddings.Encode(ctx, m, slices.Collect(picturesOf(names, cmd.InOrStdin())), e.output, o)
+		r, err = embeddings.Encode(ctx, m, slices.AppendSeq(make([]clip.Picture, 0, len(names)), picturesOf(names, cmd.InOrStdin())), e.output, o)
 	}
 	elapsed := p.stop()
 	for _, s := range skipped {
