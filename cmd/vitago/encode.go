@@ -101,7 +101,7 @@ try it again.`,
 	}
 	var e encoding
 	f := cmd.Flags()
-	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint")
+	f.StringVar(&e.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model that download has brought")
 	activation := activationFlag(cmd)
 	f.BoolVar(&e.text, "text", false, "the arguments are texts; - is standard input, a text a line")
 	f.StringVar(&e.textFile, "text-file", "", "`FILE` of texts, one a line, in UTF-8; - is standard input")

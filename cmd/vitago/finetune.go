@@ -120,7 +120,7 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	}
 	f := &finetuneFlags{}
 	v := cmd.Flags()
-	v.StringVar(&f.Model, "model", "", "`DIR` or file of the checkpoint to begin with (required)")
+	v.StringVar(&f.Model, "model", "", "`DIR` or file of the checkpoint to begin with, or the name of a model that download has brought (required)")
 	v.StringVar(&f.Data, "data", "", "pictures to train on: a folder, a table or shards (required)")
 	v.StringVar(&f.Output, "out", "", "`DIR` for all that is written (required)")
 	recipe := choiceFlag(cmd, "recipe", "", "what learns, and how (required)", recipeNames()...)

@@ -82,7 +82,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	}
 	var t tokenizing
 	f := cmd.Flags()
-	f.StringVar(&t.model, "model", "", "`DIR` or file of the checkpoint, which has a projector")
+	f.StringVar(&t.model, "model", "", "`DIR` or file of the checkpoint, which has a projector, or the name of a model that download has brought")
 	activation := activationFlag(cmd)
 	layout := choiceFlag(cmd, "layout", "", "how an image becomes views (default: the family's)", names...)
 	f.IntVar(&t.hdNum, "hd-num", 0, "at most `N` tiles of an image (default: the layout's)")

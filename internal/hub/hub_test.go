@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -330,5 +331,23 @@ func TestIndexHostile(t *testing.T) {
 		}
 		_, err = cl.Model(t.Context(), r)
 		wantError(t, err, "model.safetensors.index.json of org/model", want)
+	}
+}
+
+func TestUnfinished(t *testing.T) {
+	dir := t.TempDir()
+	write := func(names ...string) {
+		for _, name := range names {
+			path := filepath.Join(dir, filepath.FromSlash(name))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, nil, 0o666)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write("a.pt", "b.pt.partial", "whole/config.json", "begun/config.json", "begun/0_CLIPModel/model.safetensors.partial")
+	for name, want := range map[string]bool{"a.pt": false, "b.pt": true, "whole": false, "begun": true, "absent": false, "": true} {
+		if got := Unfinished(filepath.Join(dir, name)); got != want {
+			t.Errorf("%q: got %v, want %v", name, got, want)
+		}
 	}
 }
