@@ -30,6 +30,9 @@ var idle = []string{"download", "models", "recipes", "help", "completion", "bash
 // setGlobals does what the flags of all verbs say. What it returns takes that back.
 func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 	restore = func() {}
+	if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd { // of a line that is not written yet
+		return restore, nil
+	}
 	if text := cmd.Flag("text"); slices.Contains(args, "") && !(text != nil && text.Changed) { // a text may have no words
 		return restore, usagef("argument %d of %d is empty, as of a variable of the shell that is not set", 1+slices.Index(args, ""), len(args))
 	}

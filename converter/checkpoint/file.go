@@ -79,7 +79,7 @@ func otherFormat(begin []byte) string {
 	if len(begin) > 2 && begin[0] == 0x80 && begin[1] <= 5 {
 		return "a pickle, and none that torch.save wrote: save the weights with torch.save or safetensors"
 	}
-	return folder.Kind(begin)
+	return ""
 }
 
 // headSize is how many bytes of a file the formats are recognised by.
@@ -161,6 +161,9 @@ func OpenReader(r io.ReaderAt, size int64, name string) (c *File, err error) {
 		}
 		if what := otherFormat(begin); what != "" {
 			return nil, fmt.Errorf("checkpoint: %s: %s: %w", name, what, ErrUnknownFormat)
+		}
+		if kind := folder.Kind(begin); kind != "" {
+			return nil, fmt.Errorf("checkpoint: %s: %w; it is %s", name, ErrUnknownFormat, kind)
 		}
 		return nil, fmt.Errorf("checkpoint: %s: %w (%d bytes, beginning with %.16q)", name, ErrUnknownFormat, size, head)
 	}
