@@ -1,10 +1,14 @@
 package main
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vitago/vitago/internal/golden"
 )
@@ -70,4 +74,39 @@ func inode(t *testing.T, path string) os.FileInfo {
 		t.Fatal(err)
 	}
 	return info
+}
+
+// TestFinetuneProlongKilled: a run that is made longer and killed again and again comes to the same bytes, and the model of before is
+// whole until the new one is.
+func TestFinetuneProlongKilled(t *testing.T) {
+	pictures := colours(t, 6)
+	straight, killed := filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "out")
+	for _, out := range []string{straight, killed} {
+		vitago(append(lasting(pictures, out), "--epochs", "2")...).want(t, exitDone, []string{"steps"}, []string{""})
+	}
+	before := read(t, killed, "model", "model.safetensors")
+	vitago(lasting(pictures, straight)...).want(t, exitDone, []string{"steps"}, []string{"resumed after step 16 of 80"})
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2)) // other moments every time
+	for range 6 {
+		cmd, errw := program(t, lasting(pictures, killed)...)
+		time.Sleep(time.Duration(60+rng.IntN(200)) * time.Millisecond)
+		cmd.Process.Kill()
+		if err := cmd.Wait(); err == nil {
+			break // it was done
+		} else if cmd.ProcessState.Exited() && runtime.GOOS != "windows" {
+			t.Fatalf("it ended by itself: %v\n%s", err, errw)
+		}
+		if now := readIfThere(filepath.Join(killed, "model", "model.safetensors")); now != before && len(unfinished(t, killed)) == 0 && now != read(t, straight, "model", "model.safetensors") {
+			t.Error("the model is neither that of before nor the new one")
+		}
+	}
+	vitago(lasting(pictures, killed)...).want(t, exitDone, []string{"steps"}, []string{""})
+	for _, name := range []string{"model.safetensors", "head.safetensors", "classes.json"} {
+		if read(t, straight, "model", name) != read(t, killed, "model", name) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	if got, want := steps(t, killed), steps(t, straight); !slices.Equal(got, want) {
+		t.Errorf("%d events, want %d; or others", len(got), len(want))
+	}
 }

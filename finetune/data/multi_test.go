@@ -38,7 +38,7 @@ func TestMultiTables(t *testing.T) {
 {"image": "d.png", "label": [30]}`, nil, []string{"2", "10", "30"}},
 		{"c.csv", "path,labels,more\na.png,cat|dog,1\nb.png,,2\nc.png,red | dog|cat,3\nd.png,red,4\n", []Option{Separator("|")}, []string{"cat", "dog", "red"}},
 		{"d.tsv", "path\tlabel\na.png\tcat dog\nb.png\t \nc.png\tred dog cat\nd.png\tred\n", []Option{Separator(" ")}, []string{"cat", "dog", "red"}},
-		{"e.csv", "path,tags\na.png,\"cat, dog\"\nb.png,\nc.png,\"red,dog,cat\"\nd.png,red\n", []Option{Separator(",")}, []string{"cat", "dog", "red"}},
+		{"e.csv", "path,class\na.png,\"cat, dog\"\nb.png,\nc.png,\"red,dog,cat\"\nd.png,red\n", []Option{Separator(",")}, []string{"cat", "dog", "red"}},
 	} {
 		d, err := Open(write(c.name, c.text), true, c.o...)
 		if err != nil {
@@ -62,8 +62,8 @@ func TestMultiTables(t *testing.T) {
 		want       string
 	}{
 		{"x.csv", "path,labels\na.png,cat|dog\n", nil, `column "labels" of the first line has several labels of a picture: want the separator of them`},
-		{"x.csv", "path,label,tags\na.png,cat,dog\n", []Option{Separator("|")}, `columns "label" and "tags" of the first line both have labels, want one`},
-		{"x.csv", "path,caption\na.png,cat\n", []Option{Separator("|")}, "want a column labels, classes or tags"},
+		{"x.csv", "path,label,labels\na.png,cat,dog\n", []Option{Separator("|")}, `columns "label" and "labels" of the first line both have labels, want one`},
+		{"x.csv", "path,caption\na.png,cat\n", []Option{Separator("|")}, "want a column labels or label or class"},
 		{"x.csv", "path,labels\na.png,cat||dog\n", []Option{Separator("|")}, `line 2: the labels "cat||dog" have an empty one between the separators "|"`},
 		{"x.csv", "path,labels\na.png,cat|cat\n", []Option{Separator("|")}, `line 2: the label "cat" is there twice`},
 		{"x.csv", "path,labels\na.png,1|2\nb.png,1.0\n", []Option{Separator("|")}, `line 3: the label "1.0" is the number of the "1" of line 2`},
@@ -71,9 +71,7 @@ func TestMultiTables(t *testing.T) {
 		{"x.jsonl", `{"path": "a.png", "labels": ["a"]}`, []Option{Separator("|")}, `separator "|": labels of JSONL are lists`},
 		{"x.jsonl", "{\"path\": \"a.png\", \"labels\": [\"a\"]}\n{\"path\": \"b.png\", \"label\": \"a\"}", nil, "1 of 2 pictures have no list of labels, as others have; want [] where there are none: line 2"},
 		{"x.jsonl", `{"path": "a.png", "labels": "a"}`, nil, `"labels" is "a", want a list of strings or numbers`},
-		{"x.jsonl", `{"path": "a.png", "labels": ["a"], "label": "b"}`, nil, "there are a label and a list of labels"},
-		{"x.jsonl", `{"path": "a.png", "labels": ["a"], "tags": ["b"]}`, nil, `keys "labels" and "tags" mean the same`},
-		{"x.jsonl", `{"path": "a.png", "labels": ["a"], "label": ["b"]}`, nil, "two keys have labels"},
+		{"x.jsonl", `{"path": "a.png", "labels": ["a"], "Labels": ["b"]}`, nil, `keys "Labels" and "labels" mean the same`},
 		{"x.jsonl", `{"path": "a.png", "labels": [["a"]]}`, nil, `"labels" is ["a"], want a string or a number`},
 		{"x.jsonl", `{"path": "a.png", "labels": [null]}`, nil, `"labels" has null`},
 		{"x.jsonl", `{"path": "a.png", "labels": [NaN]}`, nil, `"labels" is NaN, want a string or a finite number`},
@@ -82,6 +80,16 @@ func TestMultiTables(t *testing.T) {
 	} {
 		if _, err := Open(write(c.name, c.text), true, c.o...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q", c.text, err, c.want)
+		}
+	}
+	// Beside a label they are what the rest of a row is, and beside captions alone a field of several is.
+	for name, text := range map[string]string{
+		"y.csv": "path,label,labels\na.png,cat,x|y\nb.png,dog,z\n", "z.csv": "path,labels,caption\na.png,x|y,a cat\nb.png,z,a dog\n",
+		"y.jsonl": `{"path": "a.png", "label": "cat", "labels": ["x"]}` + "\n" + `{"path": "b.png", "label": "dog", "labels": {}, "tags": "t"}`,
+	} {
+		write(name, text)
+		if d, err := Table(filepath.Join(dir, name)); err != nil || d.Multi || name[0] == 'y' && !slices.Equal(d.Classes, []string{"cat", "dog"}) {
+			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
 	for _, path := range []string{dir, filepath.Join(dir, "*.tar")} {
@@ -105,6 +113,20 @@ func TestMultiShards(t *testing.T) {
 	}
 	w.Close()
 	f.Close()
+	beside := filepath.Join(t.TempDir(), "y.tar")
+	if f, err = os.Create(beside); err != nil {
+		t.Fatal(err)
+	}
+	w = tar.NewWriter(f)
+	for _, e := range [][2]string{{"a.png", "x"}, {"a.json", `{"labels": ["x"]}`}, {"a.cls", "cat"}, {"b.cls", "dog"}, {"b.png", "x"}, {"b.json", `{"labels": ["y"], "tags": "z"}`}} {
+		w.WriteHeader(&tar.Header{Name: e[0], Size: int64(len(e[1])), Mode: 0o666, Typeflag: tar.TypeReg})
+		w.Write([]byte(e[1]))
+	}
+	w.Close()
+	f.Close()
+	if d, err := Shards(beside); err != nil || d.Multi || !slices.Equal(d.Classes, []string{"cat", "dog"}) {
+		t.Errorf("beside labels: %+v, %v", d, err)
+	}
 	d, err := Shards(path)
 	if err != nil || !d.Multi || !reflect.DeepEqual(d.Samples[0].LabelSet, []int{0, 1}) || d.Samples[1].LabelSet != nil {
 		t.Errorf("%+v, %v", d, err)

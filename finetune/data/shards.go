@@ -286,13 +286,13 @@ func (m *member) note(suffix string, text []byte) error {
 			}
 		}
 	}
-	if m.listed && (label != "" || m.label != "") {
-		return errors.New("a label and a list of labels, want one of them")
-	}
 	for _, s := range []string{label, caption} {
 		if !utf8.ValidString(s) { // a JSON string with half a character
 			return fmt.Errorf("%q is not UTF-8", s)
 		}
+	}
+	if label != "" || m.label != "" {
+		m.list = list{} // of which the label says what counts
 	}
 	for _, f := range []struct {
 		what string

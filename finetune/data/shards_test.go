@@ -256,7 +256,7 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte("path\tcaption\na.png\t6\"\n"), 1)
 	f.Add([]byte(`{"path":"a.png","label":3}`+"\n"+`{"path":"b","text":"x"}`), 2)
 	f.Add([]byte(`{"path":"a.png","labels":["a",3]}`+"\n"+`{"path":"b","label":[]}`), 2)
-	f.Add([]byte("path,tags\na.png,a|b\nb.png,\n"), 3)
+	f.Add([]byte("path,labels\na.png,a|b\nb.png,\n"), 3)
 	f.Fuzz(func(t *testing.T, text []byte, kind int) {
 		name := []string{"a.csv", "a.tsv", "a.jsonl"}[uint(kind)%3]
 		separator := []string{"", "|"}[uint(kind)/3%2]

@@ -24,7 +24,7 @@ import (
 var columns = map[string]int{
 	"path": pathColumn, "filepath": pathColumn, "file_name": pathColumn, "filename": pathColumn, "file": pathColumn, "image": pathColumn,
 	"label": labelColumn, "class": labelColumn,
-	"labels": labelsColumn, "classes": labelsColumn, "tags": labelsColumn,
+	"labels":  labelsColumn,
 	"caption": captionColumn, "text": captionColumn, "title": captionColumn,
 }
 
@@ -43,7 +43,7 @@ type row struct {
 }
 
 // columnNames are the names of each kind, for errors.
-var columnNames = [numColumns]string{"path, filepath, file_name, filename, file or image", "label or class", "caption, text or title", "labels, classes or tags"}
+var columnNames = [numColumns]string{"path, filepath, file_name, filename, file or image", "label or class", "caption, text or title", "labels"}
 
 // maxLine bounds a line of JSONL. The longest caption of a picture is far below.
 const maxLine = 1 << 20 // bytes
@@ -54,7 +54,7 @@ const maxLine = 1 << 20 // bytes
 //	path      path, filepath, file_name, filename, file, image
 //	label     label, class       any text or number
 //	caption   caption, text, title
-//	labels    labels, classes, tags   of pictures that may be of several classes
+//	labels    labels             of pictures that may be of several classes, where there is no label
 //
 // Labels that do not exclude each other are a list in JSONL, as Hugging Face's datasets write it: {"image": "a.png", "labels":
 // ["cat", "dog"]}, [] for a picture of none. In CSV they are one field, split at a [Separator]. If a row has a list all need
@@ -309,10 +309,10 @@ func findColumns(head []string, separator string, at *[numColumns][]int) error {
 		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[pathColumn], hint)
 	}
 	switch label, labels := at[labelColumn], at[labelsColumn]; {
-	case separator == "" && len(labels) > 0 && len(label) == 0:
+	case separator == "" && len(labels) > 0 && len(label)+len(at[captionColumn]) == 0:
 		return fmt.Errorf("column %q of the first line has several labels of a picture: want the %w of them", head[labels[0]], ErrSeparator)
 	case separator != "" && len(label)+len(labels) == 0:
-		return fmt.Errorf("first line is %.80q, want a column %s%s", head, columnNames[labelsColumn], hint)
+		return fmt.Errorf("first line is %.80q, want a column %s or %s%s", head, columnNames[labelsColumn], columnNames[labelColumn], hint)
 	case separator != "" && len(label)+len(labels) > 1:
 		return fmt.Errorf("columns %q and %q of the first line both have labels, want one", head[label[0]], head[labels[0]])
 	}
@@ -396,10 +396,9 @@ func readObject(object []byte) (v row, err error) {
 		from[kind] = key
 		isLabel := kind == labelColumn || kind == labelsColumn
 		switch {
+		case kind == labelsColumn && hasLabel(keys):
+			// of which the label says what counts
 		case isLabel && raw[0] == '[':
-			if v.listed {
-				return v, fmt.Errorf("two keys have labels, want one of %s, %s", columnNames[labelColumn], columnNames[labelsColumn])
-			}
 			v.list, err = labelList(key, raw, object, plain)
 		case kind == labelsColumn:
 			err = fmt.Errorf("%q is %.40s, want a list of strings or numbers", key, raw)
@@ -410,10 +409,17 @@ func readObject(object []byte) (v row, err error) {
 			return v, err
 		}
 	}
-	if v.listed && v.text[labelColumn] != "" {
-		return v, fmt.Errorf("there are a label and a list of labels, want one of %s, %s", columnNames[labelColumn], columnNames[labelsColumn])
-	}
 	return v, nil
+}
+
+// hasLabel says whether one of the keys of an object is that of a label.
+func hasLabel(keys map[string]json.RawMessage) bool {
+	for key, raw := range keys {
+		if columns[strings.ToLower(key)] == labelColumn && string(raw) != "null" {
+			return true
+		}
+	}
+	return false
 }
 
 // labelList returns the labels of a JSON list.
