@@ -44,8 +44,11 @@ var unreachable = []struct{ folders, packages []string }{
 		[]string{"clipvit", "cliptext", "projector", "internal"},
 		[]string{"github.com/nlpodyssey/cybertron", "github.com/nlpodyssey/gopickle", "google.golang.org/grpc"},
 	},
-	{ // The programs that need no more than the tower and its weights.
-		[]string{"converter", "finetune", "examples/encode", "examples/similarity", "examples/finetune"},
+	{ // What needs no more than towers and their weights, and the programs that use no task.
+		[]string{
+			"converter", "clip", "embeddings", "zeroshot", "finetune", "examples/encode", "examples/similarity", "examples/finetune", "examples/customhead",
+			"examples/text", "examples/folder", "examples/search", "examples/zeroshot", "examples/classify", "examples/serve",
+		},
 		[]string{"github.com/nlpodyssey/cybertron", "google.golang.org/grpc"},
 	},
 }
