@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -320,47 +321,87 @@ func (r Request) openSweep() (*savedSweep, error) {
 	case !r.Resume:
 		return nil, fmt.Errorf("job: the sweep in %s %w: choose another directory, or resume it", r.Output, ErrOverwrite)
 	default:
-		var was savedSweep
-		if err := json.Unmarshal(raw, &was); err != nil {
+		s.Runs, err = readSweep(r.Output, raw, text)
+		if e := (*ResumeError)(nil); errors.As(err, &e) {
+			return nil, err
+		} else if err != nil {
 			return nil, fmt.Errorf("job: %s: %w", filepath.Join(r.Output, sweepFile), err)
 		}
-		if err := differ(was.Request, text); err != nil {
-			return nil, fmt.Errorf("job: the sweep in %s is %w: %w", r.Output, finetune.ErrOtherRun, err)
-		}
-		s.Runs = was.Runs
 	}
 	return s, s.write(r.Output)
+}
+
+// readSweep returns the runs of a file, whose request has to be the one of now.
+func readSweep(dir string, raw, now []byte) ([]SweepRun, error) {
+	var was savedSweep
+	if err := json.Unmarshal(raw, &was); err != nil {
+		return nil, err
+	}
+	if err := differ("the sweep in "+dir, was.Request, now); err != nil {
+		return nil, err
+	}
+	for _, run := range was.Runs {
+		if run.Score == nil && run.Error == "" {
+			return nil, fmt.Errorf("run %.60q has neither a score nor an error", run.Name)
+		}
+	}
+	return was.Runs, nil
 }
 
 // maxSweep is how many bytes [sweepFile] may have: of the most runs, each with an error.
 const maxSweep = 16 << 20
 
-// differ says in which members one object of JSON is not another.
-func differ(was, now []byte) error {
+// differ says in which fields one request in JSON is not another: a *[ResumeError], or nil.
+func differ(dir string, was, now []byte) error {
 	var a, b map[string]any
 	if err := errors.Join(json.Unmarshal(was, &a), json.Unmarshal(now, &b)); err != nil {
 		return err
 	}
-	var errs []error
-	for name := range b {
-		if _, ok := a[name]; !ok {
-			a[name] = nil
+	if a == nil {
+		return errors.New("no request")
+	}
+	x, y := map[string]string{}, map[string]string{}
+	flatten(x, "", a)
+	flatten(y, "", b)
+	e := &ResumeError{other: &finetune.OtherRunError{Checkpoint: dir}}
+	names := slices.Sorted(maps.Keys(x))
+	for name := range y {
+		if _, ok := x[name]; !ok {
+			names = append(names, name)
 		}
 	}
-	for name, v := range a {
-		if !reflect.DeepEqual(v, b[name]) {
-			errs = append(errs, fmt.Errorf("%s: %v, now %v", name, orNone(v), orNone(b[name])))
+	slices.Sort(names)
+	for _, name := range names {
+		was, now := cmp.Or(x[name], "none"), cmp.Or(y[name], "none")
+		if was == now {
+			continue
 		}
+		e.other.Differences = append(e.other.Differences, finetune.Difference{Setting: name, Was: was, Now: now})
+		e.wrong.wrong = append(e.wrong.wrong, wrong{braced(name) + ": %s, now %s", []any{was, now}})
 	}
-	slices.SortFunc(errs, func(x, y error) int { return cmp.Compare(x.Error(), y.Error()) })
-	return errors.Join(errs...)
+	if e.wrong.wrong == nil {
+		return nil
+	}
+	return e
 }
 
-func orNone(v any) any {
-	if v == nil {
-		return "none"
+// braced returns the name of a field as the format of a [wrong] has it; a name that none has is of a file that was changed.
+func braced(name string) string {
+	if field.MatchString("{" + name + "}") {
+		return "{" + name + "}"
 	}
-	return v
+	return "{output} has a field that there is not"
+}
+
+// flatten sets the members of an object, and those of objects in it by names with dots.
+func flatten(to map[string]string, prefix string, object map[string]any) {
+	for name, v := range object {
+		if inner, ok := v.(map[string]any); ok {
+			flatten(to, prefix+name+".", inner)
+		} else {
+			to[prefix+name] = fmt.Sprint(v)
+		}
+	}
 }
 
 // write writes what has been done.

@@ -60,7 +60,7 @@ func TestSweep(t *testing.T) {
 	r.Resume = true
 	other := r
 	other.Augment.Flip = 0.5
-	if _, err := Sweep(t.Context(), other, Hearer{}); !errors.Is(err, finetune.ErrOtherRun) || !strings.Contains(err.Error(), "augment: none, now map[flip:0.5]") {
+	if _, err := Sweep(t.Context(), other, Hearer{}); !errors.Is(err, finetune.ErrOtherRun) || !strings.Contains(err.Error(), "is of another run: augment.flip: none, now 0.5") {
 		t.Errorf("another request: %v", err)
 	}
 	begun = nil
@@ -186,4 +186,22 @@ func TestSweepRefuses(t *testing.T) {
 	if _, err := os.Stat(r.Output); err == nil {
 		t.Error("a dry run has written something")
 	}
+}
+
+// FuzzSweep: whatever a file of a sweep holds, its runs have ended.
+func FuzzSweep(f *testing.F) {
+	for _, text := range []string{
+		`{"request": {"data": "x"}, "runs": [{"name": "rate=1", "values": {"rate": 1}, "score": 0.5}]}`, `{"request": null}`, `{"request": {"data": "y"}}`, `{"runs": [{}]}`, `[]`, `{`, `{"request": {"data": "x", "%s{}": {"a": [1]}}}`,
+		`{"request": {"data": "x"}, "runs": [{"error": "e"}, null]}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		runs, err := readSweep("out", text, []byte(`{"data": "x"}`))
+		for _, run := range runs {
+			if run.Score == nil && run.Error == "" || err != nil {
+				t.Errorf("%+v: %v", run, err)
+			}
+		}
+	})
 }
