@@ -136,6 +136,7 @@ func TestClassesRefused(t *testing.T) {
 		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=1,circle=2"}, `class_weights: "circle" has two weights`},
 		{Request{Data: one, Recipe: "probe", ClassWeights: table}, `weights.csv: the weight of "ring" is "x", want a number above 0`},
 		{Request{Data: one, Recipe: "lora", ClassWeights: "nowhere.csv"}, "nowhere.csv"},
+		{Request{Data: one, Recipe: "lora", Given: func(f string) bool { return f == "class_weights" }}, "class_weights is empty"},
 		{Request{Data: one, Recipe: "full", Teacher: "x", ClassWeights: "balanced"}, "class_weights is of classes, and it is something else that is learnt"},
 		{Request{Data: one, Recipe: "contrastive", LabelSeparator: "|"}, "label_separator is of classes"},
 		{Request{Data: one, Recipe: "full", Targets: "x", InitHead: true}, "init_head is of classes"},

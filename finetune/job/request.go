@@ -232,6 +232,11 @@ func (r Request) Validate() error {
 			add("no {" + f.name + "}")
 		}
 	}
+	for _, f := range []struct{ name, v string }{{"label_separator", r.LabelSeparator}, {"class_weights", r.ClassWeights}} {
+		if f.v == "" && r.given(f.name) {
+			add("{" + f.name + "} is empty")
+		}
+	}
 	if !(r.Split >= 0 && r.Split < 1) {
 		add("{split} is %v, want 0 to below 1", r.Split)
 	}
