@@ -95,9 +95,10 @@ other recipes train a part of the tower as well. With --cache a frozen tower see
 once.
 
 --sweep rate=1e-5,1e-4 makes a run for each value, and several --sweep one for each combination,
-with the same split and seed, each in a folder of OUT. OUT/sweep.md and OUT/sweep.csv have a line for
-each, the best score in validation first and what failed last; OUT/model leads to the model of the
-best. With --resume runs that have ended are kept. A frozen tower sees each picture once for all runs.
+with the same split and seed, each in a folder of OUT. OUT/sweep.md and OUT/sweep.csv have a line
+for each, the best score in validation first and what failed last; OUT/model leads to the model of
+the best. With --resume runs that have ended are kept. A frozen tower sees each picture once for all
+runs.
 
 What learns and how much memory it takes is printed before the first step; what does not fit is
 refused, with what would take less. --dry-run ends there.
