@@ -17,7 +17,7 @@ type Label struct {
 
 // Classified is a picture with its labels.
 type Classified struct {
-	Index  int     // in the sequence
+	Index  int     // in the sequence, from StreamOptions.First on
 	Name   string  // of the picture
 	Labels []Label // the most probable first
 	Err    error   // why the picture could not be read, if errors are skipped

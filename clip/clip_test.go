@@ -323,6 +323,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := []clip.Picture{good, good, good, bad, good, bad, bad, good}
+	var rest []int
 	for _, batch := range []int{0, 1, 2, 3, 100} {
 		var got []string
 		for e, err := range m.Stream(t.Context(), slices.Values(all), clip.StreamOptions{SkipErrors: true, Batch: batch}) {
@@ -350,6 +351,20 @@ func TestStream(t *testing.T) {
 		}
 		if n != 4 {
 			t.Errorf("batch %d: %d pictures, want 3 and an error", batch, n)
+		}
+	}
+	for e, err := range m.Stream(t.Context(), slices.Values(all[2:5]), clip.StreamOptions{SkipErrors: true, First: 2}) {
+		if n := 2 + len(rest); err != nil || e.Index != n {
+			t.Errorf("picture %d is %+v, %v", n, e, err)
+		}
+		rest = append(rest, e.Index)
+	}
+	if len(rest) != 3 {
+		t.Errorf("got %v, want three", rest)
+	}
+	for _, err := range m.Stream(t.Context(), slices.Values(all), clip.StreamOptions{First: -1}) {
+		if !errors.Is(err, clip.ErrRequest) {
+			t.Errorf("a first of -1: %v", err)
 		}
 	}
 	for range m.Stream(t.Context(), slices.Values([]clip.Picture(nil)), clip.StreamOptions{}) {

@@ -75,6 +75,7 @@ func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o Stream
 			window = part
 		}
 		pipe[Picture, []float32]{
+			first:  o.First,
 			window: window,
 			read: func(_ int, p Picture) (string, []float32, error) {
 				patches, err := p.patches(v.Config)

@@ -17,11 +17,12 @@ type StreamOptions struct {
 	Features   clipvit.Features // of pictures; the zero value is [clipvit.Embedding]
 	Batch      int              // how many are encoded together, at most; 0 lets the size of the tower decide
 	SkipErrors bool             // one that cannot be read is yielded with its error; otherwise it ends the stream
+	First      int              // the index of the first, where those before it have been encoded already
 }
 
 // Encoded is a picture or a text with its vector.
 type Encoded struct {
-	Index  int       // in the sequence
+	Index  int       // in the sequence, from StreamOptions.First on
 	Name   string    // of the picture, or the text itself
 	Vector []float32 // nil if Err is not; features of several rows lie one row after the other
 	Err    error     // why it could not be encoded, if errors are skipped
@@ -30,8 +31,11 @@ type Encoded struct {
 // maxBatch bounds the pictures that wait for one another.
 const maxBatch = 1 << 10
 
-// check returns an [ErrRequest] for a batch that is none.
+// check returns an [ErrRequest] for a batch or an index that is none.
 func (o StreamOptions) check() error {
+	if o.First < 0 {
+		return failed(ErrRequest, "the index of the first is %d, want 0 or more", o.First)
+	}
 	if o.Batch < 0 || o.Batch > maxBatch {
 		return failed(ErrRequest, "batch is %d, want 1 to %d, or 0 for one that fits the tower", o.Batch, maxBatch)
 	}
@@ -46,6 +50,7 @@ type pending[T any] struct {
 
 // A pipe is how values of a sequence become vectors: each is read ahead of use, and then a tower encodes many at once.
 type pipe[S, T any] struct {
+	first  int                                             // the index of the first
 	window int                                             // how many are encoded at once, at most
 	read   func(i int, s S) (name string, in T, err error) // several goroutines call it
 	encode func(ctx context.Context, all []*pending[T]) error
@@ -54,6 +59,7 @@ type pipe[S, T any] struct {
 // run yields the vectors of a sequence in its order.
 func (p pipe[S, T]) run(ctx context.Context, source iter.Seq[S], skip bool, yield func(Encoded, error) bool) {
 	read := func(i int, s S) *pending[T] {
+		i += p.first
 		x := &pending[T]{Encoded: Encoded{Index: i}}
 		x.Name, x.in, x.Err = p.read(i, s)
 		return x

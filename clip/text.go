@@ -58,6 +58,7 @@ func (m *Model) streamText(ctx context.Context, texts iter.Seq[string], o Stream
 			return
 		}
 		pipe[string, []int]{
+			first:  o.First,
 			window: window,
 			read: func(i int, text string) (string, []int, error) {
 				ids, err := k.Tokenize([]string{text}, t.Config.Context, false)

@@ -78,7 +78,7 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 		s.Names[i] = p.Name()
 	}
 	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
-		return m.Stream(ctx, slices.Values(pictures[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
+		return m.Stream(ctx, slices.Values(pictures[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors, First: done})
 	})
 }
 
@@ -98,7 +98,7 @@ func EncodeText(ctx context.Context, m *clip.Model, texts []string, path string,
 	s := o.spec("text", string(clipvit.Embedding), []int{t.Config.EmbedDim}, model)
 	s.Names = texts
 	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
-		return m.StreamText(ctx, slices.Values(texts[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors})
+		return m.StreamText(ctx, slices.Values(texts[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors, First: done})
 	})
 }
 

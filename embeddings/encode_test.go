@@ -229,6 +229,13 @@ func TestEncodeText(t *testing.T) {
 	if err != nil || r.Failed != 1 || r.Before != 3 {
 		t.Fatalf("%+v, %v", r, err)
 	}
+	at := filepath.Join(t.TempDir(), "x.jsonl")
+	if _, err := embeddings.EncodeText(t.Context(), m, texts, at, embeddings.EncodeOptions{SkipErrors: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := files(t, dir), files(t, filepath.Dir(at)); !maps.Equal(got, want) || !strings.Contains(want["x.jsonl"], `"error":"text 4: `) {
+		t.Errorf("resumed it is %q, want %q", got, want) // the number of a text is that in the list
+	}
 	set, err := embeddings.Read(path)
 	if err != nil || !slices.Equal(set.Names, texts) {
 		t.Fatal(set, err)

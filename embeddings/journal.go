@@ -87,8 +87,6 @@ func (r *record) compare(path string, now *record) error {
 		differ("format", r.Format, now.Format),
 		differ("rows of a", r.Kind, now.Kind),
 		differ("feature", r.Feature, now.Feature),
-		differ("model", short(r.Model), short(now.Model)),
-		differ("shape of a row", fmt.Sprint(r.Shape), fmt.Sprint(now.Shape)),
 	)
 	both := maps.Clone(r.Settings)
 	if both == nil {
@@ -98,7 +96,9 @@ func (r *record) compare(path string, now *record) error {
 	for _, k := range slices.Sorted(maps.Keys(both)) {
 		err = cmp.Or(err, differ(k, r.Settings[k], now.Settings[k]))
 	}
-	return cmp.Or(err,
+	return cmp.Or(err, // a setting, which a user knows, stands before what it changes
+		differ("model", short(r.Model), short(now.Model)),
+		differ("shape of a row", fmt.Sprint(r.Shape), fmt.Sprint(now.Shape)),
 		differ(rowsSetting, fmt.Sprint(r.Rows), fmt.Sprint(now.Rows)),
 		differ(namesSetting, short(r.Names), short(now.Names)))
 }

@@ -124,6 +124,9 @@ func begun(path string) (n int, err error) {
 		return 0, nil //nolint:nilerr
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return 0, nil // likewise
+	}
 	j := newJournalReader(f)
 	ok, err := j.next(&record{})
 	if err != nil {
@@ -150,18 +153,17 @@ func unreadable(path string) error {
 // resolve returns the path of a file behind links, or that it is special: a device or a pipe.
 func resolve(path string) (real string, special bool, err error) {
 	info, err := os.Stat(path)
+	_, base := filepath.Split(path)
 	switch {
-	case err != nil:
-		if _, base := filepath.Split(path); base == "" {
-			return path, false, fmt.Errorf("embeddings: %s: names a folder, want a file", path)
-		}
-		return path, false, nil
+	case err != nil && base == "":
+		return path, false, fmt.Errorf("embeddings: %s: names a folder, want a file", path)
+	case err != nil: // perhaps of a link to what is not there yet
 	case info.IsDir():
 		return path, false, fmt.Errorf("embeddings: %s: is a directory, want a file", path)
 	case !info.Mode().IsRegular():
 		return path, true, nil
 	}
-	if real, err = filepath.EvalSymlinks(path); err != nil {
+	if real, err = folder.Target(path); err != nil {
 		return path, false, fmt.Errorf("embeddings: %w", err)
 	}
 	return real, false, nil
@@ -190,6 +192,9 @@ func Create(path string, s Spec, o Options) (_ *Writer, err error) {
 		return createSpecial(path, s)
 	}
 	w := &Writer{spec: s, path: path, synced: time.Now()}
+	if err := w.inTheWay(); err != nil {
+		return nil, err
+	}
 	if w.about, err = newRecord(&w.spec); err != nil {
 		return nil, fmt.Errorf("embeddings: %s: %w", path, err)
 	}
@@ -216,6 +221,16 @@ func Create(path string, s Spec, o Options) (_ *Writer, err error) {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// inTheWay returns an error if a directory has a name that is needed, rather than when all rows have been made.
+func (w *Writer) inTheWay() error {
+	for _, suffix := range []string{partialSuffix, journalSuffix, newSuffix, aboutSuffix, namesSuffix} {
+		if info, err := os.Lstat(w.path + suffix); err == nil && info.IsDir() && (suffix != namesSuffix || w.spec.Format == "npy") {
+			return fmt.Errorf("embeddings: %s: is a directory, want a file or nothing", w.path+suffix)
+		}
+	}
+	return nil
 }
 
 func createSpecial(path string, s Spec) (*Writer, error) {

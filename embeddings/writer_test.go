@@ -480,6 +480,7 @@ func TestMismatch(t *testing.T) {
 			"names with the SHA-256 ":                     func(s *Spec) { s.Names[4] = "f.png" },
 			`image 2 "b\xe9\n.png", which is now d.png`:   func(s *Spec) { s.Names = slices.Delete(s.Names, 1, 3) },
 			`image 1 a.png, which is now x.png`:           func(s *Spec) { s.Names[0] = "x.png" },
+			"precision f32, which is now int8":            func(s *Spec) { s.Settings["precision"], s.Model = "int8", "abcdef" }, // of which that comes
 		} {
 			if done == 9 && strings.HasPrefix(want, "image ") {
 				continue // the journal is gone
@@ -572,6 +573,52 @@ func TestDevices(t *testing.T) {
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
 		t.Errorf("the link is %v, %v", info, err)
 	}
+
+	// A link to what is not there yet, such as on a larger disk.
+	far, near := filepath.Join(t.TempDir(), "new"), t.TempDir()
+	link = filepath.Join(near, "x.npy")
+	if err := os.Symlink(filepath.Join(far, "y.npy"), link); err != nil {
+		t.Fatal(err)
+	}
+	written(t, link, sample(""), Options{}, 3)
+	written(t, link, sample(""), Options{Resume: true}, 9)
+	if got, want := lying(t, far), []string{"y.npy", "y.npy.about.json", "y.npy.names.jsonl"}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	if got := lying(t, near); !slices.Equal(got, []string{"x.npy"}) {
+		t.Errorf("beside the link lies %q", got)
+	}
+	circle := filepath.Join(near, "circle.npy")
+	if err := os.Symlink("circle.npy", circle); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(circle, sample(""), Options{}); err == nil || !strings.Contains(err.Error(), "circle.npy: too many") {
+		t.Errorf("a circle of links: %v", err)
+	}
+}
+
+// TestInTheWay: what has a name that is needed is said before rows are made.
+func TestInTheWay(t *testing.T) {
+	for _, suffix := range []string{partialSuffix, journalSuffix, newSuffix, aboutSuffix, namesSuffix} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x.npy")
+		if err := os.Mkdir(path+suffix, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []Options{{}, {Resume: true}, {Overwrite: true}} {
+			if _, err := Create(path, sample(""), o); err == nil || !strings.Contains(err.Error(), "x.npy"+suffix+": is a directory, want a file") {
+				t.Errorf("%s, %+v: error %v", suffix, o, err)
+			}
+		}
+		if got := lying(t, dir); !slices.Equal(got, []string{"x.npy" + suffix}) {
+			t.Errorf("%s: found %q", suffix, got)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	if err := os.Mkdir(path+namesSuffix, 0o777); err != nil { // which it does not need
+		t.Fatal(err)
+	}
+	written(t, path, sample(""), Options{}, 9)
 }
 
 // TestMemory: what is held does not grow with the number of rows, and the names are held once.

@@ -36,6 +36,33 @@ func Make(dir string) (undo func(), err error) {
 	return undo, nil
 }
 
+// Target returns the path to which links lead, even where nothing lies there yet. Links that lead in a circle are an error.
+func Target(path string) (string, error) {
+	if _, err := os.Stat(path); err == nil {
+		return filepath.EvalSymlinks(path)
+	} else if _, e := os.Lstat(path); e != nil {
+		return path, nil // no link
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	const most = 255 // no system follows more
+	for range most {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // the end
+		}
+		if !filepath.IsAbs(to) {
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			to = filepath.Join(dir, to)
+		}
+		path = to
+	}
+	return "", fmt.Errorf("%s: more than %d links, one behind the other", path, most)
+}
+
 // Inside says whether a path is that of a folder, or below it.
 func Inside(path, folder string) bool {
 	path, err1 := filepath.Abs(path)

@@ -148,10 +148,8 @@ func create(path string) (*File, error) {
 		}
 		return &File{File: f, undo: func() {}}, nil
 	}
-	if err == nil { // through a link
-		if path, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, err
-		}
+	if path, err = Target(path); err != nil {
+		return nil, err
 	}
 	dir, base := filepath.Split(path)
 	if base == "" {
