@@ -172,7 +172,7 @@ func bring(name string) string {
 	case also == nil && near == "" && strings.HasPrefix(strings.ToLower(name), "vit-"):
 		return fmt.Sprintf("; OpenAI's models are %s, and \"vitago models\" lists more", strings.Join(hub.ArchiveNames(), ", "))
 	case also != nil:
-		return fmt.Sprintf("; there are several models of that form: %s", strings.Join(also, ", "))
+		return fmt.Sprintf("; models of that form are %s", strings.Join(also, ", "))
 	}
 	text := ""
 	if near != "" {

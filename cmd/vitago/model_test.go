@@ -101,7 +101,7 @@ func TestModelNotThere(t *testing.T) {
 		"ViT-B/23":                           `did you mean "ViT-B/32"?`,
 		"ViT-B/16":                           `its download to ` + filepath.Join("models", "ViT-B-16.pt") + ` has not ended, and "vitago download ViT-B/16" goes on with it`,
 		"ViT-L/14@448":                       `OpenAI's models are ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, and "vitago models" lists more`,
-		"ViT-H-14":                           `several models of that form: laion/CLIP-ViT-H-14-laion2B-s32B-b79K`,
+		"ViT-H-14":                           `models of that form are laion/CLIP-ViT-H-14-laion2B-s32B-b79K`,
 		"google/siglip-base-patch16-224":     `SigLIP is not supported: no class token, pooling by attention; "vitago models" lists what is`,
 		"RN50":                               `are not supported: convolutions`,
 	} {
