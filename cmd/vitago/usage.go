@@ -33,7 +33,7 @@ func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 	if cmd.Name() == cobra.ShellCompRequestCmd || cmd.Name() == cobra.ShellCompNoDescRequestCmd { // of a line that is not written yet
 		return restore, nil
 	}
-	if slices.Contains(args, "") {
+	if text := cmd.Flag("text"); slices.Contains(args, "") && !(text != nil && text.Changed) { // a text may have no words
 		return restore, usagef("argument %d of %d is empty, as of a variable of the shell that is not set", 1+slices.Index(args, ""), len(args))
 	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
