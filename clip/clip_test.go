@@ -287,11 +287,11 @@ func TestErrors(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if c.kind != none && !errors.Is(err, c.kind) {
+			if c.kind != none && !errors.Is(err, c.kind) { //nolint:errorlint // none is a mark
 				t.Errorf("error %v, want a %v", err, c.kind)
 			}
 			for _, k := range kinds {
-				if errors.Is(err, k) != (k == c.kind) {
+				if errors.Is(err, k) != (k == c.kind) { //nolint:errorlint // which of the kinds it is
 					t.Errorf("error %v: is a %v: %v", err, k, errors.Is(err, k))
 				}
 			}
@@ -426,14 +426,14 @@ func TestCancel(t *testing.T) {
 			cancel(wrong)
 		}()
 		start := time.Now()
-		if err := do(ctx); err != wrong {
+		if err := do(ctx); err != wrong { //nolint:errorlint // the cause itself
 			t.Errorf("%s: error is %v, want the cause of the end", name, err)
 		}
 		if d := time.Since(start); d > 3*time.Second {
 			t.Errorf("%s: it took %v", name, d)
 		}
 		// An ended context is looked at before anything is loaded.
-		if err := do(ctx); err != wrong {
+		if err := do(ctx); err != wrong { //nolint:errorlint // the cause itself
 			t.Errorf("%s: error is %v, want the cause of the end", name, err)
 		}
 	}

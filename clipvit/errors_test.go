@@ -35,7 +35,7 @@ func TestErrors(t *testing.T) {
 		"reader 2":  {decode(io.MultiReader(strings.NewReader("P6 9 9 255\n"+strings.Repeat(" ", 999)), iotest.ErrReader(gone))), gone},
 	} {
 		for _, kind := range []error{ErrImage, ErrTooLarge, gone} {
-			if errors.Is(e.err, kind) != (kind == e.kind) {
+			if errors.Is(e.err, kind) != (kind == e.kind) { //nolint:errorlint // which of the kinds it is
 				t.Errorf("%s: error %v is a %v: %v", name, e.err, kind, kind != e.kind)
 			}
 		}

@@ -59,7 +59,6 @@ func TestFullDisk(t *testing.T) {
 			lift := limitFiles(t, n)
 			w, err := Create(path, sample(format), Options{})
 			if err == nil {
-				kept = 0
 				err = writeRows(w, 9)
 				kept = w.Done()
 				err = errors.Join(err, w.Close())

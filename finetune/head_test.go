@@ -173,7 +173,7 @@ func TestSaveHead(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := newTwoLayers(10, 4, 3)
-		again.Hidden.W.Matrix.SetRequiresGrad(true)
+		again.Hidden.W.SetRequiresGrad(true)
 		got, err := LoadHead(dir, again)
 		if err != nil || !slices.Equal(got, classes) || (got == nil) != (classes == nil) {
 			t.Fatalf("classes %q, %v, want %q", got, err, classes)

@@ -20,7 +20,7 @@ func TestProgress(t *testing.T) {
 			all := tr.Left(Pace{Train: train, Validation: judge}, false)
 			var learnt, judged, last int
 			var events []Progress
-			tr.Config.Progress = func(p Progress) {
+			tr.Progress = func(p Progress) {
 				events = append(events, p)
 				if p.Validated > 0 {
 					judged++

@@ -77,7 +77,7 @@ func cosines(t *testing.T, path string, texts ...string) (all []float64, scale f
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, cosine(image, y.Data().F32()))
+		all = append(all, clip.Cosine(image, y.Data().F32()))
 	}
 	return all, m.Scale()
 }
@@ -167,7 +167,7 @@ func TestClassifyTemplates(t *testing.T) {
 	for i := range mean {
 		mean[i] = x[i] + x[e+i]
 	}
-	if got, want := probability("{}", "photo {}"), cosine(direct(t, "demo/cat.png", "embedding", -1), mean); math.Abs(got-want) > 1e-6 {
+	if got, want := probability("{}", "photo {}"), clip.Cosine(direct(t, "demo/cat.png", "embedding", -1), mean); math.Abs(got-want) > 1e-6 {
 		t.Errorf("cosine %v, want %v", got, want)
 	}
 	if a, b := probability("{}"), probability("photo {}"); math.Abs(a-b) < 1e-4 {

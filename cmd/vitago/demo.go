@@ -8,7 +8,6 @@ import (
 	"image"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 )
@@ -173,7 +173,7 @@ func (r *demoResult) text() []byte {
 	for i, e := range r.embeddings {
 		fmt.Fprintf(&b, "\n%d  %-18s", i+1, r.names[i])
 		for j, f := range r.embeddings {
-			c := cosine(e, f)
+			c := clip.Cosine(e, f)
 			fmt.Fprintf(&b, "%7.2f", c)
 			if j < i && c > best {
 				best, at = c, [2]int{j, i}
@@ -182,13 +182,4 @@ func (r *demoResult) text() []byte {
 	}
 	fmt.Fprintf(&b, "\n\nmost alike: %s and %s\n", r.names[at[0]], r.names[at[1]])
 	return b.Bytes()
-}
-
-func cosine(x, y []float32) float64 {
-	var xx, yy, xy float64
-	for i := range x {
-		a, b := float64(x[i]), float64(y[i])
-		xx, yy, xy = xx+a*a, yy+b*b, xy+a*b
-	}
-	return xy / math.Sqrt(xx*yy)
 }

@@ -207,7 +207,8 @@ func chooseFormat(cmd *cobra.Command, format *string, output string, known []str
 
 func (e *encoding) run(cmd *cobra.Command, args []string) error {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	what, names := "images", args
+	what := "images"
+	var names []string
 	var err error
 	if e.text {
 		what = "texts"
@@ -376,14 +377,6 @@ func (e *encoding) checkFeatures(c clipvit.Config) error {
 func unread(skipped, images int) error {
 	if skipped > 0 {
 		return fmt.Errorf("%d of %d images could not be read", skipped, images)
-	}
-	return nil
-}
-
-// finite returns an error if a value of what was made of an image is no number.
-func finite(name, what string, x []float32) error {
-	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
-		return fmt.Errorf("%s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, what, i+1, len(x), x[i])
 	}
 	return nil
 }

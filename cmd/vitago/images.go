@@ -16,10 +16,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/nlpodyssey/spago/mat"
-
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/projector"
 )
 
 // stdinName is the argument that means the image on standard input.
@@ -131,54 +130,28 @@ func oneLine(name string) string {
 	return name
 }
 
-// A picture is what became of an image: what was made of it, or an error.
-type picture[T any] struct {
+// A picture is what became of an image: its tiles, or an error.
+type picture struct {
 	name string
-	of   T
+	of   *projector.Tiles
 	err  error
 }
 
-// patches are what a tower sees of an image, [G²,3P²].
-type patches = *mat.Dense[float32]
-
-// prepare decodes images and makes something of them in the background, and yields that in their order, so many
-// at a time, or as many as are left. As many more are made ahead. If ctx ends, it yields that error, and does not
-// wait for an image that may never come.
-func prepare[T any](ctx context.Context, names []string, stdin io.Reader, of func(image.Image) (T, error), size int) iter.Seq2[[]*picture[T], error] {
-	all := pictures.InOrder(ctx, pictures.Work[*picture[T]]{
-		Items: len(names), Ahead: size, Workers: pictures.Decoders(), Abandon: true,
-		Begin: func(i int) (*picture[T], int) { return &picture[T]{name: names[i]}, 1 },
-		Do:    func(p *picture[T], _ int) { p.read(stdin, of) },
-	})
-	return func(yield func([]*picture[T], error) bool) {
-		left := len(names)
-		batch := make([]*picture[T], 0, size)
-		for p, err := range all {
-			if err != nil {
-				yield(nil, ctx.Err())
-				return
-			}
-			batch = append(batch, p)
-			if left--; len(batch) < size && left > 0 {
-				continue
-			}
-			if !yield(batch, nil) {
-				return
-			}
-			clear(batch) // pictures that have served
-			batch = batch[:0]
-		}
-	}
-}
-
-// read makes of p's image what it is to be.
-func (p *picture[T]) read(stdin io.Reader, of func(image.Image) (T, error)) {
-	p.err = withImage(p.name, stdin, func(r io.Reader) error {
-		img, err := clipvit.DecodeImage(r)
-		if err == nil {
-			p.of, err = of(img)
-		}
-		return err
+// prepare decodes images and cuts them into tiles in the background, one ahead of use, and yields them in their order. If
+// ctx ends, it yields its cause, and does not wait for an image that may never come.
+func prepare(ctx context.Context, names []string, stdin io.Reader, of func(image.Image) (*projector.Tiles, error)) iter.Seq2[*picture, error] {
+	return pictures.InOrder(ctx, pictures.Work[*picture]{
+		Items: len(names), Ahead: 1, Workers: pictures.Decoders(), Abandon: true,
+		Begin: func(i int) (*picture, int) { return &picture{name: names[i]}, 1 },
+		Do: func(p *picture, _ int) {
+			p.err = withImage(p.name, stdin, func(r io.Reader) error {
+				img, err := clipvit.DecodeImage(r)
+				if err == nil {
+					p.of, err = of(img)
+				}
+				return err
+			})
+		},
 	})
 }
 
@@ -197,9 +170,4 @@ func withImage(name string, stdin io.Reader, f func(io.Reader) error) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
-}
-
-// preprocess makes of an image what a tower of configuration c sees of it.
-func preprocess(c clipvit.Config) func(image.Image) (patches, error) {
-	return func(img image.Image) (patches, error) { return clipvit.Preprocess(img, c) }
 }

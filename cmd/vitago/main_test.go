@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
@@ -328,7 +329,7 @@ func TestDemoEmbeddings(t *testing.T) {
 	for i, name := range r.names {
 		golden.Compare(t, name, r.embeddings[i], want.Float32("embedding/"+name), tol)
 		for _, e := range r.embeddings {
-			cosines = append(cosines, float32(cosine(r.embeddings[i], e)))
+			cosines = append(cosines, float32(clip.Cosine(r.embeddings[i], e)))
 		}
 	}
 	golden.Compare(t, "cosine", cosines, want.Float32("cosine"), tol)

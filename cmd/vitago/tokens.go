@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -318,11 +319,10 @@ func (t *tokenizing) spec(ctx context.Context, c *converter.Model, e *projector.
 // returns how many tokens there were and the errors of the images that were skipped.
 func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []string, stdin io.Reader, out tokenSink, done func(n int)) (tokens int, skipped []error, err error) {
 	n := 0
-	for batch, err := range prepare(ctx, images, stdin, e.Split, 1) {
+	for p, err := range prepare(ctx, images, stdin, e.Split) {
 		if err != nil {
 			return tokens, skipped, err
 		}
-		p := batch[0]
 		if p.err != nil {
 			if !t.skipErrors {
 				return tokens, skipped, p.err
@@ -339,7 +339,7 @@ func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []
 				Width: p.of.Width, Height: p.of.Height, Rows: p.of.Rows, Cols: p.of.Cols,
 			}
 			tokens += m.Tokens
-			if err = finite(p.name, "tokens", m.x); err == nil {
+			if err = finite(p.name, m.x); err == nil {
 				err = out.write(m)
 			}
 		}
@@ -350,4 +350,12 @@ func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []
 		done(n)
 	}
 	return tokens, skipped, nil
+}
+
+// finite returns an error if a value of the tokens of an image is no number.
+func finite(name string, x []float32) error {
+	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return fmt.Errorf("%s: tokens: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, i+1, len(x), x[i])
+	}
+	return nil
 }

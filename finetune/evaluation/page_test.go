@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // odd are names of classes and pictures that mean something where they are written.
@@ -91,7 +92,7 @@ func TestOddNames(t *testing.T) {
 	}
 	for _, name := range odd {
 		printed := strings.TrimSpace(name)
-		if strings.ContainsAny(name, "\n\r\x1b\xff") {
+		if strings.ContainsAny(name, "\n\r\x1b") || !utf8.ValidString(name) {
 			printed = fmt.Sprintf("%q", name)
 		}
 		if !seen[printed] {
