@@ -123,7 +123,7 @@ try it again.`,
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case e.textFile != "" && len(args) > 0:
-			return usagef("--text-file has the texts: got %d arguments, want none", len(args))
+			return usagef("--text-file has the texts: got %s, want none", some(len(args), "argument"))
 		case e.textFile != "":
 			return nil
 		case e.text:

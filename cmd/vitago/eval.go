@@ -209,7 +209,7 @@ func (e *examination) run(cmd *cobra.Command) error {
 	}
 	by := "its head"
 	if judge == nil {
-		by = fmt.Sprintf("zero-shot, %d labels, %d templates", len(e.labels), len(e.templates))
+		by = fmt.Sprintf("zero-shot, %s, %s", some(len(e.labels), "label"), some(len(e.templates), "template"))
 		if judge, err = e.zeroShot(ctx, log, m); err != nil {
 			return err
 		}

@@ -233,7 +233,7 @@ func TestEvalStatus(t *testing.T) {
 		{"all of them", []string{"--model", model, "--skip-errors", "-o", out, hopeless}, exitFailed, nil, "none of the 1 pictures can be read: "},
 		{"a model without head or text", []string{"--model", tinyVision(t), pictures}, exitFailed, nil, "has neither a head, nor a text tower for labels"},
 
-		{"labels by the classes", []string{"--model", text, "--template", "{}", "--json", table("cat", "dog", "a_dog")}, exitDone, []string{`"class":"a dog"`, "zero-shot, 3 labels, 1 templates"}, ""},
+		{"labels by the classes", []string{"--model", text, "--template", "{}", "--json", table("cat", "dog", "a_dog")}, exitDone, []string{`"class":"a dog"`, "zero-shot, 3 labels, 1 template"}, ""},
 		{"classes that are one label", []string{"--model", text, table("a dog", "a_dog")}, exitUsage, nil, `the classes "a dog" and "a_dog" are one label, "a dog"`},
 		{"labels for one class", []string{"--model", text, table("cat")}, exitUsage, nil, `has one class, "cat", and no picture could be wrong: give --labels`},
 		{"labels beside one class", []string{"--model", text, "--labels", "dog,cat", "--json", table("cat")}, exitDone, []string{`{"class":"dog","pictures":0`}, ""},

@@ -17,7 +17,7 @@ func TestExportUsage(t *testing.T) {
 		args []string
 		err  []string
 	}{
-		{[]string{"export", tinyArchive}, []string{"vitago export: got 1 arguments, want SRC and OUT"}},
+		{[]string{"export", tinyArchive}, []string{"vitago export: got 1 argument, want SRC and OUT"}},
 		{[]string{"export", tinyArchive, out}, []string{"--to is missing, want openai, huggingface, openclip", "Run 'vitago export --help'"}},
 		{[]string{"export", "--to", "onnx", tinyArchive, out}, []string{"--to", "want openai, huggingface"}},
 		{[]string{"export", "--to", "openai", "--format", "npz", tinyArchive, out}, []string{"--format", "want safetensors, torch, torchscript"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/job"
@@ -117,7 +119,12 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
   vitago finetune --model MODEL --data captions.csv --out pairs --recipe contrastive --lock texts
   vitago finetune --model XCOMPOSER --data pictures --out tokens --recipe projector \
       --teacher TEACHER --cache cache`,
-		Args: wantArgs(0, 0, "none"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && nearest(args[0], []string{"recipes"}) != "" {
+				return usagef("unknown word %q; did you mean \"recipes\"?", args[0])
+			}
+			return wantArgs(0, 0, "none: the pictures are --data, the model is --model")(cmd, args)
+		},
 	}
 	f := &finetuneFlags{}
 	v := cmd.Flags()
@@ -296,6 +303,9 @@ func (f *finetuneFlags) inFlags(err error) error {
 	if e := (*finetune.MemoryError)(nil); errors.As(err, &e) {
 		what, _, _ := strings.Cut(e.Error(), "\n")
 		return verbatim(plain(errors.New(what)) + "\n\n" + strings.TrimRight(e.Need.String(), "\n"))
+	}
+	if e := (*converter.NotFoundError)(nil); errors.As(err, &e) && e.Path == f.Model && f.Model != f.Teacher {
+		return fmt.Errorf("--model: %w", e)
 	}
 	return adviseVocabulary(err, f.Model)
 }

@@ -49,7 +49,7 @@ func (l *batchLines) heard(e finetune.Progress) {
 	switch {
 	case e.Validated == 0 && e.Batch == 1 && e.Pace.Train < time.Second: // it begins cold, and soon there are steps
 	case e.Validated == 0 && !l.told && e.Left > progressAfter && e.Step == 0:
-		fmt.Fprintf(l.w, "a batch takes %s; about %s left\n", seconds(e.Pace.Train), job.About(e.Left))
+		fmt.Fprintf(l.w, "a batch takes %s; about %s left\n", fewSeconds(e.Pace.Train), job.About(e.Left))
 		l.last, l.told = now, true
 	case now.Sub(l.began) < progressLine || now.Sub(l.last) < progressLine:
 	case e.Validated > 0 && e.Left > 0:

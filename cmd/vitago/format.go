@@ -21,7 +21,23 @@ import (
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
+// fewSeconds is seconds of what may take much less than one.
+func fewSeconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.2g s", d.Seconds())
+	}
+	return seconds(d)
+}
+
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// some writes how many there are of what a word names: 1 label, 2 labels.
+func some(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 

@@ -91,10 +91,10 @@ func TestUsage(t *testing.T) {
 		{nil, []string{"Usage:", "encode", "vitago: no verb"}},
 		{[]string{"encoed"}, []string{`unknown verb "encoed"; did you mean "encode"?`, "Run 'vitago --help'"}},
 		{[]string{"--nonsense"}, []string{"unknown flag: --nonsense"}},
-		{[]string{"demo", "x"}, []string{"vitago demo: got 1 arguments, want none", "Run 'vitago demo --help'"}},
-		{[]string{"version", "x"}, []string{"got 1 arguments, want none"}},
+		{[]string{"demo", "x"}, []string{"vitago demo: got 1 argument, want none", "Run 'vitago demo --help'"}},
+		{[]string{"version", "x"}, []string{"got 1 argument, want none"}},
 		{[]string{"inspect"}, []string{"vitago inspect: got 0 arguments, want PATH"}},
-		{[]string{"convert", tinyArchive}, []string{"got 1 arguments, want SRC and DST"}},
+		{[]string{"convert", tinyArchive}, []string{"got 1 argument, want SRC and DST"}},
 		{[]string{"convert", "--dtype", "int8", tinyArchive, dir}, []string{"--dtype", "want source, f16, bf16, f32"}},
 		{[]string{"encode", "--model", tinyModel}, []string{"got 0 arguments, want at least one IMAGE"}},
 		{[]string{"encode", png}, []string{
@@ -120,12 +120,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel, "--text", "-"}, []string{"standard input: got 0 texts, want at least 1"}},
 		{[]string{"encode", "--model", tinyModel, "--text-file", dir}, []string{"is a directory, want a file of lines"}},
 		{[]string{"encode", "--model", tinyModel, "--text-file", png}, []string{"line 1 is ", "want text in UTF-8"}},
-		{[]string{"encode", "--model", tinyModel, "--text-file", png, png}, []string{"--text-file has the texts: got 1 arguments, want none"}},
+		{[]string{"encode", "--model", tinyModel, "--text-file", png, png}, []string{"--text-file has the texts: got 1 argument, want none"}},
 		{[]string{"encode", "--model", tinyModel, "--resume", "-o", "-", png}, []string{"--resume goes with -o FILE"}},
 		{[]string{"help", "nope"}, []string{`vitago help: unknown verb "nope"`}},
 		{[]string{"help", "encoed"}, []string{`unknown verb "encoed"; did you mean "encode"?`}},
 		{[]string{"help", "encode", "more"}, []string{`unknown verb "more"`}},
-		{[]string{"compare", tinyArchive}, []string{"vitago compare: got 1 arguments, want A and B"}},
+		{[]string{"compare", tinyArchive}, []string{"vitago compare: got 1 argument, want A and B"}},
 		{[]string{"compare", "--plot", filepath.Join(dir, "x.bmp"), tinyArchive, tinyModel}, []string{`no plot has the extension ".bmp", want .pdf, .png or .svg`}},
 		{[]string{"completion", "tcsh"}, []string{"tcsh", "vitago completion"}},
 	} {
@@ -224,6 +224,29 @@ func TestPlain(t *testing.T) {
 		"3 files (projector: has no bias) pillow:nothing": "3 files (projector: has no bias) pillow:nothing",
 	} {
 		if got := plain(errors.New(text)); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A file or folder may have the name of a package.
+func TestPlainPaths(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"pictures", "clip", "data", "hub"} {
+		if err := os.Mkdir(name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		vitago("inspect", name).want(t, exitFailed, nil, []string{"vitago: " + name + ": a directory without"})
+	}
+	for text, want := range map[string]string{
+		"converter: pictures: no model":             "pictures: no model",
+		"clip: pictures: no model":                  "pictures: no model",
+		"pictures: pictures: no pictures":           "pictures: no pictures",
+		"pictures: none; converter: data: is empty": "pictures: none; data: is empty",
+		"converter: hub: torn":                      "torn", // no argument
+		"converter: projector: torn":                "torn", // no file
+	} {
+		if got := plain(errors.New(text), "encode", "--model=pictures", "data/", "hub.pt", "--recipe", "projector"); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
 )
@@ -66,13 +69,13 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	case err == nil:
 		return exitDone
 	case !started || errors.As(err, new(usageError)):
-		fmt.Fprintf(errw, "%s: %s\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), plain(err))
+		fmt.Fprintf(errw, "%s: %s\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), plain(err, args...))
 		return exitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(errw, "vitago: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errw, "vitago: "+plain(err)+hint(cmd, err))
+	fmt.Fprintln(errw, "vitago: "+plain(err, args...)+hint(cmd, err))
 	return exitFailed
 }
 
@@ -106,6 +109,7 @@ var hints = []struct {
 	{"resume", "--resume does", []error{finetune.ErrExists}},
 	{"model", mergeAdapter, []error{converter.ErrAdapter}},
 	{"adapter", mergeAdapter, []error{converter.ErrAdapter}},
+	{"val", "give more of them, or others to validate on by --val", []error{data.ErrFew}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 }
 
@@ -122,12 +126,34 @@ func hint(cmd *cobra.Command, err error) string {
 	return ""
 }
 
-// plain returns the text of an error without the names of packages, in one line unless it is verbatim.
-func plain(err error) string {
+// plain returns the text of an error without the names of packages, in one line unless it is verbatim. A name that is among the args of
+// the command line and that of a file or folder stays, once.
+func plain(err error, args ...string) string {
 	if v := verbatim(""); errors.As(err, &v) {
 		return string(v)
 	}
-	return strings.ReplaceAll(calls.ReplaceAllString(prefixes.ReplaceAllString(err.Error(), "$1"), "$1"), "\n", "; ")
+	text := prefixes.ReplaceAllStringFunc(err.Error(), func(all string) string {
+		kept := prefixes.FindStringSubmatch(all)[1]
+		names := strings.Split(strings.TrimPrefix(all, kept), ": ")
+		for i, name := range names[:len(names)-1] { // the last is empty
+			if names[i+1] != name && isPath(name, args) {
+				kept += name + ": "
+			}
+		}
+		return kept
+	})
+	return strings.ReplaceAll(calls.ReplaceAllString(text, "$1"), "\n", "; ")
+}
+
+// isPath says whether a name is an argument of a command line, or the value of a flag, and a file or folder has it.
+func isPath(name string, args []string) bool {
+	_, err := os.Lstat(name)
+	return err == nil && slices.ContainsFunc(args, func(a string) bool {
+		if flag, value, ok := strings.Cut(a, "="); ok && strings.HasPrefix(flag, "-") {
+			a = value
+		}
+		return filepath.Clean(a) == name
+	})
 }
 
 func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
@@ -189,15 +215,21 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 var otherVerbs = map[string][]string{
 	"encode": {"embed", "embedding", "embeddings", "features", "extract", "vectorize"}, "tokens": {"tokenize"},
 	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "finetune": {"train", "tune", "fine-tune", "fit"},
-	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo", "search"},
+	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo"},
 	"compare": {"diff"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
+}
+
+// elsewhere says of what is no verb, and is expected to be one, where it is.
+var elsewhere = map[string]string{
+	"search": "\"vitago encode --text\" makes the vectors to search with, and examples/search searches",
+	"serve":  "examples/serve answers over HTTP",
 }
 
 // wantArgs checks the number of arguments; what names them.
 func wantArgs(least, most int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usagef("got %d arguments, want %s", len(args), what)
+			return usagef("got %s, want %s", some(len(args), "argument"), what)
 		}
 		return nil
 	}

@@ -85,6 +85,12 @@ func TestStatuses(t *testing.T) {
 		{usage, "train --data x", `did you mean "finetune"?`},
 		{usage, "evaluate x", `did you mean "eval"?`},
 		{usage, "frobnicate --hard x", `unknown verb "frobnicate"` + "\n"},
+		{usage, "train --model demo x", `unknown verb "train"; did you mean "finetune"?`},
+		{usage, "evaluate --model demo x", `unknown verb "evaluate"; did you mean "eval"?`},
+		{usage, "--model demo embed x", `unknown verb "embed"; did you mean "encode"?`},
+		{usage, "frobnicate --model demo x", `unknown verb "frobnicate"` + "\n"},
+		{usage, "search x", `unknown verb "search"; "vitago encode --text" makes the vectors to search with`},
+		{usage, "--model demo serve x", `unknown verb "serve"; examples/serve answers over HTTP`},
 		{usage, "help encod", `unknown verb "encod"; did you mean "encode"?`},
 		{done, "help encode", ""},
 		{usage, "completion", "want bash, zsh, fish or powershell"},
@@ -94,6 +100,14 @@ func TestStatuses(t *testing.T) {
 		// Flags.
 		{usage, "--nope", "unknown flag: --nope"},
 		{usage, "--qiet version", `did you mean "--quiet"?`},
+		{usage, "finetune --lr 3", `unknown flag: --lr; did you mean "--rate"?`},
+		{usage, "finetune --learning-rate 3", `unknown flag: --learning-rate; did you mean "--rate"?`},
+		{usage, "finetune --batch-size 3", `unknown flag: --batch-size; did you mean "--batch"?`},
+		{usage, "encode --out x.npy", `unknown flag: --out; did you mean "--output"?`},
+		{usage, "finetune --output x", `unknown flag: --output; did you mean "--out"?`},
+		{usage, "classify --topk 3", `unknown flag: --topk; did you mean "--top"?`},
+		{usage, "encode --device cuda", "vitago computes on the CPU alone"},
+		{usage, "finetune recipe", `unknown word "recipe"; did you mean "recipes"?`},
 		{usage, "--normalize encode --model TINY x", "the flags of a verb stand after it: vitago encode"},
 		{usage, "encode --feature cls --model TINY x", `unknown flag: --feature; did you mean "--features"?`},
 		{usage, "classify --lables a,b x", `unknown flag: --lables; did you mean "--labels"?`},
@@ -155,6 +169,7 @@ func TestStatuses(t *testing.T) {
 		{world, "encode --model ViT-B/32 PICTURE", `"vitago download ViT-B/32" brings it, to `},
 		{world, "encode --model google/siglip-base-patch16-224 PICTURE", "SigLIP is not supported: no class token"},
 		{usage, encode + "--normalize false", "the value of a flag that is on or off stands behind a =: --normalize=false"},
+		{world, "finetune --model nope/nope --data PICTURES --out OUT --recipe full", "--model: no model nope/nope: no such file or directory, and none of that name in models"},
 		{world, "encode --model demo2/demo PICTURE", "no model demo2/demo: no such file or directory, and none of that name in models"},
 		{world, encode + "nowhere.jpg", "no image: nowhere.jpg: no such file or directory"},
 		{world, encode + "nothing*.jpg", "no file matches"},
@@ -210,7 +225,7 @@ func TestStatuses(t *testing.T) {
 		{world, "eval --model nope PICTURES", "no model nope"},
 
 		// convert
-		{usage, "convert TINY", "got 1 arguments, want SRC and DST"},
+		{usage, "convert TINY", "got 1 argument, want SRC and DST"},
 		{usage, "convert TINY OUT x", "got 3 arguments, want SRC and DST"},
 		{usage, "convert --dtype int8 TINY OUT", "want source, f16, bf16, f32"},
 		{usage, "convert --vision-only --vocab x TINY OUT", "--vocab is of the text tower, and --vision-only leaves that out"},
@@ -223,7 +238,7 @@ func TestStatuses(t *testing.T) {
 
 		// export
 		{usage, "export TINY OUT", "--to is missing, want "},
-		{usage, "export TINY", "got 1 arguments, want SRC and"},
+		{usage, "export TINY", "got 1 argument, want SRC and"},
 		{usage, "export TINY OUT --to onnx", "want openai, huggingface, openclip"},
 		{usage, "export TINY OUT --to openclip --format torchscript", "torchscript"},
 		{usage, "export TINY OUT --to openclip --projector-only", "projector"},
@@ -257,7 +272,7 @@ func TestStatuses(t *testing.T) {
 		{world, "inspect WRONG/unfinished", "its download has not ended, model.safetensors.partial is a part of a file"},
 		{world, "inspect WRONG/above", "it has models in it, WRONG/above/tiny: give the path of the one that is meant"},
 		{done, "inspect TINY", ""},
-		{usage, "compare TINY", "got 1 arguments, want A and B"},
+		{usage, "compare TINY", "got 1 argument, want A and B"},
 		{usage, "compare TINY TINY --plot OUT.bmp", `no plot has the extension ".bmp"`},
 		{usage, "compare TINY TINY --json --all", "--all goes without --json"},
 		{world, "compare TINY nope", "no model nope: no such file or directory"},
@@ -270,7 +285,7 @@ func TestStatuses(t *testing.T) {
 		{usage, "finetune --model TINY --data PICTURES", "--out is missing"},
 		{usage, finetune, "--recipe is missing"},
 		{usage, finetune + "--recipe nope", "want probe, projector, lora"},
-		{usage, finetune + "x --recipe full", "got 1 arguments"},
+		{usage, finetune + "x --recipe full", "got 1 argument"},
 		{usage, "finetune --model nope --data PICTURES --out OUT --recipe full --epochs 0", "--epochs"},
 		{usage, "finetune --model PICTURE --data PICTURES --out OUT --recipe full", "is an image, want a model directory or a checkpoint"},
 		{usage, finetune + "--recipe last-n --blocks 99", "--blocks: more blocks are to learn than are used: the last 99 blocks of 2"},
@@ -289,7 +304,7 @@ func TestStatuses(t *testing.T) {
 		{world, "finetune --model TINY --data PICTURES --out TINY --recipe full", "holds what is learnt from"},
 
 		// demo, download, models, version
-		{usage, "demo x", "got 1 arguments, want none"},
+		{usage, "demo x", "got 1 argument, want none"},
 		{usage, "demo --overwrite", "--overwrite goes with --dir"},
 		{done, "demo --dir OUT", ""},
 		{usage, "download", "no name, want one of ViT-B/32"},
@@ -304,7 +319,7 @@ func TestStatuses(t *testing.T) {
 		{usage, "models a b", "got 2 arguments"},
 		{world, "models nonesuch", `no model that is known has "nonesuch"`},
 		{done, "models", ""},
-		{usage, "version x", "got 1 arguments, want none"},
+		{usage, "version x", "got 1 argument, want none"},
 		{done, "version", ""},
 	}
 	for _, v := range []struct{ flag, values string }{

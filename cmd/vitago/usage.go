@@ -83,14 +83,22 @@ func didYouMean(near string) string {
 
 // unknownVerb returns the error about a verb that there is not, with what may have been meant.
 func unknownVerb(root *cobra.Command, verb string) error {
+	if where := elsewhere[strings.ToLower(verb)]; where != "" {
+		return usagef("unknown verb %q; %s", verb, where)
+	}
+	return usagef("unknown verb %q%s", verb, didYouMean(likeVerb(root, verb)))
+}
+
+// likeVerb returns the verb that a word is meant for, "" if it is like none.
+func likeVerb(root *cobra.Command, word string) string {
 	var verbs []string
 	for _, c := range root.Commands() {
-		if slices.Contains(c.SuggestFor, strings.ToLower(verb)) {
-			return usagef("unknown verb %q%s", verb, didYouMean(c.Name()))
+		if slices.Contains(c.SuggestFor, strings.ToLower(word)) {
+			return c.Name()
 		}
 		verbs = append(verbs, c.Name())
 	}
-	return usagef("unknown verb %q%s", verb, didYouMean(nearest(verb, verbs)))
+	return nearest(word, verbs)
 }
 
 // flagError says what is wrong with a flag of cmd in the command line args. An unknown flag of no verb is often one of a verb that
@@ -114,7 +122,13 @@ func flagError(cmd *cobra.Command, args []string, err error) error {
 			return usagef("unknown flag: -%s; did you mean \"--%[1]s\"?", name)
 		}
 	}
-	near := nearest(name, flagNamesOf(cmd))
+	near := otherFlag(cmd, name)
+	if near == "" {
+		near = nearest(name, flagNamesOf(cmd))
+	}
+	if near == "" && slices.Contains([]string{"device", "cuda", "gpu"}, name) {
+		return usagef("%w; vitago computes on the CPU alone", err)
+	}
 	if cmd == root && near == "" {
 		if verb, known := meantVerb(root, args); known {
 			return usagef("%w; the flags of a verb stand after it: vitago %s ...", err, verb)
@@ -159,6 +173,27 @@ func flagError(cmd *cobra.Command, args []string, err error) error {
 	return usageError{err}
 }
 
+// otherFlags are what other programs call a flag.
+var otherFlags = map[string][]string{
+	"rate": {"lr", "learning-rate", "learning_rate"}, "batch": {"batch-size", "batch_size", "bs"}, "threads": {"workers", "num-workers", "jobs"},
+	"out": {"output-dir", "output_dir", "outdir", "output"}, "output": {"out"}, "model": {"checkpoint", "pretrained", "weights", "ckpt"},
+	"data": {"train", "dataset", "train-data", "data-dir"}, "val": {"validation", "val-data", "test"}, "rank": {"lora-rank", "lora-r"},
+	"alpha": {"lora-alpha"}, "accumulate": {"accum-freq", "gradient-accumulation-steps"}, "weight-decay": {"wd", "decay"}, "clip": {"grad-clip", "max-grad-norm"},
+	"labels": {"classes", "candidate-labels", "names"}, "template": {"prompt", "prompts", "hypothesis-template"}, "top": {"topk", "top-k", "k"},
+	"text": {"texts", "prompt", "caption", "captions", "sentence"}, "precision": {"dtype", "int8"}, "overwrite": {"force", "overwrite-output-dir"},
+	"skip-errors": {"ignore-errors", "skip"}, "label-separator": {"separator"}, "quiet": {"silent", "q"}, "vocab": {"tokenizer"},
+}
+
+// otherFlag returns the flag of cmd that other programs call by a name, "" if there is none.
+func otherFlag(cmd *cobra.Command, name string) string {
+	for _, f := range flagNamesOf(cmd) {
+		if slices.Contains(otherFlags[f], name) {
+			return f
+		}
+	}
+	return ""
+}
+
 // flagNamesOf returns the names of the flags of a verb, and of all.
 func flagNamesOf(cmd *cobra.Command) (names []string) {
 	add := func(f *pflag.Flag) {
@@ -172,13 +207,16 @@ func flagNamesOf(cmd *cobra.Command) (names []string) {
 }
 
 // meantVerb returns the word of a command line that stands where the verb does, and whether it is one. It is the first that is no
-// flag and no flag's value; if that is like no verb, a verb that stands behind a flag was meant.
+// flag and no flag's value; if flags stand before it and it is like no verb, a verb that stands behind a flag was meant.
 func meantVerb(root *cobra.Command, args []string) (verb string, known bool) {
 	var verbs []string
 	for _, c := range root.Commands() {
 		verbs = append(verbs, c.Name())
 	}
 	value := false
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return args[0], slices.Contains(verbs, args[0])
+	}
 	for _, a := range args {
 		switch {
 		case a == "--":
@@ -191,7 +229,7 @@ func meantVerb(root *cobra.Command, args []string) (verb string, known bool) {
 			value = false
 		}
 	}
-	if nearest(verb, verbs) == "" {
+	if likeVerb(root, verb) == "" && elsewhere[verb] == "" {
 		for _, a := range args {
 			if slices.Contains(verbs, a) {
 				return a, true

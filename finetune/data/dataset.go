@@ -292,7 +292,7 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 			aside[i] = true
 		}
 	}
-	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1)); err != nil {
+	if err := of(ErrFew, lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1))); err != nil {
 		return nil, nil, err
 	}
 	train, validation = d.part(aside)
@@ -332,7 +332,7 @@ func (d *Dataset) splitMulti(fraction float64, seed uint64) (train, validation *
 			lonely.add(fmt.Sprintf("%q (%d)", d.Classes[l], len(is)))
 		}
 	}
-	if err := lonely.err("split", "of %d classes have fewer than 2 pictures", len(d.Classes)); err != nil {
+	if err := of(ErrFew, lonely.err("split", "of %d classes have fewer than 2 pictures", len(d.Classes))); err != nil {
 		return nil, nil, err
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(members[a]), len(members[b])) })

@@ -53,14 +53,14 @@ func (r Request) unvalidated(lbfgs bool) error {
 	case lbfgs || r.Validation != "" || r.Split > 0:
 		return nil
 	}
-	return r.nothingToValidate("there are none: give {validation}, or a {split} above 0")
+	return r.nothingToValidate("give {validation}, or a {split} above 0")
 }
 
 // nothingToValidate returns an error if a field was asked for that goes with pictures to validate on; why says why there are none.
 func (r Request) nothingToValidate(why string) error {
 	for _, name := range []string{"validate_every", "patience"} {
 		if r.given(name) {
-			return bad("{" + name + "} is of validations, with no data to validate on: " + why)
+			return bad("{" + name + "} goes with pictures to validate on, and there is no data to validate on: " + why)
 		}
 	}
 	return nil

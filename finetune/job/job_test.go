@@ -380,7 +380,7 @@ func TestJSONIdle(t *testing.T) {
 		{`{"recipe":"lora","epochs":3}`, `unknown field "epochs"`},
 		{`{"recipe":"lora","overrides":{"learning_rate":3}}`, `unknown field "learning_rate"`},
 		{`{"recipe":"lora","split":0,"validation":"v"}`, `split is 0 and validation "v", want one of them`},
-		{`{"recipe":"lora","patience":0}`, "patience is of validations, with no data to validate on: there are none: give validation, or a split above 0"},
+		{`{"recipe":"lora","patience":0}`, "patience goes with pictures to validate on, and there is no data to validate on: give validation, or a split above 0"},
 		{`{"recipe":"probe","validation":"v","seed":3}`, "seed is of what is random, and nothing is"},
 		{`{"recipe":"full","cache":""}`, "cache keeps what a frozen tower gives, and this one learns"},
 		{`{"recipe":"full","overrides":{"rank":0}}`, "overrides.rank is of the recipe lora"},
