@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -101,11 +102,20 @@ func readLines(r io.Reader) (*Set, error) {
 	}
 }
 
+// plain returns an error of JSON in words that name no type of Go's.
+func plain(err error) error {
+	if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
+		want := map[reflect.Kind]string{reflect.Float32: "a number of float32", reflect.Map: "an object", reflect.Slice: "a list"}[e.Type.Kind()]
+		return fmt.Errorf("got a JSON %s, want %s", e.Value, cmp.Or(want, e.Type.String()))
+	}
+	return err
+}
+
 // line adds a row of jsonl.
 func (s *Set) line(text []byte) error {
 	var members map[string]json.RawMessage
 	if err := pyjson.Unmarshal(text, &members); err != nil {
-		return fmt.Errorf("is no JSON object: %w", err)
+		return fmt.Errorf("is no JSON object: %w", plain(err))
 	}
 	var name pyjson.Name
 	named := false
@@ -122,7 +132,7 @@ func (s *Set) line(text []byte) error {
 		return errors.New(`has neither "image" nor "text", the name of what it is of`)
 	}
 	s.Names = append(s.Names, string(name))
-	if _, ok := members["error"]; ok {
+	if raw, ok := members["error"]; ok && string(raw) != "null" {
 		s.Vectors = append(s.Vectors, nil)
 		return nil
 	}
@@ -142,12 +152,15 @@ func (s *Set) line(text []byte) error {
 	if !ok {
 		return fmt.Errorf("has no list %q of values", cmp.Or(key, "embedding"))
 	}
+	if bytes.Contains(raw, []byte("null")) { // which would be 0
+		return fmt.Errorf("%q: a value is null, want a number", key)
+	}
 	var row []float32
 	shape := []int{0}
 	if err := pyjson.Unmarshal(raw, &row); err != nil {
 		var rows [][]float32
 		if e := pyjson.Unmarshal(raw, &rows); e != nil || len(rows) == 0 {
-			return fmt.Errorf("%q: %w", key, err)
+			return fmt.Errorf("%q: %w", key, plain(err))
 		}
 		row, shape = nil, []int{len(rows), len(rows[0])}
 		for _, r := range rows {
@@ -183,21 +196,40 @@ func readNPY(r io.ReaderAt, size int64, names []byte) (*Set, error) {
 		return nil, fmt.Errorf("is of the kind %s, want an array of NumPy's", c.Container())
 	}
 	s := &Set{}
-	for n, text := range bytes.Split(bytes.TrimSuffix(names, []byte("\n")), []byte("\n")) {
+	names = bytes.TrimSuffix(bytes.TrimPrefix(names, []byte("\ufeff")), []byte("\n"))
+	for n, text := range bytes.Split(names, []byte("\n")) {
 		if len(names) == 0 {
 			break
 		}
 		name, err := pyjson.Unquote(bytes.TrimSpace(text))
 		if err != nil {
-			return nil, fmt.Errorf("line %d of the names: %w", n+1, err)
+			return nil, fmt.Errorf("line %d of the names: is %.40q, want a JSON string: %w", n+1, text, err)
 		}
 		s.Names = append(s.Names, name)
 	}
-	values := make([]float32, tensors[0].Len())
-	if err := tensors[0].Float32s(values); err != nil {
-		return nil, err
+	return s, s.tensor(tensors[0])
+}
+
+// tensor takes the rows of a tensor.
+func (s *Set) tensor(t *checkpoint.Tensor) error {
+	if !slices.Contains(floats, t.DType) {
+		return fmt.Errorf("elements are of %q, want %s", t.DType, strings.Join(floatNames(), ", "))
 	}
-	return s, s.rows(tensors[0].Shape, values)
+	values := make([]float32, t.Len())
+	if err := t.Float32s(values); err != nil {
+		return reason(err)
+	}
+	return s.rows(t.Shape, values)
+}
+
+// floats are the types that values of rows may have.
+var floats = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16, checkpoint.F64}
+
+func floatNames() (names []string) {
+	for _, d := range floats {
+		names = append(names, string(d))
+	}
+	return names
 }
 
 // maxHeader is the largest header that readers of safetensors take.
@@ -243,23 +275,24 @@ func readSafetensors(r io.ReaderAt, size int64) (*Set, error) {
 		if err := json.Unmarshal(raw, &t); err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", key, err)
 		}
-		if t.DType != string(checkpoint.F32) {
-			return nil, fmt.Errorf("tensor %q is of %.20q, want F32", key, t.DType)
+		dtype := checkpoint.DType(t.DType)
+		if !slices.Contains(floats, dtype) {
+			return nil, fmt.Errorf("tensor %q is of %.20q, want %s", key, t.DType, strings.Join(floatNames(), ", "))
 		}
 		s.Feature = key
-		data := uint64(size) - 8 - n
-		count, ok := product(t.Shape, data/4)
-		if !ok || t.Offsets != [2]uint64{0, data} || 4*count != data {
+		data, width := uint64(size)-8-n, uint64(dtype.Size())
+		count, ok := product(t.Shape, data/width)
+		if !ok || t.Offsets != [2]uint64{0, data} || width*count != data {
 			return nil, fmt.Errorf("tensor %q of shape %v lies at %d to %d of %d bytes: cut short or damaged", key, t.Shape, t.Offsets[0], t.Offsets[1], data)
 		}
 		if err := s.list(metadata); err != nil {
 			return nil, err
 		}
-		values := make([]float32, count)
-		if err := binary.Read(io.NewSectionReader(r, 8+int64(n), int64(data)), binary.LittleEndian, values); err != nil {
-			return nil, reason(err)
+		rows, err := checkpoint.NewTensor(key, dtype, t.Shape, io.NewSectionReader(r, 8+int64(n), int64(data)))
+		if err != nil {
+			return nil, namedError{err, strings.TrimPrefix(err.Error(), "checkpoint: ")}
 		}
-		return s, s.rows(t.Shape, values)
+		return s, s.tensor(rows)
 	}
 	return s, nil
 }
@@ -273,7 +306,7 @@ func (s *Set) list(metadata map[string]string) error {
 		}
 		var names []pyjson.Name
 		if err := json.Unmarshal([]byte(text), &names); err != nil {
-			return fmt.Errorf("metadata %q: %w", key, err)
+			return fmt.Errorf("metadata %q: is %.40q, want a JSON list of names: %w", key, text, plain(err))
 		}
 		for _, n := range names {
 			s.Names = append(s.Names, string(n))
@@ -286,6 +319,9 @@ func (s *Set) list(metadata map[string]string) error {
 // product returns how many values a shape has, unless they are more than most.
 func product(shape []int, most uint64) (n uint64, ok bool) {
 	n = 1
+	if slices.Contains(shape, 0) {
+		return 0, slices.Min(shape) == 0
+	}
 	for _, d := range shape {
 		if d < 0 || uint64(d) > most || d > 0 && n > most/uint64(d) {
 			return 0, false
@@ -310,7 +346,11 @@ func (s *Set) rows(shape []int, values []float32) error {
 	}
 	s.Vectors = make([][]float32, 0, shape[0])
 	for row := range slices.Chunk(values, int(n)) {
-		if v := row[0]; v != v { //nolint:gocritic // NaN
+		if i := slices.IndexFunc(row, func(v float32) bool { return v-v != 0 }); i >= 0 {
+			if slices.ContainsFunc(row, func(v float32) bool { return v == v }) { //nolint:gocritic // all are NaN of a row that has failed
+				name := pyjson.Printable(s.Names[len(s.Vectors)])
+				return fmt.Errorf("%s: value %d of %d is %v as float32, want a finite number, or NaN in the whole row of what has failed", name, i+1, n, row[i])
+			}
 			row = nil
 		}
 		s.Vectors = append(s.Vectors, row)

@@ -2,7 +2,9 @@ package embeddings
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -29,10 +31,38 @@ func TestReadForeign(t *testing.T) {
 		return fmt.Sprintf("%c\x00\x00\x00\x00\x00\x00\x00%s%s", len(h), h, make([]byte, data))
 	}
 	half := string(checkpoint.NPYHeader(checkpoint.F16, []int{2, 2})) + "\x00\x3c\x00\x3c\x00\x3c\x00\x3c" // ones
+	npy := func(dtype checkpoint.DType, bits ...uint64) string {
+		b := checkpoint.NPYHeader(dtype, []int{2, 2})
+		for _, v := range bits {
+			b = append(b, binary.LittleEndian.AppendUint64(nil, v)[:dtype.Size()]...)
+		}
+		return string(b)
+	}
+	const one, inf, nan = 0x3f800000, 0x7f800000, 0x7fc00000
 	for _, c := range []struct {
 		name, file, names string
 		want              any // a Set, or what is said
 	}{
+		{"x.npy", half, "\ufeff\"a\"\r\n\"b\"\r\n", &Set{"", []int{2}, []string{"a", "b"}, [][]float32{{1, 1}, {1, 1}}}},
+		{"x.npy", npy(checkpoint.F32, one, one, nan, nan), "\"a\"\n\"b\"", &Set{"", []int{2}, []string{"a", "b"}, [][]float32{{1, 1}, nil}}},
+		{"x.npy", npy(checkpoint.F32, one, nan, one, one), "\"a\"\n\"b\"", "a: value 2 of 2 is NaN as float32, want a finite number"},
+		{"x.npy", npy(checkpoint.F32, one, one, nan, one), "\"a\"\n\"b\"", "b: value 1 of 2 is NaN"},
+		{"x.npy", npy(checkpoint.F32, one, one, inf, inf), "\"a\"\n\"b\"", "b: value 1 of 2 is +Inf"},
+		{"x.npy", npy(checkpoint.F64, 0, 0, math.Float64bits(-1e300), 0), "\"a\"\n\"b\"", "b: value 1 of 2 is -Inf as float32"},
+		{"x.npy", npy(checkpoint.I64, 1, 2, 3, 4), "\"a\"\n\"b\"", `x.npy: elements are of "I64", want F32, F16, BF16, F64`},
+		{"x.npy", half, "a.png\nb.png\n", `line 1 of the names: is "a.png", want a JSON string: `},
+		{"x.safetensors", header(`{"images":"[]"}`, `"e":{"dtype":"F32","shape":[0,6],"data_offsets":[0,0]}`, 0), "", &Set{"e", []int{6}, nil, [][]float32{}}},
+		{"x.safetensors", header(`{"images":"[\"a\"]"}`, `"e":{"dtype":"F16","shape":[1,2],"data_offsets":[0,4]}`, 4), "", &Set{"e", []int{2}, []string{"a"}, [][]float32{{0, 0}}}},
+		{"x.safetensors", header(`{"images":"[\"a\"]"}`, `"e":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]}`, 4), "", &Set{"e", []int{2}, []string{"a"}, [][]float32{{0, 0}}}},
+		{"x.safetensors", header(`{"images":"[\"a\"]"}`, `"e":{"dtype":"F64","shape":[1,1],"data_offsets":[0,8]}`, 8), "", &Set{"e", []int{1}, []string{"a"}, [][]float32{{0}}}},
+		{"x.safetensors", header(`{"images":"[\"a\"]"}`, `"e":{"dtype":"F16","shape":[1,2],"data_offsets":[0,8]}`, 8), "", "cut short or damaged"},
+		{"x.safetensors", header(`{"images":"[]"}`, `"e":{"dtype":"F32","shape":[0,-2],"data_offsets":[0,0]}`, 0), "", "cut short or damaged"},
+		{"x.safetensors", header(`{"images":"{\"a\":1}"}`, `"e":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}`, 4), "", `is "{\"a\":1}", want a JSON list of names: got a JSON object, want a list`},
+		{"x.jsonl", `{"image":"a","error":null,"b":[1]}`, "", &Set{"b", []int{1}, []string{"a"}, [][]float32{{1}}}},
+		{"x.jsonl", `{"image":"a","b":[1,null]}`, "", `line 1: "b": a value is null, want a number`},
+		{"x.jsonl", `{"image":"a","b":[[1],[null]]}`, "", `line 1: "b": a value is null, want a number`},
+		{"x.jsonl", `{"image":"a","b":[1e39]}`, "", `line 1: "b": got a JSON number 1e39, want a number of float32`},
+		{"x.jsonl", `[1,2]`, "", "line 1: is no JSON object: got a JSON array, want an object"},
 		{"x.jsonl", "", "", &Set{}},
 		{"x.jsonl", `{"text":"a","embedding":[1,2.5]}`, "", &Set{"embedding", []int{2}, []string{"a"}, [][]float32{{1, 2.5}}}},
 		{"x.jsonl", "\n" + `{"image":"\udcff","id":7,"v":[[1],[2]],"more":{}}` + "\r\n\n" + `{"image":"b","v":[[3],[4]],"w":[]}` + "\n", "", &Set{"v", []int{2, 1}, []string{"\xff", "b"}, [][]float32{{1, 2}, {3, 4}}}},
@@ -86,6 +116,20 @@ func TestReadForeign(t *testing.T) {
 	}
 	if _, err := Read("absent.npy"); !os.IsNotExist(errorOf(err)) || err.Error() != "embeddings: absent.npy: no such file or directory" {
 		t.Errorf("absent: %v", err)
+	}
+}
+
+// TestNothing: a file without rows is one.
+func TestNothing(t *testing.T) {
+	for _, format := range Formats() {
+		path := filepath.Join(t.TempDir(), "x."+format)
+		s := sample(format)
+		s.Names = nil
+		written(t, path, s, Options{}, 0)
+		if got, err := Read(path); err != nil || len(got.Names) != 0 || len(got.Vectors) != 0 {
+			t.Errorf("%s: got %+v, %v", format, got, err)
+		}
+		written(t, path, s, Options{Resume: true}, 0)
 	}
 }
 

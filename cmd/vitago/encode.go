@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -291,6 +292,13 @@ func (e *encoding) summary(r *embeddings.Result, what string, elapsed, loaded ti
 
 // kept returns the error that ended it, with what is kept.
 func (e *encoding) kept(cmd *cobra.Command, r *embeddings.Result, what string, err error) error {
+	if other := (*embeddings.MismatchError)(nil); errors.As(err, &other) && other.What == "model" {
+		of := ", --preprocess, --fit or --exif"
+		if e.text {
+			of = " or --vocab"
+		}
+		return fmt.Errorf("%w, by other weights, or another --activation, --adapter%s", err, of)
+	}
 	if r == nil || r.Done == 0 || e.output == "" || r.Complete {
 		return err
 	}

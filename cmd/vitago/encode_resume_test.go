@@ -114,8 +114,8 @@ func TestEncodeResume(t *testing.T) {
 		{[]string{"--resume"}, exitFailed, kept},
 		{[]string{"--resume", "--normalize"}, exitFailed, out + ": was begun with normalized false, which is now true; --overwrite begins again\n"},
 		{[]string{"--resume", "--features", "post_norm"}, exitFailed, "was begun with feature embedding, which is now post_norm"},
-		{[]string{"--resume", "--precision", "int8"}, exitFailed, "was begun with model "},
-		{[]string{"--resume", "--fit", "squash"}, exitFailed, "was begun with model "},
+		{[]string{"--resume", "--precision", "int8"}, exitFailed, "was begun with precision f32, which is now int8; --overwrite begins again\n"},
+		{[]string{"--resume", "--fit", "squash"}, exitFailed, ", by other weights, or another --activation, --adapter, --preprocess, --fit or --exif; --overwrite begins again\n"},
 		{[]string{"--resume", "demo/cat.png"}, exitFailed, "was begun with the number of rows 6, which is now 7"},
 		{[]string{"--resume", "--overwrite"}, exitUsage, "give one of them"},
 	} {
