@@ -106,7 +106,7 @@ func TestWhichFile(t *testing.T) {
 		{"last.ckpt", "", ""},
 		{"epoch_1.pth", "epoch_2.pth", "2 files *.pth (epoch_1.pth, epoch_2.pth)"},
 		{"a.safetensors", "b.safetensors", "2 files *.safetensors (a.safetensors, b.safetensors)"},
-		{"", "optimizer.pt head.safetensors", "a directory without model.safetensors"},
+		{"", "optimizer.pt head.safetensors", "a directory without model.safetensors, pytorch_model.bin, an index of such files, or a .pt file: it has a head alone, head.safetensors, and no tower"},
 		{"", "model-00001-of-00002.safetensors", "a directory without model.safetensors"},
 	} {
 		dir := t.TempDir()

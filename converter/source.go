@@ -228,6 +228,9 @@ func noTensors(dir string, entries []os.DirEntry) error {
 		return fmt.Errorf("%w: it has folders of a training's steps, %s: give the path of the one that is meant", err, strings.Join(steps, ", "))
 	}
 	for _, e := range entries {
+		if e.Name() == headWeights {
+			return fmt.Errorf("%w: it has a head alone, %s, and no tower", err, e.Name())
+		}
 		if strings.HasSuffix(e.Name(), ".partial") {
 			return fmt.Errorf("%w: its download has not ended, %s is a part of a file", err, e.Name())
 		}
