@@ -96,8 +96,8 @@ func (m *Model) convert(ctx context.Context, dst string, o Options) (*Report, er
 	return r, nil
 }
 
-// headWeights is the file of a head that training has put beside a tower: package probe reads it.
-const headWeights = "head.safetensors"
+// HeadFile is the file of a head that training has put beside a tower. Conversion leaves it where it is.
+const HeadFile = "head.safetensors"
 
 // headBeside names the head that lies beside the model, which no conversion and no export takes along.
 func (m *Model) headBeside() []string {
@@ -105,10 +105,10 @@ func (m *Model) headBeside() []string {
 	if err != nil {
 		return nil // a file
 	}
-	if _, err := os.Stat(filepath.Join(dir, headWeights)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, HeadFile)); err != nil {
 		return nil
 	}
-	return []string{"the head in " + headWeights + ", which reads this tower's embeddings"}
+	return []string{"the head in " + HeadFile + ", which reads this tower's embeddings"}
 }
 
 // writeDir has write fill a directory that appears as dst when it is complete. If anything fails nothing is

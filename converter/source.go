@@ -68,7 +68,7 @@ type weightFile struct {
 // besideWeights are patterns of files that lie beside a model's tensors and hold others: a head, a projector, an adapter, the
 // state of a training.
 var besideWeights = []string{
-	projectorWeights, headWeights, "adapter_model.*", "non_lora_trainables.bin", "training_args.bin",
+	projectorWeights, HeadFile, "adapter_model.*", "non_lora_trainables.bin", "training_args.bin",
 	"optimizer*", "scheduler*", "scaler*", "rng_state*", "random_states*", "sampler*.bin", "dl_state_dict.bin", // transformers', accelerate's
 	"*_optim_states.pt", "*_model_states.pt", // DeepSpeed's, of which openStep knows
 }

@@ -3,7 +3,6 @@ package embeddings
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"maps"
@@ -67,7 +66,7 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 	}
 	shape, err := o.Features.Shape(v.Config)
 	if err != nil {
-		return nil, fmt.Errorf("embeddings: %w", err)
+		return nil, namedError{errors.Join(clip.ErrRequest, err), prefix + strings.TrimPrefix(err.Error(), "clipvit: ")}
 	}
 	s := o.spec("image", string(o.Features.Kind), shape, model)
 	if o.Features.HasLayer() {
@@ -132,7 +131,7 @@ func (o *EncodeOptions) spec(kind, feature string, shape []int, model string) Sp
 func (o *EncodeOptions) run(path string, s Spec, rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
 	var w *Writer
 	if o.Output != nil {
-		w, err = To(o.Output, s)
+		w, err = to(o.Output, s)
 	} else {
 		w, err = Create(path, s, o.Options)
 	}

@@ -197,6 +197,10 @@ func TestEncodeRefuses(t *testing.T) {
 	if _, err := embeddings.Encode(t.Context(), m, all, path, embeddings.EncodeOptions{Output: &bytes.Buffer{}}); err == nil {
 		t.Error("a file and a writer")
 	}
+	none := embeddings.EncodeOptions{Features: clipvit.Features{Kind: clipvit.ClassToken, Layer: 99}}
+	if _, err := embeddings.Encode(t.Context(), m, all, filepath.Join(t.TempDir(), "x.npy"), none); !errors.Is(err, clip.ErrRequest) || !errors.Is(err, clipvit.ErrLayer) || !strings.HasPrefix(err.Error(), "embeddings: layer is 99, want ") {
+		t.Errorf("no such layer: %v", err)
+	}
 }
 
 // TestEncodeTowers: a tower that comes from no file has a fingerprint, too.

@@ -54,14 +54,21 @@ type namedError struct {
 func (e namedError) Error() string { return e.text }
 func (e namedError) Unwrap() error { return e.error }
 
-// named returns an error about what lies beside path as one about path.
+// prefix begins the texts of errors.
+const prefix = "embeddings: "
+
+// named returns an error about what lies beside path as one about path, with the prefix of the package once a line.
 func named(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	lines := strings.Split(err.Error(), "\n") // of errors that were joined
+	for i, line := range lines {
+		lines[i] = prefix + strings.TrimPrefix(line, prefix)
+	}
+	text := strings.Join(lines, "\n")
 	for _, suffix := range []string{journalSuffix, lockSuffix, newSuffix, partialSuffix} { // the longest first
 		text = strings.ReplaceAll(text, path+suffix, path)
 	}
-	return namedError{err, "embeddings: " + text}
+	return namedError{err, text}
 }

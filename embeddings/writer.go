@@ -72,9 +72,9 @@ type Writer struct {
 	synced       time.Time
 }
 
-// To returns a Writer of rows that are not kept: to standard output, say. Done is 0, and [Writer.Commit] writes nothing more.
+// to returns a Writer of rows that are not kept: to standard output, say. Done is 0, and [Writer.Commit] writes nothing more.
 // s.Format has to be given.
-func To(w io.Writer, s Spec) (*Writer, error) {
+func to(w io.Writer, s Spec) (*Writer, error) {
 	s, err := s.complete("output")
 	if err != nil {
 		return nil, err
@@ -238,7 +238,7 @@ func createSpecial(path string, s Spec) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %w", err)
 	}
-	w, err := To(f, s)
+	w, err := to(f, s)
 	if err != nil {
 		f.Close()
 		return nil, err

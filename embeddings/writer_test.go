@@ -136,16 +136,16 @@ func TestFormats(t *testing.T) {
 			}
 			var b bytes.Buffer
 			s.Format = format
-			to, err := To(&b, s)
+			stream, err := to(&b, s)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(writeRows(to, 9), to.Close()); err != nil {
+			if err := errors.Join(writeRows(stream, 9), stream.Close()); err != nil {
 				t.Fatal(err)
 			}
 			file, err := os.ReadFile(path)
 			if err != nil || string(file) != b.String() {
-				t.Errorf("%s: To writes %d bytes, and Create %d (%v)", format, b.Len(), len(file), err)
+				t.Errorf("%s: a stream of %d bytes, and Create %d (%v)", format, b.Len(), len(file), err)
 			}
 			set, err := Read(path)
 			if err != nil {
@@ -533,9 +533,13 @@ func TestWrong(t *testing.T) {
 	} {
 		s := sample("npy")
 		change(&s)
-		if _, err := To(io.Discard, s); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := to(io.Discard, s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %s", err, want)
 		}
+	}
+	twice := named("x", errors.Join(named("x", io.ErrShortWrite), errors.New("x"+journalSuffix+": gone")))
+	if twice.Error() != "embeddings: short write\nembeddings: x: gone" || !errors.Is(twice, io.ErrShortWrite) {
+		t.Errorf("error named twice: %q", twice)
 	}
 	dir := t.TempDir()
 	for path, want := range map[string]string{

@@ -13,16 +13,12 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/internal/pyjson"
-)
-
-const (
-	headFile    = "head.safetensors" // where a head is kept beside a model
-	classesFile = "classes.json"     // of a classifier, beside its head
 )
 
 // What head.safetensors says of a head of one's own beside its tensors.
@@ -72,10 +68,10 @@ func SaveHead(dir string, head Head, classes []string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
-	if err := checkpoint.WriteTensors(filepath.Join(dir, headFile), meta, all); err != nil {
+	if err := checkpoint.WriteTensors(filepath.Join(dir, converter.HeadFile), meta, all); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(dir, classesFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(dir, probe.ClassesFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	return nil
@@ -88,7 +84,7 @@ func LoadHead(dir string, head Head) (classes []string, err error) {
 	if c, ok := head.(*Classifier); ok {
 		return c.load(dir)
 	}
-	file, err := checkpoint.Open(filepath.Join(dir, headFile))
+	file, err := checkpoint.Open(filepath.Join(dir, converter.HeadFile))
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +154,7 @@ func HeadClasses(dir string) ([]string, error) {
 		}
 		return h.Classes, nil
 	}
-	file, err := checkpoint.Open(filepath.Join(dir, headFile))
+	file, err := checkpoint.Open(filepath.Join(dir, converter.HeadFile))
 	if err != nil {
 		return nil, err
 	}

@@ -255,7 +255,7 @@ func TestHeadErrors(t *testing.T) {
 		t.Errorf("left behind: %v", files)
 	}
 
-	if _, err := LoadHead(dir, h); !os.IsNotExist(err) && !strings.Contains(fmt.Sprint(err), headFile) {
+	if _, err := LoadHead(dir, h); !os.IsNotExist(err) && !strings.Contains(fmt.Sprint(err), converter.HeadFile) {
 		t.Errorf("no file: %v", err)
 	}
 	// All that does not fit is said at once, and nothing is changed.
@@ -265,12 +265,12 @@ func TestHeadErrors(t *testing.T) {
 	other := &wider{Hidden: linear.New[float32](12, 4), Last: linear.New[float32](4, 3)}
 	before := slices.Clone(values(t, other))
 	_, err := LoadHead(dir, other)
-	wantError(t, err, headFile, "*finetune.wider", "missing (Last.W, Last.B)", "unexpected (Out.W, Out.B, Stats)", "of the wrong shape (Hidden.W is [4 10], want [4 12])")
+	wantError(t, err, converter.HeadFile, "*finetune.wider", "missing (Last.W, Last.B)", "unexpected (Out.W, Out.B, Stats)", "of the wrong shape (Hidden.W is [4 10], want [4 12])")
 	if !slices.Equal(values(t, other), before) {
 		t.Error("the head has changed")
 	}
 	// A file that is damaged.
-	path := filepath.Join(dir, headFile)
+	path := filepath.Join(dir, converter.HeadFile)
 	for name, meta := range map[string]string{"no list of names": `{"a":1}`, "two classes": `["a","a"]`, "empty list": `[]`} {
 		v, err := checkpoint.ReadTensors(path)
 		if err != nil {
@@ -280,9 +280,9 @@ func TestHeadErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = LoadHead(dir, h)
-		wantError(t, err, name, headFile)
+		wantError(t, err, name, converter.HeadFile)
 		_, err = HeadClasses(dir)
-		wantError(t, err, name, headFile)
+		wantError(t, err, name, converter.HeadFile)
 	}
 	nan := newTwoLayers(10, 4, 3).fill(2)
 	parts, _ := partsOf(nan)
@@ -343,7 +343,7 @@ func FuzzLoadHead(f *testing.F) {
 		if err := SaveHead(dir, newTwoLayers(2, 2, 3).fill(1), classes); err != nil {
 			f.Fatal(err)
 		}
-		file, err := os.ReadFile(filepath.Join(dir, headFile))
+		file, err := os.ReadFile(filepath.Join(dir, converter.HeadFile))
 		if err != nil {
 			f.Fatal(err)
 		}

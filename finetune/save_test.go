@@ -114,7 +114,7 @@ func TestSaveLike(t *testing.T) {
 			}
 		}
 		c.Close()
-		_, errHead := os.Stat(filepath.Join(dst, headFile))
+		_, errHead := os.Stat(filepath.Join(dst, converter.HeadFile))
 		saved, err := converter.Open(dst)
 		if err != nil {
 			t.Fatal(err)

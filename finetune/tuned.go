@@ -11,8 +11,10 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // The errors of [Open], for [errors.Is].
@@ -23,8 +25,8 @@ var (
 	ErrUnfinished = errors.New("a run that has not ended")
 )
 
-// modelFolder is where a run puts its model.
-const modelFolder = "model"
+// ModelFolder is where a run puts its model, below its own directory.
+const ModelFolder = "model"
 
 // Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many goroutines
 // at once.
@@ -70,11 +72,11 @@ func ofRun(dir string) (string, error) {
 	switch {
 	case is("config.json"):
 		return dir, nil
-	case is(modelFolder, "config.json"):
-		return filepath.Join(dir, modelFolder), nil
+	case is(ModelFolder, "config.json"):
+		return filepath.Join(dir, ModelFolder), nil
 	}
 	run := dir
-	if filepath.Base(dir) == modelFolder && !is() {
+	if filepath.Base(dir) == ModelFolder && !is() {
 		run = filepath.Dir(dir)
 	}
 	if last, err := LastCheckpoint(run); err == nil && last != "" {
@@ -90,30 +92,30 @@ func headOf(ctx context.Context, m *clip.Model) (head *probe.Head, err error) {
 	case probe.HasHead(dir):
 		head, err = probe.LoadHead(dir)
 	case hasOwnHead(dir):
-		return nil, fmt.Errorf("finetune: %s: %w: %s has no %s beside it, so it is a head of one's own%s; LoadHead reads it in a program that has this type", dir, ErrNoHead, headFile, classesFile, typeOfHead(dir))
+		return nil, fmt.Errorf("finetune: %s: %w: %s has no %s beside it, so it is a head of one's own%s; LoadHead reads it in a program that has this type", dir, ErrNoHead, converter.HeadFile, probe.ClassesFile, typeOfHead(dir))
 	default:
 		if head, err = probe.HeadOf(ctx, m.Checkpoint()); err == nil && head == nil {
-			return nil, fmt.Errorf("finetune: %s: %w: no head that a run has trained (%s, %s), and none among its tensors", dir, ErrNoHead, headFile, classesFile)
+			return nil, fmt.Errorf("finetune: %s: %w: no head that a run has trained (%s, %s), and none among its tensors", dir, ErrNoHead, converter.HeadFile, probe.ClassesFile)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if err := head.Fits(m.Checkpoint().Stated().Vision); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
+		return nil, fmt.Errorf("finetune: %s: %w", dir, pillow.Bare(err, "probe", "clipvit"))
 	}
 	return head, nil
 }
 
 // hasOwnHead says whether there is a head in a directory.
 func hasOwnHead(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, headFile))
+	_, err := os.Stat(filepath.Join(dir, converter.HeadFile))
 	return err == nil
 }
 
 // typeOfHead returns ", a TYPE" of the head in a directory, if its file says that.
 func typeOfHead(dir string) string {
-	f, err := checkpoint.Open(filepath.Join(dir, headFile))
+	f, err := checkpoint.Open(filepath.Join(dir, converter.HeadFile))
 	if err != nil {
 		return ""
 	}

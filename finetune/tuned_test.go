@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +182,8 @@ func TestOpen(t *testing.T) {
 		m, err := finetune.Open(t.Context(), c.dir)
 		if err == nil || !strings.Contains(err.Error(), c.want) || c.kind != nil && !errors.Is(err, c.kind) {
 			t.Errorf("%s: %v, error %v, want %q", c.dir, m, err, c.want)
+		} else if text := err.Error(); len(regexp.MustCompile(`\b(clip|clipvit|converter|checkpoint|finetune|probe): `).FindAllString(text, -1)) != 1 {
+			t.Errorf("%s: error %v, want the name of one package", c.dir, err)
 		}
 	}
 	m, err := finetune.Open(t.Context(), tuned(t, false))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // Options are choices of [Run]. The zero value is fine.
@@ -92,7 +93,7 @@ func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*R
 		return nil, context.Cause(ctx)
 	}
 	if tally.pictures == 0 {
-		return nil, fmt.Errorf("evaluation: none of the %d pictures can be read: %w", len(d.Samples), skipped[0].Err)
+		return nil, fmt.Errorf("evaluation: none of the %d pictures can be read: %w", len(d.Samples), pillow.Bare(skipped[0].Err, "clip"))
 	}
 	r, err := tally.Result()
 	if err != nil {

@@ -202,6 +202,8 @@ func TestRunErrors(t *testing.T) {
 	} {
 		if _, err := Run(t.Context(), e.c, e.d, e.o); err == nil || !strings.Contains(err.Error(), e.want) {
 			t.Errorf("%s: error is %v, want %q", e.what, err, e.want)
+		} else if i := strings.LastIndex(err.Error(), "clip: "); i > 0 {
+			t.Errorf("%s: error is %v, want the name of one package", e.what, err)
 		}
 	}
 	if _, err := Run(t.Context(), byFirst("Dog", "Cat"), d, Options{}); !errors.Is(err, data.ErrClasses) {

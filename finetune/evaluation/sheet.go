@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pillow"
 	"github.com/vitago/vitago/internal/sheet"
 )
 
@@ -54,7 +55,7 @@ func (r *Result) WriteSheet(ctx context.Context, w io.Writer, d *data.Dataset, e
 		})
 	}
 	if err := sheet.Write(ctx, w, cells); err != nil {
-		return fmt.Errorf("evaluation: %w", err)
+		return fmt.Errorf("evaluation: %w", pillow.Bare(err, "sheet"))
 	}
 	return nil
 }

@@ -126,9 +126,9 @@ func TestClassesRefused(t *testing.T) {
 		r    Request
 		want string
 	}{
-		{Request{Data: csv, Recipe: "lora"}, `label_separator: data: a.csv: column "labels" of the first line has several labels of a picture`},
-		{Request{Data: jsonl, Recipe: "lora", LabelSeparator: "|"}, "label_separator: data: b.jsonl: separator"},
-		{Request{Data: one, Recipe: "lora", LabelSeparator: "|"}, "label_separator: data: "},
+		{Request{Data: csv, Recipe: "lora"}, `label_separator: a.csv: column "labels" of the first line has several labels of a picture`},
+		{Request{Data: jsonl, Recipe: "lora", LabelSeparator: "|"}, "label_separator: b.jsonl: separator"},
+		{Request{Data: one, Recipe: "lora", LabelSeparator: "|"}, "label_separator: "},
 		{Request{Data: jsonl, Recipe: "lora", Overrides: Overrides{Smoothing: new(0.1)}}, "overrides.smoothing is of classes that exclude each other, and the pictures have lists of labels"},
 		{Request{Data: one, Recipe: "lora", ClassWeights: "balance"}, `class_weights: "balance", want balanced, CLASS=WEIGHT,... or a .csv`},
 		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=2,cat=3"}, `class_weights: "cat" is none of the 2 classes (["circle" "ring"])`},

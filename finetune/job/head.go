@@ -14,9 +14,6 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 )
 
-// ownHead is the file of a head that is no classifier of ours, which is of [finetune.Trainer.Save] alone.
-const ownHead = "head.safetensors"
-
 // headOf returns a classifier for the classes of d that begins with the one that lies beside a model, nil if there is none that can be
 // begun with: it has to read the embedding, and to have some of the classes, whatever their order. Rows of others are zeros. note
 // says what becomes of a head that there is.
@@ -35,7 +32,7 @@ func (r Request) headOf(ctx context.Context, like *converter.Model, width int, d
 		return nil, "", err
 	}
 	if !probe.HasHead(dir) {
-		if _, err := os.Stat(filepath.Join(dir, ownHead)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, converter.HeadFile)); err == nil {
 			return nil, fmt.Sprintf("the head in %s is one of your own, which only a program that has its type can load: the run has nothing of it, and nor has what is written", dir), nil
 		}
 		return nil, "", nil

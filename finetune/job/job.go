@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // A Job is a run of a [finetune.Trainer] that is ready to begin.
@@ -207,7 +208,7 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 	read := func(path string) (*data.Dataset, error) {
 		d, err := data.Open(path, labelled, data.Separator(r.LabelSeparator))
 		if errors.Is(err, data.ErrSeparator) {
-			return nil, bad("{label_separator}: %v", err)
+			return nil, bad("{label_separator}: %v", pillow.Bare(err, "data"))
 		}
 		return d, err
 	}
@@ -384,7 +385,7 @@ type Written struct {
 // those that they were before, where that is asked for.
 func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, error) {
 	r, t := j.request, j.Trainer
-	w := Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
+	w := Written{Model: filepath.Join(r.Output, finetune.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
 	if t.Recipe.Tower == finetune.LowRank {
 		w.Adapter = filepath.Join(r.Output, AdapterFolder)
 		if err := t.SaveAdapter(w.Adapter, r.Model, j.within()...); err != nil {

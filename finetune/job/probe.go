@@ -114,7 +114,7 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	if err != nil {
 		return nil, err
 	}
-	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
+	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, finetune.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
 	tally := evaluation.NewTally(p.Classes, 0, wrongKept)
 	if p.train.Multi {
 		tally = evaluation.NewMultiTally(p.Classes, wrongKept)

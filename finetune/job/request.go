@@ -528,11 +528,8 @@ func (r Request) given(name string) bool {
 	return !v.IsZero()
 }
 
-// The folders in the output of a run, beside its checkpoints.
-const (
-	ModelFolder   = "model"   // the model, with what was learnt beside it
-	AdapterFolder = "adapter" // of a recipe with corrections by LoRA
-)
+// AdapterFolder is the folder in the output of a run, beside [finetune.ModelFolder], of a recipe with corrections by LoRA.
+const AdapterFolder = "adapter"
 
 // Other folders there.
 const (
@@ -550,7 +547,7 @@ func (r Request) checkOutput(lbfgs bool) error {
 	if lbfgs && e == nil && last != "" {
 		return fmt.Errorf("job: the checkpoints in %s are %w: choose another directory", r.Output, finetune.ErrOtherRun)
 	}
-	if lbfgs && r.Resume && errors.Is(err, ErrOverwrite) && probe.HasHead(filepath.Join(r.Output, ModelFolder)) {
+	if lbfgs && r.Resume && errors.Is(err, ErrOverwrite) && probe.HasHead(filepath.Join(r.Output, finetune.ModelFolder)) {
 		return nil // a probe has no checkpoints: its features are what it goes on with
 	}
 	return err
@@ -564,7 +561,7 @@ func (r Request) checkModel() error {
 			return fmt.Errorf("job: %s %w, %s: choose another directory", r.Output, ErrSource, path)
 		}
 	}
-	model := filepath.Join(r.Output, ModelFolder)
+	model := filepath.Join(r.Output, finetune.ModelFolder)
 	if _, err := os.Lstat(model); err != nil {
 		return nil
 	}

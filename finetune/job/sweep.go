@@ -28,7 +28,7 @@ type Axis struct {
 	Values []float64 `json:"values"`
 }
 
-// The files of a sweep in its output. The folders beside them are those of its runs; ModelFolder leads to that of the best.
+// The files of a sweep in its output. The folders beside them are those of its runs; [finetune.ModelFolder] leads to that of the best.
 const (
 	SweepPage = "sweep.md"   // the table of [Swept]
 	SweepCSV  = "sweep.csv"  // the same
@@ -122,7 +122,7 @@ func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 
 // sweepOne makes one run.
 func (r Request) sweepOne(ctx context.Context, run SweepRun, number, total int, h Hearer) (SweepRun, error) {
-	if err := os.RemoveAll(filepath.Join(r.Output, ModelFolder)); err != nil { // of a run that nothing is known of
+	if err := os.RemoveAll(filepath.Join(r.Output, finetune.ModelFolder)); err != nil { // of a run that nothing is known of
 		return run, fmt.Errorf("job: %w", err)
 	}
 	r.Resume = true // whatever is there is of this run
@@ -313,8 +313,8 @@ func (r Request) openSweep() (*savedSweep, error) {
 		if err == nil && last != "" {
 			return nil, fmt.Errorf("job: %s holds one run, not a sweep: choose another directory", r.Output)
 		}
-		if _, err := os.Lstat(filepath.Join(r.Output, ModelFolder)); err == nil {
-			return nil, fmt.Errorf("job: %s %w: choose another directory", filepath.Join(r.Output, ModelFolder), ErrOverwrite)
+		if _, err := os.Lstat(filepath.Join(r.Output, finetune.ModelFolder)); err == nil {
+			return nil, fmt.Errorf("job: %s %w: choose another directory", filepath.Join(r.Output, finetune.ModelFolder), ErrOverwrite)
 		}
 	case err != nil:
 		return nil, fmt.Errorf("job: %w", err)
@@ -432,8 +432,8 @@ func (r Request) writeSweep(runs []SweepRun) (*Swept, error) {
 		folder.WriteBytes(filepath.Join(r.Output, SweepCSV), s.csv()),
 	}
 	if s.Runs[0].Score != nil {
-		s.Model = filepath.Join(r.Output, ModelFolder)
-		errs = append(errs, lead(s.Model, filepath.Join(s.Runs[0].Name, ModelFolder)))
+		s.Model = filepath.Join(r.Output, finetune.ModelFolder)
+		errs = append(errs, lead(s.Model, filepath.Join(s.Runs[0].Name, finetune.ModelFolder)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("job: %w", err)

@@ -89,7 +89,7 @@ func TestSweep(t *testing.T) {
 		}
 		for _, file := range []string{"model.safetensors", "head.safetensors"} {
 			a, err1 := os.ReadFile(filepath.Join(w.Model, file))
-			b, err2 := os.ReadFile(filepath.Join(r.Output, run.Name, ModelFolder, file))
+			b, err2 := os.ReadFile(filepath.Join(r.Output, run.Name, finetune.ModelFolder, file))
 			if err1 != nil || err2 != nil || string(a) != string(b) {
 				t.Errorf("%s: %s differs from that of the run alone: %v, %v", run.Name, file, err1, err2)
 			}
@@ -100,7 +100,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
-	best, err := os.ReadFile(filepath.Join(r.Output, s.Runs[0].Name, ModelFolder, "head.safetensors"))
+	best, err := os.ReadFile(filepath.Join(r.Output, s.Runs[0].Name, finetune.ModelFolder, "head.safetensors"))
 	if linked, e := os.ReadFile(filepath.Join(s.Model, "head.safetensors")); err != nil || e != nil || string(best) != string(linked) {
 		t.Errorf("the model is not that of %s: %v, %v", s.Runs[0].Name, err, e)
 	}

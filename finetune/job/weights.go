@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // balanced is the value of [Request.ClassWeights] for weights by which classes count alike.
@@ -30,7 +31,7 @@ func (r Request) classWeights(d *data.Dataset) ([]float64, error) {
 	if r.ClassWeights == balanced {
 		weights, err := finetune.Balanced(d)
 		if err != nil {
-			return nil, bad("{class_weights}: %v", err)
+			return nil, bad("{class_weights}: %v", pillow.Bare(err, "finetune"))
 		}
 		return weights, nil
 	}

@@ -156,12 +156,13 @@ func (h *Head) Check(m *clipvit.Model) error {
 	return nil
 }
 
-// The files of a head. The names of the tensors are those of torch.nn.Linear.
+// ClassesFile is the file of a head's classes, beside its weights in [converter.HeadFile].
+const ClassesFile = "classes.json"
+
+// The names of the tensors of a head, which are those of torch.nn.Linear.
 const (
-	headFile    = "head.safetensors"
-	classesFile = "classes.json"
-	weightName  = "weight" // [K,D]
-	biasName    = "bias"   // [K]
+	weightName = "weight" // [K,D]
+	biasName   = "bias"   // [K]
 )
 
 // maxClasses is how long classes.json may be: room for a million names.
@@ -198,11 +199,11 @@ func (h *Head) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
-	if err := folder.WriteBytes(filepath.Join(dir, classesFile), text); err != nil {
+	if err := folder.WriteBytes(filepath.Join(dir, ClassesFile), text); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	k, d := len(h.Classes), h.Dim()
-	return checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, []checkpoint.Values{
+	return checkpoint.WriteTensors(filepath.Join(dir, converter.HeadFile), nil, []checkpoint.Values{
 		{Name: weightName, Shape: []int{k, d}, Data: mat.Data[float32](h.Linear.W)},
 		{Name: biasName, Shape: []int{k}, Data: mat.Data[float32](h.Linear.B)},
 	})
@@ -253,13 +254,13 @@ func HeadOf(ctx context.Context, m *converter.Model) (*Head, error) {
 
 // HasHead says whether [Head.Save] has written to a folder, whole or damaged as it may be.
 func HasHead(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, classesFile))
+	_, err := os.Lstat(filepath.Join(dir, ClassesFile))
 	return err == nil
 }
 
 // LoadHead reads what [Head.Save] has written. See [Head.Check] for whether it belongs to a tower.
 func LoadHead(dir string) (*Head, error) {
-	path := filepath.Join(dir, classesFile)
+	path := filepath.Join(dir, ClassesFile)
 	text, err := folder.ReadSmall(path, maxClasses)
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
@@ -271,7 +272,7 @@ func LoadHead(dir string) (*Head, error) {
 	if p := desc.Problem; p != "" && p != singleLabel && p != multiLabel {
 		return nil, fmt.Errorf("probe: %s: problem_type is %.40q, want %s or %s", path, p, singleLabel, multiLabel)
 	}
-	path = filepath.Join(dir, headFile)
+	path = filepath.Join(dir, converter.HeadFile)
 	tensors, err := checkpoint.ReadTensors(path)
 	if err != nil {
 		return nil, err
@@ -292,7 +293,7 @@ func LoadHead(dir string) (*Head, error) {
 	case w == nil || b == nil:
 		return nil, fmt.Errorf("probe: %s: want two tensors, %s and %s", path, weightName, biasName)
 	case len(w.Shape) != 2 || w.Shape[0] != k || w.Shape[1] < 1 || !slices.Equal(b.Shape, []int{k}):
-		return nil, fmt.Errorf("probe: %s: %s is %v and %s is %v, want [%d,D] and [%d] for the %d classes of %s", path, weightName, w.Shape, biasName, b.Shape, k, k, k, classesFile)
+		return nil, fmt.Errorf("probe: %s: %s is %v and %s is %v, want [%d,D] and [%d] for the %d classes of %s", path, weightName, w.Shape, biasName, b.Shape, k, k, k, ClassesFile)
 	}
 	h := &Head{Classes: desc.Classes, Features: desc.Features, Model: desc.Model, Linear: linear.New[float32](w.Shape[1], k), Multi: desc.Problem == multiLabel}
 	copy(h.Linear.W.Data().F32(), w.Data)

@@ -32,7 +32,7 @@ func TestMultiHead(t *testing.T) {
 		}
 		// Logits 1+2·0.5+0.5 = 2.5 and 3-2 = 1.
 		near(t, "probabilities", got.Predict([]float32{1, 0.5}), []float64{1 / (1 + math.Exp(-2.5)), 1 / (1 + math.Exp(-1))}[:len(classes)], 1e-7)
-		path := filepath.Join(dir, classesFile)
+		path := filepath.Join(dir, ClassesFile)
 		text, _ := os.ReadFile(path)
 		if !strings.Contains(string(text), `"problem_type": "multi_label_classification"`) {
 			t.Errorf("%s is %s", path, text)

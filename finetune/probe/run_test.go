@@ -13,6 +13,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/golden"
@@ -189,7 +190,7 @@ func TestHeadErrors(t *testing.T) {
 		return dir
 	}
 	write := func(dir string, v ...checkpoint.Values) {
-		if err := checkpoint.WriteTensors(filepath.Join(dir, headFile), nil, v); err != nil {
+		if err := checkpoint.WriteTensors(filepath.Join(dir, converter.HeadFile), nil, v); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -199,14 +200,14 @@ func TestHeadErrors(t *testing.T) {
 		damage func(dir string) error
 		want   string
 	}{
-		{"no classes", func(dir string) error { return os.Remove(filepath.Join(dir, classesFile)) }, classesFile},
-		{"no weights", func(dir string) error { return os.Remove(filepath.Join(dir, headFile)) }, headFile},
-		{"not JSON", func(dir string) error { return os.WriteFile(filepath.Join(dir, classesFile), []byte("{"), 0o666) }, classesFile},
+		{"no classes", func(dir string) error { return os.Remove(filepath.Join(dir, ClassesFile)) }, ClassesFile},
+		{"no weights", func(dir string) error { return os.Remove(filepath.Join(dir, converter.HeadFile)) }, converter.HeadFile},
+		{"not JSON", func(dir string) error { return os.WriteFile(filepath.Join(dir, ClassesFile), []byte("{"), 0o666) }, ClassesFile},
 		{"fewer classes", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, classesFile), []byte(`{"classes":["a","b"],"features":{"kind":"embedding"}}`), 0o666)
+			return os.WriteFile(filepath.Join(dir, ClassesFile), []byte(`{"classes":["a","b"],"features":{"kind":"embedding"}}`), 0o666)
 		}, "for the 2 classes"},
 		{"twice", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, classesFile), []byte(`{"classes":["a","b","c","d","e","a"],"features":{"kind":"embedding"}}`), 0o666)
+			return os.WriteFile(filepath.Join(dir, ClassesFile), []byte(`{"classes":["a","b","c","d","e","a"],"features":{"kind":"embedding"}}`), 0o666)
 		}, `two classes are called "a"`},
 		{"no bias", func(dir string) error {
 			write(dir, checkpoint.Values{Name: weightName, Shape: []int{6, 1}, Data: make([]float32, 6)})
