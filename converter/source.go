@@ -228,7 +228,7 @@ func noTensors(dir string, entries []os.DirEntry) error {
 		return fmt.Errorf("%w: it has folders of a training's steps, %s: give the path of the one that is meant", err, strings.Join(steps, ", "))
 	}
 	for _, e := range entries {
-		if e.Name() == headWeights {
+		if e.Name() == HeadFile {
 			return fmt.Errorf("%w: it has a head alone, %s, and no tower", err, e.Name())
 		}
 		if strings.HasSuffix(e.Name(), ".partial") {
