@@ -146,6 +146,11 @@ func (e *examination) check(cmd *cobra.Command) error {
 	if err := e.mayWrite(); err != nil {
 		return err
 	}
+	for _, f := range []struct{ name, v string }{{"-o", e.output}, {"--cache", e.cache}} {
+		if f.v != "" && folder.Inside(f.v, e.data) {
+			return usagef("%s %s lies in the data %s, where it would be taken for a class", f.name, f.v, e.data)
+		}
+	}
 	return checkModel(cmd, &e.model)
 }
 

@@ -227,6 +227,8 @@ func TestEvalStatus(t *testing.T) {
 		{"no wrong picture", []string{"--model", model, "-o", out + "-right", table("blue")}, exitDone, []string{"1.0000"}, "1 pictures"},
 		{"an accuracy that is none", []string{"--model", model, "--min-accuracy", "0", pictures}, exitUsage, nil, "--min-accuracy is 0, want above 0"},
 		{"a top that is none", []string{"--model", model, "--top", "0", pictures}, exitUsage, nil, "--top is 0, want 1 or more"},
+		{"an output in the data", []string{"--model", model, "-o", filepath.Join(pictures, "out"), pictures}, exitUsage, nil, "where it would be taken for a class"},
+		{"a cache in the data", []string{"--model", text, "--cache", filepath.Join(pictures, "cache"), pictures}, exitUsage, nil, "where it would be taken for a class"},
 		{"a top of all", []string{"--model", model, "--top", "3", pictures}, exitUsage, nil, "--top is 3, and there are 3 classes"},
 		{"a picture that cannot be read", []string{"--model", model, "-o", out, broken}, exitFailed, nil, "broken.png"},
 		{"one that is skipped", []string{"--model", model, "--skip-errors", broken}, exitFailed, []string{"| pictures        | 2 ", "| skipped         | 1 that could not be read", "could not be read\n\n- "}, "1 of 3 images could not be read"},

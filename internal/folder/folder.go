@@ -63,12 +63,27 @@ func Target(path string) (string, error) {
 	return "", fmt.Errorf("%s: more than %d links, one behind the other", path, most)
 }
 
-// Inside says whether a path is that of a folder, or below it.
+// Inside says whether a path is that of a folder, or below it, by its name or through links. Neither need be there.
 func Inside(path, folder string) bool {
 	path, err1 := filepath.Abs(path)
 	folder, err2 := filepath.Abs(folder)
-	rel, err3 := filepath.Rel(folder, path)
-	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
+	below := func(path, folder string) bool {
+		rel, err := filepath.Rel(folder, path)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	return errors.Join(err1, err2) == nil && (below(path, folder) || below(behind(path), behind(folder)))
+}
+
+// behind returns an absolute path without links, as far as it is there.
+func behind(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir := filepath.Dir(path)
+	if dir == path {
+		return path
+	}
+	return filepath.Join(behind(dir), filepath.Base(path))
 }
 
 // unwritable returns the error that path cannot be written, since err came when something was to be

@@ -89,4 +89,24 @@ func TestInside(t *testing.T) {
 			t.Errorf("%s is in a: %v, want %v", path, got, want)
 		}
 	}
+
+	// Through links, even to what is not there.
+	dir := t.TempDir()
+	data, link := filepath.Join(dir, "data"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(data, 0o777), os.Mkdir(filepath.Join(dir, "other"), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("data", link); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct {
+		path, folder string
+		want         bool
+	}{
+		{"link/x/y", "data", true}, {"data/x", "link", true}, {"link", "data", true}, {"other/x", "link", false}, {"link2/x", "data", false}, {"data2", "link", false},
+	} {
+		if got := Inside(filepath.Join(dir, c.path), filepath.Join(dir, c.folder)); got != c.want {
+			t.Errorf("%s inside %s: got %v, want %v", c.path, c.folder, got, c.want)
+		}
+	}
 }

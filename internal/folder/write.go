@@ -225,10 +225,12 @@ func (f *File) Discard() {
 }
 
 // WriteDir has fill write the files of a new directory dir, which gets the name path when it is complete. What has
-// that name is replaced if replace is set, and an error otherwise. The folder of path has to be there. If anything
-// fails, nothing is left but what was there.
+// that name, or that a link of that name leads to, is replaced if replace is set, and an error otherwise. The folder of
+// path has to be there. If anything fails, nothing is left but what was there.
 func WriteDir(path string, replace bool, fill func(dir string) error) (err error) {
-	path = filepath.Clean(path)
+	if path, err = Target(filepath.Clean(path)); err != nil {
+		return own{err}
+	}
 	parent := filepath.Dir(path)
 	tmp, err := os.MkdirTemp(parent, "."+filepath.Base(path)+partial)
 	if err != nil {

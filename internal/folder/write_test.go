@@ -73,6 +73,20 @@ func TestFile(t *testing.T) {
 	}
 	write(os.DevNull)
 
+	// So does a link to what is not there yet, and one that leads in a circle is said to.
+	far := filepath.Join(t.TempDir(), "far")
+	ahead, circle := filepath.Join(t.TempDir(), "ahead"), filepath.Join(t.TempDir(), "circle")
+	if err := errors.Join(os.Symlink(far, ahead), os.Symlink("circle", circle)); err != nil {
+		t.Fatal(err)
+	}
+	write(ahead)
+	if got, _ := os.ReadFile(far); string(got) != "new" {
+		t.Errorf("far is %q, want new", got)
+	}
+	if f, err := Create(circle); err == nil || !strings.Contains(err.Error(), "circle: too many") {
+		t.Errorf("a circle of links: %v, %v", f, err)
+	}
+
 	// Errors have the name that the file was to get.
 	f, err := Create(target)
 	if err != nil {
@@ -280,5 +294,28 @@ func TestClean(t *testing.T) {
 	}
 	if err := Clean(filepath.Join(dir, "x")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error is %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+// TestWriteDirLink: a link keeps pointing to the directory, and the directory is that of the link.
+func TestWriteDirLink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.Symlink("target", link); err != nil {
+		t.Skip(err)
+	}
+	for _, content := range []string{"first", "second"} { // there is nothing yet, and there is
+		if err := WriteDir(link, true, func(tmp string) error { return os.WriteFile(filepath.Join(tmp, content), nil, 0o666) }); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, target); got != content {
+			t.Errorf("the target has %s, want %s", got, content)
+		}
+		if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+			t.Errorf("the link is %v (%v)", info, err)
+		}
+	}
+	if got := names(t, dir); got != "link target" {
+		t.Errorf("found %s", got)
 	}
 }
