@@ -25,10 +25,14 @@
 // What learns, and how it learns from batches, is one of three: a tower and a head, of classes or of vectors; an encoder,
 // of tokens; two towers, of pairs. [Config] says which by what is given.
 //
+// Classes are learnt by [Classification], where they exclude each other, or by [MultiLabel]; both take weights of classes, as of
+// [Balanced]. An [Objective] of one's own takes their place. Trainer.Lengths makes a run longer or shorter.
+//
 // [Open] makes a classifier of what a run of classes has written.
 //
-// Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA), probe (heads
-// by L-BFGS), report (what a person reads of a run), and job, which puts a whole run together from a request.
+// Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA, several on one
+// tower), probe (heads by L-BFGS), evaluation (how well a classifier does), report (what a person reads of a run), and job,
+// which puts a whole run, or a sweep of several, together from a request.
 //
 // Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
 // recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;

@@ -22,7 +22,7 @@ func newAdapters(cmd *cobra.Command) *adapters { return &adapters{cmd: cmd} }
 // flag declares the flag.
 func (a *adapters) flag() {
 	a.cmd.Flags().StringArrayVar(&a.given, "adapter", nil,
-		"merge the adapter in `DIR[=WEIGHT]`, which peft wrote; may be given several times: they are added up")
+		"`DIR[=WEIGHT]` of an adapter that peft wrote, which is merged; may be given several times: they are added up")
 }
 
 // options returns what opens a model with the adapters, combined so.

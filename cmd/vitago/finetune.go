@@ -191,7 +191,7 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.Float64Var(&f.wise, "wise-ft", 1, "share of the tuned weights in OUT/model; the rest is of the original ones. What is mixed is validated once more")
 	v.IntVar(&f.every, "log-every", 10, "steps from one line to the next")
 	v.BoolVar(&f.TensorBoard, "tensorboard", false, "write event files for TensorBoard into OUT/tensorboard, too")
-	v.StringArrayVar(&f.swept, "sweep", nil, "make a run for each value, in OUT/`NAME=VALUE,VALUE`, and a table of them, the best first; several times for a grid")
+	v.StringArrayVar(&f.swept, "sweep", nil, "`NAME=VALUE,VALUE` of a flag: make a run for each value, in a folder of OUT, and a table of them, the best first; several times for a grid")
 	v.BoolVar(&f.DryRun, "dry-run", false, "say what would learn and what it takes, and end")
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output; weights that learn are float32 by source", "source", "f16", "bf16", "f32")
 	prepared := preprocessFlags(cmd, true)

@@ -159,18 +159,21 @@ func isPath(name string, args []string) bool {
 func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vitago",
-		Short: "CLIP's vision tower in pure Go",
-		Long: `Vitago encodes images with CLIP's vision tower, in pure Go: from the archives that
+		Short: "CLIP in pure Go",
+		Long: `Vitago encodes images and texts with CLIP's towers, in pure Go: from the archives that
 OpenAI released, or any other checkpoint of the same form, and a photograph to the
-embedding that OpenAI's own code computes.
+embedding that OpenAI's own code computes. It names pictures, learns from them, and judges what it learnt.
 
 Results go to standard output, everything else to standard error, and with --quiet errors alone.
 It computes on the CPU alone, with as many threads as there are cores; --threads or the environment
 variable GOMAXPROCS says how many. "vitago models" lists the models that are known to work.
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		Example: `  vitago demo
-  vitago convert ViT-L-14-336px.pt models/vit-l-14-336
-  vitago encode --model models/vit-l-14-336 photo.jpg`,
+  vitago download ViT-B/32
+  vitago encode --model ViT-B/32 photo.jpg
+  vitago classify --model ViT-B/32 --labels cat,dog,bird photo.jpg
+  vitago finetune --model ViT-B/32 --data pictures/train --out tuned --recipe probe
+  vitago eval --model tuned/model pictures/test`,
 		Version:                    readVersion().Version,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
