@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
 	"fmt"
 	"image"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,7 +36,8 @@ download: it converts an archive in OpenAI's form into a model directory, loads 
 pictures and compares them.
 
 The weights of the small model are random. It shows that everything works; what it says about
-the pictures means nothing.`,
+the pictures means nothing. Its tokens are the letters: texts and labels can be tried that are short,
+such as "a red car".`,
 		Args: wantArgs(0, 0, "none"),
 	}
 	dir := cmd.Flags().String("dir", "", "keep the model directory as `DIR`")
@@ -51,7 +54,8 @@ the pictures means nothing.`,
 			return err
 		}
 		if *dir != "" {
-			fmt.Fprintf(cmd.ErrOrStderr(), "the model is in %s; try: vitago encode --model %[1]s IMAGE\n", *dir)
+			fmt.Fprintf(cmd.ErrOrStderr(), "the model is in %s; try: vitago encode --model %[1]s IMAGE\n"+
+				"  vitago encode --model %[1]s --text \"a red car\"\n  vitago classify --model %[1]s --labels cat,dog IMAGE\n", *dir)
 		}
 		return nil
 	}
@@ -121,7 +125,42 @@ func convertDemo(ctx context.Context, archive, dir string, overwrite bool) (*con
 		return nil, err
 	}
 	defer c.Close()
-	return c.Convert(ctx, dir, converter.Options{Overwrite: overwrite})
+	vocab, err := os.MkdirTemp("", "vitago-demo-vocabulary-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(vocab)
+	if err := writeDemoVocabulary(vocab); err != nil {
+		return nil, err
+	}
+	return c.Convert(ctx, dir, converter.Options{Overwrite: overwrite, Vocab: vocab})
+}
+
+// writeDemoVocabulary writes a vocabulary for the 64 tokens of the small model into dir, since it has none: the letters, a few signs, and
+// what makes one token each of the words of "a photo of a {}.", so that a label of nine letters fits its context of 16.
+func writeDemoVocabulary(dir string) error {
+	const end = "</w>" // of a word
+	letters := strings.Split("abcdefghijklmnopqrstuvwxyz", "")
+	merges := []string{"o f" + end, "t o" + end, "o to" + end, "p h", "ph oto" + end}
+	words := slices.Clone(letters)
+	for _, word := range slices.Concat(letters, strings.Split(".,-!?", "")) {
+		words = append(words, word+end)
+	}
+	for _, m := range merges {
+		words = append(words, strings.ReplaceAll(m, " ", ""))
+	}
+	ids := map[string]int{}
+	for id, word := range append(words, "<|startoftext|>", "<|endoftext|>") {
+		ids[word] = id
+	}
+	vocab, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "vocab.json"), vocab, 0o666); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "merges.txt"), []byte("#version: 0.2\n"+strings.Join(merges, "\n")+"\n"), 0o666)
 }
 
 // demoPictures returns the pictures in the order of their names.

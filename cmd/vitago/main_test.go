@@ -336,6 +336,22 @@ func TestDemo(t *testing.T) {
 	dir := filepath.Join(tmp, "kept")
 	vitago("demo", "--dir", dir).want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
 	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
+	vitago("encode", "--model", dir, "--text", "A red car.").want(t, exitDone, []string{`{"text":"A red car.","embedding":[`}, nil)
+	vitago("classify", "--model", dir, "--labels", "cat,red car,triangles", "demo/cat.png").want(t, exitDone, []string{"%  triangles\n"}, nil) // 16 tokens
+	vitago("encode", "--model", dir, "--text", "7").want(t, exitFailed, nil, []string{`the vocabulary of 64 tokens has none for "7"`})
+	m, err := converter.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	tokenizer, _, err := m.Tokenizer("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []int{62, 26, 61, 57, 26, 2, 8, 17, 2, 11, 30, 52, 63} // CLIPTokenizer of transformers 5.24.0 on the directory
+	if got, err := tokenizer.Tokenize([]string{"A photo of a circle."}, 16, false); err != nil || !slices.Equal(got[0], want) {
+		t.Errorf("got %d, %v, want %d", got, err, want)
+	}
 	vitago("demo", "--dir", dir).want(t, exitFailed, nil, []string{"is not empty", "; give --overwrite\n"})
 	vitago("demo", "--dir", dir, "--overwrite").want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
 }
