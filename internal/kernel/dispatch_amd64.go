@@ -481,30 +481,61 @@ func addBias2(y, b, r []float32) {
 	addBias2Generic(y[n:], b[n:], r[n:])
 }
 
+// maxVector is the most values that a register has.
+const maxVector = 16
+
 func quickGELUBias(y, x, b []float32) {
 	n := vectorLen(len(b))
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
-		if useAVX512 {
-			quickGELUAVX512(&y[0], &x[0], &b[0], n)
-		} else {
-			quickGELUAVX2(&y[0], &x[0], &b[0], n)
-		}
+		quickGELUVectors(&y[0], &x[0], &b[0], n)
 	}
-	quickGELUGeneric(y[n:], x[n:], b[n:])
+	switch rest := len(b) - n; {
+	case rest == 0:
+	case vectorLen(maxVector) == 0:
+		quickGELUGeneric(y[n:], x[n:], b[n:])
+	default: // by the same instructions, so that the bits of a value do not depend on where it stands
+		var py, px, pb [maxVector]float32
+		copy(px[:], x[n:len(b)])
+		copy(pb[:], b[n:])
+		quickGELUVectors(&py[0], &px[0], &pb[0], maxVector)
+		copy(y[n:len(b)], py[:])
+	}
+}
+
+func quickGELUVectors(y, x, b *float32, n int) {
+	if useAVX512 {
+		quickGELUAVX512(y, x, b, n)
+	} else {
+		quickGELUAVX2(y, x, b, n)
+	}
 }
 
 func geluBias(y, x, b []float32) {
 	n := vectorLen(len(b))
 	if n > 0 {
 		_, _ = y[n-1], x[n-1]
-		if useAVX512 {
-			geluAVX512(&y[0], &x[0], &b[0], n)
-		} else {
-			geluAVX2(&y[0], &x[0], &b[0], n)
-		}
+		geluVectors(&y[0], &x[0], &b[0], n)
 	}
-	geluGeneric(y[n:], x[n:], b[n:])
+	switch rest := len(b) - n; {
+	case rest == 0:
+	case vectorLen(maxVector) == 0:
+		geluGeneric(y[n:], x[n:], b[n:])
+	default: // by the same instructions, so that the bits of a value do not depend on where it stands
+		var py, px, pb [maxVector]float32
+		copy(px[:], x[n:len(b)])
+		copy(pb[:], b[n:])
+		geluVectors(&py[0], &px[0], &pb[0], maxVector)
+		copy(y[n:len(b)], py[:])
+	}
+}
+
+func geluVectors(y, x, b *float32, n int) {
+	if useAVX512 {
+		geluAVX512(y, x, b, n)
+	} else {
+		geluAVX2(y, x, b, n)
+	}
 }
 
 func fmas(n int) (flops int) {

@@ -228,7 +228,17 @@ func quickGELUBias(y, x, b []float32) {
 		_, _ = y[n-1], x[n-1]
 		quickGELUNEON(&y[0], &x[0], &b[0], n)
 	}
-	quickGELUGeneric(y[n:], x[n:], b[n:])
+	switch rest := len(b) - n; {
+	case rest == 0:
+	case vectorLen(4, 4) == 0:
+		quickGELUGeneric(y[n:], x[n:], b[n:])
+	default: // by the same instructions, so that the bits of a value do not depend on where it stands
+		var py, px, pb [4]float32
+		copy(px[:], x[n:len(b)])
+		copy(pb[:], b[n:])
+		quickGELUNEON(&py[0], &px[0], &pb[0], 4)
+		copy(y[n:len(b)], py[:])
+	}
 }
 
 func geluBias(y, x, b []float32) {
@@ -237,7 +247,17 @@ func geluBias(y, x, b []float32) {
 		_, _ = y[n-1], x[n-1]
 		geluNEON(&y[0], &x[0], &b[0], n)
 	}
-	geluGeneric(y[n:], x[n:], b[n:])
+	switch rest := len(b) - n; {
+	case rest == 0:
+	case vectorLen(4, 4) == 0:
+		geluGeneric(y[n:], x[n:], b[n:])
+	default: // by the same instructions, so that the bits of a value do not depend on where it stands
+		var py, px, pb [4]float32
+		copy(px[:], x[n:len(b)])
+		copy(pb[:], b[n:])
+		geluNEON(&py[0], &px[0], &pb[0], 4)
+		copy(y[n:len(b)], py[:])
+	}
 }
 
 func fmas(n int) (flops int) {
