@@ -33,8 +33,9 @@ type Classifier interface {
 	ClassifyAll(ctx context.Context, pictures iter.Seq[Picture], o StreamOptions) iter.Seq2[Classified, error]
 }
 
-// ClassifyBy returns the classifier that ranks labels by a vector of each picture, such as one with a head of one's own. The features are those
-// of m that rank takes; rank returns all labels, the most probable first, and is called by many goroutines if the classifier is.
+// ClassifyBy returns the classifier that ranks labels by a vector of each picture, such as one with a head of one's own. f are
+// the features of m that rank takes, [D]. rank returns all labels, the most probable first; it is called by many goroutines
+// if the classifier is.
 func ClassifyBy(m *Model, f clipvit.Features, labels []string, rank func(vector []float32) []Label) Classifier {
 	return &ranker{m, f, slices.Clone(labels), rank}
 }

@@ -65,7 +65,7 @@ func Open(path string, o ...Option) (*Model, error) {
 		switch {
 		case err == nil && all.int8:
 			tower.Quantize()
-		case err != nil && c.Stated().Vision.Width == 0: // a projector alone
+		case err != nil && ctx.Err() == nil && c.Stated().Vision.Width == 0: // a projector alone
 			err = because(ErrRequest, err, "")
 		}
 		return tower, err

@@ -5,8 +5,8 @@
 //	text ─▶ token ids, those of like length together ────▶ text tower ───▶ EncodeText ─▶ [B][E] ─┘
 //
 // [Open] finds the checkpoint and reads no weights: each tower is loaded when it is first used, once. A [Model] may be used
-// by many goroutines at once. Whatever stands beside a picture or a text, and however often a stream is ended and begun
-// again, its vector has the same bits on the same machine.
+// by many goroutines at once. The vector of a picture or a text has the same bits on the same machine, whatever stands beside
+// it, and however often a stream is ended and begun again.
 //
 // [Model.Encode] and [Model.EncodeText] return all vectors; [Model.Stream] and [Model.StreamText] yield them one after the
 // other, of any number. [Model.Features] has what else a vision tower gives: class tokens, patches, layers. Package clipvit and

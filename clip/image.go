@@ -50,8 +50,8 @@ func collect(n int, stream iter.Seq2[Encoded, error]) ([][]float32, error) {
 // use. A list is slices.Values of it, and a channel is [Channel]: what has come out of it is encoded before more is waited for.
 //
 // An error ends the stream, but that of a picture with o.SkipErrors. Who leaves the loop, or ends ctx, waits for nothing. What
-// is being decoded and encoded is then done in the background, and the sequence, which runs in a goroutine of its own, ends
-// at its next picture.
+// is being decoded and encoded is then done in the background. The sequence runs in a goroutine of its own, which ends at its
+// next picture.
 func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o StreamOptions) iter.Seq2[Encoded, error] {
 	return func(yield func(Encoded, error) bool) {
 		if o.Features == (clipvit.Features{}) {

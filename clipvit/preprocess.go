@@ -15,8 +15,8 @@ import (
 // DecodeImage reads a JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM or QOI file as Pillow reads it: the same mode, the
 // same chroma interpolation. Its EXIF orientation is kept beside the pixels for [Transform].EXIF. [Preprocess] makes of
 // its result what OpenAI's code makes of the file; images that the standard library decoded work
-// too, but those from JPEG and WebP files are not quite Pillow's. It returns an [ErrImage] that says
-// what is wrong if the file is not an image or is cut short, and an [ErrTooLarge] if it claims more pixels than Pillow allows.
+// too, but those from JPEG and WebP files are not quite Pillow's. What is not an image, or is cut short, is an [ErrImage]
+// that says what is wrong; one that claims more pixels than Pillow allows is an [ErrTooLarge].
 func DecodeImage(r io.Reader) (image.Image, error) {
 	m, err := pillow.Decode(r)
 	if err != nil {

@@ -4,9 +4,9 @@
 //	                     ▲                   ▲                     │
 //	                     └─────── Recipe ────┴─── ag.Backward ◀────┘
 //
-// A [Recipe] says what learns and how; [Recipes] are the presets. A [Trainer] runs one: it estimates the
-// memory before the first step, stops at a loss or a gradient that is no number and names it, writes
-// checkpoints that appear whole or not at all, and goes on from the last of them to the same bits, however
+// A [Recipe] says what learns and how; [Recipes] are the presets. A [Trainer] runs one. It estimates the
+// memory before the first step, and stops at a loss or a gradient that is no number and names it. It writes
+// checkpoints that appear whole or not at all; from the last of them it goes on to the same bits, however
 // the run ended. [Trainer.Save] writes a directory that loads wherever the one that it came from did.
 //
 // With a [projector.Encoder], it is the projector and the vectors between its tokens that stand on the tower; a picture is
@@ -31,8 +31,8 @@
 // [Open] makes a classifier of what a run of classes has written.
 //
 // Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA, several on one
-// tower), probe (heads by L-BFGS), evaluation (how well a classifier does), report (what a person reads of a run), and job,
-// which puts a whole run, or a sweep of several, together from a request.
+// tower), and probe (heads by L-BFGS). Package evaluation says how well a classifier does, and report writes what a person
+// reads of a run. Package job puts a whole run, or a sweep of several, together from a request.
 //
 // Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
 // recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;

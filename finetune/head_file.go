@@ -29,9 +29,9 @@ const (
 
 // SaveHead writes a head of one's own, which may be any spago model of float32, into the directory dir, which it makes if
 // need be: that of a model, say. There is one file, head.safetensors, which appears complete or not at all and takes the
-// place of the one that was there. It holds the parameters by the paths of their Go fields (Hidden.W), buffers of more
-// than one number (the running means of batchnorm) likewise, and in its metadata the classes, nil for a head that has
-// none. A classes.json of another head is removed. [LoadHead] reads it back; no other program knows what the head computes.
+// place of the one that was there. It holds the parameters by the paths of their Go fields (Hidden.W), and so the buffers of
+// more than one number, such as the running means of batchnorm. Its metadata have the classes, which are nil for a head that
+// has none. A classes.json of another head is removed. [LoadHead] reads it back; no other program knows what the head computes.
 //
 // A [Classifier] is written as by its method Save, with its own classes, which classes must equal or be nil.
 func SaveHead(dir string, head Head, classes []string) error {

@@ -165,7 +165,8 @@ func (l *batchwise) add(b *data.Batch, loss, score float64, s *sum) float64 {
 	return n
 }
 
-// judgeBatch runs a batch through the model and judges what comes out, or says what is wrong with a loss. A scorer gets what comes out.
+// judgeBatch runs a batch through the model and judges what comes out, or says what is wrong with a loss. A scorer gets
+// what comes out.
 func (l *batchwise) judgeBatch(b *data.Batch, from Source, all scorer) (loss mat.Tensor, score float64, err error) {
 	loss, score, err = l.judged(b, from, all)
 	switch {

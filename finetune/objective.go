@@ -16,9 +16,9 @@ import (
 type Objective interface {
 	// Name says what it is and with which numbers: a run is resumed with the same.
 	Name() string
-	// Judge returns the mean loss [1,1] of the images of b, for which the head gave y, and the sum over them of the score,
-	// what a person asks for; more is better. It is an error if y cannot be judged. A loss that is no number ends the run, and so
-	// does one that is not computed of y, unless it is 0.
+	// Judge returns the mean loss [1,1] of the images of b, for which the head gave y, and the sum of their scores. The score
+	// is what a person asks for; more is better. It is an error if y cannot be judged. A loss that is no number ends the run,
+	// and so does one that is not computed of y, unless it is 0.
 	Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float64, err error)
 	// Measure names the score: "accuracy".
 	Measure() string
@@ -35,8 +35,8 @@ type weighing interface {
 // Classification is the cross-entropy of logits [B,K] with the labels of the images.
 type Classification struct {
 	Smoothing float64 // share of the certainty that is spread over all classes
-	// Weights are those of the K classes, above 0; nil is 1 for all. An image counts as much as its class weighs, in the loss as
-	// in the score, in training as in validation, and the mean is over the weights, as PyTorch's CrossEntropyLoss has it. See
+	// Weights are those of the K classes, above 0; nil is 1 for all. An image counts as much as its class weighs: in the loss
+	// and the score, in training and validation. The mean is over the weights, as PyTorch's CrossEntropyLoss has it. See
 	// [Balanced].
 	Weights []float64
 }
@@ -57,8 +57,7 @@ func within[T any](o Objective) (as T, ok bool) {
 }
 
 // Balanced returns weights of classes by which each of K weighs as much as another, N/(K·n) for a class of n of N images. Where
-// labels do not exclude each other it is how much the n images of a class are to count so that they weigh as much as the
-// others, (N-n)/n.
+// labels do not exclude each other it is (N-n)/n: the n images of a class then weigh as much as the others.
 //
 // Source: scikit-learn/scikit-learn, sklearn/utils/class_weight.py, compute_class_weight("balanced"); pytorch/pytorch,
 // torch/nn/modules/loss.py, BCEWithLogitsLoss, pos_weight.

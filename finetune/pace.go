@@ -69,8 +69,8 @@ func (t *Trainer) validations(after int) (n int) {
 	return n
 }
 
-// Left returns about how long the rest of the run takes at a pace: its batches, and its validations, the one before the first
-// step among them. cached is of a frozen tower whose features are kept, after one epoch of which there is nothing to wait for.
+// Left returns about how long the rest of the run takes at a pace: its batches and its validations, with the one before the
+// first step. cached says that the features of a frozen tower are kept: after one epoch there is nothing to wait for.
 func (t *Trainer) Left(p Pace, cached bool) time.Duration {
 	train, judged := t.batches(t.Steps())-t.batches(t.state.Step), t.validations(t.state.Step)
 	if t.state.Step == 0 && t.Validation != nil && len(t.history) == 0 {

@@ -21,9 +21,11 @@ import (
 // Save writes the directory dst, which then loads wherever the checkpoint did that the tower came from: the
 // weights as they are now, and of that checkpoint, like, all else; it may be nil. Corrections by LoRA are
 // merged with the weights, so nothing can be learnt after that; see [Trainer.SaveAdapter] before. The weights
-// of a tower that did not learn keep their precision. Beside the model is the head: a projector where
-// conversion puts it, a [Classifier] as head.safetensors and classes.json, any other as [SaveHead]
-// does, with the classes of the data if it is classes that are learnt. dst appears complete or not at all, and takes the place of what was there.
+// of a tower that did not learn keep their precision. dst appears complete or not at all, and takes the place
+// of what was there.
+//
+// Beside the model is the head. A projector is where conversion puts it, and a [Classifier] is head.safetensors
+// and classes.json. Any other is as [SaveHead] writes it, with the classes of the data if these are learnt.
 func (t *Trainer) Save(ctx context.Context, dst string, like *converter.Model, o converter.Options) error {
 	adapter.Merge(t.Tower)
 	models := t.learner.models(like == nil)

@@ -28,8 +28,8 @@ var (
 // ModelFolder is where a run puts its model, below its own directory.
 const ModelFolder = "model"
 
-// Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many goroutines
-// at once.
+// Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many
+// goroutines at once.
 type Tuned struct {
 	model *clip.Model
 	head  *probe.Head
@@ -38,12 +38,12 @@ type Tuned struct {
 
 var _ clip.Classifier = &Tuned{}
 
-// Open opens the model that a run of classes has written, OUT/model or OUT itself, or a checkpoint with a classifier of its own, such
-// as CLIPForImageClassification of transformers or a tower that timm has tuned. It reads the classifier; the tower is
-// loaded when it is first used. The model must be closed in the end.
+// Open opens the model that a run of classes has written, or a checkpoint with a classifier of its own. Of a run, dir is its
+// directory or [ModelFolder] in it; classifiers of one's own are CLIPForImageClassification of transformers, and what timm
+// has tuned. Open reads the classifier; the tower is loaded when it is first used. The model must be closed in the end.
 //
-// The error is [ErrNoHead] for a model without a classifier, or with a head that is none of classes, and [ErrUnfinished] for a run that has
-// not ended.
+// The error is [ErrNoHead] for a model without a classifier, or with a head that is none of classes. It is [ErrUnfinished]
+// for a run that has not ended.
 func Open(ctx context.Context, dir string, o ...clip.Option) (*Tuned, error) {
 	dir, err := ofRun(dir)
 	if err != nil {
@@ -138,8 +138,8 @@ func (t *Tuned) Head() *probe.Head { return t.head }
 // Labels returns the classes in the order of the head.
 func (t *Tuned) Labels() []string { return slices.Clone(t.head.Classes) }
 
-// Rank returns all classes, the most probable first, for the features [D] of a picture. They have no cosines, and their probabilities
-// sum to 1 unless the head is Multi. It panics if D is not that of the head.
+// Rank returns all classes, the most probable first, for the features [D] of a picture. They have no cosines, and their
+// probabilities sum to 1 unless the head is Multi. It panics if D is not that of the head.
 func (t *Tuned) Rank(vector []float32) []clip.Label {
 	if d := t.head.Dim(); len(vector) != d {
 		panic(fmt.Sprintf("finetune: a vector of %d values, want %d", len(vector), d))
@@ -157,8 +157,9 @@ func (t *Tuned) Classify(ctx context.Context, pictures ...clip.Picture) ([][]cli
 	return t.by.Classify(ctx, pictures...)
 }
 
-// ClassifyAll yields all classes for each picture, the most probable first, in the order of the pictures; they are decoded ahead. It ends with
-// the first error. With SkipErrors in o, a picture that cannot be read has its error in [clip.Classified] instead.
+// ClassifyAll yields all classes for each picture, the most probable first, in the order of the pictures; they are decoded
+// ahead. It ends with the first error. With SkipErrors in o, a picture that cannot be read has its error in
+// [clip.Classified] instead.
 func (t *Tuned) ClassifyAll(ctx context.Context, pictures iter.Seq[clip.Picture], o clip.StreamOptions) iter.Seq2[clip.Classified, error] {
 	return t.by.ClassifyAll(ctx, pictures, o)
 }

@@ -20,8 +20,8 @@ import (
 //	DIR/SPACE/about.json        what all embeddings of this folder are
 //	DIR/SPACE/01/23456789….f64  of the label with the SHA-256 0123456789…
 //
-// SPACE is a hash of what about.json says. A file holds float64, little endian, and then their CRC-32C. It appears with its name when it is
-// complete, and one that is damaged counts as absent.
+// SPACE is a hash of what about.json says. A file holds float64, little endian, and then their CRC-32C. It appears with its
+// name when it is complete, and one that is damaged counts as absent.
 type space struct {
 	dir string
 	n   int // E

@@ -4,8 +4,8 @@
 //	                                                                                      cosine ─▶ ·scale ─▶ softmax
 //	picture ─▶ vision tower ─▶ length 1 ──────────────────────────────────────────────────┘
 //
-// Labels that are not given do not count: one of them always fits best. A label's embedding is the mean of those of the label in
-// every template, each of length 1, and has length 1 again.
+// Labels that are not given do not count: one of them always fits best. A label's embedding is the mean of those of the
+// label in every template, each of length 1, and has length 1 again.
 //
 // Sources: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb, zeroshot_classifier, and clip/model.py, CLIP.forward;
 // mlfoundations/open_clip, src/open_clip/zero_shot_classifier.py, build_zero_shot_classifier.
@@ -31,8 +31,8 @@ const Place = "{}"
 // DefaultTemplate is that of OpenAI's examples.
 const DefaultTemplate = "a photo of a " + Place + "."
 
-// textsTogether is about how many texts are encoded between two calls of [Progress]: a few seconds of a large tower. Their embeddings are all
-// that is in memory beside those of the labels.
+// textsTogether is about how many texts are encoded between two calls of [Progress]: a few seconds of a large tower. Their
+// embeddings are all that is in memory beside those of the labels.
 const textsTogether = 320
 
 // An Option says more of how [New] makes a classifier.
@@ -43,13 +43,13 @@ type options struct {
 	progress func(done, total int)
 }
 
-// Cache keeps the embeddings of labels in a folder, which is made if it is not there, and takes those that are there already. What
-// is kept is found again for the same label, templates, tokenizer and weights of the text tower only; nothing in it ever becomes
-// wrong. Any number of processes may use it at once, and a file in it that is damaged counts as absent.
+// Cache keeps the embeddings of labels in a folder, which is made if it is not there, and takes those that are there
+// already. What is kept is found again for the same label, templates, tokenizer and weights of the text tower only; nothing
+// in it ever becomes wrong. Any number of processes may use it at once, and a file in it that is damaged counts as absent.
 func Cache(dir string) Option { return func(o *options) { o.cache = dir } }
 
-// Progress calls a function with how many texts are encoded and how many there are, from 0 of them on: one for every label and template,
-// without the labels that came from the cache.
+// Progress calls a function with how many texts are encoded and how many there are, from 0 of them on: one for every label
+// and template, without the labels that came from the cache.
 func Progress(f func(done, total int)) Option { return func(o *options) { o.progress = f } }
 
 // A Classifier tells labels apart by the embeddings of their texts. It may be used by many goroutines at once.
@@ -71,8 +71,9 @@ type source struct {
 
 var _ clip.Classifier = &Classifier{}
 
-// New returns a classifier of a model with both towers: it encodes every label in every template, in which {} stands for the label.
-// Without templates there is [DefaultTemplate] alone. The model must stay open as long as the classifier is used.
+// New returns a classifier of a model with both towers: it encodes every label in every template, in which {} stands for
+// the label. Without templates there is [DefaultTemplate] alone. The model must stay open as long as the classifier is
+// used.
 //
 // A [clip.ErrRequest] is returned for fewer than two labels, one that is empty or stands twice, and a template without {};
 // [clip.ErrNoText] for a model without a text tower, and [clip.ErrText] for a text that the model does not take.
@@ -105,8 +106,8 @@ func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Op
 	return from.classifier(ctx, labels, nil)
 }
 
-// With returns a classifier of other labels by the same model and templates, with the same options. Labels that both have are not encoded
-// again. The errors are those of [New].
+// With returns a classifier of other labels by the same model and templates, with the same options. Labels that both have
+// are not encoded again. The errors are those of [New].
 func (c *Classifier) With(ctx context.Context, labels []string) (*Classifier, error) {
 	if err := check(labels, c.from.templates); err != nil {
 		return nil, err
@@ -160,11 +161,9 @@ func check(labels, templates []string) error {
 }
 
 // badRequest returns a [clip.ErrRequest] with a text of its own.
-func badRequest(format string, a ...any) error { return request{fmt.Errorf("zeroshot: "+format, a...)} }
-
-type request struct{ error }
-
-func (request) Unwrap() error { return clip.ErrRequest }
+func badRequest(format string, a ...any) error {
+	return unfit{"zeroshot: " + fmt.Sprintf(format, a...), clip.ErrRequest}
+}
 
 // encode makes the embeddings of the labels that have none.
 func (c *Classifier) encode(ctx context.Context) error {
@@ -232,7 +231,7 @@ func (c *Classifier) blame(ctx context.Context, group []int, err error) error {
 	return err
 }
 
-// unfit is an error with a text of its own.
+// unfit is err with a text of its own.
 type unfit struct {
 	text string
 	err  error
@@ -268,8 +267,8 @@ func unit[T float32 | float64](x []T) []float64 {
 // Labels returns the labels in the order in which they were given.
 func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
 
-// Rank returns all labels, the best first, for the embedding [E] of a picture, of any length but 0: for that every probability is NaN. It panics
-// if E is not that of the model.
+// Rank returns all labels, the best first, for the embedding [E] of a picture, of any length but 0: for that every
+// probability is NaN. It panics if E is not that of the model.
 //
 // Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.
 func (c *Classifier) Rank(vector []float32) []clip.Label {
@@ -302,8 +301,9 @@ func (c *Classifier) Classify(ctx context.Context, pictures ...clip.Picture) ([]
 	return c.by.Classify(ctx, pictures...)
 }
 
-// ClassifyAll yields all labels for each picture, the best first, in the order of the pictures; they are decoded ahead. It ends with the
-// first error. With SkipErrors in o, a picture that cannot be read has its error in [clip.Classified] instead.
+// ClassifyAll yields all labels for each picture, the best first, in the order of the pictures; they are decoded ahead. It
+// ends with the first error. With SkipErrors in o, a picture that cannot be read has its error in [clip.Classified]
+// instead.
 func (c *Classifier) ClassifyAll(ctx context.Context, pictures iter.Seq[clip.Picture], o clip.StreamOptions) iter.Seq2[clip.Classified, error] {
 	return c.by.ClassifyAll(ctx, pictures, o)
 }

@@ -138,8 +138,8 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	return cmd
 }
 
-// A labelList is the labels of one flag or several: lines of values with commas between them, as in a CSV file. Lines without a label, and
-// commas at the end of one that is not the last, are of the form of a list, and no labels.
+// A labelList is the labels of one flag or several: lines of values with commas between them, as in a CSV file. Lines
+// without a label, and commas at the end of one that is not the last, are of the form of a list, and no labels.
 type labelList []string
 
 func (l *labelList) Set(s string) error {

@@ -18,8 +18,8 @@ type line struct {
 	number int
 }
 
-// givenLines returns the lines of the file that a flag names, and its name as it stands before an error, or what was given without one if
-// file is "".
+// givenLines returns the lines of the file that a flag names, or what was given without one if file is "". from is the name
+// of the file as it stands before an error.
 func givenLines(flag, file string, given []string, stdin io.Reader) (from string, lines []line, err error) {
 	if file == "" {
 		for _, s := range given {

@@ -116,7 +116,8 @@ func locate(cmd *cobra.Command, names ...*string) {
 	}
 }
 
-// checkModel puts the path of the flag --model into the place of its name, and returns an error if it cannot be that of a model.
+// checkModel puts the path of the flag --model into the place of its name, and returns an error if it cannot be that of a
+// model.
 func checkModel(cmd *cobra.Command, model *string) error {
 	if *model == "" {
 		return usageError{noModel}
@@ -150,7 +151,8 @@ func isThere(dir, name string) bool {
 	return err == nil
 }
 
-// bring says how to come by the model of a name that is no path and is not in the folder of models, "" if the name can be that of none.
+// bring says how to come by the model of a name, which is no path and not in the folder of models. It is "" if the name can
+// be that of none.
 func bring(name string) string {
 	if u, ok := unsupported(name); ok {
 		return fmt.Sprintf("; %s not supported: %s; \"vitago models\" lists what is", u.are(), u.Why)
@@ -186,7 +188,8 @@ func bring(name string) string {
 	return strings.ReplaceAll(text, "?;", "?")
 }
 
-// nearest returns the one of some words that a word is most likely a slip of, or the beginning of, and "" if it is like none of them.
+// nearest returns the one of some words of which a word is most likely a slip, or the beginning. It is "" if the word is
+// like none of them.
 func nearest(word string, of []string) string {
 	const most, beginning = 2, 3 // letters
 	best, least := "", most+1

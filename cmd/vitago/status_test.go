@@ -62,8 +62,8 @@ func demoJPEG(t *testing.T) string {
 // leftovers are what only a programmer understands in a message.
 var leftovers = regexp.MustCompile(`strconv|<nil>|%!|runtime error|struct \{|goroutine|panic|\b(l?stat|ParseBool|ParseInt) |invalid syntax|map\[`)
 
-// TestStatuses: wrong usage ends with 2 and a failure of the world with 1, each with a message for a person on standard error and nothing
-// on standard output.
+// TestStatuses: wrong usage ends with 2 and a failure of the world with 1, each with a message for a person on standard
+// error and nothing on standard output.
 func TestStatuses(t *testing.T) {
 	const (
 		done  = exitDone

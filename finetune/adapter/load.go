@@ -11,6 +11,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/peft"
+	"github.com/vitago/vitago/internal/pillow"
 )
 
 // A placed correction is one of a list of a tower's layer.
@@ -19,9 +20,9 @@ type placed struct {
 	l    *transformer.LoRA
 }
 
-// Load reads an adapter that [Save] or peft wrote from the directory dir, as package peft reads it, and gives its corrections to
-// m, which it freezes, and returns what they were made with: the rank and alpha that no pattern says, and the weights that it
-// corrects. The corrections want a gradient. Adapters with more than corrections of a tower's linear layers, such as
+// Load reads an adapter that [Save] or peft wrote into the directory dir, as package peft reads it. It freezes m and gives it
+// the corrections, and returns what they were made with: the rank and alpha that no pattern says, and the weights that are
+// corrected. The corrections want a gradient. Adapters with more than corrections of a tower's linear layers, such as
 // DoRA's, are an error: converter.Adapter merges these.
 func Load(m *clipvit.Model, dir string) (LoRA, error) {
 	if err := Merged(m); err != nil {
@@ -57,7 +58,7 @@ func read(m *clipvit.Model, dir string) (c LoRA, all []placed, err error) {
 	}
 	a, err := peft.Open(dir, func(parameter string) bool { _, ok := find(parameter); return ok })
 	if err != nil {
-		return c, nil, fmt.Errorf("adapter: %w", err)
+		return c, nil, fmt.Errorf("adapter: %w", pillow.Bare(err, "peft", "checkpoint"))
 	}
 	c = LoRA{Rank: a.Config.Rank, Alpha: a.Config.Alpha}
 	var errs []error

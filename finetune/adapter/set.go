@@ -44,8 +44,8 @@ func NewSet(tower *clipvit.Model) (*Set, error) {
 	return &Set{tower: tower, adapters: map[string]member{}}, nil
 }
 
-// Load reads the adapter in a directory, as [Load] does, under a name that the set does not have yet, and returns what it was made
-// with. The tower does not compute with it before [Set.Activate].
+// Load reads the adapter in a directory, as [Load] does, under a name that the set does not have yet, and returns what it
+// was made with. The tower does not compute with it before [Set.Activate].
 func (s *Set) Load(name, dir string) (LoRA, error) {
 	if _, ok := s.adapters[name]; ok || name == "" {
 		return LoRA{}, fmt.Errorf("adapter: %q: the set has an adapter of this name, or it is none: want a new one", name)
@@ -86,8 +86,8 @@ func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.adapters)) }
 // Active returns the adapters that the tower computes with.
 func (s *Set) Active() []Weighted { return slices.Clone(s.active) }
 
-// Activate has the tower compute with these adapters and no others, their corrections added up, each times its weight: what peft's
-// add_weighted_adapter makes of them with combination_type "cat". After an error it computes with those of before.
+// Activate has the tower compute with these adapters and no others, their corrections added up, each times its weight: what
+// peft's add_weighted_adapter makes of them with combination_type "cat". After an error it computes with those of before.
 func (s *Set) Activate(adapters ...Weighted) error {
 	var errs []error
 	for i, w := range adapters {
@@ -123,8 +123,8 @@ func (s *Set) Disable() {
 	s.active = nil
 }
 
-// Merge adds the active corrections to the weights of the tower for good, as the function [Merge] does. The set keeps its adapters,
-// none of which is active, and which are now corrections of the merged weights.
+// Merge adds the active corrections to the weights of the tower for good, as the function [Merge] does. The set keeps its
+// adapters, none of which is active, and which are now corrections of the merged weights.
 func (s *Set) Merge() {
 	Merge(s.tower)
 	s.active = nil

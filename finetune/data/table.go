@@ -85,9 +85,9 @@ func chosen(o []Option) (c options) {
 	return c
 }
 
-// Separator is that of labels that do not exclude each other in one field of a .csv or .tsv, in the column of labels, whichever
-// of its names that has. An empty field is a picture of no class. Spaces around a label are no part of it, and it is an error if
-// one is empty, or there twice, or if the source is no such table.
+// Separator says what stands between the labels of a picture in the column of labels of a .csv or .tsv, where labels do not
+// exclude each other. An empty field is a picture of no class. Spaces around a label are no part of it. It is an error if a
+// label is empty or there twice, or if the source is no such table.
 func Separator(text string) Option { return func(o *options) { o.separator = text } }
 
 func tableOf(path string, o options, least int) (*Dataset, error) {

@@ -80,8 +80,8 @@ func (s Skipped) reason() string {
 	return strings.TrimPrefix(text, s.Path+": ")
 }
 
-// A Confusion says how many pictures of each class got which. It is kept by the pairs that there are: of 1000 classes most of the million
-// have none.
+// A Confusion says how many pictures of each class got which. It is kept by the pairs that there are: of 1000 classes most
+// of the million have none.
 type Confusion struct {
 	classes []string
 	counts  map[pair]int
@@ -124,7 +124,9 @@ func (c *Confusion) mistakes() (all []pair) {
 	return all
 }
 
-// MarshalJSON writes an object; see the help of vitago eval. Paths that are no UTF-8 stand as Python has them.
+// MarshalJSON writes an object with the members pictures, skipped, right, accuracy, top, top_accuracy, loss, macro, classes,
+// confusion and wrong. With Multi there are mean_average_precision and micro in the place of top, top_accuracy and
+// confusion. Paths that are no UTF-8 stand as Python has them.
 func (r *Result) MarshalJSON() ([]byte, error) {
 	type wrong struct {
 		Path        pyjson.Name `json:"path"`

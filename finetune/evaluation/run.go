@@ -16,8 +16,8 @@ import (
 
 // Options are choices of [Run]. The zero value is fine.
 type Options struct {
-	// Top is how many of the most probable classes of a picture count as right for [Result.TopAccuracy]; 0 is [DefaultTop], as far as
-	// there are more classes than that.
+	// Top is how many of the most probable classes of a picture count as right for [Result.TopAccuracy]; 0 is [DefaultTop],
+	// as far as there are more classes than that.
 	Top        int
 	Wrong      int  // how many of the wrong pictures are kept, the surest; 0 is 100, below 0 all
 	Batch      int  // pictures that are encoded together; 0 lets the classifier decide
@@ -29,12 +29,13 @@ type Options struct {
 // defaultWrong is how many wrong pictures are kept where nothing is said.
 const defaultWrong = 100
 
-// Run judges a classifier by labelled pictures. Their classes are the classifier's labels of the same names; a class that it does not
-// know is an error, and labels that no picture has count as answers. Pictures are decoded ahead, and it takes no more memory
-// for more of them, but for those that it names.
+// Run judges a classifier by labelled pictures. Their classes are the classifier's labels of the same names; a class that it
+// does not know is an error, and labels that no picture has count as answers. Pictures are decoded ahead, and it takes no
+// more memory for more of them, but for those that it names.
 //
-// Where the labels of a picture do not exclude each other (d.Multi), the classifier's probabilities are taken one by one, and 9 bytes are
-// kept for each label of a picture. A softmax says little of such pictures: a label gets more only if another gets less.
+// Where the labels of a picture do not exclude each other (d.Multi), the classifier's probabilities are taken one by one. 9
+// bytes are then kept for each label of a picture. A softmax says little of such pictures: a label gets more only if another
+// gets less.
 //
 // An error of a picture is one of package clip. If ctx ends, the error is its cause.
 func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*Result, error) {

@@ -8,15 +8,16 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 )
 
-// several is what a tally keeps of labels that do not exclude each other: the average precision of a label is of all pictures in the
-// order of its probability, so there are 9 bytes for each picture and label.
+// several is what a tally keeps of labels that do not exclude each other. The average precision of a label is of all
+// pictures in the order of its probability, so there are 9 bytes for each picture and label.
 type several struct {
 	p      [][]float64 // of each label, of each picture
 	wanted [][]bool
 }
 
-// NewMultiTally begins with no pictures, whose labels do not exclude each other. So many wrong pictures are kept, those with the surest
-// mistake about a label; below 0 all are. It keeps 9 bytes for each label of a picture, by which average precision is found.
+// NewMultiTally begins with no pictures, whose labels do not exclude each other. So many wrong pictures are kept, those
+// with the surest mistake about a label; below 0 all are. It keeps 9 bytes for each label of a picture, by which average
+// precision is found.
 func NewMultiTally(classes []string, wrong int) *Tally {
 	t := NewTally(classes, 0, wrong)
 	t.top, t.several = 0, &several{make([][]float64, len(classes)), make([][]bool, len(classes))}

@@ -27,9 +27,10 @@ var (
 	blue      = color.RGBA{0, 114, 178, 255}
 )
 
-// WriteSheet writes a contact sheet of the wrong pictures, the surest first, as JPEG: at most 60 of them, each with its number in
-// [Result.WriteWrong], the class that it got, and the one that it has. d is what was judged. Pictures lie as the tower sees them,
-// without a turn by EXIF unless that is asked for. One is held at a time. It is an error if no picture is wrong.
+// WriteSheet writes a contact sheet of the wrong pictures, the surest first, as JPEG: at most 60 of them, each with its
+// number in [Result.WriteWrong], the class that it got, and the one that it has. d is what was judged. Pictures lie as the
+// tower sees them, without a turn by EXIF unless that is asked for. One is held at a time. It is an error if no picture is
+// wrong.
 func (r *Result) WriteSheet(ctx context.Context, w io.Writer, d *data.Dataset, exif bool) error {
 	t := clipvit.Transform{EXIF: exif}
 	var cells []sheet.Cell
@@ -80,8 +81,8 @@ func (r *Result) Files() Files {
 	return f
 }
 
-// Write writes the tables as CSV and, where pictures are wrong, the contact sheet into the directory dir, each file as a whole or not
-// at all. d is what was judged.
+// Write writes the tables into the directory dir, as CSV, and the contact sheet where pictures are wrong. Each file appears
+// whole or not at all. d is what was judged.
 func (r *Result) Write(ctx context.Context, dir string, d *data.Dataset, exif bool) error {
 	names := r.Files()
 	for _, f := range []struct {

@@ -43,8 +43,9 @@ func NewTally(classes []string, top, wrong int) *Tally {
 	return t
 }
 
-// Add counts a picture of the class that is wanted, an index, for which a classifier says these probabilities, one for each
-// class. index and path name it among the wrong ones. Nothing is kept of p. It is an error if the numbers are no probabilities.
+// Add counts a picture. Wanted is the index of its class, and p [K] are the probabilities that a classifier gives, one for
+// each class. index and path name it among the wrong ones. Nothing is kept of p. It is an error if the numbers are no
+// probabilities.
 func (t *Tally) Add(index int, path string, wanted int, p []float64) error {
 	if err := t.check(path, p); err != nil {
 		return err

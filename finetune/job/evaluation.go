@@ -77,8 +77,8 @@ func sigmoid(p []float64, logits []float32) {
 	}
 }
 
-// evaluate judges the model as it is by the pictures to validate on, if it learns classes and there are such: one pass through them. score
-// is what they come to by the objective.
+// evaluate judges the model as it is by the pictures to validate on, if it learns classes and there are such: one pass
+// through them. score is what they come to by the objective.
 func (j *Job) evaluate(ctx context.Context) (r *evaluation.Result, score float64, err error) {
 	t := j.Trainer
 	validation, ok := t.Validation.(*data.Loader)

@@ -12,8 +12,8 @@ import (
 	"github.com/vitago/vitago/internal/shapes"
 )
 
-// TestEvaluation: the report of every run that learns classes says of the pictures to validate on what their validation said, with the tables
-// beside it.
+// TestEvaluation: the report of every run that learns classes says of the pictures to validate on what their validation
+// said, with the tables beside it.
 func TestEvaluation(t *testing.T) {
 	pictures := filepath.Join(t.TempDir(), "pictures")
 	if err := shapes.Write(pictures, 0, 6, 24, false, 1); err != nil {
@@ -104,8 +104,8 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
-// TestEvaluationMulti: of labels that do not exclude each other, the report has the mean average precision that validation had, by every solver;
-// and Write says how far it is.
+// TestEvaluationMulti: of labels that do not exclude each other, the report has the mean average precision that validation
+// had, by every solver; and Write says how far it is.
 func TestEvaluationMulti(t *testing.T) {
 	dir := t.TempDir()
 	if err := shapes.Write(filepath.Join(dir, "pictures"), 0, 6, 24, false, 1); err != nil {

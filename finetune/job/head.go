@@ -14,9 +14,9 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 )
 
-// headOf returns a classifier for the classes of d that begins with the one that lies beside a model, nil if there is none that can be
-// begun with: it has to read the embedding, and to have some of the classes, whatever their order. Rows of others are zeros. note
-// says what becomes of a head that there is.
+// headOf returns a classifier for the classes of d that begins with the one beside a model, nil if none can be begun with.
+// That one has to read the embedding, and to have some of the classes, in any order. Rows of others are zeros. note says what
+// becomes of a head that there is.
 func (r Request) headOf(ctx context.Context, like *converter.Model, width int, d *data.Dataset) (h *finetune.Classifier, note string, err error) {
 	c, err := like.Classifier(ctx)
 	switch {

@@ -51,8 +51,8 @@ type Request struct {
 	LabelSeparator string `json:"label_separator,omitempty"`
 	// ClassWeights says how much pictures of the classes count, in the loss and in the score: "balanced", by which each class
 	// counts as much as another; "CLASS=WEIGHT,...", other classes 1; or a .csv with the columns class and weight. "" is 1 for all.
-	// Where labels do not exclude each other it is in the loss of a class that its pictures count so, and "balanced" makes them
-	// count as much as all others.
+	// Where labels do not exclude each other, pictures of a class count so in the loss of that class; by "balanced" they count
+	// as much there as all others.
 	ClassWeights string `json:"class_weights,omitempty"`
 	// InitHead begins with a new head, where the model has one that the run would begin with: one of which some classes are
 	// learnt here, too.

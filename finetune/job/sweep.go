@@ -73,10 +73,10 @@ type savedSweep struct {
 	Runs    []SweepRun      `json:"runs"`    // that have ended
 }
 
-// Sweep makes a run for each combination of the values of r.Sweep, with the same data, split and seed, each in a folder of its own
-// in r.Output, and writes a table of them there, which it returns. A run that fails, or whose loss is no
-// number any more, is a row of it, and the others go on. Where the tower is frozen and pictures are not varied, its
-// features are kept from run to run, in the folder features of the output unless r.Cache says where.
+// Sweep makes a run for each combination of the values of r.Sweep, with the same data, split and seed. Each has a folder of
+// its own in r.Output, where Sweep writes a table of them, which it returns. A run that fails, or whose loss is no number any
+// more, is a row of it, and the others go on. The features of a frozen tower are kept from run to run unless pictures are
+// varied: in r.Cache, or else in the folder features of the output.
 //
 // A dry run makes none of them.
 //

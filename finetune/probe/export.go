@@ -44,8 +44,13 @@ func (h *Head) WriteCSV(w io.Writer) error {
 	return nil
 }
 
-// WriteNPZ writes the head as numpy.load reads it without pickles: coef [K,D] and intercept [K] in float32, as scikit-learn calls
-// them, classes [K] in unicode, features, a text that says what it reads, and multi, whether classes do not exclude each other.
+// WriteNPZ writes the head as numpy.load reads it without pickles:
+//
+//	coef       float32 [K,D]  as scikit-learn calls the weights
+//	intercept  float32 [K]
+//	classes    unicode [K]
+//	features   unicode        what the head reads
+//	multi      bool           whether classes do not exclude each other
 //
 // Source: numpy/numpy, numpy/lib/format.py.
 func (h *Head) WriteNPZ(w io.Writer) error {

@@ -43,8 +43,9 @@ type Fit struct {
 // over the training set. It is the optimum that scikit-learn's LogisticRegression finds with C = 1/λ:
 // with two classes the penalty counts twice, which makes W[1]-W[0] the one row of weights that
 // scikit-learn has then. With weights of the classes each term of the sum counts by that of its label, as with scikit-learn's
-// class_weight. Where labels do not exclude each other it is the sum over the classes of their own problems, which tell the
-// pictures of a class from all others, -w·t·log σ(z) - (1-t)·log(1-σ(z)) with the weight w of the class. It ends when ctx does.
+// class_weight. Where labels do not exclude each other, each class has a problem of its own, to tell its pictures from all
+// others, and the loss is their sum: of -w·t·log σ(z) - (1-t)·log(1-σ(z)) with the weight w of the class. It ends when ctx
+// does.
 func Regress(ctx context.Context, train *Set, lambda float64) (*Fit, error) {
 	if err := train.check("training", true); err != nil {
 		return nil, err

@@ -20,8 +20,8 @@ type Config struct {
 	Seed       uint64        // of the split of Train
 	Tried      func(Trial)   // is called after each trial of the sweep; may be nil
 	Weights    []float64     // of the classes; see [Set]
-	// Judged is called with the probabilities [K] that the best trial of the sweep, which has not seen it, gives for sample i of the
-	// validation data, one after the other. They belong to Run. It may be nil.
+	// Judged is called for each sample i of the validation data, one after the other, with its probabilities [K] by the best
+	// trial of the sweep, which has not seen it. They belong to Run. It may be nil.
 	Judged func(d *data.Dataset, i int, p []float64) error
 }
 

@@ -29,8 +29,8 @@ type Score struct {
 // Accuracy returns the share of pictures that are right, from 0 to 1.
 func (s Score) Accuracy() float64 { return float64(s.Right) / float64(s.Pictures) }
 
-// Value returns what heads are chosen by, 0 to 1, and Measure names it: the accuracy; with class weights that in which each picture counts
-// by the weight of its class; or the mean average precision where labels do not exclude each other.
+// Value returns what heads are chosen by, 0 to 1, and Measure names it: the accuracy; with class weights that in which each
+// picture counts by the weight of its class; or the mean average precision where labels do not exclude each other.
 func (s Score) Value() float64 {
 	switch {
 	case s.multi:

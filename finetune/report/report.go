@@ -35,8 +35,8 @@ type Report struct {
 	Table   string      // what learnt; see finetune.Trainer.Table
 	Measure string      // of the score
 	Result  *finetune.Result
-	// Evaluation is what the pictures to validate on say of what is left of the run; nil if it learns no classes, or there are none. Files
-	// are those that its tables are in.
+	// Evaluation is what the pictures to validate on say of what is left of the run; nil if it learns no classes, or there
+	// are none. Files are those that its tables are in.
 	Evaluation *evaluation.Result
 	Files      evaluation.Files
 }

@@ -18,8 +18,8 @@ var kinds = []struct{ magic, name string }{
 	{"\x93NUMPY", "an array of NumPy"}, {"version https://git-lfs", "a pointer of Git LFS, and the file itself is not here: git lfs pull fetches it"},
 }
 
-// Kind says what a file is of which these are the first [KindSize] bytes, or all, if it is of a kind that is often taken for another:
-// a picture, a page that a server gave in the place of the file, text, nothing. It returns "" for any other.
+// Kind says what a file is by its first [KindSize] bytes, or all of a shorter one. It knows what is often taken for another
+// kind: a picture, a page that a server gave in the place of the file, text, nothing. It returns "" for any other.
 func Kind(begin []byte) string {
 	if len(begin) == 0 {
 		return "empty, of 0 bytes"
