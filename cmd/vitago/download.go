@@ -180,7 +180,7 @@ func (d downloadSpec) find(ctx context.Context, c *hub.Client) (download, error)
 	id, revision, both := strings.Cut(d.name, "@")
 	switch {
 	case !hub.IsID(id) || hub.IsArchiveLike(id):
-		return download{}, usagef("%q is no name of a model, want one of %s, or OWNER/NAME of Hugging Face's hub", d.name, names)
+		return download{}, usagef("%q is no name of a model, want one of %s, or OWNER/NAME of Hugging Face's hub%s", d.name, names, didYouMean(nearest(id, knownNames())))
 	case both && d.revision != "":
 		return download{}, usagef("the revision is given twice, as %q and as %q", revision, d.revision)
 	case both && revision == "":

@@ -131,6 +131,7 @@ func TestStatuses(t *testing.T) {
 		{usage, "encode --threads -3 x", "--threads is -3, want 1 to 1024"},
 		{usage, "encode --threads 99999 x", "--threads is 99999, want 1 to 1024"},
 		{usage, "encode --threads two x", `--threads is "two": want a whole number`},
+		{usage, "download ViT-B/33", `; did you mean "ViT-B/32"?`},
 		{usage, "download --threads 2 --list", "--threads is of verbs that compute, and download does not"},
 		{usage, "models --threads 2", "--threads is of verbs that compute, and models does not"},
 		{usage, "encode --quiet=often x", `--quiet is "often": want true or false`},

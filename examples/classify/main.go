@@ -19,7 +19,8 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatal("usage: classify TUNED FOLDER")
+		fmt.Fprintln(os.Stderr, "usage: classify TUNED FOLDER")
+		os.Exit(2)
 	}
 	ctx := context.Background()
 	model, err := finetune.Open(ctx, os.Args[1])

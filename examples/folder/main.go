@@ -18,7 +18,8 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		log.Fatal("usage: folder MODEL FOLDER PHOTOS.npy")
+		fmt.Fprintln(os.Stderr, "usage: folder MODEL FOLDER PHOTOS.npy")
+		os.Exit(2)
 	}
 	model, err := clip.Open(os.Args[1])
 	pictures, _, errFolder := clip.Folder(os.Args[2])

@@ -18,7 +18,8 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		log.Fatal("usage: search MODEL PHOTOS.npy SENTENCE")
+		fmt.Fprintln(os.Stderr, "usage: search MODEL PHOTOS.npy SENTENCE")
+		os.Exit(2)
 	}
 	model, err := clip.Open(os.Args[1])
 	photos, errPhotos := embeddings.Read(os.Args[2])

@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"os"
@@ -21,7 +22,8 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatal("usage: serve TUNED ADDRESS")
+		fmt.Fprintln(os.Stderr, "usage: serve TUNED ADDRESS")
+		os.Exit(2)
 	}
 	model, err := finetune.Open(context.Background(), os.Args[1])
 	if err != nil {

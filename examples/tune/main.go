@@ -22,7 +22,8 @@ import (
 
 func main() {
 	if len(os.Args) != 5 {
-		log.Fatal("usage: tune MODEL TRAIN TEST OUT")
+		fmt.Fprintln(os.Stderr, "usage: tune MODEL TRAIN TEST OUT")
+		os.Exit(2)
 	}
 	trainer, err := clip.LoadFineTuning(os.Args[1])
 	test, errTest := data.Folder(os.Args[3])

@@ -18,7 +18,8 @@ import (
 
 func main() {
 	if len(os.Args) < 4 {
-		log.Fatal("usage: zeroshot MODEL LABEL,LABEL... IMAGE...")
+		fmt.Fprintln(os.Stderr, "usage: zeroshot MODEL LABEL,LABEL... IMAGE...")
+		os.Exit(2)
 	}
 	model, err := clip.Open(os.Args[1])
 	if err != nil {
