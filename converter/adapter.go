@@ -301,6 +301,11 @@ func (c *changed) ReadAt(b []byte, off int64) (int, error) {
 			}
 		}
 		c.change.Apply(v)
+		for i, x := range v {
+			if x-x != 0 {
+				return 0, fmt.Errorf("value %d is %v with the adapter merged, want a finite number: its weight is too large, or it is damaged", i, x)
+			}
+		}
 		c.values = v
 	}
 	rest := c.values[min(int(off/4), len(c.values)):]

@@ -171,6 +171,28 @@ func editFile(t *testing.T, path, old, new string) {
 	}
 }
 
+// TestAdapterTooLarge: values that are no numbers any more are an error, and nothing is written of them.
+func TestAdapterTooLarge(t *testing.T) {
+	dir := golden.Path(t, "testdata/peft")
+	base, adapter := filepath.Join(dir, adapterBases["plain"]), filepath.Join(dir, peftVersions[1], "plain")
+	m, err := Open(base, Combine(peft.Cat, Weighted{adapter, 1e300}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	out := filepath.Join(t.TempDir(), "out")
+	want := "with the adapter merged, want a finite number"
+	if _, err := m.Convert(t.Context(), out, Options{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), ".weight") {
+		t.Errorf("error is %v, want one with %s", err, want)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("something is written")
+	}
+	if _, err := m.Vision(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error is %v, want one with %s", err, want)
+	}
+}
+
 // TestAdapterAlone: what peft saves, given as a model, is said to be an adapter.
 func TestAdapterAlone(t *testing.T) {
 	from := golden.Path(t, "testdata/peft/0.21.2/plain")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/op"
 )
 
@@ -85,8 +86,8 @@ func checkWeights(weights []float64, k int) error {
 		return fmt.Errorf("finetune: %d class weights, want %d, one a class", len(weights), k)
 	}
 	for i, w := range weights {
-		if !(w > 0) || math.IsInf(w, 0) {
-			return fmt.Errorf("finetune: the weight of class %d is %v, want above 0 and finite", i, w)
+		if !(w >= probe.LeastWeight && w <= probe.MostWeight) {
+			return fmt.Errorf("finetune: the weight of class %d is %v, want above 0, from %v to %v", i, w, probe.LeastWeight, probe.MostWeight)
 		}
 	}
 	return nil

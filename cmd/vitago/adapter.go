@@ -29,6 +29,9 @@ func (a *adapters) flag() {
 func (a *adapters) options(how peft.Combination) ([]converter.OpenOption, error) {
 	var all []converter.Weighted
 	for _, text := range a.given {
+		if text == "" || text[0] == '=' {
+			return nil, usagef("--adapter is %q, want DIR or DIR=WEIGHT", text)
+		}
 		w, err := weightedAdapter(text)
 		if err != nil {
 			return nil, err

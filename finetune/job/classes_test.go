@@ -122,6 +122,11 @@ func TestClassesRefused(t *testing.T) {
 	one := draw(t)
 	table := filepath.Join(t.TempDir(), "weights.csv")
 	os.WriteFile(table, []byte("class,weight\ncircle,2\nring,x\n"), 0o666)
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "weights.csv")
+		os.WriteFile(path, []byte(text), 0o666)
+		return path
+	}
 	for _, c := range []struct {
 		r    Request
 		want string
@@ -135,7 +140,11 @@ func TestClassesRefused(t *testing.T) {
 		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=-1"}, `class_weights: the weight of "circle" is "-1", want a number above 0`},
 		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=1,circle=2"}, `class_weights: "circle" has two weights`},
 		{Request{Data: one, Recipe: "probe", ClassWeights: table}, `weights.csv: the weight of "ring" is "x", want a number above 0`},
-		{Request{Data: one, Recipe: "lora", ClassWeights: "nowhere.csv"}, "nowhere.csv"},
+		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=1e10"}, `class_weights: the weight of "circle" is "1e10", want a number above 0, from 1e-09 to 1e+09`},
+		{Request{Data: one, Recipe: "probe", ClassWeights: "circle=1e300"}, `the weight of "circle" is "1e300"`}, // by which L-BFGS would not end
+		{Request{Data: one, Recipe: "lora", ClassWeights: "circle=1e-300"}, `the weight of "circle" is "1e-300"`},
+		{Request{Data: one, Recipe: "lora", ClassWeights: file("class,weight,class\ncircle,2,ring\n")}, `first line is ["class" "weight" "class"], with the column class twice`},
+		{Request{Data: one, Recipe: "lora", ClassWeights: file("class,weight\n")}, "no line after the first, want a class and its weight"},
 		{Request{Data: one, Recipe: "lora", Given: func(f string) bool { return f == "class_weights" }}, "class_weights is empty"},
 		{Request{Data: one, Recipe: "full", Teacher: "x", ClassWeights: "balanced"}, "class_weights is of classes, and it is something else that is learnt"},
 		{Request{Data: one, Recipe: "contrastive", LabelSeparator: "|"}, "label_separator is of classes"},
@@ -152,6 +161,15 @@ func TestClassesRefused(t *testing.T) {
 		}
 		if !errors.Is(err, ErrRequest) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: error is %v, want %s", c.r, err, c.want)
+		}
+	}
+	for _, path := range []string{"nowhere.csv", filepath.Join(t.TempDir(), "folder.csv")} { // as pictures that are not there
+		if filepath.Dir(path) != "." {
+			os.Mkdir(path, 0o777)
+		}
+		_, err := Open(t.Context(), Request{Data: one, Recipe: "lora", ClassWeights: path, Model: golden.Path(t, "testdata/tiny/huggingface"), Output: filepath.Join(t.TempDir(), "out")})
+		if errors.Is(err, ErrRequest) || !errors.Is(err, ErrData) || !strings.Contains(err.Error(), "job: the class weights: ") || !strings.Contains(err.Error(), filepath.Base(path)) {
+			t.Errorf("error is %v, want that of data", err)
 		}
 	}
 }

@@ -561,6 +561,9 @@ func (r Request) checkModel() error {
 			return fmt.Errorf("job: %s %w, %s: choose another directory", r.Output, ErrSource, path)
 		}
 	}
+	if _, err := os.Lstat(filepath.Join(r.Output, sweepFile)); err == nil {
+		return fmt.Errorf("job: the sweep in %s %w, and this is one run: choose another directory", r.Output, ErrOverwrite)
+	}
 	model := filepath.Join(r.Output, finetune.ModelFolder)
 	if _, err := os.Lstat(model); err != nil {
 		return nil

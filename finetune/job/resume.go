@@ -35,6 +35,7 @@ var settingFields = map[string]string{
 	"weights of the tower": "model", "weights of the head at first": "init_head", "recipe": "recipe", "recipe: Tower": "lock} or {fix_vit", "recipe: Captions": "captions", "seed": "seed",
 	"augmentation: Area": "augment.crop", "augmentation: Flip": "augment.flip", "augmentation: Brightness": "augment.colour",
 	"augmentation: Contrast": "augment.colour", "augmentation: Saturation": "augment.colour",
+	"pictures of a batch":       "overrides.batch",
 	"pictures, or their labels": "data} or {split", "preprocessing: Fit": "fit", "preprocessing: EXIF": "exif",
 }
 

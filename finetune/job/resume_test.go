@@ -33,6 +33,7 @@ func TestResumeError(t *testing.T) {
 		{func(r *Request) { r.Augment.Flip = 0.5 }, "--augment.flip: 0, now 0.5"},
 		{func(r *Request) { r.Augment.Crop = 0.25 }, "--augment.crop: 0, now 0.25"},
 		{func(r *Request) { r.Augment.Colour = 0.5 }, "--augment.colour: 0, now 0.5"},
+		{func(r *Request) { r.Overrides.Batch = new(3) }, "--overrides.batch: 8, now 3"},
 		{func(r *Request) { r.Overrides.Rank = new(3) }, "--overrides.rank: 2, now 3"},
 		{func(r *Request) { r.Overrides.Targets = []string{"fc1"} }, "--overrides.targets: q_proj, v_proj, now fc1"},
 		{func(r *Request) { r.Seed = 7 }, "--seed: 0, now 7"},
@@ -47,7 +48,7 @@ func TestResumeError(t *testing.T) {
 		if !errors.As(err, &e) || !errors.Is(err, finetune.ErrOtherRun) || !errors.Is(err, ErrRefused) {
 			t.Fatalf("%s: %v, want a ResumeError", c.want, err)
 		}
-		if got := e.Named(func(field string) string { return "--" + field }); !strings.Contains(got, "of another run: "+c.want) || strings.Count(got, "augment") > 1 {
+		if got := e.Named(func(field string) string { return "--" + field }); !strings.Contains(got, "of another run: "+c.want) || strings.Count(got, "augment")+strings.Count(got, "batch: ") > 1 {
 			t.Errorf("%q, want one with %q", got, c.want)
 		}
 	}

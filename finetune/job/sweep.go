@@ -87,7 +87,7 @@ func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 	if err != nil || r.DryRun {
 		return &Swept{Axes: r.Sweep, Runs: runs}, err
 	}
-	saved, err := r.openSweep()
+	saved, err := r.openSweep(runs)
 	if err != nil {
 		return nil, of(ErrRefused, err)
 	}
@@ -273,8 +273,11 @@ func (r Request) checkSweep() error {
 			if slices.Contains(a.Values[:k], v) {
 				add("%s has %v twice", a.Field, v)
 			}
-			if whole && (v != math.Trunc(v) || math.Abs(v) > 1<<30) || v-v != 0 {
+			switch {
+			case v-v != 0:
 				add("%s is %v, want a number", a.Field, v)
+			case whole && (v != math.Trunc(v) || math.Abs(v) > 1<<30):
+				add("%s is %v, want a whole number", a.Field, v)
 			}
 		}
 		n *= max(1, len(a.Values))
@@ -290,7 +293,7 @@ func (r Request) checkSweep() error {
 }
 
 // openSweep reads what of the sweep has been done, and makes its output.
-func (r Request) openSweep() (*savedSweep, error) {
+func (r Request) openSweep(runs []SweepRun) (*savedSweep, error) {
 	for _, path := range []string{r.Model, r.Teacher} {
 		if path != "" && folder.Inside(path, r.Output) {
 			return nil, fmt.Errorf("job: %s %w, %s: choose another directory", r.Output, ErrSource, path)
@@ -315,6 +318,12 @@ func (r Request) openSweep() (*savedSweep, error) {
 		}
 		if _, err := os.Lstat(filepath.Join(r.Output, finetune.ModelFolder)); err == nil {
 			return nil, fmt.Errorf("job: %s %w: choose another directory", filepath.Join(r.Output, finetune.ModelFolder), ErrOverwrite)
+		}
+		for _, run := range runs { // which would be gone on with
+			path := filepath.Join(r.Output, run.Name)
+			if entries, _ := os.ReadDir(path); len(entries) > 0 {
+				return nil, fmt.Errorf("job: %s %w, and not of a sweep: choose another directory", path, ErrOverwrite)
+			}
 		}
 	case err != nil:
 		return nil, fmt.Errorf("job: %w", err)
@@ -448,17 +457,24 @@ func failed(r SweepRun) int {
 	return 0
 }
 
-// lead makes path a link to a directory beside it, or a copy where the system has no links.
+// lead makes path a link to a directory beside it, or a copy where the system has no links. A link that is there leads to the
+// one or the other at any moment.
 func lead(path, to string) error {
 	from := filepath.Join(filepath.Dir(path), to)
 	next := path + ".next"
-	if err := errors.Join(os.RemoveAll(next), os.RemoveAll(path)); err != nil {
+	if err := os.RemoveAll(next); err != nil {
 		return err
 	}
 	if os.Symlink(to, next) != nil {
 		if err := os.CopyFS(next, os.DirFS(from)); err != nil {
 			return err
 		}
+	}
+	if os.Rename(next, path) == nil {
+		return nil
+	}
+	if err := os.RemoveAll(path); err != nil { // a copy, or where a link cannot be replaced
+		return err
 	}
 	return os.Rename(next, path)
 }
@@ -481,13 +497,24 @@ func (s *Swept) Rows() [][]string {
 			row = append(row, strconv.FormatFloat(r.Values[a.Field], 'g', -1, 64))
 		}
 		if r.Score == nil {
-			row = append(row, "", "", "", "", "", r.Name, strings.ReplaceAll(r.Error, "\n", "; "))
+			row = append(row, "", "", "", "", "", r.Name, oneLine(r.Error))
 		} else {
 			row = append(row, fmt.Sprintf("%.4f", *r.Score), fmt.Sprintf("%.5f", r.Loss), fmt.Sprint(r.Step), fmt.Sprint(r.Steps), fmt.Sprintf("%.1f", r.Seconds), r.Name, "")
 		}
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// oneLine returns the lines of a text in one, without empty ones.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // Markdown returns the table as a page has it.

@@ -148,6 +148,17 @@ func TestSweepFails(t *testing.T) {
 	if s, err = Sweep(t.Context(), r, Hearer{}); err != nil || s.Model != "" || s.Runs[0].Error == "" {
 		t.Errorf("all failed: %+v: %v", s, err)
 	}
+	// One run beside a sweep without a model would be taken for one of its own.
+	for _, resume := range []bool{false, true} {
+		one := r
+		one.Sweep, one.Resume, one.Overrides.Blocks = nil, resume, new(1)
+		if _, err := Open(t.Context(), one); !errors.Is(err, ErrOverwrite) || !strings.Contains(err.Error(), "and this is one run") {
+			t.Errorf("one run in the output of a sweep: %v", err)
+		}
+	}
+	if text := oneLine("a\n\n b  c\n"); text != "a; b  c" {
+		t.Errorf("one line is %q", text)
+	}
 }
 
 func TestSweepRefuses(t *testing.T) {
@@ -179,6 +190,24 @@ func TestSweepRefuses(t *testing.T) {
 	r, _ := sweep(t)
 	if _, err := Open(t.Context(), r); !errors.Is(err, ErrRequest) {
 		t.Errorf("one run of a sweep: %v", err)
+	}
+	r.Sweep[1].Values = []float64{1.5}
+	if err := r.Check(); err == nil || !strings.Contains(err.Error(), "sweep: rank is 1.5, want a whole number") {
+		t.Errorf("error is %v", err)
+	}
+	r, _ = sweep(t)
+	run := filepath.Join(r.Output, "rate=0.02,rank=3", finetune.ModelFolder) // of another, which the sweep would take for its own
+	if err := os.MkdirAll(run, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Sweep(t.Context(), r, Hearer{}); !errors.Is(err, ErrOverwrite) || !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "rate=0.02,rank=3 is there already, and not of a sweep") {
+		t.Errorf("a run that is there: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(r.Output, sweepFile)); err == nil {
+		t.Error("what is refused has written something")
+	}
+	if err := os.RemoveAll(r.Output); err != nil {
+		t.Fatal(err)
 	}
 	if s, err := Sweep(t.Context(), func() Request { r.DryRun = true; return r }(), Hearer{}); err != nil || len(s.Runs) != 4 {
 		t.Errorf("a dry run: %v", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pillow"
 )
@@ -36,6 +36,9 @@ func (r Request) classWeights(d *data.Dataset) ([]float64, error) {
 		return weights, nil
 	}
 	named, err := readWeights(r.ClassWeights)
+	if errors.Is(err, ErrData) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, bad("{class_weights}: %v", err)
 	}
@@ -64,7 +67,7 @@ func readWeights(text string) (all []classWeight, err error) {
 	if filepath.Ext(text) == ".csv" {
 		raw, err := folder.ReadSmall(text, maxWeights)
 		if err != nil {
-			return nil, err
+			return nil, of(ErrData, fmt.Errorf("job: the class weights: %w", err))
 		}
 		if all, err = parseTable(string(raw)); err != nil {
 			return nil, fmt.Errorf("%s: %w", text, err)
@@ -97,8 +100,16 @@ func parseTable(text string) (all []classWeight, err error) {
 	if class < 0 || weight < 0 {
 		return nil, fmt.Errorf("first line is %.80q, want the columns class and weight", head)
 	}
+	for _, i := range []int{class, weight} {
+		if slices.Contains(head[i+1:], head[i]) {
+			return nil, fmt.Errorf("first line is %.80q, with the column %s twice", head, head[i])
+		}
+	}
 	for {
 		row, err := c.Read()
+		if errors.Is(err, io.EOF) && all == nil {
+			return nil, errors.New("no line after the first, want a class and its weight")
+		}
 		if errors.Is(err, io.EOF) {
 			return all, nil
 		}
@@ -118,8 +129,8 @@ func withWeight(all []classWeight, class, weight string) ([]classWeight, error) 
 	switch {
 	case class == "":
 		return nil, fmt.Errorf("a weight of %.40q without a class", weight)
-	case err != nil || !(v > 0) || math.IsInf(v, 0):
-		return nil, fmt.Errorf("the weight of %q is %.40q, want a number above 0", class, weight)
+	case err != nil || !(v >= probe.LeastWeight && v <= probe.MostWeight):
+		return nil, fmt.Errorf("the weight of %q is %.40q, want a number above 0, from %v to %v", class, weight, probe.LeastWeight, probe.MostWeight)
 	case slices.ContainsFunc(all, func(w classWeight) bool { return w.class == class }):
 		return nil, fmt.Errorf("%q has two weights", class)
 	}

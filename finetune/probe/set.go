@@ -3,7 +3,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -17,9 +16,16 @@ type Set struct {
 	// LabelSets [N] are the labels of each picture where they do not exclude each other; nil where they do.
 	LabelSets [][]int
 	// Weights [K] are how much pictures of the classes count, in losses and in scores; nil is 1 for all. Where labels do not
-	// exclude each other it is the pictures of a class whose loss for this class counts so.
+	// exclude each other it is the pictures of a class whose loss for this class counts so. They are from LeastWeight to MostWeight.
 	Weights []float64
 }
+
+// The least and the greatest weight that a class may have. Beyond them losses and gradients are no numbers of float32 any more, or
+// nothing is left of a class.
+const (
+	LeastWeight = 1e-9
+	MostWeight  = 1e9
+)
 
 // multi says whether labels do not exclude each other.
 func (s *Set) multi() bool { return s.LabelSets != nil }
@@ -52,8 +58,8 @@ func (s *Set) check(name string, training bool) error {
 		return fmt.Errorf("probe: %s: %d class weights, want %d", name, len(s.Weights), len(s.Classes))
 	}
 	for i, w := range s.Weights {
-		if !(w > 0) || math.IsInf(w, 0) {
-			return fmt.Errorf("probe: %s: the weight of class %q is %v, want above 0 and finite", name, s.Classes[i], w)
+		if !(w >= LeastWeight && w <= MostWeight) {
+			return fmt.Errorf("probe: %s: the weight of class %q is %v, want above 0, from %v to %v", name, s.Classes[i], w, LeastWeight, MostWeight)
 		}
 	}
 	counts := make([]int, len(s.Classes))
