@@ -20,7 +20,7 @@ const mostThreads = 1024
 // globalFlags declares the flags of all verbs.
 func globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.Int("threads", 0, "compute with `N` threads, by which the last bits of a result may differ (default: GOMAXPROCS, or as many as there are cores)")
+	f.Int("threads", 0, "compute with `N` threads; features are the same to the bit with any number (default: GOMAXPROCS, or as many as there are cores)")
 	f.Bool("quiet", false, "leave standard error to errors: no progress and no notes")
 }
 
