@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/pictures"
 )
 
@@ -112,7 +113,7 @@ func give[T any](ctx context.Context, all []*pending[T], what string, compute fu
 	n := len(y) / len(all)
 	for i, x := range all {
 		x.Vector = slices.Clone(y[i*n : (i+1)*n]) // or one would keep all of them in memory
-		if at := slices.IndexFunc(x.Vector, func(v float32) bool { return v-v != 0 }); at >= 0 {
+		if at := op.NotFinite(x.Vector); at >= 0 {
 			return because(nil, fmt.Errorf("%s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", what, at+1, n, x.Vector[at]), x.Name)
 		}
 	}

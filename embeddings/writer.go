@@ -12,10 +12,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -478,7 +478,7 @@ func (w *Writer) Write(name string, x []float32) error {
 	if n := w.spec.values(); len(x) != n {
 		return fmt.Errorf("embeddings: %s: %d values, want %d", name, len(x), n)
 	}
-	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 { // NaN stands for a row that has failed
+	if i := op.NotFinite(x); i >= 0 { // NaN stands for a row that has failed
 		return fmt.Errorf("embeddings: %s: %s: value %d of %d is %v, want a finite number", name, w.spec.Feature, i+1, len(x), x[i])
 	}
 	b, err := w.spec.row(w.buf[:0], name, x)

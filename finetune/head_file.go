@@ -50,10 +50,8 @@ func SaveHead(dir string, head Head, classes []string) error {
 	}
 	var all []checkpoint.Values
 	for _, p := range parts {
-		for i, v := range p.data() {
-			if v-v != 0 {
-				return fmt.Errorf("finetune: %s of the head has %v at place %d, want finite numbers", p.path, v, i)
-			}
+		if i := op.NotFinite(p.data()); i >= 0 {
+			return fmt.Errorf("finetune: %s of the head has %v at place %d, want finite numbers", p.path, p.data()[i], i)
 		}
 		all = append(all, checkpoint.Values{Name: p.path, Shape: p.shape(), Data: p.data()})
 	}
@@ -132,10 +130,8 @@ func fill(head Head, file *checkpoint.File) (classes []string, err error) {
 		if err := t.Float32s(values[i]); err != nil {
 			return nil, err
 		}
-		for j, v := range values[i] {
-			if v-v != 0 {
-				return nil, fmt.Errorf("finetune: %s: %s has %v at place %d, want finite numbers", file.Name(), p.path, v, j)
-			}
+		if j := op.NotFinite(values[i]); j >= 0 {
+			return nil, fmt.Errorf("finetune: %s: %s has %v at place %d, want finite numbers", file.Name(), p.path, values[i][j], j)
 		}
 	}
 	for i, p := range parts {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
@@ -354,7 +354,7 @@ func (t *tokenizing) encode(ctx context.Context, e *projector.Encoder, images []
 
 // finite returns an error if a value of the tokens of an image is no number.
 func finite(name string, x []float32) error {
-	if i := slices.IndexFunc(x, func(v float32) bool { return v-v != 0 }); i >= 0 {
+	if i := op.NotFinite(x); i >= 0 {
 		return fmt.Errorf("%s: tokens: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", name, i+1, len(x), x[i])
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
 )
 
@@ -144,7 +145,7 @@ func finite(x []float32) bool {
 	if s := kernel.SumSquares(x); s-s == 0 {
 		return true
 	}
-	return !slices.ContainsFunc(x, func(v float32) bool { return v-v != 0 }) // large numbers have infinite squares
+	return op.NotFinite(x) < 0 // large numbers have infinite squares
 }
 
 // gradients returns the parameters of groups that have a gradient, and those.

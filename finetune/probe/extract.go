@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/pictures"
 )
 
@@ -105,7 +106,7 @@ func (e *Extractor) Each(ctx context.Context, d *data.Dataset, visit func(i int,
 			case p.patches == nil:
 				cached++
 			default:
-				if at := slices.IndexFunc(p.x, func(v float32) bool { return v-v != 0 }); at >= 0 {
+				if at := op.NotFinite(p.x); at >= 0 {
 					return skipped, fmt.Errorf("probe: %s: %s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", path, e.Features, at+1, n, p.x[at])
 				}
 				if space != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/op"
 )
 
 // A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B), or with Multi sigmoid(x·Wᵀ + B).
@@ -228,9 +229,9 @@ func (h *Head) check() error {
 		}
 		seen[c] = true
 	}
-	for _, v := range slices.Concat(mat.Data[float32](h.Linear.W), mat.Data[float32](h.Linear.B)) {
-		if v-v != 0 {
-			return fmt.Errorf("probe: a weight is %v, want finite numbers", v)
+	for _, x := range [][]float32{mat.Data[float32](h.Linear.W), mat.Data[float32](h.Linear.B)} {
+		if i := op.NotFinite(x); i >= 0 {
+			return fmt.Errorf("probe: a weight is %v, want finite numbers", x[i])
 		}
 	}
 	return nil

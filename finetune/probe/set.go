@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/vitago/vitago/internal/op"
 )
 
 // A Set is features and what is known of them, row for row.
@@ -80,7 +82,7 @@ func (s *Set) check(name string, training bool) error {
 		}
 		counts[l]++
 	}
-	if i := slices.IndexFunc(s.X, func(v float32) bool { return v-v != 0 }); i >= 0 {
+	if i := op.NotFinite(s.X); i >= 0 {
 		return fmt.Errorf("probe: %s: feature %d of picture %d is %v, want a finite number", name, i%s.Dim, i/s.Dim, s.X[i])
 	}
 	if !training {
