@@ -98,3 +98,13 @@ func ExampleLoadHead() {
 	// blue false
 	// red true
 }
+
+// A layer of spago maps a whole batch, with gradients.
+func ExampleLinear() {
+	layer := linear.New[float32](3, 2) // W [2,3], B [2]
+	mat.SetData[float32](layer.W.Value().(mat.Matrix), []float32{1, 0, 0, 0, 1, 1})
+	x := mat.NewDense[float32](mat.WithShape(2, 3), mat.WithBacking([]float32{1, 2, 3, 4, 5, 6}))
+	y := finetune.Linear(x, layer)
+	fmt.Println(y.Shape(), y.Data().F32())
+	// Output: [2 2] [1 5 4 11]
+}
