@@ -93,11 +93,14 @@ func (p Picture) decode() (image.Image, error) {
 	case p.img != nil:
 		return p.img, nil
 	case p.open == nil:
-		return nil, because(ErrRequest, errors.New("no picture, want a file, bytes, a reader or an image"), p.name)
+		return nil, p.none()
 	}
 	r, err := p.open()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, p.unread(err)
+	case r == nil:
+		return nil, p.none()
 	}
 	defer r.Close()
 	img, err := clipvit.DecodeImage(r)
@@ -105,6 +108,10 @@ func (p Picture) decode() (image.Image, error) {
 		return nil, p.unread(read.Unwrap())
 	}
 	return img, because(nil, err, p.name)
+}
+
+func (p Picture) none() error {
+	return because(ErrRequest, errors.New("no picture, want a file, bytes, a reader or an image"), p.name)
 }
 
 // unread returns the error of a file that could not be read.

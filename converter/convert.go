@@ -122,6 +122,9 @@ func writeDir(dst string, overwrite bool, write func(dir string) error) error {
 	if err != nil {
 		return err
 	}
+	if exists && folder.Holds(dst) {
+		return fmt.Errorf("converter: %s is the working directory, or above it, and would be replaced as a whole: want another name", dst)
+	}
 	return folder.Prefix("converter", folder.WithParents(dst, func() error { return folder.WriteDir(dst, exists, write) }))
 }
 

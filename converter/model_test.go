@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -206,6 +207,27 @@ func TestModelClosed(t *testing.T) {
 		if m.Path() != path || m.Stated().Text == nil || len(m.Parameters()) == 0 || m.ProjectorConfig() != nil {
 			t.Errorf("%s is forgotten", path)
 		}
+	}
+}
+
+// TestConvertWorkingDirectory: a directory that a shell may stand in is not replaced.
+func TestConvertWorkingDirectory(t *testing.T) {
+	src, err := filepath.Abs(tiny(t, "huggingface"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "in"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Join(dir, "in"))
+	for _, dst := range []string{".", "../in"} {
+		if _, err := convertFile(t.Context(), src, dst, Options{Overwrite: true}); err == nil || !strings.Contains(err.Error(), "in is the working directory, or above it") {
+			t.Errorf("%s: error %v", dst, err)
+		}
+	}
+	if _, err := convertFile(t.Context(), src, "../out", Options{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -146,6 +146,9 @@ func (e *examination) check(cmd *cobra.Command) error {
 	if err := e.mayWrite(); err != nil {
 		return err
 	}
+	if e.output != "" && folder.Holds(e.output) {
+		return usagef("-o %s is the working directory, or above it, and would be replaced as a whole: want another name", e.output)
+	}
 	for _, f := range []struct{ name, v string }{{"-o", e.output}, {"--cache", e.cache}} {
 		if f.v != "" && folder.Inside(f.v, e.data) {
 			return usagef("%s %s lies in the data %s, where it would be taken for a class", f.name, f.v, e.data)

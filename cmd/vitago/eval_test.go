@@ -258,6 +258,20 @@ func TestEvalStatus(t *testing.T) {
 			vitago(append([]string{"eval"}, c.args...)...).want(t, c.status, c.out, []string{c.err})
 		})
 	}
+	t.Run("the working directory", func(t *testing.T) {
+		pictures, err := filepath.Abs(pictures)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(t.TempDir())
+		if err := os.Mkdir("in", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir("in")
+		for _, dir := range []string{".", "../in"} {
+			vitago("eval", "--model", model, "-o", dir, pictures).want(t, exitUsage, nil, []string{"-o " + dir + " is the working directory, or above it"})
+		}
+	})
 	if _, err := os.Stat(out); err == nil {
 		t.Error("an evaluation that failed left something")
 	}

@@ -74,6 +74,13 @@ func Inside(path, folder string) bool {
 	return errors.Join(err1, err2) == nil && (below(path, folder) || below(behind(path), behind(folder)))
 }
 
+// Holds says whether the working directory is a folder, or below it. Who replaces that folder leaves the user's shell in one
+// that has been removed.
+func Holds(folder string) bool {
+	wd, err := os.Getwd()
+	return err == nil && Inside(wd, folder)
+}
+
 // behind returns an absolute path without links, as far as it is there.
 func behind(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {

@@ -2,6 +2,7 @@ package pillow
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -66,6 +67,9 @@ func (m *Image) check() error {
 	n, ok := modes[m.Mode]
 	if !ok {
 		return fmt.Errorf("pillow: unknown mode %q", m.Mode)
+	}
+	if err := checkSize(m.Width, m.Height); len(m.Pix) == 0 && errors.Is(err, ErrTooLarge) { // as FromImage leaves it
+		return fmt.Errorf("pillow: %w", err)
 	}
 	if m.Width < 0 || m.Height < 0 || m.Width > math.MaxInt32 || m.Height > math.MaxInt32 {
 		return fmt.Errorf("pillow: size %dx%d, want both sides in 0..%d", m.Width, m.Height, math.MaxInt32)
