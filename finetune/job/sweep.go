@@ -80,7 +80,7 @@ type savedSweep struct {
 //
 // A dry run makes none of them.
 //
-// With r.Resume runs that have ended are kept, one that was interrupted goes on, and those that failed are tried again; r.Sweep may
+// With r.Resume runs that have ended are kept where their models are, one that was interrupted goes on, and those that failed are tried again; r.Sweep may
 // have other values than before. If ctx ends, Sweep returns its cause; what has been done by then stays.
 func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 	requests, runs, err := r.Runs()
@@ -94,8 +94,10 @@ func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 	for i := range runs {
 		was := slices.IndexFunc(saved.Runs, func(s SweepRun) bool { return s.Name == runs[i].Name })
 		if was >= 0 && saved.Runs[was].Error == "" {
-			runs[i] = saved.Runs[was]
-			continue
+			if _, err := os.Stat(filepath.Join(requests[i].Output, finetune.ModelFolder)); err == nil {
+				runs[i] = saved.Runs[was]
+				continue
+			}
 		}
 		run, err := requests[i].sweepOne(ctx, runs[i], i+1, len(runs), h)
 		if ctx.Err() != nil {

@@ -110,6 +110,18 @@ func TestSweep(t *testing.T) {
 		!strings.HasPrefix(string(table), "rate,rank,accuracy,loss,step,steps,seconds,run,failed\n") || strings.Count(string(table), "\n") != 5 {
 		t.Errorf("page %s, table %s", page, table)
 	}
+	// The best without its model, to which that of the sweep leads: its run goes on from its last checkpoint, and writes it again.
+	if err := os.RemoveAll(filepath.Join(r.Output, s.Runs[0].Name, finetune.ModelFolder)); err != nil {
+		t.Fatal(err)
+	}
+	begun = nil
+	again, err := Sweep(ctx, r, Hearer{func(run SweepRun, _, _ int, _ *Job) func() { begun = append(begun, run.Name); return nil }})
+	if err != nil || !slices.Equal(begun, []string{s.Runs[0].Name}) || *again.Runs[0].Score != *s.Runs[0].Score || again.Runs[0].Loss != s.Runs[0].Loss {
+		t.Errorf("begun were %v for a model that is gone: %+v, %v", begun, again, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(s.Model, "head.safetensors")); err != nil || string(b) != string(best) {
+		t.Errorf("the model that was gone is another: %v", err)
+	}
 	// More values: what is there is kept.
 	r.Sweep[1].Values = append(r.Sweep[1].Values, 2)
 	begun = nil
