@@ -384,6 +384,7 @@ func TestFinetuneFlags(t *testing.T) {
 	})
 	for _, r := range recipes {
 		t.Run(r.name, func(t *testing.T) {
+			t.Parallel() // they wait for the disk more than they compute
 			try := func(line string) map[string]string {
 				t.Helper()
 				dir := t.TempDir()
