@@ -75,7 +75,10 @@ func TestKill(t *testing.T) {
 			}
 			time.Sleep(time.Duration(rng.IntN(4000)) * time.Microsecond)
 			cmd.Process.Kill()
-			if err := cmd.Wait(); err == nil {
+			if err := cmd.Wait(); err == nil && killed < 2 { // it was faster than the clock of a busy machine
+				dir, killed = t.TempDir(), 0
+				continue
+			} else if err == nil {
 				break // it was done
 			} else if cmd.ProcessState.Exited() && cmd.ProcessState.ExitCode() == 3 {
 				t.Fatal("it failed")
