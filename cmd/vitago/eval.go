@@ -186,6 +186,8 @@ func (e *examination) run(cmd *cobra.Command) error {
 	d, err := data.OpenTest(e.data, options...)
 	if errors.Is(err, data.ErrSeparator) {
 		return usagef("--label-separator: %w", err)
+	} else if errors.Is(err, data.ErrParts) {
+		return fmt.Errorf("%w; eval judges by one of them", err)
 	} else if err != nil {
 		return err
 	}

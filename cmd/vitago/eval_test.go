@@ -187,6 +187,12 @@ func TestEval(t *testing.T) {
 func TestEvalStatus(t *testing.T) {
 	model, pictures := headed(t), colours(t, 3)
 	text := withVocabulary(t, fewWords)
+	parts := t.TempDir()
+	for _, part := range []string{"train", "test"} {
+		if err := os.CopyFS(filepath.Join(parts, part), os.DirFS(pictures)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	out := filepath.Join(t.TempDir(), "out")
 	at := func(class string) string { return filepath.Join(pictures, class, "00.png") }
 	write := func(name, content string) string {
@@ -252,6 +258,7 @@ func TestEvalStatus(t *testing.T) {
 		{"a number too large", []string{"--model", text, "--labels", "cat,dog,photo", table("3", "0")}, exitUsage, nil, "2 of the 2 classes"},
 		{"a template without a place", []string{"--model", text, "--template", "a photo", table("cat", "dog")}, exitUsage, nil, `--template "a photo" has no {}`},
 		{"standard input twice", []string{"--model", text, "--labels-file", "-", "--templates-file", "-", pictures}, exitUsage, nil, "standard input is named twice"},
+		{"parts of a data set", []string{"--model", text, parts}, exitFailed, nil, "; eval judges by one of them"},
 		{"no such labels", []string{"--model", text, "--labels-file", "nope", pictures}, exitFailed, nil, "nope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
