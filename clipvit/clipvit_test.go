@@ -476,7 +476,7 @@ func TestEncode(t *testing.T) {
 	}
 	ended, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrClosedPipe)
-	if _, err := m.Encode(ended, images...); err != io.ErrClosedPipe {
+	if _, err := m.Encode(ended, images...); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("error is %v, want the cause of the context's end", err)
 	}
 	batch, err := PreprocessBatch(images, m.Config)

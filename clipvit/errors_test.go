@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 	} {
 		for _, kind := range []error{ErrImage, ErrTooLarge, gone} {
 			if errors.Is(e.err, kind) != (kind == e.kind) { //nolint:errorlint // which of the kinds it is
-				t.Errorf("%s: error %v is a %v: %v", name, e.err, kind, kind != e.kind)
+				t.Errorf("%s: error %v is a %v: %v", name, e.err, kind, errors.Is(e.err, kind))
 			}
 		}
 		if e.err != nil && (!strings.HasPrefix(e.err.Error(), "clipvit: ") || strings.Contains(e.err.Error(), "pillow")) {
