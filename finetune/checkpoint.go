@@ -203,7 +203,7 @@ func readState(dir string) (s savedState, err error) {
 		return s, fmt.Errorf("finetune: %w", err)
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, fmt.Errorf("finetune: %s: %w", path, err)
+		return s, fmt.Errorf("finetune: %s: %w", path, pyjson.Explain(err))
 	}
 	if s.Version != checkpointVersion {
 		return s, fmt.Errorf("finetune: %s: version %d, want %d", dir, s.Version, checkpointVersion)

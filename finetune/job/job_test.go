@@ -378,6 +378,10 @@ func TestJSONIdle(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	for _, c := range []struct{ text, want string }{
 		{`{"recipe":"lora","epochs":3}`, `unknown field "epochs"`},
+		{`{"recipe":"lora","overrides":{"epochs":"three"}}`, "job: overrides.epochs is a string, want an integer"},
+		{`{"recipe":"lora","overrides":{"epochs":1.5}}`, "job: overrides.epochs is 1.5, want an integer"},
+		{`{"recipe":["lora"]}`, "job: recipe is a list, want a string"},
+		{`{"sweep":{"rate":[1]}}`, "job: sweep is an object, want a list"},
 		{`{"recipe":"lora","overrides":{"learning_rate":3}}`, `unknown field "learning_rate"`},
 		{`{"recipe":"lora","split":0,"validation":"v"}`, `split is 0 and validation "v", want one of them`},
 		{`{"recipe":"lora","patience":0}`, "patience goes with pictures to validate on, and there is no data to validate on: give validation, or a split above 0"},

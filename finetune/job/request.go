@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -151,7 +152,7 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil {
-		return fmt.Errorf("job: %w", err)
+		return fmt.Errorf("job: %w", pyjson.Explain(err))
 	}
 	p.Model, p.DryRun, p.Given, p.Objective = r.Model, r.DryRun, nil, r.Objective
 	*r = Request(p)

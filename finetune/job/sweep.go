@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // An Axis is a field of [Overrides] and the values that it has in the runs of a sweep.
@@ -346,7 +347,7 @@ func (r Request) openSweep(runs []SweepRun) (*savedSweep, error) {
 func readSweep(dir string, raw, now []byte) ([]SweepRun, error) {
 	var was savedSweep
 	if err := json.Unmarshal(raw, &was); err != nil {
-		return nil, err
+		return nil, pyjson.Explain(err)
 	}
 	if err := differ("the sweep in "+dir, was.Request, now); err != nil {
 		return nil, err

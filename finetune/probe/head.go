@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A Head tells classes by features: the probabilities are softmax(x·Wᵀ + B), or with Multi sigmoid(x·Wᵀ + B).
@@ -268,7 +269,7 @@ func LoadHead(dir string) (*Head, error) {
 	}
 	var desc description
 	if err := json.Unmarshal(text, &desc); err != nil {
-		return nil, fmt.Errorf("probe: %s: %w", path, err)
+		return nil, fmt.Errorf("probe: %s: %w", path, pyjson.Explain(err))
 	}
 	if p := desc.Problem; p != "" && p != singleLabel && p != multiLabel {
 		return nil, fmt.Errorf("probe: %s: problem_type is %.40q, want %s or %s", path, p, singleLabel, multiLabel)

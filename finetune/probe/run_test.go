@@ -203,6 +203,9 @@ func TestHeadErrors(t *testing.T) {
 		{"no classes", func(dir string) error { return os.Remove(filepath.Join(dir, ClassesFile)) }, ClassesFile},
 		{"no weights", func(dir string) error { return os.Remove(filepath.Join(dir, converter.HeadFile)) }, converter.HeadFile},
 		{"not JSON", func(dir string) error { return os.WriteFile(filepath.Join(dir, ClassesFile), []byte("{"), 0o666) }, ClassesFile},
+		{"a list", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, ClassesFile), []byte(`["a","b"]`), 0o666)
+		}, "classes.json: a value is a list, want an object"},
 		{"fewer classes", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, ClassesFile), []byte(`{"classes":["a","b"],"features":{"kind":"embedding"}}`), 0o666)
 		}, "for the 2 classes"},

@@ -20,6 +20,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -62,23 +63,55 @@ type numberError struct {
 }
 
 func (e numberError) Error() string {
+	return fmt.Sprintf("%s is %s, want %s", cmp.Or(e.Field, "a value"), e.value, wanted(e.Type))
+}
+
+// wanted says what JSON has for values of a type.
+func wanted(t reflect.Type) string {
 	want := "another kind of value"
-	switch e.Type.Kind() {
+	switch t.Kind() {
 	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint, reflect.Uint64, reflect.Uint32:
 		want = "an integer"
 	case reflect.Float64, reflect.Float32:
 		want = "a number"
 	case reflect.Bool:
 		want = "true or false"
+	case reflect.String:
+		want = "a string"
+	case reflect.Pointer:
+		return wanted(t.Elem())
 	case reflect.Struct, reflect.Map:
 		want = "an object"
 	case reflect.Slice, reflect.Array:
 		want = "a list"
 	}
-	return fmt.Sprintf("%s is %s, want %s", cmp.Or(e.Field, "a value"), e.value, want)
+	return want
 }
 
 func (e numberError) Unwrap() error { return e.UnmarshalTypeError }
+
+// Explain returns an error of [json.Unmarshal], or of [Unmarshal], in words that name no type of Go's: "classes is a string, want a list".
+// Others stay as they are.
+func Explain(err error) error {
+	wrong, ok := err.(*json.UnmarshalTypeError) //nolint:errorlint // one that is wrapped has words already
+	if !ok {
+		return err
+	}
+	got := wrong.Value
+	switch kind, rest, _ := strings.Cut(got, " "); kind {
+	case "array":
+		got = "a list"
+	case "object":
+		got = "an object"
+	case "string":
+		got = "a string"
+	case "bool":
+		got = "true or false"
+	case "number":
+		got = cmp.Or(rest, "a number")
+	}
+	return numberError{wrong, got}
+}
 
 // Plain returns JSON of Python's as RFC 8259 has it, for who decodes it in another way than [Unmarshal]: numbers that are
 // none become strings. What is no JSON of either is returned as it is, for the decoder to say what is wrong. It returns

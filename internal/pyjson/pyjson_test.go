@@ -89,6 +89,36 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
+// TestExplain: errors of types say what JSON has, and others what they said.
+func TestExplain(t *testing.T) {
+	type in struct {
+		Classes []string `json:"classes"`
+		At      struct {
+			Layer *int `json:"layer"`
+		} `json:"at"`
+	}
+	for _, c := range []struct{ in, want string }{
+		{`["a"]`, "a value is a list, want an object"},
+		{`{"classes":"a"}`, "classes is a string, want a list"},
+		{`{"classes":[1]}`, "classes is a number, want a string"},
+		{`{"at":{"layer":true}}`, "at.layer is true or false, want an integer"},
+		{`{"at":{"layer":1.5}}`, "at.layer is 1.5, want an integer"},
+		{`{"at":{"layer":{}}}`, "at.layer is an object, want an integer"},
+		{`{`, "unexpected end of JSON input"},
+	} {
+		err := Explain(json.Unmarshal([]byte(c.in), new(in)))
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%s: error is %v, want %s", c.in, err, c.want)
+		}
+		if strings.Contains(c.want, "want") && !errors.As(err, new(*json.UnmarshalTypeError)) {
+			t.Errorf("%s: error is a %T", c.in, err)
+		}
+	}
+	if Explain(nil) != nil {
+		t.Error("nothing is an error")
+	}
+}
+
 func TestLoneSurrogate(t *testing.T) {
 	for in, want := range map[string]bool{
 		`"plain"`: false, `"\ud83d\ude00"`: false, `"\\ud83d"`: false, `"\u00e4\n"`: false,
