@@ -18,7 +18,7 @@ import (
 )
 
 // changing is what differs from one run to the next of the same command line.
-var changing = regexp.MustCompile(`[0-9.e+-]+ (s|images/s)\b|[0-9.]+ MB in`)
+var changing = regexp.MustCompile(`\b[0-9][0-9.e+-]* ?(s|images/s)\b|[0-9.]+ MB in`)
 
 // outcome returns all that a command came to, but for times and the paths in dir.
 func outcome(t *testing.T, r ran, dir string) map[string]string {
