@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/projector"
@@ -84,7 +85,7 @@ type drill struct {
 	finetune.Classification
 	batch             data.Batch
 	forward, backward time.Time // when each ended
-	last              finetune.Event
+	last              history.Event
 }
 
 // Len implements finetune.Source.
@@ -116,8 +117,8 @@ func (d *drill) Judge(y mat.Tensor, b *data.Batch) (loss mat.Tensor, score float
 	return loss, score, err
 }
 
-// Write implements finetune.Sink.
-func (d *drill) Write(e finetune.Event) error {
+// Write implements history.Sink.
+func (d *drill) Write(e history.Event) error {
 	d.last = e
 	return nil
 }
@@ -140,7 +141,7 @@ func trainTower(m *clipvit.Model, l lesson, recompute bool) (func() (stepResult,
 		r.Tower, r.LoRA = finetune.LowRank, adapter.LoRA{Rank: l.Rank, Alpha: float64(l.Rank), Targets: adapter.Targets}
 	}
 	t, err := finetune.New(finetune.Config{
-		Tower: m, Head: head, Objective: d, Recipe: r, Train: d, Recompute: recompute, MemoryLimit: -1, Sinks: []finetune.Sink{d},
+		Tower: m, Head: head, Objective: d, Recipe: r, Train: d, Recompute: recompute, MemoryLimit: -1, Sinks: []history.Sink{d},
 	})
 	if err != nil {
 		return nil, err

@@ -175,8 +175,12 @@ func ExportForms() []string {
 	return names
 }
 
-// HuggingFaceLLaVA is the [Model.Dialect] of LLaVA in the names of transformers.
-const HuggingFaceLLaVA = "Hugging Face LLaVA"
+const (
+	// HuggingFaceLLaVA is the [Model.Dialect] of LLaVA in the names of transformers.
+	HuggingFaceLLaVA = "Hugging Face LLaVA"
+	// HeadFile is the file of a head that training has put beside a tower. Conversion leaves it where it is.
+	HeadFile = "head.safetensors"
+)
 
 // projectorPrefix is what the names in projector.safetensors have in front of them once they stand
 // beside those of the tower.

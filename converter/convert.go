@@ -96,9 +96,6 @@ func (m *Model) convert(ctx context.Context, dst string, o Options) (*Report, er
 	return r, nil
 }
 
-// HeadFile is the file of a head that training has put beside a tower. Conversion leaves it where it is.
-const HeadFile = "head.safetensors"
-
 // headBeside names the head that lies beside the model, which no conversion and no export takes along.
 func (m *Model) headBeside() []string {
 	dir, err := Folder(m.Path())

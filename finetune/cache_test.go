@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/projector"
 )
@@ -54,7 +55,7 @@ func TestCache(t *testing.T) {
 		augment data.Augment
 	}
 	for _, f := range []clipvit.Features{{}, {Kind: clipvit.Patches, Layer: -2}} {
-		history := func(g given) []Event {
+		history := func(g given) []history.Event {
 			m, _ := tinyTower(t, "quickgelu")
 			d, err := data.Folder(pictures)
 			if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -227,17 +228,10 @@ func (s state) check(path string, epochs int) error {
 	return nil
 }
 
-// A Reached is how far the run of a checkpoint has come.
-type Reached struct {
-	Recipe string
-	Step   int // made
-	Epochs int // that it was asked for
-}
-
 // ReadReached reads how far the run of a checkpoint, as [LastCheckpoint] returns one, has come.
-func ReadReached(checkpoint string) (Reached, error) {
+func ReadReached(checkpoint string) (history.Reached, error) {
 	s, err := readState(checkpoint)
-	return Reached{s.Identity.Recipe.Name, s.State.Step, s.Identity.Recipe.Epochs}, err
+	return history.Reached{Recipe: s.Identity.Recipe.Name, Step: s.State.Step, Epochs: s.Identity.Recipe.Epochs}, err
 }
 
 // restore goes back to a checkpoint. After an error the trainer is of no use.
@@ -248,8 +242,8 @@ func (t *Trainer) restore(dir string) error {
 	}
 	was := s.Identity
 	was.Recipe.Epochs = t.Recipe.Epochs
-	if d := differences(nil); errors.As(was.differs(t.identity), &d) {
-		return &OtherRunError{dir, d}
+	if d := was.differs(t.identity); d != nil {
+		return &history.OtherRunError{Checkpoint: dir, Differences: d}
 	}
 	// One after the other: what was read of one is gone before the next.
 	if err := restoreVectors(filepath.Join(dir, optimizerFile), t.optimizer.Restore); err != nil {

@@ -249,15 +249,3 @@ func (r Recipe) textRate(path string, layers int) float64 {
 	}
 	return r.TextRate * optim.LayerDecay(name, layers, r.LayerDecay)
 }
-
-// InterpolateText is [Interpolate] for text towers.
-func InterpolateText(tuned, original *cliptext.Model, share float64) error {
-	if tuned.Config != original.Config {
-		return fmt.Errorf("finetune: the tuned text tower is %+v, the original %+v", tuned.Config, original.Config)
-	}
-	if err := checkShare(share); err != nil {
-		return err
-	}
-	interpolate(tuned, original, share)
-	return nil
-}

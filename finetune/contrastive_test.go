@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
 )
@@ -201,7 +202,7 @@ func TestContrastiveCurve(t *testing.T) {
 			}
 			var scales []float32
 			text := c.Objective.(*Contrastive).Text
-			c.Sinks = []Sink{SinkFunc(func(Event) error {
+			c.Sinks = []history.Sink{history.SinkFunc(func(history.Event) error {
 				scales = append(scales, mat.Data[float32](text.LogitScale)[0])
 				return nil
 			})}
@@ -477,17 +478,17 @@ func TestContrastiveSave(t *testing.T) {
 		t.Fatal(err)
 	}
 	was, tuned := mat.Data[float32](original.Proj)[3], mat.Data[float32](o.Text.Proj)[3]
-	if err := InterpolateText(o.Text, original, 0.25); err != nil {
+	if err := Interpolate(o.Text, original, 0.25); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := mat.Data[float32](o.Text.Proj)[3], 0.75*was+0.25*tuned; got == tuned || math.Abs(float64(got-want)) > 1e-7 {
 		t.Errorf("between %v and %v lies %v, want %v", was, tuned, got, want)
 	}
-	if err := InterpolateText(o.Text, original, 2); err == nil {
+	if err := Interpolate(o.Text, original, 2); err == nil {
 		t.Error("a share of 2")
 	}
 	original.Config.Vocab++
-	if err := InterpolateText(o.Text, original, 0.5); err == nil {
+	if err := Interpolate(o.Text, original, 0.5); err == nil {
 		t.Error("another configuration")
 	}
 }

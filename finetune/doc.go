@@ -26,11 +26,11 @@
 // of tokens; two towers, of pairs. [Config] says which by what is given.
 //
 // Classes are learnt by [Classification], where they exclude each other, or by [MultiLabel]; both take weights of classes, as of
-// [Balanced]. An [Objective] of one's own takes their place. Trainer.Lengths makes a run longer or shorter.
+// [data.Dataset.BalancedWeights]. An [Objective] of one's own takes their place. Trainer.Lengths makes a run longer or shorter.
 //
 // [Open] makes a classifier of what a run of classes has written.
 //
-// Beside it stand packages data (what is learnt from), optim (the optimiser), adapter (corrections by LoRA, several on one
+// Beside it stand packages data (what is learnt from), history (what a run tells), optim (the optimiser), adapter (corrections by LoRA, several on one
 // tower), and probe (heads by L-BFGS). Package evaluation says how well a classifier does, and report writes what a person
 // reads of a run. Package job puts a whole run, or a sweep of several, together from a request.
 //

@@ -6,9 +6,10 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 )
 
-// Why [New] refuses, for [errors.Is]; see also [MemoryError], and the errors of package data. The errors that
+// Why [New] and [Open] refuse, for [errors.Is]; see also [MemoryError], and the errors of package data. The errors that
 // wrap these say which and how many.
 var (
 	// ErrExists is of a directory with checkpoints, where nothing is to be resumed.
@@ -16,23 +17,17 @@ var (
 	// ErrInUse is of a directory in which another run is at work.
 	ErrInUse = errors.New("another run is at work here")
 	// ErrOtherRun is of a checkpoint of another model, recipe or data.
-	ErrOtherRun = errors.New("of another run")
+	ErrOtherRun = history.ErrOtherRun
 	// ErrBlocks is of a recipe that has more blocks learn than lie below the features.
 	ErrBlocks = errors.New("more blocks are to learn than are used")
 	// ErrCaptions is of captions that are too long for the text tower, and may not be cut.
 	ErrCaptions = errors.New("captions may not be cut")
+
+	// ErrNoHead means that a model has no classifier: neither the head that a run has trained, nor one of its own.
+	ErrNoHead = errors.New("no classifier")
+	// ErrUnfinished means that the directory is that of a run which has not ended, and has no model yet.
+	ErrUnfinished = errors.New("a run that has not ended")
 )
-
-// A LengthError says that a run is to be made shorter than it is.
-type LengthError struct {
-	Epochs, Steps int // that it is to have
-	Made          int // steps
-}
-
-// Error implements error.
-func (e *LengthError) Error() string {
-	return fmt.Sprintf("finetune: %d epochs are %d steps, and the run has made %d", e.Epochs, e.Steps, e.Made)
-}
 
 // validate says everything that is wrong with numbers, whatever the model and the data.
 func (c *Config) validate() error {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // limitFiles, which other systems have with other types, makes writing more than n bytes to a file fail until the function is called that it returns:
@@ -106,8 +107,8 @@ func TestFullDisk(t *testing.T) {
 			dir := t.TempDir()
 			now := config(dir)
 			lift := func() {}
-			now.Sinks = []Sink{SinkFunc(func(e Event) error {
-				if e.Kind == TrainEvent && e.Step == 6 {
+			now.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
+				if e.Kind == history.TrainEvent && e.Step == 6 {
 					lift = limitFiles(t, c.bytes)
 				}
 				return nil

@@ -78,7 +78,7 @@ func ExampleLoadHead() {
 	}
 
 	// Another program.
-	classes, err := finetune.HeadClasses(filepath.Join(dir, "head"))
+	classes, err := finetune.LoadHead(filepath.Join(dir, "head"), nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -78,7 +78,13 @@ func SaveHead(dir string, head Head, classes []string) error {
 // LoadHead fills a head, as the program makes it new, with what [SaveHead] or [Trainer.Save] has written into dir, and
 // returns the classes; nil if none were saved. A [Classifier] gets its classes as well. All that does not fit, tensors that
 // are missing, unexpected or of another shape, is one error, and the head is then as it was.
+//
+// With a nil head it returns the classes alone, of whichever kind the head in dir is: a program that is to load one makes it
+// new for as many classes.
 func LoadHead(dir string, head Head) (classes []string, err error) {
+	if head == nil {
+		return headClasses(dir)
+	}
 	if c, ok := head.(*Classifier); ok {
 		return c.load(dir)
 	}
@@ -140,9 +146,8 @@ func fill(head Head, file *checkpoint.File) (classes []string, err error) {
 	return classes, nil
 }
 
-// HeadClasses returns the classes of the head in dir, of whichever kind it is; nil if none were saved. A program that is to
-// load a head makes it new for as many classes.
-func HeadClasses(dir string) ([]string, error) {
+// headClasses returns the classes of the head in dir, of whichever kind it is.
+func headClasses(dir string) ([]string, error) {
 	if probe.HasHead(dir) {
 		h, err := probe.LoadHead(dir)
 		if err != nil {

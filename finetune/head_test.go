@@ -181,7 +181,7 @@ func TestSaveHead(t *testing.T) {
 		if !slices.Equal(values(t, again), values(t, h)) {
 			t.Error("other values than were saved")
 		}
-		if got, err := HeadClasses(dir); err != nil || !slices.Equal(got, classes) {
+		if got, err := LoadHead(dir, nil); err != nil || !slices.Equal(got, classes) {
 			t.Errorf("classes %q, %v, want %q", got, err, classes)
 		}
 	}
@@ -214,7 +214,7 @@ func TestSaveHeadOfClasses(t *testing.T) {
 	if !probe.HasHead(dir) {
 		t.Error("package probe sees no head")
 	}
-	if got, err := HeadClasses(dir); err != nil || !slices.Equal(got, threeClasses) {
+	if got, err := LoadHead(dir, nil); err != nil || !slices.Equal(got, threeClasses) {
 		t.Errorf("classes %q, %v", got, err)
 	}
 	_, err = LoadHead(dir, NewClassifier(9, threeClasses))
@@ -281,7 +281,7 @@ func TestHeadErrors(t *testing.T) {
 		}
 		_, err = LoadHead(dir, h)
 		wantError(t, err, name, converter.HeadFile)
-		_, err = HeadClasses(dir)
+		_, err = LoadHead(dir, nil)
 		wantError(t, err, name, converter.HeadFile)
 	}
 	nan := newTwoLayers(10, 4, 3).fill(2)

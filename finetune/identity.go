@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // An identity says what a checkpoint is of.
@@ -46,51 +47,11 @@ func (i *identity) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// A Difference is a setting in which a run is not the one that a checkpoint is of.
-type Difference struct {
-	Setting  string // "recipe: Epochs", after the field of [Recipe]; "augmentation: Flip", after that of data.Augment; "seed"
-	Was, Now string // "none" for nothing
-}
-
-// differences are an error of a line each.
-type differences []Difference
-
-func (d differences) Error() string {
-	var lines []string
-	for _, d := range d {
-		lines = append(lines, fmt.Sprintf("%s: %s, now %s", d.Setting, d.Was, d.Now))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// orNil returns d as an error, nil if there are none.
-func (d differences) orNil() error {
-	if d == nil {
-		return nil
-	}
-	return d
-}
-
-// An OtherRunError says in what the run is not the one that a checkpoint is of. It is an [ErrOtherRun].
-type OtherRunError struct {
-	Checkpoint  string // its directory
-	Differences []Difference
-}
-
-// Error implements error.
-func (e *OtherRunError) Error() string {
-	return fmt.Sprintf("finetune: %s is %v: %v", e.Checkpoint, ErrOtherRun, differences(e.Differences))
-}
-
-// Unwrap returns [ErrOtherRun].
-func (e *OtherRunError) Unwrap() error { return ErrOtherRun }
-
-// differs says in what the run of a checkpoint is not this one: differences, the setting and both values, or nil.
-func (i identity) differs(now identity) error {
-	var all differences
+// differs says in what the run of a checkpoint is not this one.
+func (i identity) differs(now identity) (all []history.Difference) {
 	differ := func(name string, was, now any) {
 		if !reflect.DeepEqual(was, now) {
-			all = append(all, Difference{name, cmp.Or(fmt.Sprint(was), "none"), cmp.Or(fmt.Sprint(now), "none")})
+			all = append(all, history.Difference{Setting: name, Was: cmp.Or(fmt.Sprint(was), "none"), Now: cmp.Or(fmt.Sprint(now), "none")})
 		}
 	}
 	const digits = 12 // of 64: enough to tell two sums apart
@@ -99,7 +60,7 @@ func (i identity) differs(now identity) error {
 	}
 	if i.Recipe.Name != now.Recipe.Name {
 		differ("recipe", i.Recipe.Name, now.Recipe.Name)
-		return all.orNil() // of which all else follows
+		return all // of which all else follows
 	}
 	was, is := reflect.ValueOf(i.Recipe), reflect.ValueOf(now.Recipe)
 	for f := range was.NumField() {
@@ -134,7 +95,7 @@ func (i identity) differs(now identity) error {
 			differ(d.Setting, d.Was, d.Now)
 		}
 	}
-	return all.orNil()
+	return all
 }
 
 // classifierHead is the form of [headName] of a classifier.
@@ -171,27 +132,27 @@ var (
 )
 
 // dataDiffers says in what one source of data is not the other.
-func dataDiffers(was, now string) (all []Difference) {
+func dataDiffers(was, now string) (all []history.Difference) {
 	a, b := loaderName.FindStringSubmatch(was), loaderName.FindStringSubmatch(now)
 	if a == nil || b == nil {
-		return []Difference{{"data", was, now}}
+		return []history.Difference{{Setting: "data", Was: was, Now: now}}
 	}
 	for i, name := range []string{2: "pictures of a batch", 3: "shuffled", 4: "seed", 5: "short batches"} {
 		if name != "" && a[i] != b[i] {
-			all = append(all, Difference{name, a[i], b[i]})
+			all = append(all, history.Difference{Setting: name, Was: a[i], Now: b[i]})
 		}
 	}
 	x, y := augmentation.FindAllStringSubmatch(a[6], -1), augmentation.FindAllStringSubmatch(b[6], -1)
 	for i := range min(len(x), len(y)) {
 		if x[i][2] != y[i][2] {
-			all = append(all, Difference{"augmentation: " + x[i][1], x[i][2], y[i][2]})
+			all = append(all, history.Difference{Setting: "augmentation: " + x[i][1], Was: x[i][2], Now: y[i][2]})
 		}
 	}
 	if a[7] != b[7] {
-		all = append(all, Difference{"pictures, or their labels", a[1] + " batches", b[1] + " batches of others, or in another order"})
+		all = append(all, history.Difference{Setting: "pictures, or their labels", Was: a[1] + " batches", Now: b[1] + " batches of others, or in another order"})
 	}
 	if len(all) == 0 && was != now {
-		all = append(all, Difference{"batches", a[1], b[1]})
+		all = append(all, history.Difference{Setting: "batches", Was: a[1], Now: b[1]})
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune/adapter"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // TestDiffers: what another run has otherwise is said in words, setting by setting.
@@ -21,8 +22,8 @@ func TestDiffers(t *testing.T) {
 	if before.Preprocessing = nil; before.differs(base) != nil || base.differs(before) != nil {
 		t.Error("a checkpoint that says nothing of preprocessing is of another run")
 	}
-	if err := base.differs(base); err != nil {
-		t.Fatal(err)
+	if d := base.differs(base); d != nil {
+		t.Fatal(d)
 	}
 	for _, c := range []struct {
 		change func(i *identity)
@@ -50,7 +51,8 @@ func TestDiffers(t *testing.T) {
 	} {
 		now := base
 		c.change(&now)
-		if err := base.differs(now); err == nil || err.Error() != c.want {
+		d := base.differs(now)
+		if err := (&history.OtherRunError{Checkpoint: "c", Differences: d}); d == nil || err.Error() != "finetune: c is of another run: "+c.want {
 			t.Errorf("error is %v, want %s", err, c.want)
 		}
 	}

@@ -8,73 +8,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
+
+	"github.com/vitago/vitago/finetune/history"
 )
-
-// The kinds of events.
-const (
-	TrainEvent      = "train"
-	ValidationEvent = "validation"
-)
-
-// An Event is what is known after a step, or after a validation.
-type Event struct {
-	Kind    string  `json:"kind"` // [TrainEvent] or [ValidationEvent]
-	Step    int     `json:"step"` // made so far
-	Steps   int     `json:"steps"`
-	Epoch   int     `json:"epoch"`          // from 0
-	Loss    float64 `json:"loss"`           // mean over the images
-	Score   float64 `json:"score"`          // mean over the images, of [Objective.Measure]
-	Factor  float64 `json:"factor"`         // of the rates, of a step
-	Norm    float64 `json:"norm,omitempty"` // of all gradients, before they were clipped, of a step
-	Images  int     `json:"images"`
-	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
-	Seconds float64 `json:"seconds"`           // since the step or validation before
-	Rate    float64 `json:"images_per_second"`
-	Best    bool    `json:"best,omitempty"` // of a validation: better than all before
-}
-
-// A Sink hears of every event. An error ends the run.
-type Sink interface {
-	Write(e Event) error
-}
-
-// SinkFunc is a [Sink] that is a function.
-type SinkFunc func(e Event) error
-
-// Write implements [Sink].
-func (f SinkFunc) Write(e Event) error { return f(e) }
-
-// NewLines returns a sink that writes lines for a person: one for every so many steps, and every validation.
-func NewLines(w io.Writer, every int, measure string) Sink {
-	var sum float64 // seconds of all steps, and of validations, as they come
-	first := -1     // the step before the first
-	return SinkFunc(func(e Event) error {
-		if first < 0 {
-			first = e.Step - 1
-		}
-		sum += e.Seconds
-		if e.Kind == TrainEvent && e.Step%max(1, every) != 0 && e.Step != e.Steps {
-			return nil
-		}
-		s := fmt.Sprintf("step %*d/%d  %-10s loss %8.5f  %s %.4f", len(fmt.Sprint(e.Steps)), e.Step, e.Steps, e.Kind, e.Loss, measure, e.Score)
-		if e.Kind == TrainEvent {
-			left := time.Duration(sum / float64(max(1, e.Step-first)) * float64(e.Steps-e.Step) * float64(time.Second))
-			s += fmt.Sprintf("  norm %8.3g  rate %3.0f%%  %.4g images/s  %s left", e.Norm, 100*e.Factor, e.Rate, left.Round(time.Second))
-		} else if e.Best {
-			s += "  best"
-		}
-		_, err := fmt.Fprintln(w, s)
-		return err
-	})
-}
 
 // A journal is a file of events, one JSON object a line.
 type journal struct{ f *os.File }
 
 // openJournal opens the file for more, after dropping what is later than a state: a run that was killed has
 // written of steps that are about to be made again. It returns what stays.
-func openJournal(path string, s state) (*journal, []Event, error) {
+func openJournal(path string, s state) (*journal, []history.Event, error) {
 	kept, events, err := readJournal(path, s)
 	if err != nil {
 		return nil, nil, err
@@ -97,7 +40,7 @@ func seekEnd(f *os.File) error {
 
 // readJournal returns the events up to a state, and the bytes that they take. What is after the first line
 // that is none is the end of a run that was killed.
-func readJournal(path string, s state) (bytesKept int64, events []Event, err error) {
+func readJournal(path string, s state) (bytesKept int64, events []history.Event, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil, nil
@@ -108,8 +51,8 @@ func readJournal(path string, s state) (bytesKept int64, events []Event, err err
 	defer f.Close()
 	for r := bufio.NewReader(f); ; {
 		text, err := r.ReadBytes('\n')
-		var e Event
-		if err != nil || json.Unmarshal(bytes.TrimSpace(text), &e) != nil || e.Step > s.Step || e.Kind == ValidationEvent && e.Step > s.Validated {
+		var e history.Event
+		if err != nil || json.Unmarshal(bytes.TrimSpace(text), &e) != nil || e.Step > s.Step || e.Kind == history.ValidationEvent && e.Step > s.Validated {
 			return bytesKept, events, nil
 		}
 		bytesKept += int64(len(text))
@@ -117,8 +60,8 @@ func readJournal(path string, s state) (bytesKept int64, events []Event, err err
 	}
 }
 
-// Write implements [Sink].
-func (j *journal) Write(e Event) error {
+// Write implements [history.Sink].
+func (j *journal) Write(e history.Event) error {
 	b, err := json.Marshal(e)
 	if err == nil {
 		_, err = j.f.Write(append(b, '\n'))

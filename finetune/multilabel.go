@@ -18,7 +18,7 @@ var _ Objective = MultiLabel{}
 // BCEWithLogitsLoss has it: an image is of a class or not, whatever the others are. Data are Multi, and so is a [Classifier].
 type MultiLabel struct {
 	// Weights are how much the images of each of the K classes count where the loss is of that class, above 0; nil is 1 for all:
-	// PyTorch's pos_weight. See [Balanced].
+	// PyTorch's pos_weight. See [data.Dataset.BalancedWeights].
 	Weights []float64
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -82,7 +83,7 @@ func TestClassWeights(t *testing.T) {
 		for _, l := range c.Y {
 			d.Samples = append(d.Samples, data.Sample{Label: l})
 		}
-		got, err := Balanced(d)
+		got, err := d.BalancedWeights()
 		if err != nil || c.Balanced && !near(got, c.Weights) {
 			t.Errorf("balanced %v, want %v: %v", got, c.Weights, err)
 		}
@@ -95,7 +96,7 @@ func TestClassWeights(t *testing.T) {
 			t.Errorf("error is %v, want %s", err, c.want)
 		}
 	}
-	if _, err := Balanced(&data.Dataset{Classes: []string{"a", "b"}, Samples: []data.Sample{{Label: 0}}}); err == nil || !strings.Contains(err.Error(), `class "b" has no pictures`) {
+	if _, err := (&data.Dataset{Classes: []string{"a", "b"}, Samples: []data.Sample{{Label: 0}}}).BalancedWeights(); err == nil || !strings.Contains(err.Error(), `class "b" has no pictures`) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -111,7 +112,7 @@ func near(a, b []float64) bool {
 
 // TestClassWeightsAccumulate: a step of several batches is that of one with all of their images, whose classes weigh otherwise.
 func TestClassWeightsAccumulate(t *testing.T) {
-	var want []Event
+	var want []history.Event
 	for _, batch := range []int{4, 2, 1} {
 		c, _ := goldenConfig(t, batch)
 		c.Objective = Classification{0.1, []float64{0.3, 2, 5}}
@@ -149,7 +150,7 @@ func TestMultiLabelLoss(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	d := &data.Dataset{Multi: true, Classes: []string{"a", "b"}, Samples: []data.Sample{{LabelSet: []int{0, 1}}, {}, {LabelSet: []int{1}}, {}}}
-	if got, err := Balanced(d); err != nil || !slices.Equal(got, []float64{3, 1}) {
+	if got, err := d.BalancedWeights(); err != nil || !slices.Equal(got, []float64{3, 1}) {
 		t.Errorf("balanced %v, %v, want 3 others for 1, and 2 for 2", got, err)
 	}
 }
@@ -191,7 +192,7 @@ func TestMultiLabel(t *testing.T) {
 	}
 	dir := t.TempDir()
 	c := config(12, dir)
-	c.Sinks = []Sink{SinkFunc(func(e Event) error {
+	c.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
 		if e.Step == 8 {
 			return errStop
 		}

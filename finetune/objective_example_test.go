@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/shapes"
 )
 
@@ -73,7 +74,7 @@ func ExampleObjective() {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		c := config(out, focal{Gamma: 2})
-		c.Sinks = []finetune.Sink{finetune.SinkFunc(func(e finetune.Event) error {
+		c.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
 			if loss = e.Loss; e.Step == stopAfter {
 				cancel()
 			}
@@ -99,10 +100,10 @@ func ExampleObjective() {
 }
 
 // Weights by which classes of unlike size count alike, as scikit-learn's compute_class_weight("balanced") has them.
-func ExampleBalanced() {
+func ExampleClassification_weights() {
 	d := &data.Dataset{Classes: []string{"fine", "broken"}, Samples: make([]data.Sample, 10)} // all of the first class
 	d.Samples[9].Label = 1
-	weights, err := finetune.Balanced(d)
+	weights, err := d.BalancedWeights()
 	fmt.Printf("%.2f %v\n", weights, err)
 	fmt.Println(finetune.Classification{Weights: weights}.Measure())
 	// Output:

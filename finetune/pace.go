@@ -7,26 +7,8 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 )
-
-// A Pace is how long batches take.
-type Pace struct {
-	Train, Validation time.Duration // of a batch; 0 as long as none was measured
-	Batches           int           // that were measured, of both
-}
-
-// Progress is how far a run is, between the events.
-type Progress struct {
-	Step, Steps int // made, and in all
-	// Batch is how many batches of training data have been learnt, of Batches in all steps.
-	Batch, Batches int
-	// Validated is how many batches of the validation at hand have been judged, of Validation; 0 while it trains.
-	Validated, Validation int
-	Images                int // of this batch
-	Pace                  Pace
-	// Left is about how long the rest takes at the pace so far; 0 as long as nobody can say.
-	Left time.Duration
-}
 
 // A stopwatch measures batches.
 type stopwatch struct {
@@ -43,8 +25,8 @@ func (s *stopwatch) mean() time.Duration {
 }
 
 // pace returns what was measured so far in this call of Run.
-func (t *Trainer) pace() Pace {
-	return Pace{t.training.mean(), t.judging.mean(), t.training.n + t.judging.n}
+func (t *Trainer) pace() history.Pace {
+	return history.Pace{Train: t.training.mean(), Validation: t.judging.mean(), Batches: t.training.n + t.judging.n}
 }
 
 // batches returns how many batches so many steps have learnt.
@@ -71,7 +53,7 @@ func (t *Trainer) validations(after int) (n int) {
 
 // Left returns about how long the rest of the run takes at a pace: its batches and its validations, with the one before the
 // first step. cached says that the features of a frozen tower are kept: after one epoch there is nothing to wait for.
-func (t *Trainer) Left(p Pace, cached bool) time.Duration {
+func (t *Trainer) Left(p history.Pace, cached bool) time.Duration {
 	train, judged := t.batches(t.Steps())-t.batches(t.state.Step), t.validations(t.state.Step)
 	if t.state.Step == 0 && t.Validation != nil && len(t.history) == 0 {
 		judged++
@@ -105,7 +87,7 @@ func (t *Trainer) learntBatch(n int, learnt []*data.Batch) {
 	}
 	p := t.pace()
 	left := t.Left(p, t.space != nil) - time.Duration(n)*p.Train
-	t.Progress(Progress{
+	t.Progress(history.Progress{
 		Step: t.state.Step, Steps: t.Steps(), Batch: t.batches(t.state.Step) + n, Batches: t.batches(t.Steps()), Images: images, Pace: p, Left: max(left, 0),
 	})
 }
@@ -118,7 +100,7 @@ func (t *Trainer) judgedBatch(b *data.Batch, of Source) {
 		return
 	}
 	p := t.pace()
-	e := Progress{
+	e := history.Progress{
 		Step: t.state.Step, Steps: t.Steps(), Batch: t.batches(t.state.Step), Batches: t.batches(t.Steps()),
 		Validated: b.Number + 1, Validation: of.Len(), Images: b.Len(), Pace: p,
 	}
@@ -136,7 +118,7 @@ const (
 
 // Measure learns from a few batches, and judges a few of the validation data, and returns how long one takes. The run is what it
 // was, and no step is made.
-func (t *Trainer) Measure(ctx context.Context) (Pace, error) {
+func (t *Trainer) Measure(ctx context.Context) (history.Pace, error) {
 	skipped, state := maps.Clone(t.skipped), t.state
 	defer func() {
 		t.skipped, t.state = skipped, state
@@ -149,12 +131,12 @@ func (t *Trainer) Measure(ctx context.Context) (Pace, error) {
 	}
 	train, err := t.measure(ctx, t.Train, together, func(waiting []*data.Batch) error { return t.learner.learn(waiting, &sum{}) })
 	if err != nil || t.Validation == nil {
-		return Pace{Train: train.mean(), Batches: train.n}, err
+		return history.Pace{Train: train.mean(), Batches: train.n}, err
 	}
 	defer t.withoutGraph()()
 	t.batchClock = time.Now()
 	judged, err := t.measure(ctx, t.Validation, 1, func(waiting []*data.Batch) error { return t.learner.judge(ctx, few(waiting), &sum{}) })
-	return Pace{train.mean(), judged.mean(), train.n + judged.n}, err
+	return history.Pace{Train: train.mean(), Validation: judged.mean(), Batches: train.n + judged.n}, err
 }
 
 // few are batches as a [Source].

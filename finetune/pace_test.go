@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // TestProgress: every batch is told of once, and what is said to be left is what comes.
@@ -17,10 +19,10 @@ func TestProgress(t *testing.T) {
 				t.Fatal(err)
 			}
 			const train, judge = time.Hour, time.Minute
-			all := tr.Left(Pace{Train: train, Validation: judge}, false)
+			all := tr.Left(history.Pace{Train: train, Validation: judge}, false)
 			var learnt, judged, last int
-			var events []Progress
-			tr.Progress = func(p Progress) {
+			var events []history.Progress
+			tr.Progress = func(p history.Progress) {
 				events = append(events, p)
 				if p.Validated > 0 {
 					judged++
@@ -45,7 +47,7 @@ func TestProgress(t *testing.T) {
 			if e := events[0]; e.Step != 0 || e.Steps != 20 || e.Batches != learnt || e.Validated != 1 || e.Validation != 12 || e.Left != 0 {
 				t.Errorf("begins with %+v", e)
 			}
-			if left := tr.Left(Pace{Train: train, Validation: judge}, false); left != 0 {
+			if left := tr.Left(history.Pace{Train: train, Validation: judge}, false); left != 0 {
 				t.Errorf("%v left in the end", left)
 			}
 		})

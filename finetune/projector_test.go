@@ -24,6 +24,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
@@ -307,7 +308,7 @@ func TestEncoderResume(t *testing.T) {
 					}
 					ctx, cancel := context.WithCancelCause(context.Background())
 					events := 0
-					c.Sinks = []Sink{SinkFunc(func(Event) error {
+					c.Sinks = []history.Sink{history.SinkFunc(func(history.Event) error {
 						if events++; events == 4 {
 							cancel(errStop)
 						}

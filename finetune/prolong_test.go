@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // lengthConfig is a run of so many epochs of 3 steps.
@@ -35,7 +36,7 @@ func TestProlong(t *testing.T) {
 			_, ended := run(t, lengthConfig(t, dir, part, 4))
 			run(t, lengthConfig(t, other, part, 4))
 			straight, want := run(t, lengthConfig(t, dir, part, 7))
-			if got := straight.Lengths(); !reflect.DeepEqual(got, []Length{{0, 4}, {ended.Steps, 7}}) {
+			if got := straight.Lengths(); !reflect.DeepEqual(got, []history.Length{{Epochs: 4}, {From: ended.Steps, Epochs: 7}}) {
 				t.Errorf("lengths %v", got)
 			}
 			per := ended.Steps / 4
@@ -44,7 +45,7 @@ func TestProlong(t *testing.T) {
 			}
 			r := straight.Recipe
 			for _, e := range want.History {
-				if e.Kind != TrainEvent {
+				if e.Kind != history.TrainEvent {
 					continue
 				}
 				total := 4 * per
@@ -104,7 +105,7 @@ func TestProlongKilled(t *testing.T) {
 	straight, want := run(t, lengthConfig(t, dir, Last, 6))
 	killed := errors.New("killed")
 	c := lengthConfig(t, other, Last, 6)
-	c.Sinks = []Sink{SinkFunc(func(e Event) error {
+	c.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
 		if e.Step == want.Steps-2 {
 			return killed
 		}
@@ -129,8 +130,8 @@ func TestShorten(t *testing.T) {
 	dir := t.TempDir()
 	c := lengthConfig(t, dir, Last, 6)
 	ctx, cancel := context.WithCancel(t.Context())
-	c.Sinks = []Sink{SinkFunc(func(e Event) error {
-		if e.Kind == TrainEvent && e.Step == 5 {
+	c.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
+		if e.Kind == history.TrainEvent && e.Step == 5 {
 			cancel()
 		}
 		return nil
@@ -143,7 +144,7 @@ func TestShorten(t *testing.T) {
 		t.Fatal(err)
 	}
 	made := tr.Step()
-	short := (*LengthError)(nil)
+	short := (*history.LengthError)(nil)
 	if _, err := New(lengthConfig(t, dir, Last, 1)); !errors.As(err, &short) || short.Made != made || short.Epochs != 1 || strings.Contains(err.Error(), "begins again") {
 		t.Errorf("error is %v, want that %d steps are made", err, made)
 	}
@@ -153,7 +154,7 @@ func TestShorten(t *testing.T) {
 	if r.Steps != made || tr.state.Validated != made || len(tr.Lengths()) != 1 {
 		t.Errorf("%d steps, validated %d, lengths %v, want an end at %d", r.Steps, tr.state.Validated, tr.Lengths(), made)
 	}
-	if tr, r = run(t, lengthConfig(t, dir, Last, 4)); r.Steps != 4*tr.stepsPerEpoch() || !reflect.DeepEqual(tr.Lengths(), []Length{{0, 6}, {made, 4}}) {
+	if tr, r = run(t, lengthConfig(t, dir, Last, 4)); r.Steps != 4*tr.stepsPerEpoch() || !reflect.DeepEqual(tr.Lengths(), []history.Length{{Epochs: 6}, {From: made, Epochs: 4}}) {
 		t.Errorf("%d steps, lengths %v", r.Steps, tr.Lengths())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 )
@@ -18,8 +19,8 @@ import (
 // A Result says how a run went.
 type Result struct {
 	Steps    int
-	History  []Event           // all of them, those before a resumption too
-	Best     *Event            // the validation with the best score; nil if there was none
+	History  []history.Event   // all of them, those before a resumption too
+	Best     *history.Event    // the validation with the best score; nil if there was none
 	Stopped  string            // why before its last step; "" otherwise
 	Skipped  map[string]string // pictures that could not be read, and why
 	Duration time.Duration     // of this call
@@ -27,9 +28,9 @@ type Result struct {
 }
 
 // Before returns the validation before the first step; nil if there was none.
-func (r *Result) Before() *Event {
+func (r *Result) Before() *history.Event {
 	for i := range r.History {
-		if e := &r.History[i]; e.Kind == ValidationEvent && e.Step == 0 {
+		if e := &r.History[i]; e.Kind == history.ValidationEvent && e.Step == 0 {
 			return e
 		}
 	}
@@ -80,7 +81,7 @@ func (t *Trainer) Run(ctx context.Context) (_ *Result, err error) {
 	}
 	r := &Result{Steps: t.state.Step, History: t.history, Stopped: stopped, Skipped: t.skipped, Duration: time.Since(start), Memory: peakMemory()}
 	for i := range t.history {
-		if e := &t.history[i]; e.Kind == ValidationEvent && e.Step > 0 && e.Step == t.state.BestStep {
+		if e := &t.history[i]; e.Kind == history.ValidationEvent && e.Step > 0 && e.Step == t.state.BestStep {
 			r.Best = e
 		}
 	}
@@ -192,7 +193,7 @@ func (t *Trainer) note(b *data.Batch, s *sum) {
 
 // step moves the parameters along the mean of the gradients that have been added up.
 func (t *Trainer) step(s sum, epoch int) error {
-	e := Event{Kind: TrainEvent, Epoch: epoch, Steps: t.Steps(), Skipped: s.skipped, Images: s.images}
+	e := history.Event{Kind: history.TrainEvent, Epoch: epoch, Steps: t.Steps(), Skipped: s.skipped, Images: s.images}
 	if s.images > 0 { // or all pictures were broken
 		e.Loss, e.Score = s.loss/s.mass(), s.score/s.mass()
 		optim.ScaleGradients(t.groups, 1/s.mass())
@@ -261,7 +262,7 @@ func (t *Trainer) after(ctx context.Context) error {
 }
 
 // emit tells the sinks of an event.
-func (t *Trainer) emit(e Event) error {
+func (t *Trainer) emit(e history.Event) error {
 	now := time.Now()
 	e.Seconds = now.Sub(t.clock).Seconds()
 	e.Rate = float64(e.Images) / max(e.Seconds, 1e-9) // a clock may stand still for so short a time
@@ -315,9 +316,9 @@ func (t *Trainer) learnt() bool {
 }
 
 // validated returns the event of a validation.
-func (t *Trainer) validated(s sum) Event {
-	return Event{
-		Kind: ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
+func (t *Trainer) validated(s sum) history.Event {
+	return history.Event{
+		Kind: history.ValidationEvent, Step: t.state.Step, Steps: t.Steps(), Epoch: t.state.Epoch, Images: s.images, Skipped: s.skipped,
 		Loss: s.loss / s.mass(), Score: s.score / s.mass(),
 	}
 }

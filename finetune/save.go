@@ -9,6 +9,7 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/adapter"
@@ -74,22 +75,32 @@ func (t *Trainer) SaveAdapter(dir, base string, within ...string) error {
 	return writeDir(dir, func(dir string) error { return adapter.Save(t.Tower, t.Recipe.LoRA, base, dir, within...) })
 }
 
-// Interpolate sets the weights of tuned to (1-share)·original + share·tuned. Between the tower that was and
+// Interpolate sets the weights of tuned, a tower of images or of texts, to (1-share)·original + share·tuned. Between the tower that was and
 // the one that learnt lies one that is often better on both the old tasks and the new: WiSE-FT. Corrections
 // by LoRA must have been merged. A head has no original, and stays.
 //
 // Source: Wortsman et al., "Robust fine-tuning of zero-shot models", arXiv 2109.01903, section 3.
-func Interpolate(tuned, original *clipvit.Model, share float64) error {
+func Interpolate[M *clipvit.Model | *cliptext.Model](tuned, original M, share float64) error {
 	if err := checkShare(share); err != nil {
 		return err
 	}
-	if tuned.Config != original.Config {
-		return fmt.Errorf("finetune: the tuned tower is %+v, the original %+v", tuned.Config, original.Config)
+	switch t := any(tuned).(type) {
+	case *clipvit.Model:
+		o := any(original).(*clipvit.Model)
+		if t.Config != o.Config {
+			return fmt.Errorf("finetune: the tuned tower is %+v, the original %+v", t.Config, o.Config)
+		}
+		if err := errors.Join(adapter.Merged(t), adapter.Merged(o)); err != nil {
+			return err
+		}
+		interpolate(t, o, share)
+	case *cliptext.Model:
+		o := any(original).(*cliptext.Model)
+		if t.Config != o.Config {
+			return fmt.Errorf("finetune: the tuned text tower is %+v, the original %+v", t.Config, o.Config)
+		}
+		interpolate(t, o, share)
 	}
-	if err := errors.Join(adapter.Merged(tuned), adapter.Merged(original)); err != nil {
-		return err
-	}
-	interpolate(tuned, original, share)
 	return nil
 }
 

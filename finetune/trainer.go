@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
@@ -81,9 +82,9 @@ type Config struct {
 	// a negative number is any.
 	MemoryLimit int64
 	// Sinks hear of every step and validation.
-	Sinks []Sink
+	Sinks []history.Sink
 	// Progress, if it is not nil, hears of every batch that was learnt or judged. It is called between them, so it should be quick.
-	Progress func(p Progress)
+	Progress func(p history.Progress)
 }
 
 // A Trainer trains one model by one recipe.
@@ -102,7 +103,7 @@ type Trainer struct {
 	state   state
 	best    []checkpoint.Values // the best weights, if there is no directory for them
 	saved   int                 // the BestStep of the checkpoint before
-	history []Event
+	history []history.Event
 	journal *journal
 	lock    *flock.Flock      // of Dir
 	skipped map[string]string // pictures that cannot be read, and why
@@ -129,13 +130,7 @@ type state struct {
 	Worse     int     `json:"worse"`     // validations since the best
 	Recompute bool    `json:"recompute"` // which rounds otherwise
 	// Lengths are those of a run that was made longer or shorter; nil of others.
-	Lengths []Length `json:"lengths,omitempty"`
-}
-
-// A Length is how long a run was asked to be, from a step on: its rates follow the schedule of so many epochs.
-type Length struct {
-	From   int `json:"from"` // step
-	Epochs int `json:"epochs"`
+	Lengths []history.Length `json:"lengths,omitempty"`
 }
 
 // New checks everything that can be wrong, makes what the recipe says of the tower and the head learn, and
@@ -228,9 +223,9 @@ func (t *Trainer) schedule(step int) float64 {
 // Lengths returns how long the run was asked to be: first from step 0, and then from each step at which it was made longer or
 // shorter. From there on the rates are those of a run that had the new length from its beginning. However often it was
 // interrupted in between, runs with the same lengths come to the same bits.
-func (t *Trainer) Lengths() []Length {
+func (t *Trainer) Lengths() []history.Length {
 	if t.state.Lengths == nil {
-		return []Length{{0, t.Recipe.Epochs}}
+		return []history.Length{{Epochs: t.Recipe.Epochs}}
 	}
 	return slices.Clone(t.state.Lengths)
 }
@@ -243,16 +238,16 @@ func (t *Trainer) lengthen(was int) error {
 		return nil
 	}
 	if total := now * t.stepsPerEpoch(); total < t.state.Step {
-		return &LengthError{now, total, t.state.Step}
+		return &history.LengthError{Epochs: now, Steps: total, Made: t.state.Step}
 	}
 	lengths := t.state.Lengths
 	if lengths == nil {
-		lengths = []Length{{0, was}}
+		lengths = []history.Length{{Epochs: was}}
 	}
 	if last := len(lengths) - 1; lengths[last].From == t.state.Step {
 		lengths = lengths[:last]
 	}
-	t.state.Lengths = append(lengths, Length{t.state.Step, now})
+	t.state.Lengths = append(lengths, history.Length{From: t.state.Step, Epochs: now})
 	t.state.Worse, t.changed = 0, true
 	return nil
 }
@@ -288,7 +283,7 @@ func (t *Trainer) open() (err error) {
 		return fmt.Errorf("finetune: %s %w (%s): choose another directory, or resume it", t.Dir, ErrExists, filepath.Base(last))
 	}
 	if last != "" {
-		if err := t.restore(last); errors.Is(err, ErrOtherRun) || errors.As(err, new(*LengthError)) {
+		if err := t.restore(last); errors.Is(err, ErrOtherRun) || errors.As(err, new(*history.LengthError)) {
 			return err
 		} else if err != nil {
 			return fmt.Errorf("%w (without %s it goes on from the checkpoint before, or begins again)", err, last)
@@ -338,7 +333,7 @@ func (t *Trainer) Steps() int {
 func (t *Trainer) Step() int { return t.state.Step }
 
 // History returns all events so far, those before a resumption too.
-func (t *Trainer) History() []Event { return t.history }
+func (t *Trainer) History() []history.Event { return t.history }
 
 // Table says what learns, a line for every group: tensors, parameters, rate and decay.
 func (t *Trainer) Table() string { return table(t.model, t.groups) }

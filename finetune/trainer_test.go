@@ -26,6 +26,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/params"
@@ -230,7 +231,7 @@ func TestResume(t *testing.T) {
 }
 
 // curve returns what of events does not depend on the clock.
-func curve(events []Event) []Event {
+func curve(events []history.Event) []history.Event {
 	events = slices.Clone(events)
 	for i := range events {
 		events[i].Seconds, events[i].Rate = 0, 0
@@ -248,7 +249,7 @@ func TestKill(t *testing.T) {
 	c, _ = goldenConfig(t, 4)
 	c.Dir, c.CheckpointEvery = dir, 6
 	killed := errors.New("killed")
-	c.Sinks = []Sink{SinkFunc(func(e Event) error {
+	c.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
 		if e.Step == 15 {
 			return killed
 		}

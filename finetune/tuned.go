@@ -3,7 +3,6 @@ package finetune
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -13,20 +12,10 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/pillow"
 )
-
-// The errors of [Open], for [errors.Is].
-var (
-	// ErrNoHead means that a model has no classifier: neither the head that a run has trained, nor one of its own.
-	ErrNoHead = errors.New("no classifier")
-	// ErrUnfinished means that the directory is that of a run which has not ended, and has no model yet.
-	ErrUnfinished = errors.New("a run that has not ended")
-)
-
-// ModelFolder is where a run puts its model, below its own directory.
-const ModelFolder = "model"
 
 // Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many
 // goroutines at once.
@@ -39,7 +28,7 @@ type Tuned struct {
 var _ clip.Classifier = &Tuned{}
 
 // Open opens the model that a run of classes has written, or a checkpoint with a classifier of its own. Of a run, dir is its
-// directory or [ModelFolder] in it; classifiers of one's own are CLIPForImageClassification of transformers, and what timm
+// directory or [history.ModelFolder] in it; classifiers of one's own are CLIPForImageClassification of transformers, and what timm
 // has tuned. Open reads the classifier; the tower is loaded when it is first used. The model must be closed in the end.
 //
 // The error is [ErrNoHead] for a model without a classifier, or with a head that is none of classes. It is [ErrUnfinished]
@@ -72,11 +61,11 @@ func ofRun(dir string) (string, error) {
 	switch {
 	case is("config.json"):
 		return dir, nil
-	case is(ModelFolder, "config.json"):
-		return filepath.Join(dir, ModelFolder), nil
+	case is(history.ModelFolder, "config.json"):
+		return filepath.Join(dir, history.ModelFolder), nil
 	}
 	run := dir
-	if filepath.Base(dir) == ModelFolder && !is() {
+	if filepath.Base(dir) == history.ModelFolder && !is() {
 		run = filepath.Dir(dir)
 	}
 	if last, err := LastCheckpoint(run); err == nil && last != "" {

@@ -58,24 +58,36 @@ func TestEncodeKilled(t *testing.T) {
 		}
 		const bad = "15 of 250 images could not be read"
 		vitago(args(straight)...).want(t, exitFailed, nil, []string{"embedding [250,10] of 235 of 250 images in ", bad})
-		had, rows := 0, map[string]bool{}
-		for n := range 30 {
+		had, rows, journal := 0, map[int]bool{}, filepath.Join(killed, "x."+format+".partial.journal")
+		kept := func() int { return max(0, strings.Count(readIfThere(journal), "\n")-1) }
+		for n := range 12 {
 			cmd, errw := program(t, args(killed)...)
-			pause := time.Duration(20+rng.IntN(80)) * time.Millisecond
-			if had < 2 { // on a busy machine it begins late
-				pause *= time.Duration(1 + n/4)
+			over := make(chan error, 1)
+			go func() { over <- cmd.Wait() }()
+			// Some are killed whenever that is, the others some rows on, which takes as long as the machine likes.
+			var ended error
+			waiting := true
+			for goal, pause := kept()+1+rng.IntN(40), time.After(time.Duration(rng.IntN(80))*time.Millisecond); waiting; {
+				select {
+				case ended = <-over:
+					waiting = false
+				case <-pause:
+					waiting = n%4 > 0
+				case <-time.After(time.Millisecond):
+					waiting = kept() < goal
+				}
 			}
-			time.Sleep(pause)
-			cmd.Process.Kill()
-			err := cmd.Wait()
+			if ended == nil && cmd.Process.Kill() == nil {
+				ended = <-over
+			}
 			if strings.Contains(errw.String(), bad) {
 				break // it was done
-			} else if err == nil || cmd.ProcessState.Exited() && runtime.GOOS != "windows" {
-				t.Fatalf("it ended by itself: %v\n%s", err, errw)
+			} else if ended == nil || cmd.ProcessState.Exited() && runtime.GOOS != "windows" {
+				t.Fatalf("it ended by itself: %v\n%s", ended, errw)
 			}
-			if b := readIfThere(filepath.Join(killed, "x."+format+".partial.journal")); strings.Count(b, "\n") > 1 {
+			if k := kept(); k > 0 {
 				had++
-				rows[fmt.Sprint(strings.Count(b, "\n")-1)] = true
+				rows[k] = true
 			}
 		}
 		t.Logf("%s: killed %d times, at rows %v", format, had, slices.Sorted(maps.Keys(rows)))

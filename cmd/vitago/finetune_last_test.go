@@ -21,7 +21,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter/checkpoint"
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // asProgram is set where the binary of the tests is to be the program.
@@ -64,10 +64,10 @@ func unfinished(t *testing.T, dir string) []string {
 }
 
 // steps returns the events of a run, without those of the clock.
-func steps(t *testing.T, out string) (all []finetune.Event) {
+func steps(t *testing.T, out string) (all []history.Event) {
 	t.Helper()
 	for line := range strings.Lines(read(t, out, "metrics.jsonl")) {
-		var e finetune.Event
+		var e history.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
@@ -253,7 +253,7 @@ func TestTrainingBar(t *testing.T) {
 	p := &progress{w: &b, label: "training", unit: count, width: 110, stopped: make(chan struct{})}
 	s := barSink(p, "accuracy")
 	p.skipped.Store(10) // resumed
-	event := finetune.Event{Kind: finetune.TrainEvent, Step: 20, Steps: 40, Loss: 0.5, Score: 0.75, Factor: 1, Rate: 12.3}
+	event := history.Event{Kind: history.TrainEvent, Step: 20, Steps: 40, Loss: 0.5, Score: 0.75, Factor: 1, Rate: 12.3}
 	if err := s.Write(event); err != nil || b.Len() > 0 {
 		t.Errorf("a step writes %q: %v", b.String(), err)
 	}
@@ -263,7 +263,7 @@ func TestTrainingBar(t *testing.T) {
 		t.Errorf("got %q, want %q", got, bar)
 	}
 	b.Reset()
-	if err := s.Write(finetune.Event{Kind: finetune.ValidationEvent, Step: 20, Steps: 40, Loss: 1, Score: 0.5, Best: true}); err != nil {
+	if err := s.Write(history.Event{Kind: history.ValidationEvent, Step: 20, Steps: 40, Loss: 1, Score: 0.5, Best: true}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := b.String(), "\r"+strings.Repeat(" ", len(bar))+"\rstep 20/40  validation loss  1.00000  accuracy 0.5000  best\n"; got != want {

@@ -6,27 +6,27 @@ import (
 	"math"
 	"time"
 
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/job"
 )
 
 // trainingSink returns what shows a run to a person, and what hears of its batches: on a terminal a bar, and lines for
 // validations; elsewhere lines. stop must be called before anything else is written to w.
-func trainingSink(w io.Writer, every int, measure string) (sink finetune.Sink, heard func(finetune.Progress), stop func()) {
+func trainingSink(w io.Writer, every int, measure string) (sink history.Sink, heard func(history.Progress), stop func()) {
 	if _, ok := terminal(w); !ok {
 		l := batchLines{w: w, began: time.Now()}
-		lines := finetune.NewLines(w, every, measure)
-		return finetune.SinkFunc(func(e finetune.Event) error {
+		lines := history.NewLines(w, every, measure)
+		return history.SinkFunc(func(e history.Event) error {
 			l.last = time.Now() // a line, or a step at least
 			return lines.Write(e)
 		}), l.heard, func() {}
 	}
 	p := startProgress(w, "training", func(n int64) string { return fmt.Sprint(n) })
-	return barSink(p, measure), func(e finetune.Progress) { barHeard(p, e) }, func() { p.stop() }
+	return barSink(p, measure), func(e history.Progress) { barHeard(p, e) }, func() { p.stop() }
 }
 
 // barHeard shows batches by p, between the steps.
-func barHeard(p *progress, e finetune.Progress) {
+func barHeard(p *progress, e history.Progress) {
 	p.left.Store(int64(e.Left))
 	if e.Validated > 0 {
 		p.note.Store(fmt.Sprintf("validation: batch %d of %d", e.Validated, e.Validation))
@@ -44,7 +44,7 @@ type batchLines struct {
 	told        bool // how long it takes
 }
 
-func (l *batchLines) heard(e finetune.Progress) {
+func (l *batchLines) heard(e history.Progress) {
 	now := time.Now()
 	switch {
 	case e.Validated == 0 && e.Batch == 1 && e.Pace.Train < time.Second: // it begins cold, and soon there are steps
@@ -65,10 +65,10 @@ func (l *batchLines) heard(e finetune.Progress) {
 }
 
 // barSink returns a sink that shows steps by p, and validations and the last step in lines above it.
-func barSink(p *progress, measure string) finetune.Sink {
-	lines := finetune.NewLines(p, math.MaxInt, measure)
-	return finetune.SinkFunc(func(e finetune.Event) error {
-		if e.Kind == finetune.TrainEvent {
+func barSink(p *progress, measure string) history.Sink {
+	lines := history.NewLines(p, math.MaxInt, measure)
+	return history.SinkFunc(func(e history.Event) error {
+		if e.Kind == history.TrainEvent {
 			p.note.Store(fmt.Sprintf("loss %.4f  %s %.3f  rate %.0f%%  %.4g images/s", e.Loss, measure, e.Score, 100*e.Factor, e.Rate))
 			p.set(int64(e.Step), int64(e.Steps))
 		}

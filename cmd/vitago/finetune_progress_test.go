@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // TestBatchLines: how long a run takes is said after its first batch, and where steps are rare a line comes from time to time.
@@ -13,7 +13,7 @@ func TestBatchLines(t *testing.T) {
 	var b bytes.Buffer
 	now := time.Now()
 	l := batchLines{w: &b, began: now}
-	e := finetune.Progress{Steps: 40, Batches: 160, Validated: 1, Validation: 9}
+	e := history.Progress{Steps: 40, Batches: 160, Validated: 1, Validation: 9}
 	say := func(want string) {
 		t.Helper()
 		b.Reset()
@@ -43,12 +43,12 @@ func TestBatchLines(t *testing.T) {
 func TestBatchBar(t *testing.T) {
 	var b bytes.Buffer
 	p := &progress{w: &b, label: "training", unit: count, width: 110, stopped: make(chan struct{})}
-	barHeard(p, finetune.Progress{Steps: 40, Batches: 160, Batch: 1, Left: 12 * time.Minute})
+	barHeard(p, history.Progress{Steps: 40, Batches: 160, Batch: 1, Left: 12 * time.Minute})
 	const want = "training  [            ]    0%  0 of 40  12m1s left  batch 1 of 160"
 	if got := p.line(5 * time.Second); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	barHeard(p, finetune.Progress{Steps: 40, Batches: 160, Batch: 1, Validated: 3, Validation: 9})
+	barHeard(p, history.Progress{Steps: 40, Batches: 160, Batch: 1, Validated: 3, Validation: 9})
 	const validating = "training  [            ]    0%  0 of 40  validation: batch 3 of 9"
 	if got := p.line(5 * time.Second); got != validating {
 		t.Errorf("got %q, want %q", got, validating)

@@ -16,7 +16,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/projector"
 )
@@ -90,11 +90,11 @@ func difference(t *testing.T, a, b, layout, picture string) float64 {
 func losses(t *testing.T, out string) (first, last float64) {
 	t.Helper()
 	for line := range strings.Lines(read(t, out, "metrics.jsonl")) {
-		var e finetune.Event
+		var e history.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatal(err)
 		}
-		if e.Kind == finetune.TrainEvent {
+		if e.Kind == history.TrainEvent {
 			if first == 0 {
 				first = e.Loss
 			}

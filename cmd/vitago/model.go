@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/hub"
 )
 
@@ -128,7 +129,7 @@ func checkModel(cmd *cobra.Command, model *string) error {
 		return usagef("--model %s is an image, want a model directory or a checkpoint; images stand at the end", path)
 	}
 	_, err := os.Stat(path)
-	if err != nil && filepath.Base(path) == finetune.ModelFolder {
+	if err != nil && filepath.Base(path) == history.ModelFolder {
 		if last, e := finetune.LastCheckpoint(filepath.Dir(path)); e == nil && last != "" {
 			return fmt.Errorf("no model %s: the run there has not ended; \"vitago finetune --resume\" goes on with it", path)
 		}
@@ -136,8 +137,8 @@ func checkModel(cmd *cobra.Command, model *string) error {
 	if err != nil {
 		return fmt.Errorf("--model: %w", converter.NotFound(path, err))
 	}
-	if _, err := os.Stat(filepath.Join(path, finetune.ModelFolder, "config.json")); err == nil && !isThere(path, "config.json") {
-		return fmt.Errorf("%s is the output of a run, whose model is %s", path, filepath.Join(path, finetune.ModelFolder))
+	if _, err := os.Stat(filepath.Join(path, history.ModelFolder, "config.json")); err == nil && !isThere(path, "config.json") {
+		return fmt.Errorf("%s is the output of a run, whose model is %s", path, filepath.Join(path, history.ModelFolder))
 	}
 	if last, err := finetune.LastCheckpoint(path); err == nil && last != "" && !isThere(path, "config.json") {
 		return fmt.Errorf("%s is the output of a run that has not ended and has no model yet; \"vitago finetune --resume\" goes on with it", path)

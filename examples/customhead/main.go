@@ -83,7 +83,7 @@ func predict(ctx context.Context, model *clip.Model, dir string, files []string)
 	if err != nil {
 		return err
 	}
-	classes, err := finetune.HeadClasses(dir)
+	classes, err := finetune.LoadHead(dir, nil)
 	if err != nil {
 		return err
 	}

@@ -438,3 +438,26 @@ func few(names []string) string {
 	}
 	return fmt.Sprintf("%.80q", names)
 }
+
+// BalancedWeights returns weights of classes by which each of K weighs as much as another, N/(K·n) for a class of n of N images. Where
+// labels do not exclude each other it is (N-n)/n: the n images of a class then weigh as much as the others.
+//
+// Source: scikit-learn/scikit-learn, sklearn/utils/class_weight.py, compute_class_weight("balanced"); pytorch/pytorch,
+// torch/nn/modules/loss.py, BCEWithLogitsLoss, pos_weight.
+func (d *Dataset) BalancedWeights() ([]float64, error) {
+	all, counts := len(d.Samples), d.Counts()
+	weights := make([]float64, len(counts))
+	for k, n := range counts {
+		switch {
+		case n == 0:
+			return nil, fmt.Errorf("data: class %q has no pictures, and so no balanced weight", d.Classes[k])
+		case d.Multi && n == all:
+			return nil, fmt.Errorf("data: all %d pictures are of class %q, which so has no balanced weight", n, d.Classes[k])
+		case d.Multi:
+			weights[k] = float64(all-n) / float64(n)
+		default:
+			weights[k] = float64(all) / (float64(len(counts)) * float64(n))
+		}
+	}
+	return weights, nil
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/pillow"
@@ -90,7 +91,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 		return nil, of(ErrRefused, err)
 	}
 	j.Trainer, err = finetune.New(c)
-	if short := (*finetune.LengthError)(nil); errors.As(err, &short) {
+	if short := (*history.LengthError)(nil); errors.As(err, &short) {
 		return nil, bad("{overrides.epochs} is %d, with %d steps, and the run in {output} has made %d; {max_steps} %[3]d ends it there", short.Epochs, short.Steps, short.Made)
 	}
 	if err != nil {
@@ -385,7 +386,7 @@ type Written struct {
 // those that they were before, where that is asked for.
 func (j *Job) Write(ctx context.Context, result *finetune.Result) (Written, error) {
 	r, t := j.request, j.Trainer
-	w := Written{Model: filepath.Join(r.Output, finetune.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
+	w := Written{Model: filepath.Join(r.Output, history.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}
 	if t.Recipe.Tower == finetune.LowRank {
 		w.Adapter = filepath.Join(r.Output, AdapterFolder)
 		if err := t.SaveAdapter(w.Adapter, r.Model, j.within()...); err != nil {
@@ -467,5 +468,5 @@ func (j *Job) mix(ctx context.Context, share float64) error {
 	if err != nil {
 		return err
 	}
-	return finetune.InterpolateText(j.text, text, share)
+	return finetune.Interpolate(j.text, text, share)
 }

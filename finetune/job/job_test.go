@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/shapes"
 )
@@ -216,7 +217,7 @@ func TestOpen(t *testing.T) {
 	}
 	r.Recipe, r.Solver, r.TensorBoard, r.DryRun, r.Cache, r.Overrides.Epochs = "full", "", true, false, "", new(1)
 	w, _ := run(t, r)
-	if names, _ := filepath.Glob(filepath.Join(r.Output, "tensorboard", "*")); len(names) != 1 || w.Model != filepath.Join(r.Output, finetune.ModelFolder) || w.Mixed != nil || w.Adapter != "" {
+	if names, _ := filepath.Glob(filepath.Join(r.Output, "tensorboard", "*")); len(names) != 1 || w.Model != filepath.Join(r.Output, history.ModelFolder) || w.Mixed != nil || w.Adapter != "" {
 		t.Errorf("event files %v, written %+v", names, w)
 	}
 }

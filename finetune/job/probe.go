@@ -14,6 +14,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/evaluation"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
@@ -114,7 +115,7 @@ func (p *Probe) Run(ctx context.Context, progress func(done, cached, total int))
 	if err != nil {
 		return nil, err
 	}
-	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, finetune.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
+	f := &Fitted{Written: Written{Model: filepath.Join(r.Output, history.ModelFolder), Report: filepath.Join(r.Output, report.PageFile)}}
 	tally := evaluation.NewTally(p.Classes, 0, wrongKept)
 	if p.train.Multi {
 		tally = evaluation.NewMultiTally(p.Classes, wrongKept)

@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/adapter"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -529,7 +530,7 @@ func (r Request) given(name string) bool {
 	return !v.IsZero()
 }
 
-// AdapterFolder is the folder in the output of a run, beside [finetune.ModelFolder], of a recipe with corrections by LoRA.
+// AdapterFolder is the folder in the output of a run, beside [history.ModelFolder], of a recipe with corrections by LoRA.
 const AdapterFolder = "adapter"
 
 // Other folders there.
@@ -548,7 +549,7 @@ func (r Request) checkOutput(lbfgs bool) error {
 	if lbfgs && e == nil && last != "" {
 		return fmt.Errorf("job: the checkpoints in %s are %w: choose another directory", r.Output, finetune.ErrOtherRun)
 	}
-	if lbfgs && r.Resume && errors.Is(err, ErrOverwrite) && probe.HasHead(filepath.Join(r.Output, finetune.ModelFolder)) {
+	if lbfgs && r.Resume && errors.Is(err, ErrOverwrite) && probe.HasHead(filepath.Join(r.Output, history.ModelFolder)) {
 		return nil // a probe has no checkpoints: its features are what it goes on with
 	}
 	return err
@@ -565,7 +566,7 @@ func (r Request) checkModel() error {
 	if _, err := os.Lstat(filepath.Join(r.Output, sweepFile)); err == nil {
 		return fmt.Errorf("job: the sweep in %s %w, and this is one run: choose another directory", r.Output, ErrOverwrite)
 	}
-	model := filepath.Join(r.Output, finetune.ModelFolder)
+	model := filepath.Join(r.Output, history.ModelFolder)
 	if _, err := os.Lstat(model); err != nil {
 		return nil
 	}

@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // A ResumeError says in which fields a [Request] differs from the run that it is to go on with. It wraps
 // [finetune.ErrOtherRun].
 type ResumeError struct {
-	other *finetune.OtherRunError
+	other *history.OtherRunError
 	wrong RequestError // a sentence for each field
 }
 
@@ -29,7 +30,7 @@ func (e *ResumeError) Named(name func(field string) string) string {
 // Unwrap returns the error of package finetune.
 func (e *ResumeError) Unwrap() error { return e.other }
 
-// settingFields are the fields of a [Request] that decide about a setting of [finetune.Difference], where the name does not
+// settingFields are the fields of a [Request] that decide about a setting of [history.Difference], where the name does not
 // tell, with the braces between two: it is "recipe: Epochs" of a field of [Overrides].
 var settingFields = map[string]string{
 	"weights of the tower": "model", "weights of the head at first": "init_head", "recipe": "recipe", "recipe: Tower": "lock} or {fix_vit", "recipe: Captions": "captions", "seed": "seed",
@@ -41,7 +42,7 @@ var settingFields = map[string]string{
 
 // inFields says an error of package finetune in the fields of a request, if it is that of another run.
 func inFields(err error) error {
-	other := (*finetune.OtherRunError)(nil)
+	other := (*history.OtherRunError)(nil)
 	if !errors.As(err, &other) {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -29,7 +30,7 @@ type Axis struct {
 	Values []float64 `json:"values"`
 }
 
-// The files of a sweep in its output. The folders beside them are those of its runs; [finetune.ModelFolder] leads to that of the best.
+// The files of a sweep in its output. The folders beside them are those of its runs; [history.ModelFolder] leads to that of the best.
 const (
 	SweepPage = "sweep.md"   // the table of [Swept]
 	SweepCSV  = "sweep.csv"  // the same
@@ -95,7 +96,7 @@ func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 	for i := range runs {
 		was := slices.IndexFunc(saved.Runs, func(s SweepRun) bool { return s.Name == runs[i].Name })
 		if was >= 0 && saved.Runs[was].Error == "" {
-			if _, err := os.Stat(filepath.Join(requests[i].Output, finetune.ModelFolder)); err == nil {
+			if _, err := os.Stat(filepath.Join(requests[i].Output, history.ModelFolder)); err == nil {
 				runs[i] = saved.Runs[was]
 				continue
 			}
@@ -125,7 +126,7 @@ func Sweep(ctx context.Context, r Request, h Hearer) (*Swept, error) {
 
 // sweepOne makes one run.
 func (r Request) sweepOne(ctx context.Context, run SweepRun, number, total int, h Hearer) (SweepRun, error) {
-	if err := os.RemoveAll(filepath.Join(r.Output, finetune.ModelFolder)); err != nil { // of a run that nothing is known of
+	if err := os.RemoveAll(filepath.Join(r.Output, history.ModelFolder)); err != nil { // of a run that nothing is known of
 		return run, fmt.Errorf("job: %w", err)
 	}
 	r.Resume = true // whatever is there is of this run
@@ -319,8 +320,8 @@ func (r Request) openSweep(runs []SweepRun) (*savedSweep, error) {
 		if err == nil && last != "" {
 			return nil, fmt.Errorf("job: %s holds one run, not a sweep: choose another directory", r.Output)
 		}
-		if _, err := os.Lstat(filepath.Join(r.Output, finetune.ModelFolder)); err == nil {
-			return nil, fmt.Errorf("job: %s %w: choose another directory", filepath.Join(r.Output, finetune.ModelFolder), ErrOverwrite)
+		if _, err := os.Lstat(filepath.Join(r.Output, history.ModelFolder)); err == nil {
+			return nil, fmt.Errorf("job: %s %w: choose another directory", filepath.Join(r.Output, history.ModelFolder), ErrOverwrite)
 		}
 		for _, run := range runs { // which would be gone on with
 			path := filepath.Join(r.Output, run.Name)
@@ -375,7 +376,7 @@ func differ(dir string, was, now []byte) error {
 	x, y := map[string]string{}, map[string]string{}
 	flatten(x, "", a)
 	flatten(y, "", b)
-	e := &ResumeError{other: &finetune.OtherRunError{Checkpoint: dir}}
+	e := &ResumeError{other: &history.OtherRunError{Checkpoint: dir}}
 	names := slices.Sorted(maps.Keys(x))
 	for name := range y {
 		if _, ok := x[name]; !ok {
@@ -388,7 +389,7 @@ func differ(dir string, was, now []byte) error {
 		if was == now {
 			continue
 		}
-		e.other.Differences = append(e.other.Differences, finetune.Difference{Setting: name, Was: was, Now: now})
+		e.other.Differences = append(e.other.Differences, history.Difference{Setting: name, Was: was, Now: now})
 		e.wrong.wrong = append(e.wrong.wrong, wrong{braced(name) + ": %s, now %s", []any{was, now}})
 	}
 	if e.wrong.wrong == nil {
@@ -444,8 +445,8 @@ func (r Request) writeSweep(runs []SweepRun) (*Swept, error) {
 		folder.WriteBytes(filepath.Join(r.Output, SweepCSV), s.csv()),
 	}
 	if s.Runs[0].Score != nil {
-		s.Model = filepath.Join(r.Output, finetune.ModelFolder)
-		errs = append(errs, lead(s.Model, filepath.Join(s.Runs[0].Name, finetune.ModelFolder)))
+		s.Model = filepath.Join(r.Output, history.ModelFolder)
+		errs = append(errs, lead(s.Model, filepath.Join(s.Runs[0].Name, history.ModelFolder)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("job: %w", err)

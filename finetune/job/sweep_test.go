@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/shapes"
 )
@@ -40,8 +41,8 @@ func TestSweep(t *testing.T) {
 		if of != 4 {
 			t.Errorf("run %d of %d", number, of)
 		}
-		j.Trainer.Sinks = append(j.Trainer.Sinks, finetune.SinkFunc(func(e finetune.Event) error {
-			if number == 3 && e.Step == 1 && e.Kind == finetune.TrainEvent {
+		j.Trainer.Sinks = append(j.Trainer.Sinks, history.SinkFunc(func(e history.Event) error {
+			if number == 3 && e.Step == 1 && e.Kind == history.TrainEvent {
 				cancel()
 			}
 			return nil
@@ -89,7 +90,7 @@ func TestSweep(t *testing.T) {
 		}
 		for _, file := range []string{"model.safetensors", "head.safetensors"} {
 			a, err1 := os.ReadFile(filepath.Join(w.Model, file))
-			b, err2 := os.ReadFile(filepath.Join(r.Output, run.Name, finetune.ModelFolder, file))
+			b, err2 := os.ReadFile(filepath.Join(r.Output, run.Name, history.ModelFolder, file))
 			if err1 != nil || err2 != nil || string(a) != string(b) {
 				t.Errorf("%s: %s differs from that of the run alone: %v, %v", run.Name, file, err1, err2)
 			}
@@ -100,7 +101,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
-	best, err := os.ReadFile(filepath.Join(r.Output, s.Runs[0].Name, finetune.ModelFolder, "head.safetensors"))
+	best, err := os.ReadFile(filepath.Join(r.Output, s.Runs[0].Name, history.ModelFolder, "head.safetensors"))
 	if linked, e := os.ReadFile(filepath.Join(s.Model, "head.safetensors")); err != nil || e != nil || string(best) != string(linked) {
 		t.Errorf("the model is not that of %s: %v, %v", s.Runs[0].Name, err, e)
 	}
@@ -111,7 +112,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("page %s, table %s", page, table)
 	}
 	// The best without its model, to which that of the sweep leads: its run goes on from its last checkpoint, and writes it again.
-	if err := os.RemoveAll(filepath.Join(r.Output, s.Runs[0].Name, finetune.ModelFolder)); err != nil {
+	if err := os.RemoveAll(filepath.Join(r.Output, s.Runs[0].Name, history.ModelFolder)); err != nil {
 		t.Fatal(err)
 	}
 	begun = nil
@@ -208,7 +209,7 @@ func TestSweepRefuses(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	r, _ = sweep(t)
-	run := filepath.Join(r.Output, "rate=0.02,rank=3", finetune.ModelFolder) // of another, which the sweep would take for its own
+	run := filepath.Join(r.Output, "rate=0.02,rank=3", history.ModelFolder) // of another, which the sweep would take for its own
 	if err := os.MkdirAll(run, 0o777); err != nil {
 		t.Fatal(err)
 	}

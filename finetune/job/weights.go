@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
@@ -29,9 +28,9 @@ func (r Request) classWeights(d *data.Dataset) ([]float64, error) {
 		return nil, nil
 	}
 	if r.ClassWeights == balanced {
-		weights, err := finetune.Balanced(d)
+		weights, err := d.BalancedWeights()
 		if err != nil {
-			return nil, bad("{class_weights}: %v", pillow.Bare(err, "finetune"))
+			return nil, bad("{class_weights}: %v", pillow.Bare(err, "data"))
 		}
 		return weights, nil
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/evaluation"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -103,7 +104,7 @@ func (r Report) page() []byte {
 	}
 	for _, part := range []struct {
 		name   string
-		events []finetune.Event
+		events []history.Event
 	}{{"Validation", validation}, {"Training", train}} {
 		if len(part.events) == 0 {
 			continue
@@ -128,10 +129,10 @@ func cell(s string) string {
 }
 
 // byKind returns the two kinds of events. A step of which no picture could be read has no loss.
-func (r Report) byKind() (train, validation []finetune.Event) {
+func (r Report) byKind() (train, validation []history.Event) {
 	for _, e := range r.Result.History {
 		switch {
-		case e.Kind == finetune.ValidationEvent:
+		case e.Kind == history.ValidationEvent:
 			validation = append(validation, e)
 		case e.Images > 0:
 			train = append(train, e)
@@ -141,11 +142,11 @@ func (r Report) byKind() (train, validation []finetune.Event) {
 }
 
 // typical returns the medians of the seconds and the images per second of steps.
-func typical(train []finetune.Event) (seconds, rate float64) {
+func typical(train []history.Event) (seconds, rate float64) {
 	if len(train) == 0 {
 		return 0, 0
 	}
-	median := func(of func(e finetune.Event) float64) float64 {
+	median := func(of func(e history.Event) float64) float64 {
 		var all []float64
 		for _, e := range train {
 			all = append(all, of(e))
@@ -153,15 +154,15 @@ func typical(train []finetune.Event) (seconds, rate float64) {
 		slices.Sort(all)
 		return all[len(all)/2]
 	}
-	return median(func(e finetune.Event) float64 { return e.Seconds }), median(func(e finetune.Event) float64 { return e.Rate })
+	return median(func(e history.Event) float64 { return e.Seconds }), median(func(e history.Event) float64 { return e.Rate })
 }
 
 // some returns at most rowsShown events, evenly, the last among them.
-func some(events []finetune.Event) []finetune.Event {
+func some(events []history.Event) []history.Event {
 	if len(events) <= rowsShown {
 		return events
 	}
-	var few []finetune.Event
+	var few []history.Event
 	for i := range rowsShown {
 		few = append(few, events[(len(events)-1)*i/(rowsShown-1)])
 	}
@@ -177,7 +178,7 @@ func (r Report) curve() ([]byte, error) {
 	// Two colours that the colour-blind tell apart. Source: Okabe and Ito, "Color Universal Design", 2008.
 	for _, s := range []struct {
 		name   string
-		events []finetune.Event
+		events []history.Event
 		color  color.Color
 	}{{"training", train, color.RGBA{0, 114, 178, 255}}, {"validation", validation, color.RGBA{213, 94, 0, 255}}} {
 		if len(s.events) == 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 func TestReport(t *testing.T) {
@@ -19,11 +20,11 @@ func TestReport(t *testing.T) {
 		Result: &finetune.Result{Steps: 100, Stopped: "it was enough", Skipped: map[string]string{"x.jpg": "is\nbroken"}, Memory: 1.5e9},
 	}
 	for i := 1; i <= 100; i++ {
-		r.Result.History = append(r.Result.History, finetune.Event{Kind: finetune.TrainEvent, Step: i, Loss: 1 / float64(i), Images: i % 7, Seconds: 2, Rate: float64(i)})
+		r.Result.History = append(r.Result.History, history.Event{Kind: history.TrainEvent, Step: i, Loss: 1 / float64(i), Images: i % 7, Seconds: 2, Rate: float64(i)})
 	}
-	r.Result.History = append(r.Result.History, finetune.Event{Kind: finetune.ValidationEvent, Step: 50, Loss: 0.5, Score: 0.75})
+	r.Result.History = append(r.Result.History, history.Event{Kind: history.ValidationEvent, Step: 50, Loss: 0.5, Score: 0.75})
 	r.Result.Best = &r.Result.History[100]
-	r.Result.History = append(r.Result.History, finetune.Event{Kind: finetune.ValidationEvent, Loss: 2, Score: 0.25})
+	r.Result.History = append(r.Result.History, history.Event{Kind: history.ValidationEvent, Loss: 2, Score: 0.25})
 	dir := t.TempDir()
 	if err := r.Write(dir); err != nil {
 		t.Fatal(err)

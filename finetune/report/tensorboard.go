@@ -13,12 +13,12 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
-var _ finetune.Sink = &TensorBoard{}
+var _ history.Sink = &TensorBoard{}
 
-// TensorBoard is a [finetune.Sink] that writes event files, which TensorBoard shows. The libraries that there are for
+// TensorBoard is a [history.Sink] that writes event files, which TensorBoard shows. The libraries that there are for
 // it have been left by their authors, or need TensorFlow itself.
 type TensorBoard struct {
 	f       *os.File
@@ -31,7 +31,7 @@ type TensorBoard struct {
 //
 // Source: tensorflow/tensorboard, compat/proto/event.proto and summary.proto; for the file
 // tensorflow/tensorflow, core/lib/io/record_writer.h.
-func NewTensorBoard(dir, measure string, history []finetune.Event) (_ *TensorBoard, err error) {
+func NewTensorBoard(dir, measure string, events []history.Event) (_ *TensorBoard, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
@@ -49,7 +49,7 @@ func NewTensorBoard(dir, measure string, history []finetune.Event) (_ *TensorBoa
 			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 		}
 	}()
-	for _, e := range history { // when it was is not in them, but how long it took
+	for _, e := range events { // when it was is not in them, but how long it took
 		b.now = b.now.Add(-duration(e))
 	}
 	const fileVersion, sessionLog, status, started = 3, 7, 1, 1 // fields, and SessionLog.START
@@ -60,7 +60,7 @@ func NewTensorBoard(dir, measure string, history []finetune.Event) (_ *TensorBoa
 	if err := errors.Join(b.record(0, version), b.record(0, session)); err != nil {
 		return nil, err
 	}
-	for _, e := range history {
+	for _, e := range events {
 		if err := b.Write(e); err != nil {
 			return nil, err
 		}
@@ -81,16 +81,16 @@ func globbed(path string) string {
 	return strings.NewReplacer(`*`, `[*]`, `?`, `[?]`, `[`, `[[]`).Replace(path)
 }
 
-func duration(e finetune.Event) time.Duration { return time.Duration(e.Seconds * float64(time.Second)) }
+func duration(e history.Event) time.Duration { return time.Duration(e.Seconds * float64(time.Second)) }
 
-// Write implements [finetune.Sink].
-func (b *TensorBoard) Write(e finetune.Event) error {
+// Write implements [history.Sink].
+func (b *TensorBoard) Write(e history.Event) error {
 	b.now = b.now.Add(duration(e))
 	values := []struct {
 		tag string
 		v   float64
 	}{{"loss/" + e.Kind, e.Loss}, {b.measure + "/" + e.Kind, e.Score}}
-	if e.Kind == finetune.TrainEvent {
+	if e.Kind == history.TrainEvent {
 		values = append(values, []struct {
 			tag string
 			v   float64

@@ -11,7 +11,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/history"
 )
 
 // fields returns the fields of a message, by number, in order.
@@ -42,13 +42,13 @@ func TestTensorBoard(t *testing.T) {
 		t.Errorf("checksum %08x, want %08x", got, want)
 	}
 	dir := filepath.Join(t.TempDir(), "[1]") // which is no pattern
-	history := []finetune.Event{{Kind: finetune.TrainEvent, Step: 8, Loss: 0.5, Score: 0.25, Norm: 2, Factor: 0.75}}
+	events := []history.Event{{Kind: history.TrainEvent, Step: 8, Loss: 0.5, Score: 0.25, Norm: 2, Factor: 0.75}}
 	for range 2 { // the run is resumed, and what was written of later steps is gone
-		b, err := NewTensorBoard(dir, "accuracy", history)
+		b, err := NewTensorBoard(dir, "accuracy", events)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Write(finetune.Event{Kind: finetune.ValidationEvent, Step: 300, Loss: 1.5, Score: 1}); err != nil {
+		if err := b.Write(history.Event{Kind: history.ValidationEvent, Step: 300, Loss: 1.5, Score: 1}); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Close(); err != nil {

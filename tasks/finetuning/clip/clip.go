@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -112,7 +112,7 @@ func train(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 	}
 	defer j.Close()
 	t := j.Trainer
-	t.Sinks = append(t.Sinks, finetune.SinkFunc(func(e finetune.Event) error {
+	t.Sinks = append(t.Sinks, history.SinkFunc(func(e history.Event) error {
 		tell(progressOf(e))
 		return nil
 	}))
@@ -146,7 +146,7 @@ func sweep(ctx context.Context, r finetuning.Request, tell func(finetuning.Progr
 	s, err := job.Sweep(ctx, r, job.Hearer{Begin: func(run job.SweepRun, _, _ int, j *job.Job) func() {
 		t := j.Trainer
 		step, steps, classes, notes = t.Step(), t.Steps(), j.Classes, j.Notes
-		t.Sinks = append(t.Sinks, finetune.SinkFunc(func(e finetune.Event) error {
+		t.Sinks = append(t.Sinks, history.SinkFunc(func(e history.Event) error {
 			step = e.Step
 			p := progressOf(e)
 			p.Run = run.Name
@@ -243,9 +243,9 @@ func failure(ctx context.Context, step, steps int, err error) error {
 }
 
 // progressOf says of an event what the task tells.
-func progressOf(e finetune.Event) finetuning.Progress {
+func progressOf(e history.Event) finetuning.Progress {
 	kind := finetuning.Trained
-	if e.Kind == finetune.ValidationEvent {
+	if e.Kind == history.ValidationEvent {
 		kind = finetuning.Validated
 	}
 	return finetuning.Progress{

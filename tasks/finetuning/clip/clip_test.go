@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
+	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
@@ -603,7 +604,7 @@ func TestWithoutLabels(t *testing.T) {
 // TestOutput: a run overwrites neither the model that it learns from nor that of another run.
 func TestOutput(t *testing.T) {
 	out := t.TempDir()
-	m := &FineTuning{dir: filepath.Join(out, finetune.ModelFolder), gate: gate.New("clip", 1)}
+	m := &FineTuning{dir: filepath.Join(out, history.ModelFolder), gate: gate.New("clip", 1)}
 	r := finetuning.Request{Data: t.TempDir(), Recipe: "probe", Output: out, Resume: true}
 	if _, err := m.FineTune(t.Context(), r, nil); !errors.Is(err, job.ErrSource) || !errors.Is(err, finetuning.ErrRefused) {
 		t.Errorf("the model in the output: %v", err)
