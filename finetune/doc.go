@@ -30,9 +30,9 @@
 //
 // [Open] makes a classifier of what a run of classes has written.
 //
-// Beside it stand packages data (what is learnt from), history (what a run tells), optim (the optimiser), adapter (corrections by LoRA, several on one
-// tower), and probe (heads by L-BFGS). Package evaluation says how well a classifier does, and report writes what a person
-// reads of a run. Package job puts a whole run, or a sweep of several, together from a request.
+// Beside it stand packages data (what is learnt from), history (what a run tells), optim (the optimiser), adapter (corrections
+// by LoRA, several on one tower), and probe (heads by L-BFGS). Package evaluation says how well a classifier does, and report
+// writes what a person reads of a run. Package job puts a whole run, or a sweep of several, together from a request.
 //
 // Sources: LightDXY/FT-CLIP (Dong et al., "CLIP Itself is a Strong Fine-tuner", arXiv 2212.06138) for the
 // recipe of a whole tower; InternLM/InternLM-XComposer, finetune/finetune.py, for its switches;
