@@ -16,6 +16,7 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/kernel"
@@ -92,17 +93,17 @@ func TestWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := writeModel(dir, clipvit.ViTB32); err == nil || !strings.Contains(err.Error(), "another model") {
+	if err := writeModel(dir, configs["vit-b-32"]); err == nil || !strings.Contains(err.Error(), "another model") {
 		t.Errorf("another model over it: %v", err)
 	}
 	model, err := converter.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if model.Config != c {
+	if model.Config != c.Config {
 		t.Errorf("the model is %+v, want %+v", model.Config, c)
 	}
-	want := mat.Data[float32](model.Embedding(patches(values(2*3*c.ImageSize*c.ImageSize), c)))
+	want := mat.Data[float32](model.Embedding(patches(values(2*3*c.ImageSize*c.ImageSize), c.Config)))
 
 	p := start1(t, kernel.Name())
 	if _, err := p.ask(request{Cmd: "encode", Batch: 1}); err == nil {
@@ -131,6 +132,65 @@ func TestWorker(t *testing.T) {
 	}
 	if err := serve("dance", "1", strings.NewReader(""), &bytes.Buffer{}); err == nil {
 		t.Error("an unknown kernel serves")
+	}
+}
+
+// A model of texts is what transformers calls CLIPModel, and the worker encodes them as the library does.
+func TestTextWorker(t *testing.T) {
+	c, dir := configs["tiny-text"], t.TempDir()
+	if err := writeModel(dir, c); err != nil {
+		t.Fatal(err)
+	}
+	m, err := clip.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	tower, err := m.Text(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tower.Config != c.text {
+		t.Errorf("the tower is %+v, want %+v", tower.Config, c.text)
+	}
+	ids := texts(3, 7, c.text.Vocab)
+	if want := []int{498, 360, 198, 413, 257, 211, 499}; !slices.Equal(ids[0], want) { // those of worker.py
+		t.Errorf("ids are %v, want %v", ids[0], want)
+	}
+	y, err := tower.Forward(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start1(t, kernel.Name())
+	if _, err := p.ask(request{Cmd: "load", Dir: dir, Tokens: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.ask(request{Cmd: "encode", Batch: 3}); err == nil {
+		t.Error("images of a tower of texts: no error")
+	}
+	r, err := p.ask(request{Cmd: "encode", Batch: 3, Tokens: 7, Calls: 2})
+	if err != nil || !slices.Equal(r.Values, mat.Data[float32](y)) || r.Seconds <= 0 {
+		t.Errorf("encode: %v in %v s, %v; want %v", r.Values, r.Seconds, err, y)
+	}
+	if _, err := p.ask(request{Cmd: "encode", Batch: 3, Tokens: 78}); err == nil {
+		t.Error("a text longer than the context: no error")
+	}
+}
+
+// The operations of towers whose counts are known.
+func TestTowers(t *testing.T) {
+	for name, want := range map[string]float64{"vit-b-32": 8.82, "vit-h-14": 334.59, "text-b": 0.76} {
+		if got := configs[name].flops() / 1e9; math.Abs(got-want) > 0.005 {
+			t.Errorf("one %s of %s is %v GFLOP, want %v", configs[name].noun(), name, got, want)
+		}
+	}
+	for name, c := range configs {
+		if err := c.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.text.Validate(); err != nil && c.tokens > 0 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -236,7 +296,10 @@ func TestFlags(t *testing.T) {
 	if got, err := ints("8,1,8"); err != nil || !slices.Equal(got, []int{1, 8}) {
 		t.Errorf("8,1,8: %v, %v", got, err)
 	}
-	for _, bad := range [][]string{{"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}, {"train", "-config", "tiny", "-cases", "half"}} {
+	for _, bad := range [][]string{
+		{"-config", "text-b", "-tokens", "1"}, {"-config", "text-b", "-tokens", "78"}, {"-config", "tiny", "-tokens", "9"}, {"-config", "tiny", "-only", "ends"},
+		{"train", "-config", "text-b"}, {"scale", "-config", "text-b"}, {"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}, {"train", "-config", "tiny", "-cases", "half"},
+	} {
 		if err := run(t.Context(), bad); err == nil {
 			t.Errorf("%v: no error", bad)
 		}
@@ -247,6 +310,7 @@ func TestFlags(t *testing.T) {
 func fake() *comparison {
 	c := &comparison{
 		Machine: machine{Date: "today", CPU: "abacus", Cores: 2, Platform: "wood", Kernels: []string{"k"}, Command: "run"}, GFLOP: 1,
+		Config: "vit-l-14-336", Noun: "image", Tokens: 577,
 		Versions: map[string]string{"ONNX Runtime": "onnxruntime 9"}, Failed: map[string]string{"OpenVINO": "gone", "numpy (OpenBLAS)": "gone"},
 		Bandwidth: map[int]float64{2: 5e9},
 		Starts: []start{
@@ -265,11 +329,11 @@ func fake() *comparison {
 }
 
 func TestReport(t *testing.T) {
-	o := options{config: clipvit.ViTL14336, threads: []int{2}, batches: []int{8}}
+	o := options{config: configs["vit-l-14-336"], threads: []int{2}, batches: []int{8}}
 	got := fake().markdown(o)
 	for _, want := range []string{
 		"today; 2 cores of abacus, wood; `run`.",
-		"ONNX Runtime: onnxruntime 9. One image is 1.00 GFLOP.",
+		"ONNX Runtime: onnxruntime 9. One image of 577 tokens is 1.00 GFLOP.",
 		"2 threads: peak of multiply-adds k 10 (10 to 10) GFLOP/s; memory read at 5.0 GB/s.",
 		"Not measured: OpenVINO; numpy (OpenBLAS) (gone).",
 		"### 2 threads, 8 images at once",
@@ -354,7 +418,7 @@ func TestWithoutPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := data.(*comparison)
-	if len(c.Encoding) != 1 || len(c.Products) != len(shapes(o.config)) || c.Bandwidth[1] <= 0 || c.Encoding[0].Peaks[peakOf(kernel.Name())] <= 0 {
+	if len(c.Encoding) != 1 || len(c.Products) != len(o.config.shapes()) || c.Bandwidth[1] <= 0 || c.Encoding[0].Peaks[peakOf(kernel.Name())] <= 0 {
 		t.Errorf("measured %+v", c)
 	}
 	if !strings.Contains(text, "Not measured: PyTorch; PyTorch, eager (no Python at ") {

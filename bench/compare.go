@@ -9,14 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/vitago/vitago/clipvit"
 )
 
 // A comparison is all that was measured beside peers, as -json has it.
 type comparison struct {
 	Machine   machine           `json:"machine"`
-	GFLOP     float64           `json:"gflop"`    // of one image
+	Config    string            `json:"config"`   // its name
+	Noun      string            `json:"noun"`     // "image" or "text", of which one is counted
+	Tokens    int               `json:"tokens"`   // of one
+	GFLOP     float64           `json:"gflop"`    // of one
 	Versions  map[string]string `json:"versions"` // by contender
 	Failed    map[string]string `json:"failed"`   // why, by contender
 	Bandwidth map[int]float64   `json:"bandwidth"`
@@ -47,12 +48,6 @@ type shape struct {
 // flops counts a multiply-add as two operations.
 func (s shape) flops() float64 { return 2 * float64(s.mnk[0]) * float64(s.mnk[1]) * float64(s.mnk[2]) }
 
-// shapes lists the products of a block, one image.
-func shapes(c clipvit.Config) []shape {
-	t, w, f := c.Tokens(), c.Width, c.MLPWidth
-	return []shape{{"qkv", [3]int{t, 3 * w, w}}, {"out", [3]int{t, w, w}}, {"up", [3]int{t, f, w}}, {"down", [3]int{t, w, f}}}
-}
-
 // productCalls is how many products a measurement is the mean of: 50 to 100 ms on two cores. gonum
 // takes longer by a factor of ten, and is asked for one.
 const productCalls = 5
@@ -61,11 +56,14 @@ const productCalls = 5
 // cannot change them. Starts come last, when all libraries have been in memory once.
 func compare(ctx context.Context, o options) (string, any, error) {
 	c := &comparison{
-		Machine: thisMachine(o.command), GFLOP: flops(o.config) / 1e9,
+		Machine: thisMachine(o.command), Config: o.name, Noun: o.config.noun(), Tokens: o.config.rows(), GFLOP: o.config.flops() / 1e9,
 		Versions: map[string]string{}, Failed: map[string]string{}, Bandwidth: map[int]float64{},
 	}
 	if err := export(ctx, o); err != nil {
 		progress("no model for ONNX Runtime and OpenVINO: %v", err) // they say so themselves when they load
+	}
+	if slices.Equal(o.only, sections[:1]) {
+		return "", nil, ctx.Err()
 	}
 	for _, threads := range o.threads {
 		if err := c.withThreads(ctx, o, threads); err != nil {
@@ -73,7 +71,7 @@ func compare(ctx context.Context, o options) (string, any, error) {
 		}
 	}
 	for _, t := range o.contenders(towers) {
-		if c.Failed[t.name] == "" && ctx.Err() == nil {
+		if o.does("starts") && c.Failed[t.name] == "" && ctx.Err() == nil {
 			c.measureStarts(ctx, o, t, o.threads[len(o.threads)-1])
 		}
 	}
@@ -119,7 +117,33 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 		return err
 	}
 	c.Bandwidth[threads] = r.Bandwidth
+	if o.does("encode") {
+		c.encode(ctx, o, g, threads)
+	}
+	if o.does("products") {
+		if err := c.multiply(ctx, o, g, threads); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
 
+// turn is how long a contender's turn should last in seconds: what takes less is done several times, and the median counts.
+const turn = 0.2
+
+// calls returns how often a turn encodes a batch, by a guess of how long that takes, and whether it takes so long that
+// it needs fewer rounds.
+func (g *gauge) calls(flops float64) (calls int, long bool) {
+	peak := 0.0
+	for _, v := range g.last {
+		peak = max(peak, v)
+	}
+	guess := flops / (0.7 * peak)
+	return max(1, min(int(turn/guess), 100)), guess > 1
+}
+
+// encode measures the tower.
+func (c *comparison) encode(ctx context.Context, o options, g *gauge, threads int) {
 	var running []runner
 	for _, t := range o.contenders(towers) {
 		p, _, err := c.begin(ctx, o, t, threads)
@@ -133,19 +157,20 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 	}
 	for _, batch := range o.batches {
 		rounds := o.rounds
-		if batch > 1 {
-			rounds = max(1, o.rounds*2/5) // as long as they take, they need fewer
+		calls, long := g.calls(float64(batch) * o.config.flops())
+		if long && batch > 1 {
+			rounds = max(1, o.rounds*2/5)
 		}
 		s := c.interleave(g, &running, sample{Threads: threads, What: fmt.Sprint("batch ", batch)}, rounds, o.config.EmbedDim, func(contender) request {
-			return request{Cmd: "encode", Batch: batch}
+			return request{Cmd: "encode", Batch: batch, Calls: calls, Tokens: o.config.tokens}
 		})
 		c.Encoding = append(c.Encoding, s...)
 	}
-	for _, r := range running {
-		r.p.stop()
-	}
+}
 
-	running = nil
+// multiply measures products alone.
+func (c *comparison) multiply(ctx context.Context, o options, g *gauge, threads int) error {
+	var running []runner
 	for _, t := range o.contenders(products) {
 		argv, err := o.worker(t, threads)
 		if err != nil {
@@ -159,7 +184,7 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 		defer p.stop()
 		running = append(running, runner{t, p})
 	}
-	for _, shape := range shapes(o.config) {
+	for _, shape := range o.config.shapes() {
 		s := c.interleave(g, &running, sample{Threads: threads, What: shape.name}, o.rounds, shape.mnk[1], func(t contender) request {
 			q := request{Cmd: "gemm", Shape: shape.mnk, Calls: productCalls}
 			if t.kind == "gonum" {
@@ -169,7 +194,7 @@ func (c *comparison) withThreads(ctx context.Context, o options, threads int) er
 		})
 		c.Products = append(c.Products, s...)
 	}
-	return ctx.Err()
+	return nil
 }
 
 // A runner is a contender with its worker.
@@ -220,7 +245,7 @@ func (c *comparison) interleave(g *gauge, running *[]runner, of sample, rounds, 
 				all = append(all, s)
 				values = append(values, answer.Values)
 			}
-			progress("%s, %s, %s, round %d of %d: %.0f ms", r.name, of.What, plural(of.Threads, "thread"), round, rounds, s.Seconds*1e3)
+			progress("%s, %s, %s, round %d of %d: %s ms", r.name, of.What, plural(of.Threads, "thread"), round, rounds, milliseconds(s.Seconds))
 			return false
 		})
 	}

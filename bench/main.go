@@ -21,25 +21,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/clipvit/transformer"
 )
 
-// configs are the towers to measure with: the one that counts, and one to try the benchmark with.
-var configs = map[string]clipvit.Config{
-	"vit-l-14-336": clipvit.ViTL14336,
-	"tiny":         {ImageSize: 84, PatchSize: 14, Width: 128, Heads: 2, Layers: 2, MLPWidth: 512, EmbedDim: 64, Activation: transformer.QuickGELU, NormEps: 1e-5},
-}
+// sections are what a comparison consists of; -only names some. The first is a preparation: it makes the model, and what
+// peers load of it.
+var sections = []string{"export", "encode", "products", "starts"}
 
 // options are what the command line asks for.
 type options struct {
-	config           clipvit.Config
+	config           tower
+	name             string // of config
 	dir              string // of the model; temporary if it is ""
 	python           string
 	rounds           int
 	threads, batches []int
 	kinds            []string // of contenders; all if it is empty
+	only             []string // of parts; all if it is empty
 	plot             string
 	cases            []string // of training
 	before           string   // another build of this program, to be compared with; "" for none
@@ -66,24 +63,27 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var o options
 	var out, raw string
-	config := flags.String("config", "vit-l-14-336", "the tower: vit-l-14-336, or tiny to try the benchmark")
+	flags.StringVar(&o.name, "config", "vit-l-14-336", "the tower: "+configNames())
 	quick := flags.Bool("quick", false, "2 rounds, to try it")
 	flags.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, of which the median counts")
-	someThreads, someBatches := "1,"+strconv.Itoa(runtime.NumCPU()), "1,8"
+	someThreads, someBatches := "1,"+strconv.Itoa(runtime.NumCPU()), ""
 	if mode == "train" {
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
 	}
 	threads := flags.String("threads", someThreads, "numbers of threads")
-	batches := flags.String("batch", someBatches, "numbers of images at once")
+	batches := flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
 	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train; the default is all")
 	flags.StringVar(&o.python, "python", "", "interpreter that has the peers; the default is bench/.venv's")
-	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB), and to find it in again")
+	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB of ViT-L), and to find it in again")
 	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
 	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
 	flags.StringVar(&o.before, "before", "", "another build of this program: each of our contenders takes turns with the same one of it")
-	cases := ""
+	cases, only, tokens := "", "", 0
 	switch mode {
+	case "":
+		flags.IntVar(&tokens, "tokens", 0, fmt.Sprintf("of a text, with start and end; the default is %d, for towers of texts alone", shortText))
+		flags.StringVar(&only, "only", "", "some of "+strings.Join(sections, ",")+"; the default is all. export makes the model in -dir, and what peers load of it")
 	case "scale":
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
 	case "train":
@@ -96,14 +96,35 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("argument %q, want scale, train or flags", flags.Arg(0))
 	}
 	var ok bool
-	var err1, err2 error
-	if o.config, ok = configs[*config]; !ok {
-		return fmt.Errorf("-config is %q, want vit-l-14-336 or tiny", *config)
+	if o.config, ok = configs[o.name]; !ok {
+		return fmt.Errorf("-config is %q, want one of %s", o.name, configNames())
 	}
+	switch c := o.config; {
+	case c.tokens > 0 && mode != "":
+		return fmt.Errorf("-config is %s, want a tower of images: %s measures no texts", o.name, mode)
+	case tokens != 0 && c.tokens == 0:
+		return fmt.Errorf("-tokens is %d, and %s is a tower of images", tokens, o.name)
+	case tokens != 0 && (tokens < 2 || tokens > c.text.Context):
+		return fmt.Errorf("-tokens is %d, want 2 to %d", tokens, c.text.Context)
+	case tokens != 0:
+		o.config.tokens = tokens
+	}
+	o.batches = o.config.batches
+	var err1, err2 error
 	o.threads, err1 = ints(*threads)
-	o.batches, err2 = ints(*batches)
+	if *batches != "" {
+		o.batches, err2 = ints(*batches)
+	}
 	if err := errors.Join(err1, err2); err != nil {
 		return err
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+		for _, part := range o.only {
+			if !slices.Contains(sections, part) {
+				return fmt.Errorf("-only is %q, want some of %s", part, strings.Join(sections, ","))
+			}
+		}
 	}
 	if *kinds != "" {
 		o.kinds = strings.Split(*kinds, ",")
@@ -143,7 +164,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "contenders", "cases", "isa", "before"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "contenders", "cases", "isa", "before"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
@@ -178,6 +199,9 @@ func writeOut(path, text string) error {
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
 }
+
+// does says whether a part of the comparison is asked for.
+func (o options) does(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
 
 // ints parses a list of positive numbers, in order and without repetition.
 func ints(list string) ([]int, error) {

@@ -8,15 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 
-	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 )
 
-// A parameter is a tensor of Hugging Face's CLIPVisionModelWithProjection and how it is drawn:
+// A parameter is a tensor of Hugging Face's CLIPVisionModelWithProjection or CLIPModel, and how it is drawn:
 // evenly from mean ± spread.
 type parameter struct {
 	name         string
@@ -24,56 +25,89 @@ type parameter struct {
 	mean, spread float64
 }
 
-// parameters lists the tensors of a tower. The spreads keep every layer's output near 1, so that
-// errors show: √(3/n) for a row of n weights.
-func parameters(c clipvit.Config) []parameter {
-	w, f, p := c.Width, c.MLPWidth, c.PatchSize
-	var all []parameter
-	vector := func(name string, n int, mean float64) {
-		all = append(all, parameter{name, []int{n}, mean, 0.1})
+// A list is of the tensors of a model. The spreads keep every layer's output near 1, so that errors show: √(3/n) for a row
+// of n weights.
+type list []parameter
+
+func (l *list) vector(name string, n int, mean float64) {
+	*l = append(*l, parameter{name, []int{n}, mean, 0.1})
+}
+
+func (l *list) matrix(name string, shape ...int) {
+	n := 1
+	for _, d := range shape[1:] {
+		n *= d
 	}
-	matrix := func(name string, shape ...int) {
-		n := 1
-		for _, d := range shape[1:] {
-			n *= d
-		}
-		all = append(all, parameter{name, shape, 0, math.Sqrt(3 / float64(n))})
-	}
-	norm := func(name string) {
-		vector(name+".weight", w, 1)
-		vector(name+".bias", w, 0)
-	}
+	*l = append(*l, parameter{name, shape, 0, math.Sqrt(3 / float64(n))})
+}
+
+func (l *list) norm(name string, width int) {
+	l.vector(name+".weight", width, 1)
+	l.vector(name+".bias", width, 0)
+}
+
+// encoder lists the blocks of either tower.
+func (l *list) encoder(name string, c transformer.Config) {
 	linear := func(name string, out, in int) {
-		matrix(name+".weight", out, in)
-		vector(name+".bias", out, 0)
+		l.matrix(name+".weight", out, in)
+		l.vector(name+".bias", out, 0)
 	}
-	vector("vision_model.embeddings.class_embedding", w, 0)
-	matrix("vision_model.embeddings.patch_embedding.weight", w, 3, p, p)
-	matrix("vision_model.embeddings.position_embedding.weight", c.Tokens(), w)
-	norm("vision_model.pre_layrnorm") // sic
 	for i := range c.Layers {
-		layer := fmt.Sprintf("vision_model.encoder.layers.%d.", i)
-		norm(layer + "layer_norm1")
+		layer := fmt.Sprintf("%s.encoder.layers.%d.", name, i)
+		l.norm(layer+"layer_norm1", c.Width)
 		for _, name := range []string{"q", "k", "v", "out"} {
-			linear(layer+"self_attn."+name+"_proj", w, w)
+			linear(layer+"self_attn."+name+"_proj", c.Width, c.Width)
 		}
-		norm(layer + "layer_norm2")
-		linear(layer+"mlp.fc1", f, w)
-		linear(layer+"mlp.fc2", w, f)
+		l.norm(layer+"layer_norm2", c.Width)
+		linear(layer+"mlp.fc1", c.MLPWidth, c.Width)
+		linear(layer+"mlp.fc2", c.Width, c.MLPWidth)
 	}
-	norm("vision_model.post_layernorm")
-	matrix("visual_projection.weight", c.EmbedDim, w)
-	return all
+}
+
+// parameters lists the tensors of a tower, and of the other if texts are measured.
+func parameters(c tower) []parameter {
+	var l list
+	w, p := c.Width, c.PatchSize
+	l.vector("vision_model.embeddings.class_embedding", w, 0)
+	l.matrix("vision_model.embeddings.patch_embedding.weight", w, 3, p, p)
+	l.matrix("vision_model.embeddings.position_embedding.weight", c.Tokens(), w)
+	l.norm("vision_model.pre_layrnorm", w) // sic
+	l.encoder("vision_model", c.Config.Transformer())
+	l.norm("vision_model.post_layernorm", w)
+	l.matrix("visual_projection.weight", c.EmbedDim, w)
+	if t := c.text; c.tokens > 0 {
+		l.matrix("text_model.embeddings.token_embedding.weight", t.Vocab, t.Width)
+		l.matrix("text_model.embeddings.position_embedding.weight", t.Context, t.Width)
+		l.encoder("text_model", t.Transformer())
+		l.norm("text_model.final_layer_norm", t.Width)
+		l.matrix("text_projection.weight", t.EmbedDim, t.Width)
+		l = append(l, parameter{"logit_scale", []int{}, math.Log(100), 0})
+	}
+	return l
 }
 
 // configJSON is what transformers reads beside the tensors.
-func configJSON(c clipvit.Config) []byte {
-	b, err := json.MarshalIndent(map[string]any{
-		"architectures": []string{"CLIPVisionModelWithProjection"}, "model_type": "clip_vision_model", "dtype": "float16",
-		"image_size": c.ImageSize, "patch_size": c.PatchSize, "num_channels": 3, "hidden_size": c.Width, "intermediate_size": c.MLPWidth,
-		"num_attention_heads": c.Heads, "num_hidden_layers": c.Layers, "projection_dim": c.EmbedDim,
-		"hidden_act": c.Activation, "layer_norm_eps": c.NormEps,
-	}, "", "  ")
+func configJSON(c tower) []byte {
+	blocks := func(kind string, c transformer.Config, more map[string]any) map[string]any {
+		maps.Copy(more, map[string]any{
+			"model_type": kind, "hidden_size": c.Width, "intermediate_size": c.MLPWidth, "num_attention_heads": c.Heads,
+			"num_hidden_layers": c.Layers, "hidden_act": c.Activation, "layer_norm_eps": c.NormEps,
+		})
+		return more
+	}
+	config := blocks("clip_vision_model", c.Config.Transformer(), map[string]any{
+		"image_size": c.ImageSize, "patch_size": c.PatchSize, "num_channels": 3, "projection_dim": c.EmbedDim,
+	})
+	architecture := "CLIPVisionModelWithProjection"
+	if t := c.text; c.tokens > 0 {
+		architecture = "CLIPModel"
+		config = map[string]any{"model_type": "clip", "projection_dim": c.EmbedDim, "vision_config": config, "text_config": blocks("clip_text_model", t.Transformer(), map[string]any{
+			"vocab_size": t.Vocab, "max_position_embeddings": t.Context, "projection_dim": t.EmbedDim,
+			"bos_token_id": t.End - 1, "eos_token_id": t.End, "pad_token_id": t.End,
+		})}
+	}
+	config["architectures"], config["dtype"] = []string{architecture}, "float16"
+	b, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		panic(err) // a mistake of this program
 	}
@@ -82,7 +116,7 @@ func configJSON(c clipvit.Config) []byte {
 
 // writeModel writes a model directory of random weights in half precision, always the same for a
 // configuration, unless it is there already. config.json comes last: with it the model is complete.
-func writeModel(dir string, c clipvit.Config) (err error) {
+func writeModel(dir string, c tower) (err error) {
 	path := filepath.Join(dir, "config.json")
 	switch had, err := os.ReadFile(path); {
 	case err == nil && bytes.Equal(had, configJSON(c)):

@@ -23,10 +23,11 @@ type request struct {
 	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step; our own workers: free, peak, bandwidth
 	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model
 	Size    int    `json:"size,omitempty"`    // load: pixels per side, if not the model's own; our own workers
-	Batch   int    `json:"batch,omitempty"`   // encode: images at once
+	Tokens  int    `json:"tokens,omitempty"`  // load, encode: of a text; 0 if images are encoded
+	Batch   int    `json:"batch,omitempty"`   // encode: images or texts at once
 	Callers int    `json:"callers,omitempty"` // encode: if set, so many encode at the same time, Batch images each, one after the other; our own workers
 	Shape   [3]int `json:"shape,omitzero"`    // gemm: m, n, k of x [m,k] · w [n,k]ᵀ
-	Calls   int    `json:"calls,omitempty"`   // gemm: products to take the mean time of
+	Calls   int    `json:"calls,omitempty"`   // encode: times to take the median of; gemm: products to take the mean of
 	Lesson  lesson `json:"lesson,omitzero"`   // prepare: what to train
 }
 

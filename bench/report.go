@@ -18,7 +18,7 @@ func (c *comparison) markdown(o options) string {
 			p("%s: %s. ", name, v)
 		}
 	}
-	p("One image is %.2f GFLOP.\n", c.GFLOP)
+	p("One %s of %s is %.2f GFLOP.\n", c.Noun, plural(c.Tokens, "token"), c.GFLOP)
 	for _, threads := range o.threads {
 		peaks := pick(slices.Concat(c.Encoding, c.Products), func(s sample) bool { return s.Threads == threads })
 		p("\n%s: peak of multiply-adds %s; memory read at %.1f GB/s.\n", plural(threads, "thread"), peakList(peaks, c.Machine.peaks()), c.Bandwidth[threads]/1e9)
@@ -31,17 +31,25 @@ func (c *comparison) markdown(o options) string {
 	for _, threads := range o.threads {
 		for _, batch := range o.batches {
 			samples := pick(c.Encoding, func(s sample) bool { return s.Threads == threads && s.What == fmt.Sprint("batch ", batch) })
-			p("\n### %s, %s at once\n\n%s", plural(threads, "thread"), plural(batch, "image"), c.encodingTable(samples, batch))
+			if len(samples) == 0 {
+				continue
+			}
+			p("\n### %s, %s at once\n\n%s", plural(threads, "thread"), plural(batch, c.Noun), c.encodingTable(samples, batch))
 			if t := beforeTable(samples); t != "" {
 				p("\n%s", t)
 			}
 		}
 	}
 	most := o.threads[len(o.threads)-1]
-	p("\n### From the start of the process, %s\n\n%s", plural(most, "thread"), c.startTable())
+	if len(c.Starts) > 0 {
+		p("\n### From the start of the process, %s\n\n%s", plural(most, "thread"), c.startTable())
+	}
 	for _, threads := range o.threads {
 		samples := pick(c.Products, func(s sample) bool { return s.Threads == threads })
-		p("\n### Products x·wᵀ of one image, %s: GFLOP/s (of the %s peak)\n\n%s", plural(threads, "thread"), c.best(samples), c.productTable(shapes(o.config), samples))
+		if len(samples) == 0 {
+			continue
+		}
+		p("\n### Products x·wᵀ of one %s, %s: GFLOP/s (of the %s peak)\n\n%s", c.Noun, plural(threads, "thread"), c.best(samples), c.productTable(o.config.shapes(), samples))
 	}
 	return b.String()
 }
@@ -86,7 +94,7 @@ func (c *comparison) best(samples []sample) string {
 // encodingTable: time, how much of every peak, ratio to our fastest in float32, agreement and memory. Times
 // and fractions are medians over rounds.
 func (c *comparison) encodingTable(samples []sample, batch int) string {
-	head := []string{"", "ms/image", "fastest"}
+	head := []string{"", "ms/" + c.Noun, "fastest"}
 	for _, k := range c.Machine.peaks() {
 		head = append(head, "of the "+k+" peak")
 	}

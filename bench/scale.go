@@ -71,7 +71,7 @@ func points(c clipvit.Config, cores int) []point {
 // grow measures how this project's cost grows.
 func grow(ctx context.Context, o options) (string, any, error) {
 	g := growth{Machine: thisMachine(o.command), Kernel: kernel.Name()}
-	for _, p := range points(o.config, runtime.NumCPU()) {
+	for _, p := range points(o.config.Config, runtime.NumCPU()) {
 		if err := p.measure(ctx, o); err != nil {
 			return "", nil, fmt.Errorf("%s: %w", p.describe(), err)
 		}

@@ -16,7 +16,7 @@ type start struct {
 	Memory    int64   `json:"memory"` // bytes, peak resident then
 }
 
-// begin starts a worker and has it load and encode one image.
+// begin starts a worker and has it load, and encode one image or text.
 func (c *comparison) begin(ctx context.Context, o options, t contender, threads int) (*process, start, error) {
 	s := start{Contender: t.name, Threads: threads}
 	argv, err := o.worker(t, threads)
@@ -29,11 +29,11 @@ func (c *comparison) begin(ctx context.Context, o options, t contender, threads 
 	if err != nil {
 		return nil, s, err
 	}
-	r, err := p.ask(request{Cmd: "load", Dir: o.dir})
+	r, err := p.ask(request{Cmd: "load", Dir: o.dir, Tokens: o.config.tokens})
 	if err == nil {
 		c.Versions[t.name] = r.Version
 		s.Loaded = time.Since(begun).Seconds()
-		_, err = p.ask(request{Cmd: "encode", Batch: 1})
+		_, err = p.ask(request{Cmd: "encode", Batch: 1, Tokens: o.config.tokens})
 		s.First = time.Since(begun).Seconds()
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 )
 
@@ -62,6 +63,13 @@ func flops(c clipvit.Config) float64 {
 	t, w, f := float64(c.Tokens()), float64(c.Width), float64(c.MLPWidth)
 	block := t*w*3*w + 2*t*t*w + t*w*w + 2*t*w*f // QKV, q·kᵀ and p·v, Out, MLP
 	return 2 * (float64(c.Patches())*float64(c.PatchLen())*w + float64(c.Layers)*block + w*float64(c.EmbedDim))
+}
+
+// textFlops returns the operations of a text of so many tokens. A token attends to itself and to those before it.
+func textFlops(c cliptext.Config, tokens int) float64 {
+	t, w, f := float64(tokens), float64(c.Width), float64(c.MLPWidth)
+	block := t*w*3*w + t*(t+1)*w + t*w*w + 2*t*w*f
+	return 2 * (float64(c.Layers)*block + w*float64(c.EmbedDim))
 }
 
 // table returns a Markdown table. All columns but the first hold numbers.

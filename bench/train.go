@@ -116,7 +116,7 @@ func train(ctx context.Context, o options) (string, any, error) {
 			return "", nil, fmt.Errorf("case is %q, want full, lora or projector", name)
 		}
 		cases = append(cases, trainingCases[i])
-		f.TFLOP[name] = trainingCases[i].flops(o.config, 1) / 1e12
+		f.TFLOP[name] = trainingCases[i].flops(o.config.Config, 1) / 1e12
 	}
 	for _, threads := range o.threads {
 		g, err := newGauge(ctx, o, threads)
@@ -150,7 +150,7 @@ func (f *fineTuning) heat(ctx context.Context, o options, g *gauge, c trainingCa
 		progress("%s, %s: %v", c.name, t.name, err)
 	}
 	lesson := lesson{
-		Case: c.name, Batch: of.Batch, Classes: lessonClasses, Rank: lessonRank, Width: projected(o.config),
+		Case: c.name, Batch: of.Batch, Classes: lessonClasses, Rank: lessonRank, Width: projected(o.config.Config),
 		Rate: c.rate, Decay: lessonDecay, Clip: lessonClip,
 	}
 	var running []runner
@@ -302,7 +302,7 @@ func (f *fineTuning) markdown(o options) string {
 	f.races(func(race []trainingStep) {
 		first := race[0]
 		c := trainingCases[slices.IndexFunc(trainingCases, func(c trainingCase) bool { return c.name == first.Case })]
-		ops := c.flops(o.config, first.Batch)
+		ops := c.flops(o.config.Config, first.Batch)
 		if first.Heat == 0 {
 			p("\n### %s: %s\n", c.name, c.what)
 		}

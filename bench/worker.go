@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/gonum"
 
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/kernel"
 )
 
@@ -58,6 +60,7 @@ func serve(kind, threads string, in io.Reader, out io.Writer) error {
 type worker struct {
 	kind, version string
 	model         *clipvit.Model
+	text          *cliptext.Model
 	patches       *mat.Dense[float32] // of the batch that was encoded last
 	shape         [3]int
 	x, w, y       []float32 // of the product that was computed last
@@ -71,20 +74,16 @@ func (w *worker) answer(q request) (r reply, err error) {
 	r.Version = w.version
 	switch q.Cmd {
 	case "load":
-		if w.model, err = converter.Load(q.Dir); err != nil {
-			return r, err
-		}
-		if q.Size != 0 {
-			err = w.model.Resize(q.Size, clipvit.BicubicTorch)
-		}
-		if w.kind == "int8" {
-			w.model.Quantize()
-		}
+		err = w.load(q)
 	case "encode":
-		if w.model == nil {
+		switch {
+		case q.Tokens == 0 && w.model != nil:
+			r.Seconds, r.Values = w.encode(q.Batch, q.Callers, q.Calls)
+		case q.Tokens > 0 && w.text != nil:
+			r.Seconds, r.Values, err = w.encodeTexts(q.Batch, q.Tokens, q.Calls)
+		default:
 			return r, errors.New("encode before load")
 		}
-		r.Seconds, r.Values = w.encode(q.Batch, q.Callers)
 	case "free": // gives back what is cached between calls: pools let go at the second collection
 		runtime.GC()
 		debug.FreeOSMemory()
@@ -109,9 +108,59 @@ func (w *worker) answer(q request) (r reply, err error) {
 	return r, err
 }
 
+// load opens the model as the command does, and loads the tower that is asked for.
+func (w *worker) load(q request) error {
+	var o []clip.Option
+	if w.kind == "int8" {
+		o = append(o, clip.Int8())
+	}
+	ctx := context.Background()
+	m, err := clip.Open(q.Dir, o...)
+	if err != nil {
+		return err
+	}
+	if q.Tokens > 0 {
+		if w.kind == "int8" {
+			return errors.New("texts are not encoded in 8 bits")
+		}
+		w.text, err = m.Text(ctx)
+		return err
+	}
+	if w.model, err = m.Vision(ctx); err == nil && q.Size != 0 {
+		err = w.model.Resize(q.Size, clipvit.BicubicTorch)
+	}
+	return err
+}
+
+// timed calls f so many times, at least once, and returns the median of the seconds and the last result.
+func timed(calls int, f func() mat.Tensor) (float64, []float32) {
+	var times []float64
+	var y mat.Tensor
+	for range max(1, calls) {
+		start := time.Now()
+		y = f()
+		times = append(times, time.Since(start).Seconds())
+	}
+	return median(times), mat.Data[float32](y)
+}
+
+// encodeTexts encodes a batch of texts at once and returns the seconds and the embeddings [B,E].
+func (w *worker) encodeTexts(batch, tokens, calls int) (seconds float64, y []float32, err error) {
+	texts := texts(batch, tokens, w.text.Config.Vocab)
+	seconds, y = timed(calls, func() mat.Tensor {
+		y, ferr := w.text.Forward(texts)
+		if ferr != nil {
+			err = ferr
+			return mat.Scalar[float32](0)
+		}
+		return y
+	})
+	return seconds, y, err
+}
+
 // encode encodes a batch of images at once and returns the seconds and the embeddings [B,E]; or, if
 // there are callers, lets each of them encode as many, one after the other, and returns the seconds.
-func (w *worker) encode(batch, callers int) (float64, []float32) {
+func (w *worker) encode(batch, callers, calls int) (float64, []float32) {
 	c := w.model.Config
 	images := batch
 	if callers > 0 {
@@ -120,11 +169,10 @@ func (w *worker) encode(batch, callers int) (float64, []float32) {
 	if w.patches == nil || w.patches.Shape()[0] != images*c.Patches() {
 		w.patches = patches(values(images*3*c.ImageSize*c.ImageSize), c)
 	}
-	start := time.Now()
 	if callers == 0 {
-		y := w.model.Embedding(w.patches)
-		return time.Since(start).Seconds(), mat.Data[float32](y)
+		return timed(calls, func() mat.Tensor { return w.model.Embedding(w.patches) })
 	}
+	start := time.Now()
 	var all sync.WaitGroup
 	for range callers {
 		all.Go(func() {
@@ -223,13 +271,31 @@ func values(n int) []float32 { return valuesFrom(0, n) }
 func valuesFrom(at, n int) []float32 {
 	v := make([]float32, n)
 	for i := range v {
-		x := uint32(at+i) * 2654435761
-		x ^= x >> 15
-		x *= 2246822519
-		x ^= x >> 13
-		v[i] = float32(x>>8)*(1.0/(1<<22)) - 2
+		v[i] = float32(mixed(at+i)>>8)*(1.0/(1<<22)) - 2
 	}
 	return v
+}
+
+// mixed returns number i of a sequence that looks random.
+func mixed(i int) uint32 {
+	x := uint32(i) * 2654435761
+	x ^= x >> 15
+	x *= 2246822519
+	return x ^ x>>13
+}
+
+// texts returns the ids of n texts of so many tokens, the same as texts in worker.py makes. The last two of the vocabulary start
+// and end a text.
+func texts(n, tokens, vocab int) [][]int {
+	all := make([][]int, n)
+	for i := range all {
+		all[i] = make([]int, tokens)
+		for j := range tokens {
+			all[i][j] = int(mixed(i*tokens+j)>>8) % (vocab - 2)
+		}
+		all[i][0], all[i][tokens-1] = vocab-2, vocab-1
+	}
+	return all
 }
 
 // patches cuts pixels [B,3,S,S] into patches [B·G²,3P²], a row by channel, then row, then column.

@@ -15,31 +15,52 @@ from pathlib import Path
 import numpy as np
 
 
-def values(n, at=0):
-    """n numbers from -2 to 2 from number at on, the same as valuesFrom in worker.go makes: every float is exact."""
+def mixed(n, at=0):
+    """n integers of 24 bits from number at on, which look random."""
     x = np.arange(at, at + n, dtype=np.uint32) * np.uint32(2654435761)
     x ^= x >> np.uint32(15)
     x *= np.uint32(2246822519)
     x ^= x >> np.uint32(13)
-    return (x >> np.uint32(8)).astype(np.float32) * np.float32(2**-22) - np.float32(2)
+    return x >> np.uint32(8)
 
 
-def image_size(path):
-    return json.loads((Path(path) / "config.json").read_text())["image_size"]
+def values(n, at=0):
+    """n numbers from -2 to 2 from number at on, the same as valuesFrom in worker.go makes: every float is exact."""
+    return mixed(n, at).astype(np.float32) * np.float32(2**-22) - np.float32(2)
+
+
+def of_texts(path):
+    """The configuration of the text tower if that is what is measured, else None."""
+    return json.loads((Path(path) / "config.json").read_text()).get("text_config")
+
+
+def inputs(path, batch, tokens):
+    """Pixels [B,3,S,S] of images; of texts ids [B,T], as texts in worker.go makes them."""
+    config = json.loads((Path(path) / "config.json").read_text())
+    if "text_config" not in config:
+        size = config["image_size"]
+        return values(batch * 3 * size * size).reshape(-1, 3, size, size)
+    vocab = config["text_config"]["vocab_size"]
+    ids = mixed(batch * tokens).astype(np.int64).reshape(batch, tokens) % (vocab - 2)
+    ids[:, 0], ids[:, -1] = vocab - 2, vocab - 1
+    return ids
 
 
 def tower(path, threads):
-    """The tower as a module from pixels to embeddings, which is what gets traced, compiled and exported."""
+    """The tower as a module from pixels or ids to embeddings, which is what gets traced, compiled and exported."""
     import torch
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    texts = of_texts(path)
+    kind = CLIPTextModelWithProjection if texts else CLIPVisionModelWithProjection
 
     class Tower(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = CLIPVisionModelWithProjection.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa")
+            self.model = kind.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa")
 
         def forward(self, x):
-            return self.model(x).image_embeds
+            return self.model(x).text_embeds if texts else self.model(x).image_embeds
 
     torch.set_num_threads(threads)
     return Tower().eval()
@@ -56,7 +77,7 @@ def from_torch(model):
     return f"torch {torch.__version__}", encode
 
 
-# Each peer loads the model and returns its version and a function from pixels [B,3,S,S] to embeddings [B,E].
+# Each peer loads the model and returns its version and a function from pixels [B,3,S,S] or ids [B,T] to embeddings [B,E].
 
 
 def torch_eager(path, threads):
@@ -67,9 +88,8 @@ def torch_frozen(path, threads):
     """The traced graph, frozen and optimized. torch.jit.enable_onednn_fusion in its place is no faster."""
     import torch
 
-    size = image_size(path)
     with torch.inference_mode():
-        traced = torch.jit.trace(tower(path, threads), torch.zeros(2, 3, size, size), check_trace=False)
+        traced = torch.jit.trace(tower(path, threads), torch.from_numpy(inputs(path, 2, 10)), check_trace=False)
         return from_torch(torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
 
 
@@ -88,7 +108,7 @@ def ort(path, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(f"{path}/model.onnx", options, providers=["CPUExecutionProvider"])
-    return f"onnxruntime {onnxruntime.__version__}", lambda x: session.run(None, {"pixels": x})[0]
+    return f"onnxruntime {onnxruntime.__version__}", lambda x: session.run(None, {"x": x})[0]
 
 
 def openvino(path, threads):
@@ -227,19 +247,18 @@ PRODUCTS = {"torch": torch_gemm, "numpy": numpy_gemm}
 
 
 def export(path):
-    """Writes what ONNX Runtime and OpenVINO load, with any batch size and float32 weights."""
+    """Writes what ONNX Runtime and OpenVINO load, for batches of any size, texts of any length, with float32 weights."""
     import torch
 
-    size = image_size(path)
     with torch.inference_mode():
         torch.onnx.export(
             tower(path, os.cpu_count()),
-            (torch.zeros(2, 3, size, size),),
+            (torch.from_numpy(inputs(path, 2, 12)),),
             f"{path}/model.onnx",
             dynamo=False,
-            input_names=["pixels"],
+            input_names=["x"],
             output_names=["embeddings"],
-            dynamic_axes={"pixels": {0: "batch"}, "embeddings": {0: "batch"}},
+            dynamic_axes={"x": {0: "batch", 1: "tokens"} if of_texts(path) else {0: "batch"}, "embeddings": {0: "batch"}},
         )
     import openvino
 
@@ -247,20 +266,23 @@ def export(path):
 
 
 def serve(kind, threads, replies):
-    encode = product = step = size = shape = version = None
+    encode = product = step = path = shape = version = None
     for line in sys.stdin:
         request = json.loads(line)
         reply = {}
         try:
             match request["cmd"]:
                 case "load":
-                    size = image_size(request["dir"])
-                    reply["version"], encode = PEERS[kind](request["dir"], threads)
+                    path = request["dir"]
+                    reply["version"], encode = PEERS[kind](path, threads)
                 case "encode":
-                    x = values(request["batch"] * 3 * size * size).reshape(-1, 3, size, size)
-                    start = time.perf_counter()
-                    y = encode(x)
-                    reply["seconds"] = time.perf_counter() - start
+                    x = inputs(path, request["batch"], request.get("tokens", 0))
+                    times = []
+                    for _ in range(request.get("calls", 1)):
+                        start = time.perf_counter()
+                        y = encode(x)
+                        times.append(time.perf_counter() - start)
+                    reply["seconds"] = float(np.median(times))
                     reply["values"] = y.reshape(-1).tolist()
                 case "gemm":
                     m, n, k = request["shape"]
