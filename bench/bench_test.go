@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nlpodyssey/spago/mat"
 
@@ -51,6 +52,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	quiet = time.Millisecond
 	os.Exit(m.Run())
 }
 
@@ -188,7 +190,7 @@ func TestTowers(t *testing.T) {
 		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err := c.text.Validate(); err != nil && c.tokens > 0 {
+		if err := c.text.Validate(); err != nil && c.ofTexts() {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -298,7 +300,7 @@ func TestFlags(t *testing.T) {
 	}
 	for _, bad := range [][]string{
 		{"-config", "text-b", "-tokens", "1"}, {"-config", "text-b", "-tokens", "78"}, {"-config", "tiny", "-tokens", "9"}, {"-config", "tiny", "-only", "ends"},
-		{"train", "-config", "text-b"}, {"scale", "-config", "text-b"}, {"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}, {"train", "-config", "tiny", "-cases", "half"},
+		{"train", "-config", "text-b"}, {"scale", "-config", "text-b"}, {"scale", "-only", "encode"}, {"scale", "-tokens", "0"}, {"-threads", "0"}, {"-batch", "x"}, {"-config", "huge"}, {"-rounds", "0"}, {"grow"}, {"train", "-config", "tiny", "-cases", "half"},
 	} {
 		if err := run(t.Context(), bad); err == nil {
 			t.Errorf("%v: no error", bad)
@@ -392,15 +394,56 @@ func TestGrowth(t *testing.T) {
 	}
 	for ext, magic := range map[string]string{".svg": "<?xml", ".png": "\x89PNG"} {
 		path := filepath.Join(t.TempDir(), "plot"+ext)
-		if err := g.draw(path); err != nil {
+		if err := drawPanels(path, g.panels()); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(b, []byte(magic)) || len(b) < 5000 {
 			t.Errorf("%s: %v, %d bytes that begin with %.10q", ext, err, len(b), b)
 		}
 	}
-	if err := g.draw("plot.doc"); err == nil {
+	if err := drawPanels("plot.doc", g.panels()); err == nil {
 		t.Error("a plot as .doc: no error")
+	}
+}
+
+// A grid has a cell for every pair of tokens and batch that is no larger than a part, and names those that fall behind a smaller
+// one.
+func TestGrid(t *testing.T) {
+	o := options{config: configs["tiny"], dir: t.TempDir(), python: filepath.Join(t.TempDir(), "no-python"), rounds: 1, threads: []int{1}, tokens: []int{3, 33, mostTokens}, batches: []int{1, 2}}
+	g, err := measureGrid(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(g.Encoding) != 5 || g.Encoding[1].Tokens != 3 || g.Encoding[1].Batch != 2 || g.Encoding[4].Batch != 1 {
+		t.Errorf("cells %+v", g.Encoding)
+	}
+	if got, want := g.flops(50), gridLayers*(2*50*(4*128*128+2*128*512)+4*50*50*128.0); got != want {
+		t.Errorf("50 tokens take %v operations, want %v", got, want)
+	}
+	for i := range g.Encoding { // 0.8 of the peak, 33 tokens 0.6, of two sequences 0.8, by a peer in twice the time
+		s := &g.Encoding[i]
+		fraction := 0.8
+		if s.Tokens == 33 && s.Batch == 1 {
+			fraction = 0.6
+		}
+		s.Contender, s.Peaks = "vitago, K", map[string]float64{"k": 1e9}
+		s.Seconds = g.flops(s.Tokens) * float64(s.Batch) / 1e9 / fraction
+		peer := *s
+		peer.Contender, peer.Seconds = "ONNX Runtime", 2*s.Seconds
+		g.Encoding = append(g.Encoding, peer)
+	}
+	text := g.markdown()
+	for _, want := range []string{
+		"| tokens | batch 1 | batch 2 |", "| 3 | 0.80 | 0.80 |", "| 33 | **0.60** | 0.80 |", "| 10000 | 0.80 | – |", "There are 1.\n- 33 tokens, batch 1: 0.60 after 0.80 of 3 tokens, batch 1",
+		"| 33 | 2.00 | 2.00 |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "plot.svg")
+	if err := drawPanels(path, (&growth{Grid: g}).panels()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -30,7 +30,9 @@ type comparison struct {
 type sample struct {
 	Contender  string             `json:"contender"`
 	Threads    int                `json:"threads"`
-	What       string             `json:"what"` // "batch 8", or the name of a product
+	What       string             `json:"what"`             // "batch 8", or the name of a product
+	Tokens     int                `json:"tokens,omitempty"` // of a grid's cell
+	Batch      int                `json:"batch,omitempty"`  // images, texts or sequences at once
 	Seconds    float64            `json:"seconds"`
 	Peaks      map[string]float64 `json:"peaks"`            // operations per second around it, by kernel
 	Cosine     float64            `json:"cosine"`           // to the reference
@@ -161,7 +163,7 @@ func (c *comparison) encode(ctx context.Context, o options, g *gauge, threads in
 		if long && batch > 1 {
 			rounds = max(1, o.rounds*2/5)
 		}
-		s := c.interleave(g, &running, sample{Threads: threads, What: fmt.Sprint("batch ", batch)}, rounds, o.config.EmbedDim, func(contender) request {
+		s := c.interleave(g, &running, sample{Threads: threads, What: fmt.Sprint("batch ", batch), Batch: batch}, rounds, o.config.EmbedDim, func(contender) request {
 			return request{Cmd: "encode", Batch: batch, Calls: calls, Tokens: o.config.tokens}
 		})
 		c.Encoding = append(c.Encoding, s...)

@@ -84,7 +84,7 @@ func (m machine) markdown() string {
 
 // quiet is how long a worker is given until its threads sleep and no longer wait for work by running.
 // 200 ms is the longest that an OpenMP library does by default (Intel's KMP_BLOCKTIME).
-const quiet = 250 * time.Millisecond
+var quiet = 250 * time.Millisecond // less in tests
 
 // A gauge measures the peak of the machine between measurements, in a process of its own.
 type gauge struct {

@@ -35,6 +35,7 @@ type options struct {
 	python           string
 	rounds           int
 	threads, batches []int
+	tokens           []int    // of a scale by tokens
 	kinds            []string // of contenders; all if it is empty
 	only             []string // of parts; all if it is empty
 	plot             string
@@ -66,8 +67,11 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.name, "config", "vit-l-14-336", "the tower: "+configNames())
 	quick := flags.Bool("quick", false, "2 rounds, to try it")
 	flags.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, of which the median counts")
-	someThreads, someBatches := "1,"+strconv.Itoa(runtime.NumCPU()), ""
-	if mode == "train" {
+	someThreads, someBatches, some := "1,"+strconv.Itoa(runtime.NumCPU()), "", sections
+	switch mode {
+	case "scale":
+		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), list(gridBatches), axes
+	case "train":
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
 	}
 	threads := flags.String("threads", someThreads, "numbers of threads")
@@ -79,13 +83,15 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
 	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
 	flags.StringVar(&o.before, "before", "", "another build of this program: each of our contenders takes turns with the same one of it")
-	cases, only, tokens := "", "", 0
+	cases, only, tokens, gridded := "", "", 0, list(gridTokens)
 	switch mode {
 	case "":
 		flags.IntVar(&tokens, "tokens", 0, fmt.Sprintf("of a text, with start and end; the default is %d, for towers of texts alone", shortText))
 		flags.StringVar(&only, "only", "", "some of "+strings.Join(sections, ",")+"; the default is all. export makes the model in -dir, and what peers load of it")
 	case "scale":
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
+		flags.StringVar(&gridded, "tokens", gridded, "of the sequences of tokens by batch")
+		flags.StringVar(&only, "only", "", "some of "+strings.Join(axes, ",")+"; the default is all. -batch, -threads, -tokens and -contenders are those of tokens")
 	case "train":
 		flags.StringVar(&cases, "cases", "full,lora,projector", "what is trained")
 	}
@@ -100,9 +106,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("-config is %q, want one of %s", o.name, configNames())
 	}
 	switch c := o.config; {
-	case c.tokens > 0 && mode != "":
+	case c.ofTexts() && mode != "":
 		return fmt.Errorf("-config is %s, want a tower of images: %s measures no texts", o.name, mode)
-	case tokens != 0 && c.tokens == 0:
+	case tokens != 0 && !c.ofTexts():
 		return fmt.Errorf("-tokens is %d, and %s is a tower of images", tokens, o.name)
 	case tokens != 0 && (tokens < 2 || tokens > c.text.Context):
 		return fmt.Errorf("-tokens is %d, want 2 to %d", tokens, c.text.Context)
@@ -110,19 +116,20 @@ func run(ctx context.Context, args []string) error {
 		o.config.tokens = tokens
 	}
 	o.batches = o.config.batches
-	var err1, err2 error
+	var err1, err2, err3 error
+	o.tokens, err3 = ints(gridded)
 	o.threads, err1 = ints(*threads)
 	if *batches != "" {
 		o.batches, err2 = ints(*batches)
 	}
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
 		for _, part := range o.only {
-			if !slices.Contains(sections, part) {
-				return fmt.Errorf("-only is %q, want some of %s", part, strings.Join(sections, ","))
+			if !slices.Contains(some, part) {
+				return fmt.Errorf("-only is %q, want some of %s", part, strings.Join(some, ","))
 			}
 		}
 	}
@@ -202,6 +209,11 @@ func writeOut(path, text string) error {
 
 // does says whether a part of the comparison is asked for.
 func (o options) does(part string) bool { return len(o.only) == 0 || slices.Contains(o.only, part) }
+
+// list writes numbers as ints reads them.
+func list(numbers []int) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(numbers)), ","), "[]")
+}
 
 // ints parses a list of positive numbers, in order and without repetition.
 func ints(list string) ([]int, error) {

@@ -25,15 +25,15 @@ type parameter struct {
 	mean, spread float64
 }
 
-// A list is of the tensors of a model. The spreads keep every layer's output near 1, so that errors show: √(3/n) for a row
+// tensors are those of a model. The spreads keep every layer's output near 1, so that errors show: √(3/n) for a row
 // of n weights.
-type list []parameter
+type tensors []parameter
 
-func (l *list) vector(name string, n int, mean float64) {
+func (l *tensors) vector(name string, n int, mean float64) {
 	*l = append(*l, parameter{name, []int{n}, mean, 0.1})
 }
 
-func (l *list) matrix(name string, shape ...int) {
+func (l *tensors) matrix(name string, shape ...int) {
 	n := 1
 	for _, d := range shape[1:] {
 		n *= d
@@ -41,13 +41,13 @@ func (l *list) matrix(name string, shape ...int) {
 	*l = append(*l, parameter{name, shape, 0, math.Sqrt(3 / float64(n))})
 }
 
-func (l *list) norm(name string, width int) {
+func (l *tensors) norm(name string, width int) {
 	l.vector(name+".weight", width, 1)
 	l.vector(name+".bias", width, 0)
 }
 
 // encoder lists the blocks of either tower.
-func (l *list) encoder(name string, c transformer.Config) {
+func (l *tensors) encoder(name string, c transformer.Config) {
 	linear := func(name string, out, in int) {
 		l.matrix(name+".weight", out, in)
 		l.vector(name+".bias", out, 0)
@@ -66,7 +66,7 @@ func (l *list) encoder(name string, c transformer.Config) {
 
 // parameters lists the tensors of a tower, and of the other if texts are measured.
 func parameters(c tower) []parameter {
-	var l list
+	var l tensors
 	w, p := c.Width, c.PatchSize
 	l.vector("vision_model.embeddings.class_embedding", w, 0)
 	l.matrix("vision_model.embeddings.patch_embedding.weight", w, 3, p, p)
@@ -75,7 +75,7 @@ func parameters(c tower) []parameter {
 	l.encoder("vision_model", c.Config.Transformer())
 	l.norm("vision_model.post_layernorm", w)
 	l.matrix("visual_projection.weight", c.EmbedDim, w)
-	if t := c.text; c.tokens > 0 {
+	if t := c.text; c.ofTexts() {
 		l.matrix("text_model.embeddings.token_embedding.weight", t.Vocab, t.Width)
 		l.matrix("text_model.embeddings.position_embedding.weight", t.Context, t.Width)
 		l.encoder("text_model", t.Transformer())
@@ -99,12 +99,15 @@ func configJSON(c tower) []byte {
 		"image_size": c.ImageSize, "patch_size": c.PatchSize, "num_channels": 3, "projection_dim": c.EmbedDim,
 	})
 	architecture := "CLIPVisionModelWithProjection"
-	if t := c.text; c.tokens > 0 {
+	if t := c.text; c.ofTexts() {
 		architecture = "CLIPModel"
 		config = map[string]any{"model_type": "clip", "projection_dim": c.EmbedDim, "vision_config": config, "text_config": blocks("clip_text_model", t.Transformer(), map[string]any{
 			"vocab_size": t.Vocab, "max_position_embeddings": t.Context, "projection_dim": t.EmbedDim,
 			"bos_token_id": t.End - 1, "eos_token_id": t.End, "pad_token_id": t.End,
 		})}
+	}
+	if c.blocks {
+		config["blocks"] = true // for worker.py
 	}
 	config["architectures"], config["dtype"] = []string{architecture}, "float16"
 	b, err := json.MarshalIndent(config, "", "  ")

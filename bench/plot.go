@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -14,70 +15,103 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// A curve is one line of a panel.
-type curve struct {
-	name   string
-	points []point
-	x, y   func(p point) float64
+// A panel is one plot of several.
+type panel struct {
+	title, x, y string
+	logarithmic bool // x
+	curves      []curve
 }
 
-// draw writes the plots, four panels, as the kind of image that path ends in.
-func (g *growth) draw(path string) error {
+// A curve is one line of a panel.
+type curve struct {
+	name string
+	xy   plotter.XYs
+}
+
+// panels are the plots of a growth, as far as it was measured.
+func (g *growth) panels() []panel {
 	batch := func(p point) float64 { return float64(p.Batch) }
 	callers := func(p point) float64 { return float64(p.Callers) }
 	cores := func(p point) float64 { return float64(p.Threads) }
 	tokens := func(p point) float64 { return float64(p.Tokens) }
 	activations := func(p point) float64 { return float64(p.activations()) / 1e6 }
-	panels := []struct {
-		title, x, y string
-		curves      []curve
-	}{
-		{"Throughput, all cores", "images at once", "images/s", []curve{
-			{"one caller, batches", g.on("batch"), batch, point.rate},
-			{"N callers, single images", g.on("callers"), callers, point.rate},
-		}},
-		{"Throughput, one image", "cores", "images/s", []curve{{"measured", g.on("cores"), cores, point.rate}}},
-		{"Time of an image", "tokens", "seconds", []curve{{"measured", g.on("size"), tokens, func(p point) float64 { return p.Seconds }}}},
-		{"Memory beside the model, one image", "tokens", "MB", []curve{{"measured", g.on("size"), tokens, activations}}},
+	of := func(name, axis string, x, y func(p point) float64) curve {
+		c := curve{name: name}
+		for _, p := range g.on(axis) {
+			c.xy = append(c.xy, plotter.XY{X: x(p), Y: y(p)})
+		}
+		return c
 	}
+	all := []panel{
+		{"Throughput, all cores", "images at once", "images/s", false, []curve{
+			of("one caller, batches", "batch", batch, point.rate), of("N callers, single images", "callers", callers, point.rate),
+		}},
+		{"Throughput, one image", "cores", "images/s", false, []curve{of("measured", "cores", cores, point.rate)}},
+		{"Time of an image", "tokens", "seconds", false, []curve{of("measured", "size", tokens, func(p point) float64 { return p.Seconds })}},
+		{"Memory beside the model, one image", "tokens", "MB", false, []curve{of("measured", "size", tokens, activations)}},
+	}
+	all = slices.DeleteFunc(all, func(p panel) bool { return len(p.curves[0].xy) == 0 })
+	if g.Grid != nil {
+		all = append(all, g.Grid.panels()...)
+	}
+	return all
+}
+
+// colors of curves, the first the plainest.
+var colors = []color.RGBA{
+	{R: 0x1f, G: 0x77, B: 0xb4, A: 255}, {R: 0xd6, G: 0x27, B: 0x28, A: 255}, {R: 0x2c, G: 0xa0, B: 0x2c, A: 255}, {R: 0xff, G: 0x7f, B: 0x0e, A: 255},
+	{R: 0x94, G: 0x67, B: 0xbd, A: 255}, {R: 0x8c, G: 0x56, B: 0x4b, A: 255}, {R: 0xe3, G: 0x77, B: 0xc2, A: 255}, {R: 0x7f, G: 0x7f, B: 0x7f, A: 255},
+}
+
+// drawPanels writes panels, two in a row, as the kind of image that path ends in.
+func drawPanels(path string, panels []panel) error {
+	rows := (len(panels) + 1) / 2
 	format := strings.TrimPrefix(filepath.Ext(path), ".")
-	canvas, err := draw.NewFormattedCanvas(22*vg.Centimeter, 16*vg.Centimeter, format)
+	canvas, err := draw.NewFormattedCanvas(22*vg.Centimeter, vg.Length(8*rows)*vg.Centimeter, format)
 	if err != nil {
 		return fmt.Errorf("-plot %s: %w", path, err)
 	}
-	tiles := draw.Tiles{Rows: 2, Cols: 2, PadX: vg.Centimeter, PadY: vg.Centimeter, PadTop: 5, PadBottom: 5, PadLeft: 5, PadRight: 15}
-	grid := [][]*plot.Plot{make([]*plot.Plot, 2), make([]*plot.Plot, 2)}
+	tiles := draw.Tiles{Rows: rows, Cols: 2, PadX: vg.Centimeter, PadY: vg.Centimeter, PadTop: 5, PadBottom: 5, PadLeft: 5, PadRight: 15}
+	grid := make([][]*plot.Plot, rows)
+	for i := range grid {
+		grid[i] = make([]*plot.Plot, 2)
+	}
 	for i, panel := range panels {
 		p := plot.New()
 		p.BackgroundColor = color.White
 		p.Title.Text, p.X.Label.Text, p.Y.Label.Text = panel.title, panel.x, panel.y
-		p.X.Min, p.Y.Min = 0, 0
 		p.Legend.Top, p.Legend.Left = false, false
 		p.Add(plotter.NewGrid())
 		for n, c := range panel.curves {
-			xy := plotter.XYs{}
-			for _, q := range c.points {
-				xy = append(xy, plotter.XY{X: c.x(q), Y: c.y(q)})
+			if len(c.xy) == 0 {
+				continue
 			}
-			line, dots, err := plotter.NewLinePoints(xy)
+			line, dots, err := plotter.NewLinePoints(c.xy)
 			if err != nil {
 				return err
 			}
-			line.Color = []color.Color{color.RGBA{R: 0x1f, G: 0x77, B: 0xb4, A: 255}, color.RGBA{R: 0xd6, G: 0x27, B: 0x28, A: 255}}[n]
+			line.Color = colors[n%len(colors)]
 			line.Width, dots.Color, dots.Shape = vg.Points(1.5), line.Color, draw.CircleGlyph{}
 			p.Add(line, dots)
 			if len(panel.curves) > 1 {
 				p.Legend.Add(c.name, line, dots)
 			}
 		}
-		p.X.Min, p.Y.Min = 0, 0 // a curve that does not start at 0 looks steeper than it is
+		p.Y.Min = 0 // a curve that does not start at 0 looks steeper than it is
+		if panel.logarithmic {
+			p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+		} else {
+			p.X.Min = 0
+		}
 		p.Y.Max *= 1.1
 		grid[i/2][i%2] = p
 	}
 	dc := draw.New(canvas)
 	for i, row := range plot.Align(grid, tiles, dc) {
 		for j := range row {
-			grid[i][j].Draw(row[j])
+			if grid[i][j] != nil {
+				grid[i][j].Draw(row[j])
+			}
 		}
 	}
 	f, err := os.Create(path)

@@ -24,6 +24,7 @@ type request struct {
 	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model
 	Size    int    `json:"size,omitempty"`    // load: pixels per side, if not the model's own; our own workers
 	Tokens  int    `json:"tokens,omitempty"`  // load, encode: of a text; 0 if images are encoded
+	Blocks  bool   `json:"blocks,omitempty"`  // load, encode: the blocks of the vision tower alone, on Batch sequences of Tokens tokens
 	Batch   int    `json:"batch,omitempty"`   // encode: images or texts at once
 	Callers int    `json:"callers,omitempty"` // encode: if set, so many encode at the same time, Batch images each, one after the other; our own workers
 	Shape   [3]int `json:"shape,omitzero"`    // gemm: m, n, k of x [m,k] · w [n,k]ᵀ
@@ -35,7 +36,7 @@ type reply struct {
 	Error     string             `json:"error,omitempty"`
 	Version   string             `json:"version,omitempty"`   // load, gemm, prepare: of the library
 	Seconds   float64            `json:"seconds,omitempty"`   // encode, gemm, step
-	Values    []float32          `json:"values,omitempty"`    // encode: embeddings [B,E]; gemm: the last row of the product
+	Values    []float32          `json:"values,omitempty"`    // encode: embeddings [B,E], of blocks the last token [C]; gemm: the last row of the product
 	Peaks     map[string]float64 `json:"peaks,omitempty"`     // peak: operations per second, by kernel
 	Bandwidth float64            `json:"bandwidth,omitempty"` // bandwidth: bytes per second
 	Step      stepResult         `json:"step,omitzero"`       // step

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -16,6 +17,7 @@ type growth struct {
 	Machine machine `json:"machine"`
 	Kernel  string  `json:"kernel"`
 	Points  []point `json:"points"`
+	Grid    *grid   `json:"grid,omitempty"`
 }
 
 // A point is one measurement of a growth, in a process of its own.
@@ -38,6 +40,9 @@ func (p point) activations() int64 { return max(0, p.Top-p.Base) }
 
 // rate returns images per second.
 func (p point) rate() float64 { return 1 / p.Seconds }
+
+// axes are what grows; -only names some. The last has no points, but a grid.
+var axes = []string{"batch", "callers", "cores", "size", "tokens"}
 
 // perCaller is how many images each of several callers encodes, one after the other.
 const perCaller = 2
@@ -72,18 +77,25 @@ func points(c clipvit.Config, cores int) []point {
 func grow(ctx context.Context, o options) (string, any, error) {
 	g := growth{Machine: thisMachine(o.command), Kernel: kernel.Name()}
 	for _, p := range points(o.config.Config, runtime.NumCPU()) {
+		if !o.does(p.Axis) {
+			continue
+		}
 		if err := p.measure(ctx, o); err != nil {
 			return "", nil, fmt.Errorf("%s: %w", p.describe(), err)
 		}
 		progress("%s: %.3g images/s", p.describe(), p.rate())
 		g.Points = append(g.Points, p)
 	}
-	if o.plot != "" {
-		if err := g.draw(o.plot); err != nil {
+	var err error
+	if o.does("tokens") {
+		if g.Grid, err = measureGrid(ctx, o); g.Grid == nil {
 			return "", nil, err
 		}
 	}
-	return g.markdown(), g, nil
+	if o.plot != "" {
+		err = errors.Join(err, drawPanels(o.plot, g.panels()))
+	}
+	return g.markdown(), g, err
 }
 
 func (p point) describe() string {
@@ -179,6 +191,9 @@ func (g *growth) markdown() string {
 		}
 		var rows [][]string
 		points := g.on(t.axis)
+		if len(points) == 0 {
+			continue
+		}
 		for _, p := range points {
 			row := []string{
 				t.value(p), number(p.rate(), 3), milliseconds(p.Seconds), number(p.GFLOP*p.rate(), 0), number(g.fraction(p), 2),
@@ -198,6 +213,9 @@ func (g *growth) markdown() string {
 			rows = append(rows, row)
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n%s", t.title, table(head, rows...))
+	}
+	if g.Grid != nil {
+		b.WriteString(g.Grid.markdown())
 	}
 	return b.String()
 }

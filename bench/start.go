@@ -29,11 +29,11 @@ func (c *comparison) begin(ctx context.Context, o options, t contender, threads 
 	if err != nil {
 		return nil, s, err
 	}
-	r, err := p.ask(request{Cmd: "load", Dir: o.dir, Tokens: o.config.tokens})
+	r, err := p.ask(request{Cmd: "load", Dir: o.dir, Tokens: o.config.tokens, Blocks: o.config.blocks})
 	if err == nil {
 		c.Versions[t.name] = r.Version
 		s.Loaded = time.Since(begun).Seconds()
-		_, err = p.ask(request{Cmd: "encode", Batch: 1, Tokens: o.config.tokens})
+		_, err = p.ask(request{Cmd: "encode", Batch: 1, Tokens: o.config.tokens, Blocks: o.config.blocks})
 		s.First = time.Since(begun).Seconds()
 	}
 	if err != nil {

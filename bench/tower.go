@@ -16,6 +16,7 @@ type tower struct {
 	clipvit.Config
 	text    cliptext.Config
 	tokens  int   // of a text, start and end included; 0 if images are measured
+	blocks  bool  // the blocks alone are measured, with tokens of any number
 	batches []int // how many images or texts are measured at once unless the command line says
 }
 
@@ -56,9 +57,11 @@ func ofTexts(c cliptext.Config) tower {
 
 func configNames() string { return strings.Join(slices.Sorted(maps.Keys(configs)), ", ") }
 
+func (t tower) ofTexts() bool { return t.text.Width > 0 }
+
 // noun says what the tower encodes.
 func (t tower) noun() string {
-	if t.tokens > 0 {
+	if t.ofTexts() {
 		return "text"
 	}
 	return "image"
@@ -66,7 +69,7 @@ func (t tower) noun() string {
 
 // rows returns how many tokens an image or a text has.
 func (t tower) rows() int {
-	if t.tokens > 0 {
+	if t.ofTexts() {
 		return t.tokens
 	}
 	return t.Config.Tokens()
@@ -74,7 +77,7 @@ func (t tower) rows() int {
 
 // transformer returns what the blocks are made by.
 func (t tower) transformer() transformer.Config {
-	if t.tokens > 0 {
+	if t.ofTexts() {
 		return t.text.Transformer()
 	}
 	return t.Config.Transformer()
@@ -82,7 +85,7 @@ func (t tower) transformer() transformer.Config {
 
 // flops returns the operations of one image or text.
 func (t tower) flops() float64 {
-	if t.tokens > 0 {
+	if t.ofTexts() {
 		return textFlops(t.text, t.tokens)
 	}
 	return flops(t.Config)

@@ -21,7 +21,9 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/op"
 )
 
 // otherKinds are the workers that use the best kernel, or none: 8-bit weights and operands, products
@@ -77,6 +79,8 @@ func (w *worker) answer(q request) (r reply, err error) {
 		err = w.load(q)
 	case "encode":
 		switch {
+		case q.Blocks && w.model != nil:
+			r.Seconds, r.Values = w.blocks(q.Batch, max(1, q.Tokens), q.Calls)
 		case q.Tokens == 0 && w.model != nil:
 			r.Seconds, r.Values = w.encode(q.Batch, q.Callers, q.Calls)
 		case q.Tokens > 0 && w.text != nil:
@@ -119,7 +123,7 @@ func (w *worker) load(q request) error {
 	if err != nil {
 		return err
 	}
-	if q.Tokens > 0 {
+	if q.Tokens > 0 && !q.Blocks {
 		if w.kind == "int8" {
 			return errors.New("texts are not encoded in 8 bits")
 		}
@@ -142,6 +146,19 @@ func timed(calls int, f func() mat.Tensor) (float64, []float32) {
 		times = append(times, time.Since(start).Seconds())
 	}
 	return median(times), mat.Data[float32](y)
+}
+
+// blocks computes the blocks on a batch of sequences, in parts as a tower does, and returns the seconds and the last token.
+func (w *worker) blocks(batch, tokens, calls int) (float64, []float32) {
+	c := w.model.Config.Width
+	x := values(batch * tokens * c)
+	seconds, y := timed(calls, func() mat.Tensor {
+		return transformer.InParts(batch, transformer.Part(tokens), func(from, to int) mat.Tensor {
+			part := mat.NewDense[float32](mat.WithShape((to-from)*tokens, c), mat.WithBacking(x[from*tokens*c:to*tokens*c]))
+			return op.FromPanels(w.model.Blocks.Forward(op.ToPanels(part, tokens), tokens, false, transformer.Visit(nil)))
+		})
+	})
+	return seconds, y[len(y)-c:]
 }
 
 // encodeTexts encodes a batch of texts at once and returns the seconds and the embeddings [B,E].

@@ -29,14 +29,16 @@ def values(n, at=0):
     return mixed(n, at).astype(np.float32) * np.float32(2**-22) - np.float32(2)
 
 
-def of_texts(path):
-    """The configuration of the text tower if that is what is measured, else None."""
-    return json.loads((Path(path) / "config.json").read_text()).get("text_config")
+def config_of(path):
+    """config.json: of a text tower if it has text_config, of blocks alone if it has blocks, else of a vision tower."""
+    return json.loads((Path(path) / "config.json").read_text())
 
 
 def inputs(path, batch, tokens):
-    """Pixels [B,3,S,S] of images; of texts ids [B,T], as texts in worker.go makes them."""
-    config = json.loads((Path(path) / "config.json").read_text())
+    """Pixels [B,3,S,S] of images; of texts ids [B,T], as texts in worker.go makes them; for blocks [B,T,C]."""
+    config = config_of(path)
+    if "blocks" in config:
+        return values(batch * tokens * config["hidden_size"]).reshape(batch, tokens, -1)
     if "text_config" not in config:
         size = config["image_size"]
         return values(batch * 3 * size * size).reshape(-1, 3, size, size)
@@ -47,11 +49,12 @@ def inputs(path, batch, tokens):
 
 
 def tower(path, threads):
-    """The tower as a module from pixels or ids to embeddings, which is what gets traced, compiled and exported."""
+    """The tower as a module from pixels or ids to embeddings, or its blocks from tokens to tokens, which is what gets traced, compiled and exported."""
     import torch
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-    texts = of_texts(path)
+    config = config_of(path)
+    texts, blocks = "text_config" in config, "blocks" in config
     kind = CLIPTextModelWithProjection if texts else CLIPVisionModelWithProjection
 
     class Tower(torch.nn.Module):
@@ -60,6 +63,8 @@ def tower(path, threads):
             self.model = kind.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa")
 
         def forward(self, x):
+            if blocks:
+                return self.model.vision_model.encoder(inputs_embeds=x).last_hidden_state
             return self.model(x).text_embeds if texts else self.model(x).image_embeds
 
     torch.set_num_threads(threads)
@@ -251,6 +256,9 @@ def export(path):
     import torch
 
     with torch.inference_mode():
+        dynamic = {0: "batch"}
+        if config_of(path).keys() & {"text_config", "blocks"}:
+            dynamic[1] = "tokens"
         torch.onnx.export(
             tower(path, os.cpu_count()),
             (torch.from_numpy(inputs(path, 2, 12)),),
@@ -258,7 +266,7 @@ def export(path):
             dynamo=False,
             input_names=["x"],
             output_names=["embeddings"],
-            dynamic_axes={"x": {0: "batch", 1: "tokens"} if of_texts(path) else {0: "batch"}, "embeddings": {0: "batch"}},
+            dynamic_axes={"x": dynamic, "embeddings": dynamic if "blocks" in config_of(path) else {0: "batch"}},
         )
     import openvino
 
@@ -276,13 +284,15 @@ def serve(kind, threads, replies):
                     path = request["dir"]
                     reply["version"], encode = PEERS[kind](path, threads)
                 case "encode":
-                    x = inputs(path, request["batch"], request.get("tokens", 0))
+                    x = inputs(path, request["batch"], request.get("tokens", 1))
                     times = []
                     for _ in range(request.get("calls", 1)):
                         start = time.perf_counter()
                         y = encode(x)
                         times.append(time.perf_counter() - start)
                     reply["seconds"] = float(np.median(times))
+                    if request.get("blocks"):
+                        y = y[-1, -1]
                     reply["values"] = y.reshape(-1).tolist()
                 case "gemm":
                     m, n, k = request["shape"]
