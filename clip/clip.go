@@ -30,7 +30,7 @@ type tokenizer struct {
 type options struct {
 	open       []converter.OpenOption
 	vocabulary string
-	int8       bool
+	int8, bf16 bool
 }
 
 // An Option is a choice of [Open].
@@ -46,7 +46,11 @@ func Checkpoint(o ...converter.OpenOption) Option {
 func Vocabulary(path string) Option { return func(all *options) { all.vocabulary = path } }
 
 // Int8 rounds the weights of the vision tower to 8 bits when it is loaded, as [clipvit.Model.Quantize] does.
-func Int8() Option { return func(all *options) { all.int8 = true } }
+func Int8() Option { return func(all *options) { all.int8, all.bf16 = true, false } }
+
+// BF16 rounds the weights of both towers to bfloat16 when they are loaded, as [clipvit.Model.ToBF16] does. It is for
+// processors where [clipvit.BF16Pays].
+func BF16() Option { return func(all *options) { all.bf16, all.int8 = true, false } }
 
 // Open finds the model of a checkpoint, in any form that [converter.Open] knows. It reads no weights yet, and must be closed
 // in the end.
@@ -65,12 +69,20 @@ func Open(path string, o ...Option) (*Model, error) {
 		switch {
 		case err == nil && all.int8:
 			tower.Quantize()
+		case err == nil && all.bf16:
+			tower.ToBF16()
 		case err != nil && ctx.Err() == nil && c.Stated().Vision.Width == 0: // a projector alone
 			err = because(ErrRequest, err, "")
 		}
 		return tower, err
 	})
-	m.text = newLazy(func(ctx context.Context) (*cliptext.Model, error) { return load(ctx, m, c.Text) })
+	m.text = newLazy(func(ctx context.Context) (*cliptext.Model, error) {
+		tower, err := load(ctx, m, c.Text)
+		if err == nil && all.bf16 {
+			tower.ToBF16()
+		}
+		return tower, err
+	})
 	m.tokenizer = newLazy(func(ctx context.Context) (tokenizer, error) {
 		return load(ctx, m, func(context.Context) (tokenizer, error) {
 			t, assumed, err := c.Tokenizer(all.vocabulary)

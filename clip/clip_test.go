@@ -500,6 +500,24 @@ func TestOnce(t *testing.T) {
 	if c := clip.Cosine(v[0], w[0]); c < 0.99 || same(v, w) {
 		t.Errorf("cosine of int8 and float32 is %v", c)
 	}
+	rounded := open(t, model, clip.Int8(), clip.BF16()) // the last counts
+	if v, err = rounded.Encode(t.Context(), clip.File(demo+"cat.png")); err != nil {
+		t.Fatal(err)
+	}
+	if c := clip.Cosine(v[0], w[0]); c < 0.9999 || same(v, w) {
+		t.Errorf("cosine of bf16 and float32 is %v", c)
+	}
+	a, err := rounded.EncodeText(t.Context(), []string{"a photo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := open(t, model).EncodeText(t.Context(), []string{"a photo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := clip.Cosine(a[0], b[0]); c < 0.9999 || same(a, b) {
+		t.Errorf("cosine of a text in bf16 and in float32 is %v", c)
+	}
 	squashed := open(t, model, clip.Checkpoint(converter.Prepare(clipvit.Choice{Fit: clipvit.FitSquash})))
 	if tower, err := squashed.Vision(t.Context()); err != nil || tower.Config.Transform.Fit != clipvit.FitSquash {
 		t.Errorf("options of the checkpoint are not heard, %v", err)

@@ -37,14 +37,19 @@ func TestBatch(t *testing.T) {
 		kernel.Use(impl)
 		m.Unfreeze()
 		m.Freeze()
-		var alone []float32
-		for _, text := range texts {
-			alone = append(alone, embed([][]int{text})...)
-		}
-		for _, b := range []int{2, 3, 5, 13, 40} {
-			for from := 0; from+b <= len(texts); from += b {
-				if got := embed(texts[from : from+b]); !slices.Equal(got, alone[from*c.EmbedDim:(from+b)*c.EmbedDim]) {
-					t.Errorf("%s: texts %d to %d differ from each alone", impl, from, from+b-1)
+		for _, precision := range []string{"f32", "bf16"} {
+			if precision == "bf16" {
+				m.ToBF16()
+			}
+			var alone []float32
+			for _, text := range texts {
+				alone = append(alone, embed([][]int{text})...)
+			}
+			for _, b := range []int{2, 3, 5, 13, 40} {
+				for from := 0; from+b <= len(texts); from += b {
+					if got := embed(texts[from : from+b]); !slices.Equal(got, alone[from*c.EmbedDim:(from+b)*c.EmbedDim]) {
+						t.Errorf("%s, %s: texts %d to %d differ from each alone", impl, precision, from, from+b-1)
+					}
 				}
 			}
 		}

@@ -77,6 +77,12 @@ func NewFrozen(c Config, fill func(path string, values []float32) error) (*Model
 // use of the model.
 func (m *Model) Freeze() { transformer.Freeze(m, m.weights()) }
 
+// ToBF16 freezes the model and rounds the weights of the blocks' products to bfloat16, as [clipvit.Model.ToBF16] does.
+func (m *Model) ToBF16() {
+	m.Freeze()
+	m.Blocks.RoundBF16()
+}
+
 // Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
 // matrices again, with the same values.
 func (m *Model) Unfreeze() { transformer.Unfreeze(m) }

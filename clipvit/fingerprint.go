@@ -14,7 +14,7 @@ import (
 // Fingerprint returns 64 hexadecimal digits that change with anything of the tower that the features
 // depend on, and with nothing else: two towers whose first blocks are the same have the same for the tokens
 // that leave those blocks. Which precision the weights are kept in does not matter, but what
-// [Model.Quantize] made of them does.
+// [Model.Quantize] or [Model.ToBF16] made of them does.
 func (f Features) Fingerprint(m *Model) (string, error) {
 	if err := f.Validate(m.Config); err != nil {
 		return "", err

@@ -95,6 +95,20 @@ func (m *Model) Quantize() {
 // Int8Pays reports whether this processor is faster with 8 bits than with float32.
 func Int8Pays() bool { return kernel.Int8Pays() }
 
+// ToBF16 freezes the model and rounds the weights of the blocks' products to bfloat16, whose 8 bits of precision stand
+// between int8 and float32; what enters a product is rounded as well, and the sums are float32. That takes half the memory of
+// float32, and where [BF16Pays] about half the time. Embeddings have a cosine of 0.9999 and more with those of float32.
+// What was rounded stays so, [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the
+// model.
+func (m *Model) ToBF16() {
+	m.Freeze()
+	m.Blocks.RoundBF16()
+}
+
+// BF16Pays reports whether this processor is faster with bfloat16 than with float32: those with AMX, and AMD's with
+// AVX512-BF16. Without either instruction the results are the same, and take many times as long.
+func BF16Pays() bool { return kernel.BF16Pays() }
+
 // Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
 // matrices again, with the same values.
 func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
@@ -191,7 +205,7 @@ func (m *Model) pooled(patches mat.Tensor, step transformer.Step) mat.Tensor {
 func (m *Model) tokens(patches mat.Tensor, n int, step transformer.Step) mat.Tensor {
 	x := step("embed", m.Embed.Forward(patches), nil) // [B·T,C]
 	normed := op.LayerNorm(x, m.PreNorm)
-	if !m.wantsGrad(patches) {
+	if m.Blocks.InPanels() && !m.wantsGrad(patches) {
 		normed = op.ToPanels(normed, m.Config.Tokens())
 	}
 	x = step("pre_norm", normed, x)                                      // [B·T,C]

@@ -13,7 +13,7 @@ import (
 	"github.com/vitago/vitago/internal/tiny"
 )
 
-// An image has the same bits with any number of threads, in float32 and in int8.
+// An image has the same bits with any number of threads, in float32, bfloat16 and int8.
 func TestThreads(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	defer kernel.Use("")
@@ -32,8 +32,12 @@ func TestThreads(t *testing.T) {
 			kernel.Use(impl)
 			m.Unfreeze()
 			m.Freeze()
-			for _, precision := range []string{"f32", "int8"} {
-				if precision == "int8" {
+			for _, precision := range []string{"f32", "bf16", "int8"} {
+				switch precision {
+				case "bf16":
+					m.ToBF16()
+				case "int8":
+					m.Unfreeze()
 					m.Quantize()
 				}
 				var want []float32

@@ -160,6 +160,7 @@ func TestEncodeRefuses(t *testing.T) {
 	refused("the number of rows", m, all[:6], nil)
 	refused("image 1", m, append(all[1:], all[0]), nil)
 	refused("model", open(t, model, clip.Int8()), all, nil)
+	refused("model", open(t, model, clip.BF16()), all, nil)
 	refused("model", open(t, "../testdata/tiny/huggingface"), all, nil)
 	// One weight is another.
 	dir := t.TempDir()

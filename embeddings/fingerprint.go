@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
 )
 
@@ -31,7 +32,7 @@ func vision(m *clip.Model) tower {
 			}
 			c := v.Config
 			c.Transform = c.Transform.Canonical() // one name for one thing
-			return []any{c, len(v.Blocks) > 0 && op.Quantized(v.Blocks[0].MLP.Up.W)}, nil
+			return append([]any{c, len(v.Blocks) > 0 && op.Quantized(v.Blocks[0].MLP.Up.W)}, rounded(v.Blocks)...), nil
 		},
 		m.VisionFingerprint,
 	}
@@ -49,10 +50,18 @@ func text(m *clip.Model) tower {
 			if err != nil {
 				return nil, err
 			}
-			return []any{t.Config, k.Fingerprint()}, nil
+			return append([]any{t.Config, k.Fingerprint()}, rounded(t.Blocks)...), nil
 		},
 		m.TextFingerprint,
 	}
+}
+
+// rounded says what is to be said of blocks that compute in bfloat16.
+func rounded(b transformer.Blocks) []any {
+	if len(b) > 0 && op.RoundedBF16(b[0].MLP.Up.W) {
+		return []any{"bf16"}
+	}
+	return nil
 }
 
 // fingerprint returns 64 hexadecimal digits that change with the model, and loads the tower meanwhile. Those of package clip

@@ -61,6 +61,21 @@ func (m Blocks) Quantize() {
 	}
 }
 
+// RoundBF16 rounds the weights of the frozen blocks' products to bfloat16.
+func (m Blocks) RoundBF16() {
+	for _, b := range m {
+		for _, p := range b.products() {
+			op.RoundBF16(p)
+		}
+		runtime.GC() // gives back what the block took before
+	}
+}
+
+// InPanels reports whether tokens in panels suit the blocks: their products are none of rounded weights, which read rows.
+func (m Blocks) InPanels() bool {
+	return len(m) == 0 || !op.Quantized(m[0].Attn.QKV.W) && !op.RoundedBF16(m[0].Attn.QKV.W)
+}
+
 // A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more.
 type Step func(stage string, x, old mat.Tensor) mat.Tensor
 

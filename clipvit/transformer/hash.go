@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -15,7 +16,8 @@ import (
 )
 
 // Hash writes the parameters of a tower that uses permits to h, with all that its blocks compute with besides. What h gets
-// does not depend on the precision in which weights are kept, but on whether they are quantised.
+// does not depend on the precision in which weights are kept, but on whether they are rounded to int8 or
+// bfloat16.
 func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
 	for i, b := range blocks {
 		for _, l := range slices.Concat(b.Attn.QKVLoRA, b.Attn.OutLoRA, b.MLP.UpLoRA, b.MLP.DownLoRA) {
@@ -27,7 +29,11 @@ func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
 		if !uses(path) {
 			return
 		}
-		fmt.Fprintf(h, "\n%s %v %t\n", path, p.Shape(), op.Quantized(p))
+		rounded := strconv.FormatBool(op.Quantized(p))
+		if op.RoundedBF16(p) {
+			rounded = "bf16"
+		}
+		fmt.Fprintf(h, "\n%s %v %s\n", path, p.Shape(), rounded)
 		for part := range slices.Chunk(mat.Data[float32](p.Value().(mat.Matrix)), cap(chunk)/4) {
 			chunk = chunk[:0]
 			for _, v := range part {

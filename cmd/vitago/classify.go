@@ -51,7 +51,7 @@ type classification struct {
 	overwrite     bool
 	skipErrors    bool
 	batch         int
-	precision     string // f32 or int8
+	precision     string // f32, bf16 or int8
 	prepare       clipvit.Choice
 	adapters      []converter.OpenOption // are merged with the model
 }
@@ -70,6 +70,8 @@ templates, of --template or the lines of --templates-file, a label's embedding i
 each of length 1, as OpenAI does it for its results on ImageNet, whose 80 templates are in
 notebooks/Prompt_Engineering_for_ImageNet.ipynb of openai/CLIP. --cache keeps the embeddings of labels
 in a folder, where they are found again for the same text tower, tokenizer, label and templates.
+
+` + precisionHelp + `
 
 The model must have a text tower (not converted with --vision-only). The tokenizer is the one beside it,
 or OpenAI's where there is none, unless --vocab says otherwise. A text gets the ids that the model's own
@@ -119,7 +121,7 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	f.StringVarP(&c.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace FILE if it is there")
 	f.IntVar(&c.batch, "batch", classifyBatch, "images that are encoded together; more is faster for small models only")
-	precision := choiceFlag(cmd, "precision", "f32", "of the vision tower's weights and operands", "f32", "int8")
+	precision := precisionFlag(cmd, "of the products' weights and operands; int8 is of the vision tower's alone")
 	f.BoolVar(&c.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation, c.precision, c.format, c.prepare = transformer.Activation(activation.value), precision.value, format.value, prepared()
@@ -131,6 +133,9 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 			c.output = ""
 		}
 		if err := c.check(cmd, *asJSON); err != nil {
+			return err
+		}
+		if c.precision, err = choosePrecision(cmd.ErrOrStderr(), c.precision); err != nil {
 			return err
 		}
 		return c.run(cmd, args)
@@ -301,9 +306,6 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 			return usagef("standard input is named twice")
 		}
 	}
-	if c.precision == "int8" && !clipvit.Int8Pays() {
-		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
-	}
 	dst, err := createNew(cmd, c.output, c.overwrite)
 	if err != nil {
 		return err
@@ -342,10 +344,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 // options say how the model is read.
 func (c *classification) options() []clip.Option {
 	options := []clip.Option{clip.Checkpoint(append(c.adapters, converter.Assume(c.activation), converter.Prepare(c.prepare))...), clip.Vocabulary(c.vocab)}
-	if c.precision == "int8" {
-		options = append(options, clip.Int8())
-	}
-	return options
+	return append(options, precisionOptions(c.precision)...)
 }
 
 // classify writes the labels of pictures, says how many are done, and returns the errors of those that were skipped.

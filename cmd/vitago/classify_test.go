@@ -488,7 +488,7 @@ func TestClassifyFlagErrors(t *testing.T) {
 		{exitUsage, two("--overwrite"), "--overwrite goes with -o"},
 		{exitUsage, two("--top", "-1"), "--top is -1, want 1 or more, or 0 for all"},
 		{exitUsage, two("--batch", "65"), "--batch is 65, want 1 to 64"},
-		{exitUsage, two("--precision", "f16"), "want f32, int8"},
+		{exitUsage, two("--precision", "f16"), "want f32, bf16, int8, auto"},
 		{exitFailed, []string{"--labels-file", filepath.Join(out, "absent.txt")}, "--labels-file: open " + filepath.Join(out, "absent.txt")},
 		{exitUsage, []string{"--labels-file", out}, out + " is a directory, want a file of lines"},
 		{exitUsage, []string{"--labels-file", file("none.txt", "\n \n")}, "none.txt: got 0 labels, want at least 2: one a line"},

@@ -38,7 +38,7 @@ type encoding struct {
 	keep       embeddings.Options
 	batch      int
 	skipErrors bool
-	precision  string // f32 or int8
+	precision  string // f32, bf16 or int8
 	prepare    clipvit.Choice
 	adapters   []converter.OpenOption // are merged with the model
 }
@@ -85,9 +85,7 @@ Ctrl-C, an error, a full disk, kill -9, --resume goes on behind the last row, an
 in the end. Model, settings and images have to be those with which it was begun. A FILE that is complete stays
 as it is. --overwrite begins again.
 
---precision int8 rounds the weights of the blocks, and what enters a product, to 8 bits: the embedding
-then has a cosine of about 0.9996 with that of float32, in place of six equal digits, and with AMX or
-VNNI it takes a fraction of the time. "vitago version" says which instruction there is.
+` + precisionHelp + `
 
 An image that cannot be read ends it with status 1. With --skip-errors all others are encoded, and
 the status is 1 in the end: the image has an "error" in place of features, or a row of NaN. --resume does not
@@ -116,7 +114,7 @@ try it again.`,
 	f.BoolVar(&e.keep.Resume, "resume", false, "go on with FILE, behind what is done")
 	f.BoolVar(&e.keep.Overwrite, "overwrite", false, "begin again, and replace FILE if it is there")
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
-	precision := choiceFlag(cmd, "precision", "f32", "of the products' weights and operands", "f32", "int8")
+	precision := precisionFlag(cmd, "of the products' weights and operands")
 	prepared := preprocessFlags(cmd, true)
 	merged := newAdapters(cmd)
 	merged.flag()
@@ -145,6 +143,9 @@ try it again.`,
 		if err := e.check(cmd); err != nil {
 			return err
 		}
+		if e.precision, err = choosePrecision(cmd.ErrOrStderr(), e.precision); err != nil {
+			return err
+		}
 		return e.run(cmd, args)
 	}
 	return cmd
@@ -169,7 +170,7 @@ func (e *encoding) check(cmd *cobra.Command) error {
 		return usagef("--vocab goes with --text: images have no words")
 	}
 	for _, name := range []string{"features", "precision", "preprocess", "fit", "exif"} {
-		if e.text && flags.Changed(name) && !(name == "features" && e.features.Kind == clipvit.Embedding) && !(name == "precision" && e.precision == "f32") {
+		if e.text && flags.Changed(name) && !(name == "features" && e.features.Kind == clipvit.Embedding) && !(name == "precision" && e.precision != "int8") {
 			return usagef("--%s is of images, and --text encodes texts", name)
 		}
 	}
@@ -225,11 +226,8 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer m.Close()
-	if e.precision == "int8" && !clipvit.Int8Pays() {
-		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
-	}
 	o := embeddings.EncodeOptions{Options: e.keep, Format: e.format, Features: e.features, Normalize: e.normalize, Batch: e.batch, SkipErrors: e.skipErrors, Settings: map[string]string{}}
-	if !e.text {
+	if !e.text || e.precision != "f32" { // files of texts from versions before have none
 		o.Settings["precision"] = e.precision
 	}
 	if e.output == "" {
@@ -336,10 +334,7 @@ func (e *encoding) texts(args []string, stdin io.Reader) ([]string, error) {
 // open finds the model, and what can be wrong with the flags for it.
 func (e *encoding) open(log io.Writer) (*clip.Model, error) {
 	options := []clip.Option{clip.Checkpoint(append(e.adapters, converter.Assume(e.activation), converter.Prepare(e.prepare))...), clip.Vocabulary(e.vocab)}
-	if e.precision == "int8" {
-		options = append(options, clip.Int8())
-	}
-	m, err := clip.Open(e.model, options...)
+	m, err := clip.Open(e.model, append(options, precisionOptions(e.precision)...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/embeddings"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // manyPictures makes a folder of small pictures, of which some are none.
@@ -121,16 +122,22 @@ func TestEncodeResume(t *testing.T) {
 	kept := "gradient.png: not an image"
 	encode("--resume").want(t, exitFailed, nil, []string{kept, "; 3 of 6 images are kept, and --resume goes on behind them\n"})
 	before := bytesIn(t, dir)
-	for _, c := range []struct {
+	type refusal struct {
 		args   []string
 		status int
 		want   string
-	}{
+	}
+	bf16 := refusal{[]string{"--resume", "--precision", "bf16"}, exitFailed, "was begun with precision f32, which is now bf16; --overwrite begins again\n"}
+	if kernel.BF16Name() == "generic" {
+		bf16.status, bf16.want = exitUsage, "has no instruction for bfloat16"
+	}
+	for _, c := range []refusal{
 		{nil, exitFailed, out + " has been begun, with 3 rows, and neither resuming nor overwriting was asked for; --resume goes on with it, --overwrite begins again\n"},
 		{[]string{"--resume"}, exitFailed, kept},
 		{[]string{"--resume", "--normalize"}, exitFailed, out + ": was begun with normalized false, which is now true; --overwrite begins again\n"},
 		{[]string{"--resume", "--features", "post_norm"}, exitFailed, "was begun with feature embedding, which is now post_norm"},
 		{[]string{"--resume", "--precision", "int8"}, exitFailed, "was begun with precision f32, which is now int8; --overwrite begins again\n"},
+		bf16,
 		{[]string{"--resume", "--fit", "squash"}, exitFailed, ", by other weights, or another --activation, --adapter, --preprocess, --fit or --exif; --overwrite begins again\n"},
 		{[]string{"--resume", "demo/cat.png"}, exitFailed, "was begun with the number of rows 6, which is now 7"},
 		{[]string{"--resume", "--overwrite"}, exitUsage, "give one of them"},

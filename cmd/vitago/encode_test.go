@@ -25,6 +25,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 var demoNames = []string{"blue-square.png", "cat.jpg", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"}
@@ -202,14 +203,31 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// TestPrecision: with int8 an embedding is another, and points where that of float32 does.
+// TestPrecision: with int8 or bf16 an embedding is another, and points where that of float32 does. The automatic choice is one
+// of bf16 and f32, and says which.
 func TestPrecision(t *testing.T) {
 	want := direct(t, "demo/cat.png", "embedding", -1)
-	for precision, same := range map[string]bool{"f32": true, "int8": false} {
+	instruction := kernel.BF16Name() != "generic"
+	for _, c := range []struct {
+		precision string
+		same      bool
+		cosine    float64
+		note      string // where it is not faster, nothing where it is
+	}{
+		{"f32", true, 0.9999999, ""},
+		{"int8", false, 0.999, map[bool]string{false: "not faster with int8"}[clipvit.Int8Pays()]},
+		{"bf16", false, 0.9999, map[bool]string{false: "not faster with bf16"}[clipvit.BF16Pays()]},
+		{"auto", !clipvit.BF16Pays(), 0.9999, map[bool]string{true: "precision: bf16, since " + kernel.BF16Name(), false: "precision: f32, since "}[clipvit.BF16Pays()]},
+	} {
+		precision, same := c.precision, c.same
 		r := vitago("encode", "--model", tinyModel, "--precision", precision, "demo/cat.png")
-		note := []string{"no"} // a note where int8 is not faster, nothing where it is
-		if same || clipvit.Int8Pays() {
-			note = nil
+		if precision == "bf16" && !instruction {
+			r.want(t, exitUsage, nil, []string{"--precision bf16: the kernel in use, " + kernel.Name() + ", has no instruction for bfloat16, which is of AMX and AVX512-BF16: want f32, or auto, which chooses"})
+			continue
+		}
+		var note []string
+		if c.note != "" {
+			note = []string{c.note}
 		}
 		r.want(t, exitDone, []string{"embedding"}, note)
 		_, got, _ := readOutput(t, "jsonl", "embedding", []byte(r.out))
@@ -221,8 +239,8 @@ func TestPrecision(t *testing.T) {
 			g, w := float64(got[i]), float64(want[i])
 			gg, gw, ww = gg+g*g, gw+g*w, ww+w*w
 		}
-		if cosine := gw / math.Sqrt(gg*ww); cosine < 0.999 {
-			t.Errorf("%s: cosine %v, want at least 0.999", precision, cosine)
+		if cosine := gw / math.Sqrt(gg*ww); cosine < c.cosine {
+			t.Errorf("%s: cosine %v, want at least %v", precision, cosine, c.cosine)
 		}
 	}
 	vitago("encode", "--model", tinyModel, "--precision", "int4", "demo/cat.png").want(t, exitUsage, nil, []string{"int4", "f32", "int8"})

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/clip"
-	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
@@ -77,6 +76,8 @@ confusion matrix.
 The numbers are scikit-learn's. Of classes that are as probable the first counts, in the order of the head or
 of the labels. A class's recall is its accuracy; means are over the classes that have pictures.
 
+` + precisionHelp + `
+
 With --min-accuracy the status is 1 if the accuracy is lower. A picture that cannot be read ends it with status 1; with
 --skip-errors all others are judged, and the status is 1 in the end.`,
 		Example: `  vitago eval --model tuned/model photos/test
@@ -106,7 +107,7 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.StringVarP(&e.output, "output", "o", "", "write the page, tables and a contact sheet into `DIR` as well")
 	f.BoolVar(&e.overwrite, "overwrite", false, "replace DIR if an evaluation is there")
 	f.IntVar(&e.batch, "batch", classifyBatch, "pictures that are encoded together; more is faster for small models only")
-	precision := choiceFlag(cmd, "precision", "f32", "of the vision tower's weights and operands", "f32", "int8")
+	precision := precisionFlag(cmd, "of the products' weights and operands; int8 is of the vision tower's alone")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after a picture that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.activation, e.precision, e.prepare, e.data = transformer.Activation(activation.value), precision.value, prepared(), args[0]
@@ -115,6 +116,9 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 			return err
 		}
 		if err := e.check(cmd); err != nil {
+			return err
+		}
+		if e.precision, err = choosePrecision(cmd.ErrOrStderr(), e.precision); err != nil {
 			return err
 		}
 		return e.run(cmd)
@@ -203,9 +207,6 @@ func (e *examination) run(cmd *cobra.Command) error {
 	}
 	if d.Multi && e.k > 0 {
 		return usagef("--top is of pictures of one class each, and those of %s have lists of labels", e.data)
-	}
-	if e.precision == "int8" && !clipvit.Int8Pays() {
-		fmt.Fprintln(log, "note: this processor is not faster with int8 than with float32")
 	}
 	classes := len(e.labels)
 	if judge != nil {

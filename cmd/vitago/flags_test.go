@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 )
 
 // changing is what differs from one run to the next of the same command line.
@@ -96,6 +97,10 @@ func TestFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	bf16 := "" // or that there is no instruction
+	if kernel.BF16Name() == "generic" {
+		bf16 = "--precision bf16: the kernel in use"
+	}
 	cases := []flagCase{
 		{encode, "--model " + llava, ""},
 		{encode, "--activation gelu", ""}, // the model says another
@@ -124,6 +129,10 @@ func TestFlags(t *testing.T) {
 		{encode, "--overwrite", "--overwrite goes with -o FILE"},
 		{"encode --model MODEL -o OUT/x.npy --overwrite PICTURE", "--resume", "--resume goes on, and --overwrite begins again"},
 		{encode, "--precision int8", ""},
+		{encode, "--precision bf16", bf16},
+		{encode, "--precision auto", ""}, // says what it is
+		{"encode --model MODEL --text photo", "--precision bf16", bf16},
+		{"encode --model MODEL --text photo", "--precision auto", ""},
 		{"encode --model MODEL BROKEN PICTURE", "--skip-errors", ""},
 		{"encode --model MODEL CLEAR", "--preprocess openai", ""},
 		{"encode --model MODEL CLEAR", "--fit squash", ""},
@@ -162,6 +171,8 @@ func TestFlags(t *testing.T) {
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--overwrite", "--overwrite goes with -o"},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--batch 0", "--batch is 0, want 1 to 64"},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision int8", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision bf16", bf16},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision auto", ""},
 		{"classify --model HEAD BROKEN PICTURE", "--skip-errors", ""},
 		{"classify --model HEAD PICTURE", "--cache OUT/cache", "--cache goes with --labels"},
 		{"classify --model HEAD CLEAR", "--preprocess openai", ""},
@@ -186,6 +197,8 @@ func TestFlags(t *testing.T) {
 		{byText, "--overwrite", "--overwrite goes with -o"},
 		{byText, "--batch 0", "--batch is 0, want 1 to 64"},
 		{byText + " --json", "--precision int8", ""},
+		{byText + " --json", "--precision bf16", bf16},
+		{byText + " --json", "--precision auto", ""},
 		{byHead + torn, "--skip-errors", ""},
 		{byHead + two, "--label-separator |", ""},
 		{byHead + pictures, "--label-separator |", "--label-separator: "},

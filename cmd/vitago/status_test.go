@@ -146,7 +146,7 @@ func TestStatuses(t *testing.T) {
 		{usage, "encode --model nope --batch 65 PICTURE", "--batch is 65, want 1 to 64"},
 		{usage, encode + "--layer 1 PICTURE", "an embedding has no layer"},
 		{usage, encode + "--features cls --layer 9 PICTURE", "--layer is 9, want -3 to 2 for this model"},
-		{usage, encode + "--precision f16 PICTURE", "want f32, int8"},
+		{usage, encode + "--precision f16 PICTURE", "want f32, bf16, int8, auto"},
 		{usage, encode + "--preprocess pil PICTURE", "want openai, open_clip, transformers"},
 		{usage, encode + "--fit square PICTURE", "want crop, squash, pad, longest"},
 		{usage, encode + "--activation relu PICTURE", "want quick_gelu, gelu"},

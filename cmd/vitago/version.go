@@ -22,6 +22,8 @@ type version struct {
 	Kernels  []string `json:"kernels"`
 	Int8     string   `json:"int8"`         // the instruction of --precision int8
 	Int8Pays bool     `json:"int8_pays"`    // it is faster than float32
+	BF16     string   `json:"bf16"`         // the instruction of --precision bf16
+	BF16Pays bool     `json:"bf16_pays"`    // it is faster than float32
 	CPU      []string `json:"cpu_features"` // those that kernels use or could use
 	Threads  int      `json:"threads"`
 }
@@ -40,6 +42,10 @@ one that the environment variable ` + kernel.Env + ` names.`,
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), v)
 		}
+		bf16 := v.BF16 + map[bool]string{true: "", false: ", no faster than float32"}[v.BF16Pays]
+		if v.BF16 == "generic" {
+			bf16 = "none"
+		}
 		rows := [][2]string{
 			{"vitago", v.Version},
 			{"revision", v.Revision},
@@ -47,6 +53,7 @@ one that the environment variable ` + kernel.Env + ` names.`,
 			{"platform", v.Platform},
 			{"kernel", v.Kernel + " (of " + strings.Join(v.Kernels, ", ") + ")"},
 			{"int8", v.Int8 + map[bool]string{true: "", false: ", no faster than float32"}[v.Int8Pays]},
+			{"bf16", bf16},
 			{"cpu", strings.Join(v.CPU, " ")},
 			{"threads", count(int64(v.Threads))},
 		}
@@ -64,7 +71,7 @@ one that the environment variable ` + kernel.Env + ` names.`,
 func readVersion() version {
 	v := version{
 		Version: "(unknown)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Kernel: kernel.Name(), Kernels: kernel.Available(), Int8: kernel.Int8Name(), Int8Pays: kernel.Int8Pays(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
+		Kernel: kernel.Name(), Kernels: kernel.Available(), Int8: kernel.Int8Name(), Int8Pays: kernel.Int8Pays(), BF16: kernel.BF16Name(), BF16Pays: kernel.BF16Pays(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v.Version = info.Main.Version

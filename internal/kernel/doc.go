@@ -1,4 +1,4 @@
-// Package kernel computes the float32 and int8 primitives below everything else, on plain slices: matrix products,
+// Package kernel computes the float32, bfloat16 and int8 primitives below everything else, on plain slices: matrix products,
 // attention, layer norm, softmax, activations, and their gradients.
 //
 // Matrices are row-major. The exported functions check lengths once and panic with a named string, since a wrong

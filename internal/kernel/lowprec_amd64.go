@@ -78,3 +78,31 @@ func int8QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float3
 //
 //go:noescape
 func int8DequantiseAVX2(y *float32, acc *int32, sums *int32, scales *float32, n int, zero int32, scale float32)
+
+// bf16TileAMX is bf16TileGeneric for 32 rows and 32 columns, but for the order of the sums; pairs is a positive multiple of 16. It prefetches from next on, 8·step bytes for every 16 pairs.
+//
+//go:noescape
+func bf16TileAMX(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16TileAVX512 is bf16TileGeneric for 14 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
+//
+//go:noescape
+func bf16TileAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16Tile8OfAVX512 is bf16TileGeneric for 8 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
+//
+//go:noescape
+func bf16Tile8OfAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16Tile4OfAVX512 is bf16TileGeneric for 4 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
+//
+//go:noescape
+func bf16Tile4OfAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16PairsAVX512 is bf16PairsGeneric; n is a positive multiple of 32.
+//
+//go:noescape
+func bf16PairsAVX512(dst *uint32, x *float32, n int)
+
+// cpuid returns what the processor says of itself on a leaf.
+func cpuid(leaf uint32) (a uint32, b uint32, c uint32, d uint32)

@@ -53,6 +53,25 @@ func Quantize(p *nn.Param) {
 	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackInt8(w, rows, cols)) })
 }
 
+// RoundBF16 is [Freeze] with the weights rounded to bfloat16. [Thaw] does not undo the rounding. Weights of int8 stay so.
+func RoundBF16(p *nn.Param) {
+	if Quantized(p) || RoundedBF16(p) {
+		return
+	}
+	rows, cols := dims(p)
+	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackBF16(w, rows, cols)) })
+}
+
+// RoundedBF16 reports whether a parameter's weights are rounded to bfloat16.
+func RoundedBF16(p *nn.Param) bool {
+	f := packed(p)
+	if f == nil {
+		return false
+	}
+	_, ok := f.weights().(*kernel.BF16)
+	return ok
+}
+
 // Quantized reports whether a parameter's weights are rounded to int8.
 func Quantized(p *nn.Param) bool {
 	f := packed(p)
@@ -76,10 +95,15 @@ func (f *Frozen) matMul(y, x []float32, m int, e kernel.Epilogue) {
 		kernel.MatMulPacked(y, x, w, m, e)
 		return
 	}
-	kernel.MatMulInt8(y, x, f.weights().(*kernel.Int8), m, e)
+	switch w := f.weights().(type) {
+	case *kernel.BF16:
+		kernel.MatMulBF16(y, x, w, m, e)
+	case *kernel.Int8:
+		kernel.MatMulInt8(y, x, w, m, e)
+	}
 }
 
-// packed returns the weights as the left or the right operand of products, or nil if they are int8. It packs them
+// packed returns the weights as the left or the right operand of products, or nil if they are rounded. It packs them
 // anew if they were the other operand; that is rare, since a program uses weights in one way for long.
 func (f *Frozen) packed(left bool) *kernel.Packed {
 	f.mu.Lock()
@@ -194,7 +218,7 @@ func (f *Frozen) SetRequiresGrad(v bool) {
 }
 
 // MarshalBinary implements encoding.BinaryMarshaler: rows, columns, values, little-endian. It writes weights of int8
-// as the float32 that they stand for.
+// and bfloat16 as the float32 that they stand for.
 func (f *Frozen) MarshalBinary() ([]byte, error) {
 	if f.weights() == nil {
 		return nil, errors.New("op: a frozen weight without values")

@@ -163,6 +163,37 @@ func TestFrozenUnmarshal(t *testing.T) {
 	}
 }
 
+// TestRoundBF16: a product in bfloat16 is near that of the weights that it was rounded to.
+func TestRoundBF16(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	const m, in, out = 5, 128, 64 // whole blocks of every implementation
+	plain, rounded := frozenLinear(rng, in, out)
+	RoundBF16(rounded.W)
+	RoundBF16(rounded.W)
+	if !RoundedBF16(rounded.W) || RoundedBF16(plain.W) || Quantized(rounded.W) {
+		t.Error("what is rounded is not told apart")
+	}
+	if got, want := packed(rounded.W).Bytes(), 2*in*out; got != want {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+	for i, v := range data(rounded.W) {
+		if w := data(plain.W)[i]; math.Abs(float64(v-w)) > math.Abs(float64(w))/256 { // half of a step of 8 bits
+			t.Fatalf("weight %d is %v, and was %v", i, v, w)
+		}
+	}
+	x := fresh(m, in)
+	halves(rng, data(x))
+	got := data(Linear(x, rounded))
+	Thaw(rounded.W)
+	want := data(Linear(x, rounded))
+	for i := range got {
+		// Of in products of elements up to 1/4, one of them off by 2⁻⁹ of it at most.
+		if d := math.Abs(float64(got[i] - want[i])); d > in*0.25*0.25/256 {
+			t.Errorf("element %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
 // TestQuantize: a product in 8 bits is near that of the weights that it was rounded to.
 func TestQuantize(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))

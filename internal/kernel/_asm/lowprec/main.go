@@ -38,6 +38,12 @@ func main() {
 	limits()
 	quantise()
 	dequantise()
+	tileAMXBF16()
+	tileAVX512BF16("bf16TileAVX512", 14)
+	tileAVX512BF16("bf16Tile8OfAVX512", 8)
+	tileAVX512BF16("bf16Tile4OfAVX512", 4)
+	pairsBF16()
+	cpuid()
 	Generate()
 }
 
