@@ -41,3 +41,5 @@
 // No size from a file is trusted before it is checked against MaxPixels, as Pillow checks it, and, where the format
 // allows it, against the length of the file. CLIP computes no more than its square, whatever the aspect ratio.
 package pillow
+
+//go:generate go -C _asm run . -out ../simd_amd64.s -stubs ../simd_amd64.go -pkg pillow

@@ -19,7 +19,7 @@ type jpegDecoder struct {
 	progressive   bool
 	arithmetic    bool
 	parts         []*jpegPart
-	quant         [4]*[64]int32    // in the order of a block
+	quant         [4]*[64]uint16   // in the order of a block
 	huff          [2][4]*jpegTable // DC, AC
 	conditioning  jpegConditioning // of arithmetic coding
 	interval      int              // units between restart markers, 0 for none
@@ -47,7 +47,7 @@ type jpegPart struct {
 	plane         // true size; stride and the pixels cover whole blocks
 	columns   int // blocks in a row of pix
 	rows      int // rows of blocks in pix
-	quant     *[64]int32
+	quant     *[64]uint16
 	coeffs    [][64]int16 // only if there are several scans
 	predicted int         // last DC value of the scan
 	dc, ac    *jpegHuffman
@@ -95,15 +95,20 @@ var jpegRefused = map[byte]string{
 	0xcb: "lossless arithmetic-coded", 0xcd: "hierarchical", 0xce: "hierarchical", 0xcf: "hierarchical",
 }
 
+// jpegRows is where the rows of coefficients begin in a block. Those that the transform adds or multiplies together lie
+// side by side: row y's coefficient x is at jpegRows[y]+2x.
+var jpegRows = [8]int{0, 33, 16, 48, 1, 49, 17, 32}
+
 // zigzag is the place in a block of the coefficients in the order of the file. Corrupt data can count
 // beyond 63; the last place takes that.
-var zigzag = func() (z [80]int) {
+var zigzag = func() (z [80]uint8) {
 	x, y, up := 0, 0, true
 	for i := range z {
-		if z[i] = 63; i >= 64 {
+		if i >= 64 {
+			z[i] = z[63]
 			continue
 		}
-		z[i] = 8*y + x
+		z[i] = uint8(jpegRows[y] + 2*x)
 		switch {
 		case up && x == 7:
 			y, up = y+1, false
@@ -254,12 +259,12 @@ func (d *jpegDecoder) quantTables(b []byte) error {
 		if at > 3 || len(b) < 1+size {
 			return fmt.Errorf("bad quantisation table %#x of %d bytes", b[0], len(b)-1)
 		}
-		table := new([64]int32)
+		table := new([64]uint16)
 		for i := range 64 {
 			if wide == 1 {
-				table[zigzag[i]] = int32(binary.BigEndian.Uint16(b[1+2*i:]))
+				table[zigzag[i]] = binary.BigEndian.Uint16(b[1+2*i:])
 			} else {
-				table[zigzag[i]] = int32(b[1+i])
+				table[zigzag[i]] = uint16(b[1+i])
 			}
 		}
 		d.quant[at] = table
@@ -500,7 +505,7 @@ func (d *jpegDecoder) image() *Image {
 			case n == 1:
 				copy(out, rows[0])
 			case n == 3 && yccs:
-				yccRow(out, rows[0], rows[1], rows[2])
+				fast.yccRow(out, rows[0], rows[1], rows[2])
 			case n == 3:
 				for x := range d.width {
 					out[3*x], out[3*x+1], out[3*x+2] = rows[0][x], rows[1][x], rows[2][x]

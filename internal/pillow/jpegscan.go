@@ -49,16 +49,16 @@ func (s *jpegScan) read() error {
 				}
 				for j := range v {
 					for i := range h {
-						at := (y*v+j)*p.columns + x*h + i
+						row, column := y*v+j, x*h+i
 						switch {
 						case p.coeffs == nil:
 							scratch = [64]int16{}
 							if !starved {
 								block(p, &scratch)
 							}
-							p.draw(&scratch, at)
+							p.draw(&scratch, row, column)
 						case !starved:
-							block(p, &p.coeffs[at])
+							block(p, &p.coeffs[row*p.columns+column])
 						}
 					}
 				}
@@ -234,27 +234,40 @@ func (d *jpegDecoder) transform() {
 					d.drawSmooth(p, row)
 					continue
 				}
-				for at := row * p.columns; at < (row+1)*p.columns; at++ {
-					p.draw(&p.coeffs[at], at)
+				for x := range p.columns {
+					p.draw(&p.coeffs[row*p.columns+x], row, x)
 				}
 			}
 		})
 	}
 }
 
-// draw turns a block's coefficients into pixels of block number at: the inverse cosine transform in integers. Coefficients
-// of damaged files do not fit 16 bits; they are cut off and clipped where the code for x86 does it.
+// draw turns a block's coefficients into pixels of the block in a row and a column of blocks: the inverse cosine
+// transform in integers.
+func (p *jpegPart) draw(b *[64]int16, row, column int) {
+	fast.inverse(p.pix[8*(row*p.stride+column):], p.stride, b, p.quant)
+}
+
+// inverseGeneric transforms a block with the quantisation table q. Coefficients of damaged files do not fit 16 bits; they
+// are cut off and clipped where the code for x86 does it.
 // Source: libjpeg-turbo, src/jidctint.c, jpeg_idct_islow, and simd/x86_64/jidctint-avx2.asm; after C. Loeffler,
 // A. Ligtenberg and G. Moschytz, ICASSP 1989.
-func (p *jpegPart) draw(b *[64]int16, at int) {
-	q := p.quant
+func inverseGeneric(pix []byte, stride int, b *[64]int16, q *[64]uint16) {
 	var w [64]int32
 	for x := range 8 {
-		if b[8+x]|b[16+x]|b[24+x]|b[32+x]|b[40+x]|b[48+x]|b[56+x] == 0 {
-			v := int32(int16(int32(b[x])*q[x])) << 2
+		var in [8]int32
+		rest := int16(0)
+		for y, at := range jpegRows {
+			if at += 2 * x; y > 0 {
+				rest |= b[at]
+			}
+			in[y] = int32(int16(int32(b[at]) * int32(q[at])))
+		}
+		if rest == 0 {
+			v := in[0] << 2
 			if v != int32(int16(v)) {
 				if v = clip16(v); flat(b) {
-					v = int32(b[x]) * q[x] << 18 >> 16
+					v = in[0] << 18 >> 16
 				}
 			}
 			for y := x; y < 64; y += 8 {
@@ -262,21 +275,14 @@ func (p *jpegPart) draw(b *[64]int16, at int) {
 			}
 			continue
 		}
-		in := [8]int32{
-			int32(int16(int32(b[x]) * q[x])), int32(int16(int32(b[8+x]) * q[8+x])),
-			int32(int16(int32(b[16+x]) * q[16+x])), int32(int16(int32(b[24+x]) * q[24+x])),
-			int32(int16(int32(b[32+x]) * q[32+x])), int32(int16(int32(b[40+x]) * q[40+x])),
-			int32(int16(int32(b[48+x]) * q[48+x])), int32(int16(int32(b[56+x]) * q[56+x])),
-		}
 		inverseCosine(&in, 1<<10)
 		for y, v := range in {
 			w[8*y+x] = clip16(v >> 11) // keeps two fractional bits
 		}
 	}
-	first := at/p.columns*8*p.stride + at%p.columns*8
 	for y := range 8 {
 		in := (*[8]int32)(w[8*y:])
-		out := p.pix[first+y*p.stride:][:8]
+		out := pix[y*stride:][:8]
 		if in[1]|in[2]|in[3]|in[4]|in[5]|in[6]|in[7] == 0 {
 			v := limit(128 + (in[0]+16)>>5)
 			for x := range out {
@@ -293,9 +299,11 @@ func (p *jpegPart) draw(b *[64]int16, at int) {
 
 // flat says whether a block has coefficients in its first row alone.
 func flat(b *[64]int16) bool {
-	for _, c := range b[8:] {
-		if c != 0 {
-			return false
+	for y, at := range jpegRows {
+		for x := range 8 {
+			if y > 0 && b[at+2*x] != 0 {
+				return false
+			}
 		}
 	}
 	return true

@@ -74,7 +74,7 @@ func (d *jpegDecoder) drawSmooth(p *jpegPart, row int) {
 		at := row*p.columns + x
 		block := p.coeffs[at]
 		if x > lastColumn || row > lastRow { // which nobody sees
-			p.draw(&block, at)
+			p.draw(&block, row, x)
 			continue
 		}
 		var around [25]int
@@ -105,6 +105,6 @@ func (d *jpegDecoder) drawSmooth(p *jpegPart, row int) {
 			}
 			*c = int16(v)
 		}
-		p.draw(&block, at)
+		p.draw(&block, row, x)
 	}
 }

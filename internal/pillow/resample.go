@@ -290,6 +290,9 @@ func (m *Image) across(src *Image, w *weights, left, top int) {
 		return
 	}
 	w.fix()
+	if m.Mode == RGB && src.Mode == RGB && fast.acrossRGB(m, src, w, left, top) {
+		return
+	}
 	n := modes[m.Mode]
 	lo, hi := w.span()
 	used := (hi - lo) * n // samples of a row
@@ -406,6 +409,9 @@ func (m *Image) down(src *Image, w *weights, top, left int) {
 		return
 	}
 	w.fix()
+	if fast.down(m, src, w, top, left) {
+		return
+	}
 	n := modes[m.Mode]
 	row, stride := m.Width*n, src.Width*n
 	parallel(m.Height, 1, row*len(w.at), func(lo, hi int) {

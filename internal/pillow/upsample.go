@@ -40,12 +40,12 @@ func (u *upsampler) at(y int) []byte {
 				u.buf[i] = byte((3*int(v) + int(far[i]) + 1 + below) >> 2)
 			}
 		} else {
-			triangle2x2(u.buf, near, far)
+			fast.triangle2x2(u.buf, near, far)
 		}
 		return u.buf
 	}
 	if u.h == 2 && u.v == 1 && u.width > 2 {
-		triangle2x1(u.buf, near)
+		fast.triangle2x1(u.buf, near)
 		return u.buf
 	}
 	if u.h == 1 {
