@@ -4,6 +4,7 @@
 //	go run ./bench [flags]          encode and multiply, beside PyTorch, ONNX Runtime, OpenVINO, …
 //	go run ./bench scale [flags]    over batch, cores, size of the images, callers
 //	go run ./bench train [flags]    steps of fine-tuning, beside PyTorch
+//	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
 //
 // The README beside it says what is measured and how.
 package main
@@ -27,6 +28,9 @@ import (
 // peers load of it.
 var sections = []string{"export", "encode", "products", "starts"}
 
+// fileParts are those of a race from files.
+var fileParts = []string{"encode", "pictures"}
+
 // options are what the command line asks for.
 type options struct {
 	config           tower
@@ -36,6 +40,8 @@ type options struct {
 	rounds           int
 	threads, batches []int
 	tokens           []int    // of a scale by tokens
+	files, workers   int      // of a race from files: how many; who decodes them in Python
+	pictures, vitago string   // of a race from files: a folder of them, and the command
 	kinds            []string // of contenders; all if it is empty
 	only             []string // of parts; all if it is empty
 	plot             string
@@ -58,19 +64,25 @@ func run(ctx context.Context, args []string) error {
 		return serve(args[1], args[2], os.Stdin, os.Stdout)
 	}
 	mode := ""
-	if len(args) > 0 && (args[0] == "scale" || args[0] == "train") {
+	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files"}, args[0]) {
 		mode, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var o options
 	var out, raw string
-	flags.StringVar(&o.name, "config", "vit-l-14-336", "the tower: "+configNames())
+	tower := "vit-l-14-336"
+	if mode == "files" {
+		tower = "vit-b-32"
+	}
+	flags.StringVar(&o.name, "config", tower, "the tower: "+configNames())
 	quick := flags.Bool("quick", false, "2 rounds, to try it")
 	flags.IntVar(&o.rounds, "rounds", 5, "measurements of each kind, of which the median counts")
 	someThreads, someBatches, some := "1,"+strconv.Itoa(runtime.NumCPU()), "", sections
 	switch mode {
 	case "scale":
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), list(gridBatches), axes
+	case "files":
+		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "32", fileParts
 	case "train":
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
 	}
@@ -92,6 +104,12 @@ func run(ctx context.Context, args []string) error {
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
 		flags.StringVar(&gridded, "tokens", gridded, "of the sequences of tokens by batch")
 		flags.StringVar(&only, "only", "", "some of "+strings.Join(axes, ",")+"; the default is all. -batch, -threads, -tokens and -contenders are those of tokens")
+	case "files":
+		flags.IntVar(&o.files, "files", 1000, "how many pictures")
+		flags.StringVar(&o.pictures, "pictures", "", "folder of .jpg that are taken by turns; the default makes some of 500×375")
+		flags.IntVar(&o.workers, "workers", runtime.NumCPU(), "processes of Python that decode")
+		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
+		flags.StringVar(&only, "only", "", "some of "+strings.Join(fileParts, ",")+"; the default is all")
 	case "train":
 		flags.StringVar(&cases, "cases", "full,lora,projector", "what is trained")
 	}
@@ -99,7 +117,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train, files or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {
@@ -137,8 +155,10 @@ func run(ctx context.Context, args []string) error {
 		o.kinds = strings.Split(*kinds, ",")
 	}
 	switch {
-	case o.before != "" && mode == "scale":
-		return errors.New("-before is compared by encoding, multiplying and training, and not by scale")
+	case o.before != "" && (mode == "scale" || mode == "files"):
+		return fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
+	case mode == "files" && (o.files < 1 || o.workers < 1 || len(o.batches) != 1):
+		return fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
 	case *isa != "" && *isa != "avx2":
 		return fmt.Errorf("-isa is %q, want avx2, or nothing", *isa)
 	case *isa != "":
@@ -171,7 +191,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "contenders", "cases", "isa", "before"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "files", "workers", "contenders", "cases", "isa", "before"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
@@ -184,7 +204,7 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train}[mode]
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race}[mode]
 	if err := writeModel(o.dir, o.config); err != nil {
 		return err
 	}

@@ -20,9 +20,9 @@ import (
 // A request is what the driver asks a worker, a line of JSON on its standard input. A worker
 // answers each with one reply, a line of JSON on its standard output, and ends when its input does.
 type request struct {
-	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step; our own workers: free, peak, bandwidth
-	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model
-	Size    int    `json:"size,omitempty"`    // load: pixels per side, if not the model's own; our own workers
+	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step, pictures; our own workers: free, peak, bandwidth
+	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model; pictures: of the files
+	Size    int    `json:"size,omitempty"`    // pictures: pixels per side; load: the same, if not the model's own; our own workers
 	Tokens  int    `json:"tokens,omitempty"`  // load, encode: of a text; 0 if images are encoded
 	Blocks  bool   `json:"blocks,omitempty"`  // load, encode: the blocks of the vision tower alone, on Batch sequences of Tokens tokens
 	Batch   int    `json:"batch,omitempty"`   // encode: images or texts at once
@@ -35,8 +35,8 @@ type request struct {
 type reply struct {
 	Error     string             `json:"error,omitempty"`
 	Version   string             `json:"version,omitempty"`   // load, gemm, prepare: of the library
-	Seconds   float64            `json:"seconds,omitempty"`   // encode, gemm, step
-	Values    []float32          `json:"values,omitempty"`    // encode: embeddings [B,E], of blocks the last token [C]; gemm: the last row of the product
+	Seconds   float64            `json:"seconds,omitempty"`   // encode, gemm, step; pictures: of CPU
+	Values    []float32          `json:"values,omitempty"`    // encode: embeddings [B,E], of blocks the last token [C]; gemm: the last row of the product; pictures: a checksum of 24 bits each
 	Peaks     map[string]float64 `json:"peaks,omitempty"`     // peak: operations per second, by kernel
 	Bandwidth float64            `json:"bandwidth,omitempty"` // bandwidth: bytes per second
 	Step      stepResult         `json:"step,omitzero"`       // step

@@ -6,7 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -27,8 +31,8 @@ import (
 )
 
 // otherKinds are the workers that use the best kernel, or none: 8-bit weights and operands, products
-// with the weights packed ahead, gonum, training without and with recomputation, and the machine itself.
-var otherKinds = []string{"int8", "packed", "gonum", "train", "recompute", "machine"}
+// with the weights packed ahead, gonum, training without and with recomputation, the machine itself, and pictures.
+var otherKinds = []string{"int8", "packed", "gonum", "train", "recompute", "machine", "encode"}
 
 // serve is a worker of our own: kind is the kernel to use, or one of otherKinds.
 func serve(kind, threads string, in io.Reader, out io.Writer) error {
@@ -102,12 +106,14 @@ func (w *worker) answer(q request) (r reply, err error) {
 		start := time.Now()
 		r.Step, err = w.step()
 		r.Seconds = time.Since(start).Seconds()
+	case "pictures":
+		r.Seconds, r.Values, err = readPictures(q.Dir, q.Size)
 	case "peak":
 		r.Peaks = peaks()
 	case "bandwidth":
 		r.Bandwidth = w.bandwidth()
 	default:
-		err = fmt.Errorf("request %q, want load, encode, free, gemm, prepare, step, peak or bandwidth", q.Cmd)
+		err = fmt.Errorf("request %q, want load, encode, free, gemm, prepare, step, pictures, peak or bandwidth", q.Cmd)
 	}
 	return r, err
 }
@@ -159,6 +165,42 @@ func (w *worker) blocks(batch, tokens, calls int) (float64, []float32) {
 		})
 	})
 	return seconds, y[len(y)-c:]
+}
+
+// readPictures decodes the files of a folder and makes squares of them. It returns the CPU seconds and a checksum of the pixels of
+// each, channel by channel.
+func readPictures(folder string, size int) (seconds float64, sums []float32, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return 0, nil, err
+	}
+	c := clipvit.Config{ // of one patch, the picture, with values from 0 to 1
+		ImageSize: size, PatchSize: size, Width: 64, Heads: 1, Layers: 1, MLPWidth: 64, Activation: transformer.GELU, NormEps: 1e-5,
+		Transform: clipvit.Transform{Std: [3]float64{1, 1, 1}},
+	}
+	for _, e := range entries {
+		begun := cpuSeconds()
+		f, err := os.Open(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return 0, nil, err
+		}
+		img, err := clipvit.DecodeImage(f)
+		f.Close()
+		if err != nil {
+			return 0, nil, err
+		}
+		patch, err := clipvit.Preprocess(img, c)
+		if err != nil {
+			return 0, nil, err
+		}
+		seconds += cpuSeconds() - begun
+		levels := make([]byte, 0, 3*size*size)
+		for _, v := range mat.Data[float32](patch) {
+			levels = append(levels, byte(math.Round(255*float64(v))))
+		}
+		sums = append(sums, float32(crc32.ChecksumIEEE(levels)&0xffffff))
+	}
+	return seconds, sums, nil
 }
 
 // encodeTexts encodes a batch of texts at once and returns the seconds and the embeddings [B,E].

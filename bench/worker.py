@@ -2,14 +2,18 @@
 
     worker.py KIND THREADS          reads requests from standard input
     worker.py export DIR            writes DIR/model.onnx and DIR/openvino.xml, which runtimes load
+    worker.py files KIND THREADS DIR FOLDER OUT BATCH WORKERS   writes the embeddings of FOLDER's pictures to OUT
 
 The requests are those of protocol.go. Everything is in float32.
 """
 
+import itertools
 import json
+import multiprocessing
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +277,75 @@ def export(path):
     openvino.save_model(openvino.convert_model(f"{path}/model.onnx"), f"{path}/openvino.xml", compress_to_fp16=False)
 
 
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # openai/CLIP, clip/clip.py
+
+
+def picture(path, size):
+    """The pixels [S,S,3] of a picture as openai/CLIP's _transform resizes and crops it."""
+    from PIL import Image
+
+    with Image.open(path) as m:
+        w, h = m.size
+        scaled = (size, int(size * h / w)) if w <= h else (int(size * w / h), size)
+        m = m.resize(scaled, Image.Resampling.BICUBIC)
+        left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
+        return np.asarray(m.crop((left, top, left + size, top + size)).convert("RGB"))
+
+
+def prepared(item):
+    """Normalised pixels [3,S,S] of a path and a size."""
+    x = picture(*item).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    return (x - np.array(MEAN, np.float32)[:, None, None]) / np.array(STD, np.float32)[:, None, None]
+
+
+class Pictures:
+    """A torch.utils.data.Dataset."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return prepared(self.items[i])
+
+
+def files(kind, threads, path, folder, out, batch, workers):
+    """Embeddings of the pictures of a folder: workers decode while the model computes."""
+    size = config_of(path)["image_size"]
+    items = [(str(p), size) for p in sorted(Path(folder).iterdir())]
+    rows = []
+    if kind.startswith("torch"):
+        import torch
+
+        _, encode = PEERS[kind](path, threads)
+        for x in torch.utils.data.DataLoader(Pictures(items), batch_size=batch, num_workers=workers):
+            rows.append(encode(x.numpy()))
+    else:
+        with multiprocessing.get_context("fork").Pool(workers) as pool:  # before the model is loaded, so that workers are small
+            all = pool.imap(prepared, items, chunksize=4)
+            _, encode = PEERS[kind](path, threads)
+            while x := list(itertools.islice(all, batch)):
+                rows.append(encode(np.stack(x)))
+            pool.close()
+            pool.join()
+    np.save(out, np.concatenate(rows))
+
+
+def pictures(folder, size):
+    """CPU seconds to decode and resize all pictures of a folder, and a checksum of each's pixels, channel by channel."""
+    import PIL
+
+    seconds, sums = 0, []
+    for path in sorted(Path(folder).iterdir()):
+        start = time.process_time()
+        x = picture(path, size)
+        seconds += time.process_time() - start
+        sums.append(zlib.crc32(x.transpose(2, 0, 1).tobytes()) & 0xFFFFFF)
+    return {"seconds": seconds, "values": sums, "version": f"Pillow {PIL.__version__}"}
+
+
 def serve(kind, threads, replies):
     encode = product = step = path = shape = version = None
     for line in sys.stdin:
@@ -307,6 +380,8 @@ def serve(kind, threads, replies):
                     reply["seconds"] = (time.perf_counter() - start) / request["calls"]
                     reply["values"] = y[-1].tolist()
                     reply["version"] = version
+                case "pictures":
+                    reply = pictures(request["dir"], request["size"])
                 case "prepare":
                     reply["version"], step = prepare(kind, request["dir"], request["lesson"], threads)
                 case "step":
@@ -314,7 +389,7 @@ def serve(kind, threads, replies):
                     reply["step"] = step()
                     reply["seconds"] = time.perf_counter() - start
                 case cmd:
-                    raise ValueError(f"request {cmd!r}, want load, encode, gemm, prepare or step")
+                    raise ValueError(f"request {cmd!r}, want load, encode, gemm, pictures, prepare or step")
         except Exception as e:  # the driver says in its table what went wrong
             reply = {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
         print(json.dumps(reply), file=replies, flush=True)
@@ -326,5 +401,8 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     if sys.argv[1] == "export":
         export(sys.argv[2])
+    elif sys.argv[1] == "files":
+        kind, threads, path, folder, out, batch, workers = sys.argv[2:]
+        files(kind, int(threads), path, folder, out, int(batch), int(workers))
     else:
         serve(sys.argv[1], int(sys.argv[2]), replies)
