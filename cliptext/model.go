@@ -4,6 +4,7 @@ import (
 	"encoding/gob"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
@@ -83,6 +84,29 @@ func (m *Model) ToBF16() {
 	m.Blocks.RoundBF16()
 }
 
+// Quantize freezes the model and rounds the weights of the blocks' products to 8 bits, as [clipvit.Model.Quantize] does. It
+// measures a few texts of random words.
+func (m *Model) Quantize() {
+	m.Freeze()
+	const texts, length = 8, 16 // as long as captions are
+	t := min(length, m.Config.Context)
+	rng := rand.New(rand.NewPCG(1, 1))
+	words, ends := make([]int, texts*t), make([]int, texts)
+	for i := range words {
+		words[i] = rng.IntN(m.Config.Vocab)
+	}
+	for i := range ends {
+		ends[i] = (i+1)*t - 1
+		words[ends[i]] = m.Config.End
+	}
+	m.Blocks.Quantize(t, func() mat.Tensor {
+		return op.WordEmbed(words, t, m.Token, m.Position) // [B·T,C]
+	}, func(x mat.Tensor) mat.Tensor { return m.head(x, ends, transformer.Visit(nil)) })
+}
+
+// Precision says how the weights of the blocks' products are kept, as [transformer.Blocks.Precision].
+func (m *Model) Precision() string { return m.Blocks.Precision() }
+
 // Unfreeze declares that every parameter of the model wants a gradient, and makes them all plain
 // matrices again, with the same values.
 func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
@@ -161,7 +185,12 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 	}
 	x := step("embed", op.WordEmbed(words, t, m.Token, m.Position), nil) // [B·T,C]
 	x = m.Blocks.Forward(x, t, m.Recompute, step)                        // [B·T,C]
-	x = step("end", op.Gather(x, rows), x)                               // [B,C]
-	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x)              // [B,C]
-	return step("embedding", op.Project(x, m.Proj), x)                   // [B,E]
+	return m.head(x, rows, step)                                         // [B,E]
+}
+
+// head makes embeddings [B,E] of given rows of the tokens x [B·T,C] that leave the blocks.
+func (m *Model) head(x mat.Tensor, rows []int, step transformer.Step) mat.Tensor {
+	x = step("end", op.Gather(x, rows), x)                  // [B,C]
+	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x) // [B,C]
+	return step("embedding", op.Project(x, m.Proj), x)      // [B,E]
 }

@@ -2,6 +2,7 @@ package clipvit
 
 import (
 	"encoding/gob"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -84,12 +85,40 @@ func (m *Model) Freeze() { transformer.Freeze(m, m.weights()) }
 
 // Quantize freezes the model and rounds the weights of the blocks' products to 8 bits; what enters a
 // product is rounded as well, row by row, when it is computed. That takes a quarter of the memory of
-// float32, and depending on the processor two fifths to seven tenths of the time: see [Int8Pays]. Embeddings
+// float32, and depending on the processor a third to two thirds of the time: see [Int8Pays]. Embeddings
 // are then near those of float32, and no longer equal to six digits. What was rounded stays so,
 // [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the model.
+//
+// Before, it measures a few pictures that it draws itself, which takes as long as encoding them some three times. So it
+// finds the channels that are too large to be rounded with the others, and products that need 16 bits; see
+// [transformer.Blocks.Quantize]. A tower that answers the slightest change with another embedding stays float32.
+// [Model.Precision] says what was chosen.
 func (m *Model) Quantize() {
 	m.Freeze()
-	m.Blocks.Quantize()
+	t := m.Config.Tokens()
+	m.Blocks.Quantize(t, func() mat.Tensor {
+		return m.tokens(drawnPictures(m.Config), 0, transformer.Visit(nil)) // [B·T,C]
+	}, m.head)
+}
+
+// Precision says how the weights of the blocks' products are kept, as [transformer.Blocks.Precision].
+func (m *Model) Precision() string { return m.Blocks.Precision() }
+
+// head makes embeddings [B,E] of the tokens [B·T,C] that leave the blocks, and releases them. Of a tower without post-norm it
+// returns the class rows and the means of the patches [2·B,C].
+func (m *Model) head(x mat.Tensor) mat.Tensor {
+	if m.PostNorm == nil {
+		x = op.FromPanels(x)
+		means := patchMeans(x.Value().Data().F32(), m.Config).Data().F32()
+		both := append(slices.Clone(m.Config.classRows(x).Value().Data().F32()), means...)
+		return mat.NewDense[float32](mat.WithShape(len(both)/m.Config.Width, m.Config.Width), mat.WithBacking(both))
+	}
+	x = op.Release(pools[m.Config.Pool](m.Config, x), x) // [B,C]
+	x = op.Release(op.LayerNorm(x, m.PostNorm), x)       // [B,C]
+	if m.Proj != nil {
+		x = op.Release(op.Project(x, m.Proj), x) // [B,E]
+	}
+	return x
 }
 
 // Int8Pays reports whether this processor is faster with 8 bits than with float32.

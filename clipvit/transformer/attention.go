@@ -44,12 +44,18 @@ func NewAttention(c Config) *Attention {
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to residual + attention [B·T,C].
 func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
+	return m.forward(x, residual, t, unseen)
+}
+
+func (m *Attention) forward(x, residual mat.Tensor, t int, see observer) mat.Tensor {
 	attend := op.SelfAttention
 	if m.Causal {
 		attend = op.CausalAttention
 	}
-	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA)                // [B·T,3C]
-	mix := attend(qkv, m.Heads, t)                                     // [B·T,C]
+	see(m.QKV.W, x)
+	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA) // [B·T,3C]
+	mix := attend(qkv, m.Heads, t)                      // [B·T,C]
+	see(m.Out.W, mix)
 	y := corrected(op.LinearAdd(mix, m.Out, residual), mix, m.OutLoRA) // [B·T,C]
 	return op.Release(y, qkv, mix)
 }

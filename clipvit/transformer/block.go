@@ -39,12 +39,19 @@ func NewBlock(c Config) *Block {
 }
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to tokens [B·T,C].
-func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor {
-	n := op.LayerNorm(x, m.Norm1)                // [B·T,C]
-	y := op.Release(m.Attn.Forward(n, x, t), n)  // [B·T,C] = x + Attn(Norm1(x))
-	n = op.LayerNorm(y, m.Norm2)                 // [B·T,C]
-	return op.Release(m.MLP.Forward(n, y), n, y) // [B·T,C] = y + MLP(Norm2(y))
+func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor { return m.forward(x, t, unseen) }
+
+func (m *Block) forward(x mat.Tensor, t int, see observer) mat.Tensor {
+	n := op.LayerNorm(x, m.Norm1)                     // [B·T,C]
+	y := op.Release(m.Attn.forward(n, x, t, see), n)  // [B·T,C] = x + Attn(Norm1(x))
+	n = op.LayerNorm(y, m.Norm2)                      // [B·T,C]
+	return op.Release(m.MLP.forward(n, y, see), n, y) // [B·T,C] = y + MLP(Norm2(y))
 }
+
+// An observer sees a weight of a product and what it is multiplied with [B·T,in].
+type observer func(w *nn.Param, x mat.Tensor)
+
+func unseen(*nn.Param, mat.Tensor) {}
 
 // Freeze declares that no parameter of the block wants a gradient, and packs the weights of its matrix
 // products for the processor.

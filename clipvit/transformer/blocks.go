@@ -51,16 +51,6 @@ func (m Blocks) Products() (ps []*nn.Param) {
 	return ps
 }
 
-// Quantize rounds the weights of the frozen blocks' products to 8 bits.
-func (m Blocks) Quantize() {
-	for _, b := range m {
-		for _, p := range b.products() {
-			op.Quantize(p)
-		}
-		runtime.GC() // gives back what the block took before
-	}
-}
-
 // RoundBF16 rounds the weights of the frozen blocks' products to bfloat16.
 func (m Blocks) RoundBF16() {
 	for _, b := range m {

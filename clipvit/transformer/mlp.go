@@ -39,8 +39,12 @@ func NewMLP(c Config) *MLP {
 }
 
 // Forward maps the tokens x [B·T,C] to residual + MLP(x) [B·T,C].
-func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor {
-	h := correctedAct(x, m.Up, m.UpLoRA, m.Activation)               // [B·T,F]
+func (m *MLP) Forward(x, residual mat.Tensor) mat.Tensor { return m.forward(x, residual, unseen) }
+
+func (m *MLP) forward(x, residual mat.Tensor, see observer) mat.Tensor {
+	see(m.Up.W, x)
+	h := correctedAct(x, m.Up, m.UpLoRA, m.Activation) // [B·T,F]
+	see(m.Down.W, h)
 	y := corrected(op.LinearAdd(h, m.Down, residual), h, m.DownLoRA) // [B·T,C]
 	return op.Release(y, h)
 }

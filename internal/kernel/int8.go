@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"unsafe"
 )
 
@@ -13,18 +14,34 @@ import (
 //	W[j,p] ≈ scales[j] · q[j,p],  q a whole number in [-127,127], or [-63,63] where the instruction needs it
 //
 // It takes a quarter of the memory of float32. It is not written after [PackInt8], and may be used by
-// many goroutines at once.
+// many goroutines at once. A [Rounding] makes it more exact.
 type Int8 struct {
-	tile   *int8Tile
-	n, k   int
-	quads  []uint32  // panels of nr channels, [panels][k/4][nr]: four q of consecutive depths, lowest byte first
-	scales []float32 // [n]
-	sums   []int32   // [n], Σₚ q[j,p]: what a zero point of the activations must be compensated with
+	tile    *int8Tile
+	n, k    int
+	quads   []uint32  // panels of nr channels, [panels][k/4][nr]: four q of consecutive depths, lowest byte first
+	scales  []float32 // [n]
+	sums    []int32   // [n], Σₚ q[j,p]: what a zero point of the activations must be compensated with
+	factors []float32 // [k], of the columns of A: 1/s, and 0 for those apart; nil if all are 1
+	columns []int     // the columns apart
+	apart   *Packed   // W[:,columns], or nil
 }
 
-// An int8Tile is an implementation of the int8 product: an instruction and the layout that it reads.
+// A Rounding says how [PackInt8] rounds weights W [n,k], and [MatMulInt8] what they are multiplied with. The zero value is
+// the fastest.
+//
+// Sources: Dettmers et al., "LLM.int8()", arXiv 2208.07339, for columns apart; Xiao et al., "SmoothQuant",
+// arXiv 2211.10438, for scales.
+type Rounding struct {
+	Apart  []int     // columns that are multiplied in float32, ascending; few, since 16 take as long as 64 others
+	Scales []float32 // [k], or nil: a column of A is divided by its scale s > 0, and that of W multiplied with it
+	Words  bool      // 13 bits in 16 instead of 8, for twice the memory and twice the time
+}
+
+// An int8Tile is an implementation of the int8 product: an instruction and the layout that it reads. Of a tile for words,
+// read pairs of two for quads of four.
 type int8Tile struct {
 	name      string
+	words     bool
 	mr, nr    int // rows and columns of the register tile
 	block     int // quads of a row of A that lie side by side: a panel is [k/4/block][mr][block]
 	kcQuads   int // quads at a time, so that a panel of A stays in the first-level cache; AMX needs no such care
@@ -34,12 +51,22 @@ type int8Tile struct {
 // The tiles. vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, with
 // saturation: 2·255·127 would not fit, 2·255·63 does.
 var (
-	int8AMX        = &int8Tile{"amx-int8", 32, 32, 16, 1024, 127}
-	int8AVX512VNNI = &int8Tile{"avx512-vnni", 14, 32, 1, 256, 127}
-	int8AVXVNNI    = &int8Tile{"avx-vnni", 6, 16, 1, 256, 127}
-	int8AVX2       = &int8Tile{"avx2", 6, 16, 1, 256, 63}
-	int8Generic    = &int8Tile{"generic", genericMR, genericNR, 1, 256, 127}
+	int8AMX        = &int8Tile{"amx-int8", false, 32, 32, 16, 1024, 127}
+	int8AVX512VNNI = &int8Tile{"avx512-vnni", false, 14, 32, 1, 256, 127}
+	int8AVXVNNI    = &int8Tile{"avx-vnni", false, 6, 16, 1, 256, 127}
+	int8AVX2       = &int8Tile{"avx2", false, 6, 16, 1, 256, 63}
+	int8Generic    = &int8Tile{"generic", false, genericMR, genericNR, 1, 256, 127}
+
+	int16AVX512VNNI = &int8Tile{"avx512-vnni", true, 14, 32, 1, 256, 32767}
+	int16AVXVNNI    = &int8Tile{"avx-vnni", true, 6, 16, 1, 256, 32767}
+	int16AVX2       = &int8Tile{"avx2", true, 6, 16, 1, 256, 32767}
+	int16Generic    = &int8Tile{"generic", true, genericMR, genericNR, 1, 256, 32767}
 )
+
+// wordNorm bounds the Euclidean norm of a row of words before it is rounded, of A as of W. Rounding adds √k/2 at most, so
+// that the norm stays below 2^15.5 and, by Cauchy and Schwarz, a sum below 2³¹. What a partial sum wraps around comes
+// back.
+const wordNorm = 46200
 
 // int8Skip is how many of the best tiles to pass over. Tests and benchmarks set it to reach the others.
 var int8Skip int
@@ -63,7 +90,10 @@ const Int8MaxK = (1<<31 - 1) / (255 * 127)
 
 // PackInt8 quantises the rows of W [n,k] to the nearest, ties to even, and packs them. The largest magnitude of a row
 // becomes the end of the range. A row that holds a NaN or an infinity becomes NaN; one below 127·2⁻¹²⁶ becomes 0.
-func PackInt8(w []float32, n, k int) *Int8 {
+func PackInt8(w []float32, n, k int) *Int8 { return PackRounded(w, n, k, Rounding{}) }
+
+// PackRounded is [PackInt8] with a choice of how.
+func PackRounded(w []float32, n, k int, how Rounding) *Int8 {
 	switch {
 	case n < 0 || k < 0:
 		panic("kernel: PackInt8: negative size")
@@ -71,8 +101,13 @@ func PackInt8(w []float32, n, k int) *Int8 {
 		panic(fmt.Sprintf("kernel: PackInt8: %d weights, want n·k = %d·%d", len(w), n, k))
 	case k > Int8MaxK:
 		panic(fmt.Sprintf("kernel: PackInt8: k is %d, and above %d a sum could overflow", k, Int8MaxK))
+	case how.Scales != nil && len(how.Scales) != k:
+		panic(fmt.Sprintf("kernel: PackInt8: %d scales, want k = %d", len(how.Scales), k))
 	}
 	t := int8Best()
+	if how.Words {
+		t = int16Best()
+	}
 	depth := t.depth(k)
 	panels := (n + t.nr - 1) / t.nr
 	q := &Int8{
@@ -80,17 +115,24 @@ func PackInt8(w []float32, n, k int) *Int8 {
 		scales: make([]float32, n),
 		sums:   make([]int32, n),
 	}
+	multiply := q.setColumns(w, how)
 	q.quads = newOffHeap[uint32](q, panels*t.nr*depth)
 	parallel(panels, func(p int) {
 		panel := q.quads[p*t.nr*depth : (p+1)*t.nr*depth]
 		cols := min(t.nr, n-p*t.nr)
+		scratch := Get(k)
 		for c := range cols {
 			j := p*t.nr + c
 			row := w[j*k : (j+1)*k]
-			lo, hi, finite := int8Limits(row)
-			s, inverse := int8Scale(max(-lo, hi)/float32(t.maxWeight), finite)
-			q.scales[j] = s
-			int8Quantise(panel[c:], t.nr, row, inverse, 128)
+			if multiply != nil {
+				int8Factors(scratch, row, multiply)
+				row = scratch
+			}
+			q.scales[j] = t.packWeights(panel[c:], row)
+		}
+		Put(scratch)
+		if t.words {
+			return // without a zero point the sums are of no use
 		}
 		// From unsigned bytes about 128 to signed ones; what is deeper than k is 0.
 		for i := range panel[:(k+3)/4*t.nr] {
@@ -115,11 +157,72 @@ func PackInt8(w []float32, n, k int) *Int8 {
 	return q
 }
 
+// setColumns sets what q does with the columns of A, and returns what those of W are multiplied with, or nil if with 1.
+func (q *Int8) setColumns(w []float32, how Rounding) (multiply []float32) {
+	if len(how.Apart) == 0 && how.Scales == nil {
+		return nil
+	}
+	q.factors, multiply = make([]float32, q.k), make([]float32, q.k)
+	for p := range multiply {
+		q.factors[p], multiply[p] = 1, 1
+		if how.Scales != nil {
+			q.factors[p], multiply[p] = 1/how.Scales[p], how.Scales[p]
+		}
+	}
+	if len(how.Apart) == 0 {
+		return multiply
+	}
+	q.columns = slices.Clone(how.Apart)
+	apart := Get(q.n * len(q.columns))
+	defer Put(apart)
+	for i, p := range q.columns {
+		q.factors[p], multiply[p] = 0, 0
+		for j := range q.n {
+			apart[j*len(q.columns)+i] = w[j*q.k+p]
+		}
+	}
+	q.apart = Pack(apart, q.n, len(q.columns))
+	return multiply
+}
+
+// packWeights quantises a row of weights into a panel, as unsigned bytes about 128 or as words, and returns its scale.
+func (t *int8Tile) packWeights(panel []uint32, row []float32) (scale float32) {
+	lo, hi, finite := int8Limits(row)
+	largest := max(-lo, hi)
+	if t.words {
+		scale, inverse := int8Scale(wordScale(row, largest), finite)
+		int16Quantise(panel, t.nr, row, inverse)
+		return scale
+	}
+	scale, inverse := int8Scale(largest/float32(t.maxWeight), finite)
+	int8Quantise(panel, t.nr, row, inverse, 128)
+	return scale
+}
+
+// wordScale returns the scale of a row as words, whose largest magnitude is given.
+func wordScale(row []float32, largest float32) float32 {
+	// Squares of larger numbers might overflow, and of smaller ones vanish: √k times the largest is no less than the norm.
+	norm := largest * float32(math.Sqrt(float64(len(row))))
+	if 1e-12 < largest && largest < 1e12 {
+		norm = float32(math.Sqrt(float64(sumSquares(row, 0))))
+	}
+	return max(norm/wordNorm, largest/32767)
+}
+
 // Shape returns the rows and columns of W.
 func (w *Int8) Shape() (n, k int) { return w.n, w.k }
 
 // Bytes returns the memory that w holds.
-func (w *Int8) Bytes() int { return 4 * (len(w.quads) + len(w.scales) + len(w.sums)) }
+func (w *Int8) Bytes() int {
+	bytes := 4 * (len(w.quads) + len(w.scales) + len(w.sums) + len(w.factors))
+	if w.apart != nil {
+		bytes += w.apart.Bytes()
+	}
+	return bytes
+}
+
+// Words reports whether the weights are words.
+func (w *Int8) Words() bool { return w.tile.words }
 
 // MatMulInt8 computes C [m,n] = A [m,k] · Wᵀ: a linear layer in 8 bits, with the epilogue in float32.
 // Each row of A is quantised on the way, over the range from its least to its greatest element, 0
@@ -131,6 +234,9 @@ func (w *Int8) Bytes() int { return 4 * (len(w.quads) + len(w.scales) + len(w.su
 // so that an element of A is off by s/2 at most. The sums are exact: every implementation gives the same
 // C, to the last bit, for the same w, up to the epilogue. A NaN or an infinity in a row of A makes that
 // row of the product NaN; a row whose range is below 255·2⁻¹²⁶ counts as 0.
+//
+// With a [Rounding], the columns of A are scaled before, and those apart are multiplied in float32 and added after. Words
+// have no zero point: their range is given by the norm of the row, and by its largest magnitude.
 func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 	n, k, t := w.n, w.k, w.tile
 	check("MatMulInt8", c, nil, nil, m, n, 0, e)
@@ -145,7 +251,12 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 		run = serial
 	}
 	depth := t.depth(k)
-	starts := partitionColumns(n, t.nr)
+	fmr, fnr := tileShape() // of float32
+	starts := partitionColumns(n, max(t.nr, fnr))
+	apart := w.apart
+	if apart != nil && apart.panelRows != fnr { // packed with another implementation in use
+		apart.unpacked(func(x []float32) { apart = Pack(x, n, len(w.columns)) })
+	}
 	for m0 := 0; m0 < m; m0 += mcMax {
 		mc := min(mcMax, m-m0)
 		panels := (mc + t.mr - 1) / t.mr
@@ -153,9 +264,19 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 		// and blocks may be anything: the weights there are 0, and nobody reads the sums.
 		quads := asUint32(Get(panels * t.mr * depth))
 		scales, zeroPoints := Get(mc), asInt32(Get(mc))
+		floats := Get(roundUp(mc, fmr) * len(w.columns)) // the columns apart, [panels][columns][fmr]
 		run(panels, func(p int) {
+			var scratch []float32
+			if w.factors != nil {
+				scratch = Get(k)
+				defer Put(scratch)
+			}
 			for i := p * t.mr; i < min((p+1)*t.mr, mc); i++ {
-				scales[i], zeroPoints[i] = t.packRow(quads[p*t.mr*depth:], i%t.mr, a[(m0+i)*k:(m0+i+1)*k])
+				row := a[(m0+i)*k : (m0+i+1)*k]
+				for o, column := range w.columns {
+					floats[(i/fmr*len(w.columns)+o)*fmr+i%fmr] = row[column]
+				}
+				scales[i], zeroPoints[i] = t.packRow(quads[p*t.mr*depth:], i%t.mr, row, w.factors, scratch)
 			}
 		})
 		run(len(starts)-1, func(item int) {
@@ -163,6 +284,12 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 			width := starts[item+1] - n0
 			ld := roundUp(width, t.nr)
 			acc := asInt32(Get(t.mr * ld)) // the sums of one panel of A, whole tiles of them
+			var scratch, columns []float32 // W's columns apart
+			if apart != nil {
+				scratch = Get(roundUp(width, fnr) * len(w.columns))
+				columns = apart.panels(scratch, n0, width, 0, len(w.columns), fnr)
+			}
+			added := 0 // rows to which the columns apart were added
 			for p := range panels {
 				rows := min(t.mr, mc-p*t.mr)
 				clear(acc)
@@ -177,14 +304,24 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 					i := p*t.mr + r
 					int8Dequantise(c[(m0+i)*n+n0:][:width], acc[r*ld:], w.sums[n0:], w.scales[n0:], zeroPoints[i], scales[i])
 				}
-				e.apply(c, n, m0+p*t.mr, rows, n0, width, n)
+				if apart == nil {
+					e.apply(c, n, m0+p*t.mr, rows, n0, width, n)
+					continue
+				}
+				// The panels of float32 have other heights where the tiles have.
+				for done := p*t.mr + rows; added+fmr <= done || done == mc && added < mc; added += fmr {
+					tiles(c, n, m0+added, min(fmr, mc-added), n0, width, n, floats[added*len(w.columns):], columns, len(w.columns), true, prefetch{}, &e)
+				}
 			}
+			Put(scratch)
 			Put(asFloat32(acc))
 		})
 		Put(asFloat32(quads))
 		Put(scales)
 		Put(asFloat32(zeroPoints))
+		Put(floats)
 	}
+	runtime.KeepAlive(apart)
 	runtime.KeepAlive(w)
 }
 
@@ -198,18 +335,52 @@ func (w *Int8) Unpack(dst []float32) {
 		panel := w.quads[j/nr*nr*depth+j%nr:]
 		row := dst[j*w.k : (j+1)*w.k]
 		for p := range row {
-			row[p] = float32(int8(panel[p/4*nr]>>(8*(p%4)))) * w.scales[j]
+			if w.tile.words {
+				row[p] = float32(int16(panel[p/2*nr]>>(16*(p%2)))) * w.scales[j]
+			} else {
+				row[p] = float32(int8(panel[p/4*nr]>>(8*(p%4)))) * w.scales[j]
+			}
+			if w.factors != nil {
+				row[p] *= w.factors[p]
+			}
 		}
 	})
+	if w.apart != nil {
+		w.apart.unpacked(func(x []float32) {
+			for i, v := range x {
+				dst[i/len(w.columns)*w.k+w.columns[i%len(w.columns)]] = v
+			}
+		})
+	}
 	runtime.KeepAlive(w)
 }
 
-// depth returns how many quads hold k elements: whole blocks of them, and at least one.
-func (t *int8Tile) depth(k int) int { return roundUp(max(k, 1), 4*t.block) / 4 }
+// per returns how many elements are in a quad.
+func (t *int8Tile) per() int {
+	if t.words {
+		return 2
+	}
+	return 4
+}
 
-// packRow quantises a row of activations as row r of a panel and returns how to read it.
-func (t *int8Tile) packRow(panel []uint32, r int, row []float32) (scale float32, zero int32) {
-	lo, hi, finite := int8Limits(row)
+// depth returns how many quads hold k elements: whole blocks of them, and at least one.
+func (t *int8Tile) depth(k int) int { return roundUp(max(k, 1), t.per()*t.block) / t.per() }
+
+// packRow quantises a row of activations, or its products with factors, as row r of a panel, and returns how to read it.
+// There is scratch for a row if there are factors.
+func (t *int8Tile) packRow(panel []uint32, r int, row, factors, scratch []float32) (scale float32, zero int32) {
+	var lo, hi, finite float32
+	if factors == nil {
+		lo, hi, finite = int8Limits(row)
+	} else {
+		lo, hi, finite = int8Factors(scratch, row, factors)
+		row = scratch
+	}
+	if t.words {
+		scale, inverse := int8Scale(wordScale(row, max(-lo, hi)), finite)
+		int16Quantise(panel[r:], t.mr, row, inverse)
+		return scale, 0
+	}
 	scale, inverse := int8Scale(hi/255-lo/255, finite) // hi - lo might overflow
 	zero = int32(math.RoundToEven(float64(-lo * inverse)))
 	if t.block == 1 {
@@ -245,6 +416,13 @@ func int8TileGeneric(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int)
 		row := acc[i*ld : i*ld+t.nr]
 		for p := range quads {
 			x := a[p/t.block*t.mr*t.block+i*t.block+p%t.block]
+			if t.words {
+				x0, x1 := int32(int16(x)), int32(int16(x>>16))
+				for j, w := range b[p*t.nr : (p+1)*t.nr] {
+					row[j] += x0*int32(int16(w)) + x1*int32(int16(w>>16))
+				}
+				continue
+			}
 			x0, x1, x2, x3 := int32(x&255), int32(x>>8&255), int32(x>>16&255), int32(x>>24)
 			for j, w := range b[p*t.nr : (p+1)*t.nr] {
 				row[j] += x0*int32(int8(w)) + x1*int32(int8(w>>8)) + x2*int32(int8(w>>16)) + x3*int32(int8(w>>24))
@@ -266,6 +444,27 @@ func int8LimitsGeneric(x []float32) (lo, hi, finite float32) {
 		finite += 0 * v
 	}
 	return lo, hi, finite
+}
+
+// int8FactorsGeneric sets y = x·f and returns the limits of y.
+func int8FactorsGeneric(y, x, f []float32) (lo, hi, finite float32) {
+	for i, v := range x {
+		y[i] = v * f[i]
+	}
+	return int8LimitsGeneric(y[:len(x)])
+}
+
+// int16QuantiseGeneric writes round(x·inverse), held within 16 bits, as words: two to a pair, stride pairs apart, with
+// zeros to fill the last.
+func int16QuantiseGeneric(dst []uint32, stride int, x []float32, inverse float32) {
+	for i := 0; i < len(x); i += 2 {
+		var pair uint32
+		for b, v := range x[i:min(i+2, len(x))] {
+			q := int32(math.RoundToEven(float64(v * inverse)))
+			pair |= uint32(uint16(min(max(q, -1<<15), 1<<15-1))) << (16 * b)
+		}
+		dst[i/2*stride] = pair
+	}
 }
 
 // int8QuantiseGeneric writes round(x·inverse) + zero, held within [0,255], as bytes: four to a quad,

@@ -21,11 +21,24 @@ func int8Tiles() []*int8Tile {
 	return tiles
 }
 
+// int16Best returns the tile for words. AMX has none.
+func int16Best() *int8Tile {
+	switch best := int8Best(); {
+	case best == int8AVXVNNI:
+		return int16AVXVNNI
+	case best == int8Generic:
+		return int16Generic
+	case best != int8AVX2 && cpu.X86.HasAVX512VNNI:
+		return int16AVX512VNNI
+	}
+	return int16AVX2
+}
+
 // int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. Rows of next, ldc
 // apart, will be written next.
 func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
 	_ = acc[(t.mr-1)*ld+t.nr-1]
-	if t == int8Generic {
+	if t == int8Generic || t == int16Generic {
 		int8TileGeneric(t, acc, ld, a, b, quads)
 		return
 	}
@@ -37,6 +50,12 @@ func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next [
 		int8TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	case int8AVXVNNI:
 		int8TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+	case int16AVX512VNNI:
+		int16TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+	case int16AVXVNNI:
+		int16TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+	case int16AVX2:
+		int16TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	default:
 		int8TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
 	}
@@ -59,6 +78,28 @@ func int8Limits(x []float32) (lo, hi, finite float32) {
 		return min(lo, l), max(hi, h), finite + f
 	}
 	return lo, hi, finite
+}
+
+func int8Factors(y, x, f []float32) (lo, hi, finite float32) {
+	n := int8VectorLen(len(x), 16)
+	lo, hi, finite = int8FactorsGeneric(y[n:], x[n:], f[n:])
+	if n > 0 {
+		_, _ = y[n-1], f[n-1]
+		l, h, ok := int8FactorsAVX2(&y[0], &x[0], &f[0], n)
+		return min(lo, l), max(hi, h), finite + ok
+	}
+	return lo, hi, finite
+}
+
+func int16Quantise(dst []uint32, stride int, x []float32, inverse float32) {
+	n := int8VectorLen(len(x), 16)
+	if n > 0 {
+		_ = dst[(n/2-1)*stride]
+		int16QuantiseAVX2(&dst[0], stride, &x[0], n, inverse)
+	}
+	if n < len(x) {
+		int16QuantiseGeneric(dst[n/2*stride:], stride, x[n:], inverse)
+	}
 }
 
 func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero int32) {

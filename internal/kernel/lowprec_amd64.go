@@ -49,30 +49,55 @@ func dotHalvesAVX512(y *float32, a *uint16, x *float32, steps int)
 //go:noescape
 func dotRowsAVX512(y *float32, a *float32, x *float32, steps int)
 
-// int8TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int8TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
 //
 //go:noescape
 func int8TileAVX512VNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
 
-// int8TileAVXVNNI is int8TileGeneric for 6 rows and 16 columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int16TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+//
+//go:noescape
+func int16TileAVX512VNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+
+// int8TileAVXVNNI is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
 //
 //go:noescape
 func int8TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
 
-// int8TileAVX2 is int8TileGeneric for 6 rows and 16 columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int16TileAVXVNNI is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+//
+//go:noescape
+func int16TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+
+// int8TileAVX2 is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
 //
 //go:noescape
 func int8TileAVX2(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+
+// int16TileAVX2 is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+//
+//go:noescape
+func int16TileAVX2(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
 
 // int8LimitsAVX2 is int8LimitsGeneric; n is a positive multiple of 16.
 //
 //go:noescape
 func int8LimitsAVX2(x *float32, n int) (lo float32, hi float32, finite float32)
 
+// int8FactorsAVX2 is int8FactorsGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func int8FactorsAVX2(y *float32, x *float32, f *float32, n int) (lo float32, hi float32, finite float32)
+
 // int8QuantiseAVX2 is int8QuantiseGeneric; n is a positive multiple of 32.
 //
 //go:noescape
 func int8QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float32, zero int32)
+
+// int16QuantiseAVX2 is int16QuantiseGeneric; n is a positive multiple of 16.
+//
+//go:noescape
+func int16QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float32)
 
 // int8DequantiseAVX2 is int8DequantiseGeneric; n is a positive multiple of 16.
 //

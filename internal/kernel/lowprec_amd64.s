@@ -2741,6 +2741,161 @@ int8TileAVX512VNNILoop:
 	VZEROUPPER
 	RET
 
+// func int16TileAVX512VNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·int16TileAVX512VNNI(SB), NOSPLIT, $0-56
+	MOVQ    acc+0(FP), AX
+	MOVQ    ld+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    b+24(FP), BX
+	MOVQ    quads+32(FP), SI
+	SHLQ    $0x02, CX
+	MOVQ    AX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Z11
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z14
+	VMOVUPS 64(DI), Z15
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z16
+	VMOVUPS 64(DI), Z17
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z18
+	VMOVUPS 64(DI), Z19
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z20
+	VMOVUPS 64(DI), Z21
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z22
+	VMOVUPS 64(DI), Z23
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z24
+	VMOVUPS 64(DI), Z25
+	ADDQ    CX, DI
+	VMOVUPS (DI), Z26
+	VMOVUPS 64(DI), Z27
+	MOVQ    next+40(FP), DI
+	MOVQ    ldc+48(FP), R8
+	SHLQ    $0x02, R8
+	IMUL3Q  $0x0d, R8, R9
+	ADDQ    DI, R9
+
+int16TileAVX512VNNILoop:
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(DI)
+	ADDQ         R8, DI
+	CMPQ         DI, R9
+	CMOVQHI      R9, DI
+	VMOVUPS      (BX), Z28
+	VMOVUPS      64(BX), Z29
+	VPBROADCASTD (DX), Z30
+	VPDPWSSD     Z28, Z30, Z0
+	VPDPWSSD     Z29, Z30, Z1
+	VPBROADCASTD 4(DX), Z30
+	VPDPWSSD     Z28, Z30, Z2
+	VPDPWSSD     Z29, Z30, Z3
+	VPBROADCASTD 8(DX), Z30
+	VPDPWSSD     Z28, Z30, Z4
+	VPDPWSSD     Z29, Z30, Z5
+	VPBROADCASTD 12(DX), Z30
+	VPDPWSSD     Z28, Z30, Z6
+	VPDPWSSD     Z29, Z30, Z7
+	VPBROADCASTD 16(DX), Z30
+	VPDPWSSD     Z28, Z30, Z8
+	VPDPWSSD     Z29, Z30, Z9
+	VPBROADCASTD 20(DX), Z30
+	VPDPWSSD     Z28, Z30, Z10
+	VPDPWSSD     Z29, Z30, Z11
+	VPBROADCASTD 24(DX), Z30
+	VPDPWSSD     Z28, Z30, Z12
+	VPDPWSSD     Z29, Z30, Z13
+	VPBROADCASTD 28(DX), Z30
+	VPDPWSSD     Z28, Z30, Z14
+	VPDPWSSD     Z29, Z30, Z15
+	VPBROADCASTD 32(DX), Z30
+	VPDPWSSD     Z28, Z30, Z16
+	VPDPWSSD     Z29, Z30, Z17
+	VPBROADCASTD 36(DX), Z30
+	VPDPWSSD     Z28, Z30, Z18
+	VPDPWSSD     Z29, Z30, Z19
+	VPBROADCASTD 40(DX), Z30
+	VPDPWSSD     Z28, Z30, Z20
+	VPDPWSSD     Z29, Z30, Z21
+	VPBROADCASTD 44(DX), Z30
+	VPDPWSSD     Z28, Z30, Z22
+	VPDPWSSD     Z29, Z30, Z23
+	VPBROADCASTD 48(DX), Z30
+	VPDPWSSD     Z28, Z30, Z24
+	VPDPWSSD     Z29, Z30, Z25
+	VPBROADCASTD 52(DX), Z30
+	VPDPWSSD     Z28, Z30, Z26
+	VPDPWSSD     Z29, Z30, Z27
+	ADDQ         $+56, DX
+	ADDQ         $+128, BX
+	DECQ         SI
+	JNZ          int16TileAVX512VNNILoop
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z2, (AX)
+	VMOVUPS      Z3, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z4, (AX)
+	VMOVUPS      Z5, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z6, (AX)
+	VMOVUPS      Z7, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z8, (AX)
+	VMOVUPS      Z9, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z10, (AX)
+	VMOVUPS      Z11, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z12, (AX)
+	VMOVUPS      Z13, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z14, (AX)
+	VMOVUPS      Z15, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z16, (AX)
+	VMOVUPS      Z17, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z18, (AX)
+	VMOVUPS      Z19, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z20, (AX)
+	VMOVUPS      Z21, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z22, (AX)
+	VMOVUPS      Z23, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z24, (AX)
+	VMOVUPS      Z25, 64(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Z26, (AX)
+	VMOVUPS      Z27, 64(AX)
+	VZEROUPPER
+	RET
+
 // func int8TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
 // Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·int8TileAVXVNNI(SB), NOSPLIT, $0-56
@@ -2895,6 +3050,160 @@ int8TileAVXVNNILoop:
 	VZEROUPPER
 	RET
 
+// func int16TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·int16TileAVXVNNI(SB), NOSPLIT, $0-56
+	MOVQ    acc+0(FP), AX
+	MOVQ    ld+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    b+24(FP), BX
+	MOVQ    quads+32(FP), SI
+	SHLQ    $0x02, CX
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
+	MOVQ    next+40(FP), DI
+	MOVQ    ldc+48(FP), R8
+	SHLQ    $0x02, R8
+	IMUL3Q  $0x05, R8, R9
+	ADDQ    DI, R9
+
+int16TileAVXVNNILoop:
+	PREFETCHT0   (DI)
+	ADDQ         R8, DI
+	CMPQ         DI, R9
+	CMOVQHI      R9, DI
+	VMOVDQU      (BX), Y12
+	VMOVDQU      32(BX), Y13
+	VPBROADCASTD (DX), Y14
+
+	// VPDPWSSD Y12, Y14, Y0
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x0d
+	BYTE $0x52
+	BYTE $0xc4
+
+	// VPDPWSSD Y13, Y14, Y1
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x0d
+	BYTE         $0x52
+	BYTE         $0xcd
+	VPBROADCASTD 4(DX), Y15
+
+	// VPDPWSSD Y12, Y15, Y2
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x05
+	BYTE $0x52
+	BYTE $0xd4
+
+	// VPDPWSSD Y13, Y15, Y3
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x05
+	BYTE         $0x52
+	BYTE         $0xdd
+	VPBROADCASTD 8(DX), Y14
+
+	// VPDPWSSD Y12, Y14, Y4
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x0d
+	BYTE $0x52
+	BYTE $0xe4
+
+	// VPDPWSSD Y13, Y14, Y5
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x0d
+	BYTE         $0x52
+	BYTE         $0xed
+	VPBROADCASTD 12(DX), Y15
+
+	// VPDPWSSD Y12, Y15, Y6
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x05
+	BYTE $0x52
+	BYTE $0xf4
+
+	// VPDPWSSD Y13, Y15, Y7
+	BYTE         $0xc4
+	BYTE         $0xc2
+	BYTE         $0x05
+	BYTE         $0x52
+	BYTE         $0xfd
+	VPBROADCASTD 16(DX), Y14
+
+	// VPDPWSSD Y12, Y14, Y8
+	BYTE $0xc4
+	BYTE $0x42
+	BYTE $0x0d
+	BYTE $0x52
+	BYTE $0xc4
+
+	// VPDPWSSD Y13, Y14, Y9
+	BYTE         $0xc4
+	BYTE         $0x42
+	BYTE         $0x0d
+	BYTE         $0x52
+	BYTE         $0xcd
+	VPBROADCASTD 20(DX), Y15
+
+	// VPDPWSSD Y12, Y15, Y10
+	BYTE $0xc4
+	BYTE $0x42
+	BYTE $0x05
+	BYTE $0x52
+	BYTE $0xd4
+
+	// VPDPWSSD Y13, Y15, Y11
+	BYTE    $0xc4
+	BYTE    $0x42
+	BYTE    $0x05
+	BYTE    $0x52
+	BYTE    $0xdd
+	ADDQ    $+24, DX
+	ADDQ    $+64, BX
+	DECQ    SI
+	JNZ     int16TileAVXVNNILoop
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 32(AX)
+	VZEROUPPER
+	RET
+
 DATA int8words00010001<>+0(SB)/4, $0x00010001
 DATA int8words00010001<>+4(SB)/4, $0x00010001
 DATA int8words00010001<>+8(SB)/4, $0x00010001
@@ -3011,6 +3320,99 @@ int8TileAVX2Loop:
 	VZEROUPPER
 	RET
 
+// func int16TileAVX2(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+// Requires: AVX, AVX2, CMOV, MMX+
+TEXT ·int16TileAVX2(SB), NOSPLIT, $0-56
+	MOVQ    acc+0(FP), AX
+	MOVQ    ld+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    b+24(FP), BX
+	MOVQ    quads+32(FP), SI
+	SHLQ    $0x02, CX
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
+	MOVQ    next+40(FP), DI
+	MOVQ    ldc+48(FP), R8
+	SHLQ    $0x02, R8
+	IMUL3Q  $0x05, R8, R9
+	ADDQ    DI, R9
+
+int16TileAVX2Loop:
+	PREFETCHT0   (DI)
+	ADDQ         R8, DI
+	CMPQ         DI, R9
+	CMOVQHI      R9, DI
+	VMOVDQU      (BX), Y12
+	VPBROADCASTD (DX), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y0, Y0
+	VPMADDWD     32(BX), Y13, Y13
+	VPADDD       Y13, Y1, Y1
+	VPBROADCASTD 4(DX), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y2, Y2
+	VPMADDWD     32(BX), Y13, Y13
+	VPADDD       Y13, Y3, Y3
+	VPBROADCASTD 8(DX), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y4, Y4
+	VPMADDWD     32(BX), Y13, Y13
+	VPADDD       Y13, Y5, Y5
+	VPBROADCASTD 12(DX), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y6, Y6
+	VPMADDWD     32(BX), Y13, Y13
+	VPADDD       Y13, Y7, Y7
+	VPBROADCASTD 16(DX), Y13
+	VPMADDWD     Y12, Y13, Y14
+	VPADDD       Y14, Y8, Y8
+	VPMADDWD     32(BX), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VPBROADCASTD 20(DX), Y13
+	VPMADDWD     Y12, Y13, Y12
+	VPADDD       Y12, Y10, Y10
+	VPMADDWD     32(BX), Y13, Y12
+	VPADDD       Y12, Y11, Y11
+	ADDQ         $+24, DX
+	ADDQ         $+64, BX
+	DECQ         SI
+	JNZ          int16TileAVX2Loop
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y10, (AX)
+	VMOVUPS      Y11, 32(AX)
+	VZEROUPPER
+	RET
+
 // func int8LimitsAVX2(x *float32, n int) (lo float32, hi float32, finite float32)
 // Requires: AVX, FMA3, SSE
 TEXT ·int8LimitsAVX2(SB), NOSPLIT, $0-28
@@ -3063,6 +3465,66 @@ int8LimitsAVX2Loop:
 	VZEROUPPER
 	RET
 
+// func int8FactorsAVX2(y *float32, x *float32, f *float32, n int) (lo float32, hi float32, finite float32)
+// Requires: AVX, FMA3, SSE
+TEXT ·int8FactorsAVX2(SB), NOSPLIT, $0-44
+	MOVQ   y+0(FP), AX
+	MOVQ   f+16(FP), CX
+	MOVQ   x+8(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+
+int8FactorsAVX2Loop:
+	VMOVUPS      (DX), Y7
+	VMULPS       (CX), Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VMINPS       Y1, Y7, Y1
+	VMAXPS       Y2, Y7, Y2
+	VFMADD231PS  Y0, Y7, Y3
+	VMOVUPS      32(DX), Y7
+	VMULPS       32(CX), Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VMINPS       Y4, Y7, Y4
+	VMAXPS       Y5, Y7, Y5
+	VFMADD231PS  Y0, Y7, Y6
+	ADDQ         $+64, DX
+	ADDQ         $+64, CX
+	ADDQ         $+64, AX
+	SUBQ         $+16, BX
+	JNZ          int8FactorsAVX2Loop
+	VMINPS       Y4, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VMINPS       X0, X1, X0
+	VMOVHLPS     X0, X0, X1
+	VMINPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VMINPS       X0, X1, X0
+	MOVSS        X0, lo+32(FP)
+	VMAXPS       Y5, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VMAXPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VMAXPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VMAXPS       X0, X1, X0
+	MOVSS        X0, hi+36(FP)
+	VADDPS       Y6, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	MOVSS        X0, finite+40(FP)
+	VZEROUPPER
+	RET
+
 // func int8QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float32, zero int32)
 // Requires: AVX, AVX2
 TEXT ·int8QuantiseAVX2(SB), NOSPLIT, $0-40
@@ -3106,6 +3568,41 @@ int8QuantiseAVX2Loop:
 	ADDQ         $+128, DX
 	SUBQ         $+32, BX
 	JNZ          int8QuantiseAVX2Loop
+	VZEROUPPER
+	RET
+
+// func int16QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float32)
+// Requires: AVX, AVX2
+TEXT ·int16QuantiseAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         x+16(FP), DX
+	MOVQ         n+24(FP), BX
+	VBROADCASTSS inverse+32(FP), Y0
+	SHLQ         $0x02, CX
+
+int16QuantiseAVX2Loop:
+	VMULPS       (DX), Y0, Y1
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       32(DX), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VPACKSSDW    Y2, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X2
+	VPEXTRD      $0x00, X1, (AX)
+	VPEXTRD      $0x01, X1, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VPEXTRD      $0x00, X2, (AX)
+	VPEXTRD      $0x01, X2, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VPEXTRD      $0x02, X1, (AX)
+	VPEXTRD      $0x03, X1, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	VPEXTRD      $0x02, X2, (AX)
+	VPEXTRD      $0x03, X2, (AX)(CX*1)
+	LEAQ         (AX)(CX*2), AX
+	ADDQ         $+64, DX
+	SUBQ         $+16, BX
+	JNZ          int16QuantiseAVX2Loop
 	VZEROUPPER
 	RET
 

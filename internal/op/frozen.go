@@ -42,15 +42,16 @@ func FreezeValues(p *nn.Param, values []float32, rows, cols int, forPanels bool)
 	}
 }
 
-// Quantize is [Freeze] with the weights rounded to int8, each row with its own scale. [Thaw] does not undo the
-// rounding. Rows longer than [kernel.Int8MaxK] stay float32.
-func Quantize(p *nn.Param) {
+// Quantize is [Freeze] with the weights rounded to integers, each row with its own scale, as how says. [Thaw] does not
+// undo the rounding. Rows longer than [kernel.Int8MaxK] stay float32. What p had before is left as it was, and may be
+// put back.
+func Quantize(p *nn.Param, how kernel.Rounding) {
 	Freeze(p)
 	rows, cols := dims(p)
 	if Quantized(p) || cols > kernel.Int8MaxK {
 		return
 	}
-	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackInt8(w, rows, cols)) })
+	useWeights(p, func(w []float32) { p.Matrix = newFrozen(kernel.PackRounded(w, rows, cols, how)) })
 }
 
 // RoundBF16 is [Freeze] with the weights rounded to bfloat16. [Thaw] does not undo the rounding. Weights of int8 stay so.
@@ -72,15 +73,21 @@ func RoundedBF16(p *nn.Param) bool {
 	return ok
 }
 
-// Quantized reports whether a parameter's weights are rounded to int8.
-func Quantized(p *nn.Param) bool {
+// Quantized reports whether a parameter's weights are rounded to integers.
+func Quantized(p *nn.Param) bool { return Rounded(p) != nil }
+
+// Rounded returns the weights of a parameter that are rounded to integers, nil if they are not.
+func Rounded(p *nn.Param) *kernel.Int8 {
 	f := packed(p)
 	if f == nil {
-		return false
+		return nil
 	}
-	_, ok := f.weights().(*kernel.Int8)
-	return ok
+	w, _ := f.weights().(*kernel.Int8)
+	return w
 }
+
+// UseWeights calls f with the values of a parameter, row by row, as products see them. f must not keep or change them.
+func UseWeights(p *nn.Param, f func(values []float32)) { useWeights(p, f) }
 
 // weights are packed for the kernel, in one precision or another.
 type weights interface {

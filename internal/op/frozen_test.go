@@ -146,7 +146,7 @@ func TestFrozenElsewhere(t *testing.T) {
 func TestQuantizeLong(t *testing.T) {
 	l := NewLinear(kernel.Int8MaxK+1, 1)
 	data(l.W)[7] = 1.0 / 3
-	Quantize(l.W)
+	Quantize(l.W, kernel.Rounding{})
 	if got := data(l.W)[7]; packed(l.W) == nil || got != 1.0/3 {
 		t.Errorf("a weight of 1/3 became %v", got)
 	}
@@ -199,7 +199,7 @@ func TestQuantize(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	const m, in, out = 5, 128, 64 // whole blocks of every implementation
 	plain, rounded := frozenLinear(rng, in, out)
-	Quantize(rounded.W)
+	Quantize(rounded.W, kernel.Rounding{})
 	if got, want := packed(rounded.W).Bytes(), in*out+8*out; got != want {
 		t.Errorf("%d bytes, want %d", got, want)
 	}

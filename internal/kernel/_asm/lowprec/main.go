@@ -32,11 +32,16 @@ func main() {
 	splitRowsBF16("splitRowsBF16AVX512", 3, 4)
 	dots("dotHalvesAVX512", 2)
 	dots("dotRowsAVX512", 4)
-	tileAVX512VNNI()
-	tileAVXVNNI()
+	tileAVX512VNNI("int8TileAVX512VNNI", VPDPBUSD)
+	tileAVX512VNNI("int16TileAVX512VNNI", VPDPWSSD)
+	tileAVXVNNI("int8TileAVXVNNI", "VPDPBUSD", 0x50)
+	tileAVXVNNI("int16TileAVXVNNI", "VPDPWSSD", 0x52)
 	tileAVX2()
-	limits()
+	tileWordsAVX2()
+	limits("int8LimitsAVX2", false)
+	limits("int8FactorsAVX2", true)
 	quantise()
+	quantiseWords()
 	dequantise()
 	tileAMXBF16()
 	tileAVX512BF16("bf16TileAVX512", 14)
@@ -63,7 +68,7 @@ type tile struct {
 func (t tile) emit() {
 	TEXT(t.name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, next *float32, ldc int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows and %d columns; quads is at least 1. It prefetches as many rows of C, ldc apart, from next on.", t.name, t.mr, t.width/2))
+	Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows and %d columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.", t.name, t.mr, t.width/2))
 	c := Load(Param("acc"), GP64())
 	ld := Load(Param("ld"), GP64())
 	a := Load(Param("a"), GP64())
@@ -122,8 +127,9 @@ func sums(mr int, vec func() Register) [][]Register {
 	return acc
 }
 
-func tileAVX512VNNI() {
-	t := tile{name: "int8TileAVX512VNNI", mr: 14, width: 64}
+// tileAVX512VNNI multiplies quads of bytes, or pairs of words.
+func tileAVX512VNNI(name string, product func(...Op)) {
+	t := tile{name: name, mr: 14, width: 64}
 	t.acc = sums(t.mr, func() Register { return ZMM() })
 	t.step = func(a, b Register) {
 		var bv [2]Register
@@ -135,7 +141,7 @@ func tileAVX512VNNI() {
 			x := ZMM()
 			VPBROADCASTD(Mem{Base: a, Disp: 4 * i}, x)
 			for j, r := range row {
-				VPDPBUSD(bv[j], x, r)
+				product(bv[j], x, r)
 			}
 		}
 	}
@@ -143,9 +149,9 @@ func tileAVX512VNNI() {
 }
 
 // tileAVXVNNI uses registers by number, since the instruction is written as bytes: Go's assembler
-// knows vpdpbusd as AVX-512 encodes it, not as AVX-VNNI does.
-func tileAVXVNNI() {
-	t := tile{name: "int8TileAVXVNNI", mr: 6, width: 32}
+// knows it as AVX-512 encodes it, not as AVX-VNNI does.
+func tileAVXVNNI(name, mnemonic string, opcode int) {
+	t := tile{name: name, mr: 6, width: 32}
 	y := []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 	next := 0
 	t.acc = sums(t.mr, func() Register { next++; return y[next-1] })
@@ -157,17 +163,17 @@ func tileAVXVNNI() {
 			x := 14 + i%2
 			VPBROADCASTD(Mem{Base: a, Disp: 4 * i}, y[x])
 			for j := range 2 {
-				vexVPDPBUSD(12+j, x, 2*i+j)
+				vexDotProduct(mnemonic, opcode, 12+j, x, 2*i+j)
 			}
 		}
 	}
 	t.emit()
 }
 
-// vexVPDPBUSD emits VPDPBUSD Ys, Yu, Yd: VEX.256.66.0F38.W0 50 /r.
-func vexVPDPBUSD(s, u, d int) {
-	Commentf("VPDPBUSD Y%d, Y%d, Y%d", s, u, d)
-	vex(d>>3, 0, s>>3, u, 1, 1, 0x50, 3<<6|(d&7)<<3|s&7)
+// vexDotProduct emits VPDPBUSD or VPDPWSSD Ys, Yu, Yd: VEX.256.66.0F38.W0 50 or 52 /r.
+func vexDotProduct(mnemonic string, opcode, s, u, d int) {
+	Commentf("%s Y%d, Y%d, Y%d", mnemonic, s, u, d)
+	vex(d>>3, 0, s>>3, u, 1, 1, opcode, 3<<6|(d&7)<<3|s&7)
 }
 
 // vex emits an instruction of the map 0F38 that Go's assembler does not know: the high bits of the
@@ -586,12 +592,42 @@ func tileAVX2() {
 	t.emit()
 }
 
+// tileWordsAVX2 multiplies words into sums of two.
+func tileWordsAVX2() {
+	t := tile{name: "int16TileAVX2", mr: 6, width: 32}
+	t.acc = sums(t.mr, func() Register { return YMM() })
+	t.step = func(a, b Register) {
+		b0 := YMM()
+		VMOVDQU(Mem{Base: b}, b0)
+		for i, row := range t.acc {
+			x := YMM()
+			VPBROADCASTD(Mem{Base: a, Disp: 4 * i}, x)
+			for j, bv := range []Op{b0, Mem{Base: b, Disp: t.width}} {
+				pairs := YMM()
+				VPMADDWD(bv, x, pairs)
+				VPADDD(pairs, row[j], row[j])
+			}
+		}
+	}
+	t.emit()
+}
+
 // limits finds the least and the greatest of 0 and x, passing over NaNs. It also computes Σ 0·x, which is NaN if one
 // of x is not finite.
-func limits() {
-	TEXT("int8LimitsAVX2", NOSPLIT, "func(x *float32, n int) (lo, hi, finite float32)")
+//
+// With factors it first sets y to the products of x and f, and finds those of y.
+func limits(name string, factors bool) {
+	signature, what := "func(x *float32, n int) (lo, hi, finite float32)", "int8LimitsGeneric"
+	if factors {
+		signature, what = "func(y, x, f *float32, n int) (lo, hi, finite float32)", "int8FactorsGeneric"
+	}
+	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
-	Doc("int8LimitsAVX2 is int8LimitsGeneric; n is a positive multiple of 16.")
+	Doc(name + " is " + what + "; n is a positive multiple of 16.")
+	var y, f Register
+	if factors {
+		y, f = Load(Param("y"), GP64()), Load(Param("f"), GP64())
+	}
 	x := Load(Param("x"), GP64())
 	n := Load(Param("n"), GP64())
 	zero := YMM()
@@ -603,17 +639,25 @@ func limits() {
 			VXORPS(r, r, r)
 		}
 	}
-	Label("int8LimitsAVX2Loop")
+	Label(name + "Loop")
 	for i := range 2 {
 		v := YMM()
 		VMOVUPS(Mem{Base: x, Disp: 32 * i}, v)
+		if factors {
+			VMULPS(Mem{Base: f, Disp: 32 * i}, v, v)
+			VMOVUPS(v, Mem{Base: y, Disp: 32 * i})
+		}
 		VMINPS(lo[i], v, lo[i]) // of a NaN and a number, the first operand: the least so far
 		VMAXPS(hi[i], v, hi[i])
 		VFMADD231PS(zero, v, fin[i])
 	}
 	ADDQ(I32(64), x)
+	if factors {
+		ADDQ(I32(64), f)
+		ADDQ(I32(64), y)
+	}
 	SUBQ(I32(16), n)
-	JNZ(LabelRef("int8LimitsAVX2Loop"))
+	JNZ(LabelRef(name + "Loop"))
 	for i, r := range []struct {
 		v [2]VecVirtual
 		f func(...Op)
@@ -667,6 +711,44 @@ func quantise() {
 	ADDQ(I32(128), x)
 	SUBQ(I32(32), n)
 	JNZ(LabelRef("int8QuantiseAVX2Loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// quantiseWords writes words, two of them to a pair, pairs stride apart.
+func quantiseWords() {
+	const name = "int16QuantiseAVX2"
+	TEXT(name, NOSPLIT, "func(dst *uint32, stride int, x *float32, n int, inverse float32)")
+	Pragma("noescape")
+	Doc(name + " is int16QuantiseGeneric; n is a positive multiple of 16.")
+	dst := Load(Param("dst"), GP64())
+	stride := Load(Param("stride"), GP64())
+	x := Load(Param("x"), GP64())
+	n := Load(Param("n"), GP64())
+	inverse := YMM()
+	spread("inverse", inverse)
+	SHLQ(U8(2), stride)
+	Label(name + "Loop")
+	var v [2]VecVirtual
+	for i := range v {
+		v[i] = YMM()
+		VMULPS(Mem{Base: x, Disp: 32 * i}, inverse, v[i])
+		VCVTPS2DQ(v[i], v[i])
+	}
+	// Packing works in halves of a register: pairs 0, 1, 4 and 5 come to lie in the low half.
+	VPACKSSDW(v[1], v[0], v[0])
+	high := XMM()
+	VEXTRACTI128(U8(1), v[0], high)
+	for _, i := range []int{0, 2} {
+		for _, half := range []VecVirtual{v[0].AsX().(VecVirtual), high} {
+			VPEXTRD(U8(i), half, Mem{Base: dst})
+			VPEXTRD(U8(i+1), half, Mem{Base: dst, Index: stride, Scale: 1})
+			LEAQ(Mem{Base: dst, Index: stride, Scale: 2}, dst)
+		}
+	}
+	ADDQ(I32(64), x)
+	SUBQ(I32(16), n)
+	JNZ(LabelRef(name + "Loop"))
 	VZEROUPPER()
 	RET()
 }
