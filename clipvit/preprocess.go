@@ -126,14 +126,13 @@ func Cut(patches []float32, img image.Image, c Config) error {
 func cut(patches []float32, m *pillow.Image, c Config) {
 	g, p, levels := c.Grid(), c.PatchSize, c.Transform.levels()
 	for row := range g {
-		for col := range g {
-			patch := patches[(row*g+col)*c.PatchLen():]
-			for y := range p {
-				line := m.Pix[3*((row*p+y)*m.Width+col*p):]
-				for x := range p {
-					for ch := range 3 {
-						patch[ch*p*p+y*p+x] = levels[ch][line[3*x+ch]]
-					}
+		for y := range p {
+			line := m.Pix[3*(row*p+y)*m.Width:][:3*g*p]
+			for col := range g {
+				patch := patches[(row*g+col)*c.PatchLen()+y*p:]
+				red, green, blue := patch[:p], patch[p*p:][:p], patch[2*p*p:][:p]
+				for x, pixel := 0, line[3*col*p:]; x < len(red) && x < len(green) && x < len(blue) && len(pixel) >= 3; x, pixel = x+1, pixel[3:] {
+					red[x], green[x], blue[x] = levels[0][pixel[0]], levels[1][pixel[1]], levels[2][pixel[2]]
 				}
 			}
 		}

@@ -101,7 +101,7 @@ var jpegRows = [8]int{0, 33, 16, 48, 1, 49, 17, 32}
 
 // zigzag is the place in a block of the coefficients in the order of the file. Corrupt data can count
 // beyond 63; the last place takes that.
-var zigzag = func() (z [80]uint8) {
+var zigzag = func() (z [128]uint8) {
 	x, y, up := 0, 0, true
 	for i := range z {
 		if i >= 64 {

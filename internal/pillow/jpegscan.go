@@ -1,6 +1,7 @@
 package pillow
 
 import (
+	"encoding/binary"
 	"io"
 )
 
@@ -119,7 +120,7 @@ func (s *jpegScan) method() func(*jpegPart, *[64]int16) {
 		return s.sequential
 	case s.from == 0 && s.high == 0:
 		return func(p *jpegPart, b *[64]int16) {
-			p.predicted += s.value(s.symbol(p.dc))
+			p.predicted += s.difference(p.dc)
 			b[0] = int16(p.predicted << s.low)
 		}
 	case s.from == 0:
@@ -132,22 +133,27 @@ func (s *jpegScan) method() func(*jpegPart, *[64]int16) {
 
 // sequential decodes a block of a sequential JPEG. Source: ITU-T T.81, F.2.2.
 func (s *jpegScan) sequential(p *jpegPart, b *[64]int16) {
-	p.predicted += s.value(s.symbol(p.dc))
+	p.predicted += s.difference(p.dc)
 	b[0] = int16(p.predicted)
-	for k := 1; k < 64; k++ {
-		symbol := s.symbol(p.ac)
-		zeros, size := symbol>>4, symbol&15
-		if size == 0 {
-			if zeros != 15 {
-				return
-			}
-			k += 15
-			continue
-		}
-		k += zeros
-		b[zigzag[k]] = int16(s.value(size))
-	}
+	s.coefficients(p.ac, b, 1, 63, 0)
 }
+
+// difference decodes what a DC value adds to the one before.
+func (s *jpegScan) difference(h *jpegHuffman) int {
+	if s.n < jpegMost {
+		s.fill()
+	}
+	e := h.fast[s.bits>>(64-jpegFast)]
+	if v := int32(e) >> 16; v != 0 && s.n >= jpegFast {
+		s.bits <<= e & 31
+		s.n -= int(e & 31)
+		return int(v)
+	}
+	return s.value(s.symbol(h))
+}
+
+// jpegMost is how many bits a code and its value have at the most, also one that is not in its table.
+const jpegMost = 17 + 15
 
 // firstAC decodes coefficients for the first time. Source: ITU-T T.81, G.1.2.2.
 func (s *jpegScan) firstAC(p *jpegPart, b *[64]int16) {
@@ -155,20 +161,78 @@ func (s *jpegScan) firstAC(p *jpegPart, b *[64]int16) {
 		s.endRun--
 		return
 	}
-	for k := s.from; k <= s.to; k++ {
-		symbol := s.symbol(p.ac)
+	if zeros := s.coefficients(p.ac, b, s.from, s.to, s.low); zeros > 0 {
+		s.endRun = 1<<zeros + s.take(zeros) - 1
+	}
+}
+
+// coefficients decodes coefficients from..to up to the code that ends the block, in units of 2^low. It returns the number of
+// zeros that this has, and zero if there is none.
+func (s *jpegScan) coefficients(h *jpegHuffman, b *[64]int16, from, to, low int) int {
+	bits, n, pos, plain := s.bits, s.n, s.pos, s.plain
+	k := from
+	for ; k <= to; k++ {
+		if n < jpegMost {
+			if pos+8 <= plain { // as in fill
+				bits |= binary.BigEndian.Uint64(s.data[pos:]) >> (n & 63)
+				pos += (64 - n) >> 3
+				n += (64 - n) &^ 7
+			} else {
+				s.bits, s.n, s.pos = bits, n, pos
+				s.fillSlowly()
+				if bits, n, pos, plain = s.bits, s.n, s.pos, s.plain; n < jpegMost {
+					return s.lastCoefficients(h, b, k, to, low)
+				}
+			}
+		}
+		e := h.fast[bits>>(64-jpegFast)]
+		if v := int32(e) >> 16; v != 0 {
+			bits <<= e & 31
+			n -= int(e & 31)
+			k += int(e >> 12 & 15)
+			b[zigzag[k&127]&63] = int16(v << (low & 15))
+			continue
+		}
+		symbol, length := int(e>>8&0xff), int(e&31)
+		if e == 0 {
+			symbol, length = h.long(bits)
+		}
+		zeros, size := symbol>>4, symbol&15
+		bits <<= length & 31
+		n -= length
+		k += zeros
+		if size == 0 {
+			if zeros != 15 {
+				s.bits, s.n, s.pos = bits, n, pos
+				return zeros
+			}
+			continue
+		}
+		v := int(bits >> ((64 - size) & 63))
+		bits <<= size & 15
+		n -= size
+		b[zigzag[k&127]&63] = int16(signed(v, size) << (low & 15))
+	}
+	s.bits, s.n, s.pos = bits, n, pos
+	return 0
+}
+
+// lastCoefficients is coefficients where the bits may not suffice.
+func (s *jpegScan) lastCoefficients(h *jpegHuffman, b *[64]int16, from, to, low int) int {
+	for k := from; k <= to; k++ {
+		symbol := s.symbol(h)
 		zeros, size := symbol>>4, symbol&15
 		if size == 0 {
 			if zeros != 15 {
-				s.endRun = 1<<zeros + s.take(zeros) - 1
-				return
+				return zeros
 			}
 			k += 15
 			continue
 		}
 		k += zeros
-		b[zigzag[k]] = int16(s.value(size) << s.low)
+		b[zigzag[k]] = int16(s.value(size) << low)
 	}
+	return 0
 }
 
 // refineAC adds a bit to coefficients. Source: ITU-T T.81, G.1.2.3.
@@ -176,21 +240,34 @@ func (s *jpegScan) refineAC(p *jpegPart, b *[64]int16) {
 	bit := int16(1) << s.low
 	// refine passes over coefficients from k on, until it has seen zeros many that are zero and stands before another.
 	refine := func(k, zeros int) int {
+		bits, n := s.bits, s.n
 		for ; k <= s.to; k++ {
-			c := &b[zigzag[k]]
-			switch {
-			case *c == 0:
+			c := &b[zigzag[k&127]&63]
+			if *c == 0 {
 				if zeros--; zeros < 0 {
-					return k
+					break
 				}
-			case s.take(1) == 1 && *c&bit == 0:
+				continue
+			}
+			if n == 0 {
+				s.bits, s.n = bits, n
+				s.fill()
+				if bits, n = s.bits, s.n; n == 0 {
+					s.starved = true
+					continue
+				}
+			}
+			if bits>>63 == 1 && *c&bit == 0 {
 				if *c >= 0 {
 					*c += bit
 				} else {
 					*c -= bit
 				}
 			}
+			bits <<= 1
+			n--
 		}
+		s.bits, s.n = bits, n
 		return k
 	}
 	k := s.from
