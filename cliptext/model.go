@@ -113,7 +113,7 @@ func (m *Model) Unfreeze() { transformer.Unfreeze(m) }
 
 // weights returns those of matrix products. Token is none: its rows are looked up.
 func (m *Model) weights() transformer.Weights {
-	return transformer.Weights{Rows: append(m.Blocks.Products(), m.Proj)}
+	return transformer.Weights{Rows: []*nn.Param{m.Proj}, Panels: m.Blocks.Products()}
 }
 
 // Scale returns what a cosine of an image and a text is multiplied with before softmax, 100 in what
@@ -183,9 +183,13 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 		copy(words[i*t:], text[:ends[i]+1])
 		rows[i] = i*t + ends[i]
 	}
-	x := step("embed", op.WordEmbed(words, t, m.Token, m.Position), nil) // [B·T,C]
-	x = m.Blocks.Forward(x, t, m.Recompute, step)                        // [B·T,C]
-	return m.head(x, rows, step)                                         // [B,E]
+	x := op.WordEmbed(words, t, m.Token, m.Position) // [B·T,C]
+	if m.Blocks.InPanels() && !transformer.WantsGrad(m) {
+		x = op.ToPanels(x, t)
+	}
+	x = step("embed", x, nil)                     // [B·T,C]
+	x = m.Blocks.Forward(x, t, m.Recompute, step) // [B·T,C]
+	return m.head(x, rows, step)                  // [B,E]
 }
 
 // head makes embeddings [B,E] of given rows of the tokens x [B·T,C] that leave the blocks.

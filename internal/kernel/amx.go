@@ -30,7 +30,7 @@ const (
 	// also the number of depths in a step. amxTileLen is the number of elements of such a tile.
 	amxTile    = 32
 	amxTileLen = amxTile * amxTile
-	// maxRestRows is how many tokens of an image may be computed as rows, one after the other; more are padded to a panel.
+	// maxRestRows is how many rows of a span may be computed as they are, one after the other; more are padded to a panel.
 	maxRestRows = 8
 )
 
@@ -152,7 +152,7 @@ func (p *panelProduct) runAMX() {
 	n, k := p.w.n, p.w.k
 	steps, terms := (k+amxTile-1)/amxTile, p.w.bf16Terms()
 	extra := 0
-	if p.restPerImage > maxRestRows {
+	if p.restPerSpan > maxRestRows {
 		extra = (p.restRows + amxTile - 1) / amxTile
 	}
 	xs := getWords((p.panels + extra) * steps * 3 * amxTileLen)

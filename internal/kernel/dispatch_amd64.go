@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -162,39 +163,81 @@ func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bo
 	}
 }
 
-// smallNStride returns how far apart the columns lie that smallN computes, or 0 if there is no such routine.
-func smallNStride() int {
-	switch {
-	case useAVX512:
-		return 16
-	case useAVX2:
-		return 8
-	}
-	return 0
+// A fewRoutine computes what few does for a number of columns, atOnce panels of weights at a time.
+type fewRoutine struct {
+	columns, atOnce int
+	f               func(y *float32, ldy int, w *byte, panels, rowsOfLast int, x *float32, ldx, k int, accumulate bool, next *byte, step int)
 }
 
-// smallN sets y [columns,smallNStride] to the products of a panel w [k,mr] of weights with every row of x
-// [columns,k]. These rows lie ldx apart.
-func smallN(y, w, x []float32, ldx, columns, k int) {
+// These go from many columns to few.
+var (
+	fewAVX512     = []fewRoutine{{12, 2, few12AVX512}, {9, 3, few9AVX512}, {6, 4, few6AVX512}, {4, 6, few4AVX512}, {3, 6, few3AVX512}, {2, 8, few2AVX512}, {1, 8, few1AVX512}}
+	fewHalfAVX512 = []fewRoutine{{12, 2, few12HalfAVX512}, {9, 3, few9HalfAVX512}, {6, 4, few6HalfAVX512}, {4, 6, few4HalfAVX512}, {3, 6, few3HalfAVX512}, {2, 8, few2HalfAVX512}, {1, 8, few1HalfAVX512}}
+	fewAVX2       = []fewRoutine{{12, 1, few12AVX2}, {9, 1, few9AVX2}, {6, 2, few6AVX2}, {4, 2, few4AVX2}, {3, 3, few3AVX2}, {2, 4, few2AVX2}, {1, 6, few1AVX2}}
+)
+
+// few computes C = or += X·Wᵀ for X [columns,k], whose rows lie ldx apart, and panels [k,mr] of W, whose last has
+// rowsOfLast. The rows of C, which are y, lie ldy apart. The weights are w, or halves. Every element has the bits that
+// the tile gives it. few prefetches ahead, as much of it as there is time for.
+func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast int, x []float32, ldx, columns, k int, accumulate bool, ahead span) {
 	mr, _ := tileShape()
-	stride := smallNStride()
-	_, _, _ = y[columns*stride-1], w[mr*k-1], x[(columns-1)*ldx+k-1]
-	for ; columns >= smallNColumns; columns -= smallNColumns {
-		if useAVX512 {
-			smallN4AVX512(&y[0], &w[0], &x[0], ldx, k)
-		} else {
-			smallN4AVX2(&y[0], &w[0], &x[0], ldx, k)
+	_, _ = y[(columns-1)*ldy+(panels-1)*mr+rowsOfLast-1], x[(columns-1)*ldx+k-1]
+	routines, from := fewAVX2, unsafe.Pointer(nil)
+	switch {
+	case halves != nil:
+		routines, from = fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
+	case useAVX512:
+		routines, from = fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
+	default:
+		from = unsafe.Pointer(&w[:panels*mr*k][0])
+	}
+	for columns > 0 {
+		r := routines[fewChoice(routines, columns)]
+		const lines = 2 * 64 // a call prefetches for every k of some panels
+		turns := (panels + r.atOnce - 1) / r.atOnce * k
+		next, step := (*byte)(from), 0
+		if step = min((ahead.size+turns-1)/turns, lines); step > 0 {
+			next = ahead.cut(min(step*turns, ahead.size)).at
 		}
-		if columns > smallNColumns {
-			y, x = y[smallNColumns*stride:], x[smallNColumns*ldx:]
+		r.f(&y[0], ldy, (*byte)(from), panels, rowsOfLast, &x[0], ldx, k, accumulate, next, step)
+		if columns -= r.columns; columns > 0 {
+			y, x = y[r.columns*ldy:], x[r.columns*ldx:]
 		}
 	}
-	for c := range columns {
-		if useAVX512 {
-			smallN1AVX512(&y[c*stride], &w[0], &x[c*ldx], 0, k)
-		} else {
-			smallN1AVX2(&y[c*stride], &w[0], &x[c*ldx], 0, k)
-		}
+}
+
+// fewChoice returns which routine takes the next of some columns: that with most, but it leaves no single one, which
+// takes as long as two.
+func fewChoice(routines []fewRoutine, columns int) int {
+	return slices.IndexFunc(routines, func(r fewRoutine) bool {
+		return columns == r.columns || columns > r.columns+1
+	})
+}
+
+// fewColumns returns with how many of some columns few begins, or 0 if there is no such routine.
+func fewColumns(columns int) int {
+	switch {
+	case columns == 0 || !useAVX512 && !useAVX2:
+		return 0
+	case useAVX512:
+		return fewAVX512[fewChoice(fewAVX512, columns)].columns
+	}
+	return fewAVX2[fewChoice(fewAVX2, columns)].columns
+}
+
+// fewReadsHalves reports whether few computes from halves.
+func fewReadsHalves() bool { return useAVX512 }
+
+// copyColumns is copyRows of columns of panels: at most as many as the tile has.
+func copyColumns(dst []float32, ldd int, src []float32, lds, columns, rows int) {
+	_, _ = dst[(rows-1)*ldd+columns-1], src[(rows-1)*lds+columns-1]
+	switch {
+	case useAVX512:
+		copyColumnsAVX512(&dst[0], ldd, &src[0], lds, columns, rows)
+	case useAVX2:
+		copyColumnsAVX2(&dst[0], ldd, &src[0], lds, columns, rows)
+	default:
+		copyRows(dst, ldd, src, lds, columns, rows)
 	}
 }
 

@@ -71,7 +71,7 @@ func TestFence(t *testing.T) {
 			PanelLayout{1, m}.MatMul(c.last(rng, m*n), a.last(rng, m*k), w, Epilogue{Residual: d.last(rng, m*n)})
 			MatMulPackedNN(c.last(rng, m*k), a.last(rng, m*n), Pack(b.last(rng, n*k), n, k), m)
 			PanelLayout{2, m}.LayerNorm(c.last(rng, 2*m*n), a.last(rng, 2*m*n), b.last(rng, n), d.last(rng, n), n, 1e-5)
-			PanelLayout{1, m}.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), 2, 8, true)
+			PanelLayout{1, m}.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), 1, m, 2, 8, true)
 		}
 		for _, s := range [][4]int{{1, 5, 1, 3}, {2, 17, 2, 8}, {1, 33, 1, 16}} {
 			n := s[0] * s[1] * s[2] * s[3]
@@ -144,9 +144,20 @@ func TestFencePacked(t *testing.T) {
 			columnSum(m, x)
 			columnSquares(s, x, m)
 			columnNormalize(x, x, m, s, b.last(rng, rows), c.last(rng, rows))
-			if stride := smallNStride(); stride > 0 {
-				for columns := 1; columns < 10; columns++ {
-					smallN(c.last(rng, columns*stride), b.last(rng, mr*rows), a.last(rng, (columns-1)*(rows+3)+rows), rows+3, columns, rows)
+			for columns := 1; columns <= nr; columns++ {
+				copyColumns(b.last(rng, (rows-1)*nr+columns), nr, a.last(rng, (rows-1)*(nr+3)+columns), nr+3, columns, rows)
+			}
+		}
+		for k := 1; k < 20 && fewColumns(1) > 0; k++ {
+			for columns := 1; columns < nr; columns++ {
+				for _, panels := range []int{1, 2, 8} {
+					rowsOfLast := 1 + (k+columns)%mr
+					ldy := (panels-1)*mr + rowsOfLast
+					y, x := c.last(rng, columns*ldy), a.last(rng, (columns-1)*(k+3)+k)
+					few(y, ldy, b.last(rng, panels*mr*k), nil, panels, rowsOfLast, x, k+3, columns, k, k%2 == 0, span{})
+					if fewReadsHalves() {
+						few(y, ldy, nil, b.halves(panels*mr*k), panels, rowsOfLast, x, k+3, columns, k, k%2 == 0, span{})
+					}
 				}
 			}
 		}

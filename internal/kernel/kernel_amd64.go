@@ -129,15 +129,45 @@ func geluAVX2(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func skinnyAVX2(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 
-// smallN1AVX2 sets y [1,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+// few1AVX2 is fewGeneric for 1 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
-func smallN1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+func few1AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// smallN4AVX2 sets y [4,8] to the products of rows of x, ldx apart, and a panel w [k,6] of weights; what is beyond the panel's rows is 0.
+// few2AVX2 is fewGeneric for 2 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
-func smallN4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+func few2AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few3AVX2 is fewGeneric for 3 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few3AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few4AVX2 is fewGeneric for 4 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few4AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few6AVX2 is fewGeneric for 6 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few6AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few9AVX2 is fewGeneric for 9 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few9AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few12AVX2 is fewGeneric for 12 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few12AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// copyColumnsAVX2 is copyRows of at most 16 columns; there is at least one, and a row.
+//
+//go:noescape
+func copyColumnsAVX2(dst *float32, ldd int, src *float32, lds int, columns int, rows int)
 
 // columnSumAVX2 is columnSumGeneric for rows of 16; there is at least one.
 //
@@ -299,15 +329,80 @@ func geluAVX512(y *float32, x *float32, b *float32, n int)
 //go:noescape
 func skinnyAVX512(c *float32, a *float32, rowStride int, colStride int, b *float32, k int, add bool)
 
-// smallN1AVX512 sets y [1,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+// few1AVX512 is fewGeneric for 1 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
-func smallN1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+func few1AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// smallN4AVX512 sets y [4,16] to the products of rows of x, ldx apart, and a panel w [k,14] of weights; what is beyond the panel's rows is 0.
+// few1HalfAVX512 is fewGeneric for 1 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
-func smallN4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+func few1HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few2AVX512 is fewGeneric for 2 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few2AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few2HalfAVX512 is fewGeneric for 2 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few2HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few3AVX512 is fewGeneric for 3 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few3AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few3HalfAVX512 is fewGeneric for 3 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few3HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few4AVX512 is fewGeneric for 4 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few4AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few4HalfAVX512 is fewGeneric for 4 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few4HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few6AVX512 is fewGeneric for 6 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few6AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few6HalfAVX512 is fewGeneric for 6 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few6HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few9AVX512 is fewGeneric for 9 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few9AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few9HalfAVX512 is fewGeneric for 9 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few9HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few12AVX512 is fewGeneric for 12 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few12AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few12HalfAVX512 is fewGeneric for 12 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few12HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// copyColumnsAVX512 is copyRows of at most 32 columns; there is at least one, and a row.
+//
+//go:noescape
+func copyColumnsAVX512(dst *float32, ldd int, src *float32, lds int, columns int, rows int)
 
 // columnSumAVX512 is columnSumGeneric for rows of 32; there is at least one.
 //

@@ -2008,76 +2008,202 @@ skinnyAVX2Store:
 	VZEROUPPER
 	RET
 
-// func smallN1AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// func few1AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·smallN1AVX2(SB), NOSPLIT, $0-40
+TEXT ·few1AVX2(SB), NOSPLIT, $0-88
 	MOVQ    y+0(FP), AX
-	MOVQ    w+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    ldx+24(FP), BX
-	MOVQ    k+32(FP), SI
-	SHLQ    $0x02, BX
-	LEAQ    (BX)(BX*2), BX
-	VMOVUPS rowsAVX2<>+0(SB), Y0
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), DI
+	MOVQ    k+56(FP), DI
+	IMUL3Q  $0x00000018, DI, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few1AVX2Take6:
+	CMPQ    DX, $0x06
+	JLT     few1AVX2Less6
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (CX)(DI*4), R11
+	ADDQ    DI, R11
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	MOVQ    SI, BX
-	SHRQ    $0x01, BX
-	JZ      smallN1AVX2Rest
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	PCALIGN $0x40
 
-smallN1AVX2Loop:
-	VMASKMOVPS   (CX), Y0, Y3
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  Y3, Y4, Y1
-	VMASKMOVPS   24(CX), Y0, Y3
-	VBROADCASTSS 4(DX), Y4
-	VFMADD231PS  Y3, Y4, Y2
-	PREFETCHT0   1024(CX)
-	ADDQ         $+48, CX
-	ADDQ         $+8, DX
-	DECQ         BX
-	JNZ          smallN1AVX2Loop
-
-smallN1AVX2Rest:
-	ANDQ $0x00000001, SI
-	JZ   smallN1AVX2Store
-
-smallN1AVX2Next:
-	VMASKMOVPS   (CX), Y0, Y3
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  Y3, Y4, Y1
+few1AVX2Loop6:
+	VMASKMOVPS   (CX), Y0, Y7
+	VMASKMOVPS   (CX)(DI*1), Y0, Y8
+	VMASKMOVPS   (CX)(DI*2), Y0, Y9
+	VMASKMOVPS   (CX)(R8*1), Y0, Y10
+	VMASKMOVPS   (CX)(DI*4), Y0, Y11
+	VMASKMOVPS   (R11), Y0, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y7, Y13, Y1
+	VFMADD231PS  Y8, Y13, Y2
+	VFMADD231PS  Y9, Y13, Y3
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
 	ADDQ         $+24, CX
-	ADDQ         $+4, DX
-	DECQ         SI
-	JNZ          smallN1AVX2Next
+	ADDQ         $+24, R11
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few1AVX2Loop6
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x06
+	JNE          few1AVX2Full6
+	MOVQ         lastRows+32(FP), R9
 
-smallN1AVX2Store:
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (AX)
+few1AVX2Full6:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y7
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few1AVX2Store6
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y0, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS 24(R9), Y0, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS 48(R9), Y0, Y8
+	VADDPS     Y8, Y3, Y3
+	VMASKMOVPS 72(R9), Y0, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS 96(R9), Y0, Y8
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS 120(R9), Y7, Y8
+	VADDPS     Y8, Y6, Y6
+
+few1AVX2Store6:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y0, (R9)
+	VMASKMOVPS Y2, Y0, 24(R9)
+	VMASKMOVPS Y3, Y0, 48(R9)
+	VMASKMOVPS Y4, Y0, 72(R9)
+	VMASKMOVPS Y5, Y0, 96(R9)
+	VMASKMOVPS Y6, Y7, 120(R9)
+	ADDQ       $+144, AX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	SUBQ       $0x06, DX
+	JMP        few1AVX2Take6
+
+few1AVX2Less6:
+few1AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few1AVX2Less1
+	MOVQ    x+40(FP), DI
+	MOVQ    k+56(FP), R8
+	VXORPS  Y1, Y1, Y1
+	PCALIGN $0x40
+
+few1AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y2
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (DI), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         $+24, CX
+	ADDQ         $+4, DI
+	DECQ         R8
+	JNZ          few1AVX2Loop1
+	MOVQ         $0x00000006, DI
+	CMPQ         DX, $0x01
+	JNE          few1AVX2Full1
+	MOVQ         lastRows+32(FP), DI
+
+few1AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R8
+	NEGQ       DI
+	VMOVUPS    (R8)(DI*4), Y2
+	NEGQ       DI
+	MOVQ       ldy+8(FP), DI
+	SHLQ       $0x02, DI
+	MOVB       accumulate+64(FP), DI
+	TESTB      DI, DI
+	JZ         few1AVX2Store1
+	MOVQ       AX, DI
+	VMASKMOVPS (DI), Y2, Y3
+	VADDPS     Y3, Y1, Y1
+
+few1AVX2Store1:
+	MOVQ       AX, DI
+	VMASKMOVPS Y1, Y2, (DI)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few1AVX2Take1
+
+few1AVX2Less1:
 	VZEROUPPER
 	RET
 
-DATA rowsAVX2<>+0(SB)/4, $0xffffffff
-DATA rowsAVX2<>+4(SB)/4, $0xffffffff
-DATA rowsAVX2<>+8(SB)/4, $0xffffffff
-DATA rowsAVX2<>+12(SB)/4, $0xffffffff
-DATA rowsAVX2<>+16(SB)/4, $0xffffffff
-DATA rowsAVX2<>+20(SB)/4, $0xffffffff
-DATA rowsAVX2<>+24(SB)/4, $0x00000000
-DATA rowsAVX2<>+28(SB)/4, $0x00000000
-GLOBL rowsAVX2<>(SB), RODATA|NOPTR, $32
+DATA firstElements<>+0(SB)/4, $0xffffffff
+DATA firstElements<>+4(SB)/4, $0xffffffff
+DATA firstElements<>+8(SB)/4, $0xffffffff
+DATA firstElements<>+12(SB)/4, $0xffffffff
+DATA firstElements<>+16(SB)/4, $0xffffffff
+DATA firstElements<>+20(SB)/4, $0xffffffff
+DATA firstElements<>+24(SB)/4, $0xffffffff
+DATA firstElements<>+28(SB)/4, $0xffffffff
+DATA firstElements<>+32(SB)/4, $0x00000000
+DATA firstElements<>+36(SB)/4, $0x00000000
+DATA firstElements<>+40(SB)/4, $0x00000000
+DATA firstElements<>+44(SB)/4, $0x00000000
+DATA firstElements<>+48(SB)/4, $0x00000000
+DATA firstElements<>+52(SB)/4, $0x00000000
+DATA firstElements<>+56(SB)/4, $0x00000000
+DATA firstElements<>+60(SB)/4, $0x00000000
+GLOBL firstElements<>(SB), RODATA|NOPTR, $64
 
-// func smallN4AVX2(y *float32, w *float32, x *float32, ldx int, k int)
+// func few2AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·smallN4AVX2(SB), NOSPLIT, $0-40
+TEXT ·few2AVX2(SB), NOSPLIT, $0-88
 	MOVQ    y+0(FP), AX
-	MOVQ    w+8(FP), CX
-	MOVQ    x+16(FP), DX
-	MOVQ    ldx+24(FP), BX
-	MOVQ    k+32(FP), SI
-	SHLQ    $0x02, BX
-	LEAQ    (BX)(BX*2), DI
-	VMOVUPS rowsAVX2<>+0(SB), Y0
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R8
+	IMUL3Q  $0x00000018, R8, R8
+	LEAQ    (R8)(R8*2), R9
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few2AVX2Take4:
+	CMPQ    DX, $0x04
+	JLT     few2AVX2Less4
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -2086,63 +2212,1078 @@ TEXT ·smallN4AVX2(SB), NOSPLIT, $0-40
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	MOVQ    SI, R8
-	SHRQ    $0x01, R8
-	JZ      smallN4AVX2Rest
+	PCALIGN $0x40
 
-smallN4AVX2Loop:
+few2AVX2Loop4:
 	VMASKMOVPS   (CX), Y0, Y9
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (DX)(BX*1), Y10
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (DX)(BX*2), Y10
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (DX)(DI*1), Y10
-	VFMADD231PS  Y9, Y10, Y7
-	VMASKMOVPS   24(CX), Y0, Y9
-	VBROADCASTSS 4(DX), Y10
-	VFMADD231PS  Y9, Y10, Y2
-	VBROADCASTSS 4(DX)(BX*1), Y10
-	VFMADD231PS  Y9, Y10, Y4
-	VBROADCASTSS 4(DX)(BX*2), Y10
-	VFMADD231PS  Y9, Y10, Y6
-	VBROADCASTSS 4(DX)(DI*1), Y10
-	VFMADD231PS  Y9, Y10, Y8
-	PREFETCHT0   1024(CX)
-	ADDQ         $+48, CX
-	ADDQ         $+8, DX
-	DECQ         R8
-	JNZ          smallN4AVX2Loop
-
-smallN4AVX2Rest:
-	ANDQ $0x00000001, SI
-	JZ   smallN4AVX2Store
-
-smallN4AVX2Next:
-	VMASKMOVPS   (CX), Y0, Y9
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (DX)(BX*1), Y10
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (DX)(BX*2), Y10
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (DX)(DI*1), Y10
-	VFMADD231PS  Y9, Y10, Y7
+	VMASKMOVPS   (CX)(R8*1), Y0, Y10
+	VMASKMOVPS   (CX)(R8*2), Y0, Y11
+	VMASKMOVPS   (CX)(R9*1), Y0, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y9, Y13, Y1
+	VFMADD231PS  Y10, Y13, Y2
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(DI*1), Y13
+	VFMADD231PS  Y9, Y13, Y5
+	VFMADD231PS  Y10, Y13, Y6
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
 	ADDQ         $+24, CX
-	ADDQ         $+4, DX
-	DECQ         SI
-	JNZ          smallN4AVX2Next
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few2AVX2Loop4
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x04
+	JNE          few2AVX2Full4
+	MOVQ         lastRows+32(FP), R10
 
-smallN4AVX2Store:
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VADDPS  Y4, Y3, Y3
-	VMOVUPS Y3, 32(AX)
-	VADDPS  Y6, Y5, Y5
-	VMOVUPS Y5, 64(AX)
-	VADDPS  Y8, Y7, Y7
-	VMOVUPS Y7, 96(AX)
+few2AVX2Full4:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y9
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few2AVX2Store4
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y1, Y1
+	VMASKMOVPS 24(R11), Y0, Y10
+	VADDPS     Y10, Y2, Y2
+	VMASKMOVPS 48(R11), Y0, Y10
+	VADDPS     Y10, Y3, Y3
+	VMASKMOVPS 72(R11), Y9, Y10
+	VADDPS     Y10, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y5, Y5
+	VMASKMOVPS 24(R11), Y0, Y10
+	VADDPS     Y10, Y6, Y6
+	VMASKMOVPS 48(R11), Y0, Y10
+	VADDPS     Y10, Y7, Y7
+	VMASKMOVPS 72(R11), Y9, Y10
+	VADDPS     Y10, Y8, Y8
+
+few2AVX2Store4:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y0, 24(R11)
+	VMASKMOVPS Y3, Y0, 48(R11)
+	VMASKMOVPS Y4, Y9, 72(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y0, 24(R11)
+	VMASKMOVPS Y7, Y0, 48(R11)
+	VMASKMOVPS Y8, Y9, 72(R11)
+	ADDQ       $+96, AX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	SUBQ       $0x04, DX
+	JMP        few2AVX2Take4
+
+few2AVX2Less4:
+few2AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few2AVX2Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	PCALIGN $0x40
+
+few2AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y3
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R8)(DI*1), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         $+24, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few2AVX2Loop1
+	MOVQ         $0x00000006, R8
+	CMPQ         DX, $0x01
+	JNE          few2AVX2Full1
+	MOVQ         lastRows+32(FP), R8
+
+few2AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R9
+	NEGQ       R8
+	VMOVUPS    (R9)(R8*4), Y3
+	NEGQ       R8
+	MOVQ       ldy+8(FP), R8
+	SHLQ       $0x02, R8
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few2AVX2Store1
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y3, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y3, Y4
+	VADDPS     Y4, Y2, Y2
+
+few2AVX2Store1:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y3, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y2, Y3, (R9)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few2AVX2Take1
+
+few2AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few3AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few3AVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R8
+	IMUL3Q  $0x00000018, R8, R8
+	LEAQ    (R8)(R8*2), R9
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few3AVX2Take3:
+	CMPQ    DX, $0x03
+	JLT     few3AVX2Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	PCALIGN $0x40
+
+few3AVX2Loop3:
+	VMASKMOVPS   (CX), Y0, Y10
+	VMASKMOVPS   (CX)(R8*1), Y0, Y11
+	VMASKMOVPS   (CX)(R8*2), Y0, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y10, Y13, Y1
+	VFMADD231PS  Y11, Y13, Y2
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R9)(DI*1), Y13
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R9)(DI*2), Y13
+	VFMADD231PS  Y10, Y13, Y7
+	VFMADD231PS  Y11, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y9
+	ADDQ         $+24, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few3AVX2Loop3
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x03
+	JNE          few3AVX2Full3
+	MOVQ         lastRows+32(FP), R9
+
+few3AVX2Full3:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y10
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few3AVX2Store3
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y1, Y1
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y2, Y2
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y4, Y4
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y5, Y5
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y6, Y6
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y7, Y7
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y8, Y8
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y9, Y9
+
+few3AVX2Store3:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	VMASKMOVPS Y2, Y0, 24(R10)
+	VMASKMOVPS Y3, Y10, 48(R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y0, (R10)
+	VMASKMOVPS Y5, Y0, 24(R10)
+	VMASKMOVPS Y6, Y10, 48(R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y7, Y0, (R10)
+	VMASKMOVPS Y8, Y0, 24(R10)
+	VMASKMOVPS Y9, Y10, 48(R10)
+	ADDQ       $+72, AX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	SUBQ       $0x03, DX
+	JMP        few3AVX2Take3
+
+few3AVX2Less3:
+few3AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few3AVX2Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	PCALIGN $0x40
+
+few3AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y4
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS (R8)(DI*1), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS (R8)(DI*2), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $+24, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few3AVX2Loop1
+	MOVQ         $0x00000006, R8
+	CMPQ         DX, $0x01
+	JNE          few3AVX2Full1
+	MOVQ         lastRows+32(FP), R8
+
+few3AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R9
+	NEGQ       R8
+	VMOVUPS    (R9)(R8*4), Y4
+	NEGQ       R8
+	MOVQ       ldy+8(FP), R8
+	SHLQ       $0x02, R8
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few3AVX2Store1
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y4, Y5
+	VADDPS     Y5, Y1, Y1
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y4, Y5
+	VADDPS     Y5, Y2, Y2
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y4, Y5
+	VADDPS     Y5, Y3, Y3
+
+few3AVX2Store1:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y4, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y2, Y4, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y3, Y4, (R9)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few3AVX2Take1
+
+few3AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few4AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few4AVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x00000018, R9, R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few4AVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few4AVX2Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	PCALIGN $0x40
+
+few4AVX2Loop2:
+	VMASKMOVPS   (CX), Y0, Y9
+	VMASKMOVPS   (CX)(R9*1), Y0, Y10
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R10)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R10)(DI*2), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R10)(R8*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         $+24, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few4AVX2Loop2
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x02
+	JNE          few4AVX2Full2
+	MOVQ         lastRows+32(FP), R10
+
+few4AVX2Full2:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y9
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few4AVX2Store2
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y1, Y1
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y3, Y3
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y5, Y5
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y6, Y6
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y7, Y7
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y8, Y8
+
+few4AVX2Store2:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y0, (R11)
+	VMASKMOVPS Y4, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y7, Y0, (R11)
+	VMASKMOVPS Y8, Y9, 24(R11)
+	ADDQ       $+48, AX
+	ADDQ       R9, CX
+	SUBQ       $0x02, DX
+	JMP        few4AVX2Take2
+
+few4AVX2Less2:
+few4AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few4AVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	PCALIGN $0x40
+
+few4AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y5
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (R9)(DI*1), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS (R9)(DI*2), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS (R9)(R8*1), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         $+24, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few4AVX2Loop1
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few4AVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few4AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y5
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few4AVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y5, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y5, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y5, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y5, Y6
+	VADDPS     Y6, Y4, Y4
+
+few4AVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y5, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y5, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y5, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y5, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few4AVX2Take1
+
+few4AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few6AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few6AVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x00000018, R9, R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few6AVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few6AVX2Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	PCALIGN $0x40
+
+few6AVX2Loop2:
+	VMASKMOVPS   (CX), Y0, Y13
+	VMASKMOVPS   (CX)(R9*1), Y0, Y14
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (R10)(DI*1), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R10)(DI*2), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R10)(R8*1), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10)(DI*4), Y15
+	VFMADD231PS  Y13, Y15, Y9
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y13, Y15, Y11
+	VFMADD231PS  Y14, Y15, Y12
+	ADDQ         $+24, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	DECQ         R11
+	JNZ          few6AVX2Loop2
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x02
+	JNE          few6AVX2Full2
+	MOVQ         lastRows+32(FP), R10
+
+few6AVX2Full2:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y13
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few6AVX2Store2
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y1, Y1
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y3, Y3
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y5, Y5
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y6, Y6
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y7, Y7
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y8, Y8
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y9, Y9
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y10, Y10
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y11, Y11
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y12, Y12
+
+few6AVX2Store2:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y0, (R11)
+	VMASKMOVPS Y4, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y7, Y0, (R11)
+	VMASKMOVPS Y8, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y9, Y0, (R11)
+	VMASKMOVPS Y10, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y11, Y0, (R11)
+	VMASKMOVPS Y12, Y13, 24(R11)
+	ADDQ       $+48, AX
+	ADDQ       R9, CX
+	SUBQ       $0x02, DX
+	JMP        few6AVX2Take2
+
+few6AVX2Less2:
+few6AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few6AVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	PCALIGN $0x40
+
+few6AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y7
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (R9)(DI*1), Y8
+	VFMADD231PS  Y7, Y8, Y2
+	VBROADCASTSS (R9)(DI*2), Y8
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (R9)(R8*1), Y8
+	VFMADD231PS  Y7, Y8, Y4
+	VBROADCASTSS (R9)(DI*4), Y8
+	VFMADD231PS  Y7, Y8, Y5
+	VBROADCASTSS (R11), Y8
+	VFMADD231PS  Y7, Y8, Y6
+	ADDQ         $+24, CX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R11
+	DECQ         R10
+	JNZ          few6AVX2Loop1
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few6AVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few6AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y7
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few6AVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y4, Y4
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y5, Y5
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y7, Y8
+	VADDPS     Y8, Y6, Y6
+
+few6AVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y7, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y7, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y7, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y7, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y5, Y7, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y6, Y7, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few6AVX2Take1
+
+few6AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few9AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few9AVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x00000018, R9, R9
+	LEAQ    (R9)(R9*2), R9
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few9AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few9AVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	PCALIGN $0x40
+
+few9AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y10
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y11
+	VFMADD231PS  Y10, Y11, Y1
+	VBROADCASTSS (R9)(DI*1), Y11
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R9)(DI*2), Y11
+	VFMADD231PS  Y10, Y11, Y3
+	VBROADCASTSS (R9)(R8*1), Y11
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R9)(DI*4), Y11
+	VFMADD231PS  Y10, Y11, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R11)(DI*1), Y11
+	VFMADD231PS  Y10, Y11, Y7
+	VBROADCASTSS (R11)(DI*2), Y11
+	VFMADD231PS  Y10, Y11, Y8
+	VBROADCASTSS (R11)(R8*1), Y11
+	VFMADD231PS  Y10, Y11, Y9
+	ADDQ         $+24, CX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R11
+	DECQ         R10
+	JNZ          few9AVX2Loop1
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few9AVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few9AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y10
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few9AVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y4, Y4
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y5, Y5
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y6, Y6
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y7, Y7
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y8, Y8
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y10, Y11
+	VADDPS     Y11, Y9, Y9
+
+few9AVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y5, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y6, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y7, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y8, Y10, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y9, Y10, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few9AVX2Take1
+
+few9AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few12AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·few12AVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x00000018, R9, R9
+	LEAQ    (R9)(R9*2), R9
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few12AVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few12AVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	LEAQ    (R11)(DI*4), R12
+	ADDQ    DI, R12
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	PCALIGN $0x40
+
+few12AVX2Loop1:
+	VMASKMOVPS   (CX), Y0, Y13
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (R9)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS (R9)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (R9)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS (R9)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y13, Y14, Y6
+	VBROADCASTSS (R11)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R11)(DI*2), Y14
+	VFMADD231PS  Y13, Y14, Y8
+	VBROADCASTSS (R11)(R8*1), Y14
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R11)(DI*4), Y14
+	VFMADD231PS  Y13, Y14, Y10
+	VBROADCASTSS (R12), Y14
+	VFMADD231PS  Y13, Y14, Y11
+	VBROADCASTSS (R12)(DI*1), Y14
+	VFMADD231PS  Y13, Y14, Y12
+	ADDQ         $+24, CX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R11
+	ADDQ         $+4, R12
+	DECQ         R10
+	JNZ          few12AVX2Loop1
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few12AVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few12AVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y13
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few12AVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y5, Y5
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y6, Y6
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y7, Y7
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y8, Y8
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y9, Y9
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y10, Y10
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y11, Y11
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y13, Y14
+	VADDPS     Y14, Y12, Y12
+
+few12AVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y5, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y6, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y7, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y8, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y9, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y10, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y11, Y13, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y12, Y13, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few12AVX2Take1
+
+few12AVX2Less1:
+	VZEROUPPER
+	RET
+
+// func copyColumnsAVX2(dst *float32, ldd int, src *float32, lds int, columns int, rows int)
+// Requires: AVX, CMOV
+TEXT ·copyColumnsAVX2(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+16(FP), CX
+	MOVQ    rows+40(FP), DX
+	MOVQ    ldd+8(FP), BX
+	MOVQ    lds+24(FP), SI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	XORQ    DI, DI
+	MOVQ    $0x00000008, R8
+	MOVQ    columns+32(FP), R9
+	SUBQ    $+0, R9
+	CMOVQLT DI, R9
+	CMPQ    R9, R8
+	CMOVQGT R8, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+	MOVQ    columns+32(FP), R9
+	SUBQ    $+8, R9
+	CMOVQLT DI, R9
+	CMPQ    R9, R8
+	CMOVQGT R8, R9
+	LEAQ    firstElements<>+32(SB), DI
+	NEGQ    R9
+	VMOVUPS (DI)(R9*4), Y1
+	NEGQ    R9
+
+copyColumnsAVX2Loop:
+	VMASKMOVPS (CX), Y0, Y2
+	VMASKMOVPS Y2, Y0, (AX)
+	VMASKMOVPS 32(CX), Y1, Y2
+	VMASKMOVPS Y2, Y1, 32(AX)
+	ADDQ       SI, CX
+	ADDQ       BX, AX
+	DECQ       DX
+	JNZ        copyColumnsAVX2Loop
 	VZEROUPPER
 	RET
 
@@ -4353,183 +5494,4385 @@ skinnyAVX512Store:
 	VZEROUPPER
 	RET
 
-// func smallN1AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+// func few1AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·smallN1AVX512(SB), NOSPLIT, $0-40
+TEXT ·few1AVX512(SB), NOSPLIT, $0-88
 	MOVQ   y+0(FP), AX
-	MOVQ   w+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   ldx+24(FP), BX
-	MOVQ   k+32(FP), SI
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), BX
-	MOVL   $0x00003fff, BX
-	KMOVW  BX, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	MOVQ   SI, BX
-	SHRQ   $0x02, BX
-	JZ     smallN1AVX512Rest
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), DI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $0x00000038, DI, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   $0x0000000e, R9
+	LEAQ   firstBits<>+0(SB), R10
+	KMOVW  (R10)(R9*2), K1
 
-smallN1AVX512Loop:
-	VMOVUPS.Z    (CX), K1, Z4
-	VBROADCASTSS (DX), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VMOVUPS.Z    56(CX), K1, Z4
-	VBROADCASTSS 4(DX), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VMOVUPS.Z    112(CX), K1, Z4
-	VBROADCASTSS 8(DX), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VMOVUPS.Z    168(CX), K1, Z4
-	VBROADCASTSS 12(DX), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	PREFETCHT0   1024(CX)
-	PREFETCHT0   1088(CX)
-	PREFETCHT0   1152(CX)
-	PREFETCHT0   1216(CX)
-	ADDQ         $+224, CX
-	ADDQ         $+16, DX
-	DECQ         BX
-	JNZ          smallN1AVX512Loop
+few1AVX512Take8:
+	CMPQ    DX, $0x08
+	JLT     few1AVX512Less8
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (CX)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	PCALIGN $0x40
 
-smallN1AVX512Rest:
-	ANDQ $0x00000003, SI
-	JZ   smallN1AVX512Store
-
-smallN1AVX512Next:
-	VMOVUPS.Z    (CX), K1, Z4
-	VBROADCASTSS (DX), Z5
-	VFMADD231PS  Z4, Z5, Z0
+few1AVX512Loop8:
+	VMOVUPS.Z    (CX), K1, Z8
+	VMOVUPS.Z    (CX)(DI*1), K1, Z9
+	VMOVUPS.Z    (CX)(DI*2), K1, Z10
+	VMOVUPS.Z    (CX)(R8*1), K1, Z11
+	VMOVUPS.Z    (CX)(DI*4), K1, Z12
+	VMOVUPS.Z    (R11), K1, Z13
+	VMOVUPS.Z    (R11)(DI*1), K1, Z14
+	VMOVUPS.Z    (R11)(DI*2), K1, Z15
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z8, Z16, Z0
+	VFMADD231PS  Z9, Z16, Z1
+	VFMADD231PS  Z10, Z16, Z2
+	VFMADD231PS  Z11, Z16, Z3
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
 	ADDQ         $+56, CX
-	ADDQ         $+4, DX
-	DECQ         SI
-	JNZ          smallN1AVX512Next
+	ADDQ         $+56, R11
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few1AVX512Loop8
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x08
+	JNE          few1AVX512Full8
+	MOVQ         lastRows+32(FP), R9
 
-smallN1AVX512Store:
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)
+few1AVX512Full8:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few1AVX512Store8
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VMOVUPS.Z 56(R9), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	VMOVUPS.Z 112(R9), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS.Z 168(R9), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	VMOVUPS.Z 224(R9), K1, Z8
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS.Z 280(R9), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	VMOVUPS.Z 336(R9), K1, Z8
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 392(R9), K2, Z8
+	VADDPS    Z8, Z7, Z7
+
+few1AVX512Store8:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K1, (R9)
+	VMOVUPS Z1, K1, 56(R9)
+	VMOVUPS Z2, K1, 112(R9)
+	VMOVUPS Z3, K1, 168(R9)
+	VMOVUPS Z4, K1, 224(R9)
+	VMOVUPS Z5, K1, 280(R9)
+	VMOVUPS Z6, K1, 336(R9)
+	VMOVUPS Z7, K2, 392(R9)
+	ADDQ    $+448, AX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	SUBQ    $0x08, DX
+	JMP     few1AVX512Take8
+
+few1AVX512Less8:
+few1AVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few1AVX512Less3
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	PCALIGN $0x40
+
+few1AVX512Loop3:
+	VMOVUPS.Z    (CX), K1, Z3
+	VMOVUPS.Z    (CX)(DI*1), K1, Z4
+	VMOVUPS.Z    (CX)(DI*2), K1, Z5
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         $+56, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few1AVX512Loop3
+	MOVQ         $0x0000000e, R8
+	CMPQ         DX, $0x03
+	JNE          few1AVX512Full3
+	MOVQ         lastRows+32(FP), R8
+
+few1AVX512Full3:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R8
+	TESTB     R8, R8
+	JZ        few1AVX512Store3
+	MOVQ      AX, R8
+	VMOVUPS.Z (R8), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	VMOVUPS.Z 56(R8), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	VMOVUPS.Z 112(R8), K2, Z3
+	VADDPS    Z3, Z2, Z2
+
+few1AVX512Store3:
+	MOVQ    AX, R8
+	VMOVUPS Z0, K1, (R8)
+	VMOVUPS Z1, K1, 56(R8)
+	VMOVUPS Z2, K2, 112(R8)
+	ADDQ    $+168, AX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	SUBQ    $0x03, DX
+	JMP     few1AVX512Take3
+
+few1AVX512Less3:
+few1AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few1AVX512Less1
+	MOVQ    x+40(FP), DI
+	MOVQ    k+56(FP), R8
+	VPXORD  Z0, Z0, Z0
+	PCALIGN $0x40
+
+few1AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z1
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (DI), Z1, Z0
+	ADDQ             $+56, CX
+	ADDQ             $+4, DI
+	DECQ             R8
+	JNZ              few1AVX512Loop1
+	MOVQ             $0x0000000e, DI
+	CMPQ             DX, $0x01
+	JNE              few1AVX512Full1
+	MOVQ             lastRows+32(FP), DI
+
+few1AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R8
+	KMOVW     (R8)(DI*2), K2
+	MOVQ      ldy+8(FP), DI
+	SHLQ      $0x02, DI
+	MOVB      accumulate+64(FP), DI
+	TESTB     DI, DI
+	JZ        few1AVX512Store1
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K2, Z1
+	VADDPS    Z1, Z0, Z0
+
+few1AVX512Store1:
+	MOVQ    AX, DI
+	VMOVUPS Z0, K2, (DI)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few1AVX512Take1
+
+few1AVX512Less1:
 	VZEROUPPER
 	RET
 
-// func smallN4AVX512(y *float32, w *float32, x *float32, ldx int, k int)
+DATA firstBits<>+0(SB)/2, $0x0000
+DATA firstBits<>+2(SB)/2, $0x0001
+DATA firstBits<>+4(SB)/2, $0x0003
+DATA firstBits<>+6(SB)/2, $0x0007
+DATA firstBits<>+8(SB)/2, $0x000f
+DATA firstBits<>+10(SB)/2, $0x001f
+DATA firstBits<>+12(SB)/2, $0x003f
+DATA firstBits<>+14(SB)/2, $0x007f
+DATA firstBits<>+16(SB)/2, $0x00ff
+DATA firstBits<>+18(SB)/2, $0x01ff
+DATA firstBits<>+20(SB)/2, $0x03ff
+DATA firstBits<>+22(SB)/2, $0x07ff
+DATA firstBits<>+24(SB)/2, $0x0fff
+DATA firstBits<>+26(SB)/2, $0x1fff
+DATA firstBits<>+28(SB)/2, $0x3fff
+DATA firstBits<>+30(SB)/2, $0x7fff
+DATA firstBits<>+32(SB)/2, $0xffff
+GLOBL firstBits<>(SB), RODATA|NOPTR, $34
+
+// func few1HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·smallN4AVX512(SB), NOSPLIT, $0-40
+TEXT ·few1HalfAVX512(SB), NOSPLIT, $0-88
 	MOVQ   y+0(FP), AX
-	MOVQ   w+8(FP), CX
-	MOVQ   x+16(FP), DX
-	MOVQ   ldx+24(FP), BX
-	MOVQ   k+32(FP), SI
-	SHLQ   $0x02, BX
-	LEAQ   (BX)(BX*2), DI
-	MOVL   $0x00003fff, R8
-	KMOVW  R8, K1
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	VPXORD Z8, Z8, Z8
-	VPXORD Z9, Z9, Z9
-	VPXORD Z10, Z10, Z10
-	VPXORD Z11, Z11, Z11
-	VPXORD Z12, Z12, Z12
-	VPXORD Z13, Z13, Z13
-	VPXORD Z14, Z14, Z14
-	VPXORD Z15, Z15, Z15
-	MOVQ   SI, R8
-	SHRQ   $0x02, R8
-	JZ     smallN4AVX512Rest
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), DI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $0x0000001c, DI, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   $0x0000000e, R9
+	LEAQ   firstBits<>+0(SB), R10
+	KMOVW  (R10)(R9*2), K1
 
-smallN4AVX512Loop:
+few1HalfAVX512Take8:
+	CMPQ    DX, $0x08
+	JLT     few1HalfAVX512Less8
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (CX)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	PCALIGN $0x40
+
+few1HalfAVX512Loop8:
+	VCVTPH2PS.Z  (CX), K1, Z8
+	VCVTPH2PS.Z  (CX)(DI*1), K1, Z9
+	VCVTPH2PS.Z  (CX)(DI*2), K1, Z10
+	VCVTPH2PS.Z  (CX)(R8*1), K1, Z11
+	VCVTPH2PS.Z  (CX)(DI*4), K1, Z12
+	VCVTPH2PS.Z  (R11), K1, Z13
+	VCVTPH2PS.Z  (R11)(DI*1), K1, Z14
+	VCVTPH2PS.Z  (R11)(DI*2), K1, Z15
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z8, Z16, Z0
+	VFMADD231PS  Z9, Z16, Z1
+	VFMADD231PS  Z10, Z16, Z2
+	VFMADD231PS  Z11, Z16, Z3
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	ADDQ         $+28, CX
+	ADDQ         $+28, R11
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few1HalfAVX512Loop8
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x08
+	JNE          few1HalfAVX512Full8
+	MOVQ         lastRows+32(FP), R9
+
+few1HalfAVX512Full8:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few1HalfAVX512Store8
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VMOVUPS.Z 56(R9), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	VMOVUPS.Z 112(R9), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS.Z 168(R9), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	VMOVUPS.Z 224(R9), K1, Z8
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS.Z 280(R9), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	VMOVUPS.Z 336(R9), K1, Z8
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 392(R9), K2, Z8
+	VADDPS    Z8, Z7, Z7
+
+few1HalfAVX512Store8:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K1, (R9)
+	VMOVUPS Z1, K1, 56(R9)
+	VMOVUPS Z2, K1, 112(R9)
+	VMOVUPS Z3, K1, 168(R9)
+	VMOVUPS Z4, K1, 224(R9)
+	VMOVUPS Z5, K1, 280(R9)
+	VMOVUPS Z6, K1, 336(R9)
+	VMOVUPS Z7, K2, 392(R9)
+	ADDQ    $+448, AX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	SUBQ    $0x08, DX
+	JMP     few1HalfAVX512Take8
+
+few1HalfAVX512Less8:
+few1HalfAVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few1HalfAVX512Less3
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	PCALIGN $0x40
+
+few1HalfAVX512Loop3:
+	VCVTPH2PS.Z  (CX), K1, Z3
+	VCVTPH2PS.Z  (CX)(DI*1), K1, Z4
+	VCVTPH2PS.Z  (CX)(DI*2), K1, Z5
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         $+28, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few1HalfAVX512Loop3
+	MOVQ         $0x0000000e, R8
+	CMPQ         DX, $0x03
+	JNE          few1HalfAVX512Full3
+	MOVQ         lastRows+32(FP), R8
+
+few1HalfAVX512Full3:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R8
+	TESTB     R8, R8
+	JZ        few1HalfAVX512Store3
+	MOVQ      AX, R8
+	VMOVUPS.Z (R8), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	VMOVUPS.Z 56(R8), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	VMOVUPS.Z 112(R8), K2, Z3
+	VADDPS    Z3, Z2, Z2
+
+few1HalfAVX512Store3:
+	MOVQ    AX, R8
+	VMOVUPS Z0, K1, (R8)
+	VMOVUPS Z1, K1, 56(R8)
+	VMOVUPS Z2, K2, 112(R8)
+	ADDQ    $+168, AX
+	ADDQ    DI, CX
+	ADDQ    DI, CX
+	SUBQ    $0x03, DX
+	JMP     few1HalfAVX512Take3
+
+few1HalfAVX512Less3:
+few1HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few1HalfAVX512Less1
+	MOVQ    x+40(FP), DI
+	MOVQ    k+56(FP), R8
+	VPXORD  Z0, Z0, Z0
+	PCALIGN $0x40
+
+few1HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z1
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (DI), Z1, Z0
+	ADDQ             $+28, CX
+	ADDQ             $+4, DI
+	DECQ             R8
+	JNZ              few1HalfAVX512Loop1
+	MOVQ             $0x0000000e, DI
+	CMPQ             DX, $0x01
+	JNE              few1HalfAVX512Full1
+	MOVQ             lastRows+32(FP), DI
+
+few1HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R8
+	KMOVW     (R8)(DI*2), K2
+	MOVQ      ldy+8(FP), DI
+	SHLQ      $0x02, DI
+	MOVB      accumulate+64(FP), DI
+	TESTB     DI, DI
+	JZ        few1HalfAVX512Store1
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K2, Z1
+	VADDPS    Z1, Z0, Z0
+
+few1HalfAVX512Store1:
+	MOVQ    AX, DI
+	VMOVUPS Z0, K2, (DI)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few1HalfAVX512Take1
+
+few1HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few2AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few2AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R8
+	IMUL3Q $0x00000038, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few2AVX512Take8:
+	CMPQ    DX, $0x08
+	JLT     few2AVX512Less8
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (CX)(R8*4), R12
+	ADDQ    R8, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	PCALIGN $0x40
+
+few2AVX512Loop8:
 	VMOVUPS.Z    (CX), K1, Z16
-	VBROADCASTSS (DX), Z17
-	VFMADD231PS  Z16, Z17, Z0
-	VBROADCASTSS (DX)(BX*1), Z17
-	VFMADD231PS  Z16, Z17, Z4
-	VBROADCASTSS (DX)(BX*2), Z17
-	VFMADD231PS  Z16, Z17, Z8
-	VBROADCASTSS (DX)(DI*1), Z17
-	VFMADD231PS  Z16, Z17, Z12
-	VMOVUPS.Z    56(CX), K1, Z16
-	VBROADCASTSS 4(DX), Z17
-	VFMADD231PS  Z16, Z17, Z1
-	VBROADCASTSS 4(DX)(BX*1), Z17
-	VFMADD231PS  Z16, Z17, Z5
-	VBROADCASTSS 4(DX)(BX*2), Z17
-	VFMADD231PS  Z16, Z17, Z9
-	VBROADCASTSS 4(DX)(DI*1), Z17
-	VFMADD231PS  Z16, Z17, Z13
-	VMOVUPS.Z    112(CX), K1, Z16
-	VBROADCASTSS 8(DX), Z17
-	VFMADD231PS  Z16, Z17, Z2
-	VBROADCASTSS 8(DX)(BX*1), Z17
-	VFMADD231PS  Z16, Z17, Z6
-	VBROADCASTSS 8(DX)(BX*2), Z17
-	VFMADD231PS  Z16, Z17, Z10
-	VBROADCASTSS 8(DX)(DI*1), Z17
-	VFMADD231PS  Z16, Z17, Z14
-	VMOVUPS.Z    168(CX), K1, Z16
-	VBROADCASTSS 12(DX), Z17
-	VFMADD231PS  Z16, Z17, Z3
-	VBROADCASTSS 12(DX)(BX*1), Z17
-	VFMADD231PS  Z16, Z17, Z7
-	VBROADCASTSS 12(DX)(BX*2), Z17
-	VFMADD231PS  Z16, Z17, Z11
-	VBROADCASTSS 12(DX)(DI*1), Z17
-	VFMADD231PS  Z16, Z17, Z15
-	PREFETCHT0   1024(CX)
-	PREFETCHT0   1088(CX)
-	PREFETCHT0   1152(CX)
-	PREFETCHT0   1216(CX)
-	ADDQ         $+224, CX
-	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          smallN4AVX512Loop
-
-smallN4AVX512Rest:
-	ANDQ $0x00000003, SI
-	JZ   smallN4AVX512Store
-
-smallN4AVX512Next:
-	VMOVUPS.Z    (CX), K1, Z16
-	VBROADCASTSS (DX), Z17
-	VFMADD231PS  Z16, Z17, Z0
-	VBROADCASTSS (DX)(BX*1), Z17
-	VFMADD231PS  Z16, Z17, Z4
-	VBROADCASTSS (DX)(BX*2), Z17
-	VFMADD231PS  Z16, Z17, Z8
-	VBROADCASTSS (DX)(DI*1), Z17
-	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS.Z    (CX)(R8*1), K1, Z17
+	VMOVUPS.Z    (CX)(R8*2), K1, Z18
+	VMOVUPS.Z    (CX)(R9*1), K1, Z19
+	VMOVUPS.Z    (CX)(R8*4), K1, Z20
+	VMOVUPS.Z    (R12), K1, Z21
+	VMOVUPS.Z    (R12)(R8*1), K1, Z22
+	VMOVUPS.Z    (R12)(R8*2), K1, Z23
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z16, Z24, Z0
+	VFMADD231PS  Z17, Z24, Z1
+	VFMADD231PS  Z18, Z24, Z2
+	VFMADD231PS  Z19, Z24, Z3
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (R10)(DI*1), Z24
+	VFMADD231PS  Z16, Z24, Z8
+	VFMADD231PS  Z17, Z24, Z9
+	VFMADD231PS  Z18, Z24, Z10
+	VFMADD231PS  Z19, Z24, Z11
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
 	ADDQ         $+56, CX
-	ADDQ         $+4, DX
-	DECQ         SI
-	JNZ          smallN4AVX512Next
+	ADDQ         $+56, R12
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few2AVX512Loop8
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x08
+	JNE          few2AVX512Full8
+	MOVQ         lastRows+32(FP), R10
 
-smallN4AVX512Store:
-	VADDPS  Z2, Z0, Z0
-	VADDPS  Z3, Z1, Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (AX)
-	VADDPS  Z6, Z4, Z4
-	VADDPS  Z7, Z5, Z5
-	VADDPS  Z5, Z4, Z4
-	VMOVUPS Z4, 64(AX)
-	VADDPS  Z10, Z8, Z8
-	VADDPS  Z11, Z9, Z9
-	VADDPS  Z9, Z8, Z8
-	VMOVUPS Z8, 128(AX)
-	VADDPS  Z14, Z12, Z12
-	VADDPS  Z15, Z13, Z13
-	VADDPS  Z13, Z12, Z12
-	VMOVUPS Z12, 192(AX)
+few2AVX512Full8:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few2AVX512Store8
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z16
+	VADDPS    Z16, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z16
+	VADDPS    Z16, Z1, Z1
+	VMOVUPS.Z 112(R11), K1, Z16
+	VADDPS    Z16, Z2, Z2
+	VMOVUPS.Z 168(R11), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	VMOVUPS.Z 224(R11), K1, Z16
+	VADDPS    Z16, Z4, Z4
+	VMOVUPS.Z 280(R11), K1, Z16
+	VADDPS    Z16, Z5, Z5
+	VMOVUPS.Z 336(R11), K1, Z16
+	VADDPS    Z16, Z6, Z6
+	VMOVUPS.Z 392(R11), K2, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z16
+	VADDPS    Z16, Z8, Z8
+	VMOVUPS.Z 56(R11), K1, Z16
+	VADDPS    Z16, Z9, Z9
+	VMOVUPS.Z 112(R11), K1, Z16
+	VADDPS    Z16, Z10, Z10
+	VMOVUPS.Z 168(R11), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	VMOVUPS.Z 224(R11), K1, Z16
+	VADDPS    Z16, Z12, Z12
+	VMOVUPS.Z 280(R11), K1, Z16
+	VADDPS    Z16, Z13, Z13
+	VMOVUPS.Z 336(R11), K1, Z16
+	VADDPS    Z16, Z14, Z14
+	VMOVUPS.Z 392(R11), K2, Z16
+	VADDPS    Z16, Z15, Z15
+
+few2AVX512Store8:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K1, 112(R11)
+	VMOVUPS Z3, K1, 168(R11)
+	VMOVUPS Z4, K1, 224(R11)
+	VMOVUPS Z5, K1, 280(R11)
+	VMOVUPS Z6, K1, 336(R11)
+	VMOVUPS Z7, K2, 392(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K1, 56(R11)
+	VMOVUPS Z10, K1, 112(R11)
+	VMOVUPS Z11, K1, 168(R11)
+	VMOVUPS Z12, K1, 224(R11)
+	VMOVUPS Z13, K1, 280(R11)
+	VMOVUPS Z14, K1, 336(R11)
+	VMOVUPS Z15, K2, 392(R11)
+	ADDQ    $+448, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x08, DX
+	JMP     few2AVX512Take8
+
+few2AVX512Less8:
+few2AVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few2AVX512Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	PCALIGN $0x40
+
+few2AVX512Loop3:
+	VMOVUPS.Z    (CX), K1, Z6
+	VMOVUPS.Z    (CX)(R8*1), K1, Z7
+	VMOVUPS.Z    (CX)(R8*2), K1, Z8
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (R9)(DI*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         $+56, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few2AVX512Loop3
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x03
+	JNE          few2AVX512Full3
+	MOVQ         lastRows+32(FP), R9
+
+few2AVX512Full3:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few2AVX512Store3
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	VMOVUPS.Z 56(R10), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	VMOVUPS.Z 112(R10), K2, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	VMOVUPS.Z 56(R10), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 112(R10), K2, Z6
+	VADDPS    Z6, Z5, Z5
+
+few2AVX512Store3:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K1, (R10)
+	VMOVUPS Z1, K1, 56(R10)
+	VMOVUPS Z2, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	VMOVUPS Z4, K1, 56(R10)
+	VMOVUPS Z5, K2, 112(R10)
+	ADDQ    $+168, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x03, DX
+	JMP     few2AVX512Take3
+
+few2AVX512Less3:
+few2AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few2AVX512Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	PCALIGN $0x40
+
+few2AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z2
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R8), Z2, Z0
+	VFMADD231PS.BCST (R8)(DI*1), Z2, Z1
+	ADDQ             $+56, CX
+	ADDQ             $+4, R8
+	DECQ             R9
+	JNZ              few2AVX512Loop1
+	MOVQ             $0x0000000e, R8
+	CMPQ             DX, $0x01
+	JNE              few2AVX512Full1
+	MOVQ             lastRows+32(FP), R8
+
+few2AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few2AVX512Store1
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K2, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z2
+	VADDPS    Z2, Z1, Z1
+
+few2AVX512Store1:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K2, (R9)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few2AVX512Take1
+
+few2AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few2HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few2HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R8
+	IMUL3Q $0x0000001c, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few2HalfAVX512Take8:
+	CMPQ    DX, $0x08
+	JLT     few2HalfAVX512Less8
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (CX)(R8*4), R12
+	ADDQ    R8, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	PCALIGN $0x40
+
+few2HalfAVX512Loop8:
+	VCVTPH2PS.Z  (CX), K1, Z16
+	VCVTPH2PS.Z  (CX)(R8*1), K1, Z17
+	VCVTPH2PS.Z  (CX)(R8*2), K1, Z18
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z19
+	VCVTPH2PS.Z  (CX)(R8*4), K1, Z20
+	VCVTPH2PS.Z  (R12), K1, Z21
+	VCVTPH2PS.Z  (R12)(R8*1), K1, Z22
+	VCVTPH2PS.Z  (R12)(R8*2), K1, Z23
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z16, Z24, Z0
+	VFMADD231PS  Z17, Z24, Z1
+	VFMADD231PS  Z18, Z24, Z2
+	VFMADD231PS  Z19, Z24, Z3
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (R10)(DI*1), Z24
+	VFMADD231PS  Z16, Z24, Z8
+	VFMADD231PS  Z17, Z24, Z9
+	VFMADD231PS  Z18, Z24, Z10
+	VFMADD231PS  Z19, Z24, Z11
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	ADDQ         $+28, CX
+	ADDQ         $+28, R12
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few2HalfAVX512Loop8
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x08
+	JNE          few2HalfAVX512Full8
+	MOVQ         lastRows+32(FP), R10
+
+few2HalfAVX512Full8:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few2HalfAVX512Store8
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z16
+	VADDPS    Z16, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z16
+	VADDPS    Z16, Z1, Z1
+	VMOVUPS.Z 112(R11), K1, Z16
+	VADDPS    Z16, Z2, Z2
+	VMOVUPS.Z 168(R11), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	VMOVUPS.Z 224(R11), K1, Z16
+	VADDPS    Z16, Z4, Z4
+	VMOVUPS.Z 280(R11), K1, Z16
+	VADDPS    Z16, Z5, Z5
+	VMOVUPS.Z 336(R11), K1, Z16
+	VADDPS    Z16, Z6, Z6
+	VMOVUPS.Z 392(R11), K2, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z16
+	VADDPS    Z16, Z8, Z8
+	VMOVUPS.Z 56(R11), K1, Z16
+	VADDPS    Z16, Z9, Z9
+	VMOVUPS.Z 112(R11), K1, Z16
+	VADDPS    Z16, Z10, Z10
+	VMOVUPS.Z 168(R11), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	VMOVUPS.Z 224(R11), K1, Z16
+	VADDPS    Z16, Z12, Z12
+	VMOVUPS.Z 280(R11), K1, Z16
+	VADDPS    Z16, Z13, Z13
+	VMOVUPS.Z 336(R11), K1, Z16
+	VADDPS    Z16, Z14, Z14
+	VMOVUPS.Z 392(R11), K2, Z16
+	VADDPS    Z16, Z15, Z15
+
+few2HalfAVX512Store8:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K1, 112(R11)
+	VMOVUPS Z3, K1, 168(R11)
+	VMOVUPS Z4, K1, 224(R11)
+	VMOVUPS Z5, K1, 280(R11)
+	VMOVUPS Z6, K1, 336(R11)
+	VMOVUPS Z7, K2, 392(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K1, 56(R11)
+	VMOVUPS Z10, K1, 112(R11)
+	VMOVUPS Z11, K1, 168(R11)
+	VMOVUPS Z12, K1, 224(R11)
+	VMOVUPS Z13, K1, 280(R11)
+	VMOVUPS Z14, K1, 336(R11)
+	VMOVUPS Z15, K2, 392(R11)
+	ADDQ    $+448, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x08, DX
+	JMP     few2HalfAVX512Take8
+
+few2HalfAVX512Less8:
+few2HalfAVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few2HalfAVX512Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	PCALIGN $0x40
+
+few2HalfAVX512Loop3:
+	VCVTPH2PS.Z  (CX), K1, Z6
+	VCVTPH2PS.Z  (CX)(R8*1), K1, Z7
+	VCVTPH2PS.Z  (CX)(R8*2), K1, Z8
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (R9)(DI*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         $+28, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few2HalfAVX512Loop3
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x03
+	JNE          few2HalfAVX512Full3
+	MOVQ         lastRows+32(FP), R9
+
+few2HalfAVX512Full3:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few2HalfAVX512Store3
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	VMOVUPS.Z 56(R10), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	VMOVUPS.Z 112(R10), K2, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	VMOVUPS.Z 56(R10), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 112(R10), K2, Z6
+	VADDPS    Z6, Z5, Z5
+
+few2HalfAVX512Store3:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K1, (R10)
+	VMOVUPS Z1, K1, 56(R10)
+	VMOVUPS Z2, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	VMOVUPS Z4, K1, 56(R10)
+	VMOVUPS Z5, K2, 112(R10)
+	ADDQ    $+168, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x03, DX
+	JMP     few2HalfAVX512Take3
+
+few2HalfAVX512Less3:
+few2HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few2HalfAVX512Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	PCALIGN $0x40
+
+few2HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z2
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R8), Z2, Z0
+	VFMADD231PS.BCST (R8)(DI*1), Z2, Z1
+	ADDQ             $+28, CX
+	ADDQ             $+4, R8
+	DECQ             R9
+	JNZ              few2HalfAVX512Loop1
+	MOVQ             $0x0000000e, R8
+	CMPQ             DX, $0x01
+	JNE              few2HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R8
+
+few2HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few2HalfAVX512Store1
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K2, Z2
+	VADDPS    Z2, Z0, Z0
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z2
+	VADDPS    Z2, Z1, Z1
+
+few2HalfAVX512Store1:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K2, (R9)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few2HalfAVX512Take1
+
+few2HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few3AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few3AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R8
+	IMUL3Q $0x00000038, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few3AVX512Take6:
+	CMPQ    DX, $0x06
+	JLT     few3AVX512Less6
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (CX)(R8*4), R12
+	ADDQ    R8, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	PCALIGN $0x40
+
+few3AVX512Loop6:
+	VMOVUPS.Z    (CX), K1, Z18
+	VMOVUPS.Z    (CX)(R8*1), K1, Z19
+	VMOVUPS.Z    (CX)(R8*2), K1, Z20
+	VMOVUPS.Z    (CX)(R9*1), K1, Z21
+	VMOVUPS.Z    (CX)(R8*4), K1, Z22
+	VMOVUPS.Z    (R12), K1, Z23
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z18, Z24, Z0
+	VFMADD231PS  Z19, Z24, Z1
+	VFMADD231PS  Z20, Z24, Z2
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (R10)(DI*1), Z24
+	VFMADD231PS  Z18, Z24, Z6
+	VFMADD231PS  Z19, Z24, Z7
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (R10)(DI*2), Z24
+	VFMADD231PS  Z18, Z24, Z12
+	VFMADD231PS  Z19, Z24, Z13
+	VFMADD231PS  Z20, Z24, Z14
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	ADDQ         $+56, CX
+	ADDQ         $+56, R12
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few3AVX512Loop6
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x06
+	JNE          few3AVX512Full6
+	MOVQ         lastRows+32(FP), R10
+
+few3AVX512Full6:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few3AVX512Store6
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z1, Z1
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z2, Z2
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z3, Z3
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z4, Z4
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z7, Z7
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z8, Z8
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z9, Z9
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z10, Z10
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z12, Z12
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z13, Z13
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z14, Z14
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z15, Z15
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z16, Z16
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z17, Z17
+
+few3AVX512Store6:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K1, 112(R11)
+	VMOVUPS Z3, K1, 168(R11)
+	VMOVUPS Z4, K1, 224(R11)
+	VMOVUPS Z5, K2, 280(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K1, 112(R11)
+	VMOVUPS Z9, K1, 168(R11)
+	VMOVUPS Z10, K1, 224(R11)
+	VMOVUPS Z11, K2, 280(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K1, 56(R11)
+	VMOVUPS Z14, K1, 112(R11)
+	VMOVUPS Z15, K1, 168(R11)
+	VMOVUPS Z16, K1, 224(R11)
+	VMOVUPS Z17, K2, 280(R11)
+	ADDQ    $+336, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x06, DX
+	JMP     few3AVX512Take6
+
+few3AVX512Less6:
+few3AVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few3AVX512Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	PCALIGN $0x40
+
+few3AVX512Loop3:
+	VMOVUPS.Z    (CX), K1, Z9
+	VMOVUPS.Z    (CX)(R8*1), K1, Z10
+	VMOVUPS.Z    (CX)(R8*2), K1, Z11
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (R9)(DI*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (R9)(DI*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         $+56, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few3AVX512Loop3
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x03
+	JNE          few3AVX512Full3
+	MOVQ         lastRows+32(FP), R9
+
+few3AVX512Full3:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few3AVX512Store3
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z1, Z1
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z3, Z3
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z4, Z4
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z6, Z6
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z8, Z8
+
+few3AVX512Store3:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K1, (R10)
+	VMOVUPS Z1, K1, 56(R10)
+	VMOVUPS Z2, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	VMOVUPS Z4, K1, 56(R10)
+	VMOVUPS Z5, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K1, (R10)
+	VMOVUPS Z7, K1, 56(R10)
+	VMOVUPS Z8, K2, 112(R10)
+	ADDQ    $+168, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x03, DX
+	JMP     few3AVX512Take3
+
+few3AVX512Less3:
+few3AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few3AVX512Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	PCALIGN $0x40
+
+few3AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z3
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R8), Z3, Z0
+	VFMADD231PS.BCST (R8)(DI*1), Z3, Z1
+	VFMADD231PS.BCST (R8)(DI*2), Z3, Z2
+	ADDQ             $+56, CX
+	ADDQ             $+4, R8
+	DECQ             R9
+	JNZ              few3AVX512Loop1
+	MOVQ             $0x0000000e, R8
+	CMPQ             DX, $0x01
+	JNE              few3AVX512Full1
+	MOVQ             lastRows+32(FP), R8
+
+few3AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few3AVX512Store1
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z0, Z0
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z2, Z2
+
+few3AVX512Store1:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, K2, (R9)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few3AVX512Take1
+
+few3AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few3HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few3HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R8
+	IMUL3Q $0x0000001c, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few3HalfAVX512Take6:
+	CMPQ    DX, $0x06
+	JLT     few3HalfAVX512Less6
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (CX)(R8*4), R12
+	ADDQ    R8, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	PCALIGN $0x40
+
+few3HalfAVX512Loop6:
+	VCVTPH2PS.Z  (CX), K1, Z18
+	VCVTPH2PS.Z  (CX)(R8*1), K1, Z19
+	VCVTPH2PS.Z  (CX)(R8*2), K1, Z20
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z21
+	VCVTPH2PS.Z  (CX)(R8*4), K1, Z22
+	VCVTPH2PS.Z  (R12), K1, Z23
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z18, Z24, Z0
+	VFMADD231PS  Z19, Z24, Z1
+	VFMADD231PS  Z20, Z24, Z2
+	VFMADD231PS  Z21, Z24, Z3
+	VFMADD231PS  Z22, Z24, Z4
+	VFMADD231PS  Z23, Z24, Z5
+	VBROADCASTSS (R10)(DI*1), Z24
+	VFMADD231PS  Z18, Z24, Z6
+	VFMADD231PS  Z19, Z24, Z7
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (R10)(DI*2), Z24
+	VFMADD231PS  Z18, Z24, Z12
+	VFMADD231PS  Z19, Z24, Z13
+	VFMADD231PS  Z20, Z24, Z14
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	ADDQ         $+28, CX
+	ADDQ         $+28, R12
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few3HalfAVX512Loop6
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x06
+	JNE          few3HalfAVX512Full6
+	MOVQ         lastRows+32(FP), R10
+
+few3HalfAVX512Full6:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few3HalfAVX512Store6
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z1, Z1
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z2, Z2
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z3, Z3
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z4, Z4
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z7, Z7
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z8, Z8
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z9, Z9
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z10, Z10
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z18
+	VADDPS    Z18, Z12, Z12
+	VMOVUPS.Z 56(R11), K1, Z18
+	VADDPS    Z18, Z13, Z13
+	VMOVUPS.Z 112(R11), K1, Z18
+	VADDPS    Z18, Z14, Z14
+	VMOVUPS.Z 168(R11), K1, Z18
+	VADDPS    Z18, Z15, Z15
+	VMOVUPS.Z 224(R11), K1, Z18
+	VADDPS    Z18, Z16, Z16
+	VMOVUPS.Z 280(R11), K2, Z18
+	VADDPS    Z18, Z17, Z17
+
+few3HalfAVX512Store6:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K1, 112(R11)
+	VMOVUPS Z3, K1, 168(R11)
+	VMOVUPS Z4, K1, 224(R11)
+	VMOVUPS Z5, K2, 280(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K1, 112(R11)
+	VMOVUPS Z9, K1, 168(R11)
+	VMOVUPS Z10, K1, 224(R11)
+	VMOVUPS Z11, K2, 280(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K1, 56(R11)
+	VMOVUPS Z14, K1, 112(R11)
+	VMOVUPS Z15, K1, 168(R11)
+	VMOVUPS Z16, K1, 224(R11)
+	VMOVUPS Z17, K2, 280(R11)
+	ADDQ    $+336, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x06, DX
+	JMP     few3HalfAVX512Take6
+
+few3HalfAVX512Less6:
+few3HalfAVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few3HalfAVX512Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	PCALIGN $0x40
+
+few3HalfAVX512Loop3:
+	VCVTPH2PS.Z  (CX), K1, Z9
+	VCVTPH2PS.Z  (CX)(R8*1), K1, Z10
+	VCVTPH2PS.Z  (CX)(R8*2), K1, Z11
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (R9)(DI*1), Z12
+	VFMADD231PS  Z9, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (R9)(DI*2), Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z8
+	ADDQ         $+28, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few3HalfAVX512Loop3
+	MOVQ         $0x0000000e, R9
+	CMPQ         DX, $0x03
+	JNE          few3HalfAVX512Full3
+	MOVQ         lastRows+32(FP), R9
+
+few3HalfAVX512Full3:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few3HalfAVX512Store3
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z1, Z1
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z3, Z3
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z4, Z4
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K1, Z9
+	VADDPS    Z9, Z6, Z6
+	VMOVUPS.Z 56(R10), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	VMOVUPS.Z 112(R10), K2, Z9
+	VADDPS    Z9, Z8, Z8
+
+few3HalfAVX512Store3:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K1, (R10)
+	VMOVUPS Z1, K1, 56(R10)
+	VMOVUPS Z2, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K1, (R10)
+	VMOVUPS Z4, K1, 56(R10)
+	VMOVUPS Z5, K2, 112(R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K1, (R10)
+	VMOVUPS Z7, K1, 56(R10)
+	VMOVUPS Z8, K2, 112(R10)
+	ADDQ    $+168, AX
+	ADDQ    R8, CX
+	ADDQ    R8, CX
+	SUBQ    $0x03, DX
+	JMP     few3HalfAVX512Take3
+
+few3HalfAVX512Less3:
+few3HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few3HalfAVX512Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	PCALIGN $0x40
+
+few3HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z3
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R8), Z3, Z0
+	VFMADD231PS.BCST (R8)(DI*1), Z3, Z1
+	VFMADD231PS.BCST (R8)(DI*2), Z3, Z2
+	ADDQ             $+28, CX
+	ADDQ             $+4, R8
+	DECQ             R9
+	JNZ              few3HalfAVX512Loop1
+	MOVQ             $0x0000000e, R8
+	CMPQ             DX, $0x01
+	JNE              few3HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R8
+
+few3HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R9
+	KMOVW     (R9)(R8*2), K2
+	MOVQ      ldy+8(FP), R8
+	SHLQ      $0x02, R8
+	MOVB      accumulate+64(FP), R9
+	TESTB     R9, R9
+	JZ        few3HalfAVX512Store1
+	MOVQ      AX, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z0, Z0
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	ADDQ      R8, R9
+	VMOVUPS.Z (R9), K2, Z3
+	VADDPS    Z3, Z2, Z2
+
+few3HalfAVX512Store1:
+	MOVQ    AX, R9
+	VMOVUPS Z0, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z1, K2, (R9)
+	ADDQ    R8, R9
+	VMOVUPS Z2, K2, (R9)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few3HalfAVX512Take1
+
+few3HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few4AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few4AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x00000038, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R11
+	LEAQ   firstBits<>+0(SB), R12
+	KMOVW  (R12)(R11*2), K1
+
+few4AVX512Take6:
+	CMPQ    DX, $0x06
+	JLT     few4AVX512Less6
+	MOVQ    x+40(FP), R11
+	MOVQ    k+56(FP), R12
+	LEAQ    (CX)(R9*4), R13
+	ADDQ    R9, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few4AVX512Loop6:
+	VMOVUPS.Z    (CX), K1, Z24
+	VMOVUPS.Z    (CX)(R9*1), K1, Z25
+	VMOVUPS.Z    (CX)(R9*2), K1, Z26
+	VMOVUPS.Z    (CX)(R10*1), K1, Z27
+	VMOVUPS.Z    (CX)(R9*4), K1, Z28
+	VMOVUPS.Z    (R13), K1, Z29
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (R11)(DI*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (R11)(DI*2), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (R11)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+56, CX
+	ADDQ         $+56, R13
+	ADDQ         $+4, R11
+	DECQ         R12
+	JNZ          few4AVX512Loop6
+	MOVQ         $0x0000000e, R11
+	CMPQ         DX, $0x06
+	JNE          few4AVX512Full6
+	MOVQ         lastRows+32(FP), R11
+
+few4AVX512Full6:
+	LEAQ      firstBits<>+0(SB), R12
+	KMOVW     (R12)(R11*2), K2
+	MOVQ      ldy+8(FP), R11
+	SHLQ      $0x02, R11
+	MOVB      accumulate+64(FP), R12
+	TESTB     R12, R12
+	JZ        few4AVX512Store6
+	MOVQ      AX, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few4AVX512Store6:
+	MOVQ    AX, R12
+	VMOVUPS Z0, K1, (R12)
+	VMOVUPS Z1, K1, 56(R12)
+	VMOVUPS Z2, K1, 112(R12)
+	VMOVUPS Z3, K1, 168(R12)
+	VMOVUPS Z4, K1, 224(R12)
+	VMOVUPS Z5, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	VMOVUPS Z7, K1, 56(R12)
+	VMOVUPS Z8, K1, 112(R12)
+	VMOVUPS Z9, K1, 168(R12)
+	VMOVUPS Z10, K1, 224(R12)
+	VMOVUPS Z11, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	VMOVUPS Z13, K1, 56(R12)
+	VMOVUPS Z14, K1, 112(R12)
+	VMOVUPS Z15, K1, 168(R12)
+	VMOVUPS Z16, K1, 224(R12)
+	VMOVUPS Z17, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	VMOVUPS Z19, K1, 56(R12)
+	VMOVUPS Z20, K1, 112(R12)
+	VMOVUPS Z21, K1, 168(R12)
+	VMOVUPS Z22, K1, 224(R12)
+	VMOVUPS Z23, K2, 280(R12)
+	ADDQ    $+336, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x06, DX
+	JMP     few4AVX512Take6
+
+few4AVX512Less6:
+few4AVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few4AVX512Less3
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	PCALIGN $0x40
+
+few4AVX512Loop3:
+	VMOVUPS.Z    (CX), K1, Z12
+	VMOVUPS.Z    (CX)(R9*1), K1, Z13
+	VMOVUPS.Z    (CX)(R9*2), K1, Z14
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (R10)(DI*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (R10)(DI*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (R10)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+56, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few4AVX512Loop3
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x03
+	JNE          few4AVX512Full3
+	MOVQ         lastRows+32(FP), R10
+
+few4AVX512Full3:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few4AVX512Store3
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z4, Z4
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z10, Z10
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z11, Z11
+
+few4AVX512Store3:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	VMOVUPS Z4, K1, 56(R11)
+	VMOVUPS Z5, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, K1, (R11)
+	VMOVUPS Z10, K1, 56(R11)
+	VMOVUPS Z11, K2, 112(R11)
+	ADDQ    $+168, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x03, DX
+	JMP     few4AVX512Take3
+
+few4AVX512Less3:
+few4AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few4AVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	PCALIGN $0x40
+
+few4AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z4
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z4, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z4, Z3
+	ADDQ             $+56, CX
+	ADDQ             $+4, R9
+	DECQ             R10
+	JNZ              few4AVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few4AVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few4AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few4AVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z3, Z3
+
+few4AVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few4AVX512Take1
+
+few4AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few4HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few4HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x0000001c, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R11
+	LEAQ   firstBits<>+0(SB), R12
+	KMOVW  (R12)(R11*2), K1
+
+few4HalfAVX512Take6:
+	CMPQ    DX, $0x06
+	JLT     few4HalfAVX512Less6
+	MOVQ    x+40(FP), R11
+	MOVQ    k+56(FP), R12
+	LEAQ    (CX)(R9*4), R13
+	ADDQ    R9, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few4HalfAVX512Loop6:
+	VCVTPH2PS.Z  (CX), K1, Z24
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z25
+	VCVTPH2PS.Z  (CX)(R9*2), K1, Z26
+	VCVTPH2PS.Z  (CX)(R10*1), K1, Z27
+	VCVTPH2PS.Z  (CX)(R9*4), K1, Z28
+	VCVTPH2PS.Z  (R13), K1, Z29
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R11), Z30
+	VFMADD231PS  Z24, Z30, Z0
+	VFMADD231PS  Z25, Z30, Z1
+	VFMADD231PS  Z26, Z30, Z2
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (R11)(DI*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VFMADD231PS  Z26, Z30, Z8
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (R11)(DI*2), Z30
+	VFMADD231PS  Z24, Z30, Z12
+	VFMADD231PS  Z25, Z30, Z13
+	VFMADD231PS  Z26, Z30, Z14
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (R11)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z18
+	VFMADD231PS  Z25, Z30, Z19
+	VFMADD231PS  Z26, Z30, Z20
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	ADDQ         $+28, CX
+	ADDQ         $+28, R13
+	ADDQ         $+4, R11
+	DECQ         R12
+	JNZ          few4HalfAVX512Loop6
+	MOVQ         $0x0000000e, R11
+	CMPQ         DX, $0x06
+	JNE          few4HalfAVX512Full6
+	MOVQ         lastRows+32(FP), R11
+
+few4HalfAVX512Full6:
+	LEAQ      firstBits<>+0(SB), R12
+	KMOVW     (R12)(R11*2), K2
+	MOVQ      ldy+8(FP), R11
+	SHLQ      $0x02, R11
+	MOVB      accumulate+64(FP), R12
+	TESTB     R12, R12
+	JZ        few4HalfAVX512Store6
+	MOVQ      AX, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 168(R12), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS.Z 224(R12), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 280(R12), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few4HalfAVX512Store6:
+	MOVQ    AX, R12
+	VMOVUPS Z0, K1, (R12)
+	VMOVUPS Z1, K1, 56(R12)
+	VMOVUPS Z2, K1, 112(R12)
+	VMOVUPS Z3, K1, 168(R12)
+	VMOVUPS Z4, K1, 224(R12)
+	VMOVUPS Z5, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z6, K1, (R12)
+	VMOVUPS Z7, K1, 56(R12)
+	VMOVUPS Z8, K1, 112(R12)
+	VMOVUPS Z9, K1, 168(R12)
+	VMOVUPS Z10, K1, 224(R12)
+	VMOVUPS Z11, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	VMOVUPS Z13, K1, 56(R12)
+	VMOVUPS Z14, K1, 112(R12)
+	VMOVUPS Z15, K1, 168(R12)
+	VMOVUPS Z16, K1, 224(R12)
+	VMOVUPS Z17, K2, 280(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z18, K1, (R12)
+	VMOVUPS Z19, K1, 56(R12)
+	VMOVUPS Z20, K1, 112(R12)
+	VMOVUPS Z21, K1, 168(R12)
+	VMOVUPS Z22, K1, 224(R12)
+	VMOVUPS Z23, K2, 280(R12)
+	ADDQ    $+336, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x06, DX
+	JMP     few4HalfAVX512Take6
+
+few4HalfAVX512Less6:
+few4HalfAVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few4HalfAVX512Less3
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	PCALIGN $0x40
+
+few4HalfAVX512Loop3:
+	VCVTPH2PS.Z  (CX), K1, Z12
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z13
+	VCVTPH2PS.Z  (CX)(R9*2), K1, Z14
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (R10)(DI*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (R10)(DI*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (R10)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Z14, Z15, Z11
+	ADDQ         $+28, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few4HalfAVX512Loop3
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x03
+	JNE          few4HalfAVX512Full3
+	MOVQ         lastRows+32(FP), R10
+
+few4HalfAVX512Full3:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few4HalfAVX512Store3
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z4, Z4
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	VMOVUPS.Z 56(R11), K1, Z12
+	VADDPS    Z12, Z10, Z10
+	VMOVUPS.Z 112(R11), K2, Z12
+	VADDPS    Z12, Z11, Z11
+
+few4HalfAVX512Store3:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	VMOVUPS Z4, K1, 56(R11)
+	VMOVUPS Z5, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, K1, (R11)
+	VMOVUPS Z10, K1, 56(R11)
+	VMOVUPS Z11, K2, 112(R11)
+	ADDQ    $+168, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x03, DX
+	JMP     few4HalfAVX512Take3
+
+few4HalfAVX512Less3:
+few4HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few4HalfAVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	PCALIGN $0x40
+
+few4HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z4
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z4, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z4, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z4, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z4, Z3
+	ADDQ             $+28, CX
+	ADDQ             $+4, R9
+	DECQ             R10
+	JNZ              few4HalfAVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few4HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few4HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few4HalfAVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z4
+	VADDPS    Z4, Z3, Z3
+
+few4HalfAVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few4HalfAVX512Take1
+
+few4HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few6AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few6AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x00000038, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R11
+	LEAQ   firstBits<>+0(SB), R12
+	KMOVW  (R12)(R11*2), K1
+
+few6AVX512Take4:
+	CMPQ    DX, $0x04
+	JLT     few6AVX512Less4
+	MOVQ    x+40(FP), R11
+	MOVQ    k+56(FP), R12
+	LEAQ    (R11)(DI*4), R13
+	ADDQ    DI, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few6AVX512Loop4:
+	VMOVUPS.Z    (CX), K1, Z24
+	VMOVUPS.Z    (CX)(R9*1), K1, Z25
+	VMOVUPS.Z    (CX)(R9*2), K1, Z26
+	VMOVUPS.Z    (CX)(R10*1), K1, Z27
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R11), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (R11)(DI*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (R11)(DI*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (R11)(R8*1), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (R11)(DI*4), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (R13), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         $+56, CX
+	ADDQ         $+4, R11
+	ADDQ         $+4, R13
+	DECQ         R12
+	JNZ          few6AVX512Loop4
+	MOVQ         $0x0000000e, R11
+	CMPQ         DX, $0x04
+	JNE          few6AVX512Full4
+	MOVQ         lastRows+32(FP), R11
+
+few6AVX512Full4:
+	LEAQ      firstBits<>+0(SB), R12
+	KMOVW     (R12)(R11*2), K2
+	MOVQ      ldy+8(FP), R11
+	SHLQ      $0x02, R11
+	MOVB      accumulate+64(FP), R12
+	TESTB     R12, R12
+	JZ        few6AVX512Store4
+	MOVQ      AX, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few6AVX512Store4:
+	MOVQ    AX, R12
+	VMOVUPS Z0, K1, (R12)
+	VMOVUPS Z1, K1, 56(R12)
+	VMOVUPS Z2, K1, 112(R12)
+	VMOVUPS Z3, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	VMOVUPS Z5, K1, 56(R12)
+	VMOVUPS Z6, K1, 112(R12)
+	VMOVUPS Z7, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	VMOVUPS Z9, K1, 56(R12)
+	VMOVUPS Z10, K1, 112(R12)
+	VMOVUPS Z11, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	VMOVUPS Z13, K1, 56(R12)
+	VMOVUPS Z14, K1, 112(R12)
+	VMOVUPS Z15, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	VMOVUPS Z17, K1, 56(R12)
+	VMOVUPS Z18, K1, 112(R12)
+	VMOVUPS Z19, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	VMOVUPS Z21, K1, 56(R12)
+	VMOVUPS Z22, K1, 112(R12)
+	VMOVUPS Z23, K2, 168(R12)
+	ADDQ    $+224, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x04, DX
+	JMP     few6AVX512Take4
+
+few6AVX512Less4:
+few6AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few6AVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	PCALIGN $0x40
+
+few6AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z6
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z6, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z6, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z6, Z4
+	VFMADD231PS.BCST (R11), Z6, Z5
+	ADDQ             $+56, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	DECQ             R10
+	JNZ              few6AVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few6AVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few6AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few6AVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z5, Z5
+
+few6AVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few6AVX512Take1
+
+few6AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few6HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few6HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x0000001c, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R11
+	LEAQ   firstBits<>+0(SB), R12
+	KMOVW  (R12)(R11*2), K1
+
+few6HalfAVX512Take4:
+	CMPQ    DX, $0x04
+	JLT     few6HalfAVX512Less4
+	MOVQ    x+40(FP), R11
+	MOVQ    k+56(FP), R12
+	LEAQ    (R11)(DI*4), R13
+	ADDQ    DI, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few6HalfAVX512Loop4:
+	VCVTPH2PS.Z  (CX), K1, Z24
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z25
+	VCVTPH2PS.Z  (CX)(R9*2), K1, Z26
+	VCVTPH2PS.Z  (CX)(R10*1), K1, Z27
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R11), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (R11)(DI*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (R11)(DI*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (R11)(R8*1), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (R11)(DI*4), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (R13), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         $+28, CX
+	ADDQ         $+4, R11
+	ADDQ         $+4, R13
+	DECQ         R12
+	JNZ          few6HalfAVX512Loop4
+	MOVQ         $0x0000000e, R11
+	CMPQ         DX, $0x04
+	JNE          few6HalfAVX512Full4
+	MOVQ         lastRows+32(FP), R11
+
+few6HalfAVX512Full4:
+	LEAQ      firstBits<>+0(SB), R12
+	KMOVW     (R12)(R11*2), K2
+	MOVQ      ldy+8(FP), R11
+	SHLQ      $0x02, R11
+	MOVB      accumulate+64(FP), R12
+	TESTB     R12, R12
+	JZ        few6HalfAVX512Store4
+	MOVQ      AX, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R11, R12
+	VMOVUPS.Z (R12), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 56(R12), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	VMOVUPS.Z 112(R12), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 168(R12), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few6HalfAVX512Store4:
+	MOVQ    AX, R12
+	VMOVUPS Z0, K1, (R12)
+	VMOVUPS Z1, K1, 56(R12)
+	VMOVUPS Z2, K1, 112(R12)
+	VMOVUPS Z3, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z4, K1, (R12)
+	VMOVUPS Z5, K1, 56(R12)
+	VMOVUPS Z6, K1, 112(R12)
+	VMOVUPS Z7, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z8, K1, (R12)
+	VMOVUPS Z9, K1, 56(R12)
+	VMOVUPS Z10, K1, 112(R12)
+	VMOVUPS Z11, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z12, K1, (R12)
+	VMOVUPS Z13, K1, 56(R12)
+	VMOVUPS Z14, K1, 112(R12)
+	VMOVUPS Z15, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z16, K1, (R12)
+	VMOVUPS Z17, K1, 56(R12)
+	VMOVUPS Z18, K1, 112(R12)
+	VMOVUPS Z19, K2, 168(R12)
+	ADDQ    R11, R12
+	VMOVUPS Z20, K1, (R12)
+	VMOVUPS Z21, K1, 56(R12)
+	VMOVUPS Z22, K1, 112(R12)
+	VMOVUPS Z23, K2, 168(R12)
+	ADDQ    $+224, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x04, DX
+	JMP     few6HalfAVX512Take4
+
+few6HalfAVX512Less4:
+few6HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few6HalfAVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	PCALIGN $0x40
+
+few6HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z6
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z6, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z6, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z6, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z6, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z6, Z4
+	VFMADD231PS.BCST (R11), Z6, Z5
+	ADDQ             $+28, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	DECQ             R10
+	JNZ              few6HalfAVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few6HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few6HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few6HalfAVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z6
+	VADDPS    Z6, Z5, Z5
+
+few6HalfAVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few6HalfAVX512Take1
+
+few6HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few9AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few9AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x00000038, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few9AVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few9AVX512Less3
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	VPXORD  Z24, Z24, Z24
+	VPXORD  Z25, Z25, Z25
+	VPXORD  Z26, Z26, Z26
+	PCALIGN $0x40
+
+few9AVX512Loop3:
+	VMOVUPS.Z    (CX), K1, Z27
+	VMOVUPS.Z    (CX)(R9*1), K1, Z28
+	VMOVUPS.Z    (CX)(R9*2), K1, Z29
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z30
+	VFMADD231PS  Z27, Z30, Z0
+	VFMADD231PS  Z28, Z30, Z1
+	VFMADD231PS  Z29, Z30, Z2
+	VBROADCASTSS (R10)(DI*1), Z30
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (R10)(DI*2), Z30
+	VFMADD231PS  Z27, Z30, Z6
+	VFMADD231PS  Z28, Z30, Z7
+	VFMADD231PS  Z29, Z30, Z8
+	VBROADCASTSS (R10)(R8*1), Z30
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (R10)(DI*4), Z30
+	VFMADD231PS  Z27, Z30, Z12
+	VFMADD231PS  Z28, Z30, Z13
+	VFMADD231PS  Z29, Z30, Z14
+	VBROADCASTSS (R12), Z30
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (R12)(DI*1), Z30
+	VFMADD231PS  Z27, Z30, Z18
+	VFMADD231PS  Z28, Z30, Z19
+	VFMADD231PS  Z29, Z30, Z20
+	VBROADCASTSS (R12)(DI*2), Z30
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS  Z27, Z30, Z24
+	VFMADD231PS  Z28, Z30, Z25
+	VFMADD231PS  Z29, Z30, Z26
+	ADDQ         $+56, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	DECQ         R11
+	JNZ          few9AVX512Loop3
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x03
+	JNE          few9AVX512Full3
+	MOVQ         lastRows+32(FP), R10
+
+few9AVX512Full3:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few9AVX512Store3
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z1, Z1
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z2, Z2
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z3, Z3
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z4, Z4
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z7, Z7
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z8, Z8
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z9, Z9
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z10, Z10
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z12, Z12
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z13, Z13
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z14, Z14
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z15, Z15
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z16, Z16
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z17, Z17
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z18, Z18
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z19, Z19
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z20, Z20
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z21, Z21
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z22, Z22
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z23, Z23
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z24, Z24
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z25, Z25
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z26, Z26
+
+few9AVX512Store3:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	VMOVUPS Z4, K1, 56(R11)
+	VMOVUPS Z5, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, K1, (R11)
+	VMOVUPS Z10, K1, 56(R11)
+	VMOVUPS Z11, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K1, 56(R11)
+	VMOVUPS Z14, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z15, K1, (R11)
+	VMOVUPS Z16, K1, 56(R11)
+	VMOVUPS Z17, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K1, 56(R11)
+	VMOVUPS Z20, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z21, K1, (R11)
+	VMOVUPS Z22, K1, 56(R11)
+	VMOVUPS Z23, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K1, 56(R11)
+	VMOVUPS Z26, K2, 112(R11)
+	ADDQ    $+168, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x03, DX
+	JMP     few9AVX512Take3
+
+few9AVX512Less3:
+few9AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few9AVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	PCALIGN $0x40
+
+few9AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z9
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z9, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z9, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z9, Z4
+	VFMADD231PS.BCST (R11), Z9, Z5
+	VFMADD231PS.BCST (R11)(DI*1), Z9, Z6
+	VFMADD231PS.BCST (R11)(DI*2), Z9, Z7
+	VFMADD231PS.BCST (R11)(R8*1), Z9, Z8
+	ADDQ             $+56, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	DECQ             R10
+	JNZ              few9AVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few9AVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few9AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few9AVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z6, Z6
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z7, Z7
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z8, Z8
+
+few9AVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z7, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few9AVX512Take1
+
+few9AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few9HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few9HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x0000001c, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few9HalfAVX512Take3:
+	CMPQ    DX, $0x03
+	JLT     few9HalfAVX512Less3
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	VPXORD  Z24, Z24, Z24
+	VPXORD  Z25, Z25, Z25
+	VPXORD  Z26, Z26, Z26
+	PCALIGN $0x40
+
+few9HalfAVX512Loop3:
+	VCVTPH2PS.Z  (CX), K1, Z27
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z28
+	VCVTPH2PS.Z  (CX)(R9*2), K1, Z29
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z30
+	VFMADD231PS  Z27, Z30, Z0
+	VFMADD231PS  Z28, Z30, Z1
+	VFMADD231PS  Z29, Z30, Z2
+	VBROADCASTSS (R10)(DI*1), Z30
+	VFMADD231PS  Z27, Z30, Z3
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (R10)(DI*2), Z30
+	VFMADD231PS  Z27, Z30, Z6
+	VFMADD231PS  Z28, Z30, Z7
+	VFMADD231PS  Z29, Z30, Z8
+	VBROADCASTSS (R10)(R8*1), Z30
+	VFMADD231PS  Z27, Z30, Z9
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (R10)(DI*4), Z30
+	VFMADD231PS  Z27, Z30, Z12
+	VFMADD231PS  Z28, Z30, Z13
+	VFMADD231PS  Z29, Z30, Z14
+	VBROADCASTSS (R12), Z30
+	VFMADD231PS  Z27, Z30, Z15
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (R12)(DI*1), Z30
+	VFMADD231PS  Z27, Z30, Z18
+	VFMADD231PS  Z28, Z30, Z19
+	VFMADD231PS  Z29, Z30, Z20
+	VBROADCASTSS (R12)(DI*2), Z30
+	VFMADD231PS  Z27, Z30, Z21
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	VBROADCASTSS (R12)(R8*1), Z30
+	VFMADD231PS  Z27, Z30, Z24
+	VFMADD231PS  Z28, Z30, Z25
+	VFMADD231PS  Z29, Z30, Z26
+	ADDQ         $+28, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	DECQ         R11
+	JNZ          few9HalfAVX512Loop3
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x03
+	JNE          few9HalfAVX512Full3
+	MOVQ         lastRows+32(FP), R10
+
+few9HalfAVX512Full3:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few9HalfAVX512Store3
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z0, Z0
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z1, Z1
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z2, Z2
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z3, Z3
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z4, Z4
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z6, Z6
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z7, Z7
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z8, Z8
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z9, Z9
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z10, Z10
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z12, Z12
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z13, Z13
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z14, Z14
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z15, Z15
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z16, Z16
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z17, Z17
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z18, Z18
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z19, Z19
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z20, Z20
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z21, Z21
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z22, Z22
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z23, Z23
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z27
+	VADDPS    Z27, Z24, Z24
+	VMOVUPS.Z 56(R11), K1, Z27
+	VADDPS    Z27, Z25, Z25
+	VMOVUPS.Z 112(R11), K2, Z27
+	VADDPS    Z27, Z26, Z26
+
+few9HalfAVX512Store3:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K1, 56(R11)
+	VMOVUPS Z2, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z3, K1, (R11)
+	VMOVUPS Z4, K1, 56(R11)
+	VMOVUPS Z5, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K1, 56(R11)
+	VMOVUPS Z8, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z9, K1, (R11)
+	VMOVUPS Z10, K1, 56(R11)
+	VMOVUPS Z11, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K1, 56(R11)
+	VMOVUPS Z14, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z15, K1, (R11)
+	VMOVUPS Z16, K1, 56(R11)
+	VMOVUPS Z17, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K1, 56(R11)
+	VMOVUPS Z20, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z21, K1, (R11)
+	VMOVUPS Z22, K1, 56(R11)
+	VMOVUPS Z23, K2, 112(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z24, K1, (R11)
+	VMOVUPS Z25, K1, 56(R11)
+	VMOVUPS Z26, K2, 112(R11)
+	ADDQ    $+168, AX
+	ADDQ    R9, CX
+	ADDQ    R9, CX
+	SUBQ    $0x03, DX
+	JMP     few9HalfAVX512Take3
+
+few9HalfAVX512Less3:
+few9HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few9HalfAVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	PCALIGN $0x40
+
+few9HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z9
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z9, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z9, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z9, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z9, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z9, Z4
+	VFMADD231PS.BCST (R11), Z9, Z5
+	VFMADD231PS.BCST (R11)(DI*1), Z9, Z6
+	VFMADD231PS.BCST (R11)(DI*2), Z9, Z7
+	VFMADD231PS.BCST (R11)(R8*1), Z9, Z8
+	ADDQ             $+28, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	DECQ             R10
+	JNZ              few9HalfAVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few9HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few9HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few9HalfAVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z6, Z6
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z7, Z7
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z9
+	VADDPS    Z9, Z8, Z8
+
+few9HalfAVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z7, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few9HalfAVX512Take1
+
+few9HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few12AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few12AVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x00000038, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few12AVX512Take2:
+	CMPQ    DX, $0x02
+	JLT     few12AVX512Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	LEAQ    (R12)(DI*4), R13
+	ADDQ    DI, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few12AVX512Loop2:
+	VMOVUPS.Z    (CX), K1, Z24
+	VMOVUPS.Z    (CX)(R9*1), K1, Z25
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (R10)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (R10)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (R10)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (R12), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (R12)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (R12)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (R12)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (R12)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (R13), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (R13)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $+56, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	ADDQ         $+4, R13
+	DECQ         R11
+	JNZ          few12AVX512Loop2
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x02
+	JNE          few12AVX512Full2
+	MOVQ         lastRows+32(FP), R10
+
+few12AVX512Full2:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few12AVX512Store2
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z1, Z1
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z9, Z9
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z13, Z13
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z21, Z21
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few12AVX512Store2:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 56(R11)
+	ADDQ    $+112, AX
+	ADDQ    R9, CX
+	SUBQ    $0x02, DX
+	JMP     few12AVX512Take2
+
+few12AVX512Less2:
+few12AVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few12AVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	LEAQ    (R11)(DI*4), R12
+	ADDQ    DI, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	PCALIGN $0x40
+
+few12AVX512Loop1:
+	VMOVUPS.Z        (CX), K1, Z12
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z12, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z12, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z12, Z4
+	VFMADD231PS.BCST (R11), Z12, Z5
+	VFMADD231PS.BCST (R11)(DI*1), Z12, Z6
+	VFMADD231PS.BCST (R11)(DI*2), Z12, Z7
+	VFMADD231PS.BCST (R11)(R8*1), Z12, Z8
+	VFMADD231PS.BCST (R11)(DI*4), Z12, Z9
+	VFMADD231PS.BCST (R12), Z12, Z10
+	VFMADD231PS.BCST (R12)(DI*1), Z12, Z11
+	ADDQ             $+56, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	ADDQ             $+4, R12
+	DECQ             R10
+	JNZ              few12AVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few12AVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few12AVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few12AVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z6, Z6
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z9, Z9
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z10, Z10
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z11, Z11
+
+few12AVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z7, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z9, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z11, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few12AVX512Take1
+
+few12AVX512Less1:
+	VZEROUPPER
+	RET
+
+// func few12HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·few12HalfAVX512(SB), NOSPLIT, $0-88
+	MOVQ   y+0(FP), AX
+	MOVQ   w+16(FP), CX
+	MOVQ   panels+24(FP), DX
+	MOVQ   next+72(FP), BX
+	MOVQ   step+80(FP), SI
+	MOVQ   ldx+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (DI)(DI*2), R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $0x0000001c, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	MOVQ   $0x0000000e, R10
+	LEAQ   firstBits<>+0(SB), R11
+	KMOVW  (R11)(R10*2), K1
+
+few12HalfAVX512Take2:
+	CMPQ    DX, $0x02
+	JLT     few12HalfAVX512Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	LEAQ    (R12)(DI*4), R13
+	ADDQ    DI, R13
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	PCALIGN $0x40
+
+few12HalfAVX512Loop2:
+	VCVTPH2PS.Z  (CX), K1, Z24
+	VCVTPH2PS.Z  (CX)(R9*1), K1, Z25
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Z26
+	VFMADD231PS  Z24, Z26, Z0
+	VFMADD231PS  Z25, Z26, Z1
+	VBROADCASTSS (R10)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z2
+	VFMADD231PS  Z25, Z26, Z3
+	VBROADCASTSS (R10)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z4
+	VFMADD231PS  Z25, Z26, Z5
+	VBROADCASTSS (R10)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z6
+	VFMADD231PS  Z25, Z26, Z7
+	VBROADCASTSS (R10)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z8
+	VFMADD231PS  Z25, Z26, Z9
+	VBROADCASTSS (R12), Z26
+	VFMADD231PS  Z24, Z26, Z10
+	VFMADD231PS  Z25, Z26, Z11
+	VBROADCASTSS (R12)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z12
+	VFMADD231PS  Z25, Z26, Z13
+	VBROADCASTSS (R12)(DI*2), Z26
+	VFMADD231PS  Z24, Z26, Z14
+	VFMADD231PS  Z25, Z26, Z15
+	VBROADCASTSS (R12)(R8*1), Z26
+	VFMADD231PS  Z24, Z26, Z16
+	VFMADD231PS  Z25, Z26, Z17
+	VBROADCASTSS (R12)(DI*4), Z26
+	VFMADD231PS  Z24, Z26, Z18
+	VFMADD231PS  Z25, Z26, Z19
+	VBROADCASTSS (R13), Z26
+	VFMADD231PS  Z24, Z26, Z20
+	VFMADD231PS  Z25, Z26, Z21
+	VBROADCASTSS (R13)(DI*1), Z26
+	VFMADD231PS  Z24, Z26, Z22
+	VFMADD231PS  Z25, Z26, Z23
+	ADDQ         $+28, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	ADDQ         $+4, R13
+	DECQ         R11
+	JNZ          few12HalfAVX512Loop2
+	MOVQ         $0x0000000e, R10
+	CMPQ         DX, $0x02
+	JNE          few12HalfAVX512Full2
+	MOVQ         lastRows+32(FP), R10
+
+few12HalfAVX512Full2:
+	LEAQ      firstBits<>+0(SB), R11
+	KMOVW     (R11)(R10*2), K2
+	MOVQ      ldy+8(FP), R10
+	SHLQ      $0x02, R10
+	MOVB      accumulate+64(FP), R11
+	TESTB     R11, R11
+	JZ        few12HalfAVX512Store2
+	MOVQ      AX, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z1, Z1
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z2, Z2
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z4, Z4
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z6, Z6
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z8, Z8
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z9, Z9
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z10, Z10
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z12, Z12
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z13, Z13
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z14, Z14
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z16, Z16
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z18, Z18
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z20, Z20
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z21, Z21
+	ADDQ      R10, R11
+	VMOVUPS.Z (R11), K1, Z24
+	VADDPS    Z24, Z22, Z22
+	VMOVUPS.Z 56(R11), K2, Z24
+	VADDPS    Z24, Z23, Z23
+
+few12HalfAVX512Store2:
+	MOVQ    AX, R11
+	VMOVUPS Z0, K1, (R11)
+	VMOVUPS Z1, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z2, K1, (R11)
+	VMOVUPS Z3, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z4, K1, (R11)
+	VMOVUPS Z5, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z6, K1, (R11)
+	VMOVUPS Z7, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z8, K1, (R11)
+	VMOVUPS Z9, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z10, K1, (R11)
+	VMOVUPS Z11, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z12, K1, (R11)
+	VMOVUPS Z13, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z14, K1, (R11)
+	VMOVUPS Z15, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z16, K1, (R11)
+	VMOVUPS Z17, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z18, K1, (R11)
+	VMOVUPS Z19, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z20, K1, (R11)
+	VMOVUPS Z21, K2, 56(R11)
+	ADDQ    R10, R11
+	VMOVUPS Z22, K1, (R11)
+	VMOVUPS Z23, K2, 56(R11)
+	ADDQ    $+112, AX
+	ADDQ    R9, CX
+	SUBQ    $0x02, DX
+	JMP     few12HalfAVX512Take2
+
+few12HalfAVX512Less2:
+few12HalfAVX512Take1:
+	CMPQ    DX, $0x01
+	JLT     few12HalfAVX512Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	LEAQ    (R11)(DI*4), R12
+	ADDQ    DI, R12
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	PCALIGN $0x40
+
+few12HalfAVX512Loop1:
+	VCVTPH2PS.Z      (CX), K1, Z12
+	PREFETCHT1       (BX)
+	PREFETCHT1       64(BX)
+	ADDQ             SI, BX
+	VFMADD231PS.BCST (R9), Z12, Z0
+	VFMADD231PS.BCST (R9)(DI*1), Z12, Z1
+	VFMADD231PS.BCST (R9)(DI*2), Z12, Z2
+	VFMADD231PS.BCST (R9)(R8*1), Z12, Z3
+	VFMADD231PS.BCST (R9)(DI*4), Z12, Z4
+	VFMADD231PS.BCST (R11), Z12, Z5
+	VFMADD231PS.BCST (R11)(DI*1), Z12, Z6
+	VFMADD231PS.BCST (R11)(DI*2), Z12, Z7
+	VFMADD231PS.BCST (R11)(R8*1), Z12, Z8
+	VFMADD231PS.BCST (R11)(DI*4), Z12, Z9
+	VFMADD231PS.BCST (R12), Z12, Z10
+	VFMADD231PS.BCST (R12)(DI*1), Z12, Z11
+	ADDQ             $+28, CX
+	ADDQ             $+4, R9
+	ADDQ             $+4, R11
+	ADDQ             $+4, R12
+	DECQ             R10
+	JNZ              few12HalfAVX512Loop1
+	MOVQ             $0x0000000e, R9
+	CMPQ             DX, $0x01
+	JNE              few12HalfAVX512Full1
+	MOVQ             lastRows+32(FP), R9
+
+few12HalfAVX512Full1:
+	LEAQ      firstBits<>+0(SB), R10
+	KMOVW     (R10)(R9*2), K2
+	MOVQ      ldy+8(FP), R9
+	SHLQ      $0x02, R9
+	MOVB      accumulate+64(FP), R10
+	TESTB     R10, R10
+	JZ        few12HalfAVX512Store1
+	MOVQ      AX, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z0, Z0
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z4, Z4
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z6, Z6
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z9, Z9
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z10, Z10
+	ADDQ      R9, R10
+	VMOVUPS.Z (R10), K2, Z12
+	VADDPS    Z12, Z11, Z11
+
+few12HalfAVX512Store1:
+	MOVQ    AX, R10
+	VMOVUPS Z0, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z1, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z2, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z3, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z4, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z5, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z6, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z7, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z8, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z9, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z10, K2, (R10)
+	ADDQ    R9, R10
+	VMOVUPS Z11, K2, (R10)
+	ADDQ    $+56, AX
+	SUBQ    $0x01, DX
+	JMP     few12HalfAVX512Take1
+
+few12HalfAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func copyColumnsAVX512(dst *float32, ldd int, src *float32, lds int, columns int, rows int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·copyColumnsAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+16(FP), CX
+	MOVQ    rows+40(FP), DX
+	MOVQ    ldd+8(FP), BX
+	MOVQ    lds+24(FP), SI
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	XORQ    DI, DI
+	MOVQ    $0x00000010, R8
+	MOVQ    columns+32(FP), R9
+	SUBQ    $+0, R9
+	CMOVQLT DI, R9
+	CMPQ    R9, R8
+	CMOVQGT R8, R9
+	LEAQ    firstBits<>+0(SB), R10
+	KMOVW   (R10)(R9*2), K1
+	MOVQ    columns+32(FP), R9
+	SUBQ    $+16, R9
+	CMOVQLT DI, R9
+	CMPQ    R9, R8
+	CMOVQGT R8, R9
+	LEAQ    firstBits<>+0(SB), DI
+	KMOVW   (DI)(R9*2), K2
+
+copyColumnsAVX512Loop:
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, K1, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, K2, 64(AX)
+	ADDQ      SI, CX
+	ADDQ      BX, AX
+	DECQ      DX
+	JNZ       copyColumnsAVX512Loop
 	VZEROUPPER
 	RET
 

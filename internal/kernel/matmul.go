@@ -233,6 +233,20 @@ func (s span) part(i, n, k int) (at *byte, step int) {
 	return (*byte)(unsafe.Add(unsafe.Pointer(s.at), skip)), step
 }
 
+// cut takes size bytes from the front of s, and returns them.
+func (s *span) cut(size int) span {
+	if size == 0 {
+		return span{}
+	}
+	front := span{s.at, size}
+	if s.size -= size; s.size == 0 {
+		*s = span{}
+	} else {
+		s.at = (*byte)(unsafe.Add(unsafe.Pointer(s.at), size))
+	}
+	return front
+}
+
 // tiles computes rows m0..m0+rows and columns n0..n0+w of C, which has n, from a panel of A and the panels of B. It
 // finishes them with e, unless that is nil. The first half of its tiles prefetches next.a, and the second half
 // next.b.

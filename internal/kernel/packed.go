@@ -199,6 +199,11 @@ func (p *Packed) panels(scratch []float32, n0, w, k0, d, nr int) []float32 {
 	return scratch
 }
 
+// halves returns the halves that panels would widen.
+func (p *Packed) halves(n0, w, k0, d int) []uint16 {
+	return p.half[p.at(n0, k0, d):][:roundUp(w, p.panelRows)*d]
+}
+
 // prefetchSpan returns the memory that panels reads.
 func (p *Packed) prefetchSpan(n0, w, k0, d, nr int) span {
 	i, n := p.at(n0, k0, d), roundUp(w, nr)*d

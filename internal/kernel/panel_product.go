@@ -5,16 +5,13 @@ import (
 	"unsafe"
 )
 
-// smallNColumns is how many columns smallN is fastest with.
-const smallNColumns = 4
-
 // A panelProduct is Y [m,n] = X [m,k] · Wᵀ with X and Y in a [PanelLayout]: panels [k,nr] of rows of X, transposed,
 // and then the rows that fill no panel.
 type panelProduct struct {
 	y, x, rest       []float32
 	w                *Packed
-	panels, restRows int // of all images
-	restPerImage     int // of each image; the routine that computes them depends on it alone
+	panels, restRows int // of all spans
+	restPerSpan      int // of each span; AMX's routine depends on it alone
 	e                Epilogue
 }
 
@@ -24,10 +21,11 @@ type panelProduct struct {
 //	  for every kc of k:             nc·kc of W, widened
 //	    for every panel of X:        for every panel of W, one tile
 //	                                 at the last kc, the epilogue of rows that are still warm
-//	    for the rows of X:           for every panel of W, smallN
+//	    for the rows of X:           few
 //
-// While a worker computes with one panel of X and one block of W, it prefetches the next of both. Where there is no
-// routine smallN, the rows that fill no panel are padded to panels.
+// While a worker computes with one panel of X and one block of W, it prefetches the next of both. Every element is a
+// sum over kc of k, in order, and then over these sums, whatever routine computes it. Where there is no routine few, the
+// rows that fill no panel are padded to panels. Where there are no panels, few reads halves as they lie.
 func (p *panelProduct) run() {
 	n, k := p.w.n, p.w.k
 	mr, nr := tileShape()
@@ -44,14 +42,15 @@ func (p *panelProduct) run() {
 		q.run()
 		return
 	}
+	rest, extra := p.restRows, 0
 	var padded []float32
-	extra := 0
-	if smallNStride() == 0 {
-		extra = (p.restRows + nr - 1) / nr
+	if fewColumns(rest) == 0 {
+		rest, extra = 0, (p.restRows+nr-1)/nr
 		padded = Get(extra * nr * k)
 		defer Put(padded)
 		matrix{p.rest, k, false}.pack(padded, 0, p.restRows, 0, k, nr)
 	}
+	halves := p.panels+extra == 0 && p.w.half != nil && fewReadsHalves()
 	starts := partitionRows(n, mr)
 	run := parallel
 	if m := p.panels*nr + p.restRows; float64(m)*float64(n)*float64(k) < 1<<16 {
@@ -71,23 +70,26 @@ func (p *panelProduct) run() {
 		for k0 := 0; k0 < k; k0 += kc {
 			b.d = min(kc, k-k0)
 			b.first, b.last = k0 == 0, k0+b.d == k
-			b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
 			next := p.w.nextSpan(starts, i, k0+b.d)
+			if halves {
+				b.multiplyRows(nil, p.w.halves(b.n0, b.width, k0, b.d), p.rest[k0:], next)
+				continue
+			}
+			b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
+			share := next.size / (p.panels + (rest+nr-1)/nr + extra)
 			for q := range p.panels {
 				var ahead prefetch
 				if q+1 < p.panels {
 					ahead.a = span{(*byte)(unsafe.Pointer(&p.x[((q+1)*k+k0)*nr])), 4 * nr * b.d}
 				}
-				if share := next.size / p.panels; share > 0 {
-					ahead.b = span{(*byte)(unsafe.Add(unsafe.Pointer(next.at), q*share)), share}
-				}
+				ahead.b = next.cut(share)
 				b.multiplyPanel(q, p.x[(q*k+k0)*nr:], ahead)
 			}
 			for q := range extra {
 				b.multiplyRest(p.panels+q, staged[q*room:], padded[(q*k+k0)*nr:])
 			}
-			if extra == 0 && p.restRows > 0 {
-				b.multiplySmallN(p.rest[k0:])
+			if rest > 0 {
+				b.multiplyRows(b.w, nil, p.rest[k0:], next)
 			}
 		}
 	})
@@ -163,10 +165,13 @@ func (b *productBlock) broadcastBias() {
 }
 
 // forEachTile calls f with every panel of W, its number of rows, and what to prefetch beside it. The first three
-// quarters of the calls prefetch X, which is more, and the others W.
+// quarters of the calls prefetch X, which is more, and the others W; without X all do.
 func (b *productBlock) forEachTile(ahead prefetch, f func(j, rows int, next *byte, step int)) {
 	mr, _ := tileShape()
 	ofX := (3*b.count + 3) / 4
+	if ahead.a.at == nil {
+		ofX = 0
+	}
 	for j := range b.count {
 		next, step := ahead.a.part(j, ofX, b.d)
 		if j >= ofX {
@@ -251,26 +256,12 @@ func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	}
 }
 
-// multiplySmallN computes the block's part of the rows of Y that belong to the rows x of X.
-func (b *productBlock) multiplySmallN(x []float32) {
+// multiplyRows computes the block's part of the rows of Y that belong to the rows x of X, from weights of either kind.
+func (b *productBlock) multiplyRows(w []float32, halves []uint16, x []float32, ahead span) {
 	mr, nr := tileShape()
-	n, k, stride := b.panelProduct.w.n, b.panelProduct.w.k, smallNStride()
-	var out [smallNColumns * 16]float32
-	for j := range b.count {
-		rows := min(mr, b.width-j*mr)
-		for c := 0; c < b.restRows; c += smallNColumns {
-			columns := min(smallNColumns, b.restRows-c)
-			smallN(out[:], b.w[j*mr*b.d:], x[c*k:], k, columns, b.d)
-			for i := range columns {
-				y := b.y[(b.panels*nr+c+i)*n+b.n0+j*mr:][:rows]
-				if part := out[i*stride:][:rows]; b.first {
-					copy(y, part)
-				} else {
-					addBias(y, part)
-				}
-			}
-		}
-	}
+	n, k := b.panelProduct.w.n, b.panelProduct.w.k
+	y, rowsOfLast := b.y[b.panels*nr*n+b.n0:], b.width-(b.count-1)*mr
+	few(y, n, w, halves, b.count, rowsOfLast, x, k, b.restRows, b.d, !b.first, ahead)
 	if b.last {
 		b.e.apply(b.y, n, b.panels*nr, b.restRows, b.n0, b.width, n)
 	}

@@ -5,31 +5,42 @@ import (
 	"runtime"
 )
 
-// A PanelLayout says how the tokens of some images, the rows of X [B·T,n], lie for products with packed weights. A
-// panel holds nr tokens of one image, transposed, where the tile has nr columns. The panels of all images come first,
-// and after them, as rows, the tokens that fill no panel.
+// A PanelLayout says how the rows of X [m,n], which are tokens, lie for products with packed weights: in spans of as
+// many rows each. A panel holds nr rows of one span, transposed, where the tile has nr columns. The panels of all
+// spans come first, and after them, as rows, those that fill no panel.
 //
-//	X [B·T,n] ─▶ B·⌊T/nr⌋ panels [n,nr], then B·(T mod nr) rows [n]
+//	X [S·R,n] ─▶ S·⌊R/nr⌋ panels [n,nr], then S·(R mod nr) rows [n]
 //
 // The tile takes its rows from the weights and its columns from a panel: it writes a part of a panel of the result.
 // Products, norms, activations and attention therefore follow each other without packing in between. Matrices of the
-// same layout may be added, and an activation applied, element by element.
-type PanelLayout struct{ Images, Tokens int }
+// same layout may be added, and an activation applied, element by element. Where a row lies changes no bit of what it
+// becomes, except with AMX.
+type PanelLayout struct{ Spans, Rows int }
 
-// perImage returns how many panels an image has, and how many of its tokens fill none.
-func (o PanelLayout) perImage() (panels, rest int) {
-	_, nr := tileShape()
-	return o.Tokens / nr, o.Tokens % nr
+// LayoutOf returns the layout of the tokens [B·T,n] of some images. All of them are one span, so that less than a panel
+// is left over; only attention knows where an image ends. With AMX each image is a span: it has other routines for
+// rows than for panels, whose bits are others.
+func LayoutOf(images, tokens int) PanelLayout {
+	if amx() {
+		return PanelLayout{images, tokens}
+	}
+	return PanelLayout{1, images * tokens}
 }
 
-// ToPanels sets y to the rows of x [B·T,n] in this layout.
+// perSpan returns how many panels a span has, and how many of its rows fill none.
+func (o PanelLayout) perSpan() (panels, rest int) {
+	_, nr := tileShape()
+	return o.Rows / nr, o.Rows % nr
+}
+
+// ToPanels sets y to the rows of x [S·R,n] in this layout.
 func (o PanelLayout) ToPanels(y, x []float32, n int) {
 	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[panel:], count, x[rows:], n, count, n)
 	}, func(at, row, count int) { copy(y[at:at+count*n], x[row:]) })
 }
 
-// FromPanels sets y [B·T,n] to the rows of x, which has this layout.
+// FromPanels sets y [S·R,n] to the rows of x, which has this layout.
 func (o PanelLayout) FromPanels(y, x []float32, n int) {
 	o.forEach(n, func(panel, rows, count int) {
 		packTransposed(y[rows:], n, x[panel:], count, n, count)
@@ -37,54 +48,97 @@ func (o PanelLayout) FromPanels(y, x []float32, n int) {
 }
 
 // forEach calls panel with every panel's offset, the offset of its first row in a plain matrix, and its number of
-// rows. It calls rest with the same of the rows of each image that fill no panel.
+// rows. It calls rest with the same of the rows of each span that fill no panel.
 func (o PanelLayout) forEach(n int, panel, rest func(at, row, count int)) {
 	_, nr := tileShape()
-	perImage, restRows := o.perImage()
-	parallel(o.Images*perImage, func(p int) {
-		panel(p*nr*n, (p/perImage*o.Tokens+p%perImage*nr)*n, nr)
+	perSpan, restRows := o.perSpan()
+	parallel(o.Spans*perSpan, func(p int) {
+		panel(p*nr*n, (p/perSpan*o.Rows+p%perSpan*nr)*n, nr)
 	})
-	for i := range o.Images {
+	for i := range o.Spans {
 		if restRows > 0 {
-			rest((o.Images*perImage*nr+i*restRows)*n, (i*o.Tokens+perImage*nr)*n, restRows)
+			rest((o.Spans*perSpan*nr+i*restRows)*n, (i*o.Rows+perSpan*nr)*n, restRows)
 		}
 	}
 }
 
-// Row sets y [n] to row r of x [B·T,n], which has this layout.
+// Row sets y [n] to row r of x [S·R,n], which has this layout.
 func (o PanelLayout) Row(y, x []float32, n, r int) {
 	_, nr := tileShape()
-	perImage, restRows := o.perImage()
-	image, token := r/o.Tokens, r%o.Tokens
-	if token >= perImage*nr {
-		copy(y[:n], x[(o.Images*perImage*nr+image*restRows+token-perImage*nr)*n:])
-		return
-	}
-	panel := x[(image*perImage+token/nr)*nr*n:][:nr*n]
-	for i := range y[:n] {
-		y[i] = panel[i*nr+token%nr]
+	o.forEachPart(n, r, 1, func(at, _, _ int, inPanel bool) {
+		if !inPanel {
+			copy(y[:n], x[at:])
+			return
+		}
+		for i := range y[:n] {
+			y[i] = x[at+i*nr]
+		}
+	})
+}
+
+// forEachPart calls f with the pieces of rows from..from+count of a matrix [S·R,n]: those that lie in one panel, or in
+// none. It passes the offset of a piece's first element, which of the count rows it begins with, and how many it has.
+func (o PanelLayout) forEachPart(n, from, count int, f func(at, first, rows int, inPanel bool)) {
+	_, nr := tileShape()
+	perSpan, restRows := o.perSpan()
+	for done := 0; done < count; {
+		span, row := (from+done)/o.Rows, (from+done)%o.Rows
+		at, rows, inPanel := 0, 0, row < perSpan*nr
+		if inPanel {
+			at, rows = ((span*perSpan+row/nr)*n)*nr+row%nr, nr-row%nr
+		} else {
+			at, rows = (o.Spans*perSpan*nr+span*restRows+row-perSpan*nr)*n, o.Rows-row
+		}
+		rows = min(rows, count-done)
+		f(at, done, rows, inPanel)
+		done += rows
 	}
 }
 
-// MatMul computes Y [B·T,n] = X [B·T,k] · Wᵀ. X, Y and the residual have this layout, and W comes from [PackLeft].
+// gather sets y [D,count], whose rows lie ld apart, to columns at..at+D of rows from..from+count of x [S·R,n],
+// transposed.
+func (o PanelLayout) gather(y []float32, ld int, x []float32, n, from, count, at, d int) {
+	_, nr := tileShape()
+	o.forEachPart(n, from, count, func(i, first, rows int, inPanel bool) {
+		if inPanel {
+			copyColumns(y[first:], ld, x[i+at*nr:], nr, rows, d)
+		} else {
+			packTransposed(y[first:], ld, x[i+at:], n, rows, d)
+		}
+	})
+}
+
+// scatter is the inverse of gather: it sets those rows and columns of x to y.
+func (o PanelLayout) scatter(x []float32, n, from, count, at, d int, y []float32, ld int) {
+	_, nr := tileShape()
+	o.forEachPart(n, from, count, func(i, first, rows int, inPanel bool) {
+		if inPanel {
+			copyColumns(x[i+at*nr:], nr, y[first:], ld, rows, d)
+		} else {
+			packTransposed(x[i+at:], n, y[first:], ld, d, rows)
+		}
+	})
+}
+
+// MatMul computes Y [S·R,n] = X [S·R,k] · Wᵀ. X, Y and the residual have this layout, and W comes from [PackLeft].
 func (o PanelLayout) MatMul(y, x []float32, w *Packed, e Epilogue) {
-	m := o.Images * o.Tokens
+	m := o.Spans * o.Rows
 	check("PanelLayout.MatMul", y, x, nil, m, w.n, 0, e)
 	if len(x) < m*w.k {
-		panic("kernel: PanelLayout.MatMul: x is shorter than B·T·k")
+		panic("kernel: PanelLayout.MatMul: x is shorter than S·R·k")
 	}
 	if !w.Left() {
 		panic("kernel: PanelLayout.MatMul: weights that were not packed by PackLeft")
 	}
 	_, nr := tileShape()
-	perImage, restRows := o.perImage()
-	panels := o.Images * perImage
-	(&panelProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, restRows: o.Images * restRows, restPerImage: restRows, e: e}).run()
+	perSpan, restRows := o.perSpan()
+	panels := o.Spans * perSpan
+	(&panelProduct{y: y, x: x, rest: x[panels*nr*w.k:], w: w, panels: panels, restRows: o.Spans * restRows, restPerSpan: restRows, e: e}).run()
 }
 
-// LayerNorm is [LayerNorm] of the rows of X [B·T,n] in this layout.
+// LayerNorm is [LayerNorm] of the rows of X [S·R,n] in this layout. The rows that fill no panel are padded to one.
 func (o PanelLayout) LayerNorm(y, x, w, b []float32, n int, eps float32) {
-	m := o.Images * o.Tokens
+	m := o.Spans * o.Rows
 	if len(y) < m*n || len(x) < m*n || len(w) < n || len(b) < n {
 		panic("kernel: PanelLayout.LayerNorm: slice shorter than its shape")
 	}
@@ -92,45 +146,59 @@ func (o PanelLayout) LayerNorm(y, x, w, b []float32, n int, eps float32) {
 		return
 	}
 	_, nr := tileShape()
-	perImage, restRows := o.perImage()
-	panels := o.Images * perImage
-	parallel(panels, func(p int) {
-		from := x[p*nr*n : (p+1)*nr*n]
-		var ofTile [2][maxColumns]float32
-		mean, scale := ofTile[0][:nr], ofTile[1][:nr]
-		columnSum(mean, from)
-		for j := range mean {
-			mean[j] /= float32(n)
+	perSpan, _ := o.perSpan()
+	panels := o.Spans * perSpan
+	parallel((m+nr-1)/nr, func(p int) {
+		from, to := x[p*nr*n:], y[p*nr*n:]
+		if p < panels {
+			normalizePanel(to, from[:nr*n], w[:n], b[:n], eps)
+			return
 		}
-		columnSquares(scale, from, mean)
-		for j, v := range scale {
-			scale[j] = float32(1 / math.Sqrt(float64(v/float32(n)+eps)))
-		}
-		columnNormalize(y[p*nr*n:], from, mean, scale, w[:n], b[:n])
+		rows := min(nr, m-p*nr)
+		panel := Get(nr * n)
+		defer Put(panel)
+		matrix{from, n, false}.pack(panel, 0, rows, 0, n, nr)
+		normalizePanel(panel, panel, w[:n], b[:n], eps)
+		packTransposed(to, n, panel, nr, n, rows)
 	})
-	rest := panels * nr * n
-	LayerNorm(y[rest:], x[rest:], w, b, nil, o.Images*restRows, n, eps)
 }
 
-// Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this layout; out [B·T,C] has it too. The queries
-// of a head are a part of a panel as they lie, and so are its results.
-func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal bool) {
-	m, d := o.Images*o.Tokens, headSize
+// normalizePanel sets the panel y to the layer norm of the panel x [n,nr].
+func normalizePanel(y, x, w, b []float32, eps float32) {
+	_, nr := tileShape()
+	n := float32(len(w))
+	var ofTile [2][maxColumns]float32
+	mean, scale := ofTile[0][:nr], ofTile[1][:nr]
+	columnSum(mean, x)
+	for j := range mean {
+		mean[j] /= n
+	}
+	columnSquares(scale, x, mean)
+	for j, v := range scale {
+		scale[j] = float32(1 / math.Sqrt(float64(v/n+eps)))
+	}
+	columnNormalize(y, x, mean, scale, w, b)
+}
+
+// Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this layout; out [B·T,C] has it too. It takes the
+// queries of a head of an image nr at a time, from the first one on, so that the bits of its results do not depend on
+// where the image lies. If it fills panels, they are read and written as they lie.
+func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSize int, causal bool) {
+	m, d := images*tokens, headSize
 	c := heads * d
-	if len(out) < m*c || len(qkv) < 3*m*c {
+	if len(out) < m*c || len(qkv) < 3*m*c || o.Spans*o.Rows < m {
 		panic("kernel: PanelLayout.Attention: slice shorter than its shape")
 	}
 	if m*c == 0 {
 		return
 	}
 	mr, nr := tileShape()
-	perImage, restRows := o.perImage()
-	groups := perImage + min(restRows, 1)
+	groups := (tokens + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
-	items := o.Images * heads
+	items := images * heads
 	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
 	perShare := (groups + shares - 1) / shares
-	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, heads: heads, d: d, causal: causal}
+	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, tokens: tokens, heads: heads, d: d, causal: causal}
 	packed := make([]*packedHead, items)
 	if shares > 1 {
 		parallel(items, func(i int) { packed[i] = a.packHead(i) })
@@ -141,14 +209,10 @@ func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal b
 			h = a.packHead(i)
 			defer h.release()
 		}
-		score := Get(roundUp(o.Tokens, mr) * max(nr, smallNColumns)) // [T,nr]
+		score := Get(roundUp(tokens, mr) * nr) // [T,nr]
 		defer Put(score)
 		for g := i % shares * perShare; g < min(groups, (i%shares+1)*perShare); g++ {
-			if g < perImage {
-				a.attendPanel(h, g, score)
-			} else {
-				a.attendRest(h, restRows, score)
-			}
+			a.attend(h, g*nr, score)
 		}
 	})
 	for _, h := range packed {
@@ -161,9 +225,9 @@ func (o PanelLayout) Attention(out, qkv []float32, heads, headSize int, causal b
 // panelAttention is what all heads of a call have in common.
 type panelAttention struct {
 	PanelLayout
-	out, qkv []float32
-	heads, d int
-	causal   bool
+	out, qkv         []float32
+	tokens, heads, d int
+	causal           bool
 }
 
 // A packedHead holds the keys and values of one head of an image, as panels of mr rows for the tile.
@@ -178,67 +242,58 @@ func (h *packedHead) release() {
 	Put(h.values)
 }
 
-// restRow returns row r of those of an image in x [B·T,n] that fill no panel.
-func (a *panelAttention) restRow(x []float32, n, image, r int) []float32 {
-	_, nr := tileShape()
-	perImage, restRows := a.perImage()
-	return x[(a.Images*perImage*nr+image*restRows+r)*n:][:n]
-}
-
-// headPart returns rows at to at+D of panel g of an image in x, whose panels have n rows.
-func (a *panelAttention) headPart(x []float32, n, image, g, at int) []float32 {
-	_, nr := tileShape()
-	perImage, _ := a.perImage()
-	return x[((image*perImage+g)*n+at)*nr:][:a.d*nr]
-}
-
 // packHead packs the keys and values of a head.
 func (a *panelAttention) packHead(item int) *packedHead {
-	mr, nr := tileShape()
-	perImage, _ := a.perImage()
-	t, d, c := a.Tokens, a.d, a.heads*a.d
+	mr, _ := tileShape()
+	t, d, c := a.tokens, a.d, a.heads*a.d
 	tPad, dPad := roundUp(t, mr), roundUp(d, mr)
 	h := &packedHead{item / a.heads, item % a.heads, Get(tPad * d), Get(dPad * t)}
-	keys := Get(tPad * d) // [D,tPad]
-	defer Put(keys)
-	for g := range perImage {
-		copyRows(keys[g*nr:], tPad, a.headPart(a.qkv, 3*c, h.image, g, c+h.index*d), nr, nr, d)
-		v := a.headPart(a.qkv, 3*c, h.image, g, 2*c+h.index*d)
-		for r := 0; r < d; r += mr {
-			packTransposed(h.values[r*t+g*nr*mr:], mr, v[r*nr:], nr, min(mr, d-r), nr)
-		}
+	part := Get(d * tPad) // [D,T], of keys and then of values
+	defer Put(part)
+	a.gather(part, tPad, a.qkv, 3*c, h.image*t, t, c+h.index*d, d)
+	for p := range d {
+		clear(part[p*tPad+t : (p+1)*tPad])
 	}
-	for i := perImage * nr; i < tPad; i++ {
-		if i >= t {
-			for p := range d {
-				keys[p*tPad+i] = 0
-			}
-			continue
-		}
-		row := a.restRow(a.qkv, 3*c, h.image, i-perImage*nr)
-		for p, v := range row[c+h.index*d:][:d] {
-			keys[p*tPad+i] = v
-		}
-		for p, v := range row[2*c+h.index*d:][:d] {
-			h.values[p/mr*mr*t+i*mr+p%mr] = v
-		}
+	copyPanels(h.keys, mr, part, tPad, d, tPad/mr, mr*d)
+	a.gather(part, tPad, a.qkv, 3*c, h.image*t, t, 2*c+h.index*d, d)
+	for r := 0; r < d; r += mr {
+		packTransposed(h.values[r*t:], mr, part[r*tPad:], tPad, min(mr, d-r), t)
 	}
-	copyPanels(h.keys, mr, keys, tPad, d, tPad/mr, mr*d)
 	return h
 }
 
-// attendPanel computes the results of the queries of panel g.
-func (a *panelAttention) attendPanel(h *packedHead, g int, score []float32) {
+// attend computes the results of at most nr queries of a head, from the image's token first on.
+func (a *panelAttention) attend(h *packedHead, first int, score []float32) {
 	_, nr := tileShape()
-	c := a.heads * a.d
-	out := a.headPart(a.out, c, h.image, g, h.index*a.d)
-	a.attendQueries(h, out, a.headPart(a.qkv, 3*c, h.image, g, h.index*a.d), score, g*nr)
+	t, d, c := a.tokens, a.d, a.heads*a.d
+	row, at, count := h.image*t+first, h.index*d, min(nr, t-first)
+	if panel, ok := a.panelAt(row); ok && count == nr {
+		a.attendQueries(h, a.out[(panel*c+at)*nr:][:d*nr], a.qkv[(panel*3*c+at)*nr:][:d*nr], score, first)
+		return
+	}
+	queries, out := Get(d*nr), Get(d*nr)
+	defer Put(queries)
+	defer Put(out)
+	if count < nr {
+		clear(queries)
+	}
+	a.gather(queries, nr, a.qkv, 3*c, row, count, at, d)
+	a.attendQueries(h, out, queries, score, first)
+	a.scatter(a.out, c, row, count, at, d, out, nr)
+}
+
+// panelAt returns the panel that begins with row r of a matrix, if one does.
+func (o PanelLayout) panelAt(r int) (panel int, ok bool) {
+	_, nr := tileShape()
+	perSpan, _ := o.perSpan()
+	span, row := r/o.Rows, r%o.Rows
+	return span*perSpan + row/nr, row%nr == 0 && row/nr < perSpan
 }
 
 // attendQueries computes the results [D,nr] of queries [D,nr], whose first is the token with the number first.
 func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []float32, first int) {
 	mr, nr := tileShape()
-	t, d := a.Tokens, a.d
+	t, d := a.tokens, a.d
 	tileColumn(score, h.keys, queries, t, d)
 	score = score[:t*nr]
 	if a.causal {
@@ -259,55 +314,4 @@ func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []floa
 		total[i] = 1 / v
 	}
 	scaleColumns(out, total)
-}
-
-// attendRest computes the results of the tokens of an image that fill no panel.
-func (a *panelAttention) attendRest(h *packedHead, restRows int, score []float32) {
-	mr, nr := tileShape()
-	perImage, _ := a.perImage()
-	t, d, c := a.Tokens, a.d, a.heads*a.d
-	stride := smallNStride()
-	if stride == 0 {
-		queries, out := Get(d*nr), Get(d*nr)
-		defer Put(queries)
-		defer Put(out)
-		at := a.restRow(a.qkv, 3*c, h.image, 0)[h.index*d:]
-		matrix{at[:(restRows-1)*3*c+d], 3 * c, false}.pack(queries, 0, restRows, 0, d, nr)
-		a.attendQueries(h, out, queries, score, perImage*nr)
-		first := a.restRow(a.out, c, h.image, 0)[h.index*d:]
-		packTransposed(first[:(restRows-1)*c+d], c, out, nr, d, restRows)
-		return
-	}
-	tPad := roundUp(t, mr)
-	var part [smallNColumns * 16]float32
-	for i := 0; i < restRows; i += smallNColumns {
-		columns := min(smallNColumns, restRows-i)
-		queries := a.restRow(a.qkv, 3*c, h.image, i)[h.index*d:]
-		queries = queries[:(columns-1)*3*c+d]
-		for k0 := 0; k0 < t; k0 += mr {
-			smallN(part[:], h.keys[k0*d:], queries, 3*c, columns, d)
-			for q := range columns {
-				copy(score[q*tPad+k0:][:min(mr, t-k0)], part[q*stride:])
-			}
-		}
-		var total [smallNColumns]float32
-		for q := range columns {
-			s := score[q*tPad:][:t]
-			seen := s
-			if a.causal {
-				seen = s[:perImage*nr+i+q+1]
-				clear(s[len(seen):])
-			}
-			total[q] = expSum(seen, seen, maxOf(seen), float32(1/math.Sqrt(float64(d))))
-		}
-		for r := 0; r < d; r += mr {
-			smallN(part[:], h.values[r*t:], score, tPad, columns, t)
-			for q := range columns {
-				y := a.restRow(a.out, c, h.image, i+q)[h.index*d+r:][:min(mr, d-r)]
-				for j := range y {
-					y[j] = part[q*stride+j] / total[q]
-				}
-			}
-		}
-	}
 }

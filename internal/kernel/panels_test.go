@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// layouts are those of one image and several, of fewer tokens than a panel has, whole panels, and some left.
+// layouts are of one span and several, of fewer rows than a panel has, whole panels, and some left.
 var layouts = []PanelLayout{{1, 1}, {2, 5}, {1, 32}, {3, 33}, {2, 67}, {5, 50}, {1, 8}, {2, 31}}
 
 // inPanels returns x [B·T,n] in the layout o.
@@ -23,7 +23,7 @@ func TestPanelLayout(t *testing.T) {
 		rng := rand.New(rand.NewPCG(91, 92))
 		for _, o := range layouts {
 			for _, n := range []int{1, 7, 40} {
-				x := random(rng, o.Images*o.Tokens*n).data
+				x := random(rng, o.Spans*o.Rows*n).data
 				there, back := newGuarded(len(x)), newGuarded(len(x))
 				o.ToPanels(there.data, x, n)
 				there.check(t, "ToPanels")
@@ -33,11 +33,11 @@ func TestPanelLayout(t *testing.T) {
 					t.Errorf("%v of %d: restored to something else", o, n)
 				}
 				_, nr := tileShape()
-				if o.Tokens >= nr && n > 1 && there.data[1] != x[n] {
+				if o.Rows >= nr && n > 1 && there.data[1] != x[n] {
 					t.Errorf("%v of %d: the second token's first element is not the second of the first panel", o, n)
 				}
 				row := newGuarded(n)
-				for r := range o.Images * o.Tokens {
+				for r := range o.Spans * o.Rows {
 					o.Row(row.data, there.data, n, r)
 					row.check(t, "Row")
 					if !slices.Equal(row.data, x[r*n:(r+1)*n]) {
@@ -54,7 +54,7 @@ func TestPanelLayoutMatMul(t *testing.T) {
 		rng := rand.New(rand.NewPCG(93, 94))
 		for _, o := range layouts {
 			for _, s := range [][2]int{{1, 1}, {14, 9}, {150, 40}, {37, 1060}, {29, 0}} {
-				m, n, k := o.Images*o.Tokens, s[0], s[1]
+				m, n, k := o.Spans*o.Rows, s[0], s[1]
 				a, w := random(rng, m*k).data, random(rng, n*k).data
 				bias, residual := random(rng, n).data, random(rng, m*n).data
 				for _, e := range []Epilogue{{}, {Bias: bias}, {Bias: bias, Activation: QuickGELU}, {Activation: GELU}, {Bias: bias, Residual: residual}, {Residual: residual}} {
@@ -73,33 +73,135 @@ func TestPanelLayoutMatMul(t *testing.T) {
 	})
 }
 
-// TestPanelLayoutAlone: what an image becomes does not depend on how many others there are, to the last bit.
+// TestPanelLayoutAlone: what an image becomes does not depend on how many others there are, to the last bit, wherever
+// it lies. The weights are halves, and others.
 func TestPanelLayoutAlone(t *testing.T) {
-	const n, tokens, images = 45, 67, 6
+	const n, heads, most = 42, 2, 9
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(95, 96))
-		x, w, scale := random(rng, images*tokens*n).data, PackLeft(random(rng, n*n).data, n, n), random(rng, n).data
-		for name, f := range map[string]func(y, x []float32, o PanelLayout){
-			"MatMul":    func(y, x []float32, o PanelLayout) { o.MatMul(y, x, w, Epilogue{Bias: scale}) },
-			"LayerNorm": func(y, x []float32, o PanelLayout) { o.LayerNorm(y, x, scale, scale, n, 1e-5) },
-			"Attention": func(y, x []float32, o PanelLayout) { o.Attention(y, x, 3, n/9, false) },
+		scale := random(rng, n).data
+		plain := random(rng, 3*n*n).data
+		full := PackLeft(plain, 3*n, n)
+		for i, v := range plain {
+			plain[i] = FromHalf(ToHalf(v))
+		}
+		half := PackLeft(plain, 3*n, n)
+		longPlain := random(rng, 15*(kcMax+9)).data
+		long := PackLeft(longPlain, 15, kcMax+9)
+		x := random(rng, most*77*n).data
+		longX := random(rng, most*33*(kcMax+9)).data
+		for _, c := range []struct {
+			name    string
+			x       []float32
+			in, out int
+			f       func(y, x []float32, o PanelLayout, images, tokens int)
+		}{
+			{"MatMul", x, n, 3 * n, func(y, x []float32, o PanelLayout, _, _ int) { o.MatMul(y, x, full, Epilogue{Bias: plain}) }},
+			{"MatMul of halves", x, n, 3 * n, func(y, x []float32, o PanelLayout, _, _ int) {
+				o.MatMul(y, x, half, Epilogue{Bias: plain, Activation: QuickGELU})
+			}},
+			{"MatMul in two blocks", longX, kcMax + 9, 15, func(y, x []float32, o PanelLayout, _, _ int) {
+				o.MatMul(y, x, long, Epilogue{Bias: plain})
+			}},
+			{"LayerNorm", x, n, n, func(y, x []float32, o PanelLayout, _, _ int) { o.LayerNorm(y, x, scale, scale, n, 1e-5) }},
+			{"Attention", x, n, n / 3, func(y, x []float32, o PanelLayout, images, tokens int) {
+				o.Attention(y, x, images, tokens, heads, n/3/heads, false)
+			}},
+			{"causal Attention", x, n, n / 3, func(y, x []float32, o PanelLayout, images, tokens int) {
+				o.Attention(y, x, images, tokens, heads, n/3/heads, true)
+			}},
 		} {
-			of := func(x []float32) []float32 {
-				o := PanelLayout{len(x) / tokens / n, tokens}
-				columns := n
-				if name == "Attention" {
-					columns = n / 3
+			for _, tokens := range []int{1, 3, 5, 10, 16, 17, 31, 32, 33, 50, 65, 77} {
+				if tokens*most*c.in > len(c.x) {
+					continue
 				}
-				y, back := make([]float32, o.Images*tokens*columns), make([]float32, o.Images*tokens*columns)
-				f(y, inPanels(o, x, n), o)
-				o.FromPanels(back, y, columns)
-				return back
+				of := func(x []float32) []float32 {
+					images := len(x) / tokens / c.in
+					o := LayoutOf(images, tokens)
+					y, back := newGuarded(images*tokens*c.out), newGuarded(images*tokens*c.out)
+					c.f(y.data, inPanels(o, x, c.in), o, images, tokens)
+					y.check(t, c.name)
+					o.FromPanels(back.data, y.data, c.out)
+					return back.data
+				}
+				var alone [most][]float32
+				for i := range alone {
+					alone[i] = of(c.x[i*tokens*c.in : (i+1)*tokens*c.in])
+				}
+				for images := 2; images <= most; images++ {
+					all := of(c.x[:images*tokens*c.in])
+					for i := range images {
+						if !slices.Equal(alone[i], all[i*tokens*c.out:(i+1)*tokens*c.out]) {
+							t.Fatalf("%s of %d tokens: image %d alone becomes something else than in %d", c.name, tokens, i, images)
+						}
+					}
+				}
 			}
-			all := of(x)
-			for i := range images {
-				one := of(x[i*tokens*n : (i+1)*tokens*n])
-				if !slices.Equal(one, all[i*len(one):(i+1)*len(one)]) {
-					t.Errorf("%s: image %d alone becomes something else", name, i)
+		}
+	})
+}
+
+// TestFew: few gives every element the bits that the tile gives it.
+func TestFew(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		if fewColumns(1) == 0 {
+			t.Skip("there is no such routine")
+		}
+		rng := rand.New(rand.NewPCG(101, 102))
+		mr, nr := tileShape()
+		for _, k := range []int{1, 2, 15, 64} {
+			for _, panels := range []int{1, 2, 3, 4, 7, 9, 12} {
+				w := random(rng, panels*mr*k).data
+				halves := make([]uint16, len(w))
+				for i, v := range w {
+					halves[i] = ToHalf(v)
+					w[i] = FromHalf(halves[i])
+				}
+				for columns := 1; columns < 33; columns++ {
+					rowsOfLast, ldx, ldy := 1+(columns+panels)%mr, k+3, panels*mr+1
+					x := random(rng, columns*ldx).data
+					before := random(rng, columns*ldy)
+					want := slices.Clone(before.data)
+					for c0 := 0; c0 < columns; c0 += nr {
+						b := make([]float32, nr*k)
+						matrix{x, ldx, false}.pack(b, c0, min(nr, columns-c0), 0, k, nr)
+						for j := range panels {
+							part := make([]float32, maxTile)
+							tile(part, nr, mr, w[j*mr*k:], b, k, false, nil, 0)
+							rows := mr
+							if j == panels-1 {
+								rows = rowsOfLast
+							}
+							for r := range rows {
+								for c := range min(nr, columns-c0) {
+									want[(c0+c)*ldy+j*mr+r] += part[r*nr+c]
+								}
+							}
+						}
+					}
+					for _, h := range [][]uint16{nil, halves} {
+						if h != nil && !fewReadsHalves() {
+							continue
+						}
+						y := newGuarded(columns * ldy)
+						copy(y.data, before.data)
+						few(y.data, ldy, w, h, panels, rowsOfLast, x, ldx, columns, k, true, span{})
+						y.check(t, "few")
+						if !slices.Equal(y.data, want) {
+							t.Fatalf("%d columns, %d panels, k=%d, halves %v: other bits than the tile's", columns, panels, k, h != nil)
+						}
+						few(y.data, ldy, w, h, panels, rowsOfLast, x, ldx, columns, k, false, span{})
+						few(y.data, ldy, w, h, panels, rowsOfLast, x, ldx, columns, k, true, span{})
+						for i, v := range y.data {
+							if c := i % ldy; c >= (panels-1)*mr+rowsOfLast {
+								if v != before.data[i] {
+									t.Fatalf("%d columns, %d panels, k=%d: wrote beyond the rows", columns, panels, k)
+								}
+							} else if sum := want[i] - before.data[i]; v-2*sum > 1e-5 || v-2*sum < -1e-5 {
+								t.Fatalf("%d columns, %d panels, k=%d: twice the product is %v, want %v", columns, panels, k, v, 2*sum)
+							}
+						}
+					}
 				}
 			}
 		}
@@ -111,7 +213,7 @@ func TestPanelLayoutLayerNorm(t *testing.T) {
 		rng := rand.New(rand.NewPCG(97, 98))
 		for _, o := range layouts {
 			for _, n := range []int{1, 7, 40, 129} {
-				m := o.Images * o.Tokens
+				m := o.Spans * o.Rows
 				x, w, b := random(rng, m*n).data, random(rng, n).data, random(rng, n).data
 				for i := range x {
 					x[i] += 3 // a mean that matters
@@ -130,27 +232,29 @@ func TestPanelLayoutLayerNorm(t *testing.T) {
 }
 
 func TestPanelLayoutAttention(t *testing.T) {
-	eachImpl(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(99, 100))
-		for _, o := range append(layouts, PanelLayout{1, 257}) {
-			for _, s := range [][2]int{{1, 1}, {3, 7}, {2, 64}} {
-				heads, d := s[0], s[1]
-				m, c := o.Images*o.Tokens, heads*d
-				qkv := random(rng, m*3*c).data
-				for _, causal := range []bool{false, true} {
-					got, back := newGuarded(m*c), make([]float32, m*c)
-					o.Attention(got.data, inPanels(o, qkv, 3*c), heads, d, causal)
-					got.check(t, "Order.Attention")
-					o.FromPanels(back, got.data, c)
-					ref := attentionRef
-					if causal {
-						ref = causalRef
+	rng := rand.New(rand.NewPCG(99, 100))
+	for _, s := range [][4]int{
+		{1, 1, 3, 7}, {2, 5, 1, 1}, {1, 32, 3, 7}, {3, 33, 3, 7}, {2, 67, 2, 64}, {5, 50, 2, 64}, {1, 8, 1, 80}, {2, 31, 3, 7},
+		{7, 10, 1, 64}, {2, 77, 1, 80}, {1, 257, 1, 16}, {1, 257, 3, 7},
+	} {
+		images, tokens, heads, d := s[0], s[1], s[2], s[3]
+		m, c := images*tokens, heads*d
+		qkv := random(rng, m*3*c).data
+		for causal, ref := range map[bool]func(qkv []float32, images, t, heads, d int) []float64{false: attentionRef, true: causalRef} {
+			wants := ref(qkv, images, tokens, heads, d)
+			t.Run(fmt.Sprint(s, causal), func(t *testing.T) {
+				eachImpl(t, func(t *testing.T) {
+					for _, o := range []PanelLayout{{images, tokens}, {1, m}} {
+						got, back := newGuarded(m*c), make([]float32, m*c)
+						o.Attention(got.data, inPanels(o, qkv, 3*c), images, tokens, heads, d, causal)
+						got.check(t, "PanelLayout.Attention")
+						o.FromPanels(back, got.data, c)
+						for i, want := range wants {
+							near(t, "attention", back[i], want, 6e-6)
+						}
 					}
-					for i, want := range ref(qkv, o.Images, o.Tokens, heads, d) {
-						near(t, fmt.Sprint(o, s, causal, i), back[i], want, 6e-6)
-					}
-				}
-			}
+				})
+			})
 		}
-	})
+	}
 }

@@ -56,3 +56,15 @@ func Activate(y, x []float32, f Activation) {
 		}
 	})
 }
+
+// Add sets Y = X + Z, element by element.
+func Add(y, x, z []float32) {
+	if len(y) < len(x) || len(z) < len(x) {
+		panic("kernel: Add: y or z is shorter than x")
+	}
+	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
+		i, end := from*ncMax, min(to*ncMax, len(x))
+		copy(y[i:end], x[i:end])
+		addBias(y[i:end], z[i:end])
+	})
+}

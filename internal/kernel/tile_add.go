@@ -8,7 +8,15 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return false
 }
 
-// smallNStride says that there is no smallN.
-func smallNStride() int { return 0 }
+// fewColumns says that there is no few.
+func fewColumns(left int) int { return 0 }
 
-func smallN(y, w, x []float32, ldx, columns, k int) { panic("kernel: smallN: no such routine") }
+func fewReadsHalves() bool { return false }
+
+func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast int, x []float32, ldx, columns, k int, accumulate bool, ahead span) {
+	panic("kernel: few: no such routine")
+}
+
+func copyColumns(dst []float32, ldd int, src []float32, lds, columns, rows int) {
+	copyRows(dst, ldd, src, lds, columns, rows)
+}

@@ -33,19 +33,20 @@ func (f *embedOp) Operands() []mat.Tensor {
 }
 
 func (f *embedOp) Forward() (mat.Tensor, error) {
+	rows := f.images * (f.t - 1)
+	embedded := kernel.Get(rows * f.c) // of all images at once, which reads w once
+	defer kernel.Put(embedded)
+	if w := packed(f.w); w != nil {
+		w.matMul(embedded, data(f.patches), rows, kernel.Epilogue{})
+	} else {
+		kernel.MatMulNT(embedded, data(f.patches), data(f.w), rows, f.c, f.p, kernel.Epilogue{})
+	}
 	y := fresh(f.images*f.t, f.c)
-	pos, class, patches := data(f.position), data(f.class), data(f.patches)
+	pos, class, n := data(f.position), data(f.class), (f.t-1)*f.c
 	for i := range f.images {
 		tokens := data(y)[i*f.t*f.c:]
-		for j, v := range class {
-			tokens[j] = v + pos[j]
-		}
-		x, e := patches[i*(f.t-1)*f.p:], kernel.Epilogue{Residual: pos[f.c:]}
-		if w := packed(f.w); w != nil {
-			w.matMul(tokens[f.c:], x, f.t-1, e)
-		} else {
-			kernel.MatMulNT(tokens[f.c:], x, data(f.w), f.t-1, f.c, f.p, e)
-		}
+		kernel.Add(tokens[:f.c], class, pos)
+		kernel.Add(tokens[f.c:f.t*f.c], embedded[i*n:(i+1)*n], pos[f.c:])
 	}
 	return y, nil
 }

@@ -28,7 +28,7 @@ func ToPanels(x mat.Tensor, t int) mat.Tensor {
 	if x.RequiresGrad() {
 		return x
 	}
-	y := newPanels(kernel.PanelLayout{Images: m / t, Tokens: t}, n)
+	y := newPanels(kernel.LayoutOf(m/t, t), n)
 	y.detached = isDetached(x)
 	y.layout.ToPanels(y.values, data(x), n)
 	return Release(y, x)
@@ -58,12 +58,12 @@ func FromPanels(x mat.Tensor) mat.Tensor {
 }
 
 func newPanels(o kernel.PanelLayout, n int) *panels {
-	a := &panels{values: kernel.Get(o.Images * o.Tokens * n), layout: o, n: n}
+	a := &panels{values: kernel.Get(o.Spans * o.Rows * n), layout: o, n: n}
 	a.source = a
 	return a
 }
 
-func (a *panels) dims() (rows, cols int) { return a.layout.Images * a.layout.Tokens, a.n }
+func (a *panels) dims() (rows, cols int) { return a.layout.Spans * a.layout.Rows, a.n }
 
 func (a *panels) plain() *mat.Dense[float32] {
 	y := mat.NewDense[float32](mat.WithShape(a.dims()))
@@ -115,11 +115,11 @@ func (f *linearOp) forwardPanels() mat.Tensor {
 
 func (f *attentionOp) forwardPanels() mat.Tensor {
 	x, ok := f.qkv.(*panels)
-	if !ok || x.layout.Tokens != f.tokens {
+	if !ok {
 		return nil
 	}
 	y := newPanels(x.layout, f.heads*f.size)
-	x.layout.Attention(y.values, x.values, f.heads, f.size, f.causal)
+	x.layout.Attention(y.values, x.values, f.images, f.tokens, f.heads, f.size, f.causal)
 	return y
 }
 

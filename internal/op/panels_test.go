@@ -75,7 +75,7 @@ func TestPanels(t *testing.T) {
 			"rows: LinearAdd to rows": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
 				return LinearAdd(x, layer(freeze), residual)
 			},
-			"rows: SelfAttention of other images": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+			"SelfAttention of other images": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				return SelfAttention(qkv, heads, images*tokens)
 			},
 		} {

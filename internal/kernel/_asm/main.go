@@ -6,7 +6,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -92,8 +91,8 @@ func main() {
 		m.activation("quickGELU", m.quickGELU)
 		m.activation("gelu", m.gelu)
 		m.skinny()
-		m.smallN(1)
-		m.smallN(smallNColumns)
+		m.allFew()
+		m.copyColumns()
 		m.columnSum()
 		m.columnSquares()
 		m.columnNormalize()
@@ -499,117 +498,6 @@ func (m machine) skinny() {
 	}
 	VZEROUPPER()
 	RET()
-}
-
-// smallNColumns is how many columns smallN takes at most.
-const smallNColumns = 4
-
-const smallNAhead = 1024 // bytes of the panel
-
-// smallN computes what a panel of weights gives for very few columns, which lie as rows, so that the registers
-// go along the panel. Every column has some sums, as many as hide the latency with one: its result does not
-// depend on what else is computed.
-func (m machine) smallN(columns int) {
-	id := fmt.Sprintf("smallN%d%s", columns, m.name)
-	TEXT(id, NOSPLIT, "func(y, w, x *float32, ldx, k int)")
-	Pragma("noescape")
-	Doc(fmt.Sprintf("%s sets y [%d,%d] to the products of rows of x, ldx apart, and a panel w [k,%d] of weights; what is beyond the panel's rows is 0.", id, columns, m.lanes, m.mr))
-	y, w, x := Load(Param("y"), GP64()), Load(Param("w"), GP64()), Load(Param("x"), GP64())
-	ldx, k := Load(Param("ldx"), GP64()), Load(Param("k"), GP64())
-	SHLQ(U8(2), ldx)
-	ldx3 := GP64()
-	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, ldx3)
-	sums := m.lanes / 4 // 4 and 2
-	at := func(column, depth int) Mem {
-		switch column {
-		case 0:
-			return Mem{Base: x, Disp: 4 * depth}
-		case 3:
-			return Mem{Base: x, Index: ldx3, Scale: 1, Disp: 4 * depth}
-		}
-		return Mem{Base: x, Index: ldx, Scale: uint8(column), Disp: 4 * depth}
-	}
-	var load func(from Mem, to VecVirtual)
-	if m.lanes == 16 {
-		ones, mask := GP32(), K()
-		MOVL(U32(1<<m.mr-1), ones)
-		KMOVW(ones, mask)
-		load = func(from Mem, to VecVirtual) { VMOVUPS_Z(from, mask, to) }
-	} else {
-		mask := m.vec()
-		VMOVUPS(m.rows(), mask)
-		load = func(from Mem, to VecVirtual) { VMASKMOVPS(from, mask, to) }
-	}
-	acc := make([][]VecVirtual, columns)
-	for c := range acc {
-		acc[c] = make([]VecVirtual, sums)
-		for i := range acc[c] {
-			acc[c][i] = m.vec()
-			m.zero(acc[c][i])
-		}
-	}
-	depth := func(p int) {
-		v := m.vec()
-		load(Mem{Base: w, Disp: 4 * m.mr * p}, v)
-		for c := range acc {
-			b := m.vec()
-			VBROADCASTSS(at(c, p), b)
-			VFMADD231PS(v, b, acc[c][p])
-		}
-	}
-	turns := GP64()
-	MOVQ(k, turns)
-	SHRQ(U8(bits.TrailingZeros(uint(sums))), turns)
-	JZ(LabelRef(id + "Rest"))
-	Label(id + "Loop")
-	for p := range sums {
-		depth(p)
-	}
-	for line := 0; line < 4*m.mr*sums; line += 64 {
-		PREFETCHT0(Mem{Base: w, Disp: smallNAhead + line})
-	}
-	ADDQ(I32(4*m.mr*sums), w)
-	ADDQ(I32(4*sums), x)
-	DECQ(turns)
-	JNZ(LabelRef(id + "Loop"))
-	Label(id + "Rest")
-	ANDQ(U32(uint32(sums-1)), k)
-	JZ(LabelRef(id + "Store"))
-	Label(id + "Next")
-	depth(0)
-	ADDQ(I32(4*m.mr), w)
-	ADDQ(I32(4), x)
-	DECQ(k)
-	JNZ(LabelRef(id + "Next"))
-	Label(id + "Store")
-	for c := range acc {
-		for n := sums / 2; n > 0; n /= 2 {
-			for i := range n {
-				VADDPS(acc[c][i+n], acc[c][i], acc[c][i])
-			}
-		}
-		VMOVUPS(acc[c][0], Mem{Base: y, Disp: 4 * m.lanes * c})
-	}
-	VZEROUPPER()
-	RET()
-}
-
-// panelMask is 1s for as many words as a panel of AVX2's has rows, and then 0s.
-var panelMask Mem
-
-// rows returns a mask of the panel's rows in a register.
-func (m machine) rows() Mem {
-	if panelMask == (Mem{}) {
-		panelMask = GLOBL("rows"+m.name, 8|16)
-		for i := range m.lanes {
-			word := uint32(0)
-			if i < m.mr {
-				word = math.MaxUint32
-			}
-			DATA(4*i, U32(word))
-		}
-	}
-	return panelMask
 }
 
 // sumsOfColumns declares a routine that adds up turn of every row of x, in four sums.
