@@ -283,6 +283,12 @@ func (f *fileRace) markdown() string {
 	for name, why := range f.Failed {
 		fmt.Fprintf(&b, "\nNot measured: %s (%s).\n", name, why)
 	}
+	return b.String() + f.tables()
+}
+
+// tables are those of the runs and of the pictures.
+func (f *fileRace) tables() string {
+	var b strings.Builder
 	var contenders []string
 	var threads []int
 	for _, r := range f.Runs {
@@ -320,7 +326,7 @@ func (f *fileRace) markdown() string {
 				gigabytes(memory), gigabytes(peaks), strconv.Itoa(processes), number(ours/rate, 2), number(float64(memory)/float64(oursMemory), 2),
 			})
 		}
-		fmt.Fprintf(&b, "\n### From files to embeddings, %s, batches of %d, Python with %s\n\n%s", plural(n, "thread"), f.Batch, plural(f.Workers, "worker"), table([]string{
+		fmt.Fprintf(&b, "\n### From %s to embeddings, %s, %s, batches of %d, Python with %s\n\n%s", plural(f.Files, "JPEG file"), f.Config, plural(n, "thread"), f.Batch, plural(f.Workers, "worker"), table([]string{
 			"", "images/s", "with the start", "seconds", "of which the start", "CPU seconds", "peak resident, GB (PSS)", "sum of peaks, GB", "processes", "our images/s to it", "memory to ours",
 		}, rows...))
 	}

@@ -4,6 +4,7 @@
 //	go run ./bench [flags]          encode and multiply, beside PyTorch, ONNX Runtime, OpenVINO, …
 //	go run ./bench scale [flags]    over batch, cores, size of the images, callers
 //	go run ./bench train [flags]    steps of fine-tuning, beside PyTorch
+//	go run ./bench page [flags] JSON...    the page of speed, of what -json of the others wrote
 //	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
 //
 // The README beside it says what is measured and how.
@@ -63,6 +64,15 @@ func run(ctx context.Context, args []string) error {
 	if len(args) == 3 && args[0] == "worker" { // what this program starts of itself
 		return serve(args[1], args[2], os.Stdin, os.Stdout)
 	}
+	if len(args) > 0 && args[0] == "page" {
+		flags := flag.NewFlagSet("bench page", flag.ExitOnError)
+		out := flags.String("o", "", "file for the page; the default is standard output")
+		plot := flags.String("plot", "", "file for the plot beside it, .svg or .png")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		return writePage(*out, *plot, flags.Args())
+	}
 	mode := ""
 	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files"}, args[0]) {
 		mode, args = args[0], args[1:]
@@ -88,7 +98,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	threads := flags.String("threads", someThreads, "numbers of threads")
 	batches := flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
-	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train; the default is all")
+	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train, and best for the best of our kernels; the default is all")
 	flags.StringVar(&o.python, "python", "", "interpreter that has the peers; the default is bench/.venv's")
 	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB of ViT-L), and to find it in again")
 	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
@@ -117,7 +127,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train, files or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train, files, page or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,8 @@ import (
 // A panel is one plot of several.
 type panel struct {
 	title, x, y string
-	logarithmic bool // x
+	logarithmic bool     // x
+	labels      []string // of x = 0, 1, …
 	curves      []curve
 }
 
@@ -43,12 +45,12 @@ func (g *growth) panels() []panel {
 		return c
 	}
 	all := []panel{
-		{"Throughput, all cores", "images at once", "images/s", false, []curve{
+		{title: "Throughput, all cores", x: "images at once", y: "images/s", curves: []curve{
 			of("one caller, batches", "batch", batch, point.rate), of("N callers, single images", "callers", callers, point.rate),
 		}},
-		{"Throughput, one image", "cores", "images/s", false, []curve{of("measured", "cores", cores, point.rate)}},
-		{"Time of an image", "tokens", "seconds", false, []curve{of("measured", "size", tokens, func(p point) float64 { return p.Seconds })}},
-		{"Memory beside the model, one image", "tokens", "MB", false, []curve{of("measured", "size", tokens, activations)}},
+		{title: "Throughput, one image", x: "cores", y: "images/s", curves: []curve{of("measured", "cores", cores, point.rate)}},
+		{title: "Time of an image", x: "tokens", y: "seconds", curves: []curve{of("measured", "size", tokens, func(p point) float64 { return p.Seconds })}},
+		{title: "Memory beside the model, one image", x: "tokens", y: "MB", curves: []curve{of("measured", "size", tokens, activations)}},
 	}
 	all = slices.DeleteFunc(all, func(p panel) bool { return len(p.curves[0].xy) == 0 })
 	if g.Grid != nil {
@@ -98,7 +100,11 @@ func drawPanels(path string, panels []panel) error {
 			}
 		}
 		p.Y.Min = 0 // a curve that does not start at 0 looks steeper than it is
-		if panel.logarithmic {
+		if panel.labels != nil {
+			p.NominalX(panel.labels...)
+			p.X.Tick.Label.Rotation, p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = math.Pi/6, draw.XRight, draw.YTop
+			p.X.Max = max(p.X.Max, float64(len(panel.labels)-1))
+		} else if panel.logarithmic {
 			p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 		} else {
 			p.X.Min = 0

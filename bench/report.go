@@ -101,7 +101,7 @@ func (c *comparison) encodingTable(samples []sample, batch int) string {
 	head = append(head, "time to ours", "cosine", "difference", "peak resident, GB")
 	ours := math.NaN()
 	for _, name := range names(samples) {
-		if strings.HasPrefix(name, "vitago") && !strings.Contains(name, "int8") {
+		if isFloat(name) {
 			m := median(seconds(pick(samples, func(s sample) bool { return s.Contender == name })))
 			if !(ours < m) {
 				ours = m

@@ -30,9 +30,9 @@ import (
 	"github.com/vitago/vitago/internal/op"
 )
 
-// otherKinds are the workers that use the best kernel, or none: 8-bit weights and operands, products
+// otherKinds are the workers that use the best kernel, or none: other precisions, products
 // with the weights packed ahead, gonum, training without and with recomputation, the machine itself, and pictures.
-var otherKinds = []string{"int8", "packed", "gonum", "train", "recompute", "machine", "encode"}
+var otherKinds = []string{"int8", "bf16", "packed", "gonum", "train", "recompute", "machine", "encode"}
 
 // serve is a worker of our own: kind is the kernel to use, or one of otherKinds.
 func serve(kind, threads string, in io.Reader, out io.Writer) error {
@@ -42,7 +42,7 @@ func serve(kind, threads string, in io.Reader, out io.Writer) error {
 	}
 	runtime.GOMAXPROCS(n)
 	w := &worker{kind: kind, version: "go " + runtime.Version()[len("go"):]}
-	if !slices.Contains(otherKinds, kind) && !kernel.Use(kind) {
+	if _, implementation := precision(kind); implementation != "" && !kernel.Use(implementation) {
 		return fmt.Errorf("worker is %q, want one of %v", kind, slices.Concat(kernel.Available(), otherKinds))
 	}
 	lines := bufio.NewScanner(in)
@@ -121,8 +121,12 @@ func (w *worker) answer(q request) (r reply, err error) {
 // load opens the model as the command does, and loads the tower that is asked for.
 func (w *worker) load(q request) error {
 	var o []clip.Option
-	if w.kind == "int8" {
+	precision, _ := precision(w.kind)
+	switch precision {
+	case "int8":
 		o = append(o, clip.Int8())
+	case "bf16":
+		o = append(o, clip.BF16())
 	}
 	ctx := context.Background()
 	m, err := clip.Open(q.Dir, o...)
@@ -130,7 +134,7 @@ func (w *worker) load(q request) error {
 		return err
 	}
 	if q.Tokens > 0 && !q.Blocks {
-		if w.kind == "int8" {
+		if precision == "int8" {
 			return errors.New("texts are not encoded in 8 bits")
 		}
 		w.text, err = m.Text(ctx)
