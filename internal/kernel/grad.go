@@ -8,16 +8,35 @@ import "math"
 //
 // gx [m,n] and the pair gw, gb [n] may each be nil.
 func LayerNormGrad(gx, gw, gb, gy, x, w, stats []float32, m, n int) {
+	layerNormGrad(gx, gw, gb, gy, x, w, stats, m, n, false)
+}
+
+// LayerNormGradAdd adds the gradient gx of [LayerNormGrad] to what gx [m,n] holds.
+func LayerNormGradAdd(gx, gy, x, w, stats []float32, m, n int) {
+	layerNormGrad(gx, nil, nil, gy, x, w, stats, m, n, true)
+}
+
+func layerNormGrad(gx, gw, gb, gy, x, w, stats []float32, m, n int, add bool) {
 	if len(gy) < m*n || len(x) < m*n || len(w) < n || len(stats) < 2*m || (gx != nil && len(gx) < m*n) || (gw != nil && (len(gw) < n || len(gb) < n)) {
 		panic("kernel: LayerNormGrad: slice shorter than its shape")
 	}
 	if gx != nil {
 		parallelRows(m, n, func(from, to int) {
+			var change []float32
+			if add {
+				change = Get(n)
+				defer Put(change)
+			}
 			for r := from; r < to; r++ {
 				mean, scale := stats[2*r], stats[2*r+1]
 				row, g, out := x[r*n:(r+1)*n], gy[r*n:(r+1)*n], gx[r*n:(r+1)*n]
 				sg, sgx := normSums(g, w, row, mean, scale)
-				normGrad(out, g, w, row, mean, scale, sg/float32(n), sgx/float32(n))
+				if add {
+					normGrad(change, g, w, row, mean, scale, sg/float32(n), sgx/float32(n))
+					addBias(out, change)
+				} else {
+					normGrad(out, g, w, row, mean, scale, sg/float32(n), sgx/float32(n))
+				}
 			}
 		})
 	}

@@ -28,6 +28,16 @@ func MatMulNN(c, a, b []float32, m, n, k int, e Epilogue) {
 	gemm(parallel, c, n, matrix{a, k, false}, matrix{b, n, true}, m, n, k, false, e)
 }
 
+// MatMulNNAdd computes C [m,n] += A [m,k] · B [k,n]. Where [AddsWhole] says so, it has the bits of C + [MatMulNN].
+func MatMulNNAdd(c, a, b []float32, m, n, k int) {
+	check("MatMulNNAdd", c, a, b, m, n, k, Epilogue{})
+	gemm(parallel, c, n, matrix{a, k, false}, matrix{b, n, true}, m, n, k, true, Epilogue{})
+}
+
+// AddsWhole reports whether a product that sums over a depth of k adds to C what it would have written there, in one
+// piece. Then no bit depends on which of two products is first.
+func AddsWhole(k int) bool { return k <= kcMax && !amx() }
+
 // MatMulTN computes C [m,n] = A [k,m]ᵀ · B [k,n]: the gradient of a linear layer's weights.
 func MatMulTN(c, a, b []float32, m, n, k int, e Epilogue) {
 	check("MatMulTN", c, a, b, m, n, k, e)

@@ -143,16 +143,29 @@ func MatMulPacked(c, a []float32, w *Packed, m int, e Epilogue) {
 
 // MatMulPackedNN computes C [m,k] = A [m,n] · W: the gradient of the input of such a layer.
 func MatMulPackedNN(c, a []float32, w *Packed, m int) {
-	check("MatMulPackedNN", c, a, nil, m, w.k, 0, Epilogue{})
+	matMulPackedNN("MatMulPackedNN", c, a, w, m, false)
+}
+
+// MatMulPackedNNAdd computes C [m,k] += A [m,n] · W. Where [AddsWhole] says so of n, it has the bits of C +
+// [MatMulPackedNN].
+func MatMulPackedNNAdd(c, a []float32, w *Packed, m int) {
+	matMulPackedNN("MatMulPackedNNAdd", c, a, w, m, true)
+}
+
+func matMulPackedNN(name string, c, a []float32, w *Packed, m int, add bool) {
+	check(name, c, a, nil, m, w.k, 0, Epilogue{})
 	if len(a) < m*w.n {
-		panic("kernel: MatMulPackedNN: a is shorter than m·n")
+		panic("kernel: " + name + ": a is shorter than m·n")
 	}
+	x := matrix{a, w.n, false}
 	if _, nr := tileShape(); nr == w.panelRows {
-		gemm(parallel, c, w.k, matrix{a, w.n, false}, packedTransposed{w}, m, w.k, w.n, false, Epilogue{})
+		gemm(parallel, c, w.k, x, packedTransposed{w}, m, w.k, w.n, add, Epilogue{})
 		runtime.KeepAlive(w)
 		return
 	}
-	w.unpacked(func(unpacked []float32) { MatMulNN(c, a, unpacked, m, w.k, w.n, Epilogue{}) })
+	w.unpacked(func(unpacked []float32) {
+		gemm(parallel, c, w.k, x, matrix{unpacked, w.k, true}, m, w.k, w.n, add, Epilogue{})
+	})
 }
 
 // packedTransposed is a packed W as the B of a product that sums over the rows of W. Columns of W become panels.
@@ -163,14 +176,13 @@ func (x packedTransposed) panels(scratch []float32, n0, w, k0, d, nr int) []floa
 	p := x.w
 	block := Get(nr * nr)
 	defer Put(block)
-	for c := n0; c < n0+w; c += nr {
-		columns := min(nr, n0+w-c)
-		panel := scratch[(c-n0)*d:][:nr*d]
-		if columns < nr {
-			clear(panel)
-		}
-		from := c / kcMax * kcMax
-		for r := 0; r < d; r += nr {
+	if last := w % nr; last > 0 {
+		clear(scratch[(w-last)*d:][:nr*d])
+	}
+	for r := 0; r < d; r += nr {
+		for c := n0; c < n0+w; c += nr { // these blocks lie side by side
+			columns, panel := min(nr, n0+w-c), scratch[(c-n0)*d:]
+			from := c / kcMax * kcMax
 			at, size := p.at(k0+r, from, min(kcMax, p.k-from))+(c-from)*nr, columns*nr
 			src := block[:size]
 			if p.half != nil {

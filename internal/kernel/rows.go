@@ -39,6 +39,17 @@ func Softmax(y, x []float32, m, n int) {
 	})
 }
 
+// Add adds X to Y, element by element.
+func Add(y, x []float32) {
+	if len(y) < len(x) {
+		panic("kernel: Add: y is shorter than x")
+	}
+	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
+		from, to = from*ncMax, min(to*ncMax, len(x))
+		addBias(y[from:to], x[from:to])
+	})
+}
+
 // Activate sets Y = f(X), element by element.
 func Activate(y, x []float32, f Activation) {
 	if len(y) < len(x) {

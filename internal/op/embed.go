@@ -61,7 +61,7 @@ func (f *embedOp) Backward(gy mat.Tensor) error {
 	for i := range f.images {
 		copy(gp[i*n:(i+1)*n], g[i*(n+f.c)+f.c:])
 	}
-	accumulate(f.patches, func(gx []float32) { matMulNN(gx, gp, f.w, rows) })
+	accumulate(f.patches, func(gx []float32) { matMulNN(gx, gp, f.w, rows, false) })
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, gp, data(f.patches), f.c, f.p, rows, kernel.Epilogue{})
 	})

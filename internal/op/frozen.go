@@ -163,16 +163,26 @@ func packed(x mat.Tensor) *Frozen {
 	return f
 }
 
-// matMulNN sets gx [m,in] to the product of g [m,out] and the weights w [out,in].
-func matMulNN(gx, g []float32, w mat.Tensor, m int) {
+// matMulNN sets gx [m,in] to the product of g [m,out] and the weights w [out,in], or adds that to it.
+func matMulNN(gx, g []float32, w mat.Tensor, m int, add bool) {
 	out, in := dims(w)
 	if f := packed(w); f != nil {
 		if w := f.packed(false); w != nil {
-			kernel.MatMulPackedNN(gx, g, w, m)
+			if add {
+				kernel.MatMulPackedNNAdd(gx, g, w, m)
+			} else {
+				kernel.MatMulPackedNN(gx, g, w, m)
+			}
 			return
 		}
 	}
-	useWeights(w, func(w []float32) { kernel.MatMulNN(gx, g, w, m, in, out, kernel.Epilogue{}) })
+	useWeights(w, func(w []float32) {
+		if add {
+			kernel.MatMulNNAdd(gx, g, w, m, in, out)
+		} else {
+			kernel.MatMulNN(gx, g, w, m, in, out, kernel.Epilogue{})
+		}
+	})
 }
 
 // useWeights calls f with the plain values of w. f must not keep them.

@@ -42,8 +42,12 @@ func (f *layerNormOp) recompute(y []float32) {
 func (f *layerNormOp) Backward(gy mat.Tensor) error {
 	m, n := dims(f.x)
 	g := data(gy)
-	accumulate(f.x, func(gx []float32) {
-		kernel.LayerNormGrad(gx, nil, nil, g, data(f.x), data(f.w), f.stats, m, n)
+	accumulateAdd(f.x, func(gx []float32, add bool) {
+		if add {
+			kernel.LayerNormGradAdd(gx, g, data(f.x), data(f.w), f.stats, m, n)
+		} else {
+			kernel.LayerNormGrad(gx, nil, nil, g, data(f.x), data(f.w), f.stats, m, n)
+		}
 	})
 	if wantsGrad(f.w, f.b) {
 		gw, gb := kernel.Get(n), kernel.Get(n)

@@ -85,10 +85,15 @@ func (f *linearOp) gradPassesTo() mat.Tensor { return f.residual }
 // Backward never sees an activation: LinearAct composes where a gradient is wanted.
 func (f *linearOp) Backward(gy mat.Tensor) error {
 	g := data(gy)
-	accumulate(f.x, func(gx []float32) { matMulNN(gx, g, f.w, f.m) })
+	accumulate(f.b, func(gb []float32) { kernel.SumRows(gb, g, f.m, f.out) })
 	accumulate(f.w, func(gw []float32) {
 		kernel.MatMulTN(gw, g, data(f.x), f.out, f.in, f.m, kernel.Epilogue{})
 	})
-	accumulate(f.b, func(gb []float32) { kernel.SumRows(gb, g, f.m, f.out) })
+	// Last, since the operator that x comes from begins then, and would share the processors.
+	if kernel.AddsWhole(f.out) {
+		accumulateAdd(f.x, func(gx []float32, add bool) { matMulNN(gx, g, f.w, f.m, add) })
+	} else {
+		accumulate(f.x, func(gx []float32) { matMulNN(gx, g, f.w, f.m, false) })
+	}
 	return nil
 }

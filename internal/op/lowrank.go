@@ -77,7 +77,7 @@ func (f *lowRankOp) allA(in int) []float32 {
 // scale multiplies the columns [m,R] of every correction by its scale.
 func (f *lowRankOp) scale(x []float32) {
 	f.each(func(c Correction, r, _, at int) {
-		for ; at < len(x); at += f.ranks {
+		for ; at < len(x) && c.Scale != 1; at += f.ranks {
 			scaleBy(x[at:at+r], float32(c.Scale))
 		}
 	})

@@ -17,6 +17,7 @@ import (
 type node struct {
 	*mat.Dense[float32] // the shape and the gradient; another matrix may have the values by now
 
+	gradMu    sync.Mutex // of the gradient, while a product adds to it
 	mu        sync.Mutex // spago computes the gradients of a graph concurrently
 	values    []float32  // nil if dropped or freed
 	recompute func(y []float32)
@@ -86,6 +87,44 @@ func (n *node) unref() {
 	}
 }
 
+// AccGrad implements mat.Tensor. A second gradient it adds on all processors; spago does so on one.
+func (n *node) AccGrad(g mat.Tensor) {
+	if _, ok := g.(added); ok {
+		return
+	}
+	n.gradMu.Lock()
+	defer n.gradMu.Unlock()
+	sum := n.gradient()
+	if sum == nil {
+		n.Dense.AccGrad(g)
+		return
+	}
+	kernel.Add(sum, data(g))
+}
+
+// gradient returns the gradient of the node so far, or nil if it has none.
+func (n *node) gradient() []float32 {
+	if g, ok := n.Grad().(*mat.Dense[float32]); ok && g != nil {
+		return data(g)
+	}
+	return nil
+}
+
+// add lets f add to the gradient of the node, if it has one, and reports whether it did.
+func (n *node) add(f func(sum []float32)) bool {
+	n.gradMu.Lock()
+	defer n.gradMu.Unlock()
+	sum := n.gradient()
+	if sum == nil {
+		return false
+	}
+	f(sum)
+	return true
+}
+
+// added stands for a gradient that is in the sum already.
+type added struct{ *mat.Dense[float32] }
+
 // passGrad gives x the gradient gy of the node: the matrix itself, if nobody else holds it, or a copy.
 func (n *node) passGrad(x, gy mat.Tensor) {
 	if x == nil || !x.RequiresGrad() {
@@ -114,9 +153,9 @@ func (n *node) free() {
 		kernel.Put(n.values)
 	}
 	n.values, n.recompute = nil, nil
-	if g, ok := n.Grad().(*mat.Dense[float32]); ok && g != nil {
+	if g := n.gradient(); g != nil {
 		n.ZeroGrad()
-		kernel.Put(data(g))
+		kernel.Put(g)
 	}
 }
 

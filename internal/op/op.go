@@ -130,6 +130,16 @@ func accumulate(x mat.Tensor, fill func(g []float32)) {
 	}
 }
 
+// accumulateAdd is accumulate for a fill that can add to the gradient that x has already. That takes no memory, and no
+// pass over it. Whichever of two gradients comes first, fill must lead to the same bits.
+func accumulateAdd(x mat.Tensor, fill func(g []float32, add bool)) {
+	if n := nodeOf(x); n != nil && n.add(func(sum []float32) { fill(sum, true) }) {
+		x.AccGrad(added{})
+		return
+	}
+	accumulate(x, func(g []float32) { fill(g, false) })
+}
+
 // run computes f. It makes a graph node if an operand requires a gradient, and a plain matrix otherwise.
 func run(f ag.AutoGradFunction) mat.Tensor {
 	operands := f.Operands()
