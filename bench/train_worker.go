@@ -199,8 +199,7 @@ func trainProjector(c clipvit.Config, l lesson) (func() (stepResult, error), err
 			return r, err
 		}
 		backward := time.Now()
-		r.Norm = optim.ClipGradNorm(groups, l.Clip)
-		err = o.Step(1)
+		r.Norm, err = o.ClipStep(1, l.Clip, 1)
 		o.ZeroGrad()
 		r.Parts = parts(start, forward, backward)
 		return r, err

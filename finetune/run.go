@@ -196,10 +196,9 @@ func (t *Trainer) step(s sum, epoch int) error {
 	e := history.Event{Kind: history.TrainEvent, Epoch: epoch, Steps: t.Steps(), Skipped: s.skipped, Images: s.images}
 	if s.images > 0 { // or all pictures were broken
 		e.Loss, e.Score = s.loss/s.mass(), s.score/s.mass()
-		optim.ScaleGradients(t.groups, 1/s.mass())
-		e.Norm = optim.ClipGradNorm(t.groups, t.clip())
 		e.Factor = t.schedule(t.state.Step)
-		if err := t.optimizer.Step(e.Factor); err != nil {
+		var err error
+		if e.Norm, err = t.optimizer.ClipStep(1/s.mass(), t.clip(), e.Factor); err != nil {
 			return err
 		}
 		t.optimizer.ZeroGrad()

@@ -6,7 +6,7 @@
 //	ag.Backward(loss)                       // as often as there are micro-batches
 //	optim.ScaleGradients(groups, 1/batches) // their mean, if there is more than one
 //	norm := optim.ClipGradNorm(groups, 1)
-//	err := optimizer.Step(schedule(step))
+//	err := optimizer.Step(schedule(step))   // ClipStep is these three in fewer passes over memory
 //	optimizer.ZeroGrad()
 //	ema.Update(0.9998)
 //

@@ -164,10 +164,34 @@ func gradients(groups []Group) (named []Named, grads [][]float32) {
 // its own losses, for the gradient of the mean of all.
 func ScaleGradients(groups []Group, factor float64) {
 	_, grads := gradients(groups)
-	scale(grads, float32(factor))
+	scaleBy(grads, float32(factor))
 }
 
-func scale(grads [][]float32, factor float32) {
+// scales are factors, by which numbers are multiplied one after the other.
+type scales []float32
+
+// each calls f with the products of x and all of s, part by part, and where in x a part begins. If nothing changes, f
+// gets x itself.
+func (s scales) each(x []float32, f func(part []float32, at int)) {
+	if !slices.ContainsFunc(s, func(v float32) bool { return v != 1 }) {
+		f(x, 0)
+		return
+	}
+	const length = 1 << 12 // a half of the first-level cache
+	part := kernel.Get(length)
+	defer kernel.Put(part)
+	for at := 0; at < len(x); at += length {
+		n := copy(part, x[at:])
+		for _, v := range s {
+			if v != 1 {
+				kernel.Scale(part[:n], v)
+			}
+		}
+		f(part[:n], at)
+	}
+}
+
+func scaleBy(grads [][]float32, factor float32) {
 	if factor == 1 {
 		return
 	}
@@ -186,30 +210,32 @@ const clipEps = 1e-6
 // Source: pytorch/pytorch, torch/nn/utils/clip_grad.py, clip_grad_norm_ with error_if_nonfinite.
 func ClipGradNorm(groups []Group, max float64) (norm float64) {
 	_, grads := gradients(groups)
-	norm = math.Sqrt(sumSquares(grads))
+	norm = math.Sqrt(sumSquares(grads, nil))
 	if factor := max / (norm + clipEps); factor < 1 && !math.IsInf(norm, 0) {
-		scale(grads, float32(factor))
+		scaleBy(grads, float32(factor))
 	}
 	return norm
 }
 
-// sumSquares returns Σ x² of all x, which is finite if they are.
-func sumSquares(xs [][]float32) (s float64) {
+// sumSquares returns Σ x² of all x multiplied by, which is finite if they are.
+func sumSquares(xs [][]float32, by scales) (s float64) {
 	// The squares of so many are summed in float32, those of the kernel's lanes apart: some 10⁻⁷ of the sum.
 	const part = 1024
 	pieces := cut(xs)
 	sums := make([]float64, len(pieces))
 	sweep(pieces, func(i int, p piece) {
-		for x := range slices.Chunk(xs[p.item][p.from:p.to], part) {
-			t := float64(kernel.SumSquares(x))
-			if t-t != 0 { // in float64 it may be finite
-				t = 0
-				for _, v := range x {
-					t += float64(v) * float64(v)
+		by.each(xs[p.item][p.from:p.to], func(x []float32, _ int) {
+			for x := range slices.Chunk(x, part) {
+				t := float64(kernel.SumSquares(x))
+				if t-t != 0 { // in float64 it may be finite
+					t = 0
+					for _, v := range x {
+						t += float64(v) * float64(v)
+					}
 				}
+				sums[i] += t
 			}
-			sums[i] += t
-		}
+		})
 	})
 	for _, v := range sums { // in the order of the pieces, whoever computed them
 		s += v

@@ -19,6 +19,8 @@ type Optimizer interface {
 	optimizers.OptimizationStrategy
 	// Step moves every parameter that has a gradient, at its group's rate times factor.
 	Step(factor float64) error
+	// ClipStep is Step with gradients that were scaled and clipped, and returns their norm.
+	ClipStep(scale, max, factor float64) (norm float64, err error)
 	// ZeroGrad takes the gradients away.
 	ZeroGrad()
 	// State returns all that the optimiser keeps between steps, by name.
@@ -76,13 +78,48 @@ func newCore(groups []Group, r rule) (*Core, error) {
 // gradients. It returns a *[NonFiniteError], and has changed nothing, if a gradient is not finite, or
 // another error if factor is no number from 0 or a parameter has changed its size.
 func (o *Core) Step(factor float64) error {
-	if !(factor >= 0) || math.IsInf(factor, 0) {
-		return fmt.Errorf("optim: step %d: the factor of the rates is %v, want a number from 0", o.steps+1, factor)
+	if err := o.checkFactor(factor); err != nil {
+		return err
 	}
-	if err := o.move(o.members, factor, o.steps+1); err != nil {
+	if err := o.move(o.members, factor, o.steps+1, nil); err != nil {
 		return err
 	}
 	o.steps++
+	return nil
+}
+
+// ClipStep has the result of [ScaleGradients] by scale, [ClipGradNorm] to max and [Core.Step], to the bit, and returns
+// the norm as it was before clipping. It reads the gradients twice, and leaves them as they were.
+func (o *Core) ClipStep(scale, max, factor float64) (norm float64, err error) {
+	var grads [][]float32
+	for _, m := range o.members {
+		if g := m.gradient(); g != nil {
+			grads = append(grads, g)
+		}
+	}
+	scales := scales{float32(scale)}
+	norm = math.Sqrt(sumSquares(grads, scales))
+	if norm-norm != 0 { // Step names the gradient that is to blame
+		scaleBy(grads, scales[0])
+		return norm, o.Step(factor)
+	}
+	if err := o.checkFactor(factor); err != nil {
+		return norm, err
+	}
+	if clip := max / (norm + clipEps); clip < 1 {
+		scales = append(scales, float32(clip))
+	}
+	if err := o.move(o.members, factor, o.steps+1, scales); err != nil {
+		return norm, err
+	}
+	o.steps++
+	return norm, nil
+}
+
+func (o *Core) checkFactor(factor float64) error {
+	if !(factor >= 0) || math.IsInf(factor, 0) {
+		return fmt.Errorf("optim: step %d: the factor of the rates is %v, want a number from 0", o.steps+1, factor)
+	}
 	return nil
 }
 
@@ -97,15 +134,16 @@ func (o *Core) OptimizeParams(p *nn.Param) error {
 	if m == nil {
 		return fmt.Errorf("optim: a parameter %v is in none of the groups", p.Shape())
 	}
-	if err := o.move([]*member{m}, o.Factor, m.steps+1); err != nil {
+	if err := o.move([]*member{m}, o.Factor, m.steps+1, nil); err != nil {
 		return err
 	}
 	op.DropGrad(p)
 	return nil
 }
 
-// move is the step of all those members that have a gradient.
-func (o *Core) move(members []*member, factor float64, step int) error {
+// move is the step of all those members that have a gradient. If by is not nil, it multiplies the gradients, all of
+// which are finite.
+func (o *Core) move(members []*member, factor float64, step int, by scales) error {
 	var named []Named
 	var live []*member
 	var ws, gs [][]float32
@@ -120,8 +158,10 @@ func (o *Core) move(members []*member, factor float64, step int) error {
 		}
 		named, live, ws, gs = append(named, m.Named), append(live, m), append(ws, w), append(gs, g)
 	}
-	if err := checkGradients(named, gs, step); err != nil {
-		return err
+	if by == nil {
+		if err := checkGradients(named, gs, step); err != nil {
+			return err
+		}
 	}
 	updates := make([]func(w, g, a, b []float32), len(live))
 	for i, m := range live {
@@ -133,14 +173,16 @@ func (o *Core) move(members []*member, factor float64, step int) error {
 		updates[i] = o.rule.prepare(m.rate*factor, m.decay, m.steps)
 	}
 	sweep(cut(ws), func(_ int, p piece) {
-		part := func(x []float32) []float32 {
-			if x == nil {
-				return nil
-			}
-			return x[p.from:p.to]
-		}
 		s := live[p.item].slots
-		updates[p.item](part(ws[p.item]), part(gs[p.item]), part(s[0]), part(s[1]))
+		by.each(gs[p.item][p.from:p.to], func(g []float32, at int) {
+			part := func(x []float32) []float32 {
+				if x == nil {
+					return nil
+				}
+				return x[p.from+at:][:len(g)]
+			}
+			updates[p.item](part(ws[p.item]), g, part(s[0]), part(s[1]))
+		})
 	})
 	return nil
 }
