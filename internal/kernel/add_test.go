@@ -16,7 +16,7 @@ func TestAdd(t *testing.T) {
 			product := make([]float32, m*n)
 			MatMulNN(product, a, b, m, n, k, Epilogue{})
 			want := slices.Clone(before)
-			Add(want, product)
+			Add(want, want, product)
 			for i := range want {
 				if want[i] != before[i]+product[i] {
 					t.Fatalf("Add: element %d is %v, want %v + %v", i, want[i], before[i], product[i])
@@ -49,7 +49,7 @@ func TestAdd(t *testing.T) {
 			copy(got.data, y)
 			LayerNormGradAdd(got.data, gy, x, w, stats, m, n)
 			got.check(t, "LayerNormGradAdd")
-			if Add(y, gx); !slices.Equal(got.data, y) {
+			if Add(y, y, gx); !slices.Equal(got.data, y) {
 				t.Errorf("LayerNormGradAdd of width %d: differs from the sum", n)
 			}
 		}

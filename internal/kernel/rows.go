@@ -39,17 +39,6 @@ func Softmax(y, x []float32, m, n int) {
 	})
 }
 
-// Add adds X to Y, element by element.
-func Add(y, x []float32) {
-	if len(y) < len(x) {
-		panic("kernel: Add: y is shorter than x")
-	}
-	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
-		from, to = from*ncMax, min(to*ncMax, len(x))
-		addBias(y[from:to], x[from:to])
-	})
-}
-
 // Activate sets Y = f(X), element by element.
 func Activate(y, x []float32, f Activation) {
 	if len(y) < len(x) {
@@ -68,14 +57,16 @@ func Activate(y, x []float32, f Activation) {
 	})
 }
 
-// Add sets Y = X + Z, element by element.
+// Add sets Y = X + Z, element by element. Y may be X.
 func Add(y, x, z []float32) {
 	if len(y) < len(x) || len(z) < len(x) {
 		panic("kernel: Add: y or z is shorter than x")
 	}
 	parallelRows((len(x)+ncMax-1)/ncMax, ncMax, func(from, to int) {
 		i, end := from*ncMax, min(to*ncMax, len(x))
-		copy(y[i:end], x[i:end])
+		if &y[i] != &x[i] {
+			copy(y[i:end], x[i:end])
+		}
 		addBias(y[i:end], z[i:end])
 	})
 }

@@ -99,7 +99,7 @@ func (n *node) AccGrad(g mat.Tensor) {
 		n.Dense.AccGrad(g)
 		return
 	}
-	kernel.Add(sum, data(g))
+	kernel.Add(sum, sum, data(g))
 }
 
 // gradient returns the gradient of the node so far, or nil if it has none.
