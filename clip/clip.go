@@ -45,7 +45,7 @@ func Checkpoint(o ...converter.OpenOption) Option {
 // model's own.
 func Vocabulary(path string) Option { return func(all *options) { all.vocabulary = path } }
 
-// Int8 rounds the weights of the vision tower to 8 bits when it is loaded, as [clipvit.Model.Quantize] does.
+// Int8 rounds the weights of both towers to 8 bits when they are loaded, as [clipvit.Model.Quantize] does.
 func Int8() Option { return func(all *options) { all.int8, all.bf16 = true, false } }
 
 // BF16 rounds the weights of both towers to bfloat16 when they are loaded, as [clipvit.Model.ToBF16] does. It is for
@@ -78,7 +78,10 @@ func Open(path string, o ...Option) (*Model, error) {
 	})
 	m.text = newLazy(func(ctx context.Context) (*cliptext.Model, error) {
 		tower, err := load(ctx, m, c.Text)
-		if err == nil && all.bf16 {
+		switch {
+		case err == nil && all.int8:
+			tower.Quantize()
+		case err == nil && all.bf16:
 			tower.ToBF16()
 		}
 		return tower, err

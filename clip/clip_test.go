@@ -497,8 +497,12 @@ func TestOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := clip.Cosine(v[0], w[0]); c < 0.99 || same(v, w) {
+	if c := clip.Cosine(v[0], w[0]); c < 0.999 || same(v, w) {
 		t.Errorf("cosine of int8 and float32 is %v", c)
+	}
+	e, err := open(t, model, clip.Int8()).EncodeText(t.Context(), []string{"a photo"})
+	if err != nil {
+		t.Fatal(err)
 	}
 	rounded := open(t, model, clip.Int8(), clip.BF16()) // the last counts
 	if v, err = rounded.Encode(t.Context(), clip.File(demo+"cat.png")); err != nil {
@@ -517,6 +521,9 @@ func TestOnce(t *testing.T) {
 	}
 	if c := clip.Cosine(a[0], b[0]); c < 0.9999 || same(a, b) {
 		t.Errorf("cosine of a text in bf16 and in float32 is %v", c)
+	}
+	if c := clip.Cosine(e[0], b[0]); c < 0.999 || same(e, b) {
+		t.Errorf("cosine of a text in int8 and in float32 is %v", c)
 	}
 	squashed := open(t, model, clip.Checkpoint(converter.Prepare(clipvit.Choice{Fit: clipvit.FitSquash})))
 	if tower, err := squashed.Vision(t.Context()); err != nil || tower.Config.Transform.Fit != clipvit.FitSquash {

@@ -8,7 +8,7 @@ import (
 )
 
 // VisionFingerprint returns 64 hexadecimal digits that change with anything that an embedding of a picture depends on: the
-// parameters of the vision tower, whether it is quantised, and how pictures are prepared. A checkpoint, its conversion and
+// parameters of the vision tower, how they are rounded, and how pictures are prepared. A checkpoint, its conversion and
 // its export have the same. It loads the tower.
 func (m *Model) VisionFingerprint(ctx context.Context) (string, error) {
 	v, err := m.Vision(ctx)

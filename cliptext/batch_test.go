@@ -37,9 +37,12 @@ func TestBatch(t *testing.T) {
 		kernel.Use(impl)
 		m.Unfreeze()
 		m.Freeze()
-		for _, precision := range []string{"f32", "bf16"} {
-			if precision == "bf16" {
+		for _, precision := range []string{"f32", "bf16", "int8"} {
+			switch precision {
+			case "bf16":
 				m.ToBF16()
+			case "int8":
+				m.Quantize()
 			}
 			var alone []float32
 			for _, text := range texts {

@@ -15,7 +15,7 @@ import (
 
 // Fingerprint returns 64 hexadecimal digits that change with anything of a tower and its tokenizer that the embedding of a
 // text depends on, and with nothing else: [Model.LogitScale] is no part of it, nor is the precision that weights are kept in, but for
-// what [Model.ToBF16] made of them.
+// what [Model.ToBF16] or [Model.Quantize] made of them.
 func Fingerprint(m *Model, t *Tokenizer) (string, error) {
 	c := m.Config
 	c.PoolLargest = c.PoolLargest && c.End != c.Vocab-1 // one name for one thing

@@ -121,7 +121,7 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	f.StringVarP(&c.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.BoolVar(&c.overwrite, "overwrite", false, "replace FILE if it is there")
 	f.IntVar(&c.batch, "batch", classifyBatch, "images that are encoded together; more is faster for small models only")
-	precision := precisionFlag(cmd, "of the products' weights and operands; int8 is of the vision tower's alone")
+	precision := precisionFlag(cmd, "of the products' weights and operands")
 	f.BoolVar(&c.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.activation, c.precision, c.format, c.prepare = transformer.Activation(activation.value), precision.value, format.value, prepared()

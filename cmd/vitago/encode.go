@@ -169,8 +169,8 @@ func (e *encoding) check(cmd *cobra.Command) error {
 	case !e.text && flags.Changed("vocab"):
 		return usagef("--vocab goes with --text: images have no words")
 	}
-	for _, name := range []string{"features", "precision", "preprocess", "fit", "exif"} {
-		if e.text && flags.Changed(name) && !(name == "features" && e.features.Kind == clipvit.Embedding) && !(name == "precision" && e.precision != "int8") {
+	for _, name := range []string{"features", "preprocess", "fit", "exif"} {
+		if e.text && flags.Changed(name) && !(name == "features" && e.features.Kind == clipvit.Embedding) {
 			return usagef("--%s is of images, and --text encodes texts", name)
 		}
 	}

@@ -107,7 +107,7 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.StringVarP(&e.output, "output", "o", "", "write the page, tables and a contact sheet into `DIR` as well")
 	f.BoolVar(&e.overwrite, "overwrite", false, "replace DIR if an evaluation is there")
 	f.IntVar(&e.batch, "batch", classifyBatch, "pictures that are encoded together; more is faster for small models only")
-	precision := precisionFlag(cmd, "of the products' weights and operands; int8 is of the vision tower's alone")
+	precision := precisionFlag(cmd, "of the products' weights and operands")
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after a picture that cannot be read")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.activation, e.precision, e.prepare, e.data = transformer.Activation(activation.value), precision.value, prepared(), args[0]

@@ -118,7 +118,7 @@ func TestFlags(t *testing.T) {
 		{"encode --model MODEL --text photo", "--features cls", "--features cls: a text has an embedding alone"},
 		{"encode --model MODEL --text photo", "--features post_norm", "--features is of images"},
 		{"encode --model MODEL --text photo", "--layer 0", "--layer 0: an embedding has no layer"},
-		{"encode --model MODEL --text photo", "--precision int8", "--precision is of images"},
+		{"encode --model MODEL --text photo", "--precision int8", ""},
 		{"encode --model MODEL --text photo", "--preprocess openai", "--preprocess is of images"},
 		{"encode --model MODEL --text photo", "--fit squash", "--fit is of images"},
 		{"encode --model MODEL --text photo", "--exif", "--exif is of images"},
