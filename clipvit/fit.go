@@ -60,7 +60,10 @@ func (t Transform) Square(img image.Image, size int) (image.Image, error) {
 		return nil, err
 	}
 	m := pillow.FromImage(img)
-	if m.Width < 1 || m.Height < 1 || size < 1 || size > maxResize {
+	switch {
+	case m.Width < 1 || m.Height < 1:
+		return nil, ofImage(fmt.Errorf("image is %d×%d pixels, want at least 1×1", m.Width, m.Height))
+	case size < 1 || size > maxResize:
 		return nil, fmt.Errorf("clipvit: image of %d×%d pixels for a tower of %d, want at least 1×1 for 1 to %d", m.Width, m.Height, size, maxResize)
 	}
 	m, err := t.square(m, size)

@@ -129,7 +129,7 @@ func TestInParts(t *testing.T) {
 			}
 		}
 	}
-	for tokens, want := range map[int]int{50: 24, 257: 4, 577: 2, 1200: 1, 5000: 1} {
+	for tokens, want := range map[int]int{50: 16, 257: 4, 577: 2, 800: 1, 1200: 1, 5000: 1} {
 		if got := Part(tokens); got != want {
 			t.Errorf("%d images of %d tokens go together, want %d", got, tokens, want)
 		}

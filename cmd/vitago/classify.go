@@ -138,6 +138,7 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 		if c.precision, err = choosePrecision(cmd.ErrOrStderr(), c.precision); err != nil {
 			return err
 		}
+		frugal()
 		return c.run(cmd, args)
 	}
 	return cmd

@@ -146,6 +146,7 @@ try it again.`,
 		if e.precision, err = choosePrecision(cmd.ErrOrStderr(), e.precision); err != nil {
 			return err
 		}
+		frugal()
 		return e.run(cmd, args)
 	}
 	return cmd

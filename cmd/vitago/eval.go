@@ -121,6 +121,7 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 		if e.precision, err = choosePrecision(cmd.ErrOrStderr(), e.precision); err != nil {
 			return err
 		}
+		frugal()
 		return e.run(cmd)
 	}
 	return cmd
