@@ -182,7 +182,7 @@ func (p *panelProduct) runAMX() {
 		matrix{p.rest, k, false}.pack(panel, at, min(amxTile, p.restRows-at), 0, k, amxTile)
 		splitPanelBF16(of(q), panel, amxTile, k)
 	})
-	starts := partitionRows(n, amxTile)
+	starts := partitionRows(n, amxTile, ncMax)
 	const maxSteps = kcMax / amxTile // steps at a time
 	run(len(starts)-1, func(i int) {
 		b := &amxBlock{productBlock: p.newBlock(starts, i, amxTile), terms: terms}

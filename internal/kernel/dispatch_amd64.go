@@ -196,7 +196,8 @@ func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast 
 		const lines = 2 * 64 // a call prefetches for every k of some panels
 		turns := (panels + r.atOnce - 1) / r.atOnce * k
 		next, step := (*byte)(from), 0
-		if step = min((ahead.size+turns-1)/turns, lines); step > 0 {
+		if share := ahead.size * r.columns / columns; share > 0 {
+			step = min((share+turns-1)/turns, lines)
 			next = ahead.cut(min(step*turns, ahead.size)).at
 		}
 		r.f(&y[0], ldy, (*byte)(from), panels, rowsOfLast, &x[0], ldx, k, accumulate, next, step)

@@ -51,7 +51,7 @@ func (p *panelProduct) run() {
 		matrix{p.rest, k, false}.pack(padded, 0, p.restRows, 0, k, nr)
 	}
 	halves := p.panels+extra == 0 && p.w.half != nil && fewReadsHalves()
-	starts := partitionRows(n, mr)
+	starts := partitionRows(n, mr, p.widest())
 	run := parallel
 	if m := p.panels*nr + p.restRows; float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
@@ -60,11 +60,16 @@ func (p *panelProduct) run() {
 	run(len(starts)-1, func(i int) {
 		b := p.newBlock(starts, i, mr)
 		room := b.count * mr * nr
-		scratch := Get(b.count * mr * kc)
-		defer Put(scratch)
-		b.bias = Get(room)
-		defer Put(b.bias)
-		b.broadcastBias()
+		var scratch []float32
+		if p.w.half != nil && !halves {
+			scratch = Get(b.count * mr * kc)
+			defer Put(scratch)
+		}
+		if p.panels+extra > 0 {
+			b.bias = Get(room)
+			defer Put(b.bias)
+			b.broadcastBias()
+		}
 		staged := Get(extra * room)
 		defer Put(staged)
 		for k0 := 0; k0 < k; k0 += kc {
@@ -96,11 +101,19 @@ func (p *panelProduct) run() {
 	runtime.KeepAlive(p.w)
 }
 
+// widest returns how many rows of W an item has at most. Where X is small, W comes from memory as fast as it is
+// multiplied: items are small, so that what is multiplied and what is prefetched fit into the second-level cache together.
+func (p *panelProduct) widest() int {
+	if p.panels <= 2 {
+		return ncMax / 2
+	}
+	return ncMax
+}
+
 // partitionRows returns where the items of a product begin in the n rows of W, whose panels have mr rows, and n at
-// last. A worker reads all of X for each item, so that items are as large as the cache allows. With several workers
+// last. A worker reads all of X for each item, so that items are as large as they may be: widest. With several workers
 // the last items are smaller, since workers may run at different speeds.
-func partitionRows(n, mr int) []int {
-	const widest = ncMax
+func partitionRows(n, mr, widest int) []int {
 	workers := runtime.GOMAXPROCS(0)
 	left := (n + mr - 1) / mr // panels
 	even := left

@@ -17,7 +17,7 @@ type fewShape struct {
 
 func (m machine) fewShapes() []fewShape {
 	if m.lanes == 16 {
-		return []fewShape{{1, []int{8, 3, 1}}, {2, []int{8, 3, 1}}, {3, []int{6, 3, 1}}, {4, []int{6, 3, 1}}, {6, []int{4, 1}}, {9, []int{3, 1}}, {12, []int{2, 1}}}
+		return []fewShape{{1, []int{8, 4, 1}}, {2, []int{8, 4, 1}}, {3, []int{6, 4, 1}}, {4, []int{6, 4, 1}}, {6, []int{4, 1}}, {9, []int{3, 1}}, {12, []int{2, 1}}}
 	}
 	return []fewShape{{1, []int{6, 1}}, {2, []int{4, 1}}, {3, []int{3, 1}}, {4, []int{2, 1}}, {6, []int{2, 1}}, {9, []int{1}}, {12, []int{1}}}
 }
