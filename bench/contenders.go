@@ -26,7 +26,7 @@ const f32Cosine = 0.999999
 
 // int8Cosine and bf16Cosine: what is promised of 8 bits and of bfloat16.
 const (
-	int8Cosine = 0.995
+	int8Cosine = 0.9997
 	bf16Cosine = 0.9999
 )
 

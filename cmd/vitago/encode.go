@@ -264,6 +264,9 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		return e.kept(cmd, r, what, adviseVocabulary(err, e.model))
 	}
 	note(log, r.Notes)
+	if e.precision == "int8" {
+		noteRounding(ctx, log, m, e.text)
+	}
 	if e.output != "" {
 		fmt.Fprintln(log, e.summary(r, what, elapsed, loaded))
 	}

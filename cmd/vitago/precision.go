@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +49,23 @@ func choosePrecision(log io.Writer, asked string) (string, error) {
 		return "f32", nil
 	}
 	return asked, nil
+}
+
+// noteRounding says on log what of a tower, which is loaded, is not in int8, if anything.
+func noteRounding(ctx context.Context, log io.Writer, m *clip.Model, text bool) {
+	var tower interface{ Precision() string }
+	var err error
+	if text {
+		tower, err = m.Text(ctx)
+	} else {
+		tower, err = m.Vision(ctx)
+	}
+	if err != nil {
+		return // said before
+	}
+	if p := tower.Precision(); !strings.HasSuffix(p, "products in int8") {
+		fmt.Fprintf(log, "note: 8 bits do not suffice this tower: it computes %s\n", p)
+	}
 }
 
 // precisionOptions has a model loaded in a precision that choosePrecision returned.
