@@ -154,6 +154,10 @@ func (m *Model) Text(ctx context.Context) (*cliptext.Model, error) {
 	return m.text.get(ctx)
 }
 
+// ReleaseText lets go of the text tower, whose memory is free after the next run of the collector: for who has encoded all
+// texts, and goes on with pictures. It is loaded again when it is wanted. A model of [New] keeps its towers.
+func (m *Model) ReleaseText() { m.text.forget() }
+
 // Tokenizer returns what reads texts for the text tower. Assumed says that the checkpoint names none, and that it is
 // OpenAI's. Without a text tower the error is [ErrNoText]; one without a tokenizer is [cliptext.ErrVocabulary].
 func (m *Model) Tokenizer() (t *cliptext.Tokenizer, assumed bool, err error) {

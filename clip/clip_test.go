@@ -525,6 +525,23 @@ func TestOnce(t *testing.T) {
 	if c := clip.Cosine(e[0], b[0]); c < 0.999 || same(e, b) {
 		t.Errorf("cosine of a text in int8 and in float32 is %v", c)
 	}
+	// A text tower that was let go of is loaded again, and is the same.
+	before, err := rounded.Text(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounded.ReleaseText()
+	if after, err := rounded.Text(t.Context()); err != nil || after == before {
+		t.Errorf("the text tower is still there, or does not come back: %v", err)
+	}
+	if again, err := rounded.EncodeText(t.Context(), []string{"a photo"}); err != nil || !same(again, a) {
+		t.Errorf("the text tower comes back as another, %v", err)
+	}
+	kept := clip.New(nil, before, cliptext.NewOpenAI(cliptext.OpenAI))
+	kept.ReleaseText()
+	if w, err := kept.Text(t.Context()); err != nil || w != before {
+		t.Errorf("a tower in memory was let go of, %v", err)
+	}
 	squashed := open(t, model, clip.Checkpoint(converter.Prepare(clipvit.Choice{Fit: clipvit.FitSquash})))
 	if tower, err := squashed.Vision(t.Context()); err != nil || tower.Config.Transform.Fit != clipvit.FitSquash {
 		t.Errorf("options of the checkpoint are not heard, %v", err)

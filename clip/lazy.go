@@ -20,6 +20,17 @@ func loaded[T any](v T) *lazy[T] {
 	return l
 }
 
+// forget lets go of the value, which is loaded again when it is wanted. One that was there from the start stays.
+func (l *lazy[T]) forget() {
+	if l.load == nil {
+		return
+	}
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	var none T
+	l.v, l.done = none, false
+}
+
 // get returns the value. Whoever comes while another loads waits, and loads if that fails.
 func (l *lazy[T]) get(ctx context.Context) (v T, err error) {
 	if ctx.Err() != nil {

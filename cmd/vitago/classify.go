@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -397,10 +398,11 @@ func (c *classification) load(ctx context.Context, log io.Writer, m *clip.Model)
 	p := startProgress(log, "loading "+c.model, megabytes)
 	defer p.stop()
 	_, err := await(ctx, func() (any, error) {
-		_, err := m.Vision(ctx)
-		if err == nil && c.labels != nil {
-			_, err = m.Text(ctx)
+		if c.labels != nil { // the vision tower follows when the text tower has gone
+			_, err := m.Text(ctx)
+			return nil, err
 		}
+		_, err := m.Vision(ctx)
 		return nil, err
 	})
 	return err
@@ -414,7 +416,15 @@ func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Mo
 	if c.cache != "" {
 		options = append(options, zeroshot.Cache(c.cache))
 	}
-	return await(ctx, func() (clip.Classifier, error) { return zeroshot.New(ctx, m, c.labels, c.templates, options...) })
+	return await(ctx, func() (clip.Classifier, error) {
+		judge, err := zeroshot.New(ctx, m, c.labels, c.templates, options...)
+		if err == nil { // both towers are never in memory together
+			m.ReleaseText()
+			runtime.GC()
+			_, err = m.Vision(ctx)
+		}
+		return judge, err
+	})
 }
 
 // adviseVocabulary tells how to come by the vocabulary that the model lacks, if that is what err says.
