@@ -217,10 +217,8 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 
 		row := get(3 * t) // see scoreGradGeneric
 		for r := range t {
-			var delta float32
-			for j, v := range o[r*c:][:d] {
-				delta += v * g[r*c+j]
-			}
+			y := o[r*c:][:d]
+			delta, _ := normSums(g[r*c:][:d], y, y, 0, 0) // Σ gout·out
 			s := 2 * ((image*t+r)*heads + head)
 			row[3*r], row[3*r+1], row[3*r+2] = stats[s], 1/stats[s+1], delta
 		}
