@@ -134,9 +134,6 @@ func (w *worker) load(q request) error {
 		return err
 	}
 	if q.Tokens > 0 && !q.Blocks {
-		if precision == "int8" {
-			return errors.New("texts are not encoded in 8 bits")
-		}
 		w.text, err = m.Text(ctx)
 		return err
 	}
