@@ -262,10 +262,10 @@ func TestReader(t *testing.T) {
 			t.Errorf("after %d bytes: %v, want %v", n, err, broken)
 		}
 	}
-	if _, err := readAll(bytes.NewReader(data), int64(len(data)-1)); !errors.Is(err, ErrTooLarge) {
+	if _, err := readAll(bytes.NewReader(data), 0, int64(len(data)-1)); !errors.Is(err, ErrTooLarge) {
 		t.Error("no error beyond the limit")
 	}
-	if b, err := readAll(bytes.NewReader(data), int64(len(data))); err != nil || len(b) != len(data) {
+	if b, err := readAll(bytes.NewReader(data), 1, int64(len(data))); err != nil || len(b) != len(data) {
 		t.Errorf("%d bytes, %v at the limit", len(b), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"strings"
 )
@@ -54,7 +55,7 @@ func read(r io.Reader) (f Format, data []byte, err error) {
 		return f, nil, errors.New("pillow: empty file")
 	}
 	if f, ok := FormatOf(head); ok && f.Decodes {
-		data, err := readAll(io.MultiReader(bytes.NewReader(head), r), MaxBytes)
+		data, err := readAll(io.MultiReader(bytes.NewReader(head), r), length(r), MaxBytes)
 		if err != nil {
 			return f, nil, fmt.Errorf("pillow: %s: %w", f.Name, err)
 		}
@@ -63,16 +64,28 @@ func read(r io.Reader) (f Format, data []byte, err error) {
 	return f, nil, unknown(head)
 }
 
-// readAll is io.ReadAll with a limit.
-func readAll(r io.Reader, most int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, most+1))
+// length returns how long a file is, or zero if that is not known.
+func length(r io.Reader) int64 {
+	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return info.Size()
+		}
+	}
+	return 0
+}
+
+// readAll is io.ReadAll with a limit, and room for size bytes from the beginning.
+func readAll(r io.Reader, size, most int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(size, 0), most, 1<<24)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(r, most+1))
 	switch {
 	case err != nil:
 		err = ReadError{err}
-	case int64(len(data)) > most:
+	case int64(b.Len()) > most:
 		err = &reason{fmt.Sprintf("file of more than %d bytes", most), ErrTooLarge}
 	}
-	return data, err
+	return b.Bytes(), err
 }
 
 // safely gives errors the format's name, and turns a panic of a decoder, most of which are

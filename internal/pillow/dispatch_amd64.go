@@ -90,7 +90,7 @@ func acrossRGB(m, src *Image, w *weights, left, top int) bool {
 	// A row is read to the end of its last group of weights, and then some.
 	reach := first[n-1] + 12*groups + 4
 	stride := 3 * src.Width
-	parallel(m.Height, 1, m.Height*len(w.at), func(from, to int) {
+	parallel(m.Height, 1, m.Height*len(w.at)/2, func(from, to int) {
 		var end []byte // the last rows of src, with room behind them
 		for y := from; y < to; y++ {
 			row := src.Pix[(top+y)*stride:]

@@ -19,6 +19,7 @@ type jpegDecoder struct {
 	progressive   bool
 	arithmetic    bool
 	parts         []*jpegPart
+	planes        []byte           // of all parts
 	quant         [4]*[64]uint16   // in the order of a block
 	huff          [2][4]*jpegTable // DC, AC
 	conditioning  jpegConditioning // of arithmetic coding
@@ -381,8 +382,15 @@ func (d *jpegDecoder) frame(b []byte) error {
 	if blocks > most {
 		return fmt.Errorf("the file can hold %d blocks, its header claims %d", most, blocks)
 	}
+	n := 0
 	for _, p := range parts {
-		p.pix = make([]byte, p.stride*8*p.rows)
+		n += p.stride * 8 * p.rows
+	}
+	d.planes = get(n) // scans write all that is seen of them
+	rest := d.planes
+	for _, p := range parts {
+		n := p.stride * 8 * p.rows
+		p.pix, rest = rest[:n:n], rest[n:]
 	}
 	d.parts = parts
 	return nil
@@ -484,13 +492,13 @@ func (d *jpegDecoder) scan(b []byte) (whole bool, err error) {
 	return whole, s.read()
 }
 
-// image upsamples and converts the planes.
+// image upsamples and converts the planes, which are gone then.
 func (d *jpegDecoder) image() *Image {
 	mode := map[int]Mode{1: Gray, 3: RGB, 4: CMYK}[len(d.parts)]
 	m := newImage(mode, d.width, d.height)
 	yccs := d.ycc()
 	n := len(d.parts)
-	parallel(d.height, d.maxV, 4*n*d.width*d.height, func(lo, hi int) {
+	parallel(d.height, d.maxV, n*d.width*d.height, func(lo, hi int) {
 		var up [4]*upsampler
 		for i, p := range d.parts {
 			up[i] = newUpsampler(p.plane, d.maxH/p.h, d.maxV/p.v)
@@ -528,6 +536,7 @@ func (d *jpegDecoder) image() *Image {
 			}
 		}
 	})
+	put(d.planes)
 	return m
 }
 

@@ -248,13 +248,15 @@ func (m *Image) resample(width, height int, f Filter, win image.Rectangle) (*Ima
 	case across == nil:
 		out.down(src, down, origin.Y, need.Min.X-origin.X)
 	case downFirst:
-		mid := newImage(mode, middle.X, middle.Y)
+		mid := &Image{Mode: mode, Width: middle.X, Height: middle.Y, Pix: get(modes[mode] * middle.X * middle.Y)}
 		mid.down(src, down, origin.Y, need.Min.X-origin.X)
 		out.across(mid, across, need.Min.X, 0)
+		put(mid.Pix)
 	default:
-		mid := newImage(mode, middle.X, middle.Y)
+		mid := &Image{Mode: mode, Width: middle.X, Height: middle.Y, Pix: get(modes[mode] * middle.X * middle.Y)}
 		mid.across(src, across, origin.X, need.Min.Y-origin.Y)
 		out.down(mid, down, need.Min.Y, 0)
+		put(mid.Pix)
 	}
 	if out.Mode != m.Mode {
 		out.straight()
