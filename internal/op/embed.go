@@ -102,11 +102,11 @@ func (f *wordOp) Operands() []mat.Tensor { return []mat.Tensor{f.token, f.positi
 
 func (f *wordOp) Forward() (mat.Tensor, error) {
 	y := fresh(len(f.words), f.c)
-	token, position := data(f.token), data(f.position)
+	out, token, position := data(y), data(f.token), data(f.position)
 	for i, w := range f.words {
 		row, pos := token[w*f.c:(w+1)*f.c], position[i%f.t*f.c:]
 		for j, v := range row {
-			data(y)[i*f.c+j] = v + pos[j]
+			out[i*f.c+j] = v + pos[j]
 		}
 	}
 	return y, nil
