@@ -256,6 +256,12 @@ func TestEncodeText(t *testing.T) {
 	if _, err := embeddings.EncodeText(t.Context(), m, texts, path, o); !errors.Is(err, embeddings.ErrOther) {
 		t.Errorf("another setting: %v", err)
 	}
+	o.Normalize = false
+	for name, rounding := range map[string]clip.Option{"int8": clip.Int8(), "bf16": clip.BF16()} {
+		if _, err := embeddings.EncodeText(t.Context(), open(t, model, rounding), texts, path, o); !errors.Is(err, embeddings.ErrOther) {
+			t.Errorf("goes on in %s: %v", name, err)
+		}
+	}
 	if _, err := embeddings.EncodeText(t.Context(), open(t, "../testdata/families/llava"), texts, path, embeddings.EncodeOptions{Options: embeddings.Options{Overwrite: true}}); !errors.Is(err, clip.ErrNoText) {
 		t.Errorf("no text tower: %v", err)
 	}

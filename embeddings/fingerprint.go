@@ -32,7 +32,11 @@ func vision(m *clip.Model) tower {
 			}
 			c := v.Config
 			c.Transform = c.Transform.Canonical() // one name for one thing
-			return append([]any{c, len(v.Blocks) > 0 && op.Quantized(v.Blocks[0].MLP.Up.W)}, rounded(v.Blocks)...), nil
+			r := rounded(v.Blocks)
+			if r == "bf16" {
+				return []any{c, false, r}, nil
+			}
+			return []any{c, r == "int8"}, nil
 		},
 		m.VisionFingerprint,
 	}
@@ -50,18 +54,26 @@ func text(m *clip.Model) tower {
 			if err != nil {
 				return nil, err
 			}
-			return append([]any{t.Config, k.Fingerprint()}, rounded(t.Blocks)...), nil
+			if r := rounded(t.Blocks); r != "" {
+				return []any{t.Config, k.Fingerprint(), r}, nil
+			}
+			return []any{t.Config, k.Fingerprint()}, nil
 		},
 		m.TextFingerprint,
 	}
 }
 
-// rounded says what is to be said of blocks that compute in bfloat16.
-func rounded(b transformer.Blocks) []any {
-	if len(b) > 0 && op.RoundedBF16(b[0].MLP.Up.W) {
-		return []any{"bf16"}
+// rounded says to what the weights of blocks are rounded: "int8", "bf16", or "" if they are not.
+func rounded(b transformer.Blocks) string {
+	switch {
+	case len(b) == 0:
+		return ""
+	case op.Quantized(b[0].MLP.Up.W):
+		return "int8"
+	case op.RoundedBF16(b[0].MLP.Up.W):
+		return "bf16"
 	}
-	return nil
+	return ""
 }
 
 // fingerprint returns 64 hexadecimal digits that change with the model, and loads the tower meanwhile. Those of package clip
