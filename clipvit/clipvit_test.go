@@ -210,12 +210,15 @@ func TestBatch(t *testing.T) {
 		kernel.Use(name)
 		m := tiny.New(t, New, c)
 		tiny.Fill(m, func() float32 { return (rng.Float32() - 0.5) / 4 })
-		for _, kind := range []string{"plain", "frozen", "bf16"} {
+		for _, kind := range []string{"plain", "frozen", "bf16", "int8"} {
 			switch kind {
 			case "frozen":
 				m.Freeze()
 			case "bf16":
 				m.ToBF16()
+			case "int8":
+				m.Unfreeze()
+				m.Quantize()
 			}
 			for _, batch := range []int{2, 7, images} {
 				together := embed(m, 0, batch)
