@@ -232,6 +232,36 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
+// TestPlantedBatch: of a tower with products in 8, 16 and 32 bits, an image has the same embedding alone and in any batch.
+func TestPlantedBatch(t *testing.T) {
+	c := Config{ImageSize: 48, PatchSize: 8, Width: 128, Heads: 4, Layers: 4, MLPWidth: 512, EmbedDim: 64, NormEps: 1e-5}
+	c.Activation = transformer.GELU
+	m := planted(t, c, gains(60, 4))
+	m.Quantize()
+	for _, want := range []string{"int8", "int16", "float32"} {
+		if p := m.Precision(); !strings.Contains(p, want) {
+			t.Fatalf("%s: want some in %s", p, want)
+		}
+	}
+	for _, batch := range []int{2, 3, 9} {
+		x := testPictures(t, c, batch)
+		want := m.Embedding(x).Value().Data().F32()
+		size := c.Patches() * c.PatchLen()
+		for i := range batch {
+			one := mat.NewDense[float32](mat.WithShape(c.Patches(), c.PatchLen()), mat.WithBacking(x.Data().F32()[i*size:(i+1)*size]))
+			if got := m.Embedding(one).Value().Data().F32(); !slices.Equal(got, want[i*c.EmbedDim:(i+1)*c.EmbedDim]) {
+				t.Errorf("image %d of %d: another embedding alone", i, batch)
+			}
+		}
+	}
+	// It can learn again, in plain rows.
+	m.Unfreeze()
+	y := m.Embedding(testPictures(t, c, 1))
+	if !y.RequiresGrad() {
+		t.Error("unfrozen, the embedding wants no gradient")
+	}
+}
+
 func eachParam(m *Model, f func(path string, shape []int)) {
 	params.Walk(m, func(path string, p *nn.Param) { f(path, p.Shape()) })
 }

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"encoding/gob"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -24,6 +25,8 @@ type Block struct {
 	Attn  *Attention
 	Norm2 *layernorm.Model // W [C], B [C]
 	MLP   *MLP
+
+	mixed bool // some products of the tower are rounded and others are not, since Quantize; what learns is not
 }
 
 func init() { gob.RegisterName("*clipvit.Block", &Block{}) } // the name in files of versions before
@@ -42,10 +45,27 @@ func NewBlock(c Config) *Block {
 func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor { return m.forward(x, t, unseen) }
 
 func (m *Block) forward(x mat.Tensor, t int, see observer) mat.Tensor {
-	n := op.LayerNorm(x, m.Norm1)                     // [B·T,C]
-	y := op.Release(m.Attn.forward(n, x, t, see), n)  // [B·T,C] = x + Attn(Norm1(x))
+	a := m.laid(x, t, m.Attn.QKV.W, m.Attn.Out.W)    // [B·T,C]
+	n := op.LayerNorm(a, m.Norm1)                    // [B·T,C]
+	y := op.Release(m.Attn.forward(n, a, t, see), n) // [B·T,C] = x + Attn(Norm1(x))
+	if a != x {
+		op.Release(y, a)
+	}
+	if b := m.laid(y, t, m.MLP.Up.W, m.MLP.Down.W); b != y {
+		y = op.Release(b, y)
+	}
 	n = op.LayerNorm(y, m.Norm2)                      // [B·T,C]
 	return op.Release(m.MLP.forward(n, y, see), n, y) // [B·T,C] = y + MLP(Norm2(y))
+}
+
+// laid returns tokens x [B·T,C] in the layout that suits products with weights: panels if
+// all are frozen in float32, rows otherwise.
+func (m *Block) laid(x mat.Tensor, t int, weights ...*nn.Param) mat.Tensor {
+	if !m.mixed {
+		return x
+	}
+	rows := slices.ContainsFunc(weights, func(w *nn.Param) bool { return !op.PackedFloat(w) }) || WantsGrad(m)
+	return op.Laid(x, t, !rows)
 }
 
 // An observer sees a weight of a product and what it is multiplied with [B·T,in].

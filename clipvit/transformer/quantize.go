@@ -15,15 +15,18 @@ import (
 	"github.com/vitago/vitago/internal/op"
 )
 
-// Quantize rounds the weights of the frozen blocks' products to 8 bits, and those to 16 bits that need it. What needs it
-// is measured: tokens are what enters the blocks for a few inputs of t tokens each, made anew by every call, and head
-// makes the embeddings [B,E] of what leaves them. Trained towers have channels far larger than the others, after their
-// norms as within their MLPs; rounded with the others, these would leave nothing of them.
+// Quantize rounds the weights of the frozen blocks' products to 8 bits, those to 16 bits that need it, and leaves those in
+// float32 for which that is not enough. What a product needs is measured: tokens are what enters the blocks for a few
+// inputs of t tokens each, made anew by every call, and head makes the embeddings [B,E] of what leaves them. Trained towers
+// have channels far larger than the others, after their norms as within their MLPs; rounded with the others, these would
+// leave nothing of them.
 //
 //  1. One pass in float32 shows the sizes of what enters each product. By them, and by the weights, up to 32 columns of a
 //     product are kept apart in float32, or all columns get scales, whichever leaves the least error.
-//  2. Passes with the rounded weights show how far the embeddings turned. Until that is little, more of the products get
-//     16 bits, the most sensitive first; at last all stay float32.
+//  2. A pass with all weights rounded shows how far the embeddings turn. If that is little, it is all.
+//  3. Otherwise each product is rounded alone. Those that turn the embeddings the most for their size get 16 bits or stay
+//     float32, until all together turn them little. In most towers these are products of the first blocks, whose errors
+//     the later blocks multiply.
 //
 // Sources: Dettmers et al., "LLM.int8()", arXiv 2208.07339; Xiao et al., "SmoothQuant", arXiv 2211.10438; Li et al.,
 // "RepQ-ViT", arXiv 2212.08254; Sun et al., "Massive Activations in Large Language Models", arXiv 2402.17762.
@@ -31,63 +34,146 @@ func (m Blocks) Quantize(t int, tokens func() mat.Tensor, head func(x mat.Tensor
 	if slices.ContainsFunc(m.Products(), op.Quantized) {
 		return // by an earlier call
 	}
-	how := map[*nn.Param]kernel.Rounding{}
+	q := &quantizer{blocks: m, tokens: t, head: head, how: map[*nn.Param]kernel.Rounding{}, exact: map[*nn.Param]mat.Matrix{}}
+	for _, p := range m.Products() {
+		q.exact[p] = p.Matrix.(mat.Matrix)
+	}
 	x := tokens()
 	for _, b := range m {
 		x = op.Release(b.forward(x, t, func(w *nn.Param, x mat.Tensor) {
-			how[w] = chooseRounding(w, op.CopyRows(x))
+			q.how[w] = chooseRounding(w, op.CopyRows(x))
 		}), x)
 	}
-	want := embeddings(head(x))
-
-	exact := map[*nn.Param]mat.Tensor{}
+	q.want = embeddings(head(x))
 	for _, p := range m.Products() {
-		exact[p] = p.Matrix
+		q.set(p, 8)
 	}
-	// What is in 16 bits: the products of attention turn embeddings the most for what they cost.
-	levels := [][]string{{}, {"out"}, {"qkv", "out"}, {"qkv", "out", "down"}, {"qkv", "out", "up", "down"}}
-	fallback := -1
-	set := func(level int) {
-		for _, b := range m {
-			for i, p := range b.products() {
-				r := how[p]
-				r.Words = slices.Contains(levels[level], []string{"qkv", "out", "up", "down"}[i])
-				if w := op.Rounded(p); w == nil || w.Words() != r.Words {
-					p.Matrix = exact[p].(mat.Matrix)
-					op.Quantize(p, r)
-				}
-			}
-		}
+	if q.turn(0, tokens()) > wantedTurn {
+		q.choose(tokens)
 	}
-	for level := range levels {
-		set(level)
-		cosine := leastCosine(want, embeddings(head(m.Forward(tokens(), t, false, Visit(nil)))))
-		if !(cosine < wantedCosine) {
-			fallback = level
-			break
-		}
-		if cosine >= neededCosine && fallback < 0 {
-			fallback = level
-		}
-	}
-	if fallback >= 0 {
-		set(fallback)
-	} else {
-		for p, w := range exact {
-			p.Matrix = w.(mat.Matrix)
-		}
-	}
-	clear(exact)
+	clear(q.exact)
 	runtime.GC() // gives back what the blocks took before
 }
 
-const (
-	// wantedCosine is how near the embeddings of float32 those of the inputs to measure by have to be. Other inputs turn up
-	// to twice as far.
-	wantedCosine = 0.99985
-	// neededCosine does if 16 bits are not enough for the wanted one.
-	neededCosine = 0.9995
-)
+// wantedTurn is how far the embeddings of the inputs to measure by may turn: 1 less their least cosine with those of float32.
+// Other inputs turn up to twice as far, and some twenty times as far if products need float32.
+const wantedTurn = 1.5e-4
+
+// A quantizer rounds blocks and measures what that does.
+type quantizer struct {
+	blocks Blocks
+	tokens int // of an input
+	head   func(x mat.Tensor) mat.Tensor
+	how    map[*nn.Param]kernel.Rounding
+	exact  map[*nn.Param]mat.Matrix // the weights as they were
+	want   *mat.Dense[float32]      // the embeddings [B,E] of float32
+}
+
+// set keeps the weights of a product in 8, 16 or 32 bits.
+func (q *quantizer) set(p *nn.Param, bits int) {
+	how := q.how[p]
+	how.Words = bits == 16
+	if w := op.Rounded(p); w != nil && bits < 32 && w.Words() == how.Words {
+		return
+	}
+	p.Matrix = q.exact[p]
+	if bits < 32 {
+		op.Quantize(p, how)
+	}
+}
+
+// turn measures how far the embeddings turn, given what enters a block, which it releases.
+func (q *quantizer) turn(block int, x mat.Tensor) float64 {
+	return 1 - leastCosine(q.want, embeddings(q.head(q.blocks[block:].Forward(x, q.tokens, false, Visit(nil)))))
+}
+
+// choose finds what each product is kept in.
+func (q *quantizer) choose(tokens func() mat.Tensor) {
+	for _, b := range q.blocks {
+		b.mixed = true
+	}
+	turns := q.each(tokens)
+	// What a product turns the embeddings by in 8 bits, for its size, decides; 16 bits turn them some 64 times less. Errors
+	// are independent, so that their turns add up, as long as they are small.
+	const words = 64
+	bitsAt := func(p *nn.Param, limit float64) int {
+		switch turn := turns[p] / float64(p.Size()); {
+		case turn <= limit:
+			return 8
+		case turn <= words*limit:
+			return 16
+		}
+		return 32
+	}
+	expected := func(limit float64) (sum float64) {
+		for p, turn := range turns {
+			switch bitsAt(p, limit) {
+			case 8:
+				sum += turn
+			case 16:
+				sum += turn / words
+			}
+		}
+		return sum
+	}
+	for wanted := 2 * wantedTurn; wanted > wantedTurn/10000; {
+		lo, hi := -60.0, 0.0 // binary logarithms of a limit that is low enough and one that is too high
+		for range 20 {
+			if mid := (lo + hi) / 2; expected(math.Exp2(mid)) > wanted {
+				hi = mid
+			} else {
+				lo = mid
+			}
+		}
+		most := wantedTurn
+		for p := range turns {
+			bits := bitsAt(p, math.Exp2(lo))
+			q.set(p, bits)
+			if bits == 32 {
+				most = wantedTurn / 5 // how far such a tower turns differs more from input to input
+			}
+		}
+		turn := q.turn(0, tokens())
+		if !(turn > most) {
+			return
+		}
+		wanted *= min(max(most/turn, 0.1), 0.7)
+	}
+	for p := range turns {
+		q.set(p, 32)
+	}
+}
+
+// each measures how far the embeddings turn when one product alone is in 8 bits. It leaves all of them in float32.
+func (q *quantizer) each(tokens func() mat.Tensor) map[*nn.Param]float64 {
+	m, turns := q.blocks, map[*nn.Param]float64{}
+	for _, p := range m.Products() {
+		q.set(p, 32)
+	}
+	x := tokens()
+	for i, b := range m {
+		turn := func() float64 { return q.turn(i, op.Copy(x)) }
+		// Of a block that hardly matters it is enough to know that.
+		for _, p := range b.products() {
+			q.set(p, 8)
+		}
+		all := turn()
+		for _, p := range b.products() {
+			q.set(p, 32)
+		}
+		for _, p := range b.products() {
+			turns[p] = all / 4
+			if all > wantedTurn/float64(4*len(m)) {
+				q.set(p, 8)
+				turns[p] = turn()
+				q.set(p, 32)
+			}
+		}
+		x = op.Release(b.Forward(x, q.tokens), x)
+	}
+	op.Release(q.want, x)
+	return turns
+}
 
 // embeddings returns a copy of the rows [B,E].
 func embeddings(x mat.Tensor) *mat.Dense[float32] {

@@ -76,6 +76,16 @@ func RoundedBF16(p *nn.Param) bool {
 // Quantized reports whether a parameter's weights are rounded to integers.
 func Quantized(p *nn.Param) bool { return Rounded(p) != nil }
 
+// PackedFloat reports whether a parameter's weights are frozen in float32.
+func PackedFloat(p *nn.Param) bool {
+	f := packed(p)
+	if f == nil {
+		return false
+	}
+	_, ok := f.weights().(*kernel.Packed)
+	return ok
+}
+
 // Rounded returns the weights of a parameter that are rounded to integers, nil if they are not.
 func Rounded(p *nn.Param) *kernel.Int8 {
 	f := packed(p)

@@ -21,17 +21,35 @@ type panels struct {
 // ToPanels returns the tokens x [B·t,n] of images of t tokens in panels, or x itself if it wants a gradient. Operators
 // that can compute with panels return panels; to all other code they look like any matrix. ToPanels releases x.
 func ToPanels(x mat.Tensor, t int) mat.Tensor {
+	if y := Laid(x, t, true); y != x {
+		return Release(y, x)
+	}
+	return x
+}
+
+// Laid returns tokens x [B·t,n] of images of t tokens in panels, or as rows: x itself if it is so or wants a gradient. It
+// does not release x.
+func Laid(x mat.Tensor, t int, inPanels bool) mat.Tensor {
 	m, n := dims(x)
 	if t < 1 || m%t != 0 {
 		panic(&ShapeError{"ToPanels", x.Shape(), fmt.Sprintf("[B·%d,n]", t)})
 	}
-	if x.RequiresGrad() {
+	a, already := x.(*panels)
+	switch {
+	case already == inPanels || x.RequiresGrad():
 		return x
+	case already:
+		y := fresh(m, n)
+		a.layout.FromPanels(data(y), a.values, n)
+		if a.detached {
+			return detached{y}
+		}
+		return y
 	}
 	y := newPanels(kernel.LayoutOf(m/t, t), n)
 	y.detached = isDetached(x)
 	y.layout.ToPanels(y.values, data(x), n)
-	return Release(y, x)
+	return y
 }
 
 // CopyRows returns a copy [B·t,n] of tokens that lie in panels, and any other matrix as it is.
@@ -52,6 +70,22 @@ func FromPanels(x mat.Tensor) mat.Tensor {
 	a.layout.FromPanels(data(y), a.values, a.n)
 	recycle(a)
 	if a.detached {
+		return detached{y}
+	}
+	return y
+}
+
+// Copy returns a copy of x, which wants no gradient, in the layout of x.
+func Copy(x mat.Tensor) mat.Tensor {
+	if a, ok := x.(*panels); ok {
+		y := newPanels(a.layout, a.n)
+		y.detached = a.detached
+		copy(y.values, a.values)
+		return y
+	}
+	y := fresh(dims(x))
+	copy(data(y), data(x))
+	if isDetached(x) {
 		return detached{y}
 	}
 	return y
