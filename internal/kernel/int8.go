@@ -202,11 +202,11 @@ func (t *int8Tile) packWeights(panel []uint32, row []float32) (scale float32) {
 // wordScale returns the scale of a row as words, whose largest magnitude is given.
 func wordScale(row []float32, largest float32) float32 {
 	// Squares of larger numbers might overflow, and of smaller ones vanish: √k times the largest is no less than the norm.
-	norm := largest * float32(math.Sqrt(float64(len(row))))
+	norm := float64(largest) * math.Sqrt(float64(len(row))) // which may not fit a float32
 	if 1e-12 < largest && largest < 1e12 {
-		norm = float32(math.Sqrt(float64(sumSquares(row, 0))))
+		norm = math.Sqrt(float64(sumSquares(row, 0)))
 	}
-	return max(norm/wordNorm, largest/32767)
+	return max(float32(norm/wordNorm), largest/32767)
 }
 
 // Shape returns the rows and columns of W.

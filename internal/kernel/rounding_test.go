@@ -158,7 +158,7 @@ func TestRoundingSpecial(t *testing.T) {
 				}
 			}
 		}
-		for _, size := range []float32{0, 1e-45, 1e-39, 1e-36, 1e-30, 1e-12, 1e12, 1e30, 1e36} {
+		for _, size := range []float32{0, 1e-45, 1e-39, 1e-36, 1e-30, 1e-12, 1e12, 1e30, 1e36, 1e38} {
 			a, w := make([]float32, k), make([]float32, k)
 			for p := range k {
 				a[p], w[p] = size, 1.0/k
