@@ -294,7 +294,12 @@ func (e *encoding) summary(r *embeddings.Result, what string, elapsed, loaded ti
 
 // kept returns the error that ended it, with what is kept.
 func (e *encoding) kept(cmd *cobra.Command, r *embeddings.Result, what string, err error) error {
-	if other := (*embeddings.MismatchError)(nil); errors.As(err, &other) && other.What == "model" {
+	other := (*embeddings.MismatchError)(nil)
+	if errors.As(err, &other) && other.What == "precision" { // of which files of texts in float32 say nothing
+		name := strings.NewReplacer("none", "f32")
+		other.Was, other.Now = name.Replace(other.Was), name.Replace(other.Now)
+	}
+	if other != nil && other.What == "model" {
 		of := ", --preprocess, --fit or --exif"
 		if e.text {
 			of = " or --vocab"

@@ -190,6 +190,18 @@ func TestEncodeResume(t *testing.T) {
 	encode("--resume").want(t, exitDone, nil, []string{"is complete: embedding [5,10] of 5 images; nothing was left to do\n"})
 }
 
+// Texts that were begun in another precision are not gone on with, and the message names both.
+func TestEncodeTextsPrecisionDiffers(t *testing.T) {
+	for _, c := range [][2]string{{"f32", "int8"}, {"int8", "f32"}} {
+		out := filepath.Join(t.TempDir(), "texts.npy")
+		encode := func(precision string) ran {
+			return vitago("encode", "--model", "../../testdata/families/hf5-clip", "-o", out, "--resume", "--precision", precision, "--text", "a cat", "photo")
+		}
+		encode(c[0]).want(t, exitDone, nil, nil)
+		encode(c[1]).want(t, exitFailed, nil, []string{"was begun with precision " + c[0] + ", which is now " + c[1]})
+	}
+}
+
 // TestEncodeFull: a disk that is full ends it, and what was written is kept.
 func TestEncodeFull(t *testing.T) {
 	if runtime.GOOS != "linux" {
