@@ -197,7 +197,7 @@ func TestEncodeTextsPrecisionDiffers(t *testing.T) {
 		encode := func(precision string) ran {
 			return vitago("encode", "--model", "../../testdata/families/hf5-clip", "-o", out, "--resume", "--precision", precision, "--text", "a cat", "photo")
 		}
-		encode(c[0]).want(t, exitDone, nil, nil)
+		encode(c[0]).want(t, exitDone, nil, []string{"embedding [2,10] of 2 texts in "})
 		encode(c[1]).want(t, exitFailed, nil, []string{"was begun with precision " + c[0] + ", which is now " + c[1]})
 	}
 }
