@@ -7,9 +7,9 @@ import (
 	"github.com/nlpodyssey/spago/mat"
 )
 
-// drawnPictures returns patches [B·G²,3P²] of a few pictures that are always the same, to measure a tower by: four, or fewer of
-// many tokens. They have waves of all lengths, the long ones larger, as photographs have, some of them with hard edges, in a few colours, and a
-// little noise. Pixels are normalised: their mean is about 0, and their deviation about 1.
+// drawnPictures returns patches [B·G²,3P²] of a few pictures that are always the same, to measure a tower by: eight, or fewer, but
+// two at least, if they have many tokens. They have waves of all lengths, the long ones larger, as photographs have, some of them
+// with hard edges, in a few colours, and a little noise. Pixels are normalised: their mean is about 0, and their deviation about 1.
 //
 // Source: Field, "Relations between the statistics of natural images and the response properties of cortical cells",
 // Journal of the Optical Society of America A 4 (1987), for waves whose size is their length.
@@ -24,7 +24,7 @@ func drawnPictures(c Config) *mat.Dense[float32] {
 		at := func(channel, y, x int) *float32 {
 			return &values[((i*g+y/p)*g+x/p)*3*p*p+(channel*p+y%p)*p+x%p]
 		}
-		pixels := g * p // what a patch covers
+		pixels := g * p // of a row or column that patches cover
 		for w := range waves {
 			// From one wave over the picture to one of a few pixels.
 			cycles := math.Exp2(float64(w) * math.Log2(float64(size)/4) / waves)

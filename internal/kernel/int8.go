@@ -13,7 +13,7 @@ import (
 //
 //	W[j,p] ≈ scales[j] · q[j,p],  q a whole number in [-127,127], or [-63,63] where the instruction needs it
 //
-// It takes a quarter of the memory of float32. It is not written after [PackInt8], and may be used by
+// It takes a quarter of the memory of float32. It is not written after [PackRounded], and may be used by
 // many goroutines at once. A [Rounding] makes it more exact.
 type Int8 struct {
 	tile    *int8Tile
@@ -26,7 +26,7 @@ type Int8 struct {
 	apart   *Packed   // W[:,columns], or nil
 }
 
-// A Rounding says how [PackInt8] rounds weights W [n,k], and [MatMulInt8] what they are multiplied with. The zero value is
+// A Rounding says how [PackRounded] rounds weights W [n,k], and [MatMulInt8] what they are multiplied with. The zero value is
 // the fastest.
 //
 // Sources: Dettmers et al., "LLM.int8()", arXiv 2208.07339, for columns apart; Xiao et al., "SmoothQuant",
