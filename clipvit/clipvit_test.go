@@ -206,7 +206,7 @@ func TestBatch(t *testing.T) {
 		n := c.Patches() * c.PatchLen()
 		return m.Embedding(matrix(values[from*n:to*n], []int{(to - from) * c.Patches(), c.PatchLen()})).Data().F32()
 	}
-	for _, name := range kernel.Available() {
+	for _, name := range tiny.Kernels() {
 		kernel.Use(name)
 		m := tiny.New(t, New, c)
 		tiny.Fill(m, func() float32 { return (rng.Float32() - 0.5) / 4 })

@@ -13,17 +13,14 @@ import (
 	"github.com/vitago/vitago/internal/tiny"
 )
 
-// An image has the same bits with any number of threads, in float32, bfloat16 and int8. With -short, as under the race detector,
-// assembly alone is tried, where there is some, with three numbers of threads.
+// An image has the same bits with any number of threads, in float32, bfloat16 and int8. With -short it tries three
+// numbers.
 func TestThreads(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	defer kernel.Use("")
-	impls, counts := kernel.Available(), []int{1, 2, 3, 4, 7}
+	counts := []int{1, 2, 3, 4, 7}
 	if testing.Short() {
 		counts = []int{1, 2, 7}
-		if len(impls) > 1 {
-			impls = slices.DeleteFunc(impls, func(name string) bool { return name == "generic" })
-		}
 	}
 	for _, f := range transformer.Activations() {
 		rng := rand.New(rand.NewPCG(1, 3))
@@ -36,7 +33,7 @@ func TestThreads(t *testing.T) {
 			patches[i] = rng.Float32() - 0.5
 		}
 		x := mat.NewDense[float32](mat.WithShape(images*c.Patches(), c.PatchLen()), mat.WithBacking(patches))
-		for _, impl := range impls {
+		for _, impl := range tiny.Kernels() {
 			kernel.Use(impl)
 			m.Unfreeze()
 			m.Freeze()

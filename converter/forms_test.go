@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
+	towers "github.com/vitago/vitago/internal/tiny"
 )
 
 // forms are the towers of testdata/gen/forms.py, with the width of a head and of the MLP in the registry of OpenCLIP.
@@ -112,7 +113,7 @@ func TestForms(t *testing.T) {
 			if v.Width != 2*f.head || v.Heads != 2 || v.MLPWidth != f.mlp || string(v.Activation) != f.activation || r.Config.Text.Context != f.textContext {
 				t.Errorf("configuration is %+v, %+v, want %+v", v, r.Config.Text, f)
 			}
-			for _, impl := range kernel.Available() {
+			for _, impl := range towers.Kernels() {
 				t.Run(impl, func(t *testing.T) {
 					kernel.Use(impl)
 					defer kernel.Use("")

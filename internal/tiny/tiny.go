@@ -5,12 +5,14 @@ package tiny
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
 )
 
@@ -56,4 +58,14 @@ func Fill(m nn.Model, next func() float32) {
 			x[i] = next()
 		}
 	})
+}
+
+// Kernels returns the implementations that a test of a whole model tries: all that this processor has. With -short, as
+// under the race detector, where Go takes some ten times as long, it leaves out the generic one beside others.
+func Kernels() []string {
+	all := kernel.Available()
+	if testing.Short() && len(all) > 1 {
+		return slices.DeleteFunc(all, func(name string) bool { return name == "generic" })
+	}
+	return all
 }
