@@ -130,7 +130,7 @@ func (q *quantizer) choose(tokens func() mat.Tensor) {
 			bits := bitsAt(p, math.Exp2(lo))
 			q.set(p, bits)
 			if bits == 32 {
-				most = wantedTurn / 5 // how far such a tower turns differs more from input to input
+				most = wantedTurn / 3 // how far such a tower turns differs more from input to input
 			}
 		}
 		turn := q.turn(0, tokens())

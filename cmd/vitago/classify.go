@@ -396,7 +396,6 @@ func (c *classification) load(ctx context.Context, log io.Writer, m *clip.Model)
 		}
 	}
 	p := startProgress(log, "loading "+c.model, megabytes)
-	defer p.stop()
 	_, err := await(ctx, func() (any, error) {
 		if c.labels != nil { // the vision tower follows when the text tower has gone
 			_, err := m.Text(ctx)
@@ -405,18 +404,21 @@ func (c *classification) load(ctx context.Context, log io.Writer, m *clip.Model)
 		_, err := m.Vision(ctx)
 		return nil, err
 	})
+	p.stop()
+	if err == nil && c.precision == "int8" {
+		noteRounding(ctx, log, m, c.labels != nil)
+	}
 	return err
 }
 
 // zeroShot encodes the labels.
 func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Model) (clip.Classifier, error) {
 	p := startProgress(log, "encoding labels", count)
-	defer p.stop()
 	options := []zeroshot.Option{zeroshot.Progress(func(done, total int) { p.set(int64(done), int64(total)) })}
 	if c.cache != "" {
 		options = append(options, zeroshot.Cache(c.cache))
 	}
-	return await(ctx, func() (clip.Classifier, error) {
+	judge, err := await(ctx, func() (clip.Classifier, error) {
 		judge, err := zeroshot.New(ctx, m, c.labels, c.templates, options...)
 		if err == nil { // both towers are never in memory together
 			m.ReleaseText()
@@ -425,6 +427,11 @@ func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Mo
 		}
 		return judge, err
 	})
+	p.stop()
+	if err == nil && c.precision == "int8" {
+		noteRounding(ctx, log, m, false)
+	}
+	return judge, err
 }
 
 // adviseVocabulary tells how to come by the vocabulary that the model lacks, if that is what err says.

@@ -549,3 +549,30 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+// TestPrecisionNotes: classify says of each tower what 8 bits do not suffice for, as encode does.
+func TestPrecisionNotes(t *testing.T) {
+	for _, text := range []bool{true, false} {
+		name := map[bool]string{true: "the text tower", false: "the vision tower"}[text]
+		m, err := clip.Open(tinyModel, clip.Int8())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tower interface{ Precision() string }
+		if text {
+			tower, err = m.Text(t.Context())
+		} else {
+			tower, err = m.Vision(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		precision := tower.Precision()
+		m.Close()
+		r := vitago("classify", "--model", tinyModel, "--vocab", withVocabulary(t, fewWords), "--precision", "int8", "--labels", "cat,dog", "demo/cat.png")
+		note := "8 bits do not suffice " + name + ": it computes " + precision
+		if said, want := strings.Contains(r.err, note), !strings.HasSuffix(precision, "products in int8"); said != want {
+			t.Errorf("%s with %s: said %v, want %v\n%s", name, precision, said, want, r.err)
+		}
+	}
+}

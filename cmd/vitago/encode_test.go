@@ -229,7 +229,7 @@ func TestPrecision(t *testing.T) {
 		if c.note != "" {
 			note = []string{c.note}
 		}
-		if said := "8 bits do not suffice this tower: it computes "; precision == "int8" && strings.Contains(r.err, said) {
+		if said := "8 bits do not suffice the vision tower: it computes "; precision == "int8" && strings.Contains(r.err, said) {
 			note = append(note, "in int8") // which a processor's rounding decides
 		}
 		r.want(t, exitDone, []string{"embedding"}, note)

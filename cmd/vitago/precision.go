@@ -53,18 +53,18 @@ func choosePrecision(log io.Writer, asked string) (string, error) {
 
 // noteRounding says on log what of a tower, which is loaded, is not in int8, if anything.
 func noteRounding(ctx context.Context, log io.Writer, m *clip.Model, text bool) {
-	var tower interface{ Precision() string }
-	var err error
+	tower := func() (interface{ Precision() string }, error) { return m.Vision(ctx) }
+	name := "the vision tower"
 	if text {
-		tower, err = m.Text(ctx)
-	} else {
-		tower, err = m.Vision(ctx)
+		tower = func() (interface{ Precision() string }, error) { return m.Text(ctx) }
+		name = "the text tower"
 	}
+	t, err := tower()
 	if err != nil {
 		return // said before
 	}
-	if p := tower.Precision(); !strings.HasSuffix(p, "products in int8") {
-		fmt.Fprintf(log, "note: 8 bits do not suffice this tower: it computes %s\n", p)
+	if p := t.Precision(); !strings.HasSuffix(p, "products in int8") {
+		fmt.Fprintf(log, "note: 8 bits do not suffice %s: it computes %s\n", name, p)
 	}
 }
 
