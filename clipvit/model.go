@@ -90,8 +90,8 @@ func (m *Model) Freeze() { transformer.Freeze(m, m.weights()) }
 // [Model.Unfreeze] or not; gob keeps it in float32. It must not run beside any other use of the model.
 //
 // Before, it measures a few pictures that it draws itself, which takes as long as encoding them some three times. So it
-// finds the channels that are too large to be rounded with the others, and products that need 16 bits; see
-// [transformer.Blocks.Quantize]. A tower that answers the slightest change with another embedding stays float32.
+// finds the channels that are too large to be rounded with the others, and products that need 16 bits or float32; see
+// [transformer.Blocks.Quantize].
 // [Model.Precision] says what was chosen.
 func (m *Model) Quantize() {
 	m.Freeze()

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vitago/vitago/clip"
@@ -63,14 +64,12 @@ func text(m *clip.Model) tower {
 	}
 }
 
-// rounded says to what the weights of blocks are rounded: "int8", "bf16", or "" if they are not.
+// rounded says to what weights of blocks are rounded: "int8", "bf16", or "" if none is.
 func rounded(b transformer.Blocks) string {
-	switch {
-	case len(b) == 0:
-		return ""
-	case op.Quantized(b[0].MLP.Up.W):
+	switch products := b.Products(); {
+	case slices.ContainsFunc(products, op.Quantized): // others may have stayed float32
 		return "int8"
-	case op.RoundedBF16(b[0].MLP.Up.W):
+	case slices.ContainsFunc(products, op.RoundedBF16):
 		return "bf16"
 	}
 	return ""
