@@ -93,6 +93,7 @@ func (w *worker) answer(q request) (r reply, err error) {
 			return r, errors.New("encode before load")
 		}
 	case "free": // gives back what is cached between calls: pools let go at the second collection
+		kernel.Drain()
 		runtime.GC()
 		debug.FreeOSMemory()
 	case "gemm":

@@ -29,6 +29,7 @@ import (
 	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/internal/tiny"
 )
@@ -649,7 +650,8 @@ func TestMemoryMeasured(t *testing.T) {
 			if part == None && recompute {
 				continue
 			}
-			for range 3 { // what pools hold survives the first
+			kernel.Drain() // of what the recipe before left
+			for range 3 {  // what pools hold survives the first
 				runtime.GC()
 			}
 			base := heap()

@@ -85,6 +85,13 @@ func (s *shelf) tidy(now time.Time) {
 	}
 }
 
+// Drain lets go of all large pieces that lie unused, without waiting until they have been idle. The collector takes them.
+func Drain() {
+	shelves.mu.Lock()
+	defer shelves.mu.Unlock()
+	shelves.pieces = [classes][]piece{}
+}
+
 // watch calls tidy after every run of the collector: an object that nobody holds is finalized then.
 func (s *shelf) watch() {
 	runtime.SetFinalizer(&struct{ s *shelf }{s}, func(o *struct{ s *shelf }) {

@@ -86,3 +86,18 @@ func TestShelfTidy(t *testing.T) {
 		t.Error("a piece was let go of before it was seen")
 	}
 }
+
+// TestDrain: what lies unused is gone at once.
+func TestDrain(t *testing.T) {
+	Put(make([]float32, shared))
+	Drain()
+	class, _ := classOf(shared)
+	if x := shelves.take(class, shared); x != nil {
+		t.Error("a piece is there after Drain")
+	}
+	x := Get(shared)
+	if len(x) != shared {
+		t.Errorf("%d floats, want %d", len(x), shared)
+	}
+	Put(x)
+}
