@@ -72,7 +72,7 @@ func parameters(c tower) []parameter {
 	l.matrix("vision_model.embeddings.patch_embedding.weight", w, 3, p, p)
 	l.matrix("vision_model.embeddings.position_embedding.weight", c.Tokens(), w)
 	l.norm("vision_model.pre_layrnorm", w) // sic
-	l.encoder("vision_model", c.Config.Transformer())
+	l.encoder("vision_model", c.Transformer())
 	l.norm("vision_model.post_layernorm", w)
 	l.matrix("visual_projection.weight", c.EmbedDim, w)
 	if t := c.text; c.ofTexts() {
@@ -95,7 +95,7 @@ func configJSON(c tower) []byte {
 		})
 		return more
 	}
-	config := blocks("clip_vision_model", c.Config.Transformer(), map[string]any{
+	config := blocks("clip_vision_model", c.Transformer(), map[string]any{
 		"image_size": c.ImageSize, "patch_size": c.PatchSize, "num_channels": 3, "projection_dim": c.EmbedDim,
 	})
 	architecture := "CLIPVisionModelWithProjection"

@@ -72,7 +72,7 @@ func (t tower) rows() int {
 	if t.ofTexts() {
 		return t.tokens
 	}
-	return t.Config.Tokens()
+	return t.Tokens()
 }
 
 // transformer returns what the blocks are made by.

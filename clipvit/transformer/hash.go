@@ -39,7 +39,7 @@ func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
 			for _, v := range part {
 				chunk = binary.LittleEndian.AppendUint32(chunk, math.Float32bits(v))
 			}
-			h.Write(chunk)
+			_, _ = h.Write(chunk)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func (m Blocks) Quantize(t int, tokens func() mat.Tensor, head func(x mat.Tensor
 	}
 	q := &quantizer{blocks: m, tokens: t, head: head, how: map[*nn.Param]kernel.Rounding{}, exact: map[*nn.Param]mat.Matrix{}}
 	for _, p := range m.Products() {
-		q.exact[p] = p.Matrix.(mat.Matrix)
+		q.exact[p] = p.Matrix
 	}
 	x := tokens()
 	for _, b := range m {

@@ -157,31 +157,32 @@ func PackRounded(w []float32, n, k int, how Rounding) *Int8 {
 	return q
 }
 
-// setColumns sets what q does with the columns of A, and returns what those of W are multiplied with, or nil if with 1.
-func (q *Int8) setColumns(w []float32, how Rounding) (multiply []float32) {
+// setColumns sets what w does with the columns of A. It returns what those of W [n,k], the values, are multiplied with, or
+// nil if with 1.
+func (w *Int8) setColumns(values []float32, how Rounding) (multiply []float32) {
 	if len(how.Apart) == 0 && how.Scales == nil {
 		return nil
 	}
-	q.factors, multiply = make([]float32, q.k), make([]float32, q.k)
+	w.factors, multiply = make([]float32, w.k), make([]float32, w.k)
 	for p := range multiply {
-		q.factors[p], multiply[p] = 1, 1
+		w.factors[p], multiply[p] = 1, 1
 		if how.Scales != nil {
-			q.factors[p], multiply[p] = 1/how.Scales[p], how.Scales[p]
+			w.factors[p], multiply[p] = 1/how.Scales[p], how.Scales[p]
 		}
 	}
 	if len(how.Apart) == 0 {
 		return multiply
 	}
-	q.columns = slices.Clone(how.Apart)
-	apart := Get(q.n * len(q.columns))
+	w.columns = slices.Clone(how.Apart)
+	apart := Get(w.n * len(w.columns))
 	defer Put(apart)
-	for i, p := range q.columns {
-		q.factors[p], multiply[p] = 0, 0
-		for j := range q.n {
-			apart[j*len(q.columns)+i] = w[j*q.k+p]
+	for i, p := range w.columns {
+		w.factors[p], multiply[p] = 0, 0
+		for j := range w.n {
+			apart[j*len(w.columns)+i] = values[j*w.k+p]
 		}
 	}
-	q.apart = Pack(apart, q.n, len(q.columns))
+	w.apart = Pack(apart, w.n, len(w.columns))
 	return multiply
 }
 
