@@ -3,6 +3,7 @@ package transformer
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
@@ -61,9 +62,12 @@ func (m Blocks) RoundBF16() {
 	}
 }
 
-// InPanels reports whether tokens in panels suit the blocks: their products are none of rounded weights, which read rows.
+// InPanels reports whether what enters the blocks should lie in panels: no weights of the first attention are rounded, which
+// read rows. Where only some products are rounded, each half of a block lays its tokens anew.
 func (m Blocks) InPanels() bool {
-	return len(m) == 0 || !op.Quantized(m[0].Attn.QKV.W) && !op.RoundedBF16(m[0].Attn.QKV.W)
+	return len(m) == 0 || !slices.ContainsFunc([]*nn.Param{m[0].Attn.QKV.W, m[0].Attn.Out.W}, func(w *nn.Param) bool {
+		return op.Quantized(w) || op.RoundedBF16(w)
+	})
 }
 
 // A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more.

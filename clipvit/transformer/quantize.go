@@ -105,13 +105,14 @@ func (q *quantizer) choose(tokens func() mat.Tensor) {
 		}
 		return 32
 	}
+	products := q.blocks.Products()
 	expected := func(limit float64) (sum float64) {
-		for p, turn := range turns {
+		for _, p := range products { // not in a map's order, in which the sum would differ from run to run
 			switch bitsAt(p, limit) {
 			case 8:
-				sum += turn
+				sum += turns[p]
 			case 16:
-				sum += turn / words
+				sum += turns[p] / words
 			}
 		}
 		return sum
@@ -126,7 +127,7 @@ func (q *quantizer) choose(tokens func() mat.Tensor) {
 			}
 		}
 		most := wantedTurn
-		for p := range turns {
+		for _, p := range products {
 			bits := bitsAt(p, math.Exp2(lo))
 			q.set(p, bits)
 			if bits == 32 {
@@ -139,7 +140,7 @@ func (q *quantizer) choose(tokens func() mat.Tensor) {
 		}
 		wanted *= min(max(most/turn, 0.1), 0.7)
 	}
-	for p := range turns {
+	for _, p := range products {
 		q.set(p, 32)
 	}
 }
