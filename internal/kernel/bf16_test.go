@@ -297,7 +297,7 @@ func TestBF16Pays(t *testing.T) {
 func TestBF16Panics(t *testing.T) {
 	w := PackBF16(make([]float32, 10), 2, 5)
 	f := func(n int) []float32 { return make([]float32, n) }
-	for name, call := range map[string]func(){
+	mustPanic(t, map[string]func(){
 		"c too short":            func() { MatMulBF16(f(5), f(15), w, 3, Epilogue{}) },
 		"a too short":            func() { MatMulBF16(f(6), f(14), w, 3, Epilogue{}) },
 		"negative m":             func() { MatMulBF16(f(6), f(15), w, -3, Epilogue{}) },
@@ -307,16 +307,7 @@ func TestBF16Panics(t *testing.T) {
 		"negative size of W":     func() { PackBF16(nil, -1, 5) },
 		"no room":                func() { w.Unpack(f(9)) },
 		"activation and another": func() { MatMulBF16(f(6), f(15), w, 3, Epilogue{Residual: f(6), Activation: GELU}) },
-	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: no panic", name)
-				}
-			}()
-			call()
-		}()
-	}
+	})
 }
 
 // FuzzMatMulBF16 compares every implementation with the reference on bytes taken as floats: NaN, infinities and subnormal
@@ -330,10 +321,7 @@ func FuzzMatMulBF16(f *testing.F) {
 		if len(raw) < 4 {
 			return
 		}
-		value := func(i int) float32 {
-			i = i * 4 % (len(raw) - 3)
-			return math.Float32frombits(uint32(raw[i]) | uint32(raw[i+1])<<8 | uint32(raw[i+2])<<16 | uint32(raw[i+3])<<24)
-		}
+		value := floatsOf(raw)
 		a, w := newGuarded(m*k), newGuarded(n*k)
 		for i := range a.data {
 			a.data[i] = value(i)

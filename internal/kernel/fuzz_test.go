@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
 	"testing"
 )
@@ -16,10 +17,7 @@ func FuzzMatMul(f *testing.F) {
 		if len(raw) < 4 {
 			return
 		}
-		value := func(i int) float32 {
-			i = i * 4 % (len(raw) - 3)
-			return math.Float32frombits(uint32(raw[i]) | uint32(raw[i+1])<<8 | uint32(raw[i+2])<<16 | uint32(raw[i+3])<<24)
-		}
+		value := floatsOf(raw)
 		a, b := newGuarded(m*k), newGuarded(n*k)
 		for i := range a.data {
 			a.data[i] = value(i)
@@ -65,3 +63,26 @@ func FuzzMatMul(f *testing.F) {
 }
 
 func finite(x float32) bool { return x-x == 0 }
+
+// floatsOf returns the numbers that some bytes are, four for each, from any byte on and around again.
+func floatsOf(raw []byte) func(i int) float32 {
+	return func(i int) float32 {
+		i = i * 4 % (len(raw) - 3)
+		return math.Float32frombits(binary.LittleEndian.Uint32(raw[i:]))
+	}
+}
+
+// mustPanic reports the calls that do not panic.
+func mustPanic(t *testing.T, calls map[string]func()) {
+	t.Helper()
+	for name, call := range calls {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			call()
+		}()
+	}
+}

@@ -339,7 +339,7 @@ func TestInt8Pays(t *testing.T) {
 func TestInt8Panics(t *testing.T) {
 	w := PackInt8(make([]float32, 10), 2, 5)
 	f := func(n int) []float32 { return make([]float32, n) }
-	for name, call := range map[string]func(){
+	mustPanic(t, map[string]func(){
 		"c too short":            func() { MatMulInt8(f(5), f(15), w, 3, Epilogue{}) },
 		"a too short":            func() { MatMulInt8(f(6), f(14), w, 3, Epilogue{}) },
 		"negative m":             func() { MatMulInt8(f(6), f(15), w, -3, Epilogue{}) },
@@ -349,16 +349,7 @@ func TestInt8Panics(t *testing.T) {
 		"negative size of W":     func() { PackInt8(nil, -1, 5) },
 		"a sum that could wrap":  func() { PackInt8(f(Int8MaxK+1), 1, Int8MaxK+1) },
 		"activation and another": func() { MatMulInt8(f(6), f(15), w, 3, Epilogue{Residual: f(6), Activation: GELU}) },
-	} {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Errorf("%s: no panic", name)
-				}
-			}()
-			call()
-		}()
-	}
+	})
 }
 
 // FuzzMatMulInt8 compares every implementation with the reference on bytes taken as floats: NaN,
@@ -372,10 +363,7 @@ func FuzzMatMulInt8(f *testing.F) {
 		if len(raw) < 4 {
 			return
 		}
-		value := func(i int) float32 {
-			i = i * 4 % (len(raw) - 3)
-			return math.Float32frombits(uint32(raw[i]) | uint32(raw[i+1])<<8 | uint32(raw[i+2])<<16 | uint32(raw[i+3])<<24)
-		}
+		value := floatsOf(raw)
 		a, w := newGuarded(m*k), newGuarded(n*k)
 		for i := range a.data {
 			a.data[i] = value(i)

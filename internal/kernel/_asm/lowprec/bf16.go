@@ -193,20 +193,5 @@ func tileAMXBF16() {
 	for i := range 2 * tileSize / 64 { // registers of tiles are not renamed: a load that waits holds up the products
 		PREFETCHT0(Mem{Base: RCX, Disp: step + 64*i})
 	}
-	product := func(i, j int) { tileProduct("TDPBF16PS", f3, i, j) }
-	tileMemory("TILELOADD", f2, a0, RAX, RSI, 0)
-	tileMemory("TILELOADD", f2, b0, RCX, RDI, 0)
-	product(0, 0)
-	tileMemory("TILELOADD", f2, b0+1, RCX, RDI, tileWidth)
-	product(0, 1)
-	tileMemory("TILELOADD", f2, a0+1, RAX, RSI, tileSize)
-	product(1, 0)
-	product(1, 1)
-	ADDQ(I32(step), RAX)
-	ADDQ(I32(step), RCX)
-	DECQ(R9)
-	JNZ(LabelRef(name + "Loop"))
-	tileSums("TILESTORED", f3, RDX, RBX, R8)
-	release()
-	RET()
+	singleProducts(name, "TDPBF16PS", f3)
 }

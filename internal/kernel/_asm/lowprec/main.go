@@ -254,10 +254,7 @@ func tileProduct(mnemonic string, prefix, i, j int) {
 
 // tileAMX computes 32 rows of 32 sums of bytes, 16 quads at a time.
 func tileAMX() {
-	const (
-		name = "int8TileAMX"
-		step = 2 * tileSize // bytes of A, and of B, in a turn
-	)
+	const name = "int8TileAMX"
 	TEXT(name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, next *float32, ldc int)")
 	Pragma("noescape")
 	Doc(name + " is int8TileGeneric for 32 rows and 32 columns; quads is a positive multiple of 16. It prefetches two rows of C, ldc apart, for every 16 quads, from next on.")
@@ -284,7 +281,14 @@ func tileAMX() {
 		PREFETCHT0(Mem{Base: R10, Disp: 64})
 		ADDQ(R11, R10)
 	}
-	product := func(i, j int) { tileProduct("TDPBUSD", p66, i, j) }
+	singleProducts(name, "TDPBUSD", p66)
+}
+
+// singleProducts ends the loop of a routine that takes one tile of A and one of B for each part of the sums: what it
+// multiplies in a turn, and what it stores when R9 has counted them.
+func singleProducts(name, mnemonic string, prefix int) {
+	const step = 2 * tileSize // bytes of A, and of B, in a turn
+	product := func(i, j int) { tileProduct(mnemonic, prefix, i, j) }
 	tileMemory("TILELOADD", f2, a0, RAX, RSI, 0)
 	tileMemory("TILELOADD", f2, b0, RCX, RDI, 0)
 	product(0, 0)
