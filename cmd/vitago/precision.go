@@ -15,8 +15,8 @@ import (
 
 // precisionHelp is what verbs with --precision say of it.
 const precisionHelp = `--precision bf16 rounds the weights of the blocks, and what enters a product, to bfloat16: the embedding then
-has a cosine of 0.9999 and more with that of float32, and with AMX, or AVX512-BF16 of AMD, it takes about half
-the time. int8 rounds them to 8 bits, or 16 where a tower needs it, which a few inputs show when it is loaded: a
+has a cosine of 0.9999 and more with that of float32, and with AVX512-BF16 of AMD it takes six to seven tenths
+of the time. int8 rounds them to 8 bits, or 16 where a tower needs it, which a few inputs show when it is loaded: a
 cosine of 0.999 and more, of 0.9997 in most cases, and with AMX or VNNI a fraction of the time.
 auto is bf16 where that is faster than float32, else f32, and says which. "vitago version" says which
 instructions there are.`
