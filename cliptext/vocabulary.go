@@ -93,6 +93,19 @@ func HasTokenizer(dir string) bool {
 	})
 }
 
+// NewTokenizerFiles returns the tokenizer of the files of a directory in memory, as [ReadTokenizer] reads those on a disk.
+func NewTokenizerFiles(files []File) (*Tokenizer, error) {
+	d := &directory{name: tokenizerFile, files: map[string][]byte{}}
+	for _, f := range files {
+		d.files[f.Name] = f.Data
+	}
+	t, err := d.tokenizer()
+	if err != nil {
+		return nil, fmt.Errorf("cliptext: %w", err)
+	}
+	return t, nil
+}
+
 // readFile reads OpenAI's list of merges, or a tokenizer.json.
 func readFile(path string) (*Tokenizer, error) {
 	data, err := folder.ReadSmall(path, maxVocab)

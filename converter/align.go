@@ -101,7 +101,7 @@ func align(c *source) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		file: c.file, name: c.name, beside: c.beside, assumed: c.assumed, choice: c.choice,
+		file: c.file, name: c.name, beside: c.beside, words: c.words, assumed: c.assumed, choice: c.choice,
 		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
 	m.has.extra = map[string]bool{}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -18,8 +19,9 @@ import (
 // nothing of it.
 type Model struct {
 	file    *checkpoint.File
-	name    string  // for errors: the path
-	beside  configs // what the files beside the tensors say
+	name    string          // for errors: the path
+	beside  configs         // what the files beside the tensors say
+	words   []cliptext.File // of the tokenizer, of a directory that is part of the program; nil of others
 	assumed transformer.Activation
 
 	dialect   *dialect

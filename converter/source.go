@@ -1,6 +1,7 @@
 package converter
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,10 +11,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/converter/peft"
+	"github.com/vitago/vitago/internal/builtin"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -97,6 +100,7 @@ type source struct {
 	file    *checkpoint.File
 	name    string // for errors: the path
 	beside  configs
+	words   []cliptext.File        // of the tokenizer, of a directory that is part of the program; nil of others
 	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
 	assumed transformer.Activation // what the caller says
 	choice  clipvit.Choice         // likewise, of preprocessing
@@ -148,6 +152,9 @@ func openSource(path string, options []OpenOption) (*source, error) { return ope
 
 // openAt opens a file or a directory on which so many adapters lie.
 func openAt(path string, options []OpenOption, above int) (*source, error) {
+	if files, ok := builtin.Find(path); ok {
+		return openFiles(files, path, options)
+	}
 	path, err := folderOf(path)
 	if err != nil {
 		return nil, err
@@ -178,6 +185,33 @@ func openAt(path string, options []OpenOption, above int) (*source, error) {
 	}
 	s := newSource(f, options)
 	s.dir = filepath.Dir(path)
+	return s, nil
+}
+
+// openFiles opens a directory that is part of the program, as a conversion wrote it.
+func openFiles(files fs.FS, name string, options []OpenOption) (*source, error) {
+	weights, err := fs.ReadFile(files, weightsFile)
+	if err != nil {
+		return nil, fmt.Errorf("converter: %s: %w", name, err)
+	}
+	f, err := checkpoint.OpenReader(bytes.NewReader(weights), int64(len(weights)), name)
+	if err != nil {
+		return nil, err
+	}
+	s := newSource(f, options)
+	for file, to := range map[string]*[]byte{configFile: &s.beside.config, preprocessorFile: &s.beside.preprocessor} {
+		if *to, err = fs.ReadFile(files, file); err != nil {
+			return nil, errors.Join(fmt.Errorf("converter: %s: %w", name, err), f.Close())
+		}
+	}
+	for _, file := range cliptext.FileNames() {
+		switch data, err := fs.ReadFile(files, file); {
+		case err == nil:
+			s.words = append(s.words, cliptext.File{Name: file, Data: data})
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, errors.Join(fmt.Errorf("converter: %s: %w", name, err), f.Close())
+		}
+	}
 	return s, nil
 }
 

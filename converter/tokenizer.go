@@ -36,7 +36,12 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 	default:
 		from = m.tokenizers()
 	}
-	if t, err = cliptext.ReadTokenizer(from); err != nil {
+	if vocab == "" && m.words != nil {
+		t, err = cliptext.NewTokenizerFiles(m.words)
+	} else {
+		t, err = cliptext.ReadTokenizer(from)
+	}
+	if err != nil {
 		return nil, false, fmt.Errorf("converter: %w", err)
 	}
 	if info, err := os.Stat(from); m.native() || err == nil && !info.IsDir() {
@@ -51,7 +56,7 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 
 // tokenizers returns the directory of the model's tokenizer: its own, or that of its file; "" if there is none.
 func (m *Model) tokenizers() string {
-	if cliptext.HasTokenizer(m.name) {
+	if m.words != nil || cliptext.HasTokenizer(m.name) {
 		return m.name
 	}
 	if info, err := os.Stat(m.name); !m.native() && err == nil && info.Mode().IsRegular() && cliptext.HasTokenizer(filepath.Dir(m.name)) {
@@ -139,6 +144,10 @@ func (o *output) tokenizer() error {
 		return nil
 	case from == "":
 		from = m.tokenizers()
+	}
+	if o.vocab == "" && m.words != nil {
+		o.words = m.words
+		return nil
 	}
 	info, err := os.Stat(from)
 	if err != nil {

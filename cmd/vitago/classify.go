@@ -105,7 +105,7 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	}
 	var c classification
 	f := cmd.Flags()
-	f.StringVar(&c.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model that download has brought")
+	f.StringVar(&c.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model that download has brought (default: builtin:demo, the small model in this program)")
 	activation := activationFlag(cmd)
 	f.StringVar(&c.vocab, "vocab", "", "`FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
 	f.Var((*labelList)(&c.labels), "labels", "labels `A,B,...` that an image may have, in one line or several; quote one that has a comma (default: the classes of the model's head)")
@@ -213,6 +213,7 @@ func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	if c.format == "text" && !f.Changed("top") {
 		c.top = textTop
 	}
+	defaultModel(cmd, &c.model)
 	if err := checkModel(cmd, &c.model); err != nil {
 		return err
 	}

@@ -186,7 +186,7 @@ func TestClassifyErrors(t *testing.T) {
 		args   []string
 		err    string
 	}{
-		{exitUsage, []string{"--labels", "cat,dog", "demo/cat.png"}, "no model: give --model DIR"},
+		{exitUsage, []string{"--model=", "--labels", "cat,dog", "demo/cat.png"}, "--model is empty, want --model DIR"},
 		{exitUsage, append(two, "--model", dir), "got 0 arguments, want at least one IMAGE"},
 		{exitUsage, append(two, "--model", "demo/cat.png", dir), "is an image, want a model directory"},
 		{exitUsage, []string{"--model", dir, "demo/cat.png"}, "got 0 labels, want at least 2: --labels cat,dog, or a model with a head"},

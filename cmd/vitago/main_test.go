@@ -99,7 +99,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"encode", "--model", tinyModel}, []string{"got 0 arguments, want at least one IMAGE"}},
 		{[]string{"encode", png}, []string{
 			"vitago encode: no model: give --model DIR", "or any checkpoint.\nOpenAI's ViT-L/14@336px, 0.9 GB:\n  vitago download ViT-L/14@336px\n  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336\n",
-			"\nWithout a download: vitago demo --dir models/demo\nRun 'vitago encode --help'",
+			"\nWithout a download: --model builtin:demo, the small model in this program\nRun 'vitago encode --help'",
 		}},
 		{[]string{"encode", "--model", png, tinyModel}, []string{"--model demo/cat.png is an image, want a model directory"}},
 		{[]string{"encode", "--model", tinyModel, "https://example.com/cat.jpg"}, []string{"https://example.com/cat.jpg: addresses are not read; download it", "curl"}},

@@ -25,7 +25,7 @@ OpenAI's ViT-L/14@336px, 0.9 GB:
   vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336
   vitago encode --model models/vit-l-14-336 photo.jpg
 "vitago models" lists the models that are known to work.
-Without a download: vitago demo --dir models/demo`)
+Without a download: --model builtin:demo, the small model in this program`)
 
 // modelsEnv is the environment variable that names the folder of models, and modelsDir is that folder without it.
 const (
@@ -76,7 +76,7 @@ func hubName(name string) string {
 // findModel returns the path of the model that a name of the command line stands for, and whether it is another than the name:
 // a path that exists is meant as it is; any other name is looked for in the folder of models.
 func findModel(name string) (path string, found bool) {
-	if _, err := os.Stat(name); err == nil || errors.Is(err, fs.ErrPermission) || name == "" {
+	if _, err := os.Stat(name); err == nil || errors.Is(err, fs.ErrPermission) || name == "" || isBuiltin(name) {
 		return name, false
 	}
 	dir := modelFolder()
@@ -122,6 +122,9 @@ func locate(cmd *cobra.Command, names ...*string) {
 func checkModel(cmd *cobra.Command, model *string) error {
 	if *model == "" {
 		return usageError{noModel}
+	}
+	if isBuiltin(*model) {
+		return nil
 	}
 	locate(cmd, model)
 	path := *model

@@ -197,7 +197,7 @@ func TestStatuses(t *testing.T) {
 		{done, tokens + "--count PICTURE", ""},
 
 		// classify
-		{usage, "classify --labels a,b PICTURE", "no model: give --model DIR"},
+		{usage, "classify --model= --labels a,b PICTURE", "--model is empty, want --model DIR"},
 		{usage, "classify --model TINY PICTURE", "labels"},
 		{usage, "classify --model TINY --labels a PICTURE", "got 1 label, want at least 2"},
 		{usage, "classify --model TINY --labels a,a PICTURE", "twice"},
