@@ -8,7 +8,7 @@
 //
 // Every routine of assembly has a generic version in Go, which is its definition, its fallback and the oracle of its
 // tests. Package _asm generates the assembly for AVX2, AVX-512, AMX and NEON: the tile of the matrix product, the
-// transposition that packs for it, and loops over rows and columns. With AMX, a product of float32 is a sum of
+// transposition that packs for it, loops over rows and columns, and scans of many rows for searches. With AMX, a product of float32 is a sum of
 // products of bfloat16; see amx.go. The build tag purego leaves the assembly out. docs/kernels.md draws which driver of
 // products runs when.
 //

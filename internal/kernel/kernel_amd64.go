@@ -438,3 +438,28 @@ func pack8(dst *float32, stride int, src *float32, ld int, k int)
 //
 //go:noescape
 func pack4(dst *float32, stride int, src *float32, ld int, k int)
+
+// scanHalvesAVX2 is scanHalvesGeneric; k is a positive multiple of 8. It prefetches eight rows ahead.
+//
+//go:noescape
+func scanHalvesAVX2(y *float32, rows *uint16, ld int, n int, x *float32, k int)
+
+// rowsTileAVX2 is rowsTileGeneric for 6 rows and 16 columns; k is at least 1. It prefetches a line from next on, step bytes further for every k.
+//
+//go:noescape
+func rowsTileAVX2(c *float32, a *float32, lda int, b *float32, k int, next *byte, step int)
+
+// scanHalvesAVX512 is scanHalvesGeneric; k is a positive multiple of 16. It prefetches eight rows ahead.
+//
+//go:noescape
+func scanHalvesAVX512(y *float32, rows *uint16, ld int, n int, x *float32, k int)
+
+// rowsTileAVX512 is rowsTileGeneric for 14 rows and 32 columns; k is at least 1. It prefetches a line from next on, step bytes further for every k.
+//
+//go:noescape
+func rowsTileAVX512(c *float32, a *float32, lda int, b *float32, k int, next *byte, step int)
+
+// scanBytesAVX2 is scanBytesGeneric; k is a positive multiple of 16. It prefetches eight rows ahead.
+//
+//go:noescape
+func scanBytesAVX2(y *int32, rows *int8, ld int, n int, x *int16, k int)

@@ -10354,3 +10354,564 @@ pack4Loop:
 	SUBQ       $+4, SI
 	JNZ        pack4Loop
 	RET
+
+// func scanHalvesAVX2(y *float32, rows *uint16, ld int, n int, x *float32, k int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scanHalvesAVX2(SB), NOSPLIT, $0-48
+	MOVQ   y+0(FP), AX
+	MOVQ   rows+8(FP), CX
+	MOVQ   ld+16(FP), DX
+	MOVQ   n+24(FP), BX
+	IMUL3Q $0x02, DX, DX
+	LEAQ   (DX)(DX*2), SI
+
+scanHalvesAVX2Take4:
+	CMPQ    BX, $0x04
+	JLT     scanHalvesAVX2Less4
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), R9
+	MOVQ    k+40(FP), R10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	PCALIGN $0x40
+
+scanHalvesAVX2Loop4:
+	VMOVUPS      (R9), Y4
+	PREFETCHT0   (R8)
+	VCVTPH2PS    (DI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	PREFETCHT0   (R8)(DX*1)
+	VCVTPH2PS    (DI)(DX*1), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	PREFETCHT0   (R8)(DX*2)
+	VCVTPH2PS    (DI)(DX*2), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	PREFETCHT0   (R8)(SI*1)
+	VCVTPH2PS    (DI)(SI*1), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         $+16, DI
+	ADDQ         $+16, R8
+	ADDQ         $+32, R9
+	SUBQ         $+8, R10
+	JNZ          scanHalvesAVX2Loop4
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X4
+	VMOVHLPS     X4, X4, X0
+	VADDPS       X4, X0, X4
+	VPSHUFD      $0x01, X4, X0
+	VADDPS       X4, X0, X4
+	VMOVSS       X4, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	VMOVSS       X0, 4(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	VMOVSS       X0, 8(AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VADDPS       X0, X1, X0
+	VMOVSS       X0, 12(AX)
+	ADDQ         $+16, AX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	SUBQ         $0x04, BX
+	JMP          scanHalvesAVX2Take4
+
+scanHalvesAVX2Less4:
+scanHalvesAVX2Take1:
+	CMPQ    BX, $0x01
+	JLT     scanHalvesAVX2Less1
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), SI
+	MOVQ    k+40(FP), R9
+	VXORPS  Y0, Y0, Y0
+	PCALIGN $0x40
+
+scanHalvesAVX2Loop1:
+	VMOVUPS      (SI), Y1
+	PREFETCHT0   (R8)
+	VCVTPH2PS    (DI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         $+16, DI
+	ADDQ         $+16, R8
+	ADDQ         $+32, SI
+	SUBQ         $+8, R9
+	JNZ          scanHalvesAVX2Loop1
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VADDPS       X1, X0, X1
+	VPSHUFD      $0x01, X1, X0
+	VADDPS       X1, X0, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $+4, AX
+	ADDQ         DX, CX
+	SUBQ         $0x01, BX
+	JMP          scanHalvesAVX2Take1
+
+scanHalvesAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func rowsTileAVX2(c *float32, a *float32, lda int, b *float32, k int, next *byte, step int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·rowsTileAVX2(SB), NOSPLIT, $0-56
+	MOVQ    a+8(FP), AX
+	MOVQ    b+24(FP), CX
+	MOVQ    k+32(FP), DX
+	MOVQ    lda+16(FP), BX
+	MOVQ    next+40(FP), DI
+	MOVQ    step+48(FP), R8
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (AX)(BX*4), R9
+	ADDQ    BX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	PCALIGN $0x40
+
+rowsTileAVX2Loop:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      32(CX), Y13
+	PREFETCHT1   (DI)
+	ADDQ         R8, DI
+	VBROADCASTSS (AX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (AX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (AX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (AX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (AX)(BX*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $+4, AX
+	ADDQ         $+4, R9
+	ADDQ         $+64, CX
+	DECQ         DX
+	JNZ          rowsTileAVX2Loop
+	MOVQ         c+0(FP), AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMOVUPS      Y6, 192(AX)
+	VMOVUPS      Y7, 224(AX)
+	VMOVUPS      Y8, 256(AX)
+	VMOVUPS      Y9, 288(AX)
+	VMOVUPS      Y10, 320(AX)
+	VMOVUPS      Y11, 352(AX)
+	VZEROUPPER
+	RET
+
+// func scanHalvesAVX512(y *float32, rows *uint16, ld int, n int, x *float32, k int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scanHalvesAVX512(SB), NOSPLIT, $0-48
+	MOVQ   y+0(FP), AX
+	MOVQ   rows+8(FP), CX
+	MOVQ   ld+16(FP), DX
+	MOVQ   n+24(FP), BX
+	IMUL3Q $0x02, DX, DX
+	LEAQ   (DX)(DX*2), SI
+
+scanHalvesAVX512Take4:
+	CMPQ    BX, $0x04
+	JLT     scanHalvesAVX512Less4
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), R9
+	MOVQ    k+40(FP), R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	PCALIGN $0x40
+
+scanHalvesAVX512Loop4:
+	VMOVUPS       (R9), Z4
+	PREFETCHT0    (R8)
+	VCVTPH2PS     (DI), Z5
+	VFMADD231PS   Z4, Z5, Z0
+	PREFETCHT0    (R8)(DX*1)
+	VCVTPH2PS     (DI)(DX*1), Z5
+	VFMADD231PS   Z4, Z5, Z1
+	PREFETCHT0    (R8)(DX*2)
+	VCVTPH2PS     (DI)(DX*2), Z5
+	VFMADD231PS   Z4, Z5, Z2
+	PREFETCHT0    (R8)(SI*1)
+	VCVTPH2PS     (DI)(SI*1), Z5
+	VFMADD231PS   Z4, Z5, Z3
+	ADDQ          $+32, DI
+	ADDQ          $+32, R8
+	ADDQ          $+64, R9
+	SUBQ          $+16, R10
+	JNZ           scanHalvesAVX512Loop4
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X5
+	VMOVHLPS      X5, X5, X4
+	VADDPS        X5, X4, X5
+	VPSHUFD       $0x01, X5, X4
+	VADDPS        X5, X4, X5
+	VMOVSS        X5, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y4
+	VADDPS        Y4, Y1, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X5
+	VMOVHLPS      X5, X5, X4
+	VADDPS        X5, X4, X5
+	VPSHUFD       $0x01, X5, X4
+	VADDPS        X5, X4, X5
+	VMOVSS        X5, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y4
+	VADDPS        Y4, Y2, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X5
+	VMOVHLPS      X5, X5, X4
+	VADDPS        X5, X4, X5
+	VPSHUFD       $0x01, X5, X4
+	VADDPS        X5, X4, X5
+	VMOVSS        X5, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y4
+	VADDPS        Y4, Y3, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X5
+	VMOVHLPS      X5, X5, X4
+	VADDPS        X5, X4, X5
+	VPSHUFD       $0x01, X5, X4
+	VADDPS        X5, X4, X5
+	VMOVSS        X5, 12(AX)
+	ADDQ          $+16, AX
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	ADDQ          DX, CX
+	SUBQ          $0x04, BX
+	JMP           scanHalvesAVX512Take4
+
+scanHalvesAVX512Less4:
+scanHalvesAVX512Take1:
+	CMPQ    BX, $0x01
+	JLT     scanHalvesAVX512Less1
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), SI
+	MOVQ    k+40(FP), R9
+	VPXORD  Z6, Z6, Z6
+	PCALIGN $0x40
+
+scanHalvesAVX512Loop1:
+	VMOVUPS       (SI), Z0
+	PREFETCHT0    (R8)
+	VCVTPH2PS     (DI), Z1
+	VFMADD231PS   Z0, Z1, Z6
+	ADDQ          $+32, DI
+	ADDQ          $+32, R8
+	ADDQ          $+64, SI
+	SUBQ          $+16, R9
+	JNZ           scanHalvesAVX512Loop1
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X1, X0, X1
+	VPSHUFD       $0x01, X1, X0
+	VADDPS        X1, X0, X1
+	VMOVSS        X1, (AX)
+	ADDQ          $+4, AX
+	ADDQ          DX, CX
+	SUBQ          $0x01, BX
+	JMP           scanHalvesAVX512Take1
+
+scanHalvesAVX512Less1:
+	VZEROUPPER
+	RET
+
+// func rowsTileAVX512(c *float32, a *float32, lda int, b *float32, k int, next *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·rowsTileAVX512(SB), NOSPLIT, $0-56
+	MOVQ    a+8(FP), AX
+	MOVQ    b+24(FP), CX
+	MOVQ    k+32(FP), DX
+	MOVQ    lda+16(FP), BX
+	MOVQ    next+40(FP), DI
+	MOVQ    step+48(FP), R8
+	SHLQ    $0x02, BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (AX)(BX*4), R9
+	ADDQ    BX, R9
+	LEAQ    (R9)(BX*4), R10
+	ADDQ    BX, R10
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
+	VPXORD  Z24, Z24, Z24
+	VPXORD  Z25, Z25, Z25
+	VPXORD  Z26, Z26, Z26
+	VPXORD  Z27, Z27, Z27
+	PCALIGN $0x40
+
+rowsTileAVX512Loop:
+	VMOVUPS      (CX), Z28
+	VMOVUPS      64(CX), Z29
+	PREFETCHT1   (DI)
+	ADDQ         R8, DI
+	VBROADCASTSS (AX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS (AX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS (AX)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (AX)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS (AX)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS (R9), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (R9)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS (R9)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z14
+	VFMADD231PS  Z29, Z30, Z15
+	VBROADCASTSS (R9)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (R9)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z18
+	VFMADD231PS  Z29, Z30, Z19
+	VBROADCASTSS (R10), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS (R10)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
+	VBROADCASTSS (R10)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z24
+	VFMADD231PS  Z29, Z30, Z25
+	VBROADCASTSS (R10)(SI*1), Z30
+	VFMADD231PS  Z28, Z30, Z26
+	VFMADD231PS  Z29, Z30, Z27
+	ADDQ         $+4, AX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R10
+	ADDQ         $+128, CX
+	DECQ         DX
+	JNZ          rowsTileAVX512Loop
+	MOVQ         c+0(FP), AX
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VMOVUPS      Z14, 896(AX)
+	VMOVUPS      Z15, 960(AX)
+	VMOVUPS      Z16, 1024(AX)
+	VMOVUPS      Z17, 1088(AX)
+	VMOVUPS      Z18, 1152(AX)
+	VMOVUPS      Z19, 1216(AX)
+	VMOVUPS      Z20, 1280(AX)
+	VMOVUPS      Z21, 1344(AX)
+	VMOVUPS      Z22, 1408(AX)
+	VMOVUPS      Z23, 1472(AX)
+	VMOVUPS      Z24, 1536(AX)
+	VMOVUPS      Z25, 1600(AX)
+	VMOVUPS      Z26, 1664(AX)
+	VMOVUPS      Z27, 1728(AX)
+	VZEROUPPER
+	RET
+
+// func scanBytesAVX2(y *int32, rows *int8, ld int, n int, x *int16, k int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·scanBytesAVX2(SB), NOSPLIT, $0-48
+	MOVQ   y+0(FP), AX
+	MOVQ   rows+8(FP), CX
+	MOVQ   ld+16(FP), DX
+	MOVQ   n+24(FP), BX
+	IMUL3Q $0x01, DX, DX
+	LEAQ   (DX)(DX*2), SI
+
+scanBytesAVX2Take4:
+	CMPQ    BX, $0x04
+	JLT     scanBytesAVX2Less4
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), R9
+	MOVQ    k+40(FP), R10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	PCALIGN $0x40
+
+scanBytesAVX2Loop4:
+	VMOVDQU      (R9), Y4
+	PREFETCHT0   (R8)
+	VPMOVSXBW    (DI), Y5
+	VPMADDWD     Y4, Y5, Y5
+	VPADDD       Y5, Y0, Y0
+	PREFETCHT0   (R8)(DX*1)
+	VPMOVSXBW    (DI)(DX*1), Y5
+	VPMADDWD     Y4, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	PREFETCHT0   (R8)(DX*2)
+	VPMOVSXBW    (DI)(DX*2), Y5
+	VPMADDWD     Y4, Y5, Y5
+	VPADDD       Y5, Y2, Y2
+	PREFETCHT0   (R8)(SI*1)
+	VPMOVSXBW    (DI)(SI*1), Y5
+	VPMADDWD     Y4, Y5, Y5
+	VPADDD       Y5, Y3, Y3
+	ADDQ         $+16, DI
+	ADDQ         $+16, R8
+	ADDQ         $+32, R9
+	SUBQ         $+16, R10
+	JNZ          scanBytesAVX2Loop4
+	VEXTRACTF128 $0x01, Y0, X4
+	VPADDD       X4, X0, X4
+	VMOVHLPS     X4, X4, X0
+	VPADDD       X4, X0, X4
+	VPSHUFD      $0x01, X4, X0
+	VPADDD       X4, X0, X4
+	VMOVSS       X4, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VPADDD       X0, X1, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VPADDD       X0, X1, X0
+	VMOVSS       X0, 4(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VPADDD       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VPADDD       X0, X1, X0
+	VMOVSS       X0, 8(AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VPADDD       X0, X3, X0
+	VMOVHLPS     X0, X0, X1
+	VPADDD       X0, X1, X0
+	VPSHUFD      $0x01, X0, X1
+	VPADDD       X0, X1, X0
+	VMOVSS       X0, 12(AX)
+	ADDQ         $+16, AX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	ADDQ         DX, CX
+	SUBQ         $0x04, BX
+	JMP          scanBytesAVX2Take4
+
+scanBytesAVX2Less4:
+scanBytesAVX2Take1:
+	CMPQ    BX, $0x01
+	JLT     scanBytesAVX2Less1
+	MOVQ    CX, DI
+	LEAQ    (CX)(DX*8), R8
+	MOVQ    x+32(FP), SI
+	MOVQ    k+40(FP), R9
+	VXORPS  Y0, Y0, Y0
+	PCALIGN $0x40
+
+scanBytesAVX2Loop1:
+	VMOVDQU      (SI), Y1
+	PREFETCHT0   (R8)
+	VPMOVSXBW    (DI), Y2
+	VPMADDWD     Y1, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	ADDQ         $+16, DI
+	ADDQ         $+16, R8
+	ADDQ         $+32, SI
+	SUBQ         $+16, R9
+	JNZ          scanBytesAVX2Loop1
+	VEXTRACTF128 $0x01, Y0, X1
+	VPADDD       X1, X0, X1
+	VMOVHLPS     X1, X1, X0
+	VPADDD       X1, X0, X1
+	VPSHUFD      $0x01, X1, X0
+	VPADDD       X1, X0, X1
+	VMOVSS       X1, (AX)
+	ADDQ         $+4, AX
+	ADDQ         DX, CX
+	SUBQ         $0x01, BX
+	JMP          scanBytesAVX2Take1
+
+scanBytesAVX2Less1:
+	VZEROUPPER
+	RET

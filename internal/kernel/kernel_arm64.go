@@ -123,3 +123,8 @@ func pack8(dst *float32, stride int, src *float32, ld, k int)
 //
 //go:noescape
 func pack4(dst *float32, stride int, src *float32, ld, k int)
+
+// scanHalvesNEON is scanHalvesGeneric; there is at least one row, and k is a positive multiple of 8.
+//
+//go:noescape
+func scanHalvesNEON(y *float32, rows *uint16, ld, n int, x *float32, k int)

@@ -1219,3 +1219,38 @@ loop:
 	SUBS $4, R4, R4
 	BNE loop
 	RET
+
+// func scanHalvesNEON(y *float32, rows *uint16, ld, n int, x *float32, k int)
+TEXT ·scanHalvesNEON(SB), NOSPLIT, $0-48
+	MOVD y+0(FP), R0
+	MOVD rows+8(FP), R1
+	MOVD ld+16(FP), R2
+	MOVD n+24(FP), R3
+	MOVD x+32(FP), R4
+	MOVD k+40(FP), R5
+	LSL $1, R2, R2
+row:
+	MOVD R1, R6
+	MOVD R4, R7
+	MOVD R5, R8
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+loop:
+	FMOVQ.P 16(R6), F6
+	WORD $0x0e2178c2 // FCVTL V2.4S, V6.4H
+	WORD $0x4e2178c3 // FCVTL2 V3.4S, V6.8H
+	FMOVQ.P 16(R7), F4
+	FMOVQ.P 16(R7), F5
+	VFMLA V4.S4, V2.S4, V0.S4
+	VFMLA V5.S4, V3.S4, V1.S4
+	SUBS $8, R8, R8
+	BNE loop
+	WORD $0x4e21d400 // FADD V0.4S, V0.4S, V1.4S
+	VTRN2 V0.D2, V0.D2, V7.D2
+	WORD $0x4e27d400 // FADD V0.4S, V0.4S, V7.4S
+	WORD $0x6e20d400 // FADDP V0.4S, V0.4S, V0.4S
+	FMOVS.P F0, 4(R0)
+	ADD R2, R1, R1
+	SUBS $1, R3, R3
+	BNE row
+	RET

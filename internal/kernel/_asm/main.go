@@ -101,6 +101,11 @@ func main() {
 	}
 	pack(8)
 	pack(4)
+	for _, m := range []machine{avx2, avx512} {
+		m.scanHalves()
+		m.rowsTile()
+	}
+	avx2.scanBytes() // which waits for memory
 	Generate()
 }
 

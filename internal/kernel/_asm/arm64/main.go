@@ -51,6 +51,7 @@ func main() {
 	activation("gelu", gelu)
 	pack(8)
 	pack(4)
+	scanHalves()
 	if err := write(*out, *stubs); err != nil {
 		log.Fatal(err)
 	}
@@ -567,4 +568,35 @@ func gelu(x vec) vec {
 	fmul(x, floats(0.5), x)
 	fmul(x, p, x)
 	return x
+}
+
+// scanHalves multiplies rows of halves with a vector, one row after the other.
+func scanHalves() {
+	text("scanHalvesNEON", "func(y *float32, rows *uint16, ld, n int, x *float32, k int)",
+		"is scanHalvesGeneric; there is at least one row, and k is a positive multiple of 8.")
+	y, rows, ld, n, x, k := load("y"), load("rows"), load("ld"), load("n"), load("x"), load("k")
+	lsl(ld, 1, ld)
+	row, at, left := newGP(), newGP(), newGP()
+	acc, v, w, halves := newPair(), newPair(), newPair(), newVec()
+	label("row")
+	movGP(rows, row)
+	movGP(x, at)
+	movGP(k, left)
+	zero(acc[0])
+	zero(acc[1])
+	loop(left, 2*lanes, func() {
+		ldrNext(row, halves)
+		fcvtl(halves, v[0])
+		fcvtl2(halves, v[1])
+		ldrNext(at, w[0])
+		ldrNext(at, w[1])
+		fmla(v[0], w[0], acc[0])
+		fmla(v[1], w[1], acc[1])
+	})
+	fadd(acc[0], acc[1], acc[0])
+	emit("FMOVS.P F%d, 4(R%d)", total(acc[0]), y)
+	add(rows, ld, rows)
+	subs(n, 1, n)
+	bne("row")
+	ret()
 }
