@@ -105,14 +105,16 @@ func (t Transform) scaled(width, height, size int) (int, int) {
 
 // middle scales m to width by height pixels and returns the square in its middle.
 func (t Transform) middle(m *pillow.Image, width, height, size int) (*pillow.Image, error) {
-	at := func(side int) int {
-		if t.Rounding != RoundTorchvision {
-			return (side - size) / 2
-		}
-		return int(math.RoundToEven(float64(side-size) / 2))
-	}
-	x, y := at(width), at(height)
+	x, y := t.cutOff(width, size), t.cutOff(height, size)
 	return m.ResizeWindow(width, height, filters[t.Filter], image.Rect(x, y, x+size, y+size))
+}
+
+// cutOff returns how many pixels before the square in its middle a side has.
+func (t Transform) cutOff(side, size int) int {
+	if t.Rounding != RoundTorchvision {
+		return (side - size) / 2
+	}
+	return int(math.RoundToEven(float64(side-size) / 2))
 }
 
 func squash(m *pillow.Image, t Transform, size int) (*pillow.Image, error) {
@@ -133,8 +135,7 @@ func pad(m *pillow.Image, t Transform, size int) (*pillow.Image, error) {
 }
 
 func longest(m *pillow.Image, t Transform, size int) (*pillow.Image, error) {
-	ratio := max(float64(m.Width)/float64(size), float64(m.Height)/float64(size))
-	width, height := int(math.RoundToEven(float64(m.Width)/ratio)), int(math.RoundToEven(float64(m.Height)/ratio))
+	width, height := scaledLongest(m.Width, m.Height, size)
 	if width < 1 || height < 1 {
 		return nil, fmt.Errorf("image is %d×%d pixels, which are %d×%d with %d on the longer side, want at least 1×1", m.Width, m.Height, width, height, size)
 	}
@@ -150,4 +151,45 @@ func longest(m *pillow.Image, t Transform, size int) (*pillow.Image, error) {
 		return nil, err
 	}
 	return m.Pad((size-width)/2, (size-height)/2, size, size, fill)
+}
+
+// scaledLongest returns the size of an image whose longer side becomes size.
+func scaledLongest(width, height, size int) (int, int) {
+	ratio := max(float64(width)/float64(size), float64(height)/float64(size))
+	return int(math.RoundToEven(float64(width) / ratio)), int(math.RoundToEven(float64(height) / ratio))
+}
+
+// A Window is the part of an image that becomes a tower's square, from its left and upper to its right and lower edge, in pixels
+// of the image from 0 at its own left and upper edge. Where something is added to an image, the window goes beyond it.
+type Window struct{ Left, Top, Right, Bottom float64 }
+
+// Window returns which part of an image of width by height pixels, turned if t turns it, becomes the square of a tower of size
+// pixels per side. All arguments are at least 1.
+func (t Transform) Window(width, height, size int) Window {
+	t = t.Resolved()
+	padded := image.Pt(width, height)
+	var margin, scaled, at image.Point // before the image in what is scaled, what that becomes, where the square begins in it
+	switch t.Fit {
+	case FitShortest:
+		scaled.X, scaled.Y = t.scaled(width, height, size)
+	case FitLongest:
+		scaled.X, scaled.Y = scaledLongest(width, height, size)
+	case FitPad:
+		side := max(width, height)
+		padded, margin = image.Pt(side, side), image.Pt((side-width)/2, (side-height)/2)
+		fallthrough
+	case FitSquash:
+		side := max(t.Resize, size)
+		scaled = image.Pt(side, side)
+	}
+	if t.Fit == FitLongest {
+		at = image.Pt(-((size - scaled.X) / 2), -((size - scaled.Y) / 2))
+	} else {
+		at = image.Pt(t.cutOff(scaled.X, size), t.cutOff(scaled.Y, size))
+	}
+	x, y := float64(padded.X)/float64(scaled.X), float64(padded.Y)/float64(scaled.Y) // pixels of the image for one of the square
+	return Window{
+		Left: float64(at.X)*x - float64(margin.X), Right: float64(at.X+size)*x - float64(margin.X),
+		Top: float64(at.Y)*y - float64(margin.Y), Bottom: float64(at.Y+size)*y - float64(margin.Y),
+	}
 }

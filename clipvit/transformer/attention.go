@@ -44,18 +44,24 @@ func NewAttention(c Config) *Attention {
 
 // Forward maps the tokens x [B·T,C] of images of t tokens each to residual + attention [B·T,C].
 func (m *Attention) Forward(x, residual mat.Tensor, t int) mat.Tensor {
-	return m.forward(x, residual, t, unseen)
+	return m.forward(x, residual, t, unseen, m.attend)
 }
 
-func (m *Attention) forward(x, residual mat.Tensor, t int, see observer) mat.Tensor {
-	attend := op.SelfAttention
-	if m.Causal {
-		attend = op.CausalAttention
-	}
+func (m *Attention) forward(x, residual mat.Tensor, t int, see observer, attend attender) mat.Tensor {
 	see(m.QKV.W, x)
 	qkv := corrected(op.Linear(x, m.QKV), x, m.QKVLoRA) // [B·T,3C]
-	mix := attend(qkv, m.Heads, t)                      // [B·T,C]
+	mix := attend(qkv, t)                               // [B·T,C]
 	see(m.Out.W, mix)
 	y := corrected(op.LinearAdd(mix, m.Out, residual), mix, m.OutLoRA) // [B·T,C]
 	return op.Release(y, qkv, mix)
+}
+
+// An attender mixes projections [B·T,3C] of images of t tokens into [B·T,C].
+type attender func(qkv mat.Tensor, t int) mat.Tensor
+
+func (m *Attention) attend(qkv mat.Tensor, t int) mat.Tensor {
+	if m.Causal {
+		return op.CausalAttention(qkv, m.Heads, t)
+	}
+	return op.SelfAttention(qkv, m.Heads, t)
 }

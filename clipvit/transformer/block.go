@@ -44,10 +44,25 @@ func NewBlock(c Config) *Block {
 // Forward maps the tokens x [B·T,C] of images of t tokens each to tokens [B·T,C].
 func (m *Block) Forward(x mat.Tensor, t int) mat.Tensor { return m.forward(x, t, unseen) }
 
+// ForwardSeen is [Block.Forward] by way of the attention's probabilities [B·H·T,T], which it returns too: a row says how much a
+// token takes from each other. Those of head h of image b begin with row (b·H+h)·T. If x wants a gradient they are a node of
+// its graph, and have a gradient after ag.Backward. The values are those of Forward but for rounding.
+func (m *Block) ForwardSeen(x mat.Tensor, t int) (y, probabilities mat.Tensor) {
+	y = m.forwardBy(x, t, unseen, func(qkv mat.Tensor, t int) mat.Tensor {
+		probabilities = op.Probabilities(qkv, m.Attn.Heads, t, m.Attn.Causal)
+		return op.Mix(probabilities, qkv, m.Attn.Heads, t)
+	})
+	return y, probabilities
+}
+
 func (m *Block) forward(x mat.Tensor, t int, see observer) mat.Tensor {
-	a := m.laid(x, t, m.Attn.QKV.W, m.Attn.Out.W)    // [B·T,C]
-	n := op.LayerNorm(a, m.Norm1)                    // [B·T,C]
-	y := op.Release(m.Attn.forward(n, a, t, see), n) // [B·T,C] = x + Attn(Norm1(x))
+	return m.forwardBy(x, t, see, m.Attn.attend)
+}
+
+func (m *Block) forwardBy(x mat.Tensor, t int, see observer, attend attender) mat.Tensor {
+	a := m.laid(x, t, m.Attn.QKV.W, m.Attn.Out.W)            // [B·T,C]
+	n := op.LayerNorm(a, m.Norm1)                            // [B·T,C]
+	y := op.Release(m.Attn.forward(n, a, t, see, attend), n) // [B·T,C] = x + Attn(Norm1(x))
 	if a != x {
 		op.Release(y, a)
 	}

@@ -1,8 +1,6 @@
 package op
 
 import (
-	"fmt"
-
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/internal/kernel"
@@ -20,11 +18,8 @@ func CausalAttention(qkv mat.Tensor, heads, t int) mat.Tensor {
 }
 
 func attend(name string, qkv mat.Tensor, heads, t int, causal bool) mat.Tensor {
-	m, c3 := dims(qkv)
-	if t < 1 || heads < 1 || m%t != 0 || c3%(3*heads) != 0 {
-		panic(&ShapeError{name, qkv.Shape(), fmt.Sprintf("[B·%d,3·%d·D]", t, heads)})
-	}
-	return run(&attentionOp{qkv: qkv, images: m / t, tokens: t, heads: heads, size: c3 / 3 / heads, causal: causal})
+	s := headsOf(name, qkv, heads, t)
+	return run(&attentionOp{qkv: qkv, images: s.images, tokens: t, heads: heads, size: s.size, causal: causal})
 }
 
 type attentionOp struct {
