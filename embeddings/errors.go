@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // Why [Create] and [Encode] refuse, for [errors.Is].
@@ -15,7 +17,7 @@ var (
 	// ErrUnfinished is of a file that has been begun, where nothing is to be resumed.
 	ErrUnfinished = errors.New("neither resuming nor overwriting was asked for")
 	// ErrInUse is of a file that another process is writing.
-	ErrInUse = errors.New("another process is writing it")
+	ErrInUse = folder.ErrInUse
 	// ErrOther is what a [MismatchError] is.
 	ErrOther = errors.New("made in another way")
 	// ErrDamaged is of a file that is not what lies beside it says, or of which that cannot be read.

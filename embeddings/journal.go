@@ -1,16 +1,8 @@
 package embeddings
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -113,59 +105,4 @@ type point struct {
 	CRC   uint32      `json:"crc32c,omitempty"` // of the file up to there
 	Error pyjson.Name `json:"error,omitempty"`  // why there is no row
 	Whole bool        `json:"whole,omitempty"`
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// appendEntry appends to b the line of a journal that has v, and returns the checksum of the journal up to there, which
-// was sum before.
-func appendEntry(b []byte, sum uint32, v any) ([]byte, uint32, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, 0, err
-	}
-	sum = crc32.Update(sum, castagnoli, text)
-	return fmt.Appendf(b, "%08x %s\n", sum, text), sum, nil
-}
-
-// maxEntry is how long a line of a journal may be: it has the name of a row, which may be a text.
-const maxEntry = 64 << 20
-
-// A journalReader reads a journal up to where it is torn or damaged.
-type journalReader struct {
-	r   *bufio.Reader
-	end int64  // of the lines that were sound
-	sum uint32 // of them
-}
-
-func newJournalReader(r io.Reader) *journalReader { return &journalReader{r: bufio.NewReader(r)} }
-
-// next decodes a line into v, and reports whether there was a sound one.
-func (j *journalReader) next(v any) (bool, error) {
-	var line []byte
-	for {
-		part, err := j.r.ReadSlice('\n')
-		line = append(line, part...)
-		if errors.Is(err, io.EOF) || len(line) > maxEntry { // torn, or no line
-			return false, nil
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return false, err
-		}
-	}
-	digits, text, ok := bytes.Cut(line[:len(line)-1], []byte(" "))
-	var said [4]byte
-	if n, err := hex.Decode(said[:], digits[:min(len(digits), 8)]); !ok || err != nil || n != 4 || len(digits) != 8 {
-		return false, nil
-	}
-	sum := crc32.Update(j.sum, castagnoli, text)
-	if sum != binary.BigEndian.Uint32(said[:]) || json.Unmarshal(text, v) != nil {
-		return false, nil
-	}
-	j.end += int64(len(line))
-	j.sum = sum
-	return true, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/journal"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -127,8 +128,8 @@ func begun(path string) (n int, err error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return 0, nil // likewise
 	}
-	j := newJournalReader(f)
-	ok, err := j.next(&record{})
+	j := journal.NewReader(f)
+	ok, err := j.Next(&record{})
 	if err != nil {
 		return 0, named(path, err)
 	}
@@ -137,7 +138,7 @@ func begun(path string) (n int, err error) {
 	}
 	for {
 		var p point
-		if ok, err := j.next(&p); err != nil {
+		if ok, err := j.Next(&p); err != nil {
 			return 0, named(path, err)
 		} else if !ok || p.Whole {
 			return n, nil
@@ -202,7 +203,7 @@ func Create(path string, s Spec, o Options) (_ *Writer, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("embeddings: %w", err)
 	}
-	unlock, err := lock(path + lockSuffix)
+	unlock, err := folder.Lock(path + lockSuffix)
 	if err != nil {
 		undo()
 		if errors.Is(err, ErrInUse) {
@@ -280,7 +281,7 @@ func (w *Writer) begin(replace bool) (err error) {
 		return named(w.path, err)
 	}
 	w.about.Replace = replace
-	entry, sum, err := appendEntry(nil, 0, w.about)
+	entry, sum, err := journal.Append(nil, 0, w.about)
 	if err != nil {
 		return named(w.path, err)
 	}
@@ -319,7 +320,7 @@ func (w *Writer) openData() error {
 	if err == nil {
 		_, err = w.data.Seek(int64(len(head)), io.SeekStart)
 	}
-	w.end, w.crc = int64(len(head)), crc32.Checksum(head, castagnoli)
+	w.end, w.crc = int64(len(head)), crc32.Checksum(head, journal.Castagnoli)
 	return named(w.path, err)
 }
 
@@ -352,11 +353,11 @@ func (w *Writer) goOn(exists bool) error {
 	if err := w.openData(); err != nil {
 		return err
 	}
-	w.at, w.sum = j.end, j.sum
+	w.at, w.sum = j.End, j.Sum
 	data, lost := bufio.NewReaderSize(w.data, 1<<18), 0
 	for {
 		var p point
-		if ok, err := j.next(&p); err != nil {
+		if ok, err := j.Next(&p); err != nil {
 			return named(w.path, err)
 		} else if !ok {
 			break
@@ -368,7 +369,7 @@ func (w *Writer) goOn(exists bool) error {
 			lost++
 			continue
 		}
-		w.at, w.sum = j.end, j.sum
+		w.at, w.sum = j.End, j.Sum
 	}
 	if lost > 0 {
 		w.notes = append(w.notes, fmt.Sprintf("%s: rows from number %d on were damaged, and are made again", w.path, w.done+1))
@@ -377,12 +378,12 @@ func (w *Writer) goOn(exists bool) error {
 }
 
 // rewind reads the journal from its beginning, first what it is about. ok is false if that cannot be read.
-func (w *Writer) rewind(r *record) (j *journalReader, ok bool, err error) {
+func (w *Writer) rewind(r *record) (j *journal.Reader, ok bool, err error) {
 	if _, err := w.journal.Seek(0, io.SeekStart); err != nil {
 		return nil, false, named(w.path, err)
 	}
-	j = newJournalReader(w.journal)
-	ok, err = j.next(r)
+	j = journal.NewReader(w.journal)
+	ok, err = j.Next(r)
 	if err == nil && ok && r.Version != version {
 		return nil, false, fmt.Errorf("embeddings: %s: was begun by version %d of this format, want %d", w.path, r.Version, version)
 	}
@@ -391,13 +392,13 @@ func (w *Writer) rewind(r *record) (j *journalReader, ok bool, err error) {
 
 // firstOther returns the error that what was begun is other than what is asked for: of names, the first that differs, if it
 // is of a row that is done.
-func (w *Writer) firstOther(j *journalReader, err error) error {
+func (w *Writer) firstOther(j *journal.Reader, err error) error {
 	if e := (*MismatchError)(nil); !errors.As(err, &e) || e.What != rowsSetting && e.What != namesSetting {
 		return err
 	}
 	for i := 0; ; i++ {
 		var p point
-		if ok, e := j.next(&p); !ok || e != nil || p.Whole || i >= len(w.spec.Names) {
+		if ok, e := j.Next(&p); !ok || e != nil || p.Whole || i >= len(w.spec.Names) {
 			return err
 		}
 		if string(p.Name) != w.spec.Names[i] {
@@ -442,7 +443,7 @@ func (w *Writer) count(p *point) {
 type running struct{ crc uint32 }
 
 func (r *running) Write(b []byte) (int, error) {
-	r.crc = crc32.Update(r.crc, castagnoli, b)
+	r.crc = crc32.Update(r.crc, journal.Castagnoli, b)
 	return len(b), nil
 }
 
@@ -526,7 +527,7 @@ func (w *Writer) keep(b []byte, p *point) error {
 	}
 	_, err := w.data.Write(b)
 	if err == nil {
-		p.End, p.CRC = w.end+int64(len(b)), crc32.Update(w.crc, castagnoli, b)
+		p.End, p.CRC = w.end+int64(len(b)), crc32.Update(w.crc, journal.Castagnoli, b)
 		err = w.log(p)
 	}
 	if err == nil && time.Since(w.synced) > syncEvery {
@@ -543,7 +544,7 @@ func (w *Writer) keep(b []byte, p *point) error {
 // log says in the journal that a row is there, which is then done, or that all are.
 func (w *Writer) log(p *point) (err error) {
 	sum := uint32(0)
-	if w.entry, sum, err = appendEntry(w.entry[:0], w.sum, p); err != nil {
+	if w.entry, sum, err = journal.Append(w.entry[:0], w.sum, p); err != nil {
 		return err
 	}
 	if _, err := w.journal.Write(w.entry); err != nil {
@@ -650,7 +651,7 @@ func (w *Writer) tell() error {
 	w.about.Replace, w.about.Bytes, w.about.CRC, w.about.Failed = false, w.end, w.crc, []failure{}
 	for row := 0; ; row++ {
 		var p point
-		if ok, err := j.next(&p); err != nil {
+		if ok, err := j.Next(&p); err != nil {
 			return err
 		} else if !ok || p.Whole {
 			break
@@ -673,11 +674,11 @@ func (w *Writer) tell() error {
 }
 
 // renamed finishes what was stopped when the rows had become the file, and reports whether that is so.
-func (w *Writer) renamed(j *journalReader) (bool, error) {
+func (w *Writer) renamed(j *journal.Reader) (bool, error) {
 	n, failed, last, whole := 0, 0, point{}, false
 	for !whole {
 		var p point
-		if ok, err := j.next(&p); err != nil {
+		if ok, err := j.Next(&p); err != nil {
 			return false, named(w.path, err)
 		} else if !ok {
 			return false, nil

@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
-	{"zeroshot", "embeddings", "demo"},
+	{"zeroshot", "embeddings", "search", "demo"},
 	{"clip"},
 	{"converter/compare"},
 	{"converter"},
@@ -32,11 +32,11 @@ var layers = [][]string{
 	{"internal/op", "internal/tiny"},
 	{"converter/checkpoint"}, // so that it can know nothing of a model
 	{"internal/pictures", "internal/sheet"},
-	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/ftfy", "internal/builtin"},
+	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/ftfy", "internal/builtin", "internal/journal"},
 }
 
 // apart are packages that keep to themselves: they import no other of the module.
-var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/ftfy", "internal/builtin"}
+var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/ftfy", "internal/builtin", "internal/journal"}
 
 // unreachable says which packages must not be among the dependencies, direct or not, of a folder.
 var unreachable = []struct{ folders, packages []string }{

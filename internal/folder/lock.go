@@ -1,4 +1,4 @@
-package embeddings
+package folder
 
 import (
 	"errors"
@@ -7,9 +7,12 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lock keeps others from a file until unlock is called, which removes what it took. Of file systems without locks it does
+// ErrInUse is of what another process has locked.
+var ErrInUse = errors.New("another process is writing it")
+
+// Lock keeps others from a file until unlock is called, which removes what it took. Of file systems without locks it does
 // nothing.
-func lock(path string) (unlock func(), err error) {
+func Lock(path string) (unlock func(), err error) {
 	for {
 		l := flock.New(path, flock.SetPermissions(0o666))
 		ok, err := l.TryLock()

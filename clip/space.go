@@ -1,0 +1,95 @@
+package clip
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/internal/op"
+)
+
+// A Space is that of the vectors of pictures that a model computes. Vectors may be compared if their spaces have one
+// [Space.Fingerprint]. The fields say in words what differs otherwise.
+type Space struct {
+	Vision        string `json:"vision"`         // as of [Model.VisionFingerprint]
+	Text          string `json:"text,omitempty"` // as of [Model.TextFingerprint], "" without a text tower
+	Features      string `json:"features"`       // "embedding", or "post_norm" of a tower without a projection
+	Dim           int    `json:"dim"`            // how many values a vector has
+	Normalized    bool   `json:"normalized"`     // whether every vector has the length 1
+	Precision     string `json:"precision"`      // of the weights of the blocks: "f32", "bf16" or "int8"
+	Preprocessing string `json:"preprocessing"`  // how pictures are prepared, in JSON
+}
+
+// Fingerprint returns 64 hexadecimal digits that change with anything that the vectors of pictures depend on: the values of the
+// vision tower's parameters and how they are rounded, how pictures are prepared, which features are taken, and whether they are
+// normalised. Neither the form of the checkpoint nor the text tower changes it.
+func (s Space) Fingerprint() string {
+	text, err := json.Marshal([]any{s.Vision, s.Features, s.Dim, s.Normalized, s.Precision})
+	if err != nil {
+		panic(err) // strings, a number and a bool
+	}
+	h := sha256.Sum256(text)
+	return hex.EncodeToString(h[:])
+}
+
+// Differences says in words in what the vectors of pictures of two spaces differ, "" if in nothing.
+func (s Space) Differences(other Space) (all []string) {
+	add := func(what string, was, is any) {
+		if was != is {
+			all = append(all, fmt.Sprintf("%s %v against %v", what, was, is))
+		}
+	}
+	add("precision", s.Precision, other.Precision)
+	add("preprocessing", s.Preprocessing, other.Preprocessing)
+	add("features", s.Features, other.Features)
+	add("number of values", s.Dim, other.Dim)
+	add("normalized", s.Normalized, other.Normalized)
+	if len(all) == 0 && s.Vision != other.Vision {
+		all = append(all, "other weights of the vision tower")
+	}
+	return all
+}
+
+// Space returns the space of the normalised embeddings of pictures. It loads both towers.
+func (m *Model) Space(ctx context.Context) (s Space, err error) {
+	v, err := m.Vision(ctx)
+	if err != nil {
+		return s, err
+	}
+	c := v.Config
+	if c.NoPostNorm {
+		return s, failed(ErrRequest, "%s: has no post-norm and so no embedding", m.name)
+	}
+	s = Space{Features: string(clipvit.Embedding), Dim: c.EmbedDim, Normalized: true, Precision: precision(v.Blocks)}
+	if s.Dim == 0 {
+		s.Features, s.Dim = string(clipvit.PostNorm), c.Width
+	}
+	prepared, err := json.Marshal(struct {
+		Size int `json:"size"`
+		clipvit.Transform
+	}{c.ImageSize, c.Transform.Canonical()})
+	if err != nil {
+		return s, because(nil, err, "")
+	}
+	s.Preprocessing = string(prepared)
+	if s.Vision, err = m.VisionFingerprint(ctx); err == nil && m.hasText {
+		s.Text, err = m.TextFingerprint(ctx)
+	}
+	return s, err
+}
+
+// precision says to what the weights of blocks are rounded.
+func precision(b transformer.Blocks) string {
+	switch products := b.Products(); {
+	case slices.ContainsFunc(products, op.Quantized): // others may have stayed float32
+		return "int8"
+	case slices.ContainsFunc(products, op.RoundedBF16):
+		return "bf16"
+	}
+	return "f32"
+}

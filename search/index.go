@@ -1,0 +1,165 @@
+package search
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sort"
+
+	"github.com/vitago/vitago/clip"
+)
+
+// An Index is a snapshot of an index on disk, for reading. Many goroutines may use it at once. What is committed after
+// [Open] is seen by who opens it again.
+type Index struct {
+	dir     string
+	about   *manifest
+	shards  []*shard
+	changes changes
+}
+
+// Open opens an index. Vectors are mapped into memory, and read when they are used. Errors are [ErrNoIndex], [ErrDamaged] and
+// those of the file system; sizes and heads of all files are checked, and the sums of vectors by [Index.Verify].
+func Open(dir string) (*Index, error) {
+	const most = 10 // commits while it is opened
+	for range most {
+		about, err := readManifest(dir)
+		if err != nil {
+			return nil, err
+		}
+		x, err := open(dir, about)
+		if err == nil {
+			return x, nil
+		}
+		// Whoever has compacted it meanwhile has removed files that the manifest named.
+		if now, e := readManifest(dir); e != nil || now.Generation == about.Generation {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("search: %s: changed %d times while it was opened", dir, most)
+}
+
+func open(dir string, about *manifest) (_ *Index, err error) {
+	x := &Index{dir: dir, about: about}
+	defer func() {
+		if err != nil {
+			_ = x.Close()
+		}
+	}()
+	if x.changes, err = readChanges(dir, about); err != nil {
+		return nil, err
+	}
+	first := 0
+	for _, s := range about.Shards {
+		opened, err := openShard(dir, s, first, about.Space.Dim)
+		if err != nil {
+			return nil, err
+		}
+		x.shards = append(x.shards, opened)
+		first += s.Rows
+	}
+	return x, nil
+}
+
+// Close lets go of the files. Vectors must not be used any more.
+func (x *Index) Close() error {
+	var errs []error
+	for _, s := range x.shards {
+		errs = append(errs, s.close())
+	}
+	x.shards = nil
+	return errors.Join(errs...)
+}
+
+// Path returns the folder of the index.
+func (x *Index) Path() string { return x.dir }
+
+// Len returns how many rows there are, with those that are deleted.
+func (x *Index) Len() int { return x.about.rows() }
+
+// Live returns how many rows are not deleted.
+func (x *Index) Live() int { return x.Len() - x.changes.dead }
+
+// Dim returns how many values a vector has.
+func (x *Index) Dim() int { return x.about.Space.Dim }
+
+// Space returns the space of the vectors.
+func (x *Index) Space() clip.Space { return x.about.Space }
+
+// Model returns where the model was when the index was written, "" if nobody knows.
+func (x *Index) Model() string { return x.about.Model }
+
+// Columns returns the names of the user's columns, sorted.
+func (x *Index) Columns() []string { return slices.Clone(x.about.Columns) }
+
+// Dead reports whether a row is deleted.
+func (x *Index) Dead(row int) bool { return x.changes.isDead(row) }
+
+// of returns the shard of a row, and the row's index in it. It panics for a row that there is not.
+func (x *Index) of(row int) (*shard, int) {
+	if row < 0 || row >= x.Len() {
+		panic(fmt.Sprintf("search: row %d of %d", row, x.Len()))
+	}
+	i, found := sort.Find(len(x.shards), func(i int) int { return cmp.Compare(row, x.shards[i].first) })
+	if !found {
+		i--
+	}
+	return x.shards[i], row - x.shards[i].first
+}
+
+// Half returns the vector [E] of a row in float16, in mapped memory that is not to be changed. It panics for a row that there
+// is not.
+func (x *Index) Half(row int) []uint16 {
+	s, i := x.of(row)
+	return s.row(i, x.Dim())
+}
+
+// Record returns what a row is of. It panics for a row that there is not.
+func (x *Index) Record(row int) (Record, error) {
+	s, i := x.of(row)
+	var found Record
+	err := s.records.each(i, func(_ int, r *Record) bool { found = *r; return false })
+	if err != nil {
+		return found, x.unreadable(s, err)
+	}
+	x.changes.apply(row, &found)
+	return found, nil
+}
+
+func (x *Index) unreadable(s *shard, err error) error {
+	i := slices.Index(x.shards, s)
+	return damaged(x.dir+"/"+metadataFile(x.about.Shards[i].Number), "%w", err)
+}
+
+// Records yields all rows that are not deleted, in order, with what they are of. An error ends it.
+func (x *Index) Records() iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, s := range x.shards {
+			more := true
+			err := s.records.each(0, func(i int, r *Record) bool {
+				row := s.first + i
+				if x.Dead(row) {
+					return true
+				}
+				x.changes.apply(row, r)
+				more = yield(Row{row, *r}, nil)
+				return more
+			})
+			if err != nil {
+				yield(Row{}, x.unreadable(s, err))
+				return
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// A Row is a row with its index.
+type Row struct {
+	Index int
+	Record
+}
