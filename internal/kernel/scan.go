@@ -87,11 +87,11 @@ func PackQueries(x []float32, n, k int) *Queries {
 	return q
 }
 
-// Rows returns how many rows Dot takes at most.
-func (q *Queries) Rows() int { return q.rows }
+// Len returns how many vectors there are.
+func (q *Queries) Len() int { return q.n }
 
-// Columns returns how many queries are in a panel.
-func (q *Queries) Columns() int { return q.columns }
+// Shape returns how many rows Dot takes at most, and how many vectors are in a panel.
+func (q *Queries) Shape() (rows, columns int) { return q.rows, q.columns }
 
 // Panels returns how many panels there are.
 func (q *Queries) Panels() int { return (q.n + q.columns - 1) / q.columns }
@@ -148,5 +148,49 @@ func rowsTileGeneric(c, a, b []float32, k, mr, nr int) {
 				c[i*nr+j] += x * w
 			}
 		}
+	}
+}
+
+// ExactDot returns the product of a row of halves with x in float64: every term is exact, and their sums are made in one
+// order on all processors.
+func ExactDot(row []uint16, x []float32) float64 {
+	if len(row) != len(x) {
+		panic("kernel: ExactDot: len(row) is not len(x)")
+	}
+	wide := Get(len(row))
+	defer Put(wide)
+	widen(wide, row)
+	var a, b, c, d float64
+	y := x
+	for ; len(wide) >= 4 && len(y) >= 4; wide, y = wide[4:], y[4:] {
+		a += float64(wide[0]) * float64(y[0])
+		b += float64(wide[1]) * float64(y[1])
+		c += float64(wide[2]) * float64(y[2])
+		d += float64(wide[3]) * float64(y[3])
+	}
+	for i, v := range wide {
+		a += float64(v) * float64(y[i])
+	}
+	return (a + b) + (c + d)
+}
+
+// WidenHalves sets dst to the halves src, as many, exactly.
+func WidenHalves(dst []float32, src []uint16) {
+	if len(dst) != len(src) {
+		panic("kernel: WidenHalves: len(dst) is not len(src)")
+	}
+	widen(dst, src)
+}
+
+// SquareHalves sets y[i] to the sum of the squares of row i of rows [len(y),k], within (k+8)·2⁻²⁴ of it.
+func SquareHalves(y []float32, rows []uint16, k int) {
+	if len(rows) != len(y)*k {
+		panic("kernel: SquareHalves: len(rows) is not len(y)·k")
+	}
+	wide := Get(k)
+	defer Put(wide)
+	for i := range y {
+		widen(wide, rows[i*k:(i+1)*k])
+		y[i] = sumSquares(wide, 0)
 	}
 }

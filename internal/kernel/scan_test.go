@@ -35,6 +35,7 @@ func TestDotHalves(t *testing.T) {
 			y.check(t, "y")
 			for i, v := range y.data {
 				want, abs := exactDot(rows[i*k:][:k], x)
+				near(t, "ExactDot", float32(ExactDot(rows[i*k:][:k], x)), want, unit*abs)
 				near(t, fmt.Sprintf("n=%d k=%d row %d", n, k, i), v, want, float64(k+8)*unit*abs)
 				alone := []float32{0}
 				if DotHalves(alone, rows[i*k:][:k], x); alone[0] != v {
@@ -117,24 +118,25 @@ func TestQueries(t *testing.T) {
 			for _, k := range []int{0, 1, 2, 3, 7, 8, 17, 33, 768} {
 				x := random(rng, n*k).data
 				q := PackQueries(x, n, k)
-				peak := make([]float32, q.Columns())
-				for m := range q.Rows() + 1 {
+				mr, nr := q.Shape()
+				peak := make([]float32, nr)
+				for m := range mr + 1 {
 					rows, ahead := make([]uint16, m*k), make([]uint16, rng.IntN(3)*m*k)
 					someHalves(rng, rows)
-					c := newGuarded(q.Panels() * q.Rows() * q.Columns())
+					c := newGuarded(q.Panels() * mr * nr)
 					q.Dot(c.data, rows, m, ahead)
 					c.check(t, "c")
 					for j := range n {
-						panel := c.data[j/q.Columns()*q.Rows()*q.Columns():]
-						q.Max(peak, panel[:m*q.Columns()])
+						panel := c.data[j/nr*mr*nr:]
+						q.Max(peak, panel[:m*nr])
 						most := float32(math.Inf(-1))
 						for i := range m {
-							got := panel[i*q.Columns()+j%q.Columns()]
+							got := panel[i*nr+j%nr]
 							want, abs := exactDot(rows[i*k:][:k], x[j*k:][:k])
 							near(t, fmt.Sprintf("n=%d k=%d m=%d c[%d,%d]", n, k, m, i, j), got, want, float64(k+8)*unit*abs)
 							most = max(most, got)
 						}
-						if got := peak[j%q.Columns()]; got != most {
+						if got := peak[j%nr]; got != most {
 							t.Fatalf("n=%d k=%d m=%d: the largest of query %d is %v, want %v", n, k, m, j, got, most)
 						}
 					}
@@ -147,12 +149,13 @@ func TestQueries(t *testing.T) {
 // TestScanPanics: lengths that do not agree are mistakes of the program.
 func TestScanPanics(t *testing.T) {
 	q := PackQueries(make([]float32, 12), 3, 4)
+	mr, nr := q.Shape()
 	mustPanic(t, map[string]func(){
 		"DotHalves":       func() { DotHalves(make([]float32, 2), make([]uint16, 7), make([]float32, 4)) },
 		"DotBytes":        func() { DotBytes(make([]int32, 2), make([]int8, 9), make([]int16, 4)) },
 		"PackQueries":     func() { PackQueries(make([]float32, 11), 3, 4) },
 		"Queries.Dot":     func() { q.Dot(make([]float32, 7), make([]uint16, 4), 1, nil) },
-		"Queries.Dot row": func() { q.Dot(make([]float32, q.Rows()*q.Columns()), make([]uint16, 4*q.Rows()+4), q.Rows()+1, nil) },
+		"Queries.Dot row": func() { q.Dot(make([]float32, mr*nr), make([]uint16, 4*mr+4), mr+1, nil) },
 		"Queries.Max":     func() { q.Max(make([]float32, 1), make([]float32, 5)) },
 	})
 }
