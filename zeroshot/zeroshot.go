@@ -1,11 +1,12 @@
-// Package zeroshot says which of some labels fits a picture best, without training, as CLIP does.
+// Package zeroshot says which of some labels fits a picture best, or which of them fit it, without training, as CLIP does.
 //
 //	labels, templates ─▶ texts ─▶ text tower ─▶ length 1 ─▶ mean of a label's ─▶ length 1 ─┐
 //	                                                                                      cosine ─▶ ·scale ─▶ softmax
 //	picture ─▶ vision tower ─▶ length 1 ──────────────────────────────────────────────────┘
 //
-// Labels that are not given do not count: one of them always fits best. A label's embedding is the mean of those of the
-// label in every template, each of length 1, and has length 1 again.
+// Labels that are not given do not count: one of them always fits best, and a [Threshold] refuses it. A label's embedding is the
+// mean of those of the label in every template, each of length 1, and has length 1 again. With [MultiLabel] each label has a
+// probability of its own, by a sigmoid in the place of the softmax.
 //
 // Sources: openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb, zeroshot_classifier, and clip/model.py, CLIP.forward;
 // mlfoundations/open_clip, src/open_clip/zero_shot_classifier.py, build_zero_shot_classifier.
@@ -25,11 +26,17 @@ import (
 	"github.com/vitago/vitago/clipvit"
 )
 
-// Place is where a template has the label.
-const Place = "{}"
+// Place is where a template has the label. Python's {c} is the same.
+const (
+	Place      = "{}"
+	namedPlace = "{c}"
+)
 
-// DefaultTemplate is that of OpenAI's examples.
-const DefaultTemplate = "a photo of a " + Place + "."
+// DefaultTemplate is that of OpenAI's examples, and DefaultNegative the same without a label.
+const (
+	DefaultTemplate = "a photo of a " + Place + "."
+	DefaultNegative = "a photo."
+)
 
 // textsTogether is about how many texts are encoded between two calls of [Progress]: a few seconds of a large tower. Their
 // embeddings are all that is in memory beside those of the labels.
@@ -39,8 +46,11 @@ const textsTogether = 320
 type Option func(*options)
 
 type options struct {
-	cache    string
-	progress func(done, total int)
+	cache     string
+	progress  func(done, total int)
+	multi     bool
+	bias      float64
+	negatives []string
 }
 
 // Cache keeps the embeddings of labels in a folder, which is made if it is not there, and takes those that are there
@@ -52,12 +62,20 @@ func Cache(dir string) Option { return func(o *options) { o.cache = dir } }
 // and template, without the labels that came from the cache.
 func Progress(f func(done, total int)) Option { return func(o *options) { o.progress = f } }
 
+// A Label is a name with the prompts that describe it.
+type Label struct {
+	Name    string
+	Prompts []string // at least one; each is put into every template
+}
+
 // A Classifier tells labels apart by the embeddings of their texts. It may be used by many goroutines at once.
 type Classifier struct {
-	labels []string
-	texts  [][]float64 // [K][E], of length 1
-	from   *source
-	by     clip.Classifier
+	labels    []string
+	keys      []string    // [K], by which embeddings are known
+	texts     [][]float64 // [K][E], of length 1
+	negatives [][]float64 // [K][E], of length 1; nil where labels exclude each other
+	from      *source
+	by        clip.Classifier
 }
 
 // A source makes the embeddings of labels.
@@ -67,26 +85,58 @@ type source struct {
 	scale     float64
 	kept      *space // nil without a cache
 	progress  func(done, total int)
+
+	multi         bool
+	bias          float64
+	negatives     []string // templates, with or without {}
+	keptNegatives *space   // likewise
 }
 
 var _ clip.Classifier = &Classifier{}
 
-// New returns a classifier of a model with both towers: it encodes every label in every template, in which {} stands for
-// the label. Without templates there is [DefaultTemplate] alone. The model must stay open as long as the classifier is
+// embedding is what is taken of a picture.
+var embedding = clipvit.Features{Kind: clipvit.Embedding}
+
+// New returns a classifier of a model with both towers: it encodes every label in every template, in which {} or {c} stands
+// for the label. Without templates there is [DefaultTemplate] alone. The model must stay open as long as the classifier is
 // used.
 //
-// A [clip.ErrRequest] is returned for fewer than two labels, one that is empty or stands twice, and a template without {};
-// [clip.ErrNoText] for a model without a text tower, and [clip.ErrText] for a text that the model does not take.
+// A [clip.ErrRequest] is returned for fewer than two labels, or one with [MultiLabel], one that is empty or stands twice, and a
+// template without {}; [clip.ErrNoText] for a model without a text tower, and [clip.ErrText] for a text that the model does not
+// take.
 func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Option) (*Classifier, error) {
+	if len(templates) == 0 {
+		templates = []string{DefaultTemplate}
+	}
+	return NewPrompts(ctx, m, named(labels), templates, o...)
+}
+
+// named returns labels that are their own prompts.
+func named(names []string) []Label {
+	labels := make([]Label, len(names))
+	for i, n := range names {
+		labels[i] = Label{n, []string{n}}
+	}
+	return labels
+}
+
+// NewPrompts returns a classifier of labels that have prompts of their own: a label's embedding is the mean of those of its
+// prompts in every template, each of length 1, and has length 1 again. Without templates a prompt is the whole text. The errors
+// are those of [New], and a [clip.ErrRequest] for a label without prompts, or with one that is empty or stands twice.
+func NewPrompts(ctx context.Context, m *clip.Model, labels []Label, templates []string, o ...Option) (*Classifier, error) {
 	var with options
 	for _, f := range o {
 		f(&with)
 	}
 	if len(templates) == 0 {
-		templates = []string{DefaultTemplate}
+		templates = []string{Place}
 	}
-	if err := check(labels, templates); err != nil {
+	templates = normal(templates)
+	if err := check(labels, templates, with.multi); err != nil {
 		return nil, err
+	}
+	if with.bias-with.bias != 0 {
+		return nil, badRequest("the bias is %v, want a number", with.bias)
 	}
 	text, err := m.Text(ctx)
 	if err != nil {
@@ -97,53 +147,109 @@ func New(ctx context.Context, m *clip.Model, labels, templates []string, o ...Op
 			return nil, badRequest("embeddings of pictures have %d values, those of texts %d: the towers are not of one model", v.Config.OutputDim(), text.Config.EmbedDim)
 		}
 	}
-	from := &source{model: m, templates: slices.Clone(templates), scale: text.Scale(), progress: with.progress}
+	from := &source{
+		model: m, templates: templates, scale: text.Scale(), progress: with.progress,
+		multi: with.multi, bias: with.bias, negatives: normal(with.negatives),
+	}
+	if with.multi && len(from.negatives) == 0 {
+		from.negatives = []string{DefaultNegative}
+	}
 	if with.cache != "" {
 		if from.kept, err = openSpace(ctx, with.cache, m, templates, text.Config.EmbedDim); err != nil {
 			return nil, err
+		}
+		if with.multi {
+			if from.keptNegatives, err = openSpace(ctx, with.cache, m, from.negatives, text.Config.EmbedDim); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return from.classifier(ctx, labels, nil)
 }
 
+// normal returns templates with {} in the place of {c}.
+func normal(templates []string) []string {
+	all := make([]string, len(templates))
+	for i, t := range templates {
+		all[i] = strings.ReplaceAll(t, namedPlace, Place)
+	}
+	return all
+}
+
 // With returns a classifier of other labels by the same model and templates, with the same options. Labels that both have
 // are not encoded again. The errors are those of [New].
 func (c *Classifier) With(ctx context.Context, labels []string) (*Classifier, error) {
-	if err := check(labels, c.from.templates); err != nil {
+	all := named(labels)
+	if err := check(all, c.from.templates, c.from.multi); err != nil {
 		return nil, err
 	}
 	known := make(map[string][]float64, len(c.labels))
-	for i, l := range c.labels {
-		known[l] = c.texts[i]
+	for i, k := range c.keys {
+		known[k] = c.texts[i]
 	}
-	return c.from.classifier(ctx, labels, known)
+	return c.from.classifier(ctx, all, known)
 }
 
 // classifier returns that of labels, some of whose embeddings may be known.
-func (s *source) classifier(ctx context.Context, labels []string, known map[string][]float64) (*Classifier, error) {
-	c := &Classifier{labels: slices.Clone(labels), texts: make([][]float64, len(labels)), from: s}
-	c.by = clip.ClassifyBy(s.model, clipvit.Features{Kind: clipvit.Embedding}, labels, c.Rank)
+func (s *source) classifier(ctx context.Context, labels []Label, known map[string][]float64) (*Classifier, error) {
+	k := len(labels)
+	c := &Classifier{labels: make([]string, k), keys: make([]string, k), texts: make([][]float64, k), from: s}
 	for i, l := range labels {
-		if c.texts[i] = known[l]; c.texts[i] == nil && s.kept != nil {
-			c.texts[i] = s.kept.get(l)
+		c.labels[i], c.keys[i] = l.Name, key(l.Prompts)
+	}
+	parts := []part{{labels, c.keys, s.templates, s.kept, c.texts}}
+	common := !slices.ContainsFunc(s.negatives, func(t string) bool { return strings.Contains(t, Place) })
+	switch {
+	case s.multi && common: // one for all labels
+		parts = append(parts, part{named([]string{""}), []string{""}, s.negatives, s.keptNegatives, make([][]float64, 1)})
+	case s.multi:
+		parts = append(parts, part{named(c.labels), c.labels, s.negatives, s.keptNegatives, make([][]float64, k)})
+	}
+	c.by = clip.ClassifyBy(s.model, embedding, c.labels, c.Rank)
+	for i, key := range c.keys {
+		c.texts[i] = known[key]
+	}
+	for _, p := range parts {
+		for i, key := range p.keys {
+			if p.out[i] == nil && p.kept != nil {
+				p.out[i] = p.kept.get(key)
+			}
 		}
 	}
-	if err := c.encode(ctx); err != nil {
+	if err := s.encode(ctx, parts); err != nil {
 		return nil, err
+	}
+	if s.multi {
+		c.negatives = parts[1].out
+		for len(c.negatives) < k {
+			c.negatives = append(c.negatives, c.negatives[0])
+		}
 	}
 	return c, nil
 }
 
+// key returns what the embedding of prompts is known by: a prompt alone by itself, as labels have been kept since there is a
+// cache, and several by a list, which begins as no text that a tokenizer takes.
+func key(prompts []string) string {
+	if len(prompts) == 1 {
+		return prompts[0]
+	}
+	return fmt.Sprintf("\x00%q", prompts)
+}
+
 // check says what is wrong with labels and templates.
-func check(labels, templates []string) error {
-	if n := len(labels); n == 1 {
-		return badRequest("got 1 label, want at least 2")
-	} else if n == 0 {
+func check(labels []Label, templates []string, multi bool) error {
+	switch n := len(labels); {
+	case n == 0 && multi:
+		return badRequest("got 0 labels, want at least 1")
+	case n == 0:
 		return badRequest("got 0 labels, want at least 2")
+	case n == 1 && !multi:
+		return badRequest("got 1 label, want at least 2")
 	}
 	first := make(map[string]int, len(labels))
-	for i, l := range labels {
-		l = strings.TrimSpace(l)
+	for i, label := range labels {
+		l := strings.TrimSpace(label.Name)
 		if l == "" {
 			return badRequest("label %d of %d is empty", i+1, len(labels))
 		}
@@ -151,6 +257,17 @@ func check(labels, templates []string) error {
 			return badRequest("the label %q is given twice, as number %d and %d", l, j+1, i+1)
 		}
 		first[l] = i
+		if len(label.Prompts) == 0 {
+			return badRequest("the label %q has no prompts, want at least 1", l)
+		}
+		for j, p := range label.Prompts {
+			if strings.TrimSpace(p) == "" {
+				return badRequest("prompt %d of the label %q is empty", j+1, l)
+			}
+			if slices.Contains(label.Prompts[:j], p) {
+				return badRequest("the label %q has the prompt %q twice", l, p)
+			}
+		}
 	}
 	for _, t := range templates {
 		if !strings.Contains(t, Place) {
@@ -165,66 +282,129 @@ func badRequest(format string, a ...any) error {
 	return unfit{"zeroshot: " + fmt.Sprintf(format, a...), clip.ErrRequest}
 }
 
-// encode makes the embeddings of the labels that have none.
-func (c *Classifier) encode(ctx context.Context) error {
-	templates, kept, progress := c.from.templates, c.from.kept, c.from.progress
-	var missing []int
-	for i, x := range c.texts {
-		if x == nil {
-			missing = append(missing, i)
+// A part is labels in templates, whose embeddings are wanted.
+type part struct {
+	labels    []Label
+	keys      []string
+	templates []string
+	kept      *space
+	out       [][]float64 // nil where one is missing
+}
+
+// encode makes the embeddings that are missing.
+func (s *source) encode(ctx context.Context, parts []part) error {
+	done, total := 0, 0
+	missing := make([][]int, len(parts))
+	for i, p := range parts {
+		for j, x := range p.out {
+			if x == nil {
+				missing[i] = append(missing[i], j)
+				total += len(p.labels[j].Prompts) * len(p.templates)
+			}
 		}
 	}
-	done, total := 0, len(missing)*len(templates)
+	progress := s.progress
 	if progress == nil {
 		progress = func(int, int) {}
 	}
 	progress(done, total)
-	for group := range slices.Chunk(missing, max(1, textsTogether/len(templates))) {
-		var texts []string // of each label all templates
-		for _, i := range group {
-			for _, t := range templates {
-				texts = append(texts, strings.ReplaceAll(t, Place, c.labels[i]))
+	for i, p := range parts {
+		for group := range together(p, missing[i]) {
+			n, err := s.encodeGroup(ctx, p, group)
+			if err != nil {
+				return err
 			}
+			done += n
+			progress(done, total)
 		}
-		all, err := c.from.model.EncodeText(ctx, texts)
-		if errors.Is(err, clip.ErrText) {
-			return c.blame(ctx, group, err)
-		} else if err != nil {
-			return err
-		}
-		for _, i := range group {
-			c.texts[i] = mean(all[:len(templates)])
-			all = all[len(templates):]
-			if v := c.texts[i][0]; v-v != 0 {
-				return fmt.Errorf("zeroshot: the embedding of the label %q is %v, want numbers: the model's weights are damaged or too large", c.labels[i], v)
-			}
-			if kept != nil {
-				if err := kept.put(c.labels[i], c.texts[i]); err != nil {
-					return err
-				}
-			}
-		}
-		done += len(texts)
-		progress(done, total)
 	}
 	return nil
 }
 
+// together yields labels whose texts are encoded in one call, at least one of them.
+func together(p part, missing []int) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		for len(missing) > 0 {
+			n, texts := 0, 0
+			for n < len(missing) {
+				more := len(p.labels[missing[n]].Prompts) * len(p.templates)
+				if n > 0 && texts+more > textsTogether {
+					break
+				}
+				n, texts = n+1, texts+more
+			}
+			if !yield(missing[:n]) {
+				return
+			}
+			missing = missing[n:]
+		}
+	}
+}
+
+// encodeGroup makes the embeddings of some labels of a part, and returns of how many texts.
+func (s *source) encodeGroup(ctx context.Context, p part, group []int) (n int, err error) {
+	var texts []string // of each label all prompts, each in all templates
+	for _, i := range group {
+		texts = append(texts, p.texts(i)...)
+	}
+	all, err := s.model.EncodeText(ctx, texts)
+	if errors.Is(err, clip.ErrText) {
+		return 0, s.blame(ctx, p, group, err)
+	} else if err != nil {
+		return 0, err
+	}
+	for _, i := range group {
+		n := len(p.texts(i))
+		x := mean(all[:n])
+		all = all[n:]
+		if v := x[0]; v-v != 0 {
+			return 0, fmt.Errorf("zeroshot: the embedding of the label %q is %v, want numbers: the model's weights are damaged or too large", p.labels[i].Name, v)
+		}
+		p.out[i] = x
+		if p.kept != nil {
+			if err := p.kept.put(p.keys[i], x); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(texts), nil
+}
+
+// texts returns those of a label.
+func (p part) texts(i int) (all []string) {
+	for _, prompt := range p.labels[i].Prompts {
+		for _, t := range p.templates {
+			all = append(all, strings.ReplaceAll(t, Place, prompt))
+		}
+	}
+	return all
+}
+
 // blame says which label of a group and which template make the text that is no text for the model.
-func (c *Classifier) blame(ctx context.Context, group []int, err error) error {
-	m := c.from.model
-	t, _, e := m.Tokenizer()
+func (s *source) blame(ctx context.Context, p part, group []int, err error) error {
+	t, _, e := s.model.Tokenizer()
 	if e != nil {
 		return e
 	}
-	text, e := m.Text(ctx)
+	text, e := s.model.Text(ctx)
 	if e != nil {
 		return e
 	}
 	for _, i := range group {
-		for _, template := range c.from.templates {
-			if _, e := t.Tokenize([]string{strings.ReplaceAll(template, Place, c.labels[i])}, text.Config.Context, false); e != nil {
-				return unfit{fmt.Sprintf("zeroshot: the label %q in the template %q: %s", c.labels[i], template, strings.TrimPrefix(e.Error(), "cliptext: ")), err}
+		for _, prompt := range p.labels[i].Prompts {
+			for _, template := range p.templates {
+				_, e := t.Tokenize([]string{strings.ReplaceAll(template, Place, prompt)}, text.Config.Context, false)
+				if e == nil {
+					continue
+				}
+				what := fmt.Sprintf("the label %q in the template %q", prompt, template)
+				switch name := p.labels[i].Name; {
+				case !strings.Contains(template, Place):
+					what = fmt.Sprintf("the negative text %q", template)
+				case prompt != name:
+					what = fmt.Sprintf("the prompt %q of the label %q in the template %q", prompt, name, template)
+				}
+				return unfit{fmt.Sprintf("zeroshot: %s: %s", what, strings.TrimPrefix(e.Error(), "cliptext: ")), err}
 			}
 		}
 	}
@@ -272,28 +452,48 @@ func (c *Classifier) Labels() []string { return slices.Clone(c.labels) }
 //
 // Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.
 func (c *Classifier) Rank(vector []float32) []clip.Label {
+	cosines, logits := c.score(vector)
+	order := make([]int, len(logits))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(logits[j], logits[i]) }) // as probable ones in their order
+	all := make([]clip.Label, len(order))
+	peak, total := slices.Max(logits), 0.0
+	for _, z := range logits {
+		total += math.Exp(z - peak)
+	}
+	for at, i := range order {
+		all[at] = clip.Label{Name: c.labels[i], Cosine: cosines[i], Probability: math.Exp(logits[i]-peak) / total}
+		if c.negatives != nil {
+			all[at].Probability = sigmoid(logits[i] + c.from.bias)
+		}
+	}
+	return all
+}
+
+// score returns the cosines [K] of a picture and the labels, and the logits [K].
+func (c *Classifier) score(vector []float32) (cosines, logits []float64) {
 	if e := len(c.texts[0]); len(vector) != e {
 		panic(fmt.Sprintf("zeroshot: a vector of %d values, want %d", len(vector), e))
 	}
 	x := unit(vector)
-	all := make([]clip.Label, len(c.labels))
-	peak, total := math.Inf(-1), 0.0
+	cosines, logits = make([]float64, len(c.labels)), make([]float64, len(c.labels))
 	for i, t := range c.texts {
-		all[i].Name = c.labels[i]
-		for j, v := range t {
-			all[i].Cosine += v * x[j]
+		cosines[i] = dot(t, x)
+		logits[i] = c.from.scale * cosines[i]
+		if c.negatives != nil {
+			logits[i] = c.from.scale * (cosines[i] - dot(c.negatives[i], x))
 		}
-		peak = max(peak, c.from.scale*all[i].Cosine)
 	}
-	for i := range all {
-		all[i].Probability = math.Exp(c.from.scale*all[i].Cosine - peak)
-		total += all[i].Probability
+	return cosines, logits
+}
+
+func dot(x, y []float64) (sum float64) {
+	for i, v := range x {
+		sum += v * y[i]
 	}
-	for i := range all {
-		all[i].Probability /= total
-	}
-	slices.SortStableFunc(all, func(a, b clip.Label) int { return cmp.Compare(b.Probability, a.Probability) }) // as probable ones in their order
-	return all
+	return sum
 }
 
 // Classify returns all labels for each picture, the best first, and the error of the first that cannot be read.

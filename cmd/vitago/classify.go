@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/zeroshot"
 )
 
@@ -43,8 +44,14 @@ type classification struct {
 	vocab         string                 // "" is the model's directory
 	labels        []string               // nil are those of the model's head
 	labelsFile    string
+	promptsFile   string
+	prompts       []zeroshot.Label // of promptsFile
 	templates     []string
 	templatesFile string
+	multi         bool     // labels do not exclude each other
+	negatives     []string // what they are compared with then
+	bias          float64
+	threshold     zeroshot.Threshold
 	cache         string // "" is none
 	top           int    // 0 is all
 	format        string
@@ -69,8 +76,21 @@ are not given do not count: one of them always fits best.
 Labels are those of --labels, or the lines of --labels-file; empty lines are none. With several
 templates, of --template or the lines of --templates-file, a label's embedding is the mean of theirs,
 each of length 1, as OpenAI does it for its results on ImageNet, whose 80 templates are in
-notebooks/Prompt_Engineering_for_ImageNet.ipynb of openai/CLIP. --cache keeps the embeddings of labels
-in a folder, where they are found again for the same text tower, tokenizer, label and templates.
+notebooks/Prompt_Engineering_for_ImageNet.ipynb of openai/CLIP; the lines of that list, as they stand there, are
+such a file. --cache keeps the embeddings of labels in a folder, where they are found again for the same
+text tower, tokenizer, label and templates.
+
+Labels with texts of their own are those of --prompts: a label, a tab, and a prompt a line, or the columns
+label and prompt of a .csv or .jsonl file. Several prompts of a label are averaged. A prompt is the whole
+text, unless templates are given.
+
+A picture of something else gets a label, too, and often with a high probability. With --min-probability
+and --min-cosine its best label is accepted only if it is as probable, and as near, as that; else it is
+none of these. Neither knows what else there is: choose them by such pictures ("vitago eval --none").
+
+With --multi-label labels do not exclude each other. The probability of each is a sigmoid, of the cosine
+with the label less that with --negative, times the model's scale, and --bias on top. Labels of at least
+--min-probability, by default 0.5, are accepted. "vitago eval --fit-bias" finds the bias.
 
 ` + precisionHelp + `
 
@@ -87,9 +107,12 @@ Formats:
   text   the name of each image, and a line for each of its 5 best labels. With --top 1 there is one
          line an image: its name, label and probability, with tabs between
   jsonl  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]} a line,
-         the best label first; a head has no cosines. --json is the same
+         the best label first; a head has no cosines. --json is the same. Where labels are accepted or not,
+         "accepted" is the list of the names of those that are, empty if there is none
   csv    the columns image, rank, label, probability, cosine and error, and a row for each label of each
-         image, the best first; quotes as in RFC 4180, lines end with LF
+         image, the best first; quotes as in RFC 4180, lines end with LF. Where labels are accepted or
+         not, there is the column accepted, with true or false
+As text an accepted label has a star, and an image without one is "none of these".
 Without --format the extension of FILE decides; without FILE it is text. FILE appears complete or not
 at all. jsonl and csv have all labels, unless --top says how many.
 
@@ -112,6 +135,7 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 	f.StringVar(&c.labelsFile, "labels-file", "", "`FILE` of labels, one a line, in UTF-8; - is standard input")
 	f.StringArrayVar(&c.templates, "template", []string{zeroshot.DefaultTemplate}, "`TEXT` in which {} becomes the label; may be given several times")
 	f.StringVar(&c.templatesFile, "templates-file", "", "`FILE` of templates, one a line, in UTF-8; - is standard input")
+	zeroShotFlags(cmd, &c)
 	f.StringVar(&c.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
 	merged := newAdapters(cmd)
@@ -143,6 +167,72 @@ the status is 1 in the end: the image has an "error" in place of labels, and as 
 		return c.run(cmd, args)
 	}
 	return cmd
+}
+
+// zeroShotFlags declares the flags of classify and eval that say more of zero-shot than labels and templates.
+func zeroShotFlags(cmd *cobra.Command, c *classification) {
+	f := cmd.Flags()
+	f.StringVar(&c.promptsFile, "prompts", "", "`FILE` of labels with their prompts: LABEL, a tab, and PROMPT a line, or a .csv or .jsonl; - is standard input")
+	f.BoolVar(&c.multi, "multi-label", false, "labels do not exclude each other: each has a probability of its own")
+	f.StringArrayVar(&c.negatives, "negative", []string{zeroshot.DefaultNegative}, "`TEXT` that --multi-label compares labels with; {} becomes the label; may be given several times")
+	f.Float64Var(&c.bias, "bias", 0, "`B` that --multi-label adds below the sigmoid")
+	f.Float64Var(&c.threshold.Probability, "min-probability", 0, "accept labels of at least this probability `P`, above 0 and at most 1 (default: any, with --multi-label 0.5)")
+	f.Float64Var(&c.threshold.Cosine, "min-cosine", 0, "accept labels of at least this cosine `C`, above 0 and below 1 (default: any)")
+}
+
+// checkZeroShot finds what can be wrong with these flags, and with those that labels come from.
+func (c *classification) checkZeroShot(cmd *cobra.Command) error {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("labels") && c.labelsFile != "":
+		return usagef("--labels and --labels-file: give one of them")
+	case f.Changed("labels") && c.promptsFile != "":
+		return usagef("--labels and --prompts: give one of them")
+	case c.labelsFile != "" && c.promptsFile != "":
+		return usagef("--labels-file and --prompts: give one of them")
+	case f.Changed("template") && c.templatesFile != "":
+		return usagef("--template and --templates-file: give one of them")
+	case twice(stdinName, c.labelsFile, c.templatesFile, c.promptsFile):
+		return usagef("standard input is named twice")
+	case f.Changed("negative") && !c.multi:
+		return usagef("--negative goes with --multi-label")
+	case f.Changed("bias") && !c.multi:
+		return usagef("--bias goes with --multi-label")
+	case f.Changed("bias") && c.bias-c.bias != 0:
+		return usagef("--bias is %v, want a number", c.bias)
+	case f.Changed("min-probability") && !(c.threshold.Probability > 0 && c.threshold.Probability <= 1):
+		return usagef("--min-probability is %v, want above 0 and at most 1", c.threshold.Probability)
+	case f.Changed("min-cosine") && !(c.threshold.Cosine > 0 && c.threshold.Cosine < 1):
+		return usagef("--min-cosine is %v, want above 0 and below 1", c.threshold.Cosine)
+	}
+	if c.promptsFile != "" && !f.Changed("template") {
+		c.templates = []string{zeroshot.Place}
+	}
+	if c.multi {
+		if c.threshold.Each = true; !f.Changed("min-probability") {
+			c.threshold.Probability = probe.Threshold
+		}
+	}
+	return nil
+}
+
+// twice says whether at least two names are s.
+func twice(s string, names ...string) bool {
+	n := 0
+	for _, name := range names {
+		if name == s {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// checkThreshold returns an error if the threshold would refuse nothing of a classifier with k labels.
+func (c *classification) checkThreshold(k int, each bool) error {
+	if p := c.threshold.Probability; p > 0 && !each && p <= 1/float64(k) {
+		return usagef("--min-probability is %v, and the best of %d labels has at least %.4g: it would refuse nothing", p, k, 1/float64(k))
+	}
+	return nil
 }
 
 // A labelList is the labels of one flag or several: lines of values with commas between them, as in a CSV file. Lines
@@ -178,13 +268,10 @@ func (l *labelList) String() string { return strings.Join(*l, ",") }
 // check finds what can be wrong with the flags together.
 func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	f := cmd.Flags()
+	if err := c.checkZeroShot(cmd); err != nil {
+		return err
+	}
 	switch {
-	case f.Changed("labels") && c.labelsFile != "":
-		return usagef("--labels and --labels-file: give one of them")
-	case f.Changed("template") && c.templatesFile != "":
-		return usagef("--template and --templates-file: give one of them")
-	case c.labelsFile == stdinName && c.templatesFile == stdinName:
-		return usagef("standard input is named twice")
 	case asJSON && f.Changed("format"):
 		return usagef("--json is --format jsonl: give one of them")
 	case c.batch < 1 || c.batch > maxBatch:
@@ -194,8 +281,8 @@ func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	case c.overwrite && c.output == "":
 		return usagef("--overwrite goes with -o")
 	}
-	for _, name := range []string{"template", "templates-file", "vocab", "cache"} {
-		if c.labels == nil && c.labelsFile == "" && f.Changed(name) {
+	for _, name := range textFlags {
+		if !c.given() && f.Changed(name) {
 			return usagef("--%s goes with --labels: a head knows its classes", name)
 		}
 	}
@@ -220,11 +307,54 @@ func (c *classification) check(cmd *cobra.Command, asJSON bool) error {
 	return c.readLabels(cmd.InOrStdin())
 }
 
-// readLabels reads the files of labels and templates, and finds what can be wrong with them.
+// textFlags are those that do nothing without texts.
+var textFlags = []string{"template", "templates-file", "vocab", "cache", "multi-label", "min-cosine"}
+
+// given says whether there are labels, or a file of them.
+func (c *classification) given() bool {
+	return c.labels != nil || c.labelsFile != "" || c.promptsFile != ""
+}
+
+// readPrompts reads the file of prompts.
+func (c *classification) readPrompts(stdin io.Reader) error {
+	name, raw, err := readLines("prompts", c.promptsFile, maxLines, stdin)
+	if err == nil && len(raw) > maxLines {
+		err = usagef("%s: more than %d bytes", name, maxLines)
+	}
+	if err != nil {
+		return err
+	}
+	if c.prompts, err = zeroshot.ReadPrompts(name, raw); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// fewest is how many labels there have to be.
+func (c *classification) fewest() int {
+	if c.multi {
+		return 1
+	}
+	return 2
+}
+
+// readLabels reads the files of labels, prompts and templates, and finds what can be wrong with them.
 func (c *classification) readLabels(stdin io.Reader) error {
-	given := c.labels != nil || c.labelsFile != ""
-	if !given {
+	if !c.given() {
 		return nil
+	}
+	if c.promptsFile != "" {
+		if err := c.readPrompts(stdin); err != nil {
+			return err
+		}
+		c.labels = nil
+		for _, l := range c.prompts {
+			c.labels = append(c.labels, l.Name)
+		}
+		if n := len(c.labels); n < c.fewest() {
+			return usagef("%s: got %s, want at least %d", c.promptsFile, some(n, "label"), c.fewest())
+		}
+		return c.readTemplates(stdin)
 	}
 	from, labels, err := givenLines("labels-file", c.labelsFile, c.labels, stdin)
 	if err != nil {
@@ -234,11 +364,8 @@ func (c *classification) readLabels(stdin io.Reader) error {
 	if c.labelsFile != "" {
 		how = "one a line"
 	}
-	switch len(labels) {
-	case 0:
-		return usagef("%sgot 0 labels, want at least 2: %s", from, how)
-	case 1:
-		return usagef("%sgot 1 label, want at least 2: %s", from, how)
+	if n := len(labels); n < c.fewest() {
+		return usagef("%sgot %s, want at least %d: %s", from, some(n, "label"), c.fewest(), how)
 	}
 	c.labels = nil
 	first := map[string]line{}
@@ -270,14 +397,22 @@ func (c *classification) readTemplates(stdin io.Reader) error {
 	}
 	c.templates = nil
 	for _, t := range templates {
+		text := strings.ReplaceAll(t.text, "{c}", zeroshot.Place)
+		if t.number > 0 {
+			if text, err = zeroshot.ReadTemplate(t.text); err != nil {
+				return usagef("%sline %d, %s", from, t.number, strings.TrimPrefix(err.Error(), "zeroshot: "))
+			}
+		}
 		switch {
-		case strings.Contains(t.text, zeroshot.Place):
-		case t.number > 0:
-			return usagef("%sline %d, %q, has no %s, where the label stands", from, t.number, t.text, zeroshot.Place)
-		default:
+		case t.number > 0 && text == "": // begins or ends a list of Python
+			continue
+		case !strings.Contains(text, zeroshot.Place):
 			return usagef("--template %q has no %s, where the label stands", t.text, zeroshot.Place)
 		}
-		c.templates = append(c.templates, t.text)
+		c.templates = append(c.templates, text)
+	}
+	if len(c.templates) == 0 {
+		return usagef("%sgot 0 templates, want at least 1", from)
 	}
 	return nil
 }
@@ -295,7 +430,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 		} else if err != nil {
 			return err
 		}
-		judge, m = tuned, tuned.Model()
+		judge, m, c.threshold.Each = tuned, tuned.Model(), tuned.Head().Multi
 	} else if m, err = clip.Open(c.model, options...); err != nil {
 		return err
 	}
@@ -304,7 +439,7 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{c.labelsFile, c.templatesFile} {
+	for _, name := range []string{c.labelsFile, c.templatesFile, c.promptsFile} {
 		if name == stdinName && slices.Contains(images, stdinName) {
 			return usagef("standard input is named twice")
 		}
@@ -322,7 +457,13 @@ func (c *classification) run(cmd *cobra.Command, args []string) (err error) {
 			return err
 		}
 	}
+	if err := c.checkThreshold(len(judge.Labels()), c.threshold.Each); err != nil {
+		return err
+	}
 	out := newVerdicts(dst.w, c.format, c.top)
+	if c.threshold.Probability > 0 || c.threshold.Cosine > 0 {
+		out.accept(c.threshold)
+	}
 	if n := len(judge.Labels()); c.format == "text" && !cmd.Flags().Changed("top") && n > c.top {
 		fmt.Fprintf(log, "note: the %d best of %d labels; --top says how many, 0 all\n", c.top, n)
 	}
@@ -413,14 +554,21 @@ func (c *classification) load(ctx context.Context, log io.Writer, m *clip.Model)
 }
 
 // zeroShot encodes the labels.
-func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Model) (clip.Classifier, error) {
+func (c *classification) zeroShot(ctx context.Context, log io.Writer, m *clip.Model) (*zeroshot.Classifier, error) {
 	p := startProgress(log, "encoding labels", count)
 	options := []zeroshot.Option{zeroshot.Progress(func(done, total int) { p.set(int64(done), int64(total)) })}
 	if c.cache != "" {
 		options = append(options, zeroshot.Cache(c.cache))
 	}
-	judge, err := await(ctx, func() (clip.Classifier, error) {
-		judge, err := zeroshot.New(ctx, m, c.labels, c.templates, options...)
+	if c.multi {
+		options = append(options, zeroshot.MultiLabel(c.bias, c.negatives...))
+	}
+	judge, err := await(ctx, func() (judge *zeroshot.Classifier, err error) {
+		if c.prompts != nil {
+			judge, err = zeroshot.NewPrompts(ctx, m, c.prompts, c.templates, options...)
+		} else {
+			judge, err = zeroshot.New(ctx, m, c.labels, c.templates, options...)
+		}
 		if err == nil { // both towers are never in memory together
 			m.ReleaseText()
 			runtime.GC()

@@ -576,3 +576,87 @@ func TestPrecisionNotes(t *testing.T) {
 		}
 	}
 }
+
+// TestClassifyAccepted: which labels a threshold accepts stands in every format, and an image without one is none of these.
+func TestClassifyAccepted(t *testing.T) {
+	dir := withVocabulary(t, fewWords)
+	prompts := filepath.Join(t.TempDir(), "prompts.jsonl")
+	os.WriteFile(prompts, []byte(`{"label":"pet","prompt":["a photo of a cat .","dog"]}`+"\n"+`{"label":"other","prompt":"photo"}`), 0o666)
+	image := func(args ...string) (r ran, labels []clip.Label, accepted []string) {
+		r = vitago(append([]string{"classify", "--model", dir, "demo/cat.png"}, args...)...)
+		if !slices.Contains(args, "--json") {
+			return r, nil, nil
+		}
+		var got struct {
+			Labels   []clip.Label
+			Accepted *[]string
+		}
+		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
+			t.Fatal(err, r.err)
+		}
+		if got.Accepted == nil {
+			return r, got.Labels, nil
+		}
+		return r, got.Labels, *got.Accepted
+	}
+	_, plain, none := image("--prompts", prompts, "--json")
+	cos, scale := cosines(t, "demo/cat.png", "photo", "a photo of a cat .", "dog")
+	other := plain[slices.IndexFunc(plain, func(l clip.Label) bool { return l.Name == "other" })]
+	if len(plain) != 2 || none != nil || math.Abs(other.Cosine-cos[0]) > 1e-6 {
+		t.Errorf("labels %v, accepted %v, want the cosine %v of the prompt without a template", plain, none, cos[0])
+	}
+	best := plain[0]
+	for _, c := range []struct {
+		flag string
+		want string
+	}{
+		{"--min-probability=" + number(best.Probability), best.Name}, {"--min-probability=" + number(best.Probability+1e-9), ""},
+		{"--min-cosine=" + number(max(best.Cosine, 1e-9)), best.Name}, {"--min-cosine=0.999", ""},
+	} {
+		if best.Cosine <= 0 && strings.HasPrefix(c.flag, "--min-cosine") && c.want != "" {
+			continue
+		}
+		_, labels, accepted := image("--prompts", prompts, "--json", c.flag)
+		if strings.Join(accepted, " ") != c.want || accepted == nil || !slices.Equal(labels, plain) {
+			t.Errorf("%s: accepted %q of %v, want %q", c.flag, accepted, labels, c.want)
+		}
+	}
+	r, _, _ := image("--prompts", prompts, "--min-probability=1")
+	r.want(t, exitDone, []string{"demo/cat.png: none of these\n", " %  pet\n", " %  other\n"}, nil)
+	r, _, _ = image("--prompts", prompts, "--min-probability=1", "--top=1")
+	r.want(t, exitDone, []string{"demo/cat.png\tnone of these\t"}, nil)
+	r, _, _ = image("--prompts", prompts, "--min-probability=0.51", "--top=1", "--format=csv")
+	r.want(t, exitDone, []string{"image,rank,label,probability,cosine,error,accepted\ndemo/cat.png,1," + best.Name + ","}, nil)
+
+	// Each by itself.
+	_, labels, accepted := image("--labels", "dog", "--template", "{}", "--multi-label", "--negative", "photo", "--bias", "0.5", "--json")
+	if want := 1 / (1 + math.Exp(-scale*(cos[2]-cos[0])-0.5)); len(labels) != 1 || math.Abs(labels[0].Probability-want) > 2e-5 || (len(accepted) == 1) != (want >= 0.5) {
+		t.Errorf("labels %v, accepted %q, want %v", labels, accepted, want)
+	}
+	r, _, _ = image("--labels", "cat,dog", "--multi-label", "--negative", "photo", "--min-probability", "0.000001")
+	r.want(t, exitDone, []string{"demo/cat.png\n*", "%  cat\n", "\n*"}, nil)
+
+	list := filepath.Join(t.TempDir(), "templates.py")
+	os.WriteFile(list, []byte("templates = [\n    'a photo of {}.',\n    lambda c: f'a {c}',\n]\n"), 0o666)
+	_, python, _ := image("--labels", "cat,dog", "--templates-file", list, "--json")
+	_, given, _ := image("--labels", "cat,dog", "--template", "a photo of {c}.", "--template", "a {}", "--json")
+	if !slices.Equal(python, given) {
+		t.Errorf("by a list of Python %v, want %v", python, given)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--prompts", prompts + ".txt"}, "--prompts: open "},
+		{[]string{"--prompts", list}, `templates.py: line 1: "templates = [" has no tab, want a label, a tab, and a prompt`},
+		{[]string{"--labels", "cat,dog", "--min-probability", "1.5"}, "--min-probability is 1.5, want above 0 and at most 1"},
+		{[]string{"--labels", "cat,dog", "--min-cosine", "0"}, "--min-cosine is 0, want above 0 and below 1"},
+		{[]string{"--labels", "cat,dog", "--multi-label", "--bias", "NaN"}, "--bias is NaN, want a number"},
+		{[]string{"--labels", "cat,dog", "--multi-label", "--negative", "zebra"}, `the negative text "zebra": the vocabulary of 31 tokens has none for "z"`},
+	} {
+		r := vitago(append([]string{"classify", "--model", dir, "demo/cat.png"}, c.args...)...)
+		if r.status == exitDone || !strings.Contains(r.err, c.want) {
+			t.Errorf("%q: status %d, %s, want %q", c.args, r.status, r.err, c.want)
+		}
+	}
+}

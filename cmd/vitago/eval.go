@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +23,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/evaluation"
+	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/zeroshot"
@@ -34,6 +37,8 @@ type examination struct {
 	k              int     // of the top k; 0 is not said
 	json           bool    // in the place of a page
 	least          float64 // accuracy that is wanted; 0 is any
+	fit            bool    // find the bias of labels that do not exclude each other
+	none           string  // the class of pictures that are none of the labels
 }
 
 // evaluationFile has all of an evaluation, in the directory that eval writes.
@@ -58,10 +63,20 @@ classes apart by their names, without training (zero-shot; see "vitago classify 
   - Classes that are called otherwise, as n01440764, have lines in --labels-file: CLASS, a tab, and LABEL.
   - Classes that are all numbers take the label at that place, from 0, unless labels are numbers, too.
 
+Prompts of labels, by --prompts, stand in the place of labels; see "vitago classify --help". With
+--min-probability or --min-cosine a picture whose best label is below that is taken for none of these.
+That is a class more, and --none names the class of DATA whose pictures are just that: its recall says
+how many of them are refused, its precision how many of those that are refused are right. In the loss it
+is as probable as a label at the threshold.
+
+With --multi-label each label has a probability of its own, also where DATA has one class a picture. --fit-bias
+finds the bias of the greatest likelihood on DATA, at which as many labels are expected as there are, and
+judges with that. So judge on other pictures, by --bias, and do not trust what it says of those that it fits.
+
 It prints a page of Markdown, or with --json an object a line. -o writes a directory with
   report.md         the page
   evaluation.json   the object: model, data, classifier, pictures, skipped, right, accuracy, top, top_accuracy, loss,
-                    macro, classes, confusion (rows are wanted, in the order of classes), wrong
+                    macro, classes, confusion (rows are wanted, in the order of classes), wrong; with --multi-label bias
   classes.csv       recall, precision and F1 of each class
   confusion.csv     the confusion matrix, a row for each class that is wanted
   wrong.csv         all wrong pictures, those first of which the model is most sure
@@ -69,7 +84,7 @@ It prints a page of Markdown, or with --json an object a line. -o writes a direc
 It appears whole or not at all.
 
 Where the pictures of a table or of shards have lists of labels (in a .csv by --label-separator), the head must be
-one that was trained on such. Each label counts by itself, above a probability of 0.5: there is mean average precision
+one that was trained on such, or --multi-label given. Each label counts by itself, above a probability of 0.5: there is mean average precision
 in the place of top 5, the accuracy is the share of pictures all of whose labels are right, and there is no
 confusion matrix.
 
@@ -84,6 +99,8 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
   vitago eval --model tuned/model -o evaluated --min-accuracy 0.9 test.csv
   vitago eval --model openai/clip-vit-base-patch32 --template "a photo of a {}, a type of pet." photos
   vitago eval --model ViT-B/32 --labels-file imagenet.tsv --templates-file templates.txt --cache labels imagenet/val
+  vitago eval --model ViT-B/32 --prompts prompts.tsv --min-cosine 0.25 --none other photos
+  vitago eval --model ViT-B/32 --labels cat,dog,grass --multi-label --fit-bias photos.jsonl
   vitago eval --model tuned/model --json photos/test | jq .accuracy`,
 		Args: wantArgs(1, 1, "DATA: a folder with a folder for each class, a table, or .tar files"),
 	}
@@ -96,6 +113,9 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 	f.StringVar(&e.labelsFile, "labels-file", "", "`FILE` of labels, one a line, or CLASS, a tab and LABEL; - is standard input")
 	f.StringArrayVar(&e.templates, "template", []string{zeroshot.DefaultTemplate}, "`TEXT` in which {} becomes the label; may be given several times")
 	f.StringVar(&e.templatesFile, "templates-file", "", "`FILE` of templates, one a line; - is standard input")
+	zeroShotFlags(cmd, &e.classification)
+	f.BoolVar(&e.fit, "fit-bias", false, "with --multi-label: find the bias by the pictures of DATA, and judge with it")
+	f.StringVar(&e.none, "none", noneOfThese, "`CLASS` of the pictures that are none of the labels, with --min-probability or --min-cosine")
 	f.StringVar(&e.cache, "cache", "", "`DIR` that keeps the embeddings of labels for other runs")
 	prepared := preprocessFlags(cmd, true)
 	merged := newAdapters(cmd)
@@ -130,13 +150,22 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 // check finds what can be wrong with the flags together.
 func (e *examination) check(cmd *cobra.Command) error {
 	f := cmd.Flags()
+	if err := e.checkZeroShot(cmd); err != nil {
+		return err
+	}
 	switch {
-	case f.Changed("labels") && f.Changed("labels-file"):
-		return usagef("--labels and --labels-file: give one of them")
-	case f.Changed("template") && f.Changed("templates-file"):
-		return usagef("--template and --templates-file: give one of them")
-	case e.labelsFile == stdinName && e.templatesFile == stdinName:
-		return usagef("standard input is named twice")
+	case e.fit && !e.multi:
+		return usagef("--fit-bias goes with --multi-label")
+	case e.fit && f.Changed("bias"):
+		return usagef("--bias and --fit-bias: give one of them")
+	case e.multi && f.Changed("min-probability"):
+		return usagef("--min-probability goes without --multi-label, where eval accepts labels above %v: --bias moves it", probe.Threshold)
+	case e.multi && f.Changed("min-cosine"):
+		return usagef("--min-cosine goes without --multi-label")
+	case e.multi && e.k > 0:
+		return usagef("--top is of labels that exclude each other: --multi-label has none")
+	case f.Changed("none") && !e.refuses():
+		return usagef("--none goes with --min-probability or --min-cosine")
 	case e.batch < 1 || e.batch > maxBatch:
 		return usagef("--batch is %d, want 1 to %d", e.batch, maxBatch)
 	case f.Changed("label-separator") && e.separator == "":
@@ -160,6 +189,11 @@ func (e *examination) check(cmd *cobra.Command) error {
 		}
 	}
 	return checkModel(cmd, &e.model)
+}
+
+// refuses says whether a picture may be none of the labels.
+func (e *examination) refuses() bool {
+	return !e.multi && (e.threshold.Probability > 0 || e.threshold.Cosine > 0)
 }
 
 // mayWrite returns an error if the output would take the place of something.
@@ -202,9 +236,13 @@ func (e *examination) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
-	if tuned, ok := judge.(*finetune.Tuned); d.Multi && !(ok && tuned.Head().Multi) {
+	tuned, _ := judge.(*finetune.Tuned)
+	if d.Multi && !e.multi && !(tuned != nil && tuned.Head().Multi) {
 		return fmt.Errorf("the pictures of %s have lists of labels, and a classifier whose classes exclude each other says nothing of several: "+
-			"want a head that was trained on such lists", e.data)
+			"want a head that was trained on such lists, or --multi-label", e.data)
+	}
+	if e.refuses() && (d.Multi || tuned != nil && tuned.Head().Multi) {
+		return usagef("--min-probability and --min-cosine are of labels that exclude each other")
 	}
 	if d.Multi && e.k > 0 {
 		return usagef("--top is of pictures of one class each, and those of %s have lists of labels", e.data)
@@ -212,6 +250,9 @@ func (e *examination) run(cmd *cobra.Command) error {
 	classes := len(e.labels)
 	if judge != nil {
 		classes = len(judge.Labels())
+	}
+	if err := e.checkThreshold(classes, e.multi); err != nil {
+		return err
 	}
 	if e.k >= classes {
 		return usagef("--top is %d, and there are %d classes: every picture would be right", e.k, classes)
@@ -221,10 +262,29 @@ func (e *examination) run(cmd *cobra.Command) error {
 	}
 	by := "its head"
 	if judge == nil {
-		by = fmt.Sprintf("zero-shot, %s, %s", some(len(e.labels), "label"), some(len(e.templates), "template"))
-		if judge, err = e.zeroShot(ctx, log, m); err != nil {
+		by = e.words()
+		zero, err := e.zeroShot(ctx, log, m)
+		if err != nil {
 			return err
 		}
+		judge = zero
+		if e.multi {
+			several(d)
+		}
+		if e.fit {
+			if judge, err = e.fitted(ctx, log, m, zero, d); err != nil {
+				return err
+			}
+			by += fmt.Sprintf(" of %.4f, which was found by these pictures", e.bias)
+		} else if e.multi {
+			by += fmt.Sprintf(" of %v", e.bias)
+		}
+	}
+	if e.refuses() {
+		if judge, err = zeroshot.OrNone(judge, e.none, e.threshold); err != nil {
+			return usagef("--none: %w", err)
+		}
+		by += ", or " + strconv.Quote(e.none)
 	}
 	p := startProgress(log, "judging", count)
 	r, err := evaluation.Run(ctx, judge, d, evaluation.Options{
@@ -245,14 +305,103 @@ func (e *examination) run(cmd *cobra.Command) error {
 	return unread(len(r.Skipped), len(d.Samples))
 }
 
+// words say what tells classes apart without training.
+func (e *examination) words() string {
+	by := fmt.Sprintf("zero-shot, %s, %s", some(len(e.labels), "label"), some(len(e.templates), "template"))
+	if e.prompts != nil {
+		n := 0
+		for _, l := range e.prompts {
+			n += len(l.Prompts)
+		}
+		by = fmt.Sprintf("zero-shot, %s, %s in %s", some(len(e.labels), "label"), some(n, "prompt"), some(len(e.templates), "template"))
+	}
+	if e.multi {
+		by += fmt.Sprintf(", each by itself, %s, a bias", some(len(e.negatives), "negative text"))
+	}
+	return by
+}
+
+// several gives each picture of one class a list of one.
+func several(d *data.Dataset) {
+	if d.Multi {
+		return
+	}
+	for i := range d.Samples {
+		s := &d.Samples[i]
+		s.LabelSet, s.Label = []int{s.Label}, data.Unlabelled
+	}
+	d.Multi = true
+}
+
+// fitted finds the bias by the pictures, and returns the classifier with that, which encodes none of them again.
+func (e *examination) fitted(ctx context.Context, log io.Writer, m *clip.Model, zero *zeroshot.Classifier, d *data.Dataset) (clip.Classifier, error) {
+	at := map[string]int{}
+	for i, l := range zero.Labels() {
+		at[l] = i
+	}
+	pictures := func(yield func(clip.Picture) bool) {
+		for i, s := range d.Samples {
+			if !yield(clip.Opened(s.Path, func() (io.ReadCloser, error) { return d.Open(i) })) {
+				return
+			}
+		}
+	}
+	var logits [][]float64
+	var wanted [][]bool
+	all := make([]clip.Encoded, 0, len(d.Samples))
+	p := startProgress(log, "encoding", count)
+	defer p.stop()
+	for x, err := range m.Stream(ctx, pictures, clip.StreamOptions{Batch: e.batch, SkipErrors: e.skipErrors}) {
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, x); x.Err == nil {
+			has := make([]bool, len(at))
+			for _, l := range d.Samples[x.Index].LabelSet {
+				has[at[d.Classes[l]]] = true
+			}
+			logits, wanted = append(logits, zero.Logits(x.Vector)), append(wanted, has)
+		}
+		p.set(int64(x.Index+1), int64(len(d.Samples)))
+	}
+	if len(logits) == 0 {
+		return zero, nil // which says why none can be read
+	}
+	var err error
+	if e.bias, err = zeroshot.FitBias(logits, wanted); err != nil {
+		return nil, err
+	}
+	return &encoded{zero.WithBias(e.bias), all}, nil
+}
+
+// encoded is a classifier of pictures that are encoded already, in their order.
+type encoded struct {
+	*zeroshot.Classifier
+	all []clip.Encoded
+}
+
+func (e *encoded) ClassifyAll(context.Context, iter.Seq[clip.Picture], clip.StreamOptions) iter.Seq2[clip.Classified, error] {
+	return func(yield func(clip.Classified, error) bool) {
+		for _, x := range e.all {
+			c := clip.Classified{Index: x.Index, Name: x.Name, Err: x.Err}
+			if x.Err == nil {
+				c.Labels = e.Rank(x.Vector)
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
 // open opens the model, and its head if that is to judge. For zero-shot it finds the labels, of which d gets its classes.
 func (e *examination) open(cmd *cobra.Command, d *data.Dataset) (*clip.Model, clip.Classifier, error) {
 	ctx, f := cmd.Context(), cmd.Flags()
-	given := e.labels != nil || f.Changed("labels-file")
+	given := e.given()
 	if !given {
 		tuned, err := finetune.Open(ctx, e.model, e.options()...)
 		if err == nil {
-			for _, name := range []string{"template", "templates-file", "vocab", "cache"} {
+			for _, name := range textFlags {
 				if f.Changed(name) {
 					return nil, nil, errors.Join(tuned.Close(), usagef("--%s goes with --labels or --labels-file: %s has a head, which knows its classes", name, e.model))
 				}
@@ -284,10 +433,17 @@ func spaced(class string) string {
 // findLabels reads the labels, or takes them from the classes of d, and gives these the names of their labels.
 func (e *examination) findLabels(stdin io.Reader, d *data.Dataset, given bool) error {
 	label := make([]string, len(d.Classes)) // of each class
+	apart := -1                             // the class of pictures that are none of the labels
+	if e.refuses() {
+		apart = slices.Index(d.Classes, e.none)
+	}
 	if !given {
 		e.labels = nil
 		of := map[string]string{}
 		for i, c := range d.Classes {
+			if i == apart {
+				continue
+			}
 			label[i] = spaced(c)
 			if before, twice := of[label[i]]; twice || label[i] == "" {
 				return usagef("%s: the classes %q and %q are one label, %q: give --labels-file with lines of CLASS, a tab, and LABEL", e.data, before, c, label[i])
@@ -295,17 +451,40 @@ func (e *examination) findLabels(stdin io.Reader, d *data.Dataset, given bool) e
 			of[label[i]] = c
 			e.labels = append(e.labels, label[i])
 		}
-		if len(e.labels) == 1 {
+		if len(e.labels) < e.fewest() {
+			if len(e.labels) == 0 {
+				return usagef("%s has no class but %q: give --labels", e.data, e.none)
+			}
 			return usagef("%s has one class, %q, and no picture could be wrong: give --labels with those that it may be mistaken for", e.data, d.Classes[0])
 		}
 	} else {
 		from, lines, err := givenLines("labels-file", e.labelsFile, e.labels, stdin)
+		if e.promptsFile != "" {
+			if err = e.readPrompts(stdin); err == nil {
+				from = e.promptsFile + ": "
+				for _, l := range e.prompts {
+					lines = append(lines, line{text: l.Name})
+				}
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if err := e.matchLabels(from, lines, d.Classes, label); err != nil {
+		classes := slices.Clone(d.Classes)
+		if apart >= 0 {
+			classes = slices.Delete(classes, apart, apart+1)
+		}
+		found := make([]string, len(classes))
+		if err := e.matchLabels(from, lines, classes, found); err != nil {
 			return err
 		}
+		if apart >= 0 {
+			found = slices.Insert(found, apart, "")
+		}
+		copy(label, found)
+	}
+	if apart >= 0 {
+		label[apart] = e.none
 	}
 	d.Classes = label
 	return e.readTemplates(stdin)
@@ -332,8 +511,8 @@ func (e *examination) matchLabels(from string, lines []line, classes, label []st
 		first[text], named[class] = i, text
 		e.labels = append(e.labels, text)
 	}
-	if len(e.labels) < 2 {
-		return usagef("%sgot %d labels, want at least 2", from, len(e.labels))
+	if len(e.labels) < e.fewest() {
+		return usagef("%sgot %d labels, want at least %d", from, len(e.labels), e.fewest())
 	}
 	var missing []string
 	for i, c := range classes {
@@ -438,11 +617,16 @@ func (e *examination) object(r *evaluation.Result, by string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var bias *float64 // 0 is one, too
+	if e.multi {
+		bias = &e.bias
+	}
 	head, err := json.Marshal(struct {
-		Model      string `json:"model"`
-		Data       string `json:"data"`
-		Classifier string `json:"classifier"`
-	}{e.model, e.data, by})
+		Model      string   `json:"model"`
+		Data       string   `json:"data"`
+		Classifier string   `json:"classifier"`
+		Bias       *float64 `json:"bias,omitempty"`
+	}{e.model, e.data, by, bias})
 	if err != nil {
 		return nil, err
 	}

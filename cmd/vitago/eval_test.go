@@ -328,3 +328,104 @@ func TestEvalZeroShot(t *testing.T) {
 		t.Errorf("classifier %q", got.Classifier)
 	}
 }
+
+// TestEvalNone: a picture below the threshold is taken for the class of those that are none of the labels.
+func TestEvalNone(t *testing.T) {
+	model := withVocabulary(t, fewWords)
+	pictures := colours(t, 3)
+	at, second := filepath.Join(pictures, "red", "00.png"), filepath.Join(pictures, "blue", "00.png")
+	other, err := filepath.Abs("demo/cat.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := filepath.Join(t.TempDir(), "t.csv")
+	os.WriteFile(table, []byte(fmt.Sprintf("path,label\n%s,cat\n%s,dog\n%s,else\n", at, second, other)), 0o666)
+	args := []string{"eval", "--model", model, "--labels", "cat,dog", "--template", "{}", "--json", "--none", "else", table}
+	got := object(t, vitago(append(args, "--min-probability", "1")...))
+	if n := got.Classes[2]; got.Right != 1 || n.Class != "else" || n.Predicted != 3 || n.Recall != 1 || !strings.HasSuffix(got.Classifier, `, or "else"`) {
+		t.Errorf("all are refused: %+v", got)
+	}
+	// What classify accepts, eval does.
+	for _, threshold := range []string{"0.6", "0.75", "0.9", "0.99"} {
+		refused := 0
+		for _, picture := range []string{at, second, other} {
+			r := vitago("classify", "--model", model, "--labels", "cat,dog", "--template", "{}", "--json", "--min-probability", threshold, picture)
+			if strings.Contains(r.out, `"accepted":[]`) {
+				refused++
+			}
+		}
+		if got := object(t, vitago(append(args, "--min-probability", threshold)...)); got.Classes[2].Predicted != refused {
+			t.Errorf("at %s %d are refused, want %d", threshold, got.Classes[2].Predicted, refused)
+		}
+	}
+	// Without labels those are of the other classes.
+	r := vitago("eval", "--model", model, "--template", "{}", "--json", "--none", "else", "--min-cosine", "0.99", table)
+	if got := object(t, r); len(got.Classes) != 3 || got.Classes[0].Class != "cat" || got.Classes[2].Predicted != 3 {
+		t.Errorf("by the classes: %+v", got)
+	}
+	vitago("eval", "--model", model, "--labels", "cat,else", "--min-cosine", "0.5", "--none", "else", table).want(t, exitUsage, nil, []string{"else"})
+}
+
+// TestEvalMulti: with the bias that is found, as many labels are expected as there are, and with the same bias given the result
+// is the same.
+func TestEvalMulti(t *testing.T) {
+	model := withVocabulary(t, fewWords)
+	pictures := colours(t, 3)
+	table, single := filepath.Join(t.TempDir(), "t.jsonl"), filepath.Join(t.TempDir(), "t.csv")
+	rows, row := "", "path,label\n"
+	for i, labels := range []string{`"cat","dog"`, `"cat"`, ``} {
+		path := filepath.Join(pictures, []string{"red", "green", "blue"}[i], "00.png")
+		rows += fmt.Sprintf(`{"path":%q,"label":[%s]}`+"\n", path, labels)
+		row += fmt.Sprintf("%s,%s\n", path, []string{"cat", "dog", "cat"}[i])
+	}
+	os.WriteFile(table, []byte(rows), 0o666)
+	os.WriteFile(single, []byte(row), 0o666)
+	type multi struct {
+		evaluated
+		Bias   *float64
+		MeanAP float64 `json:"mean_average_precision"`
+	}
+	judge := func(args ...string) (e multi) {
+		t.Helper()
+		r := vitago(append([]string{"eval", "--model", model, "--labels", "cat,dog", "--template", "{}", "--multi-label", "--negative", "photo", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(r.out), &e); err != nil {
+			t.Fatal(err, r.err)
+		}
+		return e
+	}
+	fitted := judge("--fit-bias", table)
+	if fitted.Bias == nil || fitted.Pictures != 3 || fitted.MeanAP == 0 || !strings.Contains(fitted.Classifier, "2 labels, 1 template, each by itself, 1 negative text, a bias of ") {
+		t.Fatalf("%+v", fitted)
+	}
+	given := judge("--bias", number(*fitted.Bias), table)
+	if given.Loss != fitted.Loss || given.Right != fitted.Right || *given.Bias != *fitted.Bias {
+		t.Errorf("with the bias given %+v, want %+v", given, fitted)
+	}
+	sum := 0.0
+	r := vitago("classify", "--model", model, "--labels", "cat,dog", "--template", "{}", "--multi-label", "--negative", "photo", "--bias", number(*fitted.Bias), "--format", "csv",
+		filepath.Join(pictures, "red", "00.png"), filepath.Join(pictures, "green", "00.png"), filepath.Join(pictures, "blue", "00.png"))
+	all, err := csv.NewReader(strings.NewReader(r.out)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range all[1:] {
+		p, err := strconv.ParseFloat(row[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += p
+	}
+	if sum < 2.9999 || sum > 3.0001 {
+		t.Errorf("the probabilities sum to %v, want the 3 labels that there are", sum)
+	}
+	for _, bias := range []string{"-3", "3"} {
+		if other := judge("--bias", bias, table); other.Loss <= fitted.Loss {
+			t.Errorf("the loss is %v with the bias %s, want above %v", other.Loss, bias, fitted.Loss)
+		}
+	}
+	if e := judge("--fit-bias", single); e.Bias == nil || e.MeanAP == 0 {
+		t.Errorf("of one class a picture: %+v", e)
+	}
+	vitago("eval", "--model", model, "--labels", "cat,dog", table).want(t, exitFailed, nil, []string{"or --multi-label"})
+	vitago("eval", "--model", headed(t), "--multi-label", pictures).want(t, exitUsage, nil, []string{"--multi-label goes with --labels"})
+}

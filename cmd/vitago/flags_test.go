@@ -79,6 +79,8 @@ func TestFlags(t *testing.T) {
 	lines, texts := filepath.Join(t.TempDir(), "lines.txt"), filepath.Join(t.TempDir(), "texts.txt")
 	os.WriteFile(lines, []byte("photo\ndog.\n"), 0o666)
 	os.WriteFile(texts, []byte("photo\n"), 0o666)
+	prompts := filepath.Join(t.TempDir(), "prompts.tsv")
+	os.WriteFile(prompts, []byte("cat\ta cat\ncat\tcat\ndog\tdog.\n"), 0o666)
 	table := func(name, rows string) string {
 		path := filepath.Join(t.TempDir(), name+".csv")
 		if err := os.WriteFile(path, []byte("path,label\n"+rows), 0o666); err != nil {
@@ -173,6 +175,21 @@ func TestFlags(t *testing.T) {
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision int8", ""},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision bf16", bf16},
 		{"classify --model MODEL --labels photo,dog. --template {} PICTURE --json", "--precision auto", ""},
+		{"classify --model MODEL --template {} PICTURE", "--prompts PROMPTS", ""},
+		{"classify --model MODEL --labels dog.,photo PICTURE", "--prompts x", "--labels and --prompts: give one of them"},
+		{"classify --model MODEL --labels-file LINES PICTURE", "--prompts x", "--labels-file and --prompts: give one of them"},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--multi-label", ""},
+		{"classify --model MODEL --labels photo --template {} --multi-label PICTURE", "--negative cat", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--negative cat", "--negative goes with --multi-label"},
+		{"classify --model MODEL --labels photo --template {} --negative cat --multi-label PICTURE", "--bias 1", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--bias 1", "--bias goes with --multi-label"},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--min-probability 0.9", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--min-probability 0.4", "--min-probability is 0.4, and the best of 2 labels has at least 0.5"},
+		{"classify --model MODEL --labels photo,dog. --template {} --negative cat --multi-label PICTURE", "--min-probability 0.9999999", ""},
+		{"classify --model MODEL --labels photo,dog. --template {} PICTURE", "--min-cosine 0.01", ""},
+		{"classify --model HEAD PICTURE", "--min-probability 0.9", ""},
+		{"classify --model HEAD PICTURE", "--min-cosine 0.1", "--min-cosine goes with --labels"},
+		{"classify --model HEAD PICTURE", "--multi-label", "--multi-label goes with --labels"},
 		{"classify --model HEAD BROKEN PICTURE", "--skip-errors", ""},
 		{"classify --model HEAD PICTURE", "--cache OUT/cache", "--cache goes with --labels"},
 		{"classify --model HEAD CLEAR", "--preprocess openai", ""},
@@ -199,6 +216,24 @@ func TestFlags(t *testing.T) {
 		{byText + " --json", "--precision int8", ""},
 		{byText + " --json", "--precision bf16", bf16},
 		{byText + " --json", "--precision auto", ""},
+		{"eval --model MODEL --template {} " + two, "--prompts PROMPTS", ""},
+		{byText, "--prompts x", "--labels and --prompts: give one of them"},
+		{byText, "--multi-label --negative photo", ""},
+		{byText + " --multi-label --negative photo", "--negative dog.", ""},
+		{byText, "--negative dog", "--negative goes with --multi-label"},
+		{byText + " --multi-label --negative photo", "--bias 1", ""},
+		{byText, "--bias 1", "--bias goes with --multi-label"},
+		{byText + " --multi-label --negative photo", "--fit-bias", ""},
+		{byText, "--fit-bias", "--fit-bias goes with --multi-label"},
+		{byText + " --multi-label --negative photo --bias 1", "--fit-bias", "--bias and --fit-bias: give one of them"},
+		{byText + " --multi-label --negative photo", "--min-probability 0.9", "--min-probability goes without --multi-label"},
+		{byText + " --multi-label --negative photo", "--min-cosine 0.9", "--min-cosine goes without --multi-label"},
+		{byText, "--min-probability 0.9", ""},
+		{byText, "--min-probability 0.5", "--min-probability is 0.5, and the best of 2 labels has at least 0.5"},
+		{byText, "--min-cosine 0.9", ""},
+		{byText + " --min-cosine 0.9", "--none other", ""},
+		{byText, "--none other", "--none goes with --min-probability or --min-cosine"},
+		{byHead + pictures, "--min-probability 0.99", ""},
 		{byHead + torn, "--skip-errors", ""},
 		{byHead + two, "--label-separator |", ""},
 		{byHead + pictures, "--label-separator |", "--label-separator: "},
@@ -270,7 +305,7 @@ func TestFlags(t *testing.T) {
 		if strings.Contains(line, "EXISTING") {
 			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 images"})
 		}
-		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)
