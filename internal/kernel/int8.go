@@ -23,7 +23,7 @@ type Int8 struct {
 	sums    []int32   // [n], Σₚ q[j,p]: what a zero point of the activations must be compensated with
 	factors []float32 // [k], of the columns of A: 1/s, and 0 for those apart; nil if all are 1
 	columns []int     // the columns apart
-	apart   *Packed   // W[:,columns], or nil
+	apart   []float32 // W[:,columns] as panels [panels][columns][nr]
 }
 
 // A Rounding says how [PackRounded] rounds weights W [n,k], and [MatMulInt8] what they are multiplied with. The zero value is
@@ -42,7 +42,8 @@ type Rounding struct {
 type int8Tile struct {
 	name      string
 	words     bool
-	mr, nr    int // rows and columns of the register tile
+	mr, nr    int // rows and columns of the tile of sums
+	finished  int // how many rows of it become rows of C at a time
 	block     int // quads of a row of A that lie side by side: a panel is [k/4/block][mr][block]
 	kcQuads   int // quads at a time, so that a panel of A stays in the first-level cache; AMX needs no such care
 	maxWeight int // the largest magnitude of a weight
@@ -51,16 +52,16 @@ type int8Tile struct {
 // The tiles. vpmaddubsw adds two products of an unsigned and a signed byte in 16 bits, with
 // saturation: 2·255·127 would not fit, 2·255·63 does.
 var (
-	int8AMX        = &int8Tile{"amx-int8", false, 32, 32, 16, 1024, 127}
-	int8AVX512VNNI = &int8Tile{"avx512-vnni", false, 14, 32, 1, 256, 127}
-	int8AVXVNNI    = &int8Tile{"avx-vnni", false, 6, 16, 1, 256, 127}
-	int8AVX2       = &int8Tile{"avx2", false, 6, 16, 1, 256, 63}
-	int8Generic    = &int8Tile{"generic", false, genericMR, genericNR, 1, 256, 127}
+	int8AMX        = &int8Tile{"amx-int8", false, 32, 32, 8, 16, 1024, 127}
+	int8AVX512VNNI = &int8Tile{"avx512-vnni", false, 14, 32, 14, 1, 256, 127}
+	int8AVXVNNI    = &int8Tile{"avx-vnni", false, 6, 16, 6, 1, 256, 127}
+	int8AVX2       = &int8Tile{"avx2", false, 6, 16, 6, 1, 256, 63}
+	int8Generic    = &int8Tile{"generic", false, genericMR, genericNR, genericMR, 1, 256, 127}
 
-	int16AVX512VNNI = &int8Tile{"avx512-vnni", true, 14, 32, 1, 256, 32767}
-	int16AVXVNNI    = &int8Tile{"avx-vnni", true, 6, 16, 1, 256, 32767}
-	int16AVX2       = &int8Tile{"avx2", true, 6, 16, 1, 256, 32767}
-	int16Generic    = &int8Tile{"generic", true, genericMR, genericNR, 1, 256, 32767}
+	int16AVX512VNNI = &int8Tile{"avx512-vnni", true, 14, 32, 14, 1, 256, 32767}
+	int16AVXVNNI    = &int8Tile{"avx-vnni", true, 6, 16, 6, 1, 256, 32767}
+	int16AVX2       = &int8Tile{"avx2", true, 6, 16, 6, 1, 256, 32767}
+	int16Generic    = &int8Tile{"generic", true, genericMR, genericNR, genericMR, 1, 256, 32767}
 )
 
 // wordNorm bounds the Euclidean norm of a row of words before it is rounded, of A as of W. Rounding adds √k/2 at most, so
@@ -68,11 +69,16 @@ var (
 // back.
 const wordNorm = 46200
 
-// int8Skip is how many of the best tiles to pass over. Tests and benchmarks set it to reach the others.
-var int8Skip int
+// int8Chosen is the tile that tests and benchmarks choose in the place of the best.
+var int8Chosen *int8Tile
 
 // int8Best returns the tile that products use.
-func int8Best() *int8Tile { return int8Tiles()[int8Skip] }
+func int8Best() *int8Tile {
+	if int8Chosen != nil {
+		return int8Chosen
+	}
+	return int8Tiles()[0]
+}
 
 // Int8Name says which instruction [PackInt8] packs for: "amx-int8", "avx512-vnni", "avx-vnni", "avx2" or
 // "generic". It follows [Use].
@@ -112,8 +118,8 @@ func PackRounded(w []float32, n, k int, how Rounding) *Int8 {
 	panels := (n + t.nr - 1) / t.nr
 	q := &Int8{
 		tile: t, n: n, k: k,
-		scales: make([]float32, n),
-		sums:   make([]int32, n),
+		scales: make([]float32, panels*t.nr),
+		sums:   make([]int32, panels*t.nr),
 	}
 	multiply := q.setColumns(w, how)
 	q.quads = newOffHeap[uint32](q, panels*t.nr*depth)
@@ -148,8 +154,7 @@ func PackRounded(w []float32, n, k int, how Rounding) *Int8 {
 		for i := range ones {
 			ones[i] = 0x01010101
 		}
-		clear(acc)
-		int8Sums(t, acc, t.nr, ones, panel, depth, asFloat32(acc), 0)
+		t.multiply(acc, t.nr, t.mr, ones, panel, depth, false, nil)
 		copy(q.sums[p*t.nr:], acc[:cols])
 		Put(asFloat32(ones))
 		Put(asFloat32(acc))
@@ -182,7 +187,8 @@ func (w *Int8) setColumns(values []float32, how Rounding) (multiply []float32) {
 			apart[j*len(w.columns)+i] = values[j*w.k+p]
 		}
 	}
-	w.apart = Pack(apart, w.n, len(w.columns))
+	w.apart = make([]float32, roundUp(w.n, w.tile.nr)*len(w.columns))
+	matrix{apart, len(w.columns), false}.pack(w.apart, 0, w.n, 0, len(w.columns), w.tile.nr)
 	return multiply
 }
 
@@ -215,11 +221,7 @@ func (w *Int8) Shape() (n, k int) { return w.n, w.k }
 
 // Bytes returns the memory that w holds.
 func (w *Int8) Bytes() int {
-	bytes := 4 * (len(w.quads) + len(w.scales) + len(w.sums) + len(w.factors))
-	if w.apart != nil {
-		bytes += w.apart.Bytes()
-	}
-	return bytes
+	return 4 * (len(w.quads) + len(w.scales) + len(w.sums) + len(w.factors) + len(w.apart))
 }
 
 // Words reports whether the weights are words.
@@ -251,21 +253,16 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 	if float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
 	}
-	depth := t.depth(k)
-	fmr, fnr := tileShape() // of float32
-	starts := partitionColumns(n, max(t.nr, fnr))
-	apart := w.apart
-	if apart != nil && apart.panelRows != fnr { // packed with another implementation in use
-		apart.unpacked(func(x []float32) { apart = Pack(x, n, len(w.columns)) })
-	}
+	depth, columns := t.depth(k), len(w.columns)
+	starts := partitionColumns(n, t.nr)
 	for m0 := 0; m0 < m; m0 += mcMax {
 		mc := min(mcMax, m-m0)
 		panels := (mc + t.mr - 1) / t.mr
-		// The packed rows, and of each the scale and the zero point. What fills them up to whole panels
-		// and blocks may be anything: the weights there are 0, and nobody reads the sums.
+		// The packed rows, and of each the scale, the zero point and the columns apart, [panels][mr/finished][columns][finished].
+		// What fills them up to whole panels and blocks may be anything: the weights there are 0, and nobody reads the sums.
 		quads := asUint32(Get(panels * t.mr * depth))
-		scales, zeroPoints := Get(mc), asInt32(Get(mc))
-		floats := Get(roundUp(mc, fmr) * len(w.columns)) // the columns apart, [panels][columns][fmr]
+		scales, zeroPoints := Get(panels*t.mr), asInt32(Get(panels*t.mr))
+		floats := Get(panels * t.mr * columns)
 		run(panels, func(p int) {
 			var scratch []float32
 			if w.factors != nil {
@@ -275,7 +272,7 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 			for i := p * t.mr; i < min((p+1)*t.mr, mc); i++ {
 				row := a[(m0+i)*k : (m0+i+1)*k]
 				for o, column := range w.columns {
-					floats[(i/fmr*len(w.columns)+o)*fmr+i%fmr] = row[column]
+					floats[(i/t.finished*columns+o)*t.finished+i%t.finished] = row[column]
 				}
 				scales[i], zeroPoints[i] = t.packRow(quads[p*t.mr*depth:], i%t.mr, row, w.factors, scratch)
 			}
@@ -285,36 +282,32 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 			width := starts[item+1] - n0
 			ld := roundUp(width, t.nr)
 			acc := asInt32(Get(t.mr * ld)) // the sums of one panel of A, whole tiles of them
-			var scratch, columns []float32 // W's columns apart
-			if apart != nil {
-				scratch = Get(roundUp(width, fnr) * len(w.columns))
-				columns = apart.panels(scratch, n0, width, 0, len(w.columns), fnr)
-			}
-			added := 0 // rows to which the columns apart were added
+			f := int8Finish{ldc: n, depth: columns}
 			for p := range panels {
-				rows := min(t.mr, mc-p*t.mr)
-				clear(acc)
+				m1, rows := m0+p*t.mr, min(t.mr, mc-p*t.mr)
+				f.rowScales, f.zeroPoints, f.a = scales[p*t.mr:], zeroPoints[p*t.mr:], floats[p*t.mr*columns:]
 				for q0 := 0; q0 < depth; q0 += t.kcQuads {
 					q := min(t.kcQuads, depth-q0)
-					for j := 0; j < width; j += t.nr {
-						ap, bp := quads[(p*depth+q0)*t.mr:], w.quads[(n0+j)*depth+q0*t.nr:]
-						int8Sums(t, acc[j:], ld, ap, bp, q, c[(m0+p*t.mr)*n+n0+j:], n)
+					for j := n0; j < n0+width; j += t.nr {
+						var last *int8Finish
+						if q0+q == depth {
+							last = &f
+							f.c, f.columns = c[m1*n+j:], min(t.nr, n0+width-j)
+							f.scales, f.sums, f.b = w.scales[j:], w.sums[j:], w.apart[j*columns:]
+							if e.Activation == None && e.Bias != nil {
+								f.bias = e.Bias[j:]
+							}
+							if e.Residual != nil {
+								f.residual = e.Residual[m1*n+j:]
+							}
+						}
+						t.multiply(acc[j-n0:], ld, rows, quads[(p*depth+q0)*t.mr:], w.quads[j*depth+q0*t.nr:], q, q0 > 0, last)
 					}
 				}
-				for r := range rows {
-					i := p*t.mr + r
-					int8Dequantise(c[(m0+i)*n+n0:][:width], acc[r*ld:], w.sums[n0:], w.scales[n0:], zeroPoints[i], scales[i])
-				}
-				if apart == nil {
-					e.apply(c, n, m0+p*t.mr, rows, n0, width, n)
-					continue
-				}
-				// The panels of float32 have other heights where the tiles have.
-				for done := p*t.mr + rows; added+fmr <= done || done == mc && added < mc; added += fmr {
-					tiles(c, n, m0+added, min(fmr, mc-added), n0, width, n, floats[added*len(w.columns):], columns, len(w.columns), true, prefetch{}, &e)
+				if e.Activation != None {
+					e.apply(c, n, m1, rows, n0, width, n)
 				}
 			}
-			Put(scratch)
 			Put(asFloat32(acc))
 		})
 		Put(asFloat32(quads))
@@ -322,8 +315,48 @@ func MatMulInt8(c, a []float32, w *Int8, m int, e Epilogue) {
 		Put(asFloat32(zeroPoints))
 		Put(floats)
 	}
-	runtime.KeepAlive(apart)
 	runtime.KeepAlive(w)
+}
+
+// An int8Finish is what makes a part of C of a tile of sums, rows of A by columns of W. Slices begin with the tile.
+type int8Finish struct {
+	c                 []float32 // [rows,columns], rows ldc apart
+	ldc, columns      int
+	scales, rowScales []float32 // of W and of A
+	sums, zeroPoints  []int32   // of W and of A
+	depth             int       // columns apart
+	a, b              []float32 // them, [mr/finished][depth][finished] and [depth][nr]
+	bias, residual    []float32 // [columns] and as c, or nil
+}
+
+// multiply sets the sums acc of the first rows of a panel of A, or adds to them; see int8TileGeneric. If f is not nil, it
+// makes C of them, and acc may be anything after it.
+func (t *int8Tile) multiply(acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
+	_ = acc[(t.mr-1)*ld+t.nr-1]
+	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly checks nothing
+	if f == nil {
+		int8Sums(t, acc, ld, rows, a, b, quads, add, nil)
+		return
+	}
+	if rows == t.mr && f.columns == t.nr {
+		int8Sums(t, acc, ld, rows, a, b, quads, add, f)
+		return
+	}
+	// A tile that reaches over the edge of C is finished beside it.
+	var whole [amxTileLen]float32 // the largest tile
+	g := *f
+	g.c, g.ldc, g.columns, g.bias, g.residual = whole[:t.mr*t.nr], t.nr, t.nr, nil, nil
+	int8Sums(t, acc, ld, rows, a, b, quads, add, &g)
+	for r := range rows {
+		row := f.c[r*f.ldc:][:f.columns]
+		copy(row, whole[r*t.nr:])
+		if f.bias != nil {
+			addBias(row, f.bias[:f.columns])
+		}
+		if f.residual != nil {
+			addBias(row, f.residual[r*f.ldc:][:f.columns])
+		}
+	}
 }
 
 // Unpack sets dst [n,k] to the weights as they were rounded.
@@ -346,12 +379,10 @@ func (w *Int8) Unpack(dst []float32) {
 			}
 		}
 	})
-	if w.apart != nil {
-		w.apart.unpacked(func(x []float32) {
-			for i, v := range x {
-				dst[i/len(w.columns)*w.k+w.columns[i%len(w.columns)]] = v
-			}
-		})
+	for o, p := range w.columns {
+		for j := range w.n {
+			dst[j*w.k+p] = w.apart[j/nr*nr*len(w.columns)+o*nr+j%nr]
+		}
 	}
 	runtime.KeepAlive(w)
 }
@@ -409,12 +440,15 @@ func int8Scale(s, finite float32) (scale, inverse float32) {
 	return s, 1 / s
 }
 
-// int8TileGeneric is the definition of the tile: acc (mr,nr) += Σ over quads of four products, each of an unsigned
+// int8TileGeneric is the definition of the tile: acc (mr,nr) = or += Σ over quads of four products, each of an unsigned
 // byte of a with a signed byte of b. Each depth has mr quads of a, in blocks, and nr of b. The rows of acc lie ld
 // apart.
-func int8TileGeneric(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int) {
+func int8TileGeneric(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, add bool) {
 	for i := range t.mr {
 		row := acc[i*ld : i*ld+t.nr]
+		if !add {
+			clear(row)
+		}
 		for p := range quads {
 			x := a[p/t.block*t.mr*t.block+i*t.block+p%t.block]
 			if t.words {
@@ -481,10 +515,30 @@ func int8QuantiseGeneric(dst []uint32, stride int, x []float32, inverse float32,
 	}
 }
 
-// int8DequantiseGeneric sets y = (acc - zero·sums)·scales·scale.
-func int8DequantiseGeneric(y []float32, acc, sums []int32, scales []float32, zero int32, scale float32) {
-	for j := range y {
-		y[j] = float32(acc[j]-zero*sums[j]) * scales[j] * scale
+// int8FinishGeneric sets a whole tile of C to the float32 that its sums stand for,
+//
+//	C = (acc - zeroPoints·sums)·scales·rowScales + a·b + bias + residual
+//
+// in this order, rounded after each step.
+func int8FinishGeneric(t *int8Tile, acc []int32, ld int, f *int8Finish) {
+	for i := range t.mr {
+		row := f.c[i*f.ldc:][:t.nr]
+		for j := range row {
+			row[j] = float32(acc[i*ld+j]-f.zeroPoints[i]*f.sums[j]) * f.scales[j] * f.rowScales[i]
+		}
+		at := i / t.finished * t.finished * f.depth
+		for p := range f.depth {
+			x := f.a[at+p*t.finished+i%t.finished]
+			for j, v := range f.b[p*t.nr : (p+1)*t.nr] {
+				row[j] += x * v
+			}
+		}
+		if f.bias != nil {
+			addBiasGeneric(row, f.bias[:t.nr])
+		}
+		if f.residual != nil {
+			addBiasGeneric(row, f.residual[i*f.ldc:][:t.nr])
+		}
 	}
 }
 

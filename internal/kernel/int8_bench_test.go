@@ -31,11 +31,11 @@ func BenchmarkMatMulInt8(b *testing.B) {
 			if !Use(name) {
 				continue
 			}
-			for i, tile := range int8Tiles() {
+			for _, tile := range int8Tiles() {
 				if tile == int8Generic {
 					continue
 				}
-				int8Skip = i
+				int8Chosen = tile
 				p, q := Pack(w, s.n, s.k), PackInt8(w, s.n, s.k)
 				b.Run(fmt.Sprintf("%s/%s/%s", s.name, name, tile.name), func(b *testing.B) {
 					var float, eight []float64
@@ -60,7 +60,7 @@ func BenchmarkMatMulInt8(b *testing.B) {
 					b.ReportMetric(2*float64(s.m)*float64(s.n)*float64(s.k)/me/1e9, "GOP/s")
 				})
 			}
-			int8Skip = 0
+			int8Chosen = nil
 		}
 	}
 }

@@ -2,7 +2,11 @@
 
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 // int8Tiles lists what [Use] allows and the processor has, best first. A processor with AVX-512 but
 // without VNNI takes the tile of AVX2.
@@ -34,30 +38,110 @@ func int16Best() *int8Tile {
 	return int16AVX2
 }
 
-// int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. Rows of next, ldc
-// apart, will be written next.
-func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
-	_ = acc[(t.mr-1)*ld+t.nr-1]
-	if t == int8Generic || t == int16Generic {
-		int8TileGeneric(t, acc, ld, a, b, quads)
+// int8Args are the arguments of a tile, which the assembly knows by their order: those of int8TileGeneric, and of
+// int8FinishGeneric if finish is 1.
+type int8Args struct {
+	acc               *int32
+	ld                int
+	a, b              *uint32
+	quads, add        int
+	c                 *float32
+	ldc, finish       int
+	scales, rowScales *float32
+	sums, zeroPoints  *int32
+	depth             int
+	fa, fb            *float32
+	bias, residual    *float32
+}
+
+// words returns the arguments as the assembly takes them.
+func (x *int8Args) words() *uintptr { return (*uintptr)(unsafe.Pointer(x)) }
+
+// finishing sets the arguments for making rows of C of the sums, from row r of the tile on.
+func (x *int8Args) finishing(t *int8Tile, acc []int32, ld, r, rows int, f *int8Finish) {
+	x.acc, x.ld = &acc[r*ld:][:(rows-1)*ld+t.nr][0], ld
+	x.c, x.ldc, x.finish = &f.c[r*f.ldc:][:(rows-1)*f.ldc+t.nr][0], f.ldc, 1
+	x.scales, x.rowScales = &f.scales[:t.nr][0], &f.rowScales[r:][:rows][0]
+	x.sums, x.zeroPoints = &f.sums[:t.nr][0], &f.zeroPoints[r:][:rows][0]
+	if x.depth = f.depth; f.depth > 0 {
+		x.fa, x.fb = &f.a[r*f.depth:][:t.finished*f.depth][0], &f.b[:t.nr*f.depth][0]
+	}
+	if f.bias != nil {
+		x.bias = &f.bias[:t.nr][0]
+	}
+	if f.residual != nil {
+		x.residual = &f.residual[r*f.ldc:][:(rows-1)*f.ldc+t.nr][0]
+	}
+}
+
+// int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. It may do so for the first rows
+// alone. If f is not nil, it makes C of the sums.
+func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
+	var x int8Args
+	switch t {
+	case int8AVX512VNNI, int8AVXVNNI, int8AVX2, int16AVX512VNNI, int16AVXVNNI, int16AVX2:
+		x.a, x.b, x.quads = &a[0], &b[0], quads
+		if add {
+			x.add = 1
+		}
+		if f != nil {
+			x.finishing(t, acc, ld, 0, rows, f)
+		} else {
+			x.acc, x.ld = &acc[0], ld
+			x.c, x.ldc = (*float32)(unsafe.Pointer(x.acc)), ld // it is prefetched
+		}
+	case int8AMX:
+		for i := 0; i < t.mr && !add; i++ {
+			clear(acc[i*ld : i*ld+t.nr])
+		}
+		next, ldc := asFloat32(acc), ld
+		if f != nil {
+			next, ldc = f.c, f.ldc
+		}
+		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+		int8SumsFinish(t, acc, ld, f)
+		return
+	default:
+		int8TileGeneric(t, acc, ld, a, b, quads, add)
+		int8SumsFinish(t, acc, ld, f)
 		return
 	}
-	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly checks nothing
-	switch t {
-	case int8AMX:
-		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-	case int8AVX512VNNI:
-		int8TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-	case int8AVXVNNI:
-		int8TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-	case int16AVX512VNNI:
-		int16TileAVX512VNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-	case int16AVXVNNI:
-		int16TileAVXVNNI(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-	case int16AVX2:
-		int16TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+	switch few := t.mr == 14 && rows <= 8; {
+	case t == int8AVXVNNI:
+		int8TileAVXVNNI(x.words())
+	case t == int16AVXVNNI:
+		int16TileAVXVNNI(x.words())
+	case t == int8AVX2:
+		int8TileAVX2(x.words())
+	case t == int16AVX2:
+		int16TileAVX2(x.words())
+	case few && rows <= 4 && t.words:
+		int16Tile4OfAVX512VNNI(x.words())
+	case few && rows <= 4:
+		int8Tile4OfAVX512VNNI(x.words())
+	case few && t.words:
+		int16Tile8OfAVX512VNNI(x.words())
+	case few:
+		int8Tile8OfAVX512VNNI(x.words())
+	case t.words:
+		int16TileAVX512VNNI(x.words())
 	default:
-		int8TileAVX2(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
+		int8TileAVX512VNNI(x.words())
+	}
+}
+
+// int8SumsFinish makes C of sums that lie in memory.
+func int8SumsFinish(t *int8Tile, acc []int32, ld int, f *int8Finish) {
+	switch {
+	case f == nil:
+	case useAVX512 && t.finished == 8 && t.nr == 32:
+		for r := 0; r < t.mr; r += t.finished {
+			var x int8Args
+			x.finishing(t, acc, ld, r, t.finished, f)
+			int8FinishAVX512(x.words())
+		}
+	default:
+		int8FinishGeneric(t, acc, ld, f)
 	}
 }
 
@@ -111,13 +195,4 @@ func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero i
 	if n < len(x) {
 		int8QuantiseGeneric(dst[n/4*stride:], stride, x[n:], inverse, zero)
 	}
-}
-
-func int8Dequantise(y []float32, acc, sums []int32, scales []float32, zero int32, scale float32) {
-	n := int8VectorLen(len(y), 16)
-	if n > 0 {
-		_, _, _ = acc[n-1], sums[n-1], scales[n-1]
-		int8DequantiseAVX2(&y[0], &acc[0], &sums[0], &scales[0], n, zero, scale)
-	}
-	int8DequantiseGeneric(y[n:], acc[n:], sums[n:], scales[n:], zero, scale)
 }

@@ -7,7 +7,7 @@ import (
 
 // TestInt8Fence: no routine of the int8 product reads or writes beyond its slices, whatever the tail.
 func TestInt8Fence(t *testing.T) {
-	a, b, c, d := newFence(t), newFence(t), newFence(t), newFence(t)
+	a, b, c, d, e, g, h := newFence(t), newFence(t), newFence(t), newFence(t), newFence(t), newFence(t), newFence(t)
 	eachInt8(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		tile := int8Best()
@@ -23,8 +23,6 @@ func TestInt8Fence(t *testing.T) {
 				}
 			}
 			// The packed forms lie in scratch memory that is longer than they are: the routines alone.
-			acc, sums, y := asInt32(a.last(rng, n)), asInt32(b.last(rng, n)), c.last(rng, n)
-			int8Dequantise(y, acc, sums, d.last(rng, n), 3, 0.5)
 			x := a.last(rng, n)
 			int8Limits(x)
 			int8Factors(b.last(rng, n), x, d.last(rng, n))
@@ -32,11 +30,22 @@ func TestInt8Fence(t *testing.T) {
 				int8Quantise(asUint32(b.last(rng, ((n+3)/4-1)*stride+1)), stride, x, 100, 128)
 				int16Quantise(asUint32(b.last(rng, ((n+1)/2-1)*stride+1)), stride, x, 100)
 			}
-			words := int16Best()
-			int8Sums(words, asInt32(c.last(rng, words.mr*words.nr)), words.nr, asUint32(a.last(rng, words.mr*n)), asUint32(b.last(rng, words.nr*n)), n, y, 1)
-			quads := roundUp(n/4+1, tile.block)
-			qa, qb := asUint32(a.last(rng, tile.mr*quads)), asUint32(b.last(rng, tile.nr*quads))
-			int8Sums(tile, asInt32(c.last(rng, tile.mr*tile.nr)), tile.nr, qa, qb, quads, y, 1)
+		}
+		words := int16Best()
+		for n := 1; n <= 40; n++ {
+			fence := func(t *int8Tile, quads int) {
+				f := int8Finish{
+					c: c.last(rng, t.mr*t.nr), ldc: t.nr, columns: t.nr, depth: 1, scales: d.last(rng, t.nr), rowScales: e.last(rng, t.mr),
+					sums: asInt32(d.last(rng, t.nr)), zeroPoints: asInt32(e.last(rng, t.mr)), a: e.last(rng, t.mr), b: d.last(rng, t.nr),
+					bias: d.last(rng, t.nr), residual: g.last(rng, t.mr*t.nr),
+				}
+				for _, last := range []*int8Finish{nil, &f} {
+					qa, qb := asUint32(a.last(rng, t.mr*quads)), asUint32(b.last(rng, t.nr*quads))
+					int8Sums(t, asInt32(h.last(rng, t.mr*t.nr)), t.nr, t.mr, qa, qb, quads, last != nil, last)
+				}
+			}
+			fence(words, n)
+			fence(tile, roundUp(n/4+1, tile.block))
 		}
 	})
 }

@@ -6,8 +6,11 @@ func int8Tiles() []*int8Tile { return []*int8Tile{int8Generic} }
 
 func int16Best() *int8Tile { return int16Generic }
 
-func int8Sums(t *int8Tile, acc []int32, ld int, a, b []uint32, quads int, next []float32, ldc int) {
-	int8TileGeneric(t, acc, ld, a, b, quads)
+func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
+	int8TileGeneric(t, acc, ld, a, b, quads, add)
+	if f != nil {
+		int8FinishGeneric(t, acc, ld, f)
+	}
 }
 
 func int8Limits(x []float32) (lo, hi, finite float32) { return int8LimitsGeneric(x) }
@@ -20,8 +23,4 @@ func int16Quantise(dst []uint32, stride int, x []float32, inverse float32) {
 
 func int8Quantise(dst []uint32, stride int, x []float32, inverse float32, zero int32) {
 	int8QuantiseGeneric(dst, stride, x, inverse, zero)
-}
-
-func int8Dequantise(y []float32, acc, sums []int32, scales []float32, zero int32, scale float32) {
-	int8DequantiseGeneric(y, acc, sums, scales, zero, scale)
 }

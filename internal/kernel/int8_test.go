@@ -8,23 +8,31 @@ import (
 	"testing"
 )
 
+// int8LikeAMX has the layout of AMX, and sums of the generic routine, of which rows of C are made as of those of AMX: so the
+// driver is tested where there is no AMX.
+var int8LikeAMX = &int8Tile{"layout of AMX", false, 32, 32, 8, 16, 1024, 127}
+
 // eachInt8 runs f once for every implementation of the int8 product that this processor has, with
 // every implementation of the float32 routines that goes with it.
 func eachInt8(t *testing.T, f func(t *testing.T)) {
 	t.Cleanup(restoreInt8)
-	for _, name := range Available() {
+	for i, name := range Available() {
 		Use(name)
-		for i, tile := range int8Tiles() {
-			int8Skip = i
+		tiles := int8Tiles()
+		if i == 0 {
+			tiles = append(tiles, int8LikeAMX)
+		}
+		for _, tile := range tiles {
+			int8Chosen = tile
 			t.Run(name+"/"+tile.name, f)
 		}
-		int8Skip = 0
+		int8Chosen = nil
 	}
 }
 
 func restoreInt8() {
 	Use("")
-	int8Skip = 0
+	int8Chosen = nil
 }
 
 // int8Ref is the product with its quantisation in whole numbers: what MatMulInt8 must give to the last
@@ -171,18 +179,21 @@ func TestInt8Tile(t *testing.T) {
 					b[i] = b[i]<<8 | uint32(uint8(rng.IntN(2*tile.maxWeight+1)-tile.maxWeight))
 				}
 			}
-			ld := tile.nr + 3
+			ld, add := tile.nr+3, quads%3 > 0
 			acc := newGuarded(tile.mr*ld - 3)
 			for i := range acc.data {
 				if i%ld < tile.nr {
-					acc.data[i] = 1 // whatever it is as a whole number, it is added to
+					acc.data[i] = 1 // whatever it is as a whole number, it is added to or not
 				}
 			}
-			int8Sums(tile, asInt32(acc.data), ld, a, b, quads, acc.data, ld)
+			int8Sums(tile, asInt32(acc.data), ld, tile.mr, a, b, quads, add, nil)
 			acc.check(t, "acc")
 			for i := range tile.mr {
 				for j := range tile.nr {
-					want := int64(math.Float32bits(1))
+					var want int64
+					if add {
+						want = int64(math.Float32bits(1))
+					}
 					for p := range quads {
 						for s := 0; s < 32; s += 8 {
 							want += int64(uint8(a[p/tile.block*tile.mr*tile.block+i*tile.block+p%tile.block]>>s)) * int64(int8(b[p*tile.nr+j]>>s))
@@ -195,6 +206,68 @@ func TestInt8Tile(t *testing.T) {
 				for j := tile.nr; j < ld && i < tile.mr-1; j++ {
 					if asUint32(acc.data)[i*ld+j] != math.Float32bits(guardWord) {
 						t.Fatalf("quads=%d: wrote between the rows of acc", quads)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestInt8Finish compares what becomes of the sums of a tile, with every addend and any number of its rows.
+func TestInt8Finish(t *testing.T) {
+	eachInt8(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(13, 14))
+		words := int16Best()
+		for _, tile := range []*int8Tile{int8Best(), words} {
+			for _, depth := range []int{0, 1, 5} {
+				for what := range 4 {
+					ld, ldc := tile.nr+3, tile.nr+5
+					ints := func(n int) []int32 {
+						x := make([]int32, n)
+						for i := range x {
+							x[i] = int32(rng.IntN(1<<24) - 1<<23)
+						}
+						return x
+					}
+					f := int8Finish{
+						ldc: ldc, columns: tile.nr, depth: depth, scales: random(rng, tile.nr).data, rowScales: random(rng, tile.mr).data,
+						sums: make([]int32, tile.nr), zeroPoints: make([]int32, tile.mr), a: random(rng, tile.mr*depth).data, b: random(rng, tile.nr*depth).data,
+					}
+					if !tile.words {
+						f.sums, f.zeroPoints = ints(tile.nr), ints(tile.mr)
+					}
+					if what&1 != 0 {
+						f.bias = random(rng, tile.nr).data
+					}
+					if what&2 != 0 {
+						f.residual = random(rng, tile.mr*ldc-5).data
+					}
+					acc := ints(tile.mr * ld)
+					a, b := make([]uint32, tile.mr*tile.block), make([]uint32, tile.nr*tile.block) // 0: the sums stay
+					want, g := make([]float32, tile.mr*ldc-5), f
+					g.c = want
+					int8FinishGeneric(tile, acc, ld, &g)
+					for rows := 1; rows <= tile.mr; rows++ {
+						c := newGuarded(tile.mr*ldc - 5)
+						g.c = c.data
+						int8Sums(tile, slices.Clone(acc), ld, rows, a, b, tile.block, true, &g)
+						c.check(t, "c")
+						for i := range rows * ldc {
+							switch j := i % ldc; {
+							case i >= len(want):
+							case j >= tile.nr:
+								if math.Float32bits(c.data[i]) != math.Float32bits(guardWord) {
+									t.Fatalf("%d rows: wrote between those of C", rows)
+								}
+							default:
+								// Several implementations round a product and its sum at once.
+								tol := 1e-5 * (1 + math.Abs(float64(float32(acc[i/ldc*ld+j])-float32(f.zeroPoints[i/ldc])*float32(f.sums[j]))*float64(f.scales[j]*f.rowScales[i/ldc])))
+								if depth == 0 {
+									tol = 0
+								}
+								near(t, fmt.Sprintf("words %t, %d apart, addends %d, %d rows: c[%d,%d]", tile.words, depth, what, rows, i/ldc, j), c.data[i], float64(want[i]), tol)
+							}
+						}
 					}
 				}
 			}
@@ -310,7 +383,7 @@ func TestInt8Packed(t *testing.T) {
 			t.Errorf("shape is [%d,%d], want [%d,%d]", gotN, gotK, n, k)
 		}
 		nr := int8Best().nr
-		if want := roundUp(n, nr)*roundUp(k, 4*int8Best().block) + 8*n; packed.Bytes() != want {
+		if want := roundUp(n, nr) * (roundUp(k, 4*int8Best().block) + 8); packed.Bytes() != want {
 			t.Errorf("%d bytes, want %d", packed.Bytes(), want)
 		}
 		here := Name()
@@ -330,7 +403,7 @@ func TestInt8Pays(t *testing.T) {
 		"avx2/avx-vnni": true, "avx2/avx2": true,
 	}
 	eachInt8(t, func(t *testing.T) {
-		if id := Name() + "/" + Int8Name(); Int8Pays() != pays[id] {
+		if id := Name() + "/" + Int8Name(); Int8Pays() != pays[id] && int8Best() != int8LikeAMX {
 			t.Errorf("%s: Int8Pays is %v", id, Int8Pays())
 		}
 	})
@@ -378,12 +451,12 @@ func FuzzMatMulInt8(f *testing.F) {
 		defer restoreInt8()
 		for _, name := range Available() {
 			Use(name)
-			for i := range int8Tiles() {
-				int8Skip = i
+			for _, tile := range append(int8Tiles(), int8LikeAMX) {
+				int8Chosen = tile
 				c := multiplyInt8(t, a.data, w.data, m, n, k, Epilogue{})
-				sameBits(t, name+"/"+Int8Name(), c, want[int8Best().maxWeight])
+				sameBits(t, name+"/"+Int8Name(), c, want[tile.maxWeight])
 			}
-			int8Skip = 0
+			int8Chosen = nil
 		}
 	})
 }
@@ -393,10 +466,10 @@ func TestInt8Unpack(t *testing.T) {
 	rng := rand.New(rand.NewPCG(31, 32))
 	const n, k = 37, 70
 	w := random(rng, n*k).data
-	for skip := range int8Tiles() {
+	for _, tile := range append(int8Tiles(), int8LikeAMX) {
 		func() {
-			int8Skip = skip
-			defer func() { int8Skip = 0 }()
+			int8Chosen = tile
+			defer func() { int8Chosen = nil }()
 			q := PackInt8(w, n, k)
 			got := newGuarded(n * k)
 			q.Unpack(got.data)

@@ -49,35 +49,60 @@ func dotHalvesAVX512(y *float32, a *uint16, x *float32, steps int)
 //go:noescape
 func dotRowsAVX512(y *float32, a *float32, x *float32, steps int)
 
-// int8TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int8TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int8TileAVX512VNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int8TileAVX512VNNI(x *uintptr)
 
-// int16TileAVX512VNNI is int8TileGeneric for 14 rows and 32 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int16TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int16TileAVX512VNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int16TileAVX512VNNI(x *uintptr)
 
-// int8TileAVXVNNI is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int8Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int8TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int8Tile8OfAVX512VNNI(x *uintptr)
 
-// int16TileAVXVNNI is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int16Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int16TileAVXVNNI(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int16Tile8OfAVX512VNNI(x *uintptr)
 
-// int8TileAVX2 is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int8Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int8TileAVX2(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int8Tile4OfAVX512VNNI(x *uintptr)
 
-// int16TileAVX2 is int8TileGeneric for 6 rows and 16 columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.
+// int16Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
 //
 //go:noescape
-func int16TileAVX2(acc *int32, ld int, a *uint32, b *uint32, quads int, next *float32, ldc int)
+func int16Tile4OfAVX512VNNI(x *uintptr)
+
+// int8FinishAVX512 is int8FinishGeneric for 8 rows and 32 columns. It ignores a, b, quads, add and finish.
+//
+//go:noescape
+func int8FinishAVX512(x *uintptr)
+
+// int8TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+//
+//go:noescape
+func int8TileAVXVNNI(x *uintptr)
+
+// int16TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+//
+//go:noescape
+func int16TileAVXVNNI(x *uintptr)
+
+// int8TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+//
+//go:noescape
+func int8TileAVX2(x *uintptr)
+
+// int16TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+//
+//go:noescape
+func int16TileAVX2(x *uintptr)
 
 // int8LimitsAVX2 is int8LimitsGeneric; n is a positive multiple of 16.
 //
@@ -98,11 +123,6 @@ func int8QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float3
 //
 //go:noescape
 func int16QuantiseAVX2(dst *uint32, stride int, x *float32, n int, inverse float32)
-
-// int8DequantiseAVX2 is int8DequantiseGeneric; n is a positive multiple of 16.
-//
-//go:noescape
-func int8DequantiseAVX2(y *float32, acc *int32, sums *int32, scales *float32, n int, zero int32, scale float32)
 
 // bf16TileAMX is bf16TileGeneric for 32 rows and 32 columns, but for the order of the sums; pairs is a positive multiple of 16. It prefetches from next on, 8·step bytes for every 16 pairs.
 //

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -32,17 +33,20 @@ func main() {
 	splitRowsBF16("splitRowsBF16AVX512", 3, 4)
 	dots("dotHalvesAVX512", 2)
 	dots("dotRowsAVX512", 4)
-	tileAVX512VNNI("int8TileAVX512VNNI", VPDPBUSD)
-	tileAVX512VNNI("int16TileAVX512VNNI", VPDPWSSD)
-	tileAVXVNNI("int8TileAVXVNNI", "VPDPBUSD", 0x50)
-	tileAVXVNNI("int16TileAVXVNNI", "VPDPWSSD", 0x52)
+	for _, rows := range []int{14, 8, 4} { // the last two for the end of a matrix
+		of := map[int]string{14: "", 8: "8Of", 4: "4Of"}[rows]
+		tileAVX512VNNI("int8Tile"+of+"AVX512VNNI", rows, VPDPBUSD, false)
+		tileAVX512VNNI("int16Tile"+of+"AVX512VNNI", rows, VPDPWSSD, true)
+	}
+	finishAVX512()
+	tileAVXVNNI("int8TileAVXVNNI", "VPDPBUSD", 0x50, false)
+	tileAVXVNNI("int16TileAVXVNNI", "VPDPWSSD", 0x52, true)
 	tileAVX2()
 	tileWordsAVX2()
 	limits("int8LimitsAVX2", false)
 	limits("int8FactorsAVX2", true)
 	quantise()
 	quantiseWords()
-	dequantise()
 	tileAMXBF16()
 	tileAVX512BF16("bf16TileAVX512", 14)
 	tileAVX512BF16("bf16Tile8OfAVX512", 8)
@@ -52,70 +56,175 @@ func main() {
 	Generate()
 }
 
-// A tile is a routine that computes mr rows of nr sums, kept in registers of width bytes.
+// A tile is a routine that computes the first rows of a panel of mr, and nr sums of each, kept in registers of width bytes.
 type tile struct {
-	name      string
-	mr, width int
-	acc       [][]Register        // [mr][2]
-	start     func()              // what else is to do before the loop, or nil
-	step      func(a, b Register) // adds the products of one quad of depth
+	name     string
+	mr, rows int
+	width    int
+	words    bool                 // without zero points
+	acc      [][]Register         // [rows][2]
+	start    func()               // what else is to do before the loop, or nil
+	step     func(a, b Register)  // adds the products of one quad of depth; nil if the sums are there already
+	spare    func(i int) Register // four registers beside the sums
+	zero     func(r Register)     // sets r to 0
 }
 
-// emit writes the routine around the step: the sums so far, a loop over quads, and the store. Each turn
-// prefetches a row of what will be computed from the sums, until there are no more rows. The loop
-// is not unrolled: one step is long enough, and four do not fit the cache of decoded instructions as well
-// (0.86 to 0.91 of what the AVX-512 tile could do, instead of 0.91 to 0.96, on a Sapphire Rapids).
+// arguments is the order of int8Args; each takes 8 bytes.
+var arguments = []string{"acc", "ld", "a", "b", "quads", "add", "c", "ldc", "finish", "scales", "rowScales", "sums", "zeroPoints", "depth", "fa", "fb", "bias", "residual"}
+
+// x is the address of the arguments.
+var x Register
+
+// argument loads an argument.
+func argument(name string) Register {
+	r := GP64()
+	MOVQ(Mem{Base: x, Disp: 8 * slices.Index(arguments, name)}, r)
+	return r
+}
+
+// emit writes the routine around the step: the sums so far, a loop over quads, and the store, or what makes C of the sums.
+// Each turn prefetches a row of C, until there are no more rows. The loop is not unrolled: one step is long enough, and
+// four do not fit the cache of decoded instructions as well (0.86 to 0.91 of what the AVX-512 tile could do, instead of
+// 0.91 to 0.96, on a Sapphire Rapids).
 func (t tile) emit() {
-	TEXT(t.name, NOSPLIT, "func(acc *int32, ld int, a, b *uint32, quads int, next *float32, ldc int)")
+	TEXT(t.name, NOSPLIT, "func(x *uintptr)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows and %d columns; quads, or pairs, is at least 1. It prefetches as many rows of C, ldc apart, from next on.", t.name, t.mr, t.width/2))
-	c := Load(Param("acc"), GP64())
-	ld := Load(Param("ld"), GP64())
-	a := Load(Param("a"), GP64())
-	b := Load(Param("b"), GP64())
-	k := Load(Param("quads"), GP64())
+	if t.step == nil {
+		Doc(fmt.Sprintf("%s is int8FinishGeneric for %d rows and %d columns. It ignores a, b, quads, add and finish.", t.name, t.rows, t.width/2))
+	} else {
+		Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows of a panel of %d, and %d columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.", t.name, t.rows, t.mr, t.width/2))
+	}
+	x = Load(Param("x"), GP64())
+	acc := argument("acc")
+	ld := argument("ld")
+	c := argument("c")
+	ldc := argument("ldc")
 	SHLQ(U8(2), ld)
-	row := GP64()
-	MOVQ(c, row)
-	for i := range t.acc {
-		for j, r := range t.acc[i] {
-			VMOVUPS(Mem{Base: row, Disp: j * t.width}, r)
-		}
-		if i < t.mr-1 {
-			ADDQ(ld, row)
-		}
-	}
-	if t.start != nil {
-		t.start()
-	}
-	next := Load(Param("next"), GP64())
-	ldc := Load(Param("ldc"), GP64())
 	SHLQ(U8(2), ldc)
-	last := GP64()
-	IMUL3Q(U8(t.mr-1), ldc, last)
-	ADDQ(next, last)
-	Label(t.name + "Loop")
-	for line := 0; line < 2*t.width; line += 64 {
-		PREFETCHT0(Mem{Base: next, Disp: line})
-	}
-	ADDQ(ldc, next)
-	CMPQ(next, last)
-	CMOVQHI(last, next)
-	t.step(a, b)
-	ADDQ(I32(t.mr*4), a)
-	ADDQ(I32(2*t.width), b)
-	DECQ(k)
-	JNZ(LabelRef(t.name + "Loop"))
-	for i := range t.acc {
-		for j, r := range t.acc[i] {
-			VMOVUPS(r, Mem{Base: c, Disp: j * t.width})
-		}
-		if i < t.mr-1 {
-			ADDQ(ld, c)
+	row := GP64()
+	each := func(base, ld Register, f func(m Mem, r Register)) { // all sums, and their places in a matrix
+		MOVQ(base, row)
+		for i := range t.acc {
+			for j, r := range t.acc[i] {
+				f(Mem{Base: row, Disp: j * t.width}, r)
+			}
+			if i < t.rows-1 {
+				ADDQ(ld, row)
+			}
 		}
 	}
+	load := func() { each(acc, ld, func(m Mem, r Register) { VMOVUPS(m, r) }) }
+	if t.step == nil {
+		load()
+	} else {
+		a := argument("a")
+		b := argument("b")
+		k := argument("quads")
+		for i := range t.acc {
+			for _, r := range t.acc[i] {
+				t.zero(r)
+			}
+		}
+		add := argument("add")
+		TESTQ(add, add)
+		JZ(LabelRef(t.name + "Start"))
+		load()
+		Label(t.name + "Start")
+		if t.start != nil {
+			t.start()
+		}
+		next, last := GP64(), GP64()
+		MOVQ(c, next)
+		IMUL3Q(U8(t.rows-1), ldc, last)
+		ADDQ(next, last)
+		Label(t.name + "Loop")
+		for line := 0; line < 2*t.width; line += 64 {
+			PREFETCHT0(Mem{Base: next, Disp: line})
+		}
+		ADDQ(ldc, next)
+		CMPQ(next, last)
+		CMOVQHI(last, next)
+		t.step(a, b)
+		ADDQ(I32(t.mr*4), a)
+		ADDQ(I32(2*t.width), b)
+		DECQ(k)
+		JNZ(LabelRef(t.name + "Loop"))
+		finish := argument("finish")
+		TESTQ(finish, finish)
+		JNZ(LabelRef(t.name + "Finish"))
+		each(acc, ld, func(m Mem, r Register) { VMOVUPS(r, m) })
+		VZEROUPPER()
+		RET()
+		Label(t.name + "Finish")
+	}
+	t.finish(c, ldc, each)
 	VZEROUPPER()
 	RET()
+}
+
+// finish makes C of the sums; see int8FinishGeneric.
+func (t tile) finish(c, ldc Register, each func(base, ld Register, f func(m Mem, r Register))) {
+	scales := argument("scales")
+	rowScales := argument("rowScales")
+	var sums, zeros Register
+	if !t.words {
+		sums, zeros = argument("sums"), argument("zeroPoints")
+	}
+	scale, zero, product := t.spare(0), t.spare(1), t.spare(2)
+	for i := range t.acc {
+		VBROADCASTSS(Mem{Base: rowScales, Disp: 4 * i}, scale)
+		if !t.words {
+			VPBROADCASTD(Mem{Base: zeros, Disp: 4 * i}, zero)
+		}
+		for j, r := range t.acc[i] {
+			if !t.words {
+				VPMULLD(Mem{Base: sums, Disp: j * t.width}, zero, product)
+				VPSUBD(product, r, r)
+			}
+			VCVTDQ2PS(r, r)
+			VMULPS(Mem{Base: scales, Disp: j * t.width}, r, r)
+			VMULPS(scale, r, r)
+		}
+	}
+	depth := argument("depth")
+	TESTQ(depth, depth)
+	JZ(LabelRef(t.name + "Bias"))
+	fa, fb := argument("fa"), argument("fb")
+	Label(t.name + "Apart")
+	bv := []Register{t.spare(0), t.spare(1)}
+	for j := range bv {
+		VMOVUPS(Mem{Base: fb, Disp: j * t.width}, bv[j])
+	}
+	for i := range t.acc {
+		x := t.spare(2 + i%2)
+		VBROADCASTSS(Mem{Base: fa, Disp: 4 * i}, x)
+		for j, r := range t.acc[i] {
+			VFMADD231PS(bv[j], x, r)
+		}
+	}
+	ADDQ(I32(t.mr*4), fa)
+	ADDQ(I32(2*t.width), fb)
+	DECQ(depth)
+	JNZ(LabelRef(t.name + "Apart"))
+
+	Label(t.name + "Bias")
+	bias := argument("bias")
+	TESTQ(bias, bias)
+	JZ(LabelRef(t.name + "Residual"))
+	for j := range 2 {
+		v := t.spare(j)
+		VMOVUPS(Mem{Base: bias, Disp: j * t.width}, v)
+		for i := range t.acc {
+			VADDPS(v, t.acc[i][j], t.acc[i][j])
+		}
+	}
+	Label(t.name + "Residual")
+	residual := argument("residual")
+	TESTQ(residual, residual)
+	JZ(LabelRef(t.name + "Store"))
+	each(residual, ldc, func(m Mem, r Register) { VADDPS(m, r, r) })
+	Label(t.name + "Store")
+	each(c, ldc, func(m Mem, r Register) { VMOVUPS(r, m) })
 }
 
 // sums returns registers for the sums of mr rows.
@@ -127,10 +236,27 @@ func sums(mr int, vec func() Register) [][]Register {
 	return acc
 }
 
+// onAVX512 returns a tile of AVX-512 with its registers.
+func onAVX512(name string, mr, rows int, words bool) tile {
+	t := tile{name: name, mr: mr, rows: rows, width: 64, words: words}
+	t.acc = sums(rows, func() Register { return ZMM() })
+	t.spare = func(int) Register { return ZMM() }
+	t.zero = func(r Register) { VPXORD(r, r, r) }
+	return t
+}
+
+// onAVX2 returns a tile of 6 rows with registers of AVX2.
+func onAVX2(name string, words bool) tile {
+	t := tile{name: name, mr: 6, rows: 6, width: 32, words: words}
+	t.acc = sums(t.rows, func() Register { return YMM() })
+	t.spare = func(int) Register { return YMM() }
+	t.zero = func(r Register) { VPXOR(r, r, r) }
+	return t
+}
+
 // tileAVX512VNNI multiplies quads of bytes, or pairs of words.
-func tileAVX512VNNI(name string, product func(...Op)) {
-	t := tile{name: name, mr: 14, width: 64}
-	t.acc = sums(t.mr, func() Register { return ZMM() })
+func tileAVX512VNNI(name string, rows int, product func(...Op), words bool) {
+	t := onAVX512(name, 14, rows, words)
 	t.step = func(a, b Register) {
 		var bv [2]Register
 		for j := range bv {
@@ -148,18 +274,22 @@ func tileAVX512VNNI(name string, product func(...Op)) {
 	t.emit()
 }
 
+// finishAVX512 makes C of the sums of 8 rows, a quarter of a tile of AMX.
+func finishAVX512() { onAVX512("int8FinishAVX512", 8, 8, false).emit() }
+
 // tileAVXVNNI uses registers by number, since the instruction is written as bytes: Go's assembler
 // knows it as AVX-512 encodes it, not as AVX-VNNI does.
-func tileAVXVNNI(name, mnemonic string, opcode int) {
-	t := tile{name: name, mr: 6, width: 32}
+func tileAVXVNNI(name, mnemonic string, opcode int, words bool) {
+	t := onAVX2(name, words)
 	y := []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
 	next := 0
-	t.acc = sums(t.mr, func() Register { next++; return y[next-1] })
+	t.acc = sums(t.rows, func() Register { next++; return y[next-1] })
+	t.spare = func(i int) Register { return y[12+i] }
 	t.step = func(a, b Register) {
 		for j := range 2 {
 			VMOVDQU(Mem{Base: b, Disp: j * t.width}, y[12+j])
 		}
-		for i := range t.mr {
+		for i := range t.rows {
 			x := 14 + i%2
 			VPBROADCASTD(Mem{Base: a, Disp: 4 * i}, y[x])
 			for j := range 2 {
@@ -574,10 +704,9 @@ func dots(name string, size int) {
 // tileAVX2 multiplies bytes into sums of two, as words, and those into sums of four. It has one
 // register for B; the other half of B stays in memory.
 func tileAVX2() {
-	t := tile{name: "int8TileAVX2", mr: 6, width: 32}
+	t := onAVX2("int8TileAVX2", false)
 	one := words(1<<16 | 1)
 	ones := YMM()
-	t.acc = sums(t.mr, func() Register { return YMM() })
 	t.start = func() { VMOVDQU(one, ones) }
 	t.step = func(a, b Register) {
 		b0 := YMM()
@@ -598,8 +727,7 @@ func tileAVX2() {
 
 // tileWordsAVX2 multiplies words into sums of two.
 func tileWordsAVX2() {
-	t := tile{name: "int16TileAVX2", mr: 6, width: 32}
-	t.acc = sums(t.mr, func() Register { return YMM() })
+	t := onAVX2("int16TileAVX2", true)
 	t.step = func(a, b Register) {
 		b0 := YMM()
 		VMOVDQU(Mem{Base: b}, b0)
@@ -753,40 +881,6 @@ func quantiseWords() {
 	ADDQ(I32(64), x)
 	SUBQ(I32(16), n)
 	JNZ(LabelRef(name + "Loop"))
-	VZEROUPPER()
-	RET()
-}
-
-// dequantise turns sums into numbers.
-func dequantise() {
-	TEXT("int8DequantiseAVX2", NOSPLIT, "func(y *float32, acc, sums *int32, scales *float32, n int, zero int32, scale float32)")
-	Pragma("noescape")
-	Doc("int8DequantiseAVX2 is int8DequantiseGeneric; n is a positive multiple of 16.")
-	y := Load(Param("y"), GP64())
-	acc := Load(Param("acc"), GP64())
-	sums := Load(Param("sums"), GP64())
-	scales := Load(Param("scales"), GP64())
-	n := Load(Param("n"), GP64())
-	zero, scale := YMM(), YMM()
-	spread("zero", zero)
-	spread("scale", scale)
-	i := GP64()
-	XORQ(i, i)
-	Label("int8DequantiseAVX2Loop")
-	for half := range 2 {
-		at := func(base Register) Mem { return Mem{Base: base, Index: i, Scale: 4, Disp: 32 * half} }
-		s, v := YMM(), YMM()
-		VPMULLD(at(sums), zero, s)
-		VMOVDQU(at(acc), v)
-		VPSUBD(s, v, v)
-		VCVTDQ2PS(v, v)
-		VMULPS(at(scales), v, v)
-		VMULPS(scale, v, v)
-		VMOVUPS(v, at(y))
-	}
-	ADDQ(I32(16), i)
-	CMPQ(i, n)
-	JLT(LabelRef("int8DequantiseAVX2Loop"))
 	VZEROUPPER()
 	RET()
 }
