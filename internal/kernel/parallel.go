@@ -23,20 +23,22 @@ func parallel(items int, f func(item int)) {
 	j.slots.Store(int64(n - 1))
 	workers.post(j, n-1)
 	j.work()
-	for range waits {
-		if j.done.Load() == j.items {
+	for idle := 0; j.done.Load() < j.items; idle++ {
+		if idle == spins {
+			<-j.finished
 			break
 		}
+		if idle%yields == yields-1 {
+			runtime.Gosched()
+		}
 	}
-	<-j.finished
 	workers.job.CompareAndSwap(j, nil)
 }
 
-// waits is how often a caller looks whether its job is done before it sleeps: for some tens of microseconds. spins is
-// how often a worker looks for the next job: for some hundreds of microseconds, since a processor that sleeps takes
-// about a hundred to wake, as long as what lies between two jobs. Every yields turns it lets other goroutines run.
+// spins is how often a worker looks for the next job, and a caller whether its job is done, before it sleeps: for some
+// hundreds of microseconds, since a processor that sleeps takes about a hundred to wake, as long as what lies between two
+// jobs. Every yields turns it lets other goroutines run.
 const (
-	waits  = 1 << 15
 	spins  = 1 << 18
 	yields = 1 << 14
 )
