@@ -28,6 +28,8 @@ const (
 	codesDir     = "codes"
 	changesDir   = "changes"
 	pendingDir   = "pending"
+	compactDir   = "compact"
+	errorsName   = "errors.jsonl"
 )
 
 // maxManifest bounds the manifest: a shard takes 400 bytes.

@@ -21,12 +21,12 @@ import (
 	"github.com/vitago/vitago/internal/journal"
 )
 
-// What lies in the folder pending: what the next shard will be, as far as it has come.
+// What lies in the folder of a pending shard.
 const (
-	pendingVectors  = pendingDir + "/vectors.npy"
-	pendingMetadata = pendingDir + "/metadata.parquet"
-	pendingCodes    = pendingDir + "/codes.bin"
-	pendingJournal  = pendingDir + "/journal"
+	pendingVectors  = "vectors.npy"
+	pendingMetadata = "metadata.parquet"
+	pendingCodes    = "codes.bin"
+	pendingJournal  = "journal"
 )
 
 // syncEvery is after how long what is written is brought onto the disk, for when the machine loses power: 10 ms in 5 s
@@ -49,7 +49,7 @@ type pendingRow struct {
 
 // A pending is a shard that is being written: vectors behind room for their head, and a journal of what they are of.
 type pending struct {
-	dir           string
+	dir           string // where it lies
 	head          pendingHead
 	data, journal *os.File
 	rows          int
@@ -70,7 +70,7 @@ func openPending(dir string, head pendingHead, there func(row int, r *Record, ha
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if err := os.MkdirAll(filepath.Join(dir, pendingDir), 0o777); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return p, err
 	}
 	if p.journal, err = os.OpenFile(filepath.Join(dir, pendingJournal), os.O_RDWR|os.O_CREATE, 0o666); err != nil {
@@ -163,7 +163,7 @@ func (p *pending) add(r *Record, half []uint16) error {
 	return nil
 }
 
-// seal makes a shard of the rows: all its files are on the disk, still in the folder pending.
+// seal makes a shard of the rows: all its files are on the disk, still in the folder of what is pending.
 func (p *pending) seal(columns []string) (s shardOf, err error) {
 	s = shardOf{Number: p.head.Number, Rows: p.rows}
 	if err := p.cut(); err != nil {
@@ -257,14 +257,14 @@ func (p *pending) close() error {
 }
 
 // publish gives the files of a sealed shard their names, in the order in which [restore] takes them back.
-func publish(dir string, number int) error {
+func publish(dir, from string, number int) error {
 	for _, d := range []string{vectorsDir, metadataDir, codesDir} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o777); err != nil {
 			return err
 		}
 	}
 	for _, move := range [][2]string{{pendingCodes, codesFile(number)}, {pendingMetadata, metadataFile(number)}, {pendingVectors, vectorsFile(number)}} {
-		if err := os.Rename(filepath.Join(dir, move[0]), filepath.Join(dir, move[1])); err != nil {
+		if err := os.Rename(filepath.Join(from, move[0]), filepath.Join(dir, move[1])); err != nil {
 			return err
 		}
 	}
@@ -277,11 +277,11 @@ func publish(dir string, number int) error {
 // restore takes back what was published of a shard that no manifest names: its vectors become pending again, and the rest is made
 // again.
 func restore(dir string, number int) error {
-	from, to := filepath.Join(dir, vectorsFile(number)), filepath.Join(dir, pendingVectors)
+	from, to := filepath.Join(dir, vectorsFile(number)), filepath.Join(dir, pendingDir, pendingVectors)
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(dir, pendingJournal)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, pendingDir, pendingJournal)); err != nil {
 		return nil //nolint:nilerr // nothing says what they are of
 	}
 	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {

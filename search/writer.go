@@ -153,11 +153,14 @@ func (w *Writer) openPending(there func(row int, r *Record, half []uint16)) (err
 	if err := restore(w.dir, w.about.Next); err != nil {
 		return err
 	}
+	if err := os.RemoveAll(filepath.Join(w.dir, compactDir)); err != nil { // which has not ended
+		return err
+	}
 	if err := sweep(w.dir, w.about); err != nil {
 		return err
 	}
 	first := w.about.rows()
-	w.pending, err = openPending(w.dir, pendingHead{version, w.about.Print, w.about.Next, w.about.Space.Dim}, func(row int, r *Record, half []uint16) { there(first+row, r, half) })
+	w.pending, err = openPending(filepath.Join(w.dir, pendingDir), pendingHead{version, w.about.Print, w.about.Next, w.about.Space.Dim}, func(row int, r *Record, half []uint16) { there(first+row, r, half) })
 	return err
 }
 
@@ -290,7 +293,7 @@ func (w *Writer) commit() error {
 		if err := errors.Join(w.pending.sync(), w.pending.close()); err != nil {
 			return err
 		}
-		if err := publish(w.dir, s.Number); err != nil {
+		if err := publish(w.dir, w.pending.dir, s.Number); err != nil {
 			return err
 		}
 		next.Shards, next.Next = append(next.Shards, s), s.Number+1

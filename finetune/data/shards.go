@@ -65,6 +65,37 @@ func (p *part) open() (io.ReadCloser, error) {
 // each other; and, as [Table], if there is a single class.
 func Shards(glob string) (*Dataset, error) { return shardsOf(glob, toLearn) }
 
+// Shard lists the pictures in one tar file with their captions, as [Shards] reads it, but wants neither labels nor captions. Notes
+// says what was left out, a sentence each.
+func Shard(file string) (samples []Sample, notes []string, err error) {
+	var left pictures.Left
+	found, err := index(nil, file, &left)
+	if err != nil {
+		return nil, nil, fmt.Errorf("data: %s: %w", file, err)
+	}
+	for _, s := range found {
+		s.Label = Unlabelled
+		samples = append(samples, s.Sample)
+	}
+	return samples, left.Notes(), nil
+}
+
+// Open opens the picture: its file, or the part of a tar file where it lies.
+func (s *Sample) Open() (io.ReadCloser, error) {
+	if s.part != nil {
+		return s.part.open()
+	}
+	return os.Open(s.Path)
+}
+
+// InShard returns how many bytes a picture has that lies in a tar file.
+func (s *Sample) InShard() (size int64, ok bool) {
+	if s.part == nil {
+		return 0, false
+	}
+	return s.part.size, true
+}
+
 func shardsOf(glob string, least int) (*Dataset, error) {
 	files, err := filepath.Glob(glob)
 	if err != nil {

@@ -44,10 +44,16 @@ func ending(name string) string {
 // Left has what was left out and may have been wanted: pictures of other formats or with other endings, and broken links.
 // It is an error if a folder cannot be read, or a link leads to a folder that it is in.
 func List(dir string) (paths []string, left *Left, err error) {
+	left, err = Walk(dir, func(path string) { paths = append(paths, path) })
+	return paths, left, err
+}
+
+// Walk gives visit the pictures that [List] returns, one after the other.
+func Walk(dir string, visit func(path string)) (left *Left, err error) {
 	left = &Left{}
 	folders := maxFolders
-	err = list(dir, func(path string) { paths = append(paths, path) }, left, nil, &folders)
-	return paths, left, err
+	err = list(dir, visit, left, nil, &folders)
+	return left, err
 }
 
 // maxFolders is how many folders are gone through: links to folders of links could make endless many of a few.
