@@ -98,7 +98,7 @@ func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o Stream
 
 // square returns a picture as the tower sees it: a quarter of the memory of its patches.
 func (p Picture) square(c clipvit.Config) (image.Image, error) {
-	img, err := p.decode()
+	img, err := p.Decode()
 	if err != nil {
 		return nil, err
 	}

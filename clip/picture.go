@@ -87,8 +87,8 @@ func Channel(pictures <-chan Picture) iter.Seq[Picture] {
 	}
 }
 
-// decode returns the image of a picture.
-func (p Picture) decode() (image.Image, error) {
+// Decode returns the image of a picture, as clipvit.DecodeImage decodes it. Its errors are those of [Model.Encode].
+func (p Picture) Decode() (image.Image, error) {
 	switch {
 	case p.img != nil:
 		return p.img, nil

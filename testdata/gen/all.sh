@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 export PYTHONDONTWRITEBYTECODE=1
-for script in stages block ops checkpoints demo pillow families families_projector xcomposer llava plora optim probe augment lora adapters finetune text mojibake contrastive tables evaluation losses; do
+for script in stages block ops checkpoints demo pillow families families_projector xcomposer llava plora optim probe augment lora adapters finetune text mojibake contrastive tables evaluation losses explain; do
 	[ -f $script.py ] || continue
 	echo "$script.py"
 	.venv/bin/python -W ignore $script.py

@@ -1,0 +1,99 @@
+package explain
+
+import (
+	"image"
+	"math"
+
+	"github.com/vitago/vitago/clipvit"
+)
+
+// A Map says of every patch of a picture how much it matters.
+type Map struct {
+	Picture string    // its name
+	Caption string    // or the name of a direction; "" of [Rollout]
+	Method  Method    //
+	Blocks  int       // that took part; 0 of [Similarity]
+	Grid    int       // G
+	Values  []float32 // [G,G], row by row: at least 0, but for [Similarity], where they are cosines
+	// Score is the cosine of the picture and the caption; of a direction the scalar product. 0 of [Rollout].
+	Score float64
+	// Tokens are those of the caption, without its begin and end, by [Relevance] of as many blocks of the text tower.
+	Tokens []Token
+	// Image is the picture as the tower has it before it is scaled: RGB, and turned as its file says if the model's transform
+	// turns it. All places are of this.
+	Image image.Image
+	// Window is the part of Image that the tower sees, or more than that if something is added around it.
+	Window clipvit.Window
+}
+
+// A Token is a piece of a caption.
+type Token struct {
+	Text  string
+	Share float64 // of the relevance of all tokens, which sums to 1; all are 0 if nothing is relevant
+}
+
+// A Place is a patch of a picture.
+type Place struct {
+	Column, Row int     // from 0
+	Value       float32 // of the map
+	X, Y        float64 // the middle of what the picture has of the patch, in pixels from its left and upper edge
+	Patch       clipvit.Window
+}
+
+// Peak returns the patch with the largest value, the first of several in reading order. A patch that lies beyond the picture,
+// where something was added to it, does not count.
+func (m *Map) Peak() Place {
+	best, found := Place{}, false
+	for i, v := range m.Values {
+		p := m.place(i%m.Grid, i/m.Grid)
+		if (!found || v > best.Value) && p.Patch.Left < p.Patch.Right && p.Patch.Top < p.Patch.Bottom {
+			p.Value = v
+			best, found = p, true
+		}
+	}
+	return best
+}
+
+// place returns the patch of a column and row, as far as the picture has it.
+func (m *Map) place(column, row int) Place {
+	b, w := m.Image.Bounds(), m.Window
+	at := func(i int, from, to, side float64) float64 {
+		return min(max(from+float64(i)/float64(m.Grid)*(to-from), 0), side)
+	}
+	width, height := float64(b.Dx()), float64(b.Dy())
+	p := clipvit.Window{
+		Left: at(column, w.Left, w.Right, width), Right: at(column+1, w.Left, w.Right, width),
+		Top: at(row, w.Top, w.Bottom, height), Bottom: at(row+1, w.Top, w.Bottom, height),
+	}
+	return Place{Column: column, Row: row, X: (p.Left + p.Right) / 2, Y: (p.Top + p.Bottom) / 2, Patch: p}
+}
+
+// At returns the value at a place of the picture in pixels, bilinear between the middles of patches, and whether the tower has
+// seen that place.
+func (m *Map) At(x, y float64) (value float64, seen bool) {
+	w := m.Window
+	if !(x >= w.Left && x <= w.Right && y >= w.Top && y <= w.Bottom) {
+		return 0, false
+	}
+	column, row := m.between(x, w.Left, w.Right), m.between(y, w.Top, w.Bottom)
+	for _, r := range row {
+		for _, c := range column {
+			value += r.weight * c.weight * float64(m.Values[r.at*m.Grid+c.at])
+		}
+	}
+	return value, true
+}
+
+// between returns the two neighbours of a place among the middles of patches, and their weights.
+func (m *Map) between(x, from, to float64) [2]struct {
+	at     int
+	weight float64
+} {
+	x = (x-from)/(to-from)*float64(m.Grid) - 0.5
+	low := math.Floor(x)
+	clamp := func(i float64) int { return int(min(max(i, 0), float64(m.Grid-1))) }
+	return [2]struct {
+		at     int
+		weight float64
+	}{{clamp(low), 1 - (x - low)}, {clamp(low + 1), x - low}}
+}
