@@ -7,8 +7,10 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/internal/scan"
 )
 
 // An Index is a snapshot of an index on disk, for reading. Many goroutines may use it at once. What is committed after
@@ -18,6 +20,9 @@ type Index struct {
 	about   *manifest
 	shards  []*shard
 	changes changes
+
+	scan    sync.Once
+	vectors *scan.Matrix // made by scan
 }
 
 // Open opens an index. Vectors are mapped into memory, and read when they are used. Errors are [ErrNoIndex], [ErrDamaged] and

@@ -15,7 +15,7 @@ type Options struct {
 	Least float64       // of a product, if HasLeast is set
 	Has   bool          // Least counts
 	Only  Set           // of rows; nil is all of them
-	Codes bool          // reads 8 bits first, and halves only of what may be among the best; all shards must have codes
+	Codes bool          // of few vectors, reads 8 bits first, and halves only of what may be among the best; all shards must have codes
 	Count *atomic.Int64 // how many products in float64 were needed, if it is not nil
 }
 
@@ -50,7 +50,8 @@ func (m *Matrix) Search(ctx context.Context, vectors [][]float32, o Options) ([]
 		}
 	}
 	hits := make([][]Hit, len(vectors))
-	const together = 128 // vectors, whose panels stay in the cache
+	const together = 128                     // vectors, whose panels stay in the cache
+	o.Codes = o.Codes && len(vectors) <= few // in panels, halves are as fast
 	for from := 0; from < len(vectors); from += together {
 		to := min(len(vectors), from+together)
 		s := search{m: m, o: o, vectors: vectors[from:to]}
