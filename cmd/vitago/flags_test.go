@@ -79,6 +79,8 @@ func TestFlags(t *testing.T) {
 	lines, texts := filepath.Join(t.TempDir(), "lines.txt"), filepath.Join(t.TempDir(), "texts.txt")
 	os.WriteFile(lines, []byte("photo\ndog.\n"), 0o666)
 	os.WriteFile(texts, []byte("photo\n"), 0o666)
+	own := filepath.Join(t.TempDir(), "own.json")
+	os.WriteFile(own, []byte(`{"answers":[{"source":"me","checks":[{"text":"a photo","embedding":[1]}]}]}`), 0o666)
 	prompts := filepath.Join(t.TempDir(), "prompts.tsv")
 	os.WriteFile(prompts, []byte("cat\ta cat\ncat\tcat\ndog\tdog.\n"), 0o666)
 	table := func(name, rows string) string {
@@ -198,6 +200,12 @@ func TestFlags(t *testing.T) {
 		{"classify --model HEAD PICTURE", "--template {}", "--template goes with --labels"},
 		{"classify --model HEAD PICTURE", "--vocab " + vocab, "--vocab goes with --labels"},
 
+		{"verify", "--model " + model, "no answers are known of "},
+		{"verify --answers OWN", "--model MODEL", ""},
+		{"verify", "--answers OWN", ""},
+		{"verify", "--picture PICTURE", "is none of those that the answers are of"},
+		{"verify", "--download", "--download: the pictures of these answers have no address and SHA-256"},
+		{"verify", "--json", ""},
 		{byText, "--model " + llava, ""},
 		{byText, "--activation gelu", ""},
 		{byText, "--vocab nope", ""},
@@ -305,7 +313,7 @@ func TestFlags(t *testing.T) {
 		if strings.Contains(line, "EXISTING") {
 			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 images"})
 		}
-		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)

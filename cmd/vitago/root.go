@@ -187,7 +187,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newEval(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -219,7 +219,7 @@ var otherVerbs = map[string][]string{
 	"encode": {"embed", "embedding", "embeddings", "features", "extract", "vectorize"}, "tokens": {"tokenize"},
 	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "finetune": {"train", "tune", "fine-tune", "fit"},
 	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo"},
-	"compare": {"diff"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
+	"compare": {"diff"}, "verify": {"check", "selftest", "self-test", "doctor"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
 }
 
 // elsewhere says of what is no verb, and is expected to be one, where it is.

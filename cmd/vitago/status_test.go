@@ -138,6 +138,14 @@ func TestStatuses(t *testing.T) {
 		{usage, "encode --quiet", "got 0 arguments, want at least one IMAGE"},
 		{done, "version --threads 2 --quiet", ""},
 
+		// verify
+		{done, "verify", ""},
+		{usage, "verify x", "got 1 argument, want none"},
+		{usage, "verify --answers nope", "--answers nope is neither a file nor one of ViT-B/32"},
+		{usage, "selftest", `did you mean "verify"?`},
+		{world, "verify --answers ViT-B/32", "no answer can be checked without its picture"},
+		{world, "verify --model nope --answers ViT-B/32", "nope"},
+
 		// encode
 		{usage, "encode PICTURE", "no model: give --model DIR"},
 		{usage, "encode --model TINY", "got 0 arguments, want at least one IMAGE"},

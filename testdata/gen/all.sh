@@ -8,7 +8,7 @@ for script in stages block ops checkpoints demo pillow families families_project
 	echo "$script.py"
 	.venv/bin/python -W ignore $script.py
 done
-for script in families_new forms containers zeroshot zeroshot_multi; do
+for script in families_new forms containers zeroshot zeroshot_multi verify; do
 	echo "$script.py"
 	.venv/torch-2.15.0/bin/python -W ignore $script.py
 done
