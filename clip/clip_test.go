@@ -254,7 +254,7 @@ func TestErrors(t *testing.T) {
 		"locked": {picture(clip.File(locked)), os.ErrPermission, `^` + regexp.QuoteMeta(locked) + `: permission denied$`},
 		"broken": {picture(clip.Reader("upload", io.MultiReader(bytes.NewReader(jpeg[:999]), broken{}))), errBroken, `^upload: the line is broken$`},
 
-		"word":        {text(both, "a", "a cat", "dog"), clip.ErrText, `^text 3: the vocabulary of 25 tokens has none for "d" in "dog"$`},
+		"word":        {text(both, "a", "a cat", "dog"), clip.ErrText, `^text 3: the vocabulary of 25 tokens lacks "dog": none of them is "d"$`},
 		"long":        {text(both, strings.Repeat("a", 9)), clip.ErrText, `^text 1: "a+" has 11 tokens with its begin and end, want at most 9$`},
 		"no tower":    {text(vision, "a"), clip.ErrNoText, `^` + plain + `: has no text tower$`},
 		"none of two": {text(vision), clip.ErrNoText, `^` + plain + `: has no text tower$`},

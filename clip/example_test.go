@@ -88,7 +88,7 @@ func ExampleModel_EncodeText() {
 	fmt.Println(errors.Is(err, clip.ErrText), err)
 	// Output:
 	// 2 texts, 10 values each
-	// true clip: text 1: the vocabulary of 25 tokens has none for "d" in "dog"
+	// true clip: text 1: the vocabulary of 25 tokens lacks "dog": none of them is "d"
 }
 
 // The patches of the last block but one, which LLaVA takes, of two pictures at once.

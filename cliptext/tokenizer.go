@@ -201,20 +201,28 @@ func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
 			return append(numbers, t.end), nil
 		}
 	}
-	for _, w := range t.merge(piece) {
+	for _, w := range t.merge(piece, nil) {
 		n, ok := t.words[w]
 		if !ok {
-			return nil, ofText("the vocabulary of %d tokens has none for %q in %.40q", len(t.words), strings.TrimSuffix(w, endOfWord), piece)
+			return nil, t.lacks(piece, strings.TrimSuffix(w, endOfWord))
 		}
 		numbers = append(numbers, n)
 	}
 	return numbers, nil
 }
 
+// lacks returns the error that a piece of a text cannot be written, for want of a token.
+func (t *Tokenizer) lacks(piece, token string) error {
+	if token == piece {
+		return ofText("the vocabulary of %d tokens lacks %.40q", len(t.words), piece)
+	}
+	return ofText("the vocabulary of %d tokens lacks %.40q: none of them is %q", len(t.words), piece, token)
+}
+
 // merge returns the words that a piece of a text is made of. All pairs that come first in the list of merges
 // are joined from the left, then those that come first among what there is now, until none is in the list. transformers joins one
-// pair at a time, which differs for lists that no training gives.
-func (t *Tokenizer) merge(piece string) []string {
+// pair at a time, which differs for lists that no training gives. If joins is not nil, it hears of every pair that is joined.
+func (t *Tokenizer) merge(piece string, joins func(pair [2]string)) []string {
 	word := make([]string, len(piece)) // the words by the place of their first byte; "" within one
 	next, last := make([]int, len(piece)), make([]int, len(piece))
 	for i := range len(piece) {
@@ -242,6 +250,9 @@ func (t *Tokenizer) merge(piece string) []string {
 			// What was joined since is not this pair.
 			if word[p.at] == "" || j == len(word) || t.rank(word[p.at], word[j]) != rank {
 				continue
+			}
+			if joins != nil {
+				joins([2]string{word[p.at], word[j]})
 			}
 			word[p.at] += word[j]
 			word[j] = ""

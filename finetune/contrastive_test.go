@@ -517,7 +517,7 @@ func TestContrastiveRefuses(t *testing.T) {
 		}
 	}
 	// On the way: a source of one's own may have what a loader's data cannot.
-	for caption, want := range map[string]string{"  ": "caption 2 of 6 is missing", "abcdefgh": "want at most 9", "ab!": "has none for"} {
+	for caption, want := range map[string]string{"  ": "caption 2 of 6 is missing", "abcdefgh": "want at most 9", "ab!": "tokens lacks"} {
 		config, _ := pairTask(t, 6, 1)
 		config.Train.(*captionSource).captions[1] = caption
 		tr, err := New(config)

@@ -119,7 +119,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"cat", " "}, nil, "zeroshot: label 2 of 2 is empty", clip.ErrRequest},
 		{[]string{"cat", "hat", " cat"}, nil, `zeroshot: the label "cat" is given twice, as number 1 and 3`, clip.ErrRequest},
 		{[]string{"cat", "hat"}, []string{"{}", "a photo"}, `zeroshot: the template "a photo" has no {}, where the label stands`, clip.ErrRequest},
-		{[]string{"cat", "zebra"}, []string{"{}"}, `zeroshot: the label "zebra" in the template "{}": the vocabulary of 25 tokens has none for "z"`, clip.ErrText},
+		{[]string{"cat", "zebra"}, []string{"{}"}, `zeroshot: the label "zebra" in the template "{}": the vocabulary of 25 tokens lacks "zebra": none of them is "z"`, clip.ErrText},
 		{[]string{"cat", "a a a a a a a a"}, []string{"{}"}, `the label "a a a a a a a a" in the template "{}": "a a a a a a a a" has 10 tokens with its begin and end, want at most 9`, clip.ErrText},
 	} {
 		_, err := New(t.Context(), m, c.labels, c.templates)

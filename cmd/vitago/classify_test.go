@@ -200,7 +200,7 @@ func TestClassifyErrors(t *testing.T) {
 		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not a list of merges"},
 		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 tokens, the last of a text 50; the text tower has 50, the last 49"},
 		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "demo/cat.png"), "huggingface-vision: has no text tower"},
-		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `the label "zebra" in the template "a photo of a {}.": the vocabulary of 31 tokens has none for "z" in "zebra"`},
+		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `the label "zebra" in the template "a photo of a {}.": the vocabulary of 31 tokens lacks "zebra": none of them is "z"`},
 		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "demo/cat.png"), "has 10 tokens with its begin and end, want at most 9"},
 		{exitFailed, append(two, "--model", dir, broken), "x.png"},
 	} {

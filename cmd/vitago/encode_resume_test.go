@@ -269,7 +269,7 @@ func TestEncodeText(t *testing.T) {
 		vitago(args("--text-file", file, "--normalize", "--resume", "-o", out)...).want(t, exitDone, nil, []string{"is complete: embedding [3,10] of 3 texts; nothing was left to do\n"})
 		vitago(args("--text", "--normalize", "--resume", "-o", out, "a cat")...).want(t, exitFailed, nil, []string{"was begun with the number of rows 3, which is now 1"})
 	}
-	vitago(args("--text", "a cat", "zebra")...).want(t, exitFailed, []string{`{"text":"a cat","embedding":[`}, []string{"the vocabulary of 25 tokens has none for"})
+	vitago(args("--text", "a cat", "zebra")...).want(t, exitFailed, []string{`{"text":"a cat","embedding":[`}, []string{`the vocabulary of 25 tokens lacks "zebra"`})
 	r = vitago(args("--text", "--skip-errors", "zebra", "a cat")...)
 	r.want(t, exitFailed, []string{`{"text":"zebra","error":"`, `{"text":"a cat","embedding":[`}, []string{"1 of 2 texts could not be encoded\n"})
 	vitago("encode", "--model", "../../testdata/families/llava", "--text", "a cat").want(t, exitFailed, nil, []string{"has no text tower, which --text wants"})

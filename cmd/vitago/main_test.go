@@ -338,7 +338,7 @@ func TestDemo(t *testing.T) {
 	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
 	vitago("encode", "--model", dir, "--text", "A red car.").want(t, exitDone, []string{`{"text":"A red car.","embedding":[`}, nil)
 	vitago("classify", "--model", dir, "--labels", "cat,red car,triangles", "demo/cat.png").want(t, exitDone, []string{"%  triangles\n"}, nil) // 16 tokens
-	vitago("encode", "--model", dir, "--text", "7").want(t, exitFailed, nil, []string{`the vocabulary of 64 tokens has none for "7"`})
+	vitago("encode", "--model", dir, "--text", "7").want(t, exitFailed, nil, []string{`the vocabulary of 64 tokens lacks "7"`})
 	m, err := converter.Open(dir)
 	if err != nil {
 		t.Fatal(err)
