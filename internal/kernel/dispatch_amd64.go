@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -165,15 +164,27 @@ func skinny(c, a []float32, rowStride, colStride int, b []float32, k int, add bo
 
 // A fewRoutine computes what few does for a number of columns, atOnce panels of weights at a time.
 type fewRoutine struct {
-	columns, atOnce int
-	f               func(y *float32, ldy int, w *byte, panels, rowsOfLast int, x *float32, ldx, k int, accumulate bool, next *byte, step int)
+	atOnce int
+	f      func(y *float32, ldy int, w *byte, panels, rowsOfLast int, x *float32, ldx, k int, accumulate bool, next *byte, step int)
 }
 
-// These go from many columns to few.
+// These are for 1 to 12 columns.
 var (
-	fewAVX512     = []fewRoutine{{12, 2, few12AVX512}, {9, 3, few9AVX512}, {6, 4, few6AVX512}, {4, 6, few4AVX512}, {3, 6, few3AVX512}, {2, 8, few2AVX512}, {1, 8, few1AVX512}}
-	fewHalfAVX512 = []fewRoutine{{12, 2, few12HalfAVX512}, {9, 3, few9HalfAVX512}, {6, 4, few6HalfAVX512}, {4, 6, few4HalfAVX512}, {3, 6, few3HalfAVX512}, {2, 8, few2HalfAVX512}, {1, 8, few1HalfAVX512}}
-	fewAVX2       = []fewRoutine{{12, 1, few12AVX2}, {9, 1, few9AVX2}, {6, 2, few6AVX2}, {4, 2, few4AVX2}, {3, 3, few3AVX2}, {2, 4, few2AVX2}, {1, 6, few1AVX2}}
+	fewAVX512 = [...]fewRoutine{
+		{8, few1AVX512}, {8, few2AVX512}, {6, few3AVX512}, {6, few4AVX512},
+		{5, few5AVX512}, {4, few6AVX512}, {2, few7AVX512}, {2, few8AVX512},
+		{2, few9AVX512}, {2, few10AVX512}, {2, few11AVX512}, {2, few12AVX512},
+	}
+	fewHalfAVX512 = [...]fewRoutine{
+		{8, few1HalfAVX512}, {8, few2HalfAVX512}, {6, few3HalfAVX512}, {6, few4HalfAVX512},
+		{5, few5HalfAVX512}, {4, few6HalfAVX512}, {2, few7HalfAVX512}, {2, few8HalfAVX512},
+		{2, few9HalfAVX512}, {2, few10HalfAVX512}, {2, few11HalfAVX512}, {2, few12HalfAVX512},
+	}
+	fewAVX2 = [...]fewRoutine{
+		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2},
+		{2, few5AVX2}, {2, few6AVX2}, {1, few7AVX2}, {1, few8AVX2},
+		{1, few9AVX2}, {1, few10AVX2}, {1, few11AVX2}, {1, few12AVX2},
+	}
 )
 
 // few computes C = or += X·Wᵀ for X [columns,k], whose rows lie ldx apart, and panels [k,mr] of W, whose last has
@@ -182,49 +193,35 @@ var (
 func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast int, x []float32, ldx, columns, k int, accumulate bool, ahead span) {
 	mr, _ := tileShape()
 	_, _ = y[(columns-1)*ldy+(panels-1)*mr+rowsOfLast-1], x[(columns-1)*ldx+k-1]
-	routines, from := fewAVX2, unsafe.Pointer(nil)
+	routines, from := &fewAVX2, unsafe.Pointer(nil)
 	switch {
 	case halves != nil:
-		routines, from = fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
+		routines, from = &fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
 	case useAVX512:
-		routines, from = fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
+		routines, from = &fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
 	default:
 		from = unsafe.Pointer(&w[:panels*mr*k][0])
 	}
 	for columns > 0 {
-		r := routines[fewChoice(routines, columns)]
+		passes := (columns + len(routines) - 1) / len(routines)
+		now := (columns + passes - 1) / passes // passes of as many columns each read W least often
+		r := routines[now-1]
 		const lines = 2 * 64 // a call prefetches for every k of some panels
 		turns := (panels + r.atOnce - 1) / r.atOnce * k
 		next, step := (*byte)(from), 0
-		if share := ahead.size * r.columns / columns; share > 0 {
+		if share := ahead.size / passes; share > 0 {
 			step = min((share+turns-1)/turns, lines)
 			next = ahead.cut(min(step*turns, ahead.size)).at
 		}
 		r.f(&y[0], ldy, (*byte)(from), panels, rowsOfLast, &x[0], ldx, k, accumulate, next, step)
-		if columns -= r.columns; columns > 0 {
-			y, x = y[r.columns*ldy:], x[r.columns*ldx:]
+		if columns -= now; columns > 0 {
+			y, x = y[now*ldy:], x[now*ldx:]
 		}
 	}
 }
 
-// fewChoice returns which routine takes the next of some columns: that with most, but it leaves no single one, which
-// takes as long as two.
-func fewChoice(routines []fewRoutine, columns int) int {
-	return slices.IndexFunc(routines, func(r fewRoutine) bool {
-		return columns == r.columns || columns > r.columns+1
-	})
-}
-
-// fewColumns returns with how many of some columns few begins, or 0 if there is no such routine.
-func fewColumns(columns int) int {
-	switch {
-	case columns == 0 || !useAVX512 && !useAVX2:
-		return 0
-	case useAVX512:
-		return fewAVX512[fewChoice(fewAVX512, columns)].columns
-	}
-	return fewAVX2[fewChoice(fewAVX2, columns)].columns
-}
+// hasFew reports whether there is few.
+func hasFew() bool { return useAVX512 || useAVX2 }
 
 // fewReadsHalves reports whether few computes from halves.
 func fewReadsHalves() bool { return useAVX512 }

@@ -148,7 +148,7 @@ func TestFencePacked(t *testing.T) {
 				copyColumns(b.last(rng, (rows-1)*nr+columns), nr, a.last(rng, (rows-1)*(nr+3)+columns), nr+3, columns, rows)
 			}
 		}
-		for k := 1; k < 20 && fewColumns(1) > 0; k++ {
+		for k := 1; k < 20 && hasFew(); k++ {
 			for columns := 1; columns < nr; columns++ {
 				for _, panels := range []int{1, 2, 8} {
 					rowsOfLast := 1 + (k+columns)%mr

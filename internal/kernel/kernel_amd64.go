@@ -149,15 +149,40 @@ func few3AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32
 //go:noescape
 func few4AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
+// few5AVX2 is fewGeneric for 5 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few5AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
 // few6AVX2 is fewGeneric for 6 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few6AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
+// few7AVX2 is fewGeneric for 7 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few7AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few8AVX2 is fewGeneric for 8 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few8AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
 // few9AVX2 is fewGeneric for 9 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few9AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few10AVX2 is fewGeneric for 10 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few10AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few11AVX2 is fewGeneric for 11 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few11AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few12AVX2 is fewGeneric for 12 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
@@ -369,6 +394,16 @@ func few4AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float
 //go:noescape
 func few4HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
+// few5AVX512 is fewGeneric for 5 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few5AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few5HalfAVX512 is fewGeneric for 5 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few5HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
 // few6AVX512 is fewGeneric for 6 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
@@ -379,6 +414,26 @@ func few6AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float
 //go:noescape
 func few6HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
+// few7AVX512 is fewGeneric for 7 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few7AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few7HalfAVX512 is fewGeneric for 7 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few7HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few8AVX512 is fewGeneric for 8 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few8AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few8HalfAVX512 is fewGeneric for 8 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few8HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
 // few9AVX512 is fewGeneric for 9 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
@@ -388,6 +443,26 @@ func few9AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float
 //
 //go:noescape
 func few9HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few10AVX512 is fewGeneric for 10 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few10AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few10HalfAVX512 is fewGeneric for 10 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few10HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few11AVX512 is fewGeneric for 11 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few11AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few11HalfAVX512 is fewGeneric for 11 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few11HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few12AVX512 is fewGeneric for 12 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"unsafe"
+	"weak"
 )
 
 // Packed is a weight matrix W [n,k] in the layout that the tile in use reads: for each kcMax of k, panels of rows.
@@ -18,6 +19,8 @@ type Packed struct {
 	amx             bool      // packed for tileBF16: [n/32][k/32][32][32], and panelRows is 0
 	half            []uint16  // [k/kcMax][panels][kc][width]
 	full            []float32 // the same; one of the two is nil
+
+	following atomic.Value // see Precedes; a weak.Pointer[Packed], since weights may be replaced
 }
 
 // Pack packs w [n,k] as the right operand, for [MatMulPacked].
@@ -113,6 +116,20 @@ func (p *Packed) Unpack(w []float32) {
 		}
 	})
 	runtime.KeepAlive(p)
+}
+
+// Precedes says that a product with the weights next follows that with p. The end of that with p then prefetches next. Where
+// tokens are few, memory would be idle meanwhile, and each product wait for its first weights.
+func (p *Packed) Precedes(next *Packed) {
+	if p.follower() != next {
+		p.following.Store(weak.Make(next))
+	}
+}
+
+// follower returns the weights that [Packed.Precedes] has set, or nil.
+func (p *Packed) follower() *Packed {
+	next, _ := p.following.Load().(weak.Pointer[Packed])
+	return next.Value()
 }
 
 // Shape returns the rows and columns of W.

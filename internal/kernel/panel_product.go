@@ -23,9 +23,10 @@ type panelProduct struct {
 //	                                 at the last kc, the epilogue of rows that are still warm
 //	    for the rows of X:           few
 //
-// While a worker computes with one panel of X and one block of W, it prefetches the next of both. Every element is a
-// sum over kc of k, in order, and then over these sums, whatever routine computes it. Where there is no routine few, the
-// rows that fill no panel are padded to panels. Where there are no panels, few reads halves as they lie.
+// While a worker computes with one panel of X and one block of W, it prefetches the next of both, and beside its last
+// block the first of the product that follows; see [Packed.Precedes]. Every element is a sum over kc of k, in order, and
+// then over these sums, whatever routine computes it. Where there is no routine few, the rows that fill no panel are
+// padded to panels. Where there are no panels, few reads halves as they lie.
 func (p *panelProduct) run() {
 	n, k := p.w.n, p.w.k
 	mr, nr := tileShape()
@@ -44,14 +45,18 @@ func (p *panelProduct) run() {
 	}
 	rest, extra := p.restRows, 0
 	var padded []float32
-	if fewColumns(rest) == 0 {
+	if !hasFew() {
 		rest, extra = 0, (p.restRows+nr-1)/nr
 		padded = Get(extra * nr * k)
 		defer Put(padded)
 		matrix{p.rest, k, false}.pack(padded, 0, p.restRows, 0, k, nr)
 	}
 	halves := p.panels+extra == 0 && p.w.half != nil && fewReadsHalves()
-	starts := partitionRows(n, mr, p.widest())
+	starts := partitionRows(n, mr, p.widest(halves))
+	follower, followerStarts := p.w.follower(), []int(nil)
+	if follower != nil && follower.Left() {
+		followerStarts = partitionRows(follower.n, mr, p.widest(halves))
+	}
 	run := parallel
 	if m := p.panels*nr + p.restRows; float64(m)*float64(n)*float64(k) < 1<<16 {
 		run = serial
@@ -76,6 +81,9 @@ func (p *panelProduct) run() {
 			b.d = min(kc, k-k0)
 			b.first, b.last = k0 == 0, k0+b.d == k
 			next := p.w.nextSpan(starts, i, k0+b.d)
+			if next.at == nil && followerStarts != nil {
+				next = follower.nextSpan(followerStarts, i-(len(starts)-1), follower.k)
+			}
 			if halves {
 				b.multiplyRows(nil, p.w.halves(b.n0, b.width, k0, b.d), p.rest[k0:], next)
 				continue
@@ -99,12 +107,18 @@ func (p *panelProduct) run() {
 		}
 	})
 	runtime.KeepAlive(p.w)
+	runtime.KeepAlive(follower)
 }
 
 // widest returns how many rows of W an item has at most. Where X is small, W comes from memory as fast as it is
 // multiplied: items are small, so that what is multiplied and what is prefetched fit into the second-level cache together.
-func (p *panelProduct) widest() int {
-	if p.panels <= 2 {
+// Halves that are read as they lie take half the room.
+func (p *panelProduct) widest(halves bool) int {
+	mr, _ := tileShape()
+	switch {
+	case halves:
+		return ncMax / 2 / mr * mr * 2
+	case p.panels <= 2:
 		return ncMax / 2
 	}
 	return ncMax
@@ -135,10 +149,10 @@ func partitionRows(n, mr, widest int) []int {
 }
 
 // nextSpan returns the memory of W that the worker of item i needs after depth k0. It is that of the same rows or,
-// after the last depth, of the item that the worker will most likely get next.
+// after the last depth, of the item that the worker will most likely get next. Items below 0 are of the product before.
 func (p *Packed) nextSpan(starts []int, i, k0 int) span {
 	if k0 >= p.k {
-		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
+		if i += runtime.GOMAXPROCS(0); i < 0 || i >= len(starts)-1 {
 			return span{}
 		}
 		k0 = 0

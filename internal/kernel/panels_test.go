@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -144,7 +145,7 @@ func TestPanelLayoutAlone(t *testing.T) {
 // TestFew: few gives every element the bits that the tile gives it.
 func TestFew(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
-		if fewColumns(1) == 0 {
+		if !hasFew() {
 			t.Skip("there is no such routine")
 		}
 		rng := rand.New(rand.NewPCG(101, 102))
@@ -206,6 +207,59 @@ func TestFew(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPrecedes: a product prefetches what follows it, of any shape, and computes the same; it does not keep that in memory,
+// and takes no notice of weights that are packed for another implementation.
+func TestPrecedes(t *testing.T) {
+	first := map[string]*Packed{}
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(103, 104))
+		const k = 700
+		for _, o := range []PanelLayout{{1, 10}, {1, 80}} {
+			for _, n := range []int{1, 37, 512} {
+				m := o.Spans * o.Rows
+				x, values := inPanels(o, random(rng, m*k).data, k), random(rng, n*k).data
+				w, want, got := PackLeft(values, n, k), make([]float32, m*n), make([]float32, m*n)
+				o.MatMul(want, x, w, Epilogue{})
+				all := []*Packed{w, PackLeft(values[:n], n, 1), PackLeft(values[:5*n], 1, 5*n)}
+				for _, other := range first {
+					all = append(all, other)
+				}
+				for _, next := range all {
+					w.Precedes(next)
+					if w.follower() != next {
+						t.Error("another product follows")
+					}
+					o.MatMul(got, x, w, Epilogue{})
+					if !slices.Equal(got, want) {
+						t.Errorf("%v, n=%d: other bits beside the product that follows", o, n)
+					}
+					first[Name()] = next
+				}
+			}
+		}
+	})
+	w := PackLeft(make([]float32, 1<<16), 1<<8, 1<<8)
+	w.Precedes(PackLeft(make([]float32, 1<<16), 1<<8, 1<<8))
+	runtime.GC()
+	if w.follower() != nil {
+		t.Error("weights keep those that follow them in memory")
+	}
+}
+
+// TestNextSpan: what a product prefetches beside its last item is what the product that follows begins with.
+func TestNextSpan(t *testing.T) {
+	mr, _ := tileShape()
+	p := pack(make([]float32, 100*mr), mr, 100, mr)
+	starts := []int{0, mr}
+	for _, c := range []struct{ item, k0, want int }{
+		{0, 0, 100}, {0, 100, 0}, {-runtime.GOMAXPROCS(0), 100, 100}, {-runtime.GOMAXPROCS(0) - 1, 100, 0}, {1 - runtime.GOMAXPROCS(0), 100, 0},
+	} {
+		if got := p.nextSpan(starts, c.item, c.k0); got.size != 2*mr*c.want { // zeros are halves
+			t.Errorf("after depth %d of item %d come %d bytes, want %d", c.k0, c.item, got.size, 2*mr*c.want)
+		}
+	}
 }
 
 func TestPanelLayoutLayerNorm(t *testing.T) {

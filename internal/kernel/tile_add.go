@@ -8,8 +8,8 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return false
 }
 
-// fewColumns says that there is no few.
-func fewColumns(left int) int { return 0 }
+// hasFew says that there is no few.
+func hasFew() bool { return false }
 
 func fewReadsHalves() bool { return false }
 

@@ -15,7 +15,8 @@ type panels struct {
 	values   []float32
 	layout   kernel.PanelLayout
 	n        int
-	detached bool // see detached
+	detached bool           // see detached
+	last     *kernel.Packed // the weights of the last product on the way here, or nil
 }
 
 // ToPanels returns the tokens x [B·t,n] of images of t tokens in panels, or x itself if it wants a gradient. Operators
@@ -79,7 +80,7 @@ func FromPanels(x mat.Tensor) mat.Tensor {
 func Copy(x mat.Tensor) mat.Tensor {
 	if a, ok := x.(*panels); ok {
 		y := newPanels(a.layout, a.n)
-		y.detached = a.detached
+		y.detached, y.last = a.detached, a.last
 		copy(y.values, a.values)
 		return y
 	}
@@ -117,6 +118,7 @@ func (f *layerNormOp) forwardPanels() mat.Tensor {
 		return nil
 	}
 	y := newPanels(x.layout, x.n)
+	y.last = x.last
 	x.layout.LayerNorm(y.values, x.values, data(f.w), data(f.b), x.n, f.eps)
 	return y
 }
@@ -142,7 +144,11 @@ func (f *linearOp) forwardPanels() mat.Tensor {
 	if f.b != nil {
 		e.Bias = data(f.b)
 	}
+	if x.last != nil {
+		x.last.Precedes(w)
+	}
 	y := newPanels(x.layout, f.out)
+	y.last = w
 	x.layout.MatMul(y.values, x.values, w, e)
 	return y
 }
@@ -153,6 +159,7 @@ func (f *attentionOp) forwardPanels() mat.Tensor {
 		return nil
 	}
 	y := newPanels(x.layout, f.heads*f.size)
+	y.last = x.last
 	x.layout.Attention(y.values, x.values, f.images, f.tokens, f.heads, f.size, f.causal)
 	return y
 }

@@ -162,3 +162,31 @@ func TestRepack(t *testing.T) {
 		t.Error("packing anew changes the weights")
 	}
 }
+
+// TestPrecedingProduct: panels know the weights of the last product, through all that lies between two of them.
+func TestPrecedingProduct(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	const c = 8
+	product := func(out int) *linear.Model {
+		m := linearOf(normal(rng, out, c), normal(rng, out, 1))
+		m.W.SetRequiresGrad(false)
+		m.B.SetRequiresGrad(false)
+		FreezeForPanels(m.W)
+		return m
+	}
+	qkv, out := product(3*c), product(c)
+	last := func(x mat.Tensor) *kernel.Packed { return x.(*panels).last }
+	x := ToPanels(normal(rng, 40, c), 40)
+	if last(x) != nil {
+		t.Error("a product comes before the tower")
+	}
+	norm := normOf(normal(rng, c, 1), normal(rng, c, 1))
+	y := SelfAttention(Linear(LayerNorm(x, norm), qkv), 2, 40)
+	if last(y) != packed(qkv.W).packed(true) {
+		t.Error("the last product is not that before attention")
+	}
+	y = LayerNorm(Copy(LinearAdd(y, out, x)), norm)
+	if last(y) != packed(out.W).packed(true) {
+		t.Error("the last product is not that before the norm")
+	}
+}

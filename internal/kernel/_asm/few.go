@@ -15,11 +15,16 @@ type fewShape struct {
 	panels  []int
 }
 
-func (m machine) fewShapes() []fewShape {
+// fewShapes returns those for 1 to 12 columns.
+func (m machine) fewShapes() (all []fewShape) {
+	panels := [][]int{{6, 1}, {4, 1}, {3, 1}, {2, 1}, {2, 1}, {2, 1}, {1}, {1}, {1}, {1}, {1}, {1}}
 	if m.lanes == 16 {
-		return []fewShape{{1, []int{8, 4, 1}}, {2, []int{8, 4, 1}}, {3, []int{6, 4, 1}}, {4, []int{6, 4, 1}}, {6, []int{4, 1}}, {9, []int{3, 1}}, {12, []int{2, 1}}}
+		panels = [][]int{{8, 4, 1}, {8, 4, 1}, {6, 4, 1}, {6, 4, 1}, {5, 4, 1}, {4, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}}
 	}
-	return []fewShape{{1, []int{6, 1}}, {2, []int{4, 1}}, {3, []int{3, 1}}, {4, []int{2, 1}}, {6, []int{2, 1}}, {9, []int{1}}, {12, []int{1}}}
+	for i, p := range panels {
+		all = append(all, fewShape{i + 1, p})
+	}
+	return all
 }
 
 // allFew emits few for all numbers of columns. AVX-512 converts halves on the way.
