@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 )
@@ -293,6 +294,38 @@ func TestFlags(t *testing.T) {
 		{"demo", "--overwrite", "--overwrite goes with --dir"},
 		{"demo --dir EXISTS", "--overwrite", ""},
 
+		{"search --index INDEX --vector VECTOR", "--index nope", ""},
+		{"search --index INDEX photo", "--model " + llava, ""},
+		{"search --index INDEX --vector VECTOR", "--model " + llava, "--model goes with a text or a picture"},
+		{"search --index INDEX photo", "--vocab nope", ""},
+		{"search --index INDEX --image PICTURE", "--vocab nope", "--vocab goes with a text"},
+		{"search --index INDEX photo", "--image PICTURE", ""},
+		{"search --index INDEX photo", "--vector VECTOR", ""},
+		{"search --index INDEX photo", "--not dog", ""},
+		{"search --index INDEX photo", "--not-image PICTURE", ""},
+		{"search --index INDEX photo dog", "--weights 1,-3", ""},
+		{"search --index INDEX photo", "--weights 1,2", "--weights has 2 numbers, want one for each of the 1 parts"},
+		{"search --index INDEX photo", "--top 1", ""},
+		{"search --index INDEX photo", "--top 0", "--top is 0, want 1 or more"},
+		{"search --index INDEX photo", "--threshold 1", ""},
+		{"search --index INDEX photo", "--threshold 2", "--threshold is 2, want -1 to 1"},
+		{"search --index INDEX photo", "--path *.jpg", ""},
+		{"search --index INDEX photo", "--exclude *.jpg", ""},
+		{"search --index INDEX photo", "--where kind=jpg", ""},
+		{"search --index INDEX photo", "--duplicates 1", "--duplicates compares all pictures of the index"},
+		{"search --index INDEX --duplicates 1", "--duplicates 0.1", ""},
+		{"search --index INDEX --duplicates 1", "--duplicates 0", "--duplicates is 0, want above 0"},
+		{"search --index INDEX --duplicates 1", "--top 3", "--top is of a query"},
+		{"search --index INDEX --duplicates 1", "--threshold 0.5", "--threshold is of a query"},
+		{"search --index INDEX --duplicates 1", "--model " + llava, "--model goes with a text or a picture"},
+		{"search --index INDEX photo", "--json", ""},
+		{"search --index INDEX --json photo", "--vectors", ""},
+		{"search --index INDEX photo", "--vectors", "--vectors goes with --json"},
+		{"search --index INDEX photo", "--sheet OUT/x.html", ""},
+		{"search --index INDEX photo", "--sheet OUT/x.png", "want a file that ends with .html"},
+		{"search --index INDEX photo --sheet SHEET", "--overwrite", ""},
+		{"search --index INDEX photo", "--overwrite", "--overwrite goes with --sheet"},
+
 		{"download --list", "--revision x", "--revision is of a model, and --list without a name"},
 		{"download --list", "--all-files", "--all-files is of a model, and --list without a name"},
 		{"download --list", "--mirror x", "--mirror is of a model, and --list without a name"},
@@ -303,6 +336,9 @@ func TestFlags(t *testing.T) {
 	}
 	head := filepath.Join(t.TempDir(), "out")
 	vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", head, "--recipe", "probe", "--split", "0.5").want(t, exitDone, []string{"model"}, []string{""})
+	index, vector, page := madeIndex(t, picturesWithCopy(t), demo.Name), filepath.Join(t.TempDir(), "v.npy"), filepath.Join(t.TempDir(), "page.html")
+	vitago("encode", "--model", demo.Name, "-o", vector, picture).want(t, exitDone, nil, []string{""})
+	os.WriteFile(page, nil, 0o666)
 	tried := map[string]bool{}
 	try := func(line string) map[string]string {
 		t.Helper()
@@ -315,7 +351,7 @@ func TestFlags(t *testing.T) {
 		}
 		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
-			"LLAVA", llava, "HD", hd, "PICTURE", picture, "BROKEN", broken).Replace(line))
+			"LLAVA", llava, "HD", hd, "INDEX", index, "VECTOR", vector, "SHEET", page, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)
 	}
 	for _, c := range cases {

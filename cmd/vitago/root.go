@@ -187,7 +187,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newSearch(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -224,8 +224,7 @@ var otherVerbs = map[string][]string{
 
 // elsewhere says of what is no verb, and is expected to be one, where it is.
 var elsewhere = map[string]string{
-	"search": "\"vitago encode --text\" makes the vectors to search with, and examples/search searches",
-	"serve":  "examples/serve answers over HTTP",
+	"serve": "examples/serve answers over HTTP",
 }
 
 // wantArgs checks the number of arguments; what names them.

@@ -77,6 +77,10 @@ func TestStatuses(t *testing.T) {
 		// Verbs.
 		{usage, "", "no verb"},
 		{usage, "encod", `unknown verb "encod"; did you mean "encode"?`},
+		{usage, "search", "no index: give --index INDEX"},
+		{usage, "search --index WRONG/nothing", "no query: give a TEXT, --image FILE"},
+		{world, "search --index WRONG/nothing words", "no index"},
+		{world, "search --index nowhere words", "nowhere: no index: the folder is not there"},
 		{usage, "encod --model TINY x", `unknown verb "encod"; did you mean "encode"?`},
 		{usage, "--model=TINY encod x", `unknown verb "encod"; did you mean "encode"?`},
 		{usage, "--model TINY clasify --lables a", `unknown verb "clasify"; did you mean "classify"?`},
@@ -89,7 +93,6 @@ func TestStatuses(t *testing.T) {
 		{usage, "evaluate --model demo x", `unknown verb "evaluate"; did you mean "eval"?`},
 		{usage, "--model demo embed x", `unknown verb "embed"; did you mean "encode"?`},
 		{usage, "frobnicate --model demo x", `unknown verb "frobnicate"` + "\n"},
-		{usage, "search x", `unknown verb "search"; "vitago encode --text" makes the vectors to search with`},
 		{usage, "--model demo serve x", `unknown verb "serve"; examples/serve answers over HTTP`},
 		{usage, "help encod", `unknown verb "encod"; did you mean "encode"?`},
 		{done, "help encode", ""},
