@@ -16,7 +16,8 @@ import (
 //
 //	keys [T,D] · queriesᵀ [D,nr] ─▶ scores [T,nr] ─ softmax ─▶ valuesᵀ [D,T] · [T,nr] ─▶ outᵀ [D,nr]
 //
-// The keys and values of one head and nr·T scores stay in the second-level cache.
+// A worker packs the keys and values of a head just before it needs them, or all workers those of all heads before, if
+// several of them share a head. They and nr·T scores stay in the second-level cache, those of a text in the first.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	attention(out, qkv, stats, images, tokens, heads, headSize, false)
 }
@@ -36,34 +37,56 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 	if images*t*c == 0 {
 		return
 	}
-	_, nr := tileShape()
-	p := packHeads(qkv, images, t, heads, d)
-	defer p.release()
+	mr, nr := tileShape()
+	tPad, dPad := roundUp(t, mr), roundUp(d, mr)
 	groups := (t + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
-	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+images*heads-1)/(images*heads)))
+	items := images * heads
+	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
 	per := (groups + shares - 1) / shares
 	temperature := float32(1 / math.Sqrt(float64(d)))
+	pack := func(item int) *packedHead {
+		h := &packedHead{item / heads, item % heads, Get(tPad * d), Get(dPad * t)}
+		head := qkv[h.image*t*3*c+h.index*d:]
+		matrix{head[c:], 3 * c, false}.pack(h.keys, 0, t, 0, d, mr)
+		matrix{head[2*c:], 3 * c, true}.pack(h.values, 0, d, 0, t, mr)
+		return h
+	}
+	var packed []*packedHead
+	if shares > 1 {
+		packed = make([]*packedHead, items)
+		parallel(items, func(i int) { packed[i] = pack(i) })
+	}
 
-	parallel(images*heads*shares, func(item int) {
-		head := item / shares
-		row0, column := head/heads*t, head%heads*d // in out
-		keys, values, queries := p.of(head)
-		score := Get(p.tPad * nr) // [T,nr], then exponentials
-		mix := Get(p.dPad * nr)   // [D,nr]
-		peak, total := Get(nr), Get(nr)
+	parallel(items*shares, func(item int) {
+		var h *packedHead
+		if packed != nil {
+			h = packed[item/shares]
+		} else {
+			h = pack(item)
+			defer h.release()
+		}
+		row0, column := h.image*t, h.index*d // in out
+		scratch := Get((tPad + dPad + d) * nr)
+		defer Put(scratch)
+		score := scratch[:tPad*nr]          // [T,nr], then exponentials
+		mix := scratch[tPad*nr:][:dPad*nr]  // [D,nr]
+		queries := scratch[(tPad+dPad)*nr:] // [D,nr]
+		var ofTile [2][maxColumns]float32
+		peak, total := ofTile[0][:nr], ofTile[1][:nr]
 		for g := item % shares * per; g < min(groups, (item%shares+1)*per); g++ {
 			count := min(nr, t-g*nr)
-			tileColumn(score, keys, queries[g*nr*d:], t, d)
+			matrix{qkv[row0*3*c+column:], 3 * c, false}.pack(queries, g*nr, count, 0, d, nr)
+			tileColumn(score, h.keys, queries, t, d)
 			if causal {
 				maskLater(score[:t*nr], g*nr, nr)
 			}
 			columnMax(peak, score[:t*nr])
 			columnExp(score[:t*nr], peak, total, temperature)
-			tileColumn(mix, values, score, d, t)
+			tileColumn(mix, h.values, score, d, t)
 			for i := range count {
 				if stats != nil {
-					at := 2 * ((row0+g*nr+i)*heads + head%heads)
+					at := 2 * ((row0+g*nr+i)*heads + h.index)
 					stats[at], stats[at+1] = peak[i], total[i]
 				}
 				total[i] = 1 / total[i]
@@ -71,10 +94,10 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 			scaleColumns(mix[:d*nr], total)
 			packTransposed(out[(row0+g*nr)*c+column:], c, mix, nr, d, count)
 		}
-		for _, b := range [][]float32{score, mix, peak, total} {
-			Put(b)
-		}
 	})
+	for _, h := range packed {
+		h.release()
+	}
 }
 
 // maskLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first query of
@@ -97,62 +120,16 @@ func tileColumn(y, a, b []float32, rows, k int) {
 	}
 }
 
-// packedHeads holds queries, keys and values as panels, head by head and image by image.
-type packedHeads struct {
-	heads, tPad, dPad int       // heads of all images
-	keys              []float32 // of each head [tPad/mr][D][mr]
-	values            []float32 // [dPad/mr][T][mr]: the columns of v
-	queries           []float32 // [tokens/nr][D][nr]
+// A packedHead holds the keys and values of one head of an image, as panels of mr rows for the tile.
+type packedHead struct {
+	image, index int
+	keys         []float32 // [T/mr][D][mr]
+	values       []float32 // [D/mr][T][mr]
 }
 
-// packHeads packs a few rows of qkv at a time, with all their heads: a head's part of a row is short, and the
-// processor fetches ahead along a limited number of rows.
-func packHeads(qkv []float32, images, t, heads, d int) *packedHeads {
-	mr, nr := tileShape()
-	n := images * heads
-	p := &packedHeads{heads: n, tPad: roundUp(t, mr), dPad: roundUp(d, mr)}
-	p.keys, p.values, p.queries = Get(n*p.tPad*d), Get(n*p.dPad*t), Get(n*roundUp(t, nr)*d)
-	c := heads * d
-	width := [3]int{nr, mr, mr} // rows of a panel of queries and of keys; of values, any number
-	const panels = 8            // of one item
-	items := (t + panels*min(mr, nr) - 1) / (panels * min(mr, nr))
-	parallel(3*images*items, func(item int) {
-		image, part := item/3/items, item%3
-		w := width[part]
-		for t0 := item / 3 % items * panels * w; t0 < min(t, (item/3%items+1)*panels*w); t0 += w {
-			rows := min(w, t-t0)
-			for h := range heads {
-				x := matrix{qkv[image*t*3*c+part*c+h*d:], 3 * c, part == 2}
-				keys, values, queries := p.of(image*heads + h)
-				switch part {
-				case 0:
-					x.pack(queries[t0*d:], t0, rows, 0, d, nr)
-				case 1:
-					x.pack(keys[t0*d:], t0, rows, 0, d, mr)
-				case 2:
-					for c0 := 0; c0 < d; c0 += mr {
-						x.pack(values[c0*t+t0*mr:], c0, min(mr, d-c0), t0, rows, mr)
-					}
-				}
-			}
-		}
-	})
-	return p
-}
-
-// of returns the panels of a head.
-func (p *packedHeads) of(head int) (keys, values, queries []float32) {
-	part := func(x []float32) []float32 {
-		n := len(x) / p.heads
-		return x[head*n : (head+1)*n]
-	}
-	return part(p.keys), part(p.values), part(p.queries)
-}
-
-func (p *packedHeads) release() {
-	Put(p.keys)
-	Put(p.values)
-	Put(p.queries)
+func (h *packedHead) release() {
+	Put(h.keys)
+	Put(h.values)
 }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }

@@ -63,7 +63,7 @@ func BenchmarkMatMul(b *testing.B) {
 
 // BenchmarkAttention: one layer of ViT-L/14-336, one image.
 func BenchmarkAttention(b *testing.B) {
-	for _, s := range [][2]int{{577, 64}, {257, 80}, {257, 88}, {257, 104}} { // ViT-L/14-336; OpenCLIP's H/14, g/14, bigG/14
+	for _, s := range [][2]int{{10, 64}, {50, 64}, {197, 64}, {577, 64}, {257, 80}, {257, 88}, {257, 104}} { // ViT-L/14-336; OpenCLIP's H/14, g/14, bigG/14
 		t, d := s[0], s[1]
 		const h = 16
 		qkv, out := random(rand.New(rand.NewPCG(1, 1)), t*3*h*d).data, make([]float32, t*h*d)

@@ -100,21 +100,25 @@ func narrow(dst []uint16, src []float32) bool {
 	return narrowGeneric(dst[n:], src[n:]) && exact
 }
 
-// packTransposed is packGeneric. It covers the rows with groups of eight and four, which may overlap. The assembly
-// takes the depths that are a multiple of 8, and Go the rest. It takes 64 depths at a time: a line of dst is then
-// still in the first-level cache when the next group writes to it.
+// packTransposed is packGeneric. It covers the rows with groups of eight and four, which may overlap, and so may the last
+// eight depths. It takes 64 depths at a time: a line of dst is then still in the first-level cache when the next group
+// writes to it.
 func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	done := 0
 	if (useAVX2 || useAVX512) && rows >= 4 && k >= 8 {
 		done = k &^ 7
-		_, _ = dst[(done-1)*stride+rows-1], src[(rows-1)*ld+done-1]
+		_, _ = dst[(k-1)*stride+rows-1], src[(rows-1)*ld+k-1]
 		const step = 64
 		for p := 0; p < done; p += step {
 			packGroups(dst[p*stride:], stride, src[p:], ld, rows, min(step, done-p))
 		}
 	}
-	if done < k {
-		packGeneric(dst[done*stride:], stride, src[done:], ld, rows, k-done)
+	switch {
+	case done == k:
+	case done > 0:
+		packGroups(dst[(k-8)*stride:], stride, src[k-8:], ld, rows, 8)
+	default:
+		packGeneric(dst, stride, src, ld, rows, k)
 	}
 }
 

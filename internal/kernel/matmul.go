@@ -371,7 +371,7 @@ func (x matrix) pack(dst []float32, r0, rows, k0, k, w int) {
 		last := dst[whole*k : (whole+w)*k]
 		clear(last)
 		if x.kMajor {
-			copyRows(last, w, x.data[k0*x.ld+r0+whole:], x.ld, n, k)
+			copyColumns(last, w, x.data[k0*x.ld+r0+whole:], x.ld, n, k)
 		} else {
 			packTransposed(last, w, x.data[(r0+whole)*x.ld+k0:], x.ld, n, k)
 		}

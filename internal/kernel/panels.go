@@ -230,18 +230,6 @@ type panelAttention struct {
 	causal           bool
 }
 
-// A packedHead holds the keys and values of one head of an image, as panels of mr rows for the tile.
-type packedHead struct {
-	image, index int
-	keys         []float32 // [T/mr][D][mr]
-	values       []float32 // [D/mr][T][mr]
-}
-
-func (h *packedHead) release() {
-	Put(h.keys)
-	Put(h.values)
-}
-
 // packHead packs the keys and values of a head.
 func (a *panelAttention) packHead(item int) *packedHead {
 	mr, _ := tileShape()
