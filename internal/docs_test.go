@@ -133,7 +133,7 @@ func TestLayersAreDrawn(t *testing.T) {
 // goImports are the packages that the blocks of Go in pages name, and goGiven the names that they do not define.
 var (
 	goImports = map[string]string{
-		"clip": module + "clip", "zeroshot": module + "zeroshot", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
+		"clip": module + "clip", "zeroshot": module + "zeroshot", "explain": module + "explain", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
 		"finetune": module + "finetune", "data": module + "finetune/data", "evaluation": module + "finetune/evaluation", "job": module + "finetune/job",
 		"fmt": "fmt", "log": "log", "os": "os",
 	}

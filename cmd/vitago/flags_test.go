@@ -95,7 +95,7 @@ func TestFlags(t *testing.T) {
 	torn := table("torn", fmt.Sprintf("%s,red\n%s,blue\n", broken, picture))
 	clear, turned := table("clear", transformPicture(t, "rgba-101x33.png")+",red\n"), table("turned", transformPicture(t, "orientation/exif6.jpg")+",red\n")
 	byText, byHead := "eval --model MODEL --labels cat,dog --template {} "+two, "eval --model HEAD "
-	encode, tokens := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE"
+	encode, tokens, explain := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE", "explain --model MODEL --text photo PICTURE"
 	peftClip, peftHead, peftData := golden.Path(t, "testdata/peft/clip"), golden.Path(t, "testdata/peft/0.21.2/classifier"), filepath.Join(t.TempDir(), "data")
 	for from, to := range map[string]string{"red": "LABEL_0", "green": "LABEL_1", "blue": "LABEL_2"} { // as the classifier has them
 		if err := os.CopyFS(filepath.Join(peftData, to), os.DirFS(filepath.Join(pictures, from))); err != nil {
@@ -207,6 +207,29 @@ func TestFlags(t *testing.T) {
 		{"verify", "--picture PICTURE", "is none of those that the answers are of"},
 		{"verify", "--download", "--download: the pictures of these answers have no address and SHA-256"},
 		{"verify", "--json", ""},
+		{explain, "--model " + llava, ""},
+		{explain, "--activation gelu", ""},
+		{explain, "--vocab nope", ""},
+		{explain, "--text dog.", ""},
+		{explain, "--class red", "--text and --class: give one of them"},
+		{"explain --model HEAD PICTURE", "--class blue", ""},
+		{explain, "--method similarity", ""},
+		{explain, "--method rollout", "leave --text and --class out"},
+		{explain, "--start-layer 0", ""},
+		{"explain --model MODEL --method rollout PICTURE", "--start-layer 1", ""},
+		{"explain --model MODEL --text photo --method similarity PICTURE", "--start-layer 0", "--start-layer is of relevance and rollout"},
+		{explain, "--start-layer 9", "--start-layer is 9, want -2 to 1"},
+		{"explain --model HEAD PICTURE", "--vocab " + vocab, "--vocab goes with --text"},
+		{"explain --model MODEL --text photo CLEAR", "--preprocess openai", ""},
+		{"explain --model MODEL --text photo CLEAR", "--fit squash", ""},
+		{"explain --model MODEL --text photo TURNED", "--exif", ""},
+		{explain, "--json", ""},
+		{explain, "-o OUT/x.png", ""},
+		{explain, "-o OUT/x.gif", "want a name that ends with .png"},
+		{explain, "--map OUT/x.npy", ""},
+		{explain, "--map OUT/x.txt", "want a name that ends with .npy"},
+		{explain, "--overwrite", "--overwrite goes with -o or --map"},
+
 		{byText, "--model " + llava, ""},
 		{byText, "--activation gelu", ""},
 		{byText, "--vocab nope", ""},

@@ -187,7 +187,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newSearch(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newSearch(), newExplain(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -217,7 +217,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 // otherVerbs are what other programs call a verb.
 var otherVerbs = map[string][]string{
 	"encode": {"embed", "embedding", "embeddings", "features", "extract", "vectorize"}, "tokens": {"tokenize"},
-	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "finetune": {"train", "tune", "fine-tune", "fit"},
+	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "explain": {"saliency", "attention", "heatmap", "gradcam", "attribute"}, "finetune": {"train", "tune", "fine-tune", "fit"},
 	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo"},
 	"compare": {"diff"}, "verify": {"check", "selftest", "self-test", "doctor"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
 }

@@ -207,6 +207,20 @@ func TestStatuses(t *testing.T) {
 		{world, "tokens --model nope PICTURE", "no model nope"},
 		{done, tokens + "--count PICTURE", ""},
 
+		// explain
+		{usage, "explain --text a", "got 0 arguments, want one IMAGE"},
+		{usage, "explain --model TINY PICTURE", "got no caption: --text"},
+		{usage, "explain --model TINY --text a --text a PICTURE", `"a" is given twice`},
+		{usage, "explain --model TINY --text a -o OUT.jpg PICTURE", "want a name that ends with .png"},
+		{usage, "explain --model TINY --text a --method gradcam PICTURE", "want relevance, rollout, similarity"},
+		{usage, "heatmap x", `did you mean "explain"?`},
+		{world, "explain --model nope --text a PICTURE", "no model nope"},
+		{world, "explain --model TINY-vision --text a PICTURE", "no text tower, which --text wants"},
+		{world, "explain --text a WRONG/broken.png", "broken.png: not an image"},
+		{world, "explain --text a nope.png", "nope.png: no such file or directory"},
+		{world, "explain --text a -o nope/x/y.png --map WRONG/picture.jpg/x.npy PICTURE", "picture.jpg"},
+		{world, "explain --text " + strings.Repeat("a,", 40) + " PICTURE", "tokens with its begin and end, want at most"},
+
 		// classify
 		{usage, "classify --model= --labels a,b PICTURE", "--model is empty, want --model DIR"},
 		{usage, "classify --model TINY PICTURE", "labels"},
