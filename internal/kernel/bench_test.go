@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// measure runs f between measurements of the peak and reports the fraction of it that f reaches.
-func measure(b *testing.B, flops float64, f func()) {
+// measure runs f between measurements of the peak and reports the fraction of it that f reaches, which it returns.
+func measure(b *testing.B, flops float64, f func()) float64 {
 	var ratio, seconds, rounds float64
 	f()
 	for b.Loop() {
@@ -26,6 +26,7 @@ func measure(b *testing.B, flops float64, f func()) {
 	}
 	b.ReportMetric(ratio/rounds, "peak")
 	b.ReportMetric(4*rounds*flops/seconds/1e9, "GFLOP/s")
+	return ratio / rounds
 }
 
 // BenchmarkMatMul: the products of ViT-L/14-336, one image.
@@ -72,6 +73,27 @@ func BenchmarkAttention(b *testing.B) {
 				Use(impl)
 				defer Use("")
 				measure(b, float64(4*t*t*h*d), func() { Attention(out, qkv, nil, 1, t, h, d) })
+			})
+		}
+	}
+}
+
+// BenchmarkAttentionGrad: the gradient of a layer, as a fraction of the peak by the four products that it consists of, and
+// by the five that it computes: the scores are computed again.
+func BenchmarkAttentionGrad(b *testing.B) {
+	for _, s := range [][3]int{{1, 577, 64}, {1, 257, 64}, {8, 50, 64}, {1, 1024, 64}, {1, 257, 80}} {
+		images, t, d := s[0], s[1], s[2]
+		const h = 16
+		n := images * t * h * d
+		qkv, gout := random(rand.New(rand.NewPCG(1, 1)), 3*n).data, random(rand.New(rand.NewPCG(1, 2)), n).data
+		out, stats, g := make([]float32, n), make([]float32, 2*images*t*h), make([]float32, 3*n)
+		for _, impl := range Available() {
+			b.Run(fmt.Sprintf("%dx%dx%d/%s", images, t, d, impl), func(b *testing.B) {
+				Use(impl)
+				defer Use("")
+				Attention(out, qkv, stats, images, t, h, d)
+				four := measure(b, float64(8*t*n), func() { AttentionGrad(g, gout, qkv, out, stats, images, t, h, d) })
+				b.ReportMetric(four*5/4, "peak(5)")
 			})
 		}
 	}

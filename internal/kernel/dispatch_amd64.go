@@ -71,6 +71,88 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return true
 }
 
+// A panelTile has the routines of tileRows and tileTurned for a number of rows: for all columns of a panel, and for half
+// of them.
+type panelTile struct {
+	rows   int
+	across acrossRoutines
+	turned turnedRoutines
+}
+
+type (
+	acrossRoutines = [2]func(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+	turnedRoutines = [2]func(c *float32, ldc int, a, b *float32, k int)
+)
+
+// These go from many rows to few.
+var (
+	panelTilesAVX512 = []panelTile{
+		{14, acrossRoutines{tileRows14x32AVX512, tileRows14x16AVX512}, turnedRoutines{tileTurned14x32AVX512, tileTurned14x16AVX512}},
+		{8, acrossRoutines{tileRows8x32AVX512, tileRows8x16AVX512}, turnedRoutines{tileTurned8x32AVX512, tileTurned8x16AVX512}},
+		{4, acrossRoutines{tileRows4x32AVX512, tileRows4x16AVX512}, turnedRoutines{tileTurned4x32AVX512, tileTurned4x16AVX512}},
+	}
+	panelTilesAVX2 = []panelTile{
+		{6, acrossRoutines{tileRows6x16AVX2, tileRows6x8AVX2}, turnedRoutines{tileTurned6x16AVX2, tileTurned6x8AVX2}},
+		{4, acrossRoutines{tileRows4x16AVX2, tileRows4x8AVX2}, turnedRoutines{tileTurned4x16AVX2, tileTurned4x8AVX2}},
+	}
+)
+
+// choosePanelTile returns the smallest of the tiles that has some rows, or the largest.
+func choosePanelTile(rows int) *panelTile {
+	tiles := panelTilesAVX2
+	if useAVX512 {
+		tiles = panelTilesAVX512
+	}
+	i := 0
+	for i+1 < len(tiles) && rows <= tiles[i+1].rows {
+		i++
+	}
+	return &tiles[i]
+}
+
+// tileRows is tileRowsGeneric for at most mr rows. It may read as many of A.
+func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, bApart, cols, k int, accumulate bool) {
+	if k == 0 || !useAVX2 && !useAVX512 {
+		tileRowsGeneric(c, ldc, rows, a, apart, b, bApart, cols, k, accumulate)
+		return
+	}
+	_, nr := tileShape()
+	t := choosePanelTile(rows)
+	_ = a[(k-1)/nr*apart+t.rows*nr-1]
+	for j := 0; j < cols; j += nr {
+		width, f := nr, t.across[0]
+		if cols-j <= nr/2 {
+			width, f = nr/2, t.across[1]
+		}
+		c, b := c[j:], b[j/nr*bApart:]
+		_, _ = c[(t.rows-1)*ldc+width-1], b[k*nr-1]
+		f(&c[0], ldc, &a[0], apart, &b[0], k, accumulate)
+	}
+}
+
+// tileTurned is tileTurnedGeneric.
+func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
+	if k == 0 || !useAVX2 && !useAVX512 {
+		tileTurnedGeneric(c, ldc, rows, a, b, bApart, cols, k)
+		return
+	}
+	_, nr := tileShape()
+	for r := 0; r < rows; {
+		t := choosePanelTile(rows - r)
+		_ = a[(k-1)*nr+r+t.rows-1]
+		for j := 0; j < cols; j += nr {
+			width, f := nr, t.turned[0]
+			if cols-j <= nr/2 {
+				width, f = nr/2, t.turned[1]
+			}
+			c, b := c[r*ldc+j:], b[j/nr*bApart:]
+			_, _ = c[(t.rows-1)*ldc+width-1], b[k*nr-1]
+			f(&c[0], ldc, &a[r], &b[0], k)
+		}
+		r += t.rows
+	}
+}
+
 // widen sets dst to the halves src, as many, exactly.
 func widen(dst []float32, src []uint16) {
 	n := vectorLen(len(src))

@@ -158,10 +158,10 @@ func scoreGradGeneric(p, gs, stats []float32, nr int, scale float32) {
 
 // AttentionGrad computes the gradient gqkv [B·T,3C] of [Attention] from gout [B·T,C], its output out [B·T,C] and the
 // stats [B·T,H,2] it left. No T×T matrix is kept: the probabilities are computed again, for as many keys at a time as
-// a tile has columns. They come out as the panel that the next products read.
+// a tile has columns. They come out as a panel, which the next products read as it lies.
 //
 //	p = exp((q·kᵀ-max)/√D)/sum   gp = gout·vᵀ   gs = p·(gp - δ)/√D, δ = Σ gout·out
-//	gvᵀ = goutᵀ·p   gkᵀ = qᵀ·gs   gq = Σ gs·k over the keys, some panels at a time
+//	gv = pᵀ·gout   gk = gsᵀ·q   gq = Σ gs·k over the keys, some panels at a time
 //
 // Source: Dao et al., "FlashAttention", arXiv 2205.14135, appendix B.2.
 func AttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int) {
@@ -173,8 +173,13 @@ func CausalAttentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, 
 	attentionGrad(gqkv, gout, qkv, out, stats, images, tokens, heads, headSize, true)
 }
 
-// gradKeys is about how many keys the gradient of the queries is summed over at a time.
-const gradKeys = 128
+const (
+	// gradKeys is about how many keys the gradient of the queries is summed over at a time.
+	gradKeys = 128
+	// gradTiles is how many tiles of scores are computed at a time: they are still in the first-level cache when they
+	// become probabilities.
+	gradTiles = 3
+)
 
 func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads, headSize int, causal bool) {
 	t, d := tokens, headSize
@@ -185,76 +190,136 @@ func attentionGrad(gqkv, gout, qkv, out, stats []float32, images, tokens, heads,
 	if images*t*c == 0 {
 		return
 	}
-	mr, nr := tileShape()
-	tRows, tCols, dRows, dCols := roundUp(t, mr), roundUp(t, nr), roundUp(d, mr), roundUp(d, nr)
-	group := roundUp(gradKeys, nr)
-	temperature := float32(1 / math.Sqrt(float64(d)))
-	parallel(images*heads, func(item int) {
-		head, image := item%heads, item/heads
-		part := func(i int, deep bool) matrix { return matrix{qkv[image*t*3*c+i*c+head*d:], 3 * c, deep} }
-		grad := func(i, row int) []float32 { return gqkv[(image*t+row)*3*c+i*c+head*d:] }
-		o, g := out[image*t*c+head*d:], gout[image*t*c+head*d:]
-
-		var buffers [][]float32
-		get := func(n int) []float32 {
-			buffers = append(buffers, Get(n))
-			return buffers[len(buffers)-1]
-		}
-		defer func() {
-			for _, b := range buffers {
-				Put(b)
+	// For scoreGrad: [B·H,T,3]. This reads whole rows, one after the other.
+	rows := Get(3 * images * heads * t)
+	defer Put(rows)
+	parallelRows(images*t, c, func(from, to int) {
+		for r := from; r < to; r++ {
+			for h := range heads {
+				y := out[r*c+h*d:][:d]
+				delta, _ := normSums(gout[r*c+h*d:][:d], y, y, 0, 0) // Σ gout·out
+				s, row := stats[2*(r*heads+h):], rows[3*((r/t*heads+h)*t+r%t):]
+				row[0], row[1], row[2] = s[0], 1/s[1], delta
 			}
-		}()
-		qRows, gRows := get(tRows*d), get(tRows*d) // [tRows/mr][D][mr]
-		qCols, gCols := get(dRows*t), get(dRows*t) // [dRows/mr][T][mr]
-		keys, values := get(tCols*d), get(tCols*d) // [tCols/nr][D][nr]
-		part(0, false).pack(qRows, 0, t, 0, d, mr)
-		part(0, true).pack(qCols, 0, d, 0, t, mr)
-		part(1, false).pack(keys, 0, t, 0, d, nr)
-		part(2, false).pack(values, 0, t, 0, d, nr)
-		matrix{g, c, false}.pack(gRows, 0, t, 0, d, mr)
-		matrix{g, c, true}.pack(gCols, 0, d, 0, t, mr)
-
-		row := get(3 * t) // see scoreGradGeneric
-		for r := range t {
-			y := o[r*c:][:d]
-			delta, _ := normSums(g[r*c:][:d], y, y, 0, 0) // Σ gout·out
-			s := 2 * ((image*t+r)*heads + head)
-			row[3*r], row[3*r+1], row[3*r+2] = stats[s], 1/stats[s+1], delta
-		}
-
-		p, allGS := get(tRows*nr), get(tRows*group)        // [T,nr] and panels of it
-		mix := get(dRows * nr)                             // [D,nr]
-		gsRows, deep := get(tRows*group), get(dCols*group) // [tRows/mr][keys][mr], [dCols/nr][keys][nr]
-		gq := get(t * d)
-		for k0 := 0; k0 < t; k0 += group {
-			count := min(group, t-k0)
-			for j := 0; j < count; j += nr {
-				n, gs := min(nr, count-j), allGS[j*tRows:][:tRows*nr]
-				tileColumn(p, qRows, keys[(k0+j)*d:], t, d)
-				tileColumn(gs, gRows, values[(k0+j)*d:], t, d)
-				scoreGrad(p, gs, row, temperature)
-				if causal {
-					zeroLater(p, k0+j, nr)
-					zeroLater(gs, k0+j, nr)
-				}
-				tileColumn(mix, gCols, p, d, t)
-				packTransposed(grad(2, k0+j), 3*c, mix, nr, d, n)
-				tileColumn(mix, qCols, gs, d, t)
-				packTransposed(grad(1, k0+j), 3*c, mix, nr, d, n)
-				for r := 0; r < t; r += mr {
-					packTransposed(gsRows[r*count+j*mr:], mr, gs[r*nr:], nr, min(mr, t-r), n)
-				}
-			}
-			part(1, true).pack(deep, 0, d, k0, count, nr)
-			for r := 0; r < t; r += mr {
-				tiles(gq, d, r, min(mr, t-r), 0, d, d, gsRows[r*count:], deep, count, k0 > 0, prefetch{}, nil)
-			}
-		}
-		for r := range t {
-			copy(grad(0, r)[:d], gq[r*d:])
 		}
 	})
+	parallel(images*heads, func(item int) {
+		at := item/heads*t*3*c + item%heads*d
+		newHeadGrad(gqkv[at:], qkv[at:], gout[item/heads*t*c+item%heads*d:], rows[3*item*t:][:3*t], t, d, c).compute(causal)
+	})
+}
+
+// A headGrad computes the gradient of one head of one image.
+type headGrad struct {
+	t, d, c     int
+	mr, nr      int
+	dCols       int // d in whole panels
+	temperature float32
+
+	gqkv         []float32 // of the first token, this head's columns; rows lie 3c apart
+	row          []float32 // [T,3]; see scoreGradGeneric
+	q, k, g      []float32 // of the queries, the keys and gout: panels [dCols/nr][T][nr]
+	keys, values []float32 // [T/nr][D][nr]
+	p            []float32 // [tRows,nr]
+	gs           []float32 // panels like p
+	some         []float32 // the gradient of the keys or values of a panel, [nr,dCols], and a tile
+	gq           []float32 // [tRows,dCols]
+	buffers      [][]float32
+}
+
+func newHeadGrad(gqkv, qkv, gout, row []float32, t, d, c int) *headGrad {
+	mr, nr := tileShape()
+	h := &headGrad{t: t, d: d, c: c, mr: mr, nr: nr, dCols: roundUp(d, nr), temperature: float32(1 / math.Sqrt(float64(d))), gqkv: gqkv, row: row}
+	// The rows of a head lie far apart, and are read once: copyPanels asks for them in advance.
+	h.q = h.panels(matrix{qkv, 3 * c, true})
+	h.k = h.panels(matrix{qkv[c:], 3 * c, true})
+	h.g = h.panels(matrix{gout, c, true})
+	h.keys = h.turned(h.k)
+	h.values = h.turned(h.panels(matrix{qkv[2*c:], 3 * c, true}))
+	return h
+}
+
+// panels packs the columns [T,D] of a head.
+func (h *headGrad) panels(x matrix) []float32 {
+	y := h.get(h.dCols*h.t + h.mr*h.nr) // a tile may read rows behind the last
+	clear(y[h.dCols*h.t:])
+	x.pack(y, 0, h.d, 0, h.t, h.nr)
+	return y
+}
+
+// turned packs the rows [T,D] of a head from panels of its columns.
+func (h *headGrad) turned(x []float32) []float32 {
+	nr := h.nr
+	y := h.get(roundUp(h.t, nr) * h.d)
+	for key := 0; key < h.t; key += nr {
+		n := min(nr, h.t-key)
+		if n < nr {
+			clear(y[key*h.d:])
+		}
+		for p := 0; p < h.d; p += nr {
+			packTransposed(y[key*h.d+p*nr:], nr, x[p*h.t+key*nr:], nr, n, min(nr, h.d-p))
+		}
+	}
+	return y
+}
+
+func (h *headGrad) get(n int) []float32 {
+	b := Get(n)
+	h.buffers = append(h.buffers, b)
+	return b
+}
+
+// compute goes over groups of panels of keys, and returns the buffers.
+func (h *headGrad) compute(causal bool) {
+	t, nr, tRows := h.t, h.nr, roundUp(h.t, h.mr)
+	panels := (t + nr - 1) / nr
+	groups := (panels*nr + gradKeys - 1) / gradKeys
+	group := (panels + groups - 1) / groups
+	h.p, h.gs = h.get(tRows*nr), h.get(group*tRows*nr)
+	h.some, h.gq = h.get(roundUp(nr, h.mr)*h.dCols), h.get(tRows*h.dCols)
+	for k0 := 0; k0 < t; k0 += group * nr {
+		count := min(group*nr, t-k0)
+		for j := 0; j < count; j += nr {
+			h.panel(h.gs[j*tRows:], k0+j, min(nr, count-j), causal)
+		}
+		for r := 0; r < t; r += h.mr {
+			tileRows(h.gq[r*h.dCols:], h.dCols, min(h.mr, t-r), h.gs[r*nr:], tRows*nr, h.k[k0*nr:], t*nr, h.d, count, k0 > 0)
+		}
+	}
+	h.write(0, 0, h.gq, t)
+	for _, b := range h.buffers {
+		Put(b)
+	}
+}
+
+// panel computes the gradients of n keys and their values, from the token key on, and those of their scores.
+func (h *headGrad) panel(gs []float32, key, n int, causal bool) {
+	t, d, nr := h.t, h.d, h.nr
+	for r := 0; r < t; r += gradTiles * h.mr {
+		rows := min(gradTiles*h.mr, t-r)
+		for i := r; i < r+rows; i += h.mr {
+			tileRows(h.p[i*nr:], nr, min(h.mr, t-i), h.q[i*nr:], t*nr, h.keys[key*d:], 0, n, d, false)
+		}
+		for i := r; i < r+rows; i += h.mr {
+			tileRows(gs[i*nr:], nr, min(h.mr, t-i), h.g[i*nr:], t*nr, h.values[key*d:], 0, n, d, false)
+		}
+		scoreGrad(h.p[r*nr:], gs[r*nr:], h.row[3*r:][:3*rows], h.temperature)
+	}
+	if causal {
+		zeroLater(h.p, key, nr)
+		zeroLater(gs[:len(h.p)], key, nr)
+	}
+	tileTurned(h.some, h.dCols, n, h.p, h.g, t*nr, d, t)
+	h.write(2, key, h.some, n)
+	tileTurned(h.some, h.dCols, n, gs, h.q, t*nr, d, t)
+	h.write(1, key, h.some, n)
+}
+
+// write sets the gradient of some queries, keys or values, from a token on.
+func (h *headGrad) write(part, token int, x []float32, n int) {
+	for p := 0; p < h.d; p += h.nr {
+		copyColumns(h.gqkv[token*3*h.c+part*h.c+p:], 3*h.c, x[p:], h.dCols, min(h.nr, h.d-p), n)
+	}
 }
 
 // zeroLater sets the probabilities [T,nr] of keys that come after their query to 0. The first key of the panel is the

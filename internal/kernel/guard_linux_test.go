@@ -100,6 +100,26 @@ func TestFenceTile(t *testing.T) {
 	})
 }
 
+// TestFencePanelTiles is TestFenceTile for products of panels.
+func TestFencePanelTiles(t *testing.T) {
+	a, b, c := newFence(t), newFence(t), newFence(t)
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		mr, nr := tileShape()
+		for k := 1; k <= 3*nr+1; k++ {
+			apart := (mr + 1) * nr
+			for rows := 1; rows <= mr; rows++ {
+				x, y, z := a.last(rng, (k-1)/nr*apart+mr*nr), b.last(rng, nr*k), c.last(rng, (mr-1)*(nr+1)+nr)
+				tileRows(z, nr+1, rows, x, apart, y, 0, nr-rows, k, k%2 == 0)
+			}
+			for rows := 1; rows <= nr; rows++ {
+				x, y, z := a.last(rng, k*nr), b.last(rng, nr*k), c.last(rng, (roundUp(nr, mr)-1)*(nr+1)+nr)
+				tileTurned(z, nr+1, rows, x, y, 0, 1+nr-rows, k)
+			}
+		}
+	})
+}
+
 // TestFenceAMX: what is split and multiplied in tiles of bfloat16.
 func TestFenceAMX(t *testing.T) {
 	a, b, c := newFence(t), newFence(t), newFence(t)

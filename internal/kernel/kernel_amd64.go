@@ -9,6 +9,46 @@ package kernel
 //go:noescape
 func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
+// tileRows6x16AVX2 is tileRowsGeneric for 6 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileRows6x16AVX2(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned6x16AVX2 is tileTurnedGeneric for 6 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned6x16AVX2(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows6x8AVX2 is tileRowsGeneric for 6 rows and 8 columns; k is at least 1.
+//
+//go:noescape
+func tileRows6x8AVX2(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned6x8AVX2 is tileTurnedGeneric for 6 rows and 8 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned6x8AVX2(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows4x16AVX2 is tileRowsGeneric for 4 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileRows4x16AVX2(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned4x16AVX2 is tileTurnedGeneric for 4 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned4x16AVX2(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows4x8AVX2 is tileRowsGeneric for 4 rows and 8 columns; k is at least 1.
+//
+//go:noescape
+func tileRows4x8AVX2(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned4x8AVX2 is tileTurnedGeneric for 4 rows and 8 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned4x8AVX2(c *float32, ldc int, a *float32, b *float32, k int)
+
 // widenAVX2 is widenGeneric; n is a positive multiple of 8.
 //
 //go:noescape
@@ -223,6 +263,66 @@ func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, pa
 //
 //go:noescape
 func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
+
+// tileRows14x32AVX512 is tileRowsGeneric for 14 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileRows14x32AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned14x32AVX512 is tileTurnedGeneric for 14 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned14x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows14x16AVX512 is tileRowsGeneric for 14 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileRows14x16AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned14x16AVX512 is tileTurnedGeneric for 14 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned14x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows8x32AVX512 is tileRowsGeneric for 8 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileRows8x32AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned8x32AVX512 is tileTurnedGeneric for 8 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned8x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows8x16AVX512 is tileRowsGeneric for 8 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileRows8x16AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned8x16AVX512 is tileTurnedGeneric for 8 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned8x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows4x32AVX512 is tileRowsGeneric for 4 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileRows4x32AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned4x32AVX512 is tileTurnedGeneric for 4 rows and 32 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned4x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
+
+// tileRows4x16AVX512 is tileRowsGeneric for 4 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileRows4x16AVX512(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)
+
+// tileTurned4x16AVX512 is tileTurnedGeneric for 4 rows and 16 columns; k is at least 1.
+//
+//go:noescape
+func tileTurned4x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
 
 // tile8OfAVX512 is tileGeneric for 8 rows of a panel of 14, and 32 columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.
 //

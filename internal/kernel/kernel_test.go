@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -432,6 +433,85 @@ func TestAttentionGrad(t *testing.T) {
 				h -= float64(qkv.data[i])
 				qkv.data[i] = x
 				near(t, fmt.Sprintf("%v gqkv[%d]", s, i), g.data[i], (up-down)/h, 2e-3) // h² times a third derivative
+			}
+		}
+	})
+}
+
+// attentionGradRef is the gradient of attentionRef, or of causal attention, in float64.
+func attentionGradRef(gout, qkv []float32, images, t, heads, d int, causal bool) []float64 {
+	c := heads * d
+	g := make([]float64, images*t*3*c)
+	for b := range images {
+		for h := range heads {
+			x := func(part, token, e int) float64 { return float64(qkv[(b*t+token)*3*c+part*c+h*d+e]) }
+			for i := range t {
+				n := t
+				if causal {
+					n = i + 1
+				}
+				p, gp := make([]float64, n), make([]float64, n)
+				peak, total, mean := math.Inf(-1), 0.0, 0.0
+				for j := range n {
+					for e := range d {
+						p[j] += x(0, i, e) * x(1, j, e) / math.Sqrt(float64(d))
+						gp[j] += float64(gout[(b*t+i)*c+h*d+e]) * x(2, j, e)
+					}
+					peak = max(peak, p[j])
+				}
+				for j := range n {
+					p[j] = math.Exp(p[j] - peak)
+					total += p[j]
+				}
+				for j := range n {
+					p[j] /= total
+					mean += p[j] * gp[j]
+				}
+				for j := range n {
+					gs := p[j] * (gp[j] - mean) / math.Sqrt(float64(d))
+					for e := range d {
+						g[(b*t+i)*3*c+h*d+e] += gs * x(1, j, e)
+						g[(b*t+j)*3*c+c+h*d+e] += gs * x(0, i, e)
+						g[(b*t+j)*3*c+2*c+h*d+e] += p[j] * float64(gout[(b*t+i)*c+h*d+e])
+					}
+				}
+			}
+		}
+	}
+	return g
+}
+
+// TestAttentionGradSizes compares with float64: every number of keys beyond the last whole panel, and several groups
+// of panels. An image has the same bits alone and in a batch.
+func TestAttentionGradSizes(t *testing.T) {
+	sizes := [][4]int{{2, 50, 2, 64}, {1, 197, 1, 64}, {1, 257, 1, 80}, {1, 224, 1, 24}, {1, 400, 1, 8}}
+	for tokens := 1; tokens <= 67; tokens++ {
+		sizes = append(sizes, [4]int{1, tokens, 2, 5 + tokens%13})
+	}
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(15, 16))
+		for i, s := range sizes {
+			images, tokens, heads, d := s[0], s[1], s[2], s[3]
+			n := images * tokens * heads * d
+			qkv, gout := random(rng, 3*n), random(rng, n)
+			out, stats := make([]float32, n), newGuarded(2*images*tokens*heads)
+			forward, gradient := Attention, AttentionGrad
+			if i%2 == 1 {
+				forward, gradient = CausalAttention, CausalAttentionGrad
+			}
+			forward(out, qkv.data, stats.data, images, tokens, heads, d)
+			g := newGuarded(3 * n)
+			gradient(g.data, gout.data, qkv.data, out, stats.data, images, tokens, heads, d)
+			g.check(t, "gqkv")
+			for at, want := range attentionGradRef(gout.data, qkv.data, images, tokens, heads, d, i%2 == 1) {
+				near(t, fmt.Sprintf("%v gqkv[%d]", s, at), g.data[at], want, 1e-5)
+			}
+			if images > 1 {
+				alone, m := make([]float32, 3*n/images), n/images
+				gradient(alone, gout.data[n-m:], qkv.data[3*(n-m):], out[n-m:], stats.data[2*(images-1)*tokens*heads:], 1, tokens, heads, d)
+				if !slices.Equal(alone, g.data[3*(n-m):]) {
+					t.Errorf("%v: the last image has other bits alone", s)
+				}
 			}
 		}
 	})

@@ -60,6 +60,62 @@ func TestTile(t *testing.T) {
 	})
 }
 
+// TestPanelTiles compares products of panels with float64: every number of rows, columns that fill panels, less than
+// half of one, and more, and depths around a panel's width. They read and write no more than whole panels.
+func TestPanelTiles(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(23, 24))
+		mr, nr := tileShape()
+		check := func(what string, c guarded, before []float32, rows, cols, ldc, k int, accumulate bool, a, b func(i, p int) float32) {
+			t.Helper()
+			c.check(t, what)
+			for i, got := range c.data {
+				row, col := i/ldc, i%ldc
+				if col >= roundUp(cols, nr) {
+					near(t, what+", beside the tiles", got, float64(before[i]), 0)
+				}
+				if col >= cols || row >= rows {
+					continue
+				}
+				var want, abs float64
+				if accumulate {
+					want = float64(before[i])
+					abs = math.Abs(want)
+				}
+				for p := range k {
+					x := float64(a(row, p)) * float64(b(col, p))
+					want += x
+					abs += math.Abs(x)
+				}
+				near(t, fmt.Sprintf("%s c[%d,%d]", what, row, col), got, want, float64(k+3)*unit*abs)
+			}
+		}
+		for _, k := range []int{1, 2, 3, nr - 1, nr, nr + 1, nr + 2, 2*nr - 1, 3 * nr, 3*nr + 5} {
+			for _, cols := range []int{1, nr / 2, nr/2 + 1, nr, nr + 3, 2*nr - 1} {
+				panels, ldc := (cols+nr-1)/nr, roundUp(cols, nr)+3
+				bApart := (k + 1) * nr
+				b := random(rng, panels*bApart)
+				at := func(col, p int) float32 { return b.data[col/nr*bApart+p*nr+col%nr] }
+				for rows := 1; rows <= mr; rows++ {
+					apart, accumulate := (mr+2)*nr, (rows+k)%2 == 0
+					a, c := random(rng, (k-1)/nr*apart+mr*nr), random(rng, (mr-1)*ldc+panels*nr)
+					before := slices.Clone(c.data)
+					tileRows(c.data, ldc, rows, a.data, apart, b.data, bApart, cols, k, accumulate)
+					check(fmt.Sprintf("tileRows rows=%d cols=%d k=%d accumulate=%v", rows, cols, k, accumulate), c, before, rows, cols, ldc, k, accumulate,
+						func(row, p int) float32 { return a.data[p/nr*apart+row*nr+p%nr] }, at)
+				}
+				for rows := 1; rows <= nr; rows++ {
+					a, c := random(rng, k*nr), random(rng, (roundUp(nr, mr)-1)*ldc+panels*nr)
+					before := slices.Clone(c.data)
+					tileTurned(c.data, ldc, rows, a.data, b.data, bApart, cols, k)
+					check(fmt.Sprintf("tileTurned rows=%d cols=%d k=%d", rows, cols, k), c, before, rows, cols, ldc, k, false,
+						func(row, p int) float32 { return a.data[p*nr+row] }, at)
+				}
+			}
+		}
+	})
+}
+
 // TestPackTransposed: every number of rows that a panel can have, and depths around every step.
 func TestPackTransposed(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {

@@ -8,6 +8,14 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return false
 }
 
+func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, bApart, cols, k int, accumulate bool) {
+	tileRowsGeneric(c, ldc, rows, a, apart, b, bApart, cols, k, accumulate)
+}
+
+func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
+	tileTurnedGeneric(c, ldc, rows, a, b, bApart, cols, k)
+}
+
 // hasFew says that there is no few.
 func hasFew() bool { return false }
 

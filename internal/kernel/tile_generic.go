@@ -28,6 +28,42 @@ func tileGeneric(c []float32, ldc int, a, b []float32, k, mr, nr int, accumulate
 	}
 }
 
+// tileRowsGeneric is the definition of a product of panels: C (rows,cols) = or += A·B for panels [.,nr] of A, which
+// lie apart and go along k, and panels [k,nr] of B, bApart from each other, which go along the columns. Of C it may
+// write mr rows, and the columns of whole panels.
+//
+//	for r, j:  c[r·ldc+j] = … + Σₖ a[k/nr·apart+r·nr+k%nr] · b[j/nr·bApart+k·nr+j%nr]
+func tileRowsGeneric(c []float32, ldc, rows int, a []float32, apart int, b []float32, bApart, cols, k int, accumulate bool) {
+	mr, nr := tileShape()
+	x := Get(mr * k) // [k,mr]
+	defer Put(x)
+	clear(x)
+	for p := 0; p < k; p += nr {
+		packTransposed(x[p*mr:], mr, a[p/nr*apart:], nr, rows, min(nr, k-p))
+	}
+	for j := 0; j < cols; j += nr {
+		tile(c[j:], ldc, rows, x, b[j/nr*bApart:], k, accumulate, nil, 0)
+	}
+}
+
+// tileTurnedGeneric is the definition of the product with a transpose, C (rows,cols) = Aᵀ·B for a panel A [k,nr] and
+// panels of B as in tileRowsGeneric. Rows are those of C: nr at most.
+//
+//	for r, j:  c[r·ldc+j] = Σₖ a[k·nr+r] · b[j/nr·bApart+k·nr+j%nr]
+func tileTurnedGeneric(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
+	mr, nr := tileShape()
+	x := Get(mr * k) // [k,mr]
+	defer Put(x)
+	for r := 0; r < rows; r += mr {
+		n := min(mr, rows-r)
+		clear(x)
+		copyRows(x, mr, a[r:], nr, n, k)
+		for j := 0; j < cols; j += nr {
+			tile(c[r*ldc+j:], ldc, n, x, b[j/nr*bApart:], k, false, nil, 0)
+		}
+	}
+}
+
 // packGeneric is the definition of packing by transposition: dst[p·stride+r] = src[r·ld+p] for rows r and columns p.
 func packGeneric(dst []float32, stride int, src []float32, ld, rows, k int) {
 	for r := range rows {

@@ -20,11 +20,13 @@ type machine struct {
 	mr    int    // rows of the tile
 	nv    int    // registers across the tile
 	short []int  // fewer rows, for the last panel of a matrix
+
+	panelTiles []int // rows of the tiles that read panels of columns, from most to fewest
 }
 
 var (
-	avx2   = machine{name: "AVX2", lanes: 8, mr: 6, nv: 2}
-	avx512 = machine{name: "AVX512", lanes: 16, mr: 14, nv: 2, short: []int{8, 4}}
+	avx2   = machine{name: "AVX2", lanes: 8, mr: 6, nv: 2, panelTiles: []int{6, 4}}
+	avx512 = machine{name: "AVX512", lanes: 16, mr: 14, nv: 2, short: []int{8, 4}, panelTiles: []int{14, 8, 4}}
 )
 
 func (m machine) vec() VecVirtual {
@@ -64,6 +66,12 @@ func main() {
 	ConstraintExpr("!purego")
 	for _, m := range []machine{avx2, avx512} {
 		m.tile("tile", m.mr)
+		for _, rows := range m.panelTiles {
+			for _, nv := range []int{2, 1} {
+				m.panelTile(false, rows, nv)
+				m.panelTile(true, rows, nv)
+			}
+		}
 		for _, rows := range m.short {
 			m.tile(fmt.Sprintf("tile%dOf", rows), rows)
 		}
@@ -243,6 +251,136 @@ func (m machine) tile(name string, rows int) {
 	for i := range acc {
 		for j := range acc[i] {
 			VMOVUPS(acc[i][j], Mem{Base: c, Disp: j * width})
+		}
+		if i < rows-1 {
+			ADDQ(ldc, c)
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// panelTile computes C (rows × nv·lanes) = or += A·B for operands that are panels [.,width] of float32, as wide as the
+// tile, as other tiles write them. B [k,width] is one. A is several, which go along k, or, if turned, it is the
+// transpose of one [k,width]. Of B it takes the first nv registers of a row.
+func (m machine) panelTile(turned bool, rows, nv int) {
+	width := m.nv * m.lanes
+	name, like, signature := "tileRows", "tileRowsGeneric", "func(c *float32, ldc int, a *float32, apart int, b *float32, k int, accumulate bool)"
+	if turned {
+		name, like, signature = "tileTurned", "tileTurnedGeneric", "func(c *float32, ldc int, a, b *float32, k int)"
+	}
+	id := fmt.Sprintf("%s%dx%d%s", name, rows, nv*m.lanes, m.name)
+	TEXT(id, NOSPLIT, signature)
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s is %s for %d rows and %d columns; k is at least 1.", id, like, rows, nv*m.lanes))
+	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
+	a, b, k := Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("k"), GP64())
+	SHLQ(U8(2), ldc)
+	acc := make([][]VecVirtual, rows)
+	for i := range acc {
+		acc[i] = make([]VecVirtual, nv)
+		for j := range acc[i] {
+			acc[i][j] = m.vec()
+			m.zero(acc[i][j])
+		}
+	}
+	depth := func(at func(i int) Mem, p int) {
+		bv := make([]VecVirtual, nv)
+		for j := range bv {
+			bv[j] = m.vec()
+			VMOVUPS(Mem{Base: b, Disp: 4 * (p*width + j*m.lanes)}, bv[j])
+		}
+		for i := range acc {
+			x := m.vec()
+			VBROADCASTSS(at(i), x)
+			for j := range bv {
+				VFMADD231PS(bv[j], x, acc[i][j])
+			}
+		}
+	}
+	if turned {
+		element := func(p int) func(i int) Mem {
+			return func(i int) Mem { return Mem{Base: a, Disp: 4 * (p*width + i)} }
+		}
+		turns := GP64()
+		MOVQ(k, turns)
+		SHRQ(U8(1), turns)
+		JZ(LabelRef(id + "Rest"))
+		align()
+		Label(id + "Loop")
+		for p := range 2 {
+			depth(element(p), p)
+		}
+		ADDQ(I32(2*4*width), a)
+		ADDQ(I32(2*4*width), b)
+		DECQ(turns)
+		JNZ(LabelRef(id + "Loop"))
+		Label(id + "Rest")
+		TESTQ(U32(1), k)
+		JZ(LabelRef(id + "Store"))
+		depth(element(0), 0)
+	} else {
+		apart := Load(Param("apart"), GP64())
+		SHLQ(U8(2), apart)
+		at, turns, panel, row, ahead := GP64(), GP64(), GP64(), GP64(), GP64()
+		element := func(p int) func(i int) Mem {
+			return func(i int) Mem { return Mem{Base: at, Disp: 4 * (i*width + p)} }
+		}
+		MOVQ(U32(uint32(width)), panel)
+		Label(id + "Panel")
+		MOVQ(k, turns)
+		CMPQ(panel, turns)
+		CMOVQLT(panel, turns)
+		SUBQ(turns, k)
+		MOVQ(a, at)
+		ADDQ(apart, a)
+		SHRQ(U8(1), turns)
+		JZ(LabelRef(id + "Single")) // the last panel, and one depth of it
+		MOVQ(c, row)
+		LEAQ(Mem{Base: at, Disp: 4 * rows * width}, ahead)
+		align()
+		Label(id + "Loop")
+		for p := range 2 {
+			depth(element(p), p)
+		}
+		// The next rows of A, and the lines of C, to be there for writing in the end.
+		for line := 0; line < 8*rows; line += 64 {
+			PREFETCHT0(Mem{Base: ahead, Disp: line})
+		}
+		for line := 0; line < 4*m.lanes*nv; line += 64 {
+			PREFETCHT0(Mem{Base: row, Disp: line})
+		}
+		ADDQ(I32(int32(8*rows)), ahead)
+		ADDQ(ldc, row)
+		ADDQ(I32(2*4), at)
+		ADDQ(I32(2*4*width), b)
+		DECQ(turns)
+		JNZ(LabelRef(id + "Loop"))
+		TESTQ(k, k)
+		JG(LabelRef(id + "Panel"))
+		count := Load(Param("k"), GP64())
+		TESTQ(U32(1), count)
+		JZ(LabelRef(id + "Add"))
+		Label(id + "Single")
+		depth(element(0), 0)
+		Label(id + "Add")
+		add := Load(Param("accumulate"), GP8())
+		TESTB(add, add)
+		JZ(LabelRef(id + "Store"))
+		MOVQ(c, row)
+		for i := range acc {
+			for j := range acc[i] {
+				VADDPS(Mem{Base: row, Disp: 4 * m.lanes * j}, acc[i][j], acc[i][j])
+			}
+			if i < rows-1 {
+				ADDQ(ldc, row)
+			}
+		}
+	}
+	Label(id + "Store")
+	for i := range acc {
+		for j := range acc[i] {
+			VMOVUPS(acc[i][j], Mem{Base: c, Disp: 4 * m.lanes * j})
 		}
 		if i < rows-1 {
 			ADDQ(ldc, c)
