@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/op"
@@ -17,7 +19,7 @@ import (
 // [Space.Fingerprint]. The fields say in words what differs otherwise.
 type Space struct {
 	Vision        string `json:"vision"`         // as of [Model.VisionFingerprint]
-	Text          string `json:"text,omitempty"` // as of [Model.TextFingerprint], "" without a text tower
+	Text          string `json:"text,omitempty"` // as of [Model.TextFingerprint], "" without a text tower or a tokenizer
 	Features      string `json:"features"`       // "embedding", or "post_norm" of a tower without a projection
 	Dim           int    `json:"dim"`            // how many values a vector has
 	Normalized    bool   `json:"normalized"`     // whether every vector has the length 1
@@ -78,7 +80,9 @@ func (m *Model) Space(ctx context.Context) (s Space, err error) {
 	}
 	s.Preprocessing = string(prepared)
 	if s.Vision, err = m.VisionFingerprint(ctx); err == nil && m.hasText {
-		s.Text, err = m.TextFingerprint(ctx)
+		if s.Text, err = m.TextFingerprint(ctx); errors.Is(err, cliptext.ErrVocabulary) {
+			err = nil
+		}
 	}
 	return s, err
 }

@@ -168,3 +168,6 @@ type Row struct {
 	Index int
 	Record
 }
+
+// Sources returns where the pictures come from that [Update] has put into the index.
+func (x *Index) Sources() []Source { return slices.Clone(x.about.Sources) }

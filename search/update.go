@@ -247,7 +247,7 @@ func (u *update) pictures(ctx context.Context) iter.Seq[clip.Picture] {
 				}
 			})
 			if err == nil && n == 0 && s.whole() && u.has(s) {
-				err = fmt.Errorf("search: %s: %w, and the index has some of it: is a disk missing? To forget it deletes them", s.Path, ErrEmptied)
+				err = fmt.Errorf("search: %s: %w, and the index has some of it: is a disk missing?", s.Path, ErrEmptied)
 			}
 			if u.broken == nil {
 				u.broken = err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -95,6 +96,8 @@ func TestFlags(t *testing.T) {
 	torn := table("torn", fmt.Sprintf("%s,red\n%s,blue\n", broken, picture))
 	clear, turned := table("clear", transformPicture(t, "rgba-101x33.png")+",red\n"), table("turned", transformPicture(t, "orientation/exif6.jpg")+",red\n")
 	byText, byHead := "eval --model MODEL --labels cat,dog --template {} "+two, "eval --model HEAD "
+	index, places := "index --index OUT/i --model MODEL PICTURE", filepath.Join(t.TempDir(), "places.csv")
+	os.WriteFile(places, []byte("path,place\n"+picture+",here\n"), 0o666)
 	encode, tokens, explain := "encode --model MODEL PICTURE", "tokens --model LLAVA PICTURE", "explain --model MODEL --text photo PICTURE"
 	peftClip, peftHead, peftData := golden.Path(t, "testdata/peft/clip"), golden.Path(t, "testdata/peft/0.21.2/classifier"), filepath.Join(t.TempDir(), "data")
 	for from, to := range map[string]string{"red": "LABEL_0", "green": "LABEL_1", "blue": "LABEL_2"} { // as the classifier has them
@@ -142,6 +145,20 @@ func TestFlags(t *testing.T) {
 		{"encode --model MODEL CLEAR", "--preprocess openai", ""},
 		{"encode --model MODEL CLEAR", "--fit squash", ""},
 		{"encode --model MODEL TURNED", "--exif", ""},
+
+		{index, "--index OUT/j", ""},
+		{index, "--model builtin:demo", ""},
+		{index, "--batch 0", "--batch is 0, want 1 to 64"},
+		{index, "--precision int8", ""},
+		{index, "--precision bf16", bf16},
+		{index, "--metadata " + places, ""},
+		{"index --index INDEXED", "--rehash", ""},
+		{"index --index OUT/i --model MODEL BROKEN PICTURE", "--strict", ""},
+		{index, "--json", ""},
+		{"index --index INDEXED", "--forget OUT/pictures", ""},
+		{"index --index INDEXED --forget OUT/pictures", "--compact", ""},
+		{"index --index INDEXED --forget OUT/pictures", "--strict", "--strict is of pictures to be encoded"},
+		{"index --index INDEXED --compact", "--metadata " + places, "--metadata is of pictures to be encoded"},
 
 		{tokens, "--model " + hd, ""},
 		{tokens, "--activation gelu", ""},
@@ -372,7 +389,18 @@ func TestFlags(t *testing.T) {
 		if strings.Contains(line, "EXISTING") {
 			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 images"})
 		}
-		args := strings.Fields(strings.NewReplacer("EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+		if strings.Contains(line, "INDEXED") { // a picture that has changed since, of the same size and time
+			path := filepath.Join(dir, "pictures", "a.png")
+			write := func(end string) {
+				if err := errorsOf(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(read(t, picture)+end), 0o666), os.Chtimes(path, time.Unix(1e9, 0), time.Unix(1e9, 0))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("before")
+			vitago("index", "--index", filepath.Join(dir, "indexed"), "--model", model, filepath.Dir(path)).want(t, exitDone, nil, []string{"1 added"})
+			write("behind")
+		}
+		args := strings.Fields(strings.NewReplacer("INDEXED", filepath.Join(dir, "indexed"), "EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "INDEX", index, "VECTOR", vector, "SHEET", page, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)

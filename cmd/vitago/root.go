@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/search"
 )
 
 // The exit statuses.
@@ -110,6 +111,7 @@ var hints = []struct {
 	{"model", mergeAdapter, []error{converter.ErrAdapter}},
 	{"adapter", mergeAdapter, []error{converter.ErrAdapter}},
 	{"val", "give more of them, or others to validate on by --val", []error{data.ErrFew}},
+	{"forget", "--forget deletes them", []error{search.ErrEmptied}},
 	{"truncate", "--truncate cuts them", []error{finetune.ErrCaptions}},
 }
 
@@ -187,7 +189,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newClassify(), newSearch(), newExplain(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)

@@ -333,6 +333,22 @@ func TestStatuses(t *testing.T) {
 		{world, "finetune --model TINY --data WRONG/nothing --out OUT --recipe full", "no folders of classes"},
 		{world, "finetune --model TINY --data PICTURES --out TINY --recipe full", "holds what is learnt from"},
 
+		// index
+		{usage, "index --model TINY PICTURE", "no index: give --index INDEX"},
+		{usage, "index --index OUT PICTURE", "no model: give --model DIR"},
+		{usage, "index --index OUT --model TINY --batch 0 PICTURE", "--batch is 0, want 1 to 64"},
+		{usage, "index --index OUT --model TINY -", "standard input has no name by which a picture could be found again"},
+		{usage, "index --index OUT --model TINY https://example.com/a.jpg", "addresses are not read"},
+		{usage, "index --index OUT --model TINY --metadata WRONG/labels.txt PICTURE", `columns are ["cat"], want one that is called path`},
+		{world, "index --index OUT", "no index: the folder is not there"},
+		{world, "index --index OUT --model TINY --compact", "no index: the folder is not there"},
+		{world, "index --index PICTURES --model TINY PICTURE", "no index: it has no manifest.json, and "},
+		{world, "index --index OUT --model TINY nope", "nope: no such file or directory"},
+		{world, "index --index OUT --model nope PICTURE", "no model nope"},
+		{world, "index --index OUT --model TINY --strict WRONG/broken.png", "broken.png: not an image"},
+		{done, "index --index OUT --model TINY WRONG/labels.txt", "0 pictures: nothing was done"},
+		{done, "index --index OUT --model TINY PICTURES", "6 pictures: 6 added"},
+
 		// demo, download, models, version
 		{usage, "demo x", "got 1 argument, want none"},
 		{usage, "demo --overwrite", "--overwrite goes with --dir"},
