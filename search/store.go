@@ -13,10 +13,10 @@ import (
 type Store interface {
 	// Space returns the space of its vectors, which never changes.
 	Space() clip.Space
-	// Put adds entries, each in the place of the row of the same path. Where it returns an error, nothing has changed. n is how
-	// many rows are new or other than they were.
+	// Put adds entries, each in the place of the row of the same path. n is how many rows were written, for which a store may leave
+	// those that are as they were. What is there after an error is for the store to say; the same Put again makes it whole.
 	Put(ctx context.Context, entries iter.Seq2[Entry, error]) (n int, err error)
-	// Replace is Put, and takes away all rows of other paths.
+	// Replace is Put, and takes away all rows of other paths. After an error nothing has changed.
 	Replace(ctx context.Context, entries iter.Seq2[Entry, error]) (n int, err error)
 	// Delete takes rows away, and returns how many there were.
 	Delete(ctx context.Context, paths []string) (n int, err error)
@@ -38,8 +38,8 @@ func (e *Entry) Float32() []float32 {
 	return x
 }
 
-// CopyTo makes a store hold the rows of the index that are not deleted, and no others, and returns how many rows are new there or
-// other than they were. A store of another space is a [SpaceError].
+// CopyTo makes a store hold the rows of the index that are not deleted, and no others, and returns how many rows were written. A
+// store of another space is a [SpaceError].
 func (x *Index) CopyTo(ctx context.Context, s Store) (n int, err error) {
 	if other := s.Space(); other.Fingerprint() != x.Space().Fingerprint() {
 		return 0, &SpaceError{x.dir, x.Space(), other}
