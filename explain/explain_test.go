@@ -3,7 +3,6 @@ package explain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"math"
@@ -45,7 +44,7 @@ func TestScore(t *testing.T) {
 				}
 				// The map is that of float32 but for rounding: the largest of its patches has nearly the same value.
 				if name != "float32" {
-					golden.Compare(t, "map", m.Values, x.part(fmt.Sprintf("relevance/%d", len(x.vision.Blocks)-1), i, len(maps)), 0.1)
+					golden.Compare(t, "map", m.Values, x.part("relevance/0", i, len(maps)), 0.1)
 				}
 			}
 		})
@@ -64,7 +63,6 @@ func TestErrors(t *testing.T) {
 		_, err := Direction(t.Context(), x.model, x.picture, f, "class", make([]float32, n), Options{})
 		return err
 	}
-	embedding := clipvit.Features{Kind: clipvit.Embedding}
 	attention := func(o Options) error {
 		_, err := Attention(t.Context(), x.model, x.picture, o)
 		return err
@@ -92,7 +90,7 @@ func TestErrors(t *testing.T) {
 		{caption(Options{Method: Similarity, Blocks: 1}, "a"), clip.ErrRequest, "1 blocks for similarity, which is of the last block's patches alone: want 0"},
 		{caption(Options{Blocks: layers + 1}, "a"), clip.ErrRequest, "4 blocks, want 1 to 3 for this tower"},
 		{caption(Options{Blocks: -1}, "a"), clip.ErrRequest, "-1 blocks, want 1 to 3"},
-		{caption(Options{}, "a", "a z"), clip.ErrText, `explain: caption 2: the vocabulary of 13 tokens has none for "z" in "z"`},
+		{caption(Options{}, "a", "a z"), clip.ErrText, `explain: caption 2: the vocabulary of 13 tokens lacks "z"`},
 		{caption(Options{}, "a a a a a a a a"), clip.ErrText, `10 tokens with its begin and end, want at most 8`},
 		{direction(clipvit.Features{Kind: clipvit.PatchMean, Layer: -1}, 3), clip.ErrRequest, "explain: features are mean of layer -1, want embedding, post_norm or cls"},
 		{direction(clipvit.Features{Kind: clipvit.ClassToken, Layer: 9}, 3), clip.ErrRequest, "explain: layer is 9, want -4 to 3"},
@@ -265,6 +263,18 @@ func TestPictures(t *testing.T) {
 		}
 		if slices.Equal(maps[0].Values, maps[1].Values) {
 			t.Errorf("%s: two pictures have one map", method)
+		}
+	}
+}
+
+// TestDefaultBlocks: of the large towers that the authors of a method had it is their choice, and of small ones all.
+func TestDefaultBlocks(t *testing.T) {
+	for _, c := range []struct {
+		method       Method
+		blocks, want int
+	}{{Relevance, 24, 1}, {Relevance, 12, 1}, {Relevance, 11, 11}, {Relevance, 0, 0}, {Rollout, 24, 24}, {Similarity, 24, 0}} {
+		if got, err := (Options{Method: c.method}).blocks(c.blocks); err != nil || got != c.want {
+			t.Errorf("%s of %d blocks takes %d, %v, want %d", c.method, c.blocks, got, err, c.want)
 		}
 	}
 }

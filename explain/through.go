@@ -97,12 +97,11 @@ func (v *view) similarity(vector []float32) []float64 {
 
 // A reading is a caption that has gone through the text tower.
 type reading struct {
-	tower   *cliptext.Model
-	caption string
-	words   []string           // of the tokens between the first and the last
-	blocks  transformer.Blocks // that take part
-	inputs  []mat.Tensor       // of blocks, and what leaves the last [T,C]
-	vector  []float32          // [E]
+	tower  *cliptext.Model
+	words  []string           // of the tokens between the first and the last
+	blocks transformer.Blocks // that take part
+	inputs []mat.Tensor       // of blocks, and what leaves the last [T,C]
+	vector []float32          // [E]
 }
 
 // length returns T, the number of tokens up to the end of the text.

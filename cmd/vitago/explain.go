@@ -58,8 +58,8 @@ Methods:
   similarity  the cosine of the caption and each patch. CLIP has learnt with the class token alone, and its
               patches often show the opposite: those of the background are more like the caption
 
---start-layer says from which block on attention counts: 0 is the first, -1 the last. It is -1 for
-relevance, as in its authors' code, and 0 for rollout.
+--start-layer says from which block on attention counts: 0 is the first, -1 the last. It is 0 for rollout.
+For relevance it is -1 of towers with 12 blocks and more, as in its authors' code, and 0 of smaller ones.
 
 It prints the map, the place that counts most, in pixels of the image, and the cosine. -o writes the image
 under the colours of the map, from black, which counts least, over red and yellow to white; of several
@@ -84,7 +84,7 @@ not at all. The image is taken as the model takes it, turned as its EXIF data sa
 		methods = append(methods, string(m))
 	}
 	method := choiceFlag(cmd, "method", string(explain.Relevance), "how the map is made", methods...)
-	f.IntVar(&e.startLayer, "start-layer", 0, "`N`, the block from which on attention counts (default: -1 for relevance, 0 for rollout)")
+	f.IntVar(&e.startLayer, "start-layer", 0, "`N`, the block from which on attention counts (default: see above)")
 	prepared := preprocessFlags(cmd, true)
 	f.BoolVar(&e.json, "json", false, "print JSON: places, cosines and values")
 	f.StringVarP(&e.overlay, "output", "o", "", "write the image under the colours of the map to `FILE.png`")

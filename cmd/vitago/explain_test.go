@@ -68,7 +68,7 @@ func TestExplain(t *testing.T) {
 		!slices.Equal(slices.Concat(one.Values...), want.Values) || one.Maximum.X != peak.X || one.Maximum.Row != peak.Row || one.Maximum.Value != peak.Value || len(one.Tokens) != len(want.Tokens) {
 		t.Errorf("printed %+v, want %+v", one, want)
 	}
-	if e.Width != want.Image.Bounds().Dx() || e.Seen.Right != want.Window.Right || e.Method != "relevance" || e.Blocks != 1 {
+	if e.Width != want.Image.Bounds().Dx() || e.Seen.Right != want.Window.Right || e.Method != "relevance" || e.Blocks != 2 {
 		t.Errorf("printed %+v, want %+v", e, want)
 	}
 	if got := npyValues(t, values, g, g); !slices.Equal(got, want.Values) {

@@ -232,7 +232,7 @@ func TestFlags(t *testing.T) {
 		{"explain --model HEAD PICTURE", "--class blue", ""},
 		{explain, "--method similarity", ""},
 		{explain, "--method rollout", "leave --text and --class out"},
-		{explain, "--start-layer 0", ""},
+		{explain, "--start-layer -1", ""},
 		{"explain --model MODEL --method rollout PICTURE", "--start-layer 1", ""},
 		{"explain --model MODEL --text photo --method similarity PICTURE", "--start-layer 0", "--start-layer is of relevance and rollout"},
 		{explain, "--start-layer 9", "--start-layer is 9, want -2 to 1"},
