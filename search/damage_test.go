@@ -1,0 +1,217 @@
+package search
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// changed makes an index of two shards, of which a row is deleted and one has another name.
+func changed(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "index")
+	fill(t, dir, 8, 0, 5, WriterOptions{ShardRows: 3})
+	w, err := NewWriter(dir, space(8), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Delete(1)
+	w.Rename(2, Record{Path: "/other/name.jpg", Size: 7, Modified: 8})
+	w.Describe(4, map[string]string{"place": "elsewhere"})
+	if err := errors.Join(w.Commit(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// readAll goes through all that an index has.
+func readAll(dir string) error {
+	x, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	for r, err := range x.Records() {
+		if err != nil {
+			return err
+		}
+		_ = x.Half(r.Index)
+	}
+	return nil
+}
+
+// TestCut: an index of which a file is cut short, or gone, is one that is damaged, by the name of the file.
+func TestCut(t *testing.T) {
+	dir := changed(t)
+	if err := readAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files(t, dir) {
+		path := filepath.Join(dir, name)
+		for n := 0; n < len(text); n++ {
+			step := 97 // where the size alone tells
+			if strings.HasSuffix(name, manifestName) {
+				step = 3
+			}
+			if n > 10 && n < len(text)-10 && n%step != 0 {
+				continue
+			}
+			if n == len(text)-1 && strings.HasSuffix(name, manifestName) {
+				continue // without a newline it is whole
+			}
+			if err := os.Truncate(path, int64(n)); err != nil {
+				t.Fatal(err)
+			}
+			if err := readAll(dir); !errors.Is(err, ErrDamaged) || !strings.Contains(filepath.ToSlash(err.Error()), filepath.ToSlash(path)) {
+				t.Fatalf("%s cut to %d of %d bytes: %v", name, n, len(text), err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Rename(path, path+".gone"); err != nil {
+			t.Fatal(err)
+		}
+		if err := readAll(dir); !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNoIndex) {
+			t.Errorf("without %s: %v", name, err)
+		}
+		if err := os.Rename(path+".gone", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := readAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFlip: a byte that has changed is found by Verify, and breaks nothing else.
+func TestFlip(t *testing.T) {
+	dir := changed(t)
+	for name, text := range files(t, dir) {
+		if !strings.Contains(name, "metadata_") {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		for n := 0; n < len(text); n += 41 {
+			flipped := []byte(text)
+			flipped[n] ^= byte(1 << (n % 8))
+			if err := os.WriteFile(path, flipped, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			_ = readAll(dir) // does not panic
+			x, err := Open(dir)
+			if err != nil {
+				continue
+			}
+			if err := x.Verify(t.Context()); !errors.Is(err, ErrDamaged) {
+				t.Errorf("byte %d of %s: %v", n, name, err)
+			}
+			x.Close()
+		}
+		os.WriteFile(path, []byte(text), 0o666)
+	}
+}
+
+// seeds gives the files of an index with some ending to a fuzzer.
+func seeds(f *testing.F, ending string) {
+	f.Helper()
+	dir := changed(f)
+	for name, text := range files(f, dir) {
+		if strings.HasSuffix(name, ending) {
+			f.Add([]byte(text))
+			f.Add([]byte(text[:len(text)/2]))
+		}
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	seeds(f, manifestName)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := parseManifest(text)
+		if err == nil && (m.rows() < 0 || m.Space.Dim < 1) {
+			t.Errorf("%d rows of %d values", m.rows(), m.Space.Dim)
+		}
+	})
+}
+
+func FuzzChanges(f *testing.F) {
+	seeds(f, ".jsonl")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parseChanges(text, 5)
+		if err != nil {
+			return
+		}
+		again, err := parseChanges(c.encode(), 5)
+		if err != nil || again.dead != c.dead || len(again.of) != len(c.of) {
+			t.Errorf("%d dead, %d changed; then %d, %d: %v", c.dead, len(c.of), again.dead, len(again.of), err)
+		}
+	})
+}
+
+func FuzzVectors(f *testing.F) {
+	seeds(f, ".npy")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if half, err := readVectors(b, 3, 8); err == nil && len(half) != 24 {
+			t.Errorf("%d values", len(half))
+		}
+	})
+}
+
+func FuzzCodes(f *testing.F) {
+	seeds(f, ".bin")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		aligned := append(make([]byte, 0, len(b)+64), b...)
+		if scales, codes, err := readCodes(aligned, 3, 8); err == nil && (len(scales) != 3 || len(codes) != 24) {
+			t.Errorf("%d scales, %d codes", len(scales), len(codes))
+		}
+	})
+}
+
+func FuzzMetadata(f *testing.F) {
+	seeds(f, ".parquet")
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		for _, rows := range []int{2, 3} {
+			m, err := readMetadata(bytes.NewReader(b), int64(len(b)), rows)
+			if err == nil {
+				_ = m.each(0, func(int, *Record) bool { return true })
+				_ = m.each(1, func(int, *Record) bool { return false })
+			}
+		}
+	})
+}
+
+// TestAddRefuses: vectors and records that an index cannot have.
+func TestAddRefuses(t *testing.T) {
+	w, err := NewWriter(filepath.Join(t.TempDir(), "index"), space(2), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, c := range []struct {
+		r    Record
+		v    []float32
+		want string
+	}{
+		{Record{Path: "/a"}, []float32{1}, "vector has 1 values, want 2"},
+		{Record{Path: "/a"}, []float32{0, 0}, "the vector is zero"},
+		{Record{Path: "/a"}, []float32{0, float32(math.Inf(1))}, "value 2 of 2 is +Inf"},
+		{Record{}, []float32{0, 1}, "has no path"},
+		{Record{Path: "/a", Caption: "\xff"}, []float32{0, 1}, `column "caption" is "\xff", want UTF-8`},
+	} {
+		if err := w.Add(c.r, c.v); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v %v: %v, want %q", c.r, c.v, err, c.want)
+		}
+	}
+	if err := w.Add(Record{Path: "/a"}, []float32{0, 3}); err != nil || w.Len() != 1 {
+		t.Errorf("%d rows: %v", w.Len(), err)
+	}
+	for _, name := range []string{"", "caption", "path", "\xff"} {
+		if _, err := NewWriter(filepath.Join(t.TempDir(), "index"), space(2), WriterOptions{Columns: []string{name}}); err == nil {
+			t.Errorf("a column is called %q", name)
+		}
+	}
+}
