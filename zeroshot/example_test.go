@@ -106,3 +106,39 @@ func ExampleClassifier_ClassifyAll() {
 	// orange-circle.png: cat 0.932
 	// red-circle.png: cat 0.710
 }
+
+// Labels that do not exclude each other: each has a probability of its own, and one is enough. The prompts are of a file.
+func ExampleMultiLabel() {
+	ctx := context.Background()
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	labels, err := zeroshot.ReadPrompts("labels.tsv", []byte("pet\ta photo of a cat\npet\ta cat\nclothes\ta photo of a hat\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := zeroshot.NewPrompts(ctx, m, labels, nil, zeroshot.MultiLabel(-0.5, "a photo"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	all, err := c.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"), clip.File("../cmd/vitago/demo/blue-square.png"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	threshold := zeroshot.Threshold{Probability: 0.5, Each: true}
+	for _, ranked := range all {
+		for _, l := range threshold.Accepted(ranked) {
+			fmt.Print(l.Name, " ")
+		}
+		fmt.Println("are accepted")
+	}
+	// Output:
+	// clothes pet are accepted
+	// are accepted
+}

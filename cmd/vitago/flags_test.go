@@ -82,7 +82,7 @@ func TestFlags(t *testing.T) {
 	os.WriteFile(lines, []byte("photo\ndog.\n"), 0o666)
 	os.WriteFile(texts, []byte("photo\n"), 0o666)
 	own := filepath.Join(t.TempDir(), "own.json")
-	os.WriteFile(own, []byte(`{"answers":[{"source":"me","checks":[{"text":"a photo","embedding":[1]}]}]}`), 0o666)
+	os.WriteFile(own, []byte(`{"answers":[{"source":"me","checks":[{"text":"a circle","embedding":[1]}]}]}`), 0o666)
 	prompts := filepath.Join(t.TempDir(), "prompts.tsv")
 	os.WriteFile(prompts, []byte("cat\ta cat\ncat\tcat\ndog\tdog.\n"), 0o666)
 	table := func(name, rows string) string {
