@@ -30,7 +30,7 @@ var scale = func() (table [256]color.RGBA) {
 	return table
 }()
 
-// Overlay returns the picture under the colours of the map, from black over red and yellow to white, in the size of the picture.
+// Overlay returns the picture under the colours of the map, from black over blue and red to white, in the size of the picture.
 // The least value of the map is black and the greatest white: colours of two maps cannot be compared. What the tower has not
 // seen is dark, grey and hatched.
 func (m *Map) Overlay() *image.RGBA {

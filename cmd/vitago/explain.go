@@ -62,7 +62,7 @@ Methods:
 For relevance it is -1 of towers with 12 blocks and more, as in its authors' code, and 0 of smaller ones.
 
 It prints the map, the place that counts most, in pixels of the image, and the cosine. -o writes the image
-under the colours of the map, from black, which counts least, over red and yellow to white; of several
+under the colours of the map, from black, which counts least, over blue and red to white; of several
 captions they stand side by side. What the model does not see, since it is cut off, is grey and hatched.
 --map writes the values as NumPy's float32: [G,G], of several captions [N,G,G]. Files appear complete or
 not at all. The image is taken as the model takes it, turned as its EXIF data say only if that does.`,
@@ -300,7 +300,7 @@ func (e *explanation) cells(maps []*explain.Map) []sheet.Cell {
 	of := func(img image.Image) func() (image.Image, error) {
 		return func() (image.Image, error) { return img, nil }
 	}
-	cells := []sheet.Cell{{Picture: of(maps[0].Image), Lines: []sheet.Line{{Text: maps[0].Picture}}}}
+	cells := []sheet.Cell{{Picture: of(maps[0].Image), Lines: []sheet.Line{{Text: filepath.Base(maps[0].Picture)}}}}
 	for _, m := range maps {
 		cells = append(cells, sheet.Cell{Picture: of(m.Overlay()), Lines: []sheet.Line{{Text: m.Caption}, {Text: e.scoreOf(m)}}})
 	}

@@ -1,0 +1,47 @@
+package explain_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/explain"
+)
+
+// Where the model in the program sees a red circle in a picture.
+func ExampleCaption() {
+	model, err := demo.Open()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer model.Close()
+	m, err := explain.Caption(context.Background(), model, clip.File("../demo/pictures/red-circle.png"), "a red circle", explain.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%d×%d patches of %d pixels\n", m.Grid, m.Grid, int(m.Window.Right-m.Window.Left)/m.Grid)
+	fmt.Println(m.Overlay().Bounds()) // the picture under the colours of the map
+	// Output:
+	// 8×8 patches of 12 pixels
+	// (0,0)-(128,96)
+}
+
+// What the class token is made of, whatever it is compared with.
+func ExampleAttention() {
+	model, err := demo.Open()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer model.Close()
+	m, err := explain.Attention(context.Background(), model, clip.File("../demo/pictures/red-circle.png"), explain.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(m.Method, "of", m.Blocks, "blocks,", len(m.Values), "values")
+	// Output: rollout of 4 blocks, 64 values
+}
