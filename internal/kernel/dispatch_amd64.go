@@ -145,9 +145,17 @@ func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int)
 			if cols-j <= nr/2 {
 				width, f = nr/2, t.turned[1]
 			}
-			c, b := c[r*ldc+j:], b[j/nr*bApart:]
-			_, _ = c[(t.rows-1)*ldc+width-1], b[k*nr-1]
-			f(&c[0], ldc, &a[r], &b[0], k)
+			n, w := min(t.rows, rows-r), min(width, cols-j)
+			c, ldc, b := c[r*ldc+j:], ldc, b[j/nr*bApart:]
+			_, _ = c[(n-1)*ldc+w-1], b[k*nr-1]
+			if n == t.rows && w == width {
+				f(&c[0], ldc, &a[r], &b[0], k)
+				continue
+			}
+			whole := Get(maxTile)
+			f(&whole[0], nr, &a[r], &b[0], k)
+			copyColumns(c, ldc, whole, nr, w, n)
+			Put(whole)
 		}
 		r += t.rows
 	}

@@ -222,7 +222,6 @@ type headGrad struct {
 	keys, values []float32 // [T/nr][D][nr]
 	p            []float32 // [tRows,nr]
 	gs           []float32 // panels like p
-	some         []float32 // the gradient of the keys or values of a panel, [nr,dCols], and a tile
 	gq           []float32 // [tRows,dCols]
 	buffers      [][]float32
 }
@@ -276,7 +275,7 @@ func (h *headGrad) compute(causal bool) {
 	groups := (panels*nr + gradKeys - 1) / gradKeys
 	group := (panels + groups - 1) / groups
 	h.p, h.gs = h.get(tRows*nr), h.get(group*tRows*nr)
-	h.some, h.gq = h.get(roundUp(nr, h.mr)*h.dCols), h.get(tRows*h.dCols)
+	h.gq = h.get(tRows * h.dCols)
 	for k0 := 0; k0 < t; k0 += group * nr {
 		count := min(group*nr, t-k0)
 		for j := 0; j < count; j += nr {
@@ -286,7 +285,9 @@ func (h *headGrad) compute(causal bool) {
 			tileRows(h.gq[r*h.dCols:], h.dCols, min(h.mr, t-r), h.gs[r*nr:], tRows*nr, h.k[k0*nr:], t*nr, h.d, count, k0 > 0)
 		}
 	}
-	h.write(0, 0, h.gq, t)
+	for p := 0; p < h.d; p += nr {
+		copyColumns(h.gqkv[p:], 3*h.c, h.gq[p:], h.dCols, min(nr, h.d-p), t)
+	}
 	for _, b := range h.buffers {
 		Put(b)
 	}
@@ -309,17 +310,8 @@ func (h *headGrad) panel(gs []float32, key, n int, causal bool) {
 		zeroLater(h.p, key, nr)
 		zeroLater(gs[:len(h.p)], key, nr)
 	}
-	tileTurned(h.some, h.dCols, n, h.p, h.g, t*nr, d, t)
-	h.write(2, key, h.some, n)
-	tileTurned(h.some, h.dCols, n, gs, h.q, t*nr, d, t)
-	h.write(1, key, h.some, n)
-}
-
-// write sets the gradient of some queries, keys or values, from a token on.
-func (h *headGrad) write(part, token int, x []float32, n int) {
-	for p := 0; p < h.d; p += h.nr {
-		copyColumns(h.gqkv[token*3*h.c+part*h.c+p:], 3*h.c, x[p:], h.dCols, min(h.nr, h.d-p), n)
-	}
+	tileTurned(h.gqkv[key*3*h.c+2*h.c:], 3*h.c, n, h.p, h.g, t*nr, d, t)
+	tileTurned(h.gqkv[key*3*h.c+h.c:], 3*h.c, n, gs, h.q, t*nr, d, t)
 }
 
 // zeroLater sets the probabilities [T,nr] of keys that come after their query to 0. The first key of the panel is the

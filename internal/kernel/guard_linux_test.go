@@ -113,8 +113,9 @@ func TestFencePanelTiles(t *testing.T) {
 				tileRows(z, nr+1, rows, x, apart, y, 0, nr-rows, k, k%2 == 0)
 			}
 			for rows := 1; rows <= nr; rows++ {
-				x, y, z := a.last(rng, k*nr), b.last(rng, nr*k), c.last(rng, (roundUp(nr, mr)-1)*(nr+1)+nr)
-				tileTurned(z, nr+1, rows, x, y, 0, 1+nr-rows, k)
+				cols := 1 + nr - rows
+				x, y, z := a.last(rng, k*nr), b.last(rng, nr*k), c.last(rng, (rows-1)*(nr+1)+cols)
+				tileTurned(z, nr+1, rows, x, y, 0, cols, k)
 			}
 		}
 	})

@@ -430,7 +430,7 @@ tileRows6x16AVX2Store:
 	RET
 
 // func tileTurned6x16AVX2(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tileTurned6x16AVX2(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -453,6 +453,8 @@ TEXT ·tileTurned6x16AVX2(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned6x16AVX2Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000006, R9
 	PCALIGN $0x40
 
 tileTurned6x16AVX2Loop:
@@ -496,6 +498,10 @@ tileTurned6x16AVX2Loop:
 	VBROADCASTSS 84(DX), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+128, DX
 	ADDQ         $+128, BX
 	DECQ         DI
@@ -667,7 +673,7 @@ tileRows6x8AVX2Store:
 	RET
 
 // func tileTurned6x8AVX2(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tileTurned6x8AVX2(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -684,6 +690,8 @@ TEXT ·tileTurned6x8AVX2(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned6x8AVX2Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000006, R9
 	PCALIGN $0x40
 
 tileTurned6x8AVX2Loop:
@@ -713,6 +721,10 @@ tileTurned6x8AVX2Loop:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 84(DX), Y7
 	VFMADD231PS  Y6, Y7, Y5
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+128, DX
 	ADDQ         $+128, BX
 	DECQ         DI
@@ -876,7 +888,7 @@ tileRows4x16AVX2Store:
 	RET
 
 // func tileTurned4x16AVX2(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tileTurned4x16AVX2(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -895,6 +907,8 @@ TEXT ·tileTurned4x16AVX2(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned4x16AVX2Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000004, R9
 	PCALIGN $0x40
 
 tileTurned4x16AVX2Loop:
@@ -926,6 +940,10 @@ tileTurned4x16AVX2Loop:
 	VBROADCASTSS 76(DX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+128, DX
 	ADDQ         $+128, BX
 	DECQ         DI
@@ -1063,7 +1081,7 @@ tileRows4x8AVX2Store:
 	RET
 
 // func tileTurned4x8AVX2(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tileTurned4x8AVX2(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -1078,6 +1096,8 @@ TEXT ·tileTurned4x8AVX2(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned4x8AVX2Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000004, R9
 	PCALIGN $0x40
 
 tileTurned4x8AVX2Loop:
@@ -1099,6 +1119,10 @@ tileTurned4x8AVX2Loop:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 76(DX), Y5
 	VFMADD231PS  Y4, Y5, Y3
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+128, DX
 	ADDQ         $+128, BX
 	DECQ         DI
@@ -1965,62 +1989,50 @@ scoreGradAVX2Loop:
 	VMOVUPS      (AX), Y5
 	VSUBPS       Y2, Y5, Y5
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      wordsc3160000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VROUNDPS     $0x00, Y5, Y6
-	VSUBPS       Y6, Y5, Y5
-	VMOVUPS      words3920fdde<>+0(SB), Y7
-	VFMADD213PS  words3aaf9f29<>+0(SB), Y5, Y7
-	VFMADD213PS  words3c1d96a6<>+0(SB), Y5, Y7
-	VFMADD213PS  words3d635774<>+0(SB), Y5, Y7
-	VFMADD213PS  words3e75fdee<>+0(SB), Y5, Y7
-	VFMADD213PS  words3f317218<>+0(SB), Y5, Y7
-	VFMADD213PS  words3f800000<>+0(SB), Y5, Y7
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y5
-	VPSUBD       Y5, Y6, Y6
-	VPADDD       words0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y7, Y7
-	VPADDD       words0000007f<>+0(SB), Y6, Y6
+	VADDPS       words4b400000<>+0(SB), Y5, Y6
+	VSUBPS       words4b400000<>+0(SB), Y6, Y7
+	VSUBPS       Y7, Y5, Y7
+	VMOVUPS      words3920fdde<>+0(SB), Y8
+	VFMADD213PS  words3aaf9f29<>+0(SB), Y7, Y8
+	VFMADD213PS  words3c1d96a6<>+0(SB), Y7, Y8
+	VFMADD213PS  words3d635774<>+0(SB), Y7, Y8
+	VFMADD213PS  words3e75fdee<>+0(SB), Y7, Y8
+	VFMADD213PS  words3f317218<>+0(SB), Y7, Y8
+	VFMADD213PS  words3f800000<>+0(SB), Y7, Y8
 	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VMOVUPS      Y7, (AX)
+	VCMPPS       $0x05, wordsc2c80000<>+0(SB), Y5, Y5
+	VPADDD       Y6, Y8, Y8
+	VANDPS       Y5, Y8, Y8
+	VMULPS       Y3, Y8, Y8
+	VMOVUPS      Y8, (AX)
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y4, Y5, Y5
 	VMULPS       Y0, Y5, Y5
-	VMULPS       Y7, Y5, Y5
+	VMULPS       Y8, Y5, Y5
 	VMOVUPS      Y5, (CX)
 	VMOVUPS      32(AX), Y5
 	VSUBPS       Y2, Y5, Y5
 	VMULPS       Y1, Y5, Y5
-	VMOVUPS      wordsc3160000<>+0(SB), Y2
-	VMAXPS       Y5, Y2, Y5
-	VROUNDPS     $0x00, Y5, Y2
-	VSUBPS       Y2, Y5, Y5
-	VMOVUPS      words3920fdde<>+0(SB), Y6
-	VFMADD213PS  words3aaf9f29<>+0(SB), Y5, Y6
-	VFMADD213PS  words3c1d96a6<>+0(SB), Y5, Y6
-	VFMADD213PS  words3d635774<>+0(SB), Y5, Y6
-	VFMADD213PS  words3e75fdee<>+0(SB), Y5, Y6
-	VFMADD213PS  words3f317218<>+0(SB), Y5, Y6
-	VFMADD213PS  words3f800000<>+0(SB), Y5, Y6
-	VCVTPS2DQ    Y2, Y2
-	VPSRAD       $0x01, Y2, Y5
-	VPSUBD       Y5, Y2, Y2
-	VPADDD       words0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VPADDD       words0000007f<>+0(SB), Y2, Y2
+	VADDPS       words4b400000<>+0(SB), Y5, Y2
+	VSUBPS       words4b400000<>+0(SB), Y2, Y6
+	VSUBPS       Y6, Y5, Y6
+	VMOVUPS      words3920fdde<>+0(SB), Y7
+	VFMADD213PS  words3aaf9f29<>+0(SB), Y6, Y7
+	VFMADD213PS  words3c1d96a6<>+0(SB), Y6, Y7
+	VFMADD213PS  words3d635774<>+0(SB), Y6, Y7
+	VFMADD213PS  words3e75fdee<>+0(SB), Y6, Y7
+	VFMADD213PS  words3f317218<>+0(SB), Y6, Y7
+	VFMADD213PS  words3f800000<>+0(SB), Y6, Y7
 	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 32(AX)
+	VCMPPS       $0x05, wordsc2c80000<>+0(SB), Y5, Y5
+	VPADDD       Y2, Y7, Y7
+	VANDPS       Y5, Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
 	VMOVUPS      32(CX), Y2
 	VSUBPS       Y4, Y2, Y2
 	VMULPS       Y0, Y2, Y2
-	VMULPS       Y6, Y2, Y2
+	VMULPS       Y7, Y2, Y2
 	VMOVUPS      Y2, 32(CX)
 	ADDQ         $+64, AX
 	ADDQ         $+64, CX
@@ -2029,6 +2041,42 @@ scoreGradAVX2Loop:
 	JNZ          scoreGradAVX2Loop
 	VZEROUPPER
 	RET
+
+DATA words4b400000<>+0(SB)/4, $0x4b400000
+DATA words4b400000<>+4(SB)/4, $0x4b400000
+DATA words4b400000<>+8(SB)/4, $0x4b400000
+DATA words4b400000<>+12(SB)/4, $0x4b400000
+DATA words4b400000<>+16(SB)/4, $0x4b400000
+DATA words4b400000<>+20(SB)/4, $0x4b400000
+DATA words4b400000<>+24(SB)/4, $0x4b400000
+DATA words4b400000<>+28(SB)/4, $0x4b400000
+DATA words4b400000<>+32(SB)/4, $0x4b400000
+DATA words4b400000<>+36(SB)/4, $0x4b400000
+DATA words4b400000<>+40(SB)/4, $0x4b400000
+DATA words4b400000<>+44(SB)/4, $0x4b400000
+DATA words4b400000<>+48(SB)/4, $0x4b400000
+DATA words4b400000<>+52(SB)/4, $0x4b400000
+DATA words4b400000<>+56(SB)/4, $0x4b400000
+DATA words4b400000<>+60(SB)/4, $0x4b400000
+GLOBL words4b400000<>(SB), RODATA|NOPTR, $64
+
+DATA wordsc2c80000<>+0(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+4(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+8(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+12(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+16(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+20(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+24(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+28(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+32(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+36(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+40(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+44(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+48(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+52(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+56(SB)/4, $0xc2c80000
+DATA wordsc2c80000<>+60(SB)/4, $0xc2c80000
+GLOBL wordsc2c80000<>(SB), RODATA|NOPTR, $64
 
 // func normSumsAVX2(sums *float32, gy *float32, w *float32, x *float32, n int, mean float32, scale float32)
 // Requires: AVX, FMA3
@@ -5955,7 +6003,7 @@ tileRows14x32AVX512Store:
 	RET
 
 // func tileTurned14x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned14x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -5994,6 +6042,8 @@ TEXT ·tileTurned14x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned14x32AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x0000000e, R9
 	PCALIGN $0x40
 
 tileTurned14x32AVX512Loop:
@@ -6085,6 +6135,11 @@ tileTurned14x32AVX512Loop:
 	VBROADCASTSS 180(DX), Z30
 	VFMADD231PS  Z28, Z30, Z26
 	VFMADD231PS  Z29, Z30, Z27
+	PREFETCHT0   (R8)
+	PREFETCHT0   64(R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -6393,7 +6448,7 @@ tileRows14x16AVX512Store:
 	RET
 
 // func tileTurned14x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned14x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -6418,6 +6473,8 @@ TEXT ·tileTurned14x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned14x16AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x0000000e, R9
 	PCALIGN $0x40
 
 tileTurned14x16AVX512Loop:
@@ -6479,6 +6536,10 @@ tileTurned14x16AVX512Loop:
 	VFMADD231PS  Z14, Z15, Z12
 	VBROADCASTSS 180(DX), Z15
 	VFMADD231PS  Z14, Z15, Z13
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -6743,7 +6804,7 @@ tileRows8x32AVX512Store:
 	RET
 
 // func tileTurned8x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned8x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -6770,6 +6831,8 @@ TEXT ·tileTurned8x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned8x32AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000008, R9
 	PCALIGN $0x40
 
 tileTurned8x32AVX512Loop:
@@ -6825,6 +6888,11 @@ tileTurned8x32AVX512Loop:
 	VBROADCASTSS 156(DX), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT0   (R8)
+	PREFETCHT0   64(R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -7030,7 +7098,7 @@ tileRows8x16AVX512Store:
 	RET
 
 // func tileTurned8x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned8x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -7049,6 +7117,8 @@ TEXT ·tileTurned8x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned8x16AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000008, R9
 	PCALIGN $0x40
 
 tileTurned8x16AVX512Loop:
@@ -7086,6 +7156,10 @@ tileTurned8x16AVX512Loop:
 	VFMADD231PS  Z8, Z9, Z6
 	VBROADCASTSS 156(DX), Z9
 	VFMADD231PS  Z8, Z9, Z7
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -7258,7 +7332,7 @@ tileRows4x32AVX512Store:
 	RET
 
 // func tileTurned4x32AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned4x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -7277,6 +7351,8 @@ TEXT ·tileTurned4x32AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned4x32AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000004, R9
 	PCALIGN $0x40
 
 tileTurned4x32AVX512Loop:
@@ -7308,6 +7384,11 @@ tileTurned4x32AVX512Loop:
 	VBROADCASTSS 140(DX), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT0   (R8)
+	PREFETCHT0   64(R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -7445,7 +7526,7 @@ tileRows4x16AVX512Store:
 	RET
 
 // func tileTurned4x16AVX512(c *float32, ldc int, a *float32, b *float32, k int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·tileTurned4x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    c+0(FP), AX
 	MOVQ    ldc+8(FP), CX
@@ -7460,6 +7541,8 @@ TEXT ·tileTurned4x16AVX512(SB), NOSPLIT, $0-40
 	MOVQ    SI, DI
 	SHRQ    $0x01, DI
 	JZ      tileTurned4x16AVX512Rest
+	MOVQ    AX, R8
+	MOVQ    $0x00000004, R9
 	PCALIGN $0x40
 
 tileTurned4x16AVX512Loop:
@@ -7481,6 +7564,10 @@ tileTurned4x16AVX512Loop:
 	VFMADD231PS  Z4, Z5, Z2
 	VBROADCASTSS 140(DX), Z5
 	VFMADD231PS  Z4, Z5, Z3
+	PREFETCHT0   (R8)
+	LEAQ         (R8)(CX*1), R10
+	DECQ         R9
+	CMOVQGT      R10, R8
 	ADDQ         $+256, DX
 	ADDQ         $+256, BX
 	DECQ         DI
@@ -8489,46 +8576,48 @@ scoreGradAVX512Loop:
 	VMOVUPS      (AX), Z5
 	VSUBPS       Z2, Z5, Z5
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      wordsc3160000<>+0(SB), Z6
-	VMAXPS       Z5, Z6, Z5
-	VRNDSCALEPS  $0x00, Z5, Z6
-	VSUBPS       Z6, Z5, Z5
-	VMOVUPS      words3920fdde<>+0(SB), Z7
-	VFMADD213PS  words3aaf9f29<>+0(SB), Z5, Z7
-	VFMADD213PS  words3c1d96a6<>+0(SB), Z5, Z7
-	VFMADD213PS  words3d635774<>+0(SB), Z5, Z7
-	VFMADD213PS  words3e75fdee<>+0(SB), Z5, Z7
-	VFMADD213PS  words3f317218<>+0(SB), Z5, Z7
-	VFMADD213PS  words3f800000<>+0(SB), Z5, Z7
-	VSCALEFPS    Z6, Z7, Z7
-	VMULPS       Z3, Z7, Z7
-	VMOVUPS      Z7, (AX)
+	VADDPS       words4b400000<>+0(SB), Z5, Z6
+	VSUBPS       words4b400000<>+0(SB), Z6, Z7
+	VSUBPS       Z7, Z5, Z7
+	VMOVUPS      words3920fdde<>+0(SB), Z8
+	VFMADD213PS  words3aaf9f29<>+0(SB), Z7, Z8
+	VFMADD213PS  words3c1d96a6<>+0(SB), Z7, Z8
+	VFMADD213PS  words3d635774<>+0(SB), Z7, Z8
+	VFMADD213PS  words3e75fdee<>+0(SB), Z7, Z8
+	VFMADD213PS  words3f317218<>+0(SB), Z7, Z8
+	VFMADD213PS  words3f800000<>+0(SB), Z7, Z8
+	VPSLLD       $0x17, Z6, Z6
+	VCMPPS       $0x05, wordsc2c80000<>+0(SB), Z5, K1
+	VPADDD.Z     Z6, Z8, K1, Z8
+	VMULPS       Z3, Z8, Z8
+	VMOVUPS      Z8, (AX)
 	VMOVUPS      (CX), Z5
 	VSUBPS       Z4, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMULPS       Z7, Z5, Z5
+	VMULPS       Z8, Z5, Z5
 	VMOVUPS      Z5, (CX)
 	VMOVUPS      64(AX), Z5
 	VSUBPS       Z2, Z5, Z5
 	VMULPS       Z1, Z5, Z5
-	VMOVUPS      wordsc3160000<>+0(SB), Z2
-	VMAXPS       Z5, Z2, Z5
-	VRNDSCALEPS  $0x00, Z5, Z2
-	VSUBPS       Z2, Z5, Z5
-	VMOVUPS      words3920fdde<>+0(SB), Z6
-	VFMADD213PS  words3aaf9f29<>+0(SB), Z5, Z6
-	VFMADD213PS  words3c1d96a6<>+0(SB), Z5, Z6
-	VFMADD213PS  words3d635774<>+0(SB), Z5, Z6
-	VFMADD213PS  words3e75fdee<>+0(SB), Z5, Z6
-	VFMADD213PS  words3f317218<>+0(SB), Z5, Z6
-	VFMADD213PS  words3f800000<>+0(SB), Z5, Z6
-	VSCALEFPS    Z2, Z6, Z6
-	VMULPS       Z3, Z6, Z6
-	VMOVUPS      Z6, 64(AX)
+	VADDPS       words4b400000<>+0(SB), Z5, Z2
+	VSUBPS       words4b400000<>+0(SB), Z2, Z6
+	VSUBPS       Z6, Z5, Z6
+	VMOVUPS      words3920fdde<>+0(SB), Z7
+	VFMADD213PS  words3aaf9f29<>+0(SB), Z6, Z7
+	VFMADD213PS  words3c1d96a6<>+0(SB), Z6, Z7
+	VFMADD213PS  words3d635774<>+0(SB), Z6, Z7
+	VFMADD213PS  words3e75fdee<>+0(SB), Z6, Z7
+	VFMADD213PS  words3f317218<>+0(SB), Z6, Z7
+	VFMADD213PS  words3f800000<>+0(SB), Z6, Z7
+	VPSLLD       $0x17, Z2, Z2
+	VCMPPS       $0x05, wordsc2c80000<>+0(SB), Z5, K1
+	VPADDD.Z     Z2, Z7, K1, Z7
+	VMULPS       Z3, Z7, Z7
+	VMOVUPS      Z7, 64(AX)
 	VMOVUPS      64(CX), Z2
 	VSUBPS       Z4, Z2, Z2
 	VMULPS       Z0, Z2, Z2
-	VMULPS       Z6, Z2, Z2
+	VMULPS       Z7, Z2, Z2
 	VMOVUPS      Z2, 64(CX)
 	ADDQ         $+128, AX
 	ADDQ         $+128, CX

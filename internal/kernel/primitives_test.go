@@ -61,17 +61,17 @@ func TestTile(t *testing.T) {
 }
 
 // TestPanelTiles compares products of panels with float64: every number of rows, columns that fill panels, less than
-// half of one, and more, and depths around a panel's width. They read and write no more than whole panels.
+// half of one, and more, and depths around a panel's width. tileRows may write whole panels, and tileTurned writes C alone.
 func TestPanelTiles(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(23, 24))
 		mr, nr := tileShape()
-		check := func(what string, c guarded, before []float32, rows, cols, ldc, k int, accumulate bool, a, b func(i, p int) float32) {
+		check := func(what string, c guarded, before []float32, rows, cols, written, ldc, k int, accumulate bool, a, b func(i, p int) float32) {
 			t.Helper()
 			c.check(t, what)
 			for i, got := range c.data {
 				row, col := i/ldc, i%ldc
-				if col >= roundUp(cols, nr) {
+				if col >= written {
 					near(t, what+", beside the tiles", got, float64(before[i]), 0)
 				}
 				if col >= cols || row >= rows {
@@ -101,14 +101,14 @@ func TestPanelTiles(t *testing.T) {
 					a, c := random(rng, (k-1)/nr*apart+mr*nr), random(rng, (mr-1)*ldc+panels*nr)
 					before := slices.Clone(c.data)
 					tileRows(c.data, ldc, rows, a.data, apart, b.data, bApart, cols, k, accumulate)
-					check(fmt.Sprintf("tileRows rows=%d cols=%d k=%d accumulate=%v", rows, cols, k, accumulate), c, before, rows, cols, ldc, k, accumulate,
+					check(fmt.Sprintf("tileRows rows=%d cols=%d k=%d accumulate=%v", rows, cols, k, accumulate), c, before, rows, cols, roundUp(cols, nr), ldc, k, accumulate,
 						func(row, p int) float32 { return a.data[p/nr*apart+row*nr+p%nr] }, at)
 				}
 				for rows := 1; rows <= nr; rows++ {
-					a, c := random(rng, k*nr), random(rng, (roundUp(nr, mr)-1)*ldc+panels*nr)
+					a, c := random(rng, k*nr), random(rng, (rows-1)*ldc+cols)
 					before := slices.Clone(c.data)
 					tileTurned(c.data, ldc, rows, a.data, b.data, bApart, cols, k)
-					check(fmt.Sprintf("tileTurned rows=%d cols=%d k=%d", rows, cols, k), c, before, rows, cols, ldc, k, false,
+					check(fmt.Sprintf("tileTurned rows=%d cols=%d k=%d", rows, cols, k), c, before, rows, cols, cols, ldc, k, false,
 						func(row, p int) float32 { return a.data[p*nr+row] }, at)
 				}
 			}
@@ -274,6 +274,32 @@ func TestLayerNormGrad(t *testing.T) {
 			for i := range n {
 				near(t, "gw", gw.data[i], wantW[i], 8*unit*sizeW[i])
 				near(t, "gb", gb.data[i], wantB[i], 8*unit*sizeW[i])
+			}
+		}
+	})
+}
+
+// TestScoreGradFar: scores far below the largest have the probability 0 and no gradient, and a NaN stays.
+func TestScoreGradFar(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		_, nr := tileShape()
+		p, gs := make([]float32, nr), make([]float32, nr)
+		for i := range p {
+			p[i], gs[i] = []float32{-1000, float32(math.Inf(-1)), -1e30, 3, float32(math.NaN())}[i%5], 2
+		}
+		scoreGrad(p, gs, []float32{3, 0.5, 1}, 0.125)
+		for i := range p {
+			switch i % 5 {
+			case 3:
+				near(t, "p of the largest", p[i], 0.5, 0)
+				near(t, "gs of the largest", gs[i], 0.0625, 0)
+			case 4:
+				if p[i] == p[i] || gs[i] == gs[i] {
+					t.Errorf("of NaN: p %v, gs %v", p[i], gs[i])
+				}
+			default:
+				near(t, "p", p[i], 0, 1e-30)
+				near(t, "gs", gs[i], 0, 1e-30)
 			}
 		}
 	})

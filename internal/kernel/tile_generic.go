@@ -47,7 +47,7 @@ func tileRowsGeneric(c []float32, ldc, rows int, a []float32, apart int, b []flo
 }
 
 // tileTurnedGeneric is the definition of the product with a transpose, C (rows,cols) = Aᵀ·B for a panel A [k,nr] and
-// panels of B as in tileRowsGeneric. Rows are those of C: nr at most.
+// panels of B as in tileRowsGeneric. Rows are those of C: nr at most. It writes no more than they and the columns.
 //
 //	for r, j:  c[r·ldc+j] = Σₖ a[k·nr+r] · b[j/nr·bApart+k·nr+j%nr]
 func tileTurnedGeneric(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
@@ -59,7 +59,7 @@ func tileTurnedGeneric(c []float32, ldc, rows int, a, b []float32, bApart, cols,
 		clear(x)
 		copyRows(x, mr, a[r:], nr, n, k)
 		for j := 0; j < cols; j += nr {
-			tile(c[r*ldc+j:], ldc, n, x, b[j/nr*bApart:], k, false, nil, 0)
+			edgeTile(c[r*ldc+j:], ldc, x, b[j/nr*bApart:], n, min(nr, cols-j), k, false)
 		}
 	}
 }

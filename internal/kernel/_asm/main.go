@@ -302,15 +302,24 @@ func (m machine) panelTile(turned bool, rows, nv int) {
 		element := func(p int) func(i int) Mem {
 			return func(i int) Mem { return Mem{Base: a, Disp: 4 * (p*width + i)} }
 		}
-		turns := GP64()
+		turns, row, left, next := GP64(), GP64(), GP64(), GP64()
 		MOVQ(k, turns)
 		SHRQ(U8(1), turns)
 		JZ(LabelRef(id + "Rest"))
+		MOVQ(c, row)
+		MOVQ(U32(uint32(rows)), left)
 		align()
 		Label(id + "Loop")
 		for p := range 2 {
 			depth(element(p), p)
 		}
+		// The lines of C, to be there for writing in the end; those of the last row again and again.
+		for line := 0; line < 4*m.lanes*nv; line += 64 {
+			PREFETCHT0(Mem{Base: row, Disp: line})
+		}
+		LEAQ(Mem{Base: row, Index: ldc, Scale: 1}, next)
+		DECQ(left)
+		CMOVQGT(next, row)
 		ADDQ(I32(2*4*width), a)
 		ADDQ(I32(2*4*width), b)
 		DECQ(turns)
@@ -996,6 +1005,29 @@ func (m machine) exp2(x VecVirtual) VecVirtual {
 	return m.ldexp(p, n)
 }
 
+// exp2Above is exp2 for x that are at most 0, but it returns 0 below -100. Adding to the exponent and rounding by a
+// large number takes units that the polynomial leaves idle.
+func (m machine) exp2Above(x VecVirtual) VecVirtual {
+	const notLess = 5
+	large := floats(3 << 22) // in float32, its last bits count ones
+	n, whole, f := m.vec(), m.vec(), m.vec()
+	VADDPS(large, x, n)
+	VSUBPS(large, n, whole)
+	VSUBPS(whole, x, f)
+	p := m.horner(f, 1.53533619037e-4, 1.33988744137e-3, 9.61843735769e-3, 5.55033247113e-2, 2.40226479136e-1, 6.93147202855e-1, 1)
+	VPSLLD(U8(23), n, n)
+	if m.lanes == 16 {
+		keep := K()
+		VCMPPS(U8(notLess), floats(-100), x, keep) // a NaN stays
+		VPADDD_Z(n, p, keep, p)
+		return p
+	}
+	VCMPPS(U8(notLess), floats(-100), x, x)
+	VPADDD(n, p, p)
+	VANDPS(x, p, p)
+	return p
+}
+
 func (m machine) scaleColumns() {
 	var s []VecVirtual
 	m.column("scaleColumns", "func(x, s *float32, rows int)", func() { s = m.tileRow("s") }, func(x Mem, j int) {
@@ -1090,7 +1122,7 @@ func (m machine) scoreGrad() {
 		VMOVUPS(Mem{Base: p, Disp: at}, v)
 		VSUBPS(peak, v, v)
 		VMULPS(scale2, v, v)
-		e := m.exp2(v)
+		e := m.exp2Above(v)
 		VMULPS(inverse, e, e)
 		VMOVUPS(e, Mem{Base: p, Disp: at})
 		VMOVUPS(Mem{Base: gs, Disp: at}, g)
