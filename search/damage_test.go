@@ -1,7 +1,6 @@
 package search
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"os"
@@ -88,7 +87,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestFlip: a byte that has changed is found by Verify, and breaks nothing else.
+// TestFlip: metadata of which a bit has changed are damaged.
 func TestFlip(t *testing.T) {
 	dir := changed(t)
 	for name, text := range files(t, dir) {
@@ -102,15 +101,9 @@ func TestFlip(t *testing.T) {
 			if err := os.WriteFile(path, flipped, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			_ = readAll(dir) // does not panic
-			x, err := Open(dir)
-			if err != nil {
-				continue
-			}
-			if err := x.Verify(t.Context()); !errors.Is(err, ErrDamaged) {
+			if err := readAll(dir); !errors.Is(err, ErrDamaged) {
 				t.Errorf("byte %d of %s: %v", n, name, err)
 			}
-			x.Close()
 		}
 		os.WriteFile(path, []byte(text), 0o666)
 	}
@@ -173,9 +166,18 @@ func FuzzCodes(f *testing.F) {
 
 func FuzzMetadata(f *testing.F) {
 	seeds(f, ".parquet")
+	var sums []fileOf
+	dir := changed(f)
+	for _, n := range []int{0, 1} {
+		sum, err := sumFile(filepath.Join(dir, metadataFile(n)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		sums = append(sums, sum)
+	}
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		for _, rows := range []int{2, 3} {
-			m, err := readMetadata(bytes.NewReader(b), int64(len(b)), rows)
+		for _, sum := range sums {
+			m, err := checkedMetadata(b, sum, 3)
 			if err == nil {
 				_ = m.each(0, func(int, *Record) bool { return true })
 				_ = m.each(1, func(int, *Record) bool { return false })

@@ -2,6 +2,8 @@ package search
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,7 +52,7 @@ func openShard(dir string, s shardOf, first, dim int) (_ *shard, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.records, err = readMetadata(bytes.NewReader(records), int64(len(records)), s.Rows); err != nil {
+	if x.records, err = checkedMetadata(records, s.Metadata, s.Rows); err != nil {
 		return nil, damaged(filepath.Join(dir, metadataFile(s.Number)), "%w", err)
 	}
 	return x, nil
@@ -82,6 +84,15 @@ func (x *shard) mapFile(dir, name string, size int64) ([]byte, error) {
 	}
 	x.mapped = append(x.mapped, m)
 	return m, nil
+}
+
+// checkedMetadata reads metadata in memory that have the sum that they should have: of others, the library of parquet may not come to an end.
+// It takes 0.1 s for a million rows.
+func checkedMetadata(b []byte, want fileOf, rows int) (*metadata, error) {
+	if h := sha256.Sum256(b); hex.EncodeToString(h[:]) != want.SHA256 {
+		return nil, fmt.Errorf("has the SHA-256 %.16x, want %.16s", h, want.SHA256)
+	}
+	return readMetadata(bytes.NewReader(b), int64(len(b)), rows)
 }
 
 // readVectors returns the rows of an npy of float16 [rows,dim], which lies in memory at a multiple of 2 bytes.

@@ -58,7 +58,7 @@ var ErrEmptied = errors.New("has no pictures any more")
 // picture that is gone from a folder or tar is deleted, as is a file of a list that is gone. Rows of other sources stay.
 //
 // It commits when all is done, and whenever a shard is full. If it ends early, by an error or the end of ctx, what has been encoded
-// is kept, and the next Update goes on behind it. Memory grows by some 200 bytes a row. Errors are those of [NewWriter] and
+// is kept, and the next Update goes on behind it. Memory grows by some 100 bytes a row. Errors are those of [NewWriter] and
 // [clip.Model.Stream], and an [ErrEmptied].
 func Update(ctx context.Context, m *clip.Model, dir string, sources []Source, o UpdateOptions) (_ *Report, err error) {
 	space, err := m.Space(ctx)
