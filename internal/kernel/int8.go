@@ -334,18 +334,14 @@ type int8Finish struct {
 func (t *int8Tile) multiply(acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
 	_ = acc[(t.mr-1)*ld+t.nr-1]
 	_, _ = a[t.mr*quads-1], b[t.nr*quads-1] // the assembly checks nothing
-	if f == nil {
-		int8Sums(t, acc, ld, rows, a, b, quads, add, nil)
-		return
-	}
-	if rows == t.mr && f.columns == t.nr {
+	if f == nil || f.columns == t.nr {
 		int8Sums(t, acc, ld, rows, a, b, quads, add, f)
 		return
 	}
-	// A tile that reaches over the edge of C is finished beside it.
+	// A tile with columns beyond those of C is finished beside it.
 	var whole [amxTileLen]float32 // the largest tile
 	g := *f
-	g.c, g.ldc, g.columns, g.bias, g.residual = whole[:t.mr*t.nr], t.nr, t.nr, nil, nil
+	g.c, g.ldc, g.columns, g.bias, g.residual = whole[:], t.nr, t.nr, nil, nil
 	int8Sums(t, acc, ld, rows, a, b, quads, add, &g)
 	for r := range rows {
 		row := f.c[r*f.ldc:][:f.columns]
@@ -515,13 +511,13 @@ func int8QuantiseGeneric(dst []uint32, stride int, x []float32, inverse float32,
 	}
 }
 
-// int8FinishGeneric sets a whole tile of C to the float32 that its sums stand for,
+// int8FinishGeneric sets the first rows of a tile of C to the float32 that its sums stand for,
 //
 //	C = (acc - zeroPoints·sums)·scales·rowScales + a·b + bias + residual
 //
 // in this order, rounded after each step.
-func int8FinishGeneric(t *int8Tile, acc []int32, ld int, f *int8Finish) {
-	for i := range t.mr {
+func int8FinishGeneric(t *int8Tile, acc []int32, ld, rows int, f *int8Finish) {
+	for i := range rows {
 		row := f.c[i*f.ldc:][:t.nr]
 		for j := range row {
 			row[j] = float32(acc[i*ld+j]-f.zeroPoints[i]*f.sums[j]) * f.scales[j] * f.rowScales[i]

@@ -52,6 +52,7 @@ type int8Args struct {
 	depth             int
 	fa, fb            *float32
 	bias, residual    *float32
+	rows              int
 }
 
 // words returns the arguments as the assembly takes them.
@@ -59,6 +60,7 @@ func (x *int8Args) words() *uintptr { return (*uintptr)(unsafe.Pointer(x)) }
 
 // finishing sets the arguments for making rows of C of the sums, from row r of the tile on.
 func (x *int8Args) finishing(t *int8Tile, acc []int32, ld, r, rows int, f *int8Finish) {
+	x.rows = rows
 	x.acc, x.ld = &acc[r*ld:][:(rows-1)*ld+t.nr][0], ld
 	x.c, x.ldc, x.finish = &f.c[r*f.ldc:][:(rows-1)*f.ldc+t.nr][0], f.ldc, 1
 	x.scales, x.rowScales = &f.scales[:t.nr][0], &f.rowScales[r:][:rows][0]
@@ -74,8 +76,8 @@ func (x *int8Args) finishing(t *int8Tile, acc []int32, ld, r, rows int, f *int8F
 	}
 }
 
-// int8Sums computes a tile of t, whatever is in use now: the quads are packed for t. It may do so for the first rows
-// alone. If f is not nil, it makes C of the sums.
+// int8Sums computes the first rows of a tile of t, whatever is in use now: the quads are packed for t. If f is not nil, it
+// makes C of the sums.
 func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
 	var x int8Args
 	switch t {
@@ -99,11 +101,11 @@ func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, 
 			next, ldc = f.c, f.ldc
 		}
 		int8TileAMX(&acc[0], ld, &a[0], &b[0], quads, &next[0], ldc)
-		int8SumsFinish(t, acc, ld, f)
+		int8SumsFinish(t, acc, ld, rows, f)
 		return
 	default:
 		int8TileGeneric(t, acc, ld, a, b, quads, add)
-		int8SumsFinish(t, acc, ld, f)
+		int8SumsFinish(t, acc, ld, rows, f)
 		return
 	}
 	switch few := t.mr == 14 && rows <= 8; {
@@ -131,17 +133,17 @@ func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, 
 }
 
 // int8SumsFinish makes C of sums that lie in memory.
-func int8SumsFinish(t *int8Tile, acc []int32, ld int, f *int8Finish) {
+func int8SumsFinish(t *int8Tile, acc []int32, ld, rows int, f *int8Finish) {
 	switch {
 	case f == nil:
 	case useAVX512 && t.finished == 8 && t.nr == 32:
-		for r := 0; r < t.mr; r += t.finished {
+		for r := 0; r < rows; r += t.finished {
 			var x int8Args
-			x.finishing(t, acc, ld, r, t.finished, f)
+			x.finishing(t, acc, ld, r, min(t.finished, rows-r), f)
 			int8FinishAVX512(x.words())
 		}
 	default:
-		int8FinishGeneric(t, acc, ld, f)
+		int8FinishGeneric(t, acc, ld, rows, f)
 	}
 }
 

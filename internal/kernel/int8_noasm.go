@@ -9,7 +9,7 @@ func int16Best() *int8Tile { return int16Generic }
 func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, add bool, f *int8Finish) {
 	int8TileGeneric(t, acc, ld, a, b, quads, add)
 	if f != nil {
-		int8FinishGeneric(t, acc, ld, f)
+		int8FinishGeneric(t, acc, ld, rows, f)
 	}
 }
 

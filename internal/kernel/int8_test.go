@@ -246,15 +246,14 @@ func TestInt8Finish(t *testing.T) {
 					a, b := make([]uint32, tile.mr*tile.block), make([]uint32, tile.nr*tile.block) // 0: the sums stay
 					want, g := make([]float32, tile.mr*ldc-5), f
 					g.c = want
-					int8FinishGeneric(tile, acc, ld, &g)
+					int8FinishGeneric(tile, acc, ld, tile.mr, &g)
 					for rows := 1; rows <= tile.mr; rows++ {
-						c := newGuarded(tile.mr*ldc - 5)
+						c := newGuarded(rows*ldc - 5)
 						g.c = c.data
 						int8Sums(tile, slices.Clone(acc), ld, rows, a, b, tile.block, true, &g)
 						c.check(t, "c")
-						for i := range rows * ldc {
+						for i := range c.data {
 							switch j := i % ldc; {
-							case i >= len(want):
 							case j >= tile.nr:
 								if math.Float32bits(c.data[i]) != math.Float32bits(guardWord) {
 									t.Fatalf("%d rows: wrote between those of C", rows)

@@ -49,32 +49,32 @@ func dotHalvesAVX512(y *float32, a *uint16, x *float32, steps int)
 //go:noescape
 func dotRowsAVX512(y *float32, a *float32, x *float32, steps int)
 
-// int8TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int8TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int8TileAVX512VNNI(x *uintptr)
 
-// int16TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int16TileAVX512VNNI is int8TileGeneric for 14 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int16TileAVX512VNNI(x *uintptr)
 
-// int8Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int8Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int8Tile8OfAVX512VNNI(x *uintptr)
 
-// int16Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int16Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int16Tile8OfAVX512VNNI(x *uintptr)
 
-// int8Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int8Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int8Tile4OfAVX512VNNI(x *uintptr)
 
-// int16Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int16Tile4OfAVX512VNNI is int8TileGeneric for 4 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int16Tile4OfAVX512VNNI(x *uintptr)
@@ -84,22 +84,22 @@ func int16Tile4OfAVX512VNNI(x *uintptr)
 //go:noescape
 func int8FinishAVX512(x *uintptr)
 
-// int8TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int8TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int8TileAVXVNNI(x *uintptr)
 
-// int16TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int16TileAVXVNNI is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int16TileAVXVNNI(x *uintptr)
 
-// int8TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int8TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int8TileAVX2(x *uintptr)
 
-// int16TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.
+// int16TileAVX2 is int8TileGeneric for 6 rows of a panel of 6, and 16 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
 func int16TileAVX2(x *uintptr)

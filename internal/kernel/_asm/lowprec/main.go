@@ -70,7 +70,7 @@ type tile struct {
 }
 
 // arguments is the order of int8Args; each takes 8 bytes.
-var arguments = []string{"acc", "ld", "a", "b", "quads", "add", "c", "ldc", "finish", "scales", "rowScales", "sums", "zeroPoints", "depth", "fa", "fb", "bias", "residual"}
+var arguments = []string{"acc", "ld", "a", "b", "quads", "add", "c", "ldc", "finish", "scales", "rowScales", "sums", "zeroPoints", "depth", "fa", "fb", "bias", "residual", "rows"}
 
 // x is the address of the arguments.
 var x Register
@@ -92,7 +92,7 @@ func (t tile) emit() {
 	if t.step == nil {
 		Doc(fmt.Sprintf("%s is int8FinishGeneric for %d rows and %d columns. It ignores a, b, quads, add and finish.", t.name, t.rows, t.width/2))
 	} else {
-		Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows of a panel of %d, and %d columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, and leaves acc as it was.", t.name, t.rows, t.mr, t.width/2))
+		Doc(fmt.Sprintf("%s is int8TileGeneric for %d rows of a panel of %d, and %d columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.", t.name, t.rows, t.mr, t.width/2))
 	}
 	x = Load(Param("x"), GP64())
 	acc := argument("acc")
@@ -157,13 +157,13 @@ func (t tile) emit() {
 		RET()
 		Label(t.name + "Finish")
 	}
-	t.finish(c, ldc, each)
+	t.finish(c, ldc)
 	VZEROUPPER()
 	RET()
 }
 
 // finish makes C of the sums; see int8FinishGeneric.
-func (t tile) finish(c, ldc Register, each func(base, ld Register, f func(m Mem, r Register))) {
+func (t tile) finish(c, ldc Register) {
 	scales := argument("scales")
 	rowScales := argument("rowScales")
 	var sums, zeros Register
@@ -222,9 +222,25 @@ func (t tile) finish(c, ldc Register, each func(base, ld Register, f func(m Mem,
 	residual := argument("residual")
 	TESTQ(residual, residual)
 	JZ(LabelRef(t.name + "Store"))
-	each(residual, ldc, func(m Mem, r Register) { VADDPS(m, r, r) })
+	t.eachRow(residual, ldc, "Store", func(m Mem, r Register) { VADDPS(m, r, r) })
 	Label(t.name + "Store")
-	each(c, ldc, func(m Mem, r Register) { VMOVUPS(r, m) })
+	t.eachRow(c, ldc, "End", func(m Mem, r Register) { VMOVUPS(r, m) })
+	Label(t.name + "End")
+}
+
+// eachRow calls f with all sums and their places in a matrix, whose rows are as many as the argument says.
+func (t tile) eachRow(base, ld Register, end string, f func(m Mem, r Register)) {
+	rows := argument("rows")
+	for i := range t.acc {
+		for j, r := range t.acc[i] {
+			f(Mem{Base: base, Disp: j * t.width}, r)
+		}
+		if i < t.rows-1 {
+			DECQ(rows)
+			JZ(LabelRef(t.name + end))
+			ADDQ(ld, base)
+		}
+	}
 }
 
 // sums returns registers for the sums of mr rows.
