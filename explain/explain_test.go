@@ -3,11 +3,14 @@ package explain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vitago/vitago/clip"
@@ -277,4 +280,46 @@ func TestDefaultBlocks(t *testing.T) {
 			t.Errorf("%s of %d blocks takes %d, %v, want %d", c.method, c.blocks, got, err, c.want)
 		}
 	}
+}
+
+// TestSameBits: a map has the same bits with any number of threads, and while others explain and encode with the same towers.
+func TestSameBits(t *testing.T) {
+	x := load(t, "gelu")
+	want, err := Captions(t.Context(), x.model, x.picture, x.captions, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func() error {
+		got, err := Captions(t.Context(), x.model, x.picture, x.captions, Options{})
+		if err != nil {
+			return err
+		}
+		for i, m := range got {
+			if !slices.Equal(m.Values, want[i].Values) || !slices.Equal(m.Tokens, want[i].Tokens) || m.Score != want[i].Score {
+				return fmt.Errorf("%q has another map", m.Caption)
+			}
+		}
+		return nil
+	}
+	for _, threads := range []int{1, 3} {
+		before := runtime.GOMAXPROCS(threads)
+		err := same()
+		runtime.GOMAXPROCS(before)
+		if err != nil {
+			t.Errorf("%d threads: %v", threads, err)
+		}
+	}
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			if i%2 == 0 {
+				if err := same(); err != nil {
+					t.Error(err)
+				}
+			} else if _, err := x.model.Encode(t.Context(), x.picture); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
