@@ -162,6 +162,14 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%d×%d, %+v: %v there, want 1", c.width, c.height, c.tr, v)
 		}
 	}
+	// Neighbours pull the place to their side, by how far they are above the least.
+	near := flat(t, 64, 64, clipvit.Transform{}, 4, 1, 1, 1, 1, 1, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+	if p := near.Peak(); p.Row != 1 || p.Column != 1 || p.Value != 3 || math.Abs(p.X-(24*2+40)/3.) > 1e-9 || p.Y != 24 {
+		t.Errorf("the peak is %+v, want a third of the way from 24 to 40, 24", p)
+	}
+	if p := flat(t, 64, 64, clipvit.Transform{}, 2, 5, 5, 5, 5).Peak(); p.X != 16 || p.Y != 16 {
+		t.Errorf("the peak of equal values is %+v, want the middle of the first patch", p)
+	}
 	// What was added around a picture is no place in it.
 	m := flat(t, 128, 64, clipvit.Transform{Fit: clipvit.FitPad}, 4, append(one(0)[:15], 0.5)...)
 	m.Values[5] = 0.75

@@ -36,17 +36,40 @@ type Token struct {
 type Place struct {
 	Column, Row int     // from 0
 	Value       float32 // of the map
-	X, Y        float64 // the middle of what the picture has of the patch, in pixels from its left and upper edge
+	X, Y        float64 // in pixels from the left and upper edge of the picture
 	Patch       clipvit.Window
 }
 
-// Peak returns the patch with the largest value, the first of several in reading order. A patch that lies beyond the picture,
-// where something was added to it, does not count.
+// Peak returns the patch with the largest value, the first of several in reading order. X and Y are finer than patches: the mean
+// of the middles of it and of its neighbours, weighted by how far their values are above the least of the map. What lies beyond
+// the picture, where something was added to it, does not count.
 func (m *Map) Peak() Place {
+	best := m.largest()
+	low, _ := m.bounds()
+	var x, y, sum float64
+	for row := max(best.Row-1, 0); row < min(best.Row+2, m.Grid); row++ {
+		for col := max(best.Column-1, 0); col < min(best.Column+2, m.Grid); col++ {
+			p, weight := m.place(col, row), float64(m.Values[row*m.Grid+col])-low
+			if p.there() {
+				x, y, sum = x+weight*p.X, y+weight*p.Y, sum+weight
+			}
+		}
+	}
+	if sum > 0 {
+		best.X, best.Y = x/sum, y/sum
+	}
+	return best
+}
+
+// there says whether the picture has any of a patch.
+func (p Place) there() bool { return p.Patch.Left < p.Patch.Right && p.Patch.Top < p.Patch.Bottom }
+
+// largest returns the patch with the largest value, and its middle.
+func (m *Map) largest() Place {
 	best, found := Place{}, false
 	for i, v := range m.Values {
 		p := m.place(i%m.Grid, i/m.Grid)
-		if (!found || v > best.Value) && p.Patch.Left < p.Patch.Right && p.Patch.Top < p.Patch.Bottom {
+		if (!found || v > best.Value) && p.there() {
 			p.Value = v
 			best, found = p, true
 		}
@@ -54,7 +77,7 @@ func (m *Map) Peak() Place {
 	return best
 }
 
-// place returns the patch of a column and row, as far as the picture has it.
+// place returns the patch of a column and row, as far as the picture has it, and the middle of that.
 func (m *Map) place(column, row int) Place {
 	b, w := m.Image.Bounds(), m.Window
 	at := func(i int, from, to, side float64) float64 {
