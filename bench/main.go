@@ -4,6 +4,7 @@
 //	go run ./bench [flags]          encode and multiply, beside PyTorch, ONNX Runtime, OpenVINO, …
 //	go run ./bench scale [flags]    over batch, cores, size of the images, callers
 //	go run ./bench train [flags]    steps of fine-tuning, beside PyTorch
+//	go run ./bench search [flags]   the nearest of many vectors, beside faiss
 //	go run ./bench page [flags] JSON...    the page of speed, of what -json of the others wrote
 //	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
 //
@@ -41,12 +42,13 @@ type options struct {
 	rounds           int
 	threads, batches []int
 	tokens           []int    // of a scale by tokens
+	rows             []int    // of a search
 	files, workers   int      // of a race from files: how many; who decodes them in Python
 	pictures, vitago string   // of a race from files: a folder of them, and the command
 	kinds            []string // of contenders; all if it is empty
 	only             []string // of parts; all if it is empty
 	plot             string
-	cases            []string // of training
+	cases            []string // of training; of rows that are searched
 	before           string   // another build of this program, to be compared with; "" for none
 	command          string   // as it is to be repeated
 }
@@ -74,7 +76,7 @@ func run(ctx context.Context, args []string) error {
 		return writePage(*out, *plot, flags.Args())
 	}
 	mode := ""
-	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files"}, args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search"}, args[0]) {
 		mode, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
@@ -95,6 +97,8 @@ func run(ctx context.Context, args []string) error {
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "32", fileParts
 	case "train":
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
+	case "search":
+		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "1,"+strconv.Itoa(searchQueries), []string{"data"}
 	}
 	threads := flags.String("threads", someThreads, "numbers of threads")
 	batches := flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
@@ -105,7 +109,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&raw, "json", "", "file for all that was measured")
 	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
 	flags.StringVar(&o.before, "before", "", "another build of this program: each of our contenders takes turns with the same one of it")
-	cases, only, tokens, gridded := "", "", 0, list(gridTokens)
+	cases, only, tokens, gridded, rows := "", "", 0, list(gridTokens), "10000,100000,1000000"
 	switch mode {
 	case "":
 		flags.IntVar(&tokens, "tokens", 0, fmt.Sprintf("of a text, with start and end; the default is %d, for towers of texts alone", shortText))
@@ -120,6 +124,10 @@ func run(ctx context.Context, args []string) error {
 		flags.IntVar(&o.workers, "workers", runtime.NumCPU(), "processes of Python that decode")
 		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
 		flags.StringVar(&only, "only", "", "some of "+strings.Join(fileParts, ",")+"; the default is all")
+	case "search":
+		flags.StringVar(&rows, "rows", rows, "numbers of vectors")
+		flags.StringVar(&cases, "cases", searchData[0], "kinds of vectors, of "+strings.Join(searchData, ","))
+		flags.StringVar(&only, "only", "", "data makes the vectors in -dir, and measures nothing")
 	case "train":
 		flags.StringVar(&cases, "cases", "full,lora,projector", "what is trained")
 	}
@@ -127,7 +135,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train, files, page or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train, files, search, page or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {
@@ -165,7 +173,7 @@ func run(ctx context.Context, args []string) error {
 		o.kinds = strings.Split(*kinds, ",")
 	}
 	switch {
-	case o.before != "" && (mode == "scale" || mode == "files"):
+	case o.before != "" && (mode == "scale" || mode == "files" || mode == "search"):
 		return fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
 	case mode == "files" && (o.files < 1 || o.workers < 1 || len(o.batches) != 1):
 		return fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
@@ -184,8 +192,17 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if mode == "train" {
+	if mode == "train" || mode == "search" {
 		o.cases = strings.Split(cases, ",")
+	}
+	if mode == "search" {
+		var err error
+		if o.rows, err = ints(rows); err != nil {
+			return fmt.Errorf("-rows: %w", err)
+		}
+		if slices.Max(o.batches) > searchQueries || slices.ContainsFunc(o.cases, func(c string) bool { return !slices.Contains(searchData, c) }) {
+			return fmt.Errorf("-batch is %v and -cases %v, want at most %d queries, and some of %s", o.batches, o.cases, searchQueries, strings.Join(searchData, ","))
+		}
 	}
 	if *quick {
 		o.rounds = 2
@@ -201,7 +218,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "files", "workers", "contenders", "cases", "isa", "before"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "files", "workers", "contenders", "cases", "isa", "before", "rows"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
@@ -214,9 +231,11 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race}[mode]
-	if err := writeModel(o.dir, o.config); err != nil {
-		return err
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll}[mode]
+	if mode != "search" {
+		if err := writeModel(o.dir, o.config); err != nil {
+			return err
+		}
 	}
 	report, data, err := measure(ctx, o)
 	if report != "" { // also when a result was wrong

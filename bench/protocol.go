@@ -20,12 +20,12 @@ import (
 // A request is what the driver asks a worker, a line of JSON on its standard input. A worker
 // answers each with one reply, a line of JSON on its standard output, and ends when its input does.
 type request struct {
-	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step, pictures; our own workers: free, peak, bandwidth
-	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model; pictures: of the files
+	Cmd     string `json:"cmd"`               // load, encode, gemm, prepare, step, pictures, rows, find; our own workers: free, peak, bandwidth
+	Dir     string `json:"dir,omitempty"`     // load, prepare: of the model; pictures: of the files; rows: a file of vectors
 	Size    int    `json:"size,omitempty"`    // pictures: pixels per side; load: the same, if not the model's own; our own workers
 	Tokens  int    `json:"tokens,omitempty"`  // load, encode: of a text; 0 if images are encoded
 	Blocks  bool   `json:"blocks,omitempty"`  // load, encode: the blocks of the vision tower alone, on Batch sequences of Tokens tokens
-	Batch   int    `json:"batch,omitempty"`   // encode: images or texts at once
+	Batch   int    `json:"batch,omitempty"`   // encode: images or texts at once; find: queries
 	Callers int    `json:"callers,omitempty"` // encode: if set, so many encode at the same time, Batch images each, one after the other; our own workers
 	Shape   [3]int `json:"shape,omitzero"`    // gemm: m, n, k of x [m,k] · w [n,k]ᵀ
 	Calls   int    `json:"calls,omitempty"`   // encode: times to take the median of; gemm: products to take the mean of
@@ -40,6 +40,8 @@ type reply struct {
 	Peaks     map[string]float64 `json:"peaks,omitempty"`     // peak: operations per second, by kernel
 	Bandwidth float64            `json:"bandwidth,omitempty"` // bandwidth: bytes per second
 	Step      stepResult         `json:"step,omitzero"`       // step
+	Hits      [][]int            `json:"hits,omitempty"`      // find: the numbers of the nearest rows of each query, the nearest first
+	Exact     float64            `json:"exact,omitempty"`     // find, our own workers: products in float64 of a query
 }
 
 //go:embed worker.py

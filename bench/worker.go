@@ -32,7 +32,7 @@ import (
 
 // otherKinds are the workers that use the best kernel, or none: other precisions, products
 // with the weights packed ahead, gonum, training without and with recomputation, the machine itself, and pictures.
-var otherKinds = []string{"int8", "bf16", "packed", "gonum", "train", "recompute", "machine", "encode"}
+var otherKinds = []string{"int8", "bf16", "packed", "gonum", "train", "recompute", "machine", "encode", "scan", "scan-codes"}
 
 // serve is a worker of our own: kind is the kernel to use, or one of otherKinds.
 func serve(kind, threads string, in io.Reader, out io.Writer) error {
@@ -74,6 +74,7 @@ type worker struct {
 	int8          *kernel.Int8
 	memory        []uint64 // of bandwidth
 	step          func() (stepResult, error)
+	searcher      *searcher
 }
 
 func (w *worker) answer(q request) (r reply, err error) {
@@ -109,12 +110,19 @@ func (w *worker) answer(q request) (r reply, err error) {
 		r.Seconds = time.Since(start).Seconds()
 	case "pictures":
 		r.Seconds, r.Values, err = readPictures(q.Dir, q.Size)
+	case "rows":
+		w.searcher, err = newSearcher(q.Dir, w.kind == "scan-codes")
+	case "find":
+		if w.searcher == nil {
+			return r, errors.New("find before rows")
+		}
+		r.Seconds, r.Hits, r.Exact, err = w.searcher.find(q.Batch, q.Calls)
 	case "peak":
 		r.Peaks = peaks()
 	case "bandwidth":
 		r.Bandwidth = w.bandwidth()
 	default:
-		err = fmt.Errorf("request %q, want load, encode, free, gemm, prepare, step, pictures, peak or bandwidth", q.Cmd)
+		err = fmt.Errorf("request %q, want load, encode, free, gemm, prepare, step, pictures, rows, find, peak or bandwidth", q.Cmd)
 	}
 	return r, err
 }

@@ -153,6 +153,43 @@ def numpy_gemm(x, w, threads):  # OpenBLAS; the driver's environment says how ma
     return f"numpy {np.__version__}, {blas['name']} {blas['version']}", lambda: x @ w.T
 
 
+# Searching: both take rows [N,W] in half precision and return the version and a function from queries to the numbers of
+# their nearest rows.
+
+SEARCH_HITS, SEARCH_QUERIES = 10, 64  # as in search.go
+
+
+def numpy_index(rows):
+    wide = rows.astype(np.float32)
+
+    def find(queries):
+        numbers, scores = [], []
+        for at in range(0, len(wide), 65536):
+            s = queries @ wide[at : at + 65536].T
+            best = np.argpartition(s, -SEARCH_HITS, axis=1)[:, -SEARCH_HITS:]
+            numbers.append(best + at)
+            scores.append(np.take_along_axis(s, best, 1))
+        numbers, scores = np.concatenate(numbers, 1), np.concatenate(scores, 1)
+        return np.take_along_axis(numbers, np.argsort(-scores, axis=1)[:, :SEARCH_HITS], 1)
+
+    return f"numpy {np.__version__}", find
+
+
+def faiss_index(kind, rows, threads):
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    width = rows.shape[1]
+    if kind == "faiss-fp16":
+        index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        index.train(rows[:1000].astype(np.float32))
+    else:
+        index = faiss.IndexFlatIP(width)
+    for at in range(0, len(rows), 65536):
+        index.add(rows[at : at + 65536].astype(np.float32))
+    return f"faiss {faiss.__version__}, {faiss.get_compile_options().strip()}", lambda x: index.search(x, SEARCH_HITS)[1]
+
+
 # Training, as trainTower and trainProjector of train_worker.go have it: prepare returns the version and a function
 # that makes one step.
 
@@ -380,6 +417,19 @@ def serve(kind, threads, replies):
                     reply["seconds"] = (time.perf_counter() - start) / request["calls"]
                     reply["values"] = y[-1].tolist()
                     reply["version"] = version
+                case "rows":
+                    rows = np.fromfile(request["dir"], np.float16).reshape(-1, request["size"])
+                    queries = rows[-SEARCH_QUERIES:].astype(np.float32)
+                    rows = rows[:-SEARCH_QUERIES]
+                    reply["version"], find = numpy_index(rows) if kind == "numpy" else faiss_index(kind, rows, threads)
+                    del rows
+                case "find":
+                    times = []
+                    for _ in range(request.get("calls", 1)):
+                        start = time.perf_counter()
+                        hits = find(queries[: request["batch"]])
+                        times.append(time.perf_counter() - start)
+                    reply["seconds"], reply["hits"] = float(np.median(times)), hits.tolist()
                 case "pictures":
                     reply = pictures(request["dir"], request["size"])
                 case "prepare":
@@ -389,7 +439,7 @@ def serve(kind, threads, replies):
                     reply["step"] = step()
                     reply["seconds"] = time.perf_counter() - start
                 case cmd:
-                    raise ValueError(f"request {cmd!r}, want load, encode, gemm, pictures, prepare or step")
+                    raise ValueError(f"request {cmd!r}, want load, encode, gemm, rows, find, pictures, prepare or step")
         except Exception as e:  # the driver says in its table what went wrong
             reply = {"error": f"{type(e).__name__}: {e}".splitlines()[0]}
         print(json.dumps(reply), file=replies, flush=True)
