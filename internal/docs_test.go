@@ -135,7 +135,7 @@ var (
 	goImports = map[string]string{
 		"clip": module + "clip", "zeroshot": module + "zeroshot", "explain": module + "explain", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
 		"finetune": module + "finetune", "data": module + "finetune/data", "evaluation": module + "finetune/evaluation", "job": module + "finetune/job",
-		"fmt": "fmt", "log": "log", "os": "os",
+		"search": module + "search", "fmt": "fmt", "log": "log", "os": "os",
 	}
 	goGiven = map[string]string{"ctx": "context.Context", "img": "image.Image", "model": "*clip.Model"}
 )

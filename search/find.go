@@ -158,6 +158,19 @@ func (x *Index) Check(ctx context.Context, m *clip.Model) error {
 	return nil
 }
 
+// CheckText returns nil if a model's vectors of texts are those of the model that made the index, as far as that had a text
+// tower, and an [ErrSpace] if not. [Index.Check] looks at pictures alone.
+func (x *Index) CheckText(ctx context.Context, m *clip.Model) error {
+	s, err := m.Space(ctx)
+	if err != nil {
+		return err
+	}
+	if was := x.about.Space.Text; was != "" && was != s.Text {
+		return fmt.Errorf("search: %s: %w: the text tower of its model, with the vocabulary, has the fingerprint %.16s, and that of the model %.16s", x.dir, ErrSpace, was, s.Text)
+	}
+	return nil
+}
+
 // A Cluster is some pictures that are alike, in the order of their rows.
 type Cluster []Hit // with the cosine to the first
 

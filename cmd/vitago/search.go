@@ -271,6 +271,11 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 			return nil, err
 		}
 		defer m.Close()
+		if len(texts)+len(s.not) > 0 {
+			if err := x.CheckText(ctx, m); err != nil {
+				return nil, err
+			}
+		}
 	}
 	var terms []search.Term
 	add := func(sign float64, vectors [][]float32) {

@@ -202,6 +202,31 @@ func TestSearchModel(t *testing.T) {
 	}
 }
 
+// TestSearchText: words by another text tower are refused, and pictures are not.
+func TestSearchText(t *testing.T) {
+	m, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	space, err := m.Space(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	space.Text = strings.Repeat("0", 64)
+	dir := filepath.Join(t.TempDir(), "index")
+	w, err := search.NewWriter(dir, space, search.WriterOptions{Model: demo.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := make([]float32, space.Dim)
+	v[0] = 1
+	if err := errors.Join(w.Add(search.Record{Path: "/a.jpg", Width: 1, Height: 1}, v), w.Commit(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	vitago("search", "--index", dir, "--image", "demo/cat.png").want(t, exitDone, []string{"/a.jpg"}, []string{""})
+	vitago("search", "--index", dir, "--image", "demo/cat.png", "--not", "a cat").want(t, exitFailed, nil, []string{"the text tower of its model", "0000000000000000"})
+}
+
 // TestSearchRefuses: what is no query, and what is damaged.
 func TestSearchRefuses(t *testing.T) {
 	index := madeIndex(t, picturesWithCopy(t), demo.Name)
