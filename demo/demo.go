@@ -18,7 +18,7 @@ import (
 // Name is what clip.Open and converter.Open, and with them whatever opens a model, know the small model by.
 const Name = builtin.Prefix + "demo"
 
-//go:embed model/*.json model/merges.txt model/model.safetensors pictures/*.png pictures/*.jpg
+//go:embed model/*.json model/merges.txt model/model.safetensors pictures/*.png
 var files embed.FS
 
 func init() { builtin.Register(Name, below("model")) }

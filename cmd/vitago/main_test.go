@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"image"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/golden"
@@ -318,8 +320,8 @@ func TestDemo(t *testing.T) {
 	}
 	first := vitago("demo")
 	first.want(t, exitDone, []string{
-		"random weights", "mean nothing", "TorchScript archive", "cat.jpg", "most alike: cat.jpg and cat.png",
-	}, []string{"converted", "loaded", "encoded 6 pictures"})
+		"what is in a picture", "%  three blue stars\n", "which picture words mean", "most alike: ", "where the model looks", "██", "a blue cross in circle-left-of-cross.png",
+	}, []string{"loaded the model", "encoded 9 pictures and 18 texts, and drew 2 maps"})
 	if second := vitago("demo"); second.out != first.out {
 		t.Errorf("the demo says\n%s\nand then\n%s", first.out, second.out)
 	}
@@ -334,11 +336,11 @@ func TestDemo(t *testing.T) {
 	}
 
 	dir := filepath.Join(tmp, "kept")
-	vitago("demo", "--dir", dir).want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
+	vitago("demo", "--dir", dir).want(t, exitDone, []string{"red-circle.png"}, []string{"vitago encode --model " + dir})
 	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
-	vitago("encode", "--model", dir, "--text", "A red car.").want(t, exitDone, []string{`{"text":"A red car.","embedding":[`}, nil)
-	vitago("classify", "--model", dir, "--labels", "cat,red car,triangles", "demo/cat.png").want(t, exitDone, []string{"%  triangles\n"}, nil) // 16 tokens
-	vitago("encode", "--model", dir, "--text", "7").want(t, exitFailed, nil, []string{`the vocabulary of 64 tokens lacks "7"`})
+	vitago("encode", "--model", dir, "--text", "A red circle.").want(t, exitDone, []string{`{"text":"A red circle.","embedding":[`}, nil)
+	vitago("classify", "--model", dir, "--labels", "star,red circle,three hearts", "../../demo/pictures/red-circle.png").want(t, exitDone, []string{"red-circle.png\n", " %  red circle\n"}, nil)
+	vitago("encode", "--model", dir, "--text", "a cat").want(t, exitFailed, nil, []string{`the vocabulary of 78 tokens lacks "cat"`})
 	m, err := converter.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -348,27 +350,63 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []int{62, 26, 61, 57, 26, 2, 8, 17, 2, 11, 30, 52, 63} // CLIPTokenizer of transformers 5.24.0 on the directory
+	want := make([]int, 0, 9) // the places in the vocabulary of the ids that OpenAI's tokenizer gives
+	for _, word := range []string{"<|startoftext|>", "a</w>", "photo</w>", "of</w>", "a</w>", "circle</w>", ".</w>", "<|endoftext|>"} {
+		want = append(want, vocabularyOf(t, dir)[word])
+	}
 	if got, err := tokenizer.Tokenize([]string{"A photo of a circle."}, 16, false); err != nil || !slices.Equal(got[0], want) {
 		t.Errorf("got %d, %v, want %d", got, err, want)
 	}
 	vitago("demo", "--dir", dir).want(t, exitFailed, nil, []string{"is not empty", "; give --overwrite\n"})
-	vitago("demo", "--dir", dir, "--overwrite").want(t, exitDone, []string{"cat.png"}, []string{"vitago encode --model " + dir})
+	vitago("demo", "--dir", dir, "--overwrite").want(t, exitDone, []string{"red-circle.png"}, []string{"vitago encode --model " + dir})
+
+	page := filepath.Join(tmp, "page.html")
+	vitago("demo", "--sheet", page).want(t, exitDone, []string{first.out}, []string{"encoded"})
+	if text := read(t, page); strings.Count(text, "<figure") != 9+5+2+2 || strings.Count(text, "data:image/") != 9+5+2+2 || !strings.Contains(text, "Where the model looks") {
+		t.Errorf("the page has %d figures and %d pictures:\n%.2000s", strings.Count(text, "<figure"), strings.Count(text, "data:image/"), text)
+	}
+	vitago("demo", "--sheet", page).want(t, exitFailed, nil, []string{page, "give --overwrite"})
+	vitago("demo", "--sheet", page, "--overwrite").want(t, exitDone, []string{first.out}, []string{"encoded"})
 }
 
-// TestDemoEmbeddings compares the demo with OpenAI's code.
-func TestDemoEmbeddings(t *testing.T) {
-	r, err := runDemo(context.Background(), "", false, io.Discard)
+// vocabularyOf returns the words of a model directory's vocab.json.
+func vocabularyOf(t *testing.T, dir string) map[string]int {
+	t.Helper()
+	var words map[string]int
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "vocab.json"))), &words); err != nil {
+		t.Fatal(err)
+	}
+	return words
+}
+
+// TestArchiveEmbeddings goes the whole way on an archive in OpenAI's form, and compares the embeddings with OpenAI's code.
+func TestArchiveEmbeddings(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "model")
+	vitago("convert", "demo/tiny-clip.pt", dir).want(t, exitDone, []string{"TorchScript archive", "OpenAI"}, []string{"converted"})
+	m, err := converter.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := golden.Load(t, "testdata/demo/expected.npz")
 	const tol = 1e-5 // four blocks in float32, summed in another order, and JPEG by our own decoder
+	names := []string{"blue-square.png", "cat.jpg", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"}
+	var images []image.Image
+	for _, name := range names {
+		img, err := clipvit.DecodeImage(strings.NewReader(read(t, "demo/"+name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		images = append(images, img)
+	}
+	embeddings, err := m.Encode(t.Context(), images...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var cosines []float32
-	for i, name := range r.names {
-		golden.Compare(t, name, r.embeddings[i], want.Float32("embedding/"+name), tol)
-		for _, e := range r.embeddings {
-			cosines = append(cosines, float32(clip.Cosine(r.embeddings[i], e)))
+	for i, name := range names {
+		golden.Compare(t, name, embeddings[i], want.Float32("embedding/"+name), tol)
+		for _, e := range embeddings {
+			cosines = append(cosines, float32(clip.Cosine(embeddings[i], e)))
 		}
 	}
 	golden.Compare(t, "cosine", cosines, want.Float32("cosine"), tol)

@@ -80,7 +80,7 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	// A query of all parts is the sum that the library makes.
-	texts, err := m.EncodeText(t.Context(), []string{"a cat", "a dog"})
+	texts, err := m.EncodeText(t.Context(), []string{"a circle", "a star"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r = vitago("search", "--index", index, "a cat", "--image", "demo/cat.png", "--vector", file, "--not", "a dog", "--not-image", "demo/gradient.png", "--weights", "1,2,3,4,0.5", "--json", "--vectors")
+	r = vitago("search", "--index", index, "a circle", "--image", "demo/cat.png", "--vector", file, "--not", "a star", "--not-image", "demo/gradient.png", "--weights", "1,2,3,4,0.5", "--json", "--vectors")
 	r.want(t, exitDone, []string{""}, []string{""})
 	var got []found
 	for line := range strings.Lines(r.out) {
@@ -122,7 +122,7 @@ func TestSearch(t *testing.T) {
 	}
 	for line, want := range map[string]int{
 		"--image demo/cat.png --where kind=jpg": 1, "--image demo/cat.png --path *.jpg": 1, "--image demo/cat.png --exclude *circle* --exclude copy*": 4,
-		"--image demo/cat.png --where kind!=png --where width>=1": 1, "--image demo/cat.png --threshold 0.9999": 2,
+		"--image demo/cat.png --where kind!=png --where width>=1": 1, "--image demo/cat.png --threshold 0.99999": 2,
 	} {
 		r := vitago(append([]string{"search", "--index", index}, strings.Fields(line)...)...)
 		if n := strings.Count(r.out, "\n"); r.status != exitDone || n != want {
@@ -160,10 +160,10 @@ func TestSearchSheet(t *testing.T) {
 	if err := os.WriteFile(evil, []byte(read(t, "demo/gradient.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	line := []string{"search", "--index", index, "a cat", "--not-image", evil, "--sheet", sheet}
+	line := []string{"search", "--index", index, "a circle", "--not-image", evil, "--sheet", sheet}
 	vitago(line...).want(t, exitDone, []string{"gradient.png"}, []string{""})
 	html := read(t, sheet)
-	if n := strings.Count(html, `<img alt="`); n != 6 || !strings.Contains(html, "<h1>a cat, not like &lt;script&gt;.png</h1>") || !strings.Contains(html, "copy &amp; &lt;b&gt;.png") || !strings.Contains(html, "gradient.png: open") {
+	if n := strings.Count(html, `<img alt="`); n != 6 || !strings.Contains(html, "<h1>a circle, not like &lt;script&gt;.png</h1>") || !strings.Contains(html, "copy &amp; &lt;b&gt;.png") || !strings.Contains(html, "gradient.png: open") {
 		t.Errorf("%d pictures in %.3000s", n, html)
 	}
 	if loads := regexp.MustCompile(`(?i)<script|<link|https?:|src="[^d]`).FindString(html); loads != "" {
@@ -241,17 +241,17 @@ func TestSearchRefuses(t *testing.T) {
 		want   string
 	}{
 		{exitUsage, []string{" "}, "a text is empty"},
-		{exitUsage, []string{"cat", "--not", ""}, "a text is empty"},
-		{exitFailed, []string{strings.Repeat("cat ", 200)}, "tokens with its begin and end, want at most"},
+		{exitUsage, []string{"star", "--not", ""}, "a text is empty"},
+		{exitFailed, []string{strings.Repeat("star ", 200)}, "tokens with its begin and end, want at most"},
 		{exitFailed, []string{"--image", broken}, "broken.png: "},
 		{exitFailed, []string{"--image", "nope.png"}, "nope.png: "},
 		{exitFailed, []string{"--vector", broken}, "--vector: "},
 		{exitFailed, []string{"--vector", vector}, "has the shape"},
-		{exitFailed, []string{"cat", "--not", "cat"}, "cancel each other"},
+		{exitFailed, []string{"star", "--not", "star"}, "cancel each other"},
 		{exitUsage, []string{"--image", "-", "--not-image", "-"}, "standard input is named twice"},
-		{exitUsage, []string{"cat", "--where", "size"}, `condition "size", want COLUMN=VALUE`},
-		{exitUsage, []string{"cat", "--where", "colour=red"}, `no column "colour", want one of path, caption, width, height, size, sha256, kind`},
-		{exitUsage, []string{"cat", "--path", "["}, `glob "["`},
+		{exitUsage, []string{"star", "--where", "size"}, `condition "size", want COLUMN=VALUE`},
+		{exitUsage, []string{"star", "--where", "colour=red"}, `no column "colour", want one of path, caption, width, height, size, sha256, kind`},
+		{exitUsage, []string{"star", "--path", "["}, `glob "["`},
 	} {
 		vitago(append([]string{"search", "--index", index}, c.args...)...).want(t, c.status, nil, []string{c.want})
 	}

@@ -219,7 +219,7 @@ func TestStatuses(t *testing.T) {
 		{world, "explain --text a WRONG/broken.png", "broken.png: not an image"},
 		{world, "explain --text a nope.png", "nope.png: no such file or directory"},
 		{world, "explain --text a -o nope/x/y.png --map WRONG/picture.jpg/x.npy PICTURE", "picture.jpg"},
-		{world, "explain --text " + strings.Repeat("a,", 40) + " PICTURE", "tokens with its begin and end, want at most"},
+		{world, "explain --text " + strings.Repeat("a.", 40) + " PICTURE", "tokens with its begin and end, want at most"},
 
 		// classify
 		{usage, "classify --model= --labels a,b PICTURE", "--model is empty, want --model DIR"},
@@ -351,8 +351,10 @@ func TestStatuses(t *testing.T) {
 
 		// demo, download, models, version
 		{usage, "demo x", "got 1 argument, want none"},
-		{usage, "demo --overwrite", "--overwrite goes with --dir"},
+		{usage, "demo --overwrite", "--overwrite goes with --dir or --sheet"},
 		{done, "demo --dir OUT", ""},
+		{usage, "demo --sheet OUT.txt", "--sheet is OUT.txt, want a file that ends with .html"},
+		{done, "demo --sheet OUT.html", ""},
 		{usage, "download", "no name, want one of ViT-B/32"},
 		{usage, "download a b", "got 2 arguments, want NAME"},
 		{usage, "download foo", `"foo" is no name of a model`},

@@ -148,7 +148,10 @@ func (p Phrasing) Of(o Object) string { return p.In(article(o.noun(p.noun, 1, ev
 func (x *Scene) Caption() string {
 	r := &x.words
 	how := []int{nounPlain, nounPlain, nounWith, nounThat}[r.below(4)]
-	m := mention{r.of100(70), r.of100(70), r.of100(75), r.of100(12)}
+	m, more := mention{r.of100(70), r.of100(70), r.of100(75), r.of100(12)}, true
+	if r.of100(10) { // the shape alone
+		m, more = mention{}, false
+	}
 	frame := frames[r.below(len(frames))]
 	o := x.Objects[0]
 	var what string
@@ -158,7 +161,7 @@ func (x *Scene) Caption() string {
 		if r.of100(5) && !m.noShape {
 			what = "one " + o.noun(how, 1, m)
 		}
-		if r.of100(75) {
+		if more && r.of100(70) {
 			what += " " + Places[x.Place]
 		}
 	case Several:
@@ -178,7 +181,7 @@ func (x *Scene) Caption() string {
 		}
 		what = join(o.named(how, m), between, p.named(how, m))
 	}
-	if r.of100(40) {
+	if more && r.of100(40) {
 		ground := Backgrounds[x.Background]
 		if ground == "grey" && r.of100(30) {
 			ground = "gray"

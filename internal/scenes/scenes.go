@@ -17,14 +17,14 @@ var (
 	Shapes      = []string{"circle", "square", "triangle", "star", "heart", "cross", "ring", "moon"}
 	Textures    = []string{"plain", "striped", "dotted"}
 	Sizes       = []string{"small", "medium", "big"}
-	Backgrounds = []string{"white", "grey", "black"}
+	Backgrounds = []string{"white", "grey", "cream"}
 )
 
 // inks and grounds are the colours in red, green and blue.
 var (
 	inks = [][3]int{{216, 38, 40}, {246, 136, 22}, {250, 216, 46}, {52, 158, 72}, {38, 88, 214}, {124, 52, 168}, {246, 138, 186}, {122, 74, 40}}
 
-	grounds = [][3]int{{244, 243, 238}, {150, 151, 156}, {26, 27, 34}}
+	grounds = [][3]int{{250, 250, 250}, {214, 216, 222}, {248, 232, 196}}
 )
 
 // A Split is a use of scenes: no two splits share one.
@@ -124,9 +124,9 @@ func New(s Split, number int) *Scene {
 	kind := Single
 	switch n := r.below(100); {
 	case s == Combinations || s == ValidationCombinations:
-	case n >= 60:
+	case n >= 67:
 		kind = Pair
-	case n >= 40:
+	case n >= 50:
 		kind = Several
 	}
 	return r.scene(s, number, kind)
@@ -143,14 +143,14 @@ func (r *random) scene(s Split, number int, kind Kind) *Scene {
 	x := &Scene{Kind: kind, Background: r.below(len(Backgrounds)), words: newRandom(s, number, 1)}
 	for i := range x.ground {
 		for c := range 3 {
-			x.ground[i][c] = min(max(grounds[x.Background][c]+r.between(-10, 10), 0), 255)
+			x.ground[i][c] = min(max(grounds[x.Background][c]+r.between(-6, 6), 0), 255)
 		}
 	}
 	o := r.object(s)
 	switch kind {
 	case Single:
 		o.Size = r.below(len(Sizes))
-		o.radius = pixel * [][]int{{6, 7, 8}, {11, 12, 13}, {17, 18, 19}}[o.Size][r.below(3)]
+		o.radius = pixel * [][]int{{7, 8, 9}, {12, 13, 14}, {18, 19, 20}}[o.Size][r.below(3)]
 		x.Place = r.below(9)
 		o.x, o.y = r.within(x.Place%3, o.radius), r.within(x.Place/3, o.radius)
 		o.untextured()
@@ -158,7 +158,7 @@ func (r *random) scene(s Split, number int, kind Kind) *Scene {
 	case Several:
 		o.Size = 1
 		n := r.between(2, 4)
-		o.radius = pixel * (12 - n - r.below(2))
+		o.radius = pixel * (13 - n - r.below(2))
 		for len(x.Objects) < n {
 			o.x, o.y, o.angle = r.within(-1, o.radius), r.within(-1, o.radius), r.below(len(angles))
 			if !slices.ContainsFunc(x.Objects, func(p Object) bool { return near(o, p) }) {
@@ -175,11 +175,11 @@ func (r *random) scene(s Split, number int, kind Kind) *Scene {
 		x.Relation = Relation(r.below(4))
 		for _, o := range []*Object{&o, &p} {
 			o.Size = []int{0, 1, 1, 2}[r.below(4)]
-			o.radius = pixel * [][]int{{6, 7}, {9, 10}, {12, 13}}[o.Size][r.below(2)]
+			o.radius = pixel * [][]int{{6, 7}, {9, 10}, {13, 14}}[o.Size][r.below(2)]
 			o.untextured()
 		}
 		// Along one axis one lies before the other, with a gap; along the other axis they are about alike.
-		gap := pixel * r.between(2, 6)
+		gap := pixel * r.between(2, 5)
 		room := side - 2*o.radius - 2*p.radius - gap
 		from := r.between(0, max(room, 0))
 		a, b := from+o.radius, from+2*o.radius+gap+p.radius
@@ -332,19 +332,19 @@ func (x *Scene) colourAt(px, py int) (c [3]int) {
 		return x.shade(py)
 	}
 	o := &x.Objects[i]
-	light := false
+	dark := false
 	switch o.Texture {
 	case 1:
-		light = (u+v+2*side)%(6*pixel) < 2*pixel+pixel/2
+		dark = (u+v+2*side)%(6*pixel) < 2*pixel+pixel/2
 	case 2:
 		const every = 6 * pixel
 		u, v = (u+every/2+2*side/every*every)%every-every/2, (v+every/2+2*side/every*every)%every-every/2
-		light = u*u+v*v < 2*pixel*2*pixel
+		dark = u*u+v*v < 2*pixel*2*pixel
 	}
 	for k := range c {
 		c[k] = o.ink[k]
-		if light {
-			c[k] += (255 - c[k]) * 3 / 4
+		if dark {
+			c[k] = c[k] * 9 / 16
 		}
 	}
 	return c

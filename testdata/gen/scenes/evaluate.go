@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clip"
+	_ "github.com/vitago/vitago/demo" // which builtin:demo is
 	"github.com/vitago/vitago/internal/scenes"
 )
 

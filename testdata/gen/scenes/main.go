@@ -3,6 +3,7 @@
 //
 //	go run ./testdata/gen/scenes draw DIR            DIR/train.csv, DIR/val.csv and the pictures that they name
 //	go run ./testdata/gen/scenes towers DIR          a model directory with random weights
+//	go run ./testdata/gen/scenes pictures DIR        the pictures of package demo
 //	go run ./testdata/gen/scenes evaluate MODEL      accuracies and recall on scenes that were held out
 package main
 
@@ -43,12 +44,12 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) < 1 {
-		return errors.New("want draw DIR, towers DIR or evaluate MODEL")
+		return errors.New("want draw DIR, towers DIR, pictures DIR or evaluate MODEL")
 	}
 	f := flag.NewFlagSet(args[0], flag.ExitOnError)
 	switch args[0] {
 	case "draw":
-		n := f.Int("n", 100000, "scenes to learn from")
+		n := f.Int("n", 80000, "scenes to learn from")
 		validation := f.Int("validation", 500, "scenes to validate on")
 		return withPath(f, args, func(dir string) error {
 			err := draw(dir, "train", scenes.Train, *n, (*scenes.Scene).Caption)
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		})
 	case "towers":
 		var s size
-		f.IntVar(&s.width, "width", 128, "of the tower of images")
+		f.IntVar(&s.width, "width", 96, "of the tower of images")
 		f.IntVar(&s.layers, "layers", 4, "of the tower of images")
 		f.IntVar(&s.patch, "patch", 8, "pixels of a patch's side")
 		f.IntVar(&s.textWidth, "text-width", 64, "of the text tower")
@@ -65,11 +66,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		f.IntVar(&s.context, "context", 32, "tokens of a text at most")
 		f.Uint64Var(&s.seed, "seed", 1, "of the weights")
 		return withPath(f, args, func(dir string) error { return towers(ctx, dir, s, out) })
+	case "pictures":
+		return withPath(f, args, pictures)
 	case "evaluate":
 		validation := f.Bool("validation", false, "the scenes by which choices are made, in place of those held out to the end")
 		return withPath(f, args, func(model string) error { return evaluate(ctx, model, *validation, out) })
 	}
-	return fmt.Errorf("%q, want draw, towers or evaluate", args[0])
+	return fmt.Errorf("%q, want draw, towers, pictures or evaluate", args[0])
 }
 
 // withPath parses flags, and calls do with the one path behind them.
