@@ -20,7 +20,7 @@
 //	ErrNoText    400  a text for a model without a text tower
 //	ErrTooLarge  413  a file of too many bytes, a picture of too many pixels
 //	ErrImage     422  no picture, or one that is damaged
-//	ErrText      422  a text that is longer than the context, or has a letter that the vocabulary lacks
+//	ErrText      422  a text that is longer than the context, or has a word that the vocabulary lacks
 //
 // All others are no fault of who asked: a file or a reader that cannot be read, a damaged model. When a context ends, the
 // error is its cause, and the call returns at once, wherever it is.

@@ -15,5 +15,5 @@
 // commit or after it. A row that has been added is kept when the process is killed.
 //
 // Source of the layout: rom1504/clip-retrieval, clip_retrieval/clip_inference/writer.py; rom1504/embedding-reader,
-// embedding_reader/numpy_parquet_reader.py.
+// embedding_reader/parquet_numpy_reader.py.
 package search
