@@ -147,6 +147,7 @@ func TestPromptErrors(t *testing.T) {
 		{[]Label{{"cat", []string{"cat"}}}, nil, nil, "got 1 label, want at least 2", clip.ErrRequest},
 		{nil, nil, []Option{MultiLabel(0)}, "got 0 labels, want at least 1", clip.ErrRequest},
 		{named([]string{"cat"}), nil, []Option{MultiLabel(math.NaN())}, "the bias is NaN, want a number", clip.ErrRequest},
+		{named([]string{"cat"}), nil, []Option{MultiLabel(0, "a", " ")}, "negative text 2 of 2 is empty", clip.ErrRequest},
 		{[]Label{{"pet", []string{"cat", "zebra"}}, {"hat", []string{"hat"}}}, nil, nil, `the prompt "zebra" of the label "pet" in the template "{}": the vocabulary of 25 tokens lacks "zebra"`, clip.ErrText},
 		{named([]string{"cat"}), nil, []Option{MultiLabel(0, "zebra")}, `the negative text "zebra": the vocabulary of 25 tokens lacks "zebra"`, clip.ErrText},
 		{named([]string{"cat"}), []string{"a {c}"}, []Option{MultiLabel(0, "zebra {c}")}, `the label "cat" in the template "zebra {}": the vocabulary`, clip.ErrText},

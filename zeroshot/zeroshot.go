@@ -138,6 +138,11 @@ func NewPrompts(ctx context.Context, m *clip.Model, labels []Label, templates []
 	if with.bias-with.bias != 0 {
 		return nil, badRequest("the bias is %v, want a number", with.bias)
 	}
+	for i, n := range with.negatives {
+		if strings.TrimSpace(n) == "" {
+			return nil, badRequest("negative text %d of %d is empty", i+1, len(with.negatives))
+		}
+	}
 	text, err := m.Text(ctx)
 	if err != nil {
 		return nil, err

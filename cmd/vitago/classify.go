@@ -196,6 +196,8 @@ func (c *classification) checkZeroShot(cmd *cobra.Command) error {
 		return usagef("standard input is named twice")
 	case f.Changed("negative") && !c.multi:
 		return usagef("--negative goes with --multi-label")
+	case slices.ContainsFunc(c.negatives, func(t string) bool { return strings.TrimSpace(t) == "" }):
+		return usagef("--negative: a text is empty, want words")
 	case f.Changed("bias") && !c.multi:
 		return usagef("--bias goes with --multi-label")
 	case f.Changed("bias") && c.bias-c.bias != 0:

@@ -652,6 +652,7 @@ func TestClassifyAccepted(t *testing.T) {
 		{[]string{"--labels", "cat,dog", "--min-probability", "1.5"}, "--min-probability is 1.5, want above 0 and at most 1"},
 		{[]string{"--labels", "cat,dog", "--min-cosine", "0"}, "--min-cosine is 0, want above 0 and below 1"},
 		{[]string{"--labels", "cat,dog", "--multi-label", "--bias", "NaN"}, "--bias is NaN, want a number"},
+		{[]string{"--labels", "cat,dog", "--multi-label", "--negative", " "}, "--negative: a text is empty, want words"},
 		{[]string{"--labels", "cat,dog", "--multi-label", "--negative", "zebra"}, `the negative text "zebra": the vocabulary of 31 tokens lacks "zebra"`},
 	} {
 		r := vitago(append([]string{"classify", "--model", dir, "demo/cat.png"}, c.args...)...)

@@ -455,7 +455,7 @@ func (e *examination) findLabels(stdin io.Reader, d *data.Dataset, given bool) e
 			if len(e.labels) == 0 {
 				return usagef("%s has no class but %q: give --labels", e.data, e.none)
 			}
-			return usagef("%s has one class, %q, and no picture could be wrong: give --labels with those that it may be mistaken for", e.data, d.Classes[0])
+			return usagef("%s has one class, %q, and no picture could be wrong: give --labels with those that it may be mistaken for", e.data, of[e.labels[0]])
 		}
 	} else {
 		from, lines, err := givenLines("labels-file", e.labelsFile, e.labels, stdin)

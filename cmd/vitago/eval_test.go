@@ -244,6 +244,7 @@ func TestEvalStatus(t *testing.T) {
 		{"labels by the classes", []string{"--model", text, "--template", "{}", "--json", table("cat", "dog", "a_dog")}, exitDone, []string{`"class":"a dog"`, "zero-shot, 3 labels, 1 template"}, ""},
 		{"classes that are one label", []string{"--model", text, table("a dog", "a_dog")}, exitUsage, nil, `the classes "a dog" and "a_dog" are one label, "a dog"`},
 		{"labels for one class", []string{"--model", text, table("cat")}, exitUsage, nil, `has one class, "cat", and no picture could be wrong: give --labels`},
+		{"labels for one class beside others", []string{"--model", text, "--none", "a_dog", "--min-cosine", "0.5", table("a_dog", "cat")}, exitUsage, nil, `has one class, "cat", and no picture could be wrong`},
 		{"labels beside one class", []string{"--model", text, "--labels", "dog,cat", "--json", table("cat")}, exitDone, []string{`{"class":"dog","pictures":0`}, ""},
 		{"one label", []string{"--model", text, "--labels", "cat", table("cat", "dog")}, exitUsage, nil, "got 1 labels, want at least 2"},
 		{"a label for each class", []string{"--model", text, "--labels", "dog,photo", table("cat", "dog")}, exitUsage, nil, `1 of the 2 classes of `},

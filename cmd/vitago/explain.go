@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/explain"
 	"github.com/vitago/vitago/finetune"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/internal/sheet"
 )
 
@@ -116,7 +117,7 @@ func (e *explanation) check(cmd *cobra.Command) error {
 		return usagef("--text and --class: give one of them")
 	case e.method == explain.Rollout && len(e.captions)+len(e.classes) > 0:
 		return usagef("--method rollout is the same for every caption and class: leave --text and --class out")
-	case e.method == explain.Rollout && f.Changed("vocab"), len(e.captions) == 0 && f.Changed("vocab"):
+	case len(e.captions) == 0 && f.Changed("vocab"):
 		return usagef("--vocab goes with --text")
 	case e.method == explain.Similarity && e.started:
 		return usagef("--start-layer is of relevance and rollout: similarity is of the last block's patches")
@@ -125,6 +126,9 @@ func (e *explanation) check(cmd *cobra.Command) error {
 	}
 	for _, all := range [][]string{e.captions, e.classes} {
 		for i, c := range all {
+			if strings.TrimSpace(c) == "" {
+				return usagef("a text or class is empty, want words")
+			}
 			if slices.Index(all, c) < i {
 				return usagef("%q is given twice", c)
 			}
@@ -148,6 +152,8 @@ func (e *explanation) run(cmd *cobra.Command, name string) error {
 		m, err = clip.Open(e.model, options...)
 	} else if tuned, err = finetune.Open(ctx, e.model, options...); err == nil {
 		m = tuned.Model()
+	} else if errors.Is(err, finetune.ErrNoHead) && len(e.classes) > 0 {
+		return usagef("--class wants a model with a head that finetune has trained; %w", err)
 	} else if errors.Is(err, finetune.ErrNoHead) {
 		return usagef("got no caption: --text \"a red circle\", or a model with a head that finetune has trained; %w", err)
 	}
@@ -400,14 +406,14 @@ type tokenJSON struct {
 func (e *explanation) printJSON(w io.Writer, maps []*explain.Map) error {
 	first := maps[0]
 	all := struct {
-		Image  string         `json:"image"`
+		Image  pyjson.Name    `json:"image"`
 		Width  int            `json:"width"` // as the model takes the image
 		Height int            `json:"height"`
 		Seen   windowJSON     `json:"seen"` // by the model; beyond the image where something is added to it
 		Method explain.Method `json:"method"`
 		Blocks int            `json:"blocks,omitempty"` // that took part
 		Maps   []mapJSON      `json:"maps"`
-	}{first.Picture, first.Image.Bounds().Dx(), first.Image.Bounds().Dy(), windowJSON(first.Window), first.Method, first.Blocks, nil}
+	}{pyjson.Name(first.Picture), first.Image.Bounds().Dx(), first.Image.Bounds().Dy(), windowJSON(first.Window), first.Method, first.Blocks, nil}
 	for _, m := range maps {
 		p := m.Peak()
 		one := mapJSON{Maximum: placeJSON{p.X, p.Y, p.Row, p.Column, p.Value, windowJSON(p.Patch)}}
@@ -425,5 +431,7 @@ func (e *explanation) printJSON(w io.Writer, maps []*explain.Map) error {
 		}
 		all.Maps = append(all.Maps, one)
 	}
-	return json.NewEncoder(w).Encode(all)
+	text := json.NewEncoder(w)
+	text.SetEscapeHTML(false)
+	return text.Encode(all)
 }
