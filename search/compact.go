@@ -28,6 +28,11 @@ func (w *Writer) compact(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, s := range w.about.Shards { // or what is damaged would get a sum that is right; metadata are checked when they are read
+		if err := checkSum(filepath.Join(w.dir, vectorsFile(s.Number)), s.Vectors); err != nil {
+			return errors.Join(err, x.Close())
+		}
+	}
 	next := *w.about
 	next.Generation++
 	next.Shards, next.Changes = []shardOf{}, nil
@@ -84,6 +89,18 @@ func (w *Writer) compact(ctx context.Context) (err error) {
 	return sweep(w.dir, w.about)
 }
 
+// checkSum returns an [ErrDamaged] of a file that is not what the manifest says.
+func checkSum(path string, want fileOf) error {
+	got, err := sumFile(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("search: %s: %w", path, reason(err))
+	case got != want:
+		return damaged(path, "has %d bytes with the SHA-256 %.16s, want %d with %.16s", got.Bytes, got.SHA256, want.Bytes, want.SHA256)
+	}
+	return nil
+}
+
 // Verify reads all files of an index, and returns an [ErrDamaged] of the first whose sum is not that which it was written with.
 func (x *Index) Verify(ctx context.Context) error {
 	for _, s := range x.about.Shards {
@@ -94,13 +111,8 @@ func (x *Index) Verify(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			path := filepath.Join(x.dir, f.name)
-			got, err := sumFile(path)
-			if err != nil {
-				return fmt.Errorf("search: %s: %w", path, reason(err))
-			}
-			if got != f.want {
-				return damaged(path, "has %d bytes with the SHA-256 %.16s, want %d with %.16s", got.Bytes, got.SHA256, f.want.Bytes, f.want.SHA256)
+			if err := checkSum(filepath.Join(x.dir, f.name), f.want); err != nil {
+				return err
 			}
 		}
 	}

@@ -109,6 +109,27 @@ func TestFlip(t *testing.T) {
 	}
 }
 
+// TestCompactDamaged: vectors that have changed do not become those of a new index.
+func TestCompactDamaged(t *testing.T) {
+	dir := changed(t)
+	path := filepath.Join(dir, vectorsFile(0))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)-1] ^= 1
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := Compact(t.Context(), dir, WriterOptions{}); !errors.Is(err, ErrDamaged) || !strings.Contains(filepath.ToSlash(err.Error()), filepath.ToSlash(path)) {
+		t.Errorf("compacted: %v", err)
+	}
+	text[len(text)-1] ^= 1
+	if err := errors.Join(os.WriteFile(path, text, 0o666), Compact(t.Context(), dir, WriterOptions{}), opened(t, dir).Verify(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
 // seeds gives the files of an index with some ending to a fuzzer.
 func seeds(f *testing.F, ending string) {
 	f.Helper()

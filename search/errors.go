@@ -17,6 +17,8 @@ var (
 	ErrDamaged = errors.New("damaged")
 	// ErrInUse is of an index that another process is writing.
 	ErrInUse = errors.New("another process is writing it")
+	// ErrColumn is of a column of the user with a name that it cannot have.
+	ErrColumn = errors.New("a column has a wrong name")
 	// ErrSpace is what a [SpaceError] is.
 	ErrSpace = errors.New("vectors of another space")
 )

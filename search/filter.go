@@ -143,6 +143,9 @@ func (f *Filter) check(columns []string) error {
 		if _, err := MatchPath(glob, ""); err != nil {
 			return err
 		}
+		if glob == "" {
+			return fmt.Errorf("%w: a glob is empty, and matches no path", ErrFilter)
+		}
 	}
 	for _, c := range f.Where {
 		switch {
@@ -150,6 +153,10 @@ func (f *Filter) check(columns []string) error {
 			return fmt.Errorf("%w: operator is %q, want one of %s", ErrFilter, c.Op, strings.Join(ops, " "))
 		case !slices.Contains(ownColumns, c.Column) && !slices.Contains(columns, c.Column):
 			return fmt.Errorf("%w: the index has no column %q, want one of %s", ErrFilter, c.Column, strings.Join(slices.Concat(ownColumns, columns), ", "))
+		case c.Column == widthColumn, c.Column == heightColumn, c.Column == sizeColumn:
+			if v, err := strconv.ParseFloat(c.Value, 64); err != nil || v-v != 0 {
+				return fmt.Errorf("%w: column %s is compared with %q, want a number", ErrFilter, c.Column, c.Value)
+			}
 		}
 	}
 	return nil

@@ -160,6 +160,9 @@ func TestFindRefuses(t *testing.T) {
 		{ok, FindOptions{Filter: Filter{Where: []Condition{{"place", "~", "x"}}}}, ErrFilter, `operator is "~"`},
 		{ok, FindOptions{Filter: Filter{Paths: []string{"a["}}}, ErrFilter, `glob "a["`},
 		{ok, FindOptions{Filter: Filter{Exclude: []string{"["}}}, ErrFilter, `glob "["`},
+		{ok, FindOptions{Filter: Filter{Exclude: []string{""}}}, ErrFilter, "a glob is empty"},
+		{ok, FindOptions{Filter: Filter{Where: []Condition{{"width", "=", ">3"}}}}, ErrFilter, `column width is compared with ">3", want a number`},
+		{ok, FindOptions{Filter: Filter{Where: []Condition{{"size", ">", "NaN"}}}}, ErrFilter, `column size is compared with "NaN", want a number`},
 	} {
 		if _, err := x.Find(t.Context(), c.query, c.o); err == nil || !strings.Contains(err.Error(), c.text) || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%v %+v: error %v, want %s", c.query, c.o, err, c.text)
@@ -228,6 +231,9 @@ func TestCombine(t *testing.T) {
 		{[]Term{{a, -2}}, []float32{-1, 0, 0}},
 		{[]Term{{a, 1}, {b, 1}}, []float32{float32(math.Sqrt(0.5)), float32(math.Sqrt(0.5)), 0}},
 		{[]Term{{a, 3}, {b, -4}}, []float32{0.6, -0.8, 0}},
+		{[]Term{{a, 1e308}, {b, 1e308}}, []float32{float32(math.Sqrt(0.5)), float32(math.Sqrt(0.5)), 0}},
+		{[]Term{{a, 1e-320}}, []float32{1, 0, 0}},
+		{[]Term{{a, 0}, {b, 2}}, []float32{0, 1, 0}},
 	} {
 		got, err := Combine(c.terms...)
 		if err != nil || !slices.Equal(got, c.want) {
@@ -241,7 +247,8 @@ func TestCombine(t *testing.T) {
 	}{
 		{nil, "search: no query: got 0 terms, want 1 or more"},
 		{[]Term{{a, 1}, {a, -1}}, "search: no query: 2 terms cancel each other"},
-		{[]Term{{a, 0}}, "search: no query: 1 terms cancel each other"},
+		{[]Term{{a, 0}}, "search: no query: all weights are 0"},
+		{[]Term{{a, 0}, {b, 0}}, "search: no query: all weights are 0"},
 		{[]Term{{a, 1}, {b[:2], 1}}, "search: term 2 of 2 has 2 values, and the first has 3"},
 		{[]Term{{a, 1}, {[]float32{0, 0, 0}, 1}}, "search: no query: term 2 of 2 is a vector of zeros"},
 		{[]Term{{[]float32{nan, 0, 0}, 1}}, "search: term 1 of 1 has a value that is no finite number"},

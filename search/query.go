@@ -21,6 +21,16 @@ func Combine(terms ...Term) ([]float32, error) {
 	if len(terms) == 0 {
 		return nil, fmt.Errorf("%w: got 0 terms, want 1 or more", ErrQuery)
 	}
+	most := 0.0 // of the weights: they count beside each other, whatever their size
+	for i, t := range terms {
+		if t.Weight-t.Weight != 0 {
+			return nil, fmt.Errorf("search: term %d of %d has the weight %v, want a finite number", i+1, len(terms), t.Weight)
+		}
+		most = max(most, math.Abs(t.Weight))
+	}
+	if most == 0 {
+		return nil, fmt.Errorf("%w: all weights are 0", ErrQuery)
+	}
 	sum, weights := make([]float64, len(terms[0].Vector)), 0.0
 	for i, t := range terms {
 		if len(t.Vector) != len(sum) {
@@ -32,12 +42,11 @@ func Combine(terms ...Term) ([]float32, error) {
 			return nil, fmt.Errorf("search: term %d of %d has a value that is no finite number", i+1, len(terms))
 		case n == 0:
 			return nil, fmt.Errorf("%w: term %d of %d is a vector of zeros", ErrQuery, i+1, len(terms))
-		case t.Weight-t.Weight != 0:
-			return nil, fmt.Errorf("search: term %d of %d has the weight %v, want a finite number", i+1, len(terms), t.Weight)
 		}
-		weights += math.Abs(t.Weight)
+		w := t.Weight / most
+		weights += math.Abs(w)
 		for j, v := range t.Vector {
-			sum[j] += t.Weight / n * float64(v)
+			sum[j] += w / n * float64(v)
 		}
 	}
 	var squares float64

@@ -90,7 +90,7 @@ func (x *shard) mapFile(dir, name string, size int64) ([]byte, error) {
 // It takes 0.1 s for a million rows.
 func checkedMetadata(b []byte, want fileOf, rows int) (*metadata, error) {
 	if h := sha256.Sum256(b); hex.EncodeToString(h[:]) != want.SHA256 {
-		return nil, fmt.Errorf("has the SHA-256 %.16x, want %.16s", h, want.SHA256)
+		return nil, fmt.Errorf("has the SHA-256 %.8x, want %.16s", h, want.SHA256)
 	}
 	return readMetadata(bytes.NewReader(b), int64(len(b)), rows)
 }

@@ -157,6 +157,17 @@ func below(path, source string) bool {
 	return ok && (rest == "" || strings.HasSuffix(source, string(filepath.Separator)) || rest[0] == filepath.Separator || rest[0] == '/')
 }
 
+// endOfTar returns where the name of a first tar ends in a path that goes on behind it, -1 if there is none.
+func endOfTar(path string) int {
+	const tar = ".tar"
+	for i := range path {
+		if rest := path[i:]; len(rest) > len(tar) && rest[len(tar)] == '/' && strings.EqualFold(rest[:len(tar)], tar) {
+			return i + len(tar)
+		}
+	}
+	return -1
+}
+
 // OpenPicture opens the picture of a path that a [Record] has: a file, or one in a tar.
 func OpenPicture(path string) (io.ReadCloser, error) {
 	f, err := os.Open(path)
@@ -164,11 +175,11 @@ func OpenPicture(path string) (io.ReadCloser, error) {
 		return f, nil
 	}
 	for at := 0; ; {
-		i := strings.Index(strings.ToLower(path[at:]), ".tar/")
+		i := endOfTar(path[at:])
 		if i < 0 {
 			return nil, fmt.Errorf("search: %s: %w", path, reason(err))
 		}
-		at += i + len(".tar")
+		at += i
 		info, e := os.Stat(path[:at])
 		if e != nil || info.IsDir() {
 			continue

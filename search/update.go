@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // UpdateOptions are choices of [Update]. The zero value is fine.
@@ -67,6 +68,9 @@ func Update(ctx context.Context, m *clip.Model, dir string, sources []Source, o 
 	}
 	m.ReleaseText()
 	u := &update{o: o, sources: sources, known: known{rows: map[key]int32{}, contents: map[key]int32{}}, report: &Report{}}
+	if err := u.survey(ctx, dir, space); err != nil {
+		return nil, err
+	}
 	u.w, err = newWriter(dir, &space, o.WriterOptions, func(row int, r *Record, _ []uint16) {
 		u.early = append(u.early, Row{row, Record{Path: r.Path, Size: r.Size, Modified: r.Modified, SHA256: r.SHA256}})
 	})
@@ -165,9 +169,12 @@ func (u *update) load() error {
 	return nil
 }
 
-// run does all.
-func (u *update) run(ctx context.Context, m *clip.Model) error {
-	for _, s := range u.sources { // for the progress; and what cannot be read is said before anything is done
+// survey goes through the sources, for the progress: what cannot be read is said before an index is begun or changed.
+func (u *update) survey(ctx context.Context, dir string, space clip.Space) error {
+	if about, err := readManifest(dir); err == nil && about.Print != space.Fingerprint() {
+		return &SpaceError{dir, about.Space, space}
+	}
+	for _, s := range u.sources {
 		notes, err := s.each(func(item) { u.total++ })
 		if err != nil {
 			return err
@@ -179,6 +186,11 @@ func (u *update) run(ctx context.Context, m *clip.Model) error {
 			return context.Cause(ctx)
 		}
 	}
+	return nil
+}
+
+// run does all.
+func (u *update) run(ctx context.Context, m *clip.Model) error {
 	if err := u.encode(ctx, m); err != nil {
 		return err
 	}
@@ -482,7 +494,7 @@ func (u *update) fail(path string, err error) error {
 		u.o.Skipped(path, &stated{path + ": " + text, err})
 		u.tell.Unlock()
 	}
-	line, err := json.Marshal(map[string]string{"image": path, "error": text})
+	line, err := json.Marshal(map[string]pyjson.Name{"image": pyjson.Name(path), "error": pyjson.Name(text)})
 	if err == nil {
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -567,7 +579,7 @@ func Forget(dir string, paths []string) (n int, err error) {
 	}
 	defer x.Close()
 	for _, path := range paths {
-		found := false
+		found, before := false, n
 		w.about.Sources = slices.DeleteFunc(slices.Clone(w.about.Sources), func(s Source) bool {
 			found = found || s.Path == path
 			return s.Path == path
@@ -581,7 +593,7 @@ func Forget(dir string, paths []string) (n int, err error) {
 				n++
 			}
 		}
-		if !found && n == 0 {
+		if !found && n == before {
 			return 0, fmt.Errorf("search: %s: the index has no source and no pictures of %s", dir, path)
 		}
 		w.changed = true

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -178,6 +179,10 @@ func TestSources(t *testing.T) {
 	m, dir := tower(t, 1), t.TempDir()
 	index, list := filepath.Join(dir, "index"), filepath.Join(dir, "list.txt")
 	shard := filepath.Join(dir, "00000.tar")
+	// Letters that are longer when they are small: nothing is beside them in the name.
+	if _, err := OpenPicture(filepath.Join(dir, strings.Repeat("\u023A", 20)+".TAR/x.png")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a tar that is not there: %v", err)
+	}
 	write := func(members ...any) {
 		t.Helper()
 		var b bytes.Buffer
@@ -282,6 +287,20 @@ func TestRefusals(t *testing.T) {
 	w.Close()
 	if _, err := Update(t.Context(), m, photos, sourcesOf(t, photos), UpdateOptions{}); !errors.Is(err, ErrNoIndex) {
 		t.Errorf("in a folder of pictures: %v", err)
+	}
+	bad, other := filepath.Join(dir, "bad.tar"), filepath.Join(dir, "other")
+	put(t, bad, []byte("no tar"))
+	if _, err := Update(t.Context(), m, other, sourcesOf(t, photos, bad), UpdateOptions{}); err == nil || !strings.Contains(err.Error(), bad) {
+		t.Errorf("a source that cannot be read: %v", err)
+	}
+	if _, err := os.Stat(other); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a source that cannot be read begins an index: %v", err)
+	}
+	if _, err := Update(t.Context(), m, other, nil, UpdateOptions{WriterOptions: WriterOptions{Columns: []string{"width"}}}); !errors.Is(err, ErrColumn) {
+		t.Errorf("a column of the index's own: %v", err)
+	}
+	if n, err := Forget(index, []string{filepath.Join(photos, "a.png"), filepath.Join(photos, "nothing")}); err == nil || n != 0 || !strings.Contains(err.Error(), "nothing") {
+		t.Errorf("forgets %d, %v, want an error of the path of which it knows nothing", n, err)
 	}
 	if content(t, index); len(content(t, index)) != 9 {
 		t.Error("pictures are lost")

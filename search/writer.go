@@ -63,7 +63,7 @@ func newWriter(dir string, s *clip.Space, o WriterOptions, there func(row int, r
 	}
 	for _, c := range o.Columns {
 		if c == "" || isOwn(c) || !utf8.ValidString(c) {
-			return nil, fmt.Errorf("search: a column is called %q, want another name than the index's own columns have", c)
+			return nil, fmt.Errorf("search: %w: %q, want another than the index's own columns have", ErrColumn, c)
 		}
 	}
 	if s != nil && (s.Dim < 1 || s.Dim > maxDim || !s.Normalized) {

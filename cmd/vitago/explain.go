@@ -132,6 +132,9 @@ func (e *explanation) check(cmd *cobra.Command) error {
 			if slices.Index(all, c) < i {
 				return usagef("%q is given twice", c)
 			}
+			if strings.TrimSpace(c) == "" {
+				return usagef("%q is given as a caption or class, want words", c)
+			}
 		}
 	}
 	if err := errors.Join(extension("output", e.overlay, ".png"), extension("map", e.values, ".npy")); err != nil {
@@ -177,6 +180,9 @@ func (e *explanation) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
+	if sameFile(name, e.overlay) {
+		return usagef("--output %s is the image itself: want another name", e.overlay)
+	}
 	overlay, err := e.create(cmd, e.overlay)
 	if err != nil {
 		return err
@@ -211,6 +217,13 @@ func (e *explanation) run(cmd *cobra.Command, name string) error {
 	}
 	e.print(cmd.OutOrStdout(), maps)
 	return nil
+}
+
+// sameFile says whether two paths lead to one file.
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // create is [createNew] of a file that may not be wanted.

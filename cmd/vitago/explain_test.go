@@ -93,6 +93,17 @@ func TestExplain(t *testing.T) {
 	if lines := strings.Count(r.out, "|\n"); lines != 2*g {
 		t.Errorf("%d lines of maps, want %d:\n%s", lines, 2*g, r.out)
 	}
+	for _, blank := range []string{"", " "} {
+		vitago("explain", "--model", model, "--text", blank, "demo/cat.jpg").want(t, exitUsage, nil, []string{"is given as a caption or class, want words"})
+	}
+	copied := filepath.Join(t.TempDir(), "cat.png")
+	if err := os.WriteFile(copied, []byte(read(t, "demo/cat.png")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	vitago("explain", "--model", model, "--text", "dog.", "-o", copied, "--overwrite", copied).want(t, exitUsage, nil, []string{copied + " is the image itself"})
+	if read(t, copied) != read(t, "demo/cat.png") {
+		t.Error("the image was overwritten by its map")
+	}
 	both := npyValues(t, values, 2, g, g)
 	if !slices.Equal(both[:g*g], want.Values) || slices.Equal(both[g*g:], want.Values) {
 		t.Error("of two captions the first is not that of one, or both are the same")

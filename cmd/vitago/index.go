@@ -280,6 +280,9 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 	o.Notes = func(_ search.Source, notes []string) { note(p, notes) }
 	r, err := search.Update(ctx, m, x.index, sources, o)
 	elapsed := p.stop()
+	if errors.Is(err, search.ErrColumn) {
+		return nil, usagef("--metadata %s: %w", x.metadata, err)
+	}
 	if err != nil {
 		return nil, x.kept(ctx, log, r, err)
 	}
@@ -391,6 +394,9 @@ func metadataOf(file string) (columns []string, describe func(path string) map[s
 			return nil, nil, nil, wrong("line %d: the path is %q, want each once", line, row[at])
 		}
 		rows[filepath.Clean(path)] = row
+	}
+	if len(rows) == 0 {
+		return nil, nil, nil, wrong("has no rows behind the names of columns")
 	}
 	describe = func(path string) map[string]string {
 		values := map[string]string{}

@@ -50,6 +50,13 @@ func TestIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	vitago("index", "--index", index).want(t, exitFailed, nil, []string{"has no pictures any more, and the index has some of it: is a disk missing?; --forget deletes them"})
+	vitago("index", "--index", index, "--forget", "").want(t, exitUsage, nil, []string{"--forget is empty, want --forget PATH"})
+	for content, want := range map[string]string{"path,width\nx.png,3\n": `--metadata ` + table + `: a column has a wrong name: "width"`, "path,place\n": "has no rows behind the names of columns"} {
+		if err := os.WriteFile(table, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		vitago("index", "--index", index, "--metadata", table, "demo/cat.png").want(t, exitUsage, nil, []string{want})
+	}
 	vitago("index", "--index", index, "--forget", photos, "--compact").want(t, exitDone, nil, []string{"forgot 6 pictures", ": 0 pictures"})
 	vitago("index", "--index", index).want(t, exitUsage, nil, []string{"nothing was put into it yet"})
 	lost := filepath.Join(dir, "model")

@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/history"
+	"github.com/vitago/vitago/internal/builtin"
 	"github.com/vitago/vitago/internal/hub"
 )
 
@@ -125,6 +127,9 @@ func checkModel(cmd *cobra.Command, model *string) error {
 	}
 	if isBuiltin(*model) {
 		return nil
+	}
+	if strings.HasPrefix(*model, builtin.Prefix) {
+		return usagef("--model %s: this program has no such model, want %s", *model, demo.Name)
 	}
 	locate(cmd, model)
 	path := *model

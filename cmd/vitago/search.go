@@ -175,6 +175,9 @@ func (s *searching) check(cmd *cobra.Command, texts []string) (filter search.Fil
 		if err != nil {
 			return filter, usagef("--where: %w", err)
 		}
+		if strings.HasPrefix(c.Value, "=") || c.Op != "=" && strings.IndexAny(c.Value, "<>") == 0 { // of another language
+			return filter, usagef("--where %s: the operator is %s, want one of = != < <= > >=", w, c.Op+c.Value[:1])
+		}
 		filter.Where = append(filter.Where, c)
 	}
 	return filter, nil
@@ -292,6 +295,9 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 			return nil
 		}
 		v, err := m.EncodeText(ctx, texts)
+		if err != nil && sign < 0 {
+			return fmt.Errorf("--not: %w", err)
+		}
 		add(sign, v)
 		return err
 	}
@@ -312,7 +318,7 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 	for _, path := range s.vectors {
 		v, err := readVector(path, x.Dim())
 		if err != nil {
-			return nil, fmt.Errorf("--vector: %s: %w", path, err)
+			return nil, fmt.Errorf("--vector: %w", err)
 		}
 		add(1, [][]float32{v})
 	}
@@ -368,14 +374,27 @@ func readVector(path string, dim int) ([]float32, error) {
 	defer f.Close()
 	tensors := f.Tensors()
 	if f.Container() != "npy" || len(tensors) != 1 {
-		return nil, fmt.Errorf("is of the kind %s, want an array of NumPy's", f.Container())
+		return nil, fmt.Errorf("%s: is of the kind %s, want an array of NumPy's", path, f.Container())
 	}
 	t := tensors[0]
 	if n := len(t.Shape); n < 1 || t.Shape[n-1] != dim || t.Len() != dim {
-		return nil, fmt.Errorf("has the shape %v, want the %d values of a vector of the index", t.Shape, dim)
+		return nil, fmt.Errorf("%s: has the shape %v, want the %d values of a vector of the index", path, t.Shape, dim)
 	}
 	v := make([]float32, dim)
-	return v, t.Float32s(v)
+	if err := t.Float32s(v); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	zero := true
+	for i, x := range v {
+		if x-x != 0 {
+			return nil, fmt.Errorf("%s: value %d of %d is %v, want a finite number", path, i+1, dim, x)
+		}
+		zero = zero && x == 0
+	}
+	if zero {
+		return nil, fmt.Errorf("%s: all values are 0, want a vector with a direction", path)
+	}
+	return v, nil
 }
 
 // title says in words what is looked for.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/search"
@@ -235,6 +237,18 @@ func TestSearchRefuses(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("no picture"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	x, err := search.Open(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	zeros, notNumbers := filepath.Join(t.TempDir(), "zeros.npy"), filepath.Join(t.TempDir(), "nan.npy")
+	content := append(checkpoint.NPYHeader(checkpoint.F32, []int{x.Dim()}), make([]byte, 4*x.Dim())...)
+	err = os.WriteFile(zeros, content, 0o666)
+	binary.LittleEndian.PutUint32(content[len(content)-4*x.Dim()+8:], math.Float32bits(float32(math.NaN())))
+	if err := errors.Join(err, os.WriteFile(notNumbers, content, 0o666)); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		status int
 		args   []string
@@ -252,12 +266,21 @@ func TestSearchRefuses(t *testing.T) {
 		{exitUsage, []string{"star", "--where", "size"}, `condition "size", want COLUMN=VALUE`},
 		{exitUsage, []string{"star", "--where", "colour=red"}, `no column "colour", want one of path, caption, width, height, size, sha256, kind`},
 		{exitUsage, []string{"star", "--path", "["}, `glob "["`},
+		{exitUsage, []string{"star", "--path", ""}, "--path is empty, want --path GLOB"},
+		{exitUsage, []string{"star", "--where", "width==3"}, "--where width==3: the operator is ==, want one of"},
+		{exitUsage, []string{"star", "--where", "width>>3"}, "--where width>>3: the operator is >>, want one of"},
+		{exitUsage, []string{"star", "--where", "width=>3"}, `column width is compared with ">3", want a number`},
+		{exitUsage, []string{"star", "--weights", "x"}, `--weights is "x": want numbers, with commas between them`},
+		{exitUsage, []string{"star", "--model", "builtin:other"}, "--model builtin:other: this program has no such model, want builtin:demo"},
+		{exitFailed, []string{"star", "--not", "\u65e5"}, "--not: text 1: "},
+		{exitFailed, []string{"--vector", notNumbers}, notNumbers + ": value 3 of "},
+		{exitFailed, []string{"--vector", zeros}, zeros + ": all values are 0"},
 	} {
 		vitago(append([]string{"search", "--index", index}, c.args...)...).want(t, c.status, nil, []string{c.want})
 	}
 	vitago("search", "--index", t.TempDir(), "cat").want(t, exitFailed, nil, []string{"no index"})
 	var shard string
-	err := filepath.WalkDir(index, func(path string, _ fs.DirEntry, err error) error {
+	err = filepath.WalkDir(index, func(path string, _ fs.DirEntry, err error) error {
 		if filepath.Ext(path) == ".npy" {
 			shard = path
 		}

@@ -40,6 +40,9 @@ func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
 		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "output" && err == nil { // an output may be none: standard output
 			err = usagef("--%s is empty, want --%[1]s %s", f.Name, strings.ToUpper(valueName(f)))
 		}
+		if all, ok := f.Value.(pflag.SliceValue); ok && f.Value.Type() == "stringArray" && slices.Contains(all.GetSlice(), "") && !slices.Contains([]string{"TEXT", "CAPTION"}, valueName(f)) && err == nil { // of texts the verbs judge
+			err = usagef("--%s is empty, want --%[1]s %s", f.Name, strings.ToUpper(valueName(f)))
+		}
 	})
 	if err != nil {
 		return restore, err
@@ -257,6 +260,8 @@ func badValue(e *pflag.InvalidValueError) error {
 		want = "want a whole number, 0 or more"
 	case "float32", "float64":
 		want = "want a number"
+	case "float64Slice":
+		want = "want numbers, with commas between them"
 	case "duration":
 		want = "want a time, such as 1m30s"
 	}

@@ -378,21 +378,21 @@ func (v *verification) write(w io.Writer, done []verified, ran, failed int) erro
 	for _, x := range done {
 		if x.Source != source {
 			source = x.Source
-			fmt.Fprintln(&b, source)
+			fmt.Fprintln(&b, oneLine(source))
 		}
 		switch {
 		case x.Missing != "":
-			fmt.Fprintf(&b, "  not checked: %s, without %s\n", x.Of, x.Missing)
+			fmt.Fprintf(&b, "  not checked: %s, without %s\n", oneLine(x.Of), oneLine(x.Missing))
 			continue
 		case x.Difference == nil:
-			fmt.Fprintf(&b, "  fail: %s, which are no numbers\n", x.Of)
+			fmt.Fprintf(&b, "  fail: %s, which are no numbers\n", oneLine(x.Of))
 			continue
 		}
 		verdict := "pass"
 		if !x.Pass {
 			verdict = "fail"
 		}
-		fmt.Fprintf(&b, "  %s: %s, difference %.2g, at most %.2g\n", verdict, x.Of, *x.Difference, x.Tolerance)
+		fmt.Fprintf(&b, "  %s: %s, difference %.2g, at most %.2g\n", verdict, oneLine(x.Of), *x.Difference, x.Tolerance)
 		for i, t := range x.Texts {
 			fmt.Fprintf(&b, "    %-10.7g want %-10.7g %s\n", x.Got[i], x.Want[i], oneLine(t))
 		}

@@ -203,7 +203,7 @@ func (c *Check) Run(ctx context.Context, m *clip.Model, p clip.Picture) (o Outco
 		}
 	}
 	if len(o.Got) != len(o.Want) {
-		return o, fmt.Errorf("answers: %s: %d values, want %d: the answer is of another model", c.What(), len(o.Got), len(o.Want))
+		return o, fmt.Errorf("answers: %d values, want %d: the answer is of another model", len(o.Got), len(o.Want))
 	}
 	peak := 0.0
 	for i, v := range o.Got {
