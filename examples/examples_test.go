@@ -344,7 +344,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"task"}, 2, "usage: task"},
 		{[]string{"text"}, 2, "usage: text"},
 		{[]string{"folder", "model"}, 2, "usage: folder MODEL FOLDER PHOTOS.npy\n"},
-		{[]string{"search", "model"}, 2, "usage: search MODEL PHOTOS.npy SENTENCE\n"},
+		{[]string{"search", "photos"}, 2, "usage: search [-model MODEL] FOLDER INDEX SENTENCE\n"},
 		{[]string{"zeroshot"}, 2, "usage: zeroshot MODEL LABEL,LABEL... IMAGE...\n"},
 		{[]string{"tune"}, 2, "usage: tune MODEL TRAIN TEST OUT\n"},
 		{[]string{"classify"}, 2, "usage: classify TUNED FOLDER\n"},

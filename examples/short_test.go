@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/internal/golden"
 )
 
@@ -58,10 +62,23 @@ func pictures(t *testing.T) string {
 	return dir
 }
 
-// A folder is embedded, once, and searched by a sentence.
-func TestFolderAndSearch(t *testing.T) {
+// cosines are those of "a cat" by transformers 5.24.0, torch 2.15.0: get_image_features with CLIPImageProcessorPil, and
+// get_text_features.
+var cosines = []embeddings.Hit{{Name: "gradient", Cosine: 0.0421}, {Name: "cat", Cosine: 0.0142}, {Name: "orange-circle", Cosine: -0.0534}, {Name: "red-circle", Cosine: -0.2210}, {Name: "blue-square", Cosine: -0.2485}}
+
+// A folder is embedded, once, into a file that is searched.
+func TestFolder(t *testing.T) {
 	dir, model := pictures(t), golden.Path(t, "testdata/families/hf5-clip")
 	if err := os.WriteFile(filepath.Join(dir, "cut.png"), []byte("\x89PNG\r\n\x1a\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	m, err := clip.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	cat, err := m.EncodeText(t.Context(), []string{"a cat"})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range []string{"npy", "jsonl", "safetensors"} {
@@ -72,16 +89,96 @@ func TestFolderAndSearch(t *testing.T) {
 				t.Fatalf("status %d, %q, want %q: %s", status, out, want, errs)
 			}
 		}
-		// Cosines of transformers 5.24.0, torch 2.15.0: get_image_features with CLIPImageProcessorPil, and get_text_features.
-		want := ""
-		for _, line := range []string{"0.0421  gradient", "0.0142  cat", "-0.0534  orange-circle", "-0.2210  red-circle", "-0.2485  blue-square"} {
-			cosine, name, _ := strings.Cut(line, "  ")
-			want += cosine + "  " + filepath.Join(dir, name+".png") + "\n"
+		set, err := embeddings.Read(photos)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if out, errs, status := example(t, "search", model, photos, "a cat"); status != 0 || out != want || errs != "" {
-			t.Errorf("%s: status %d, got\n%swant\n%s%s", format, status, out, want, errs)
+		hits, err := set.Nearest(cat[0], 10)
+		if err != nil || len(hits) != len(cosines) {
+			t.Fatalf("%s: %v, %v, want %v", format, hits, err, cosines)
+		}
+		for i, want := range cosines {
+			if got := hits[i]; got.Name != filepath.Join(dir, want.Name+".png") || fmt.Sprintf("%.4f", got.Cosine) != fmt.Sprintf("%.4f", want.Cosine) {
+				t.Errorf("%s: %v, want %v", format, got, want)
+			}
 		}
 	}
+}
+
+// A folder is searched by a sentence, and what is new in it is found when it is searched again.
+func TestSearch(t *testing.T) {
+	dir := pictures(t)
+	hits := func(args ...string) (all []embeddings.Hit, errs string) {
+		t.Helper()
+		out, errs, status := example(t, "search", args...)
+		for line := range strings.Lines(out) {
+			var h embeddings.Hit
+			if _, err := fmt.Sscanf(line, "%f  %s\n", &h.Cosine, &h.Name); err != nil {
+				t.Fatalf("%v in %q", err, line)
+			}
+			if len(all) > 0 && h.Cosine > all[len(all)-1].Cosine {
+				t.Errorf("%s is not sorted", out)
+			}
+			all = append(all, h)
+		}
+		if status != 0 {
+			t.Fatalf("status %d: %s", status, errs)
+		}
+		return all, errs
+	}
+	got, errs := hits("-model", golden.Path(t, "testdata/families/hf5-clip"), dir, filepath.Join(t.TempDir(), "index"), "a cat")
+	if len(got) != len(cosines) || errs != "" {
+		t.Fatalf("%v, want %v: %s", got, cosines, errs)
+	}
+	for i, want := range cosines { // in float16, of 11 bits
+		if h := got[i]; h.Name != filepath.Join(dir, want.Name+".png") || math.Abs(h.Cosine-want.Cosine) > 5e-4 {
+			t.Errorf("%v, want %v", h, want)
+		}
+	}
+
+	// The small model in the program.
+	const sentence = "a red circle"
+	m, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words, err := m.EncodeText(t.Context(), []string{sentence})
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(t.TempDir(), "index")
+	for _, more := range []string{"", "copy.png", "cut.png"} {
+		var note string
+		switch more {
+		case "copy.png":
+			err = os.Link(filepath.Join(dir, "red-circle.png"), filepath.Join(dir, more))
+		case "cut.png":
+			err, note = os.WriteFile(filepath.Join(dir, more), []byte("\x89PNG\r\n\x1a\n"), 0o666), "skipped "+filepath.Join(dir, more)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, errs := hits(dir, index, sentence)
+		if want := 5 + btoi(more != ""); len(got) != want || !strings.Contains(errs, note) || (errs == "") != (note == "") {
+			t.Fatalf("%v, want %d: %s", got, want, errs)
+		}
+		for _, h := range got {
+			v, err := m.Encode(t.Context(), clip.File(h.Name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := clip.Cosine(v[0], words[0]); math.Abs(h.Cosine-want) > 5e-4 {
+				t.Errorf("%s: %v, want %v", h.Name, h.Cosine, want)
+			}
+		}
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestZeroshot(t *testing.T) {
@@ -215,8 +312,9 @@ func TestShortMistakes(t *testing.T) {
 		{[]string{"folder"}, "usage: folder MODEL FOLDER PHOTOS.npy"},
 		{[]string{"folder", "absent", t.TempDir(), "out.npy"}, "absent"},
 		{[]string{"folder", model, "absent", "out.npy"}, "absent"},
-		{[]string{"search", model}, "usage: search MODEL PHOTOS.npy SENTENCE"},
-		{[]string{"search", model, "absent.npy", "a cat"}, "absent.npy"},
+		{[]string{"search", "photos"}, "usage: search [-model MODEL] FOLDER INDEX SENTENCE"},
+		{[]string{"search", "absent", filepath.Join(t.TempDir(), "index"), "a cat"}, "absent"},
+		{[]string{"search", "-model", "absent.pt", t.TempDir(), filepath.Join(t.TempDir(), "index"), "a cat"}, "absent.pt"},
 		{[]string{"zeroshot", model, "cat,hat"}, "usage: zeroshot"},
 		{[]string{"zeroshot", model, "cat", golden.Path(t, "cmd/vitago/demo/cat.png")}, "1 label"},
 		{[]string{"zeroshot", golden.Path(t, "testdata/families/hf5-vision"), "cat,hat", "cat.png"}, "no text tower"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"sort"
 	"sync"
@@ -76,6 +77,13 @@ func (x *Index) Close() error {
 	}
 	x.shards = nil
 	return errors.Join(errs...)
+}
+
+// Current reports whether the index on disk is the one that was opened, so that opening it again would show nothing new. It reads the
+// manifest. Errors are those of [Open].
+func (x *Index) Current() (bool, error) {
+	now, err := readManifest(x.dir)
+	return err == nil && reflect.DeepEqual(now, x.about), err
 }
 
 // Path returns the folder of the index.

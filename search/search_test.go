@@ -1,8 +1,10 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
@@ -129,5 +131,39 @@ func TestWriter(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestCurrent: an index is current until somebody commits.
+func TestCurrent(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "index")
+	fill(t, dir, 8, 0, 5, WriterOptions{})
+	x := opened(t, dir)
+	current := func(want bool) {
+		t.Helper()
+		if got, err := x.Current(); got != want || err != nil {
+			t.Errorf("got %v, %v, want %v", got, err, want)
+		}
+	}
+	current(true)
+	w, err := NewWriter(dir, space(8), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Add(record(5), vector(5, 8)); err != nil {
+		t.Fatal(err)
+	}
+	current(true)
+	if err := errors.Join(w.Commit(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	current(false)
+	x = opened(t, dir)
+	current(true)
+	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Current(); !errors.Is(err, ErrNoIndex) {
+		t.Errorf("got %v, want ErrNoIndex", err)
 	}
 }

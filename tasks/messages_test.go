@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/finetuning"
 	"github.com/vitago/vitago/tasks/imageencoding"
+	"github.com/vitago/vitago/tasks/imagesearch"
 	"github.com/vitago/vitago/tasks/visualtokens"
 )
 
@@ -23,6 +24,10 @@ func TestForgottenImports(t *testing.T) {
 	for want, load := range map[string]func() error{
 		`tasks: nothing is registered for imageencoding.Interface: import _ "github.com/vitago/vitago/tasks/imageencoding/clip"`: func() error {
 			_, err := tasks.Load[imageencoding.Interface](conf)
+			return err
+		},
+		`tasks: nothing is registered for imagesearch.Interface: import _ "github.com/vitago/vitago/tasks/imagesearch/clip"`: func() error {
+			_, err := tasks.Load[imagesearch.Interface](conf)
 			return err
 		},
 		`tasks: nothing is registered for visualtokens.Interface: import _ "github.com/vitago/vitago/tasks/visualtokens/projected"`: func() error {

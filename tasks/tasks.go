@@ -186,6 +186,7 @@ var providing = map[string]struct {
 	models []string // nil for all
 }{
 	ours + "imageencoding": {ours + "imageencoding/clip", nil},
+	ours + "imagesearch":   {ours + "imagesearch/clip", nil},
 	ours + "visualtokens":  {ours + "visualtokens/projected", nil},
 	ours + "finetuning":    {ours + "finetuning/clip", nil},
 	"github.com/nlpodyssey/cybertron/pkg/tasks/textencoding": {ours + "textencoding/clip", []string{"clip"}},

@@ -17,10 +17,14 @@ import (
 // MaxImageBytes is how large the file of an image may be.
 const MaxImageBytes = 64 << 20
 
-// The errors of [Gate.Decode], which are those of package clip. Packages of tasks export them under names of their own.
+// The errors of tasks, which are those of package clip; the first two are those of [Gate.Decode]. Packages of tasks export them
+// under names of their own.
 var (
 	ErrImage         = clip.ErrImage
 	ErrImageTooLarge = clip.ErrTooLarge
+	ErrRequest       = clip.ErrRequest
+	ErrText          = clip.ErrText
+	ErrNoText        = clip.ErrNoText
 )
 
 // A Gate lets a few calls through at a time.
@@ -77,7 +81,7 @@ func (g *Gate) Refuse(why error) error {
 // Bare returns err without the names of this module's packages in front of it, so that who puts its own there has but one.
 func Bare(err error) error {
 	return pillow.Bare(err, "adapter", "checkpoint", "clip", "cliptext", "clipvit", "converter", "data", "finetune", "job", "op", "optim",
-		"peft", "pictures", "probe", "projector", "report", "zeroshot")
+		"peft", "pictures", "probe", "projector", "report", "scan", "search", "zeroshot")
 }
 
 // Inside returns how many calls have a place.
