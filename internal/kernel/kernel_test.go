@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -433,6 +434,42 @@ func TestAttentionGrad(t *testing.T) {
 				h -= float64(qkv.data[i])
 				qkv.data[i] = x
 				near(t, fmt.Sprintf("%v gqkv[%d]", s, i), g.data[i], (up-down)/h, 2e-3) // h² times a third derivative
+			}
+		}
+	})
+}
+
+// TestAttentionAlone: an image has the same bits alone and among others, with any number of threads, and so has its gradient.
+func TestAttentionAlone(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	const images, heads, d = 9, 2, 24
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(17, 18))
+		for _, tokens := range []int{7, 70} {
+			n := tokens * heads * d // of an image
+			qkv, gout := random(rng, images*3*n).data, random(rng, images*n).data
+			of := func(from, images, threads int, causal bool) (out, grad []float32) {
+				runtime.GOMAXPROCS(threads)
+				forward, gradient := Attention, AttentionGrad
+				if causal {
+					forward, gradient = CausalAttention, CausalAttentionGrad
+				}
+				out, grad = make([]float32, images*n), make([]float32, 3*images*n)
+				stats := make([]float32, 2*images*tokens*heads)
+				forward(out, qkv[3*from*n:], stats, images, tokens, heads, d)
+				gradient(grad, gout[from*n:], qkv[3*from*n:], out, stats, images, tokens, heads, d)
+				return out, grad
+			}
+			for _, causal := range []bool{false, true} {
+				out, grad := of(0, images, 1, causal)
+				for _, threads := range []int{1, 2, 7} {
+					for _, from := range []int{0, 4, images - 1} {
+						alone, alonesGrad := of(from, 1, threads, causal)
+						if !slices.Equal(alone, out[from*n:][:n]) || !slices.Equal(alonesGrad, grad[3*from*n:][:3*n]) {
+							t.Errorf("%d tokens, causal %t, %d threads: image %d has other bits alone", tokens, causal, threads, from)
+						}
+					}
+				}
 			}
 		}
 	})
