@@ -26,6 +26,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/zeroshot"
 )
 
@@ -622,11 +623,11 @@ func (e *examination) object(r *evaluation.Result, by string) ([]byte, error) {
 		bias = &e.bias
 	}
 	head, err := json.Marshal(struct {
-		Model      string   `json:"model"`
-		Data       string   `json:"data"`
-		Classifier string   `json:"classifier"`
-		Bias       *float64 `json:"bias,omitempty"`
-	}{e.model, e.data, by, bias})
+		Model      pyjson.Name `json:"model"`
+		Data       pyjson.Name `json:"data"`
+		Classifier string      `json:"classifier"`
+		Bias       *float64    `json:"bias,omitempty"`
+	}{pyjson.Name(e.model), pyjson.Name(e.data), by, bias})
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,11 @@ func TestEval(t *testing.T) {
 		t.Errorf("%d pictures in the matrix", total)
 	}
 
+	// A name that is no UTF-8, as Linux has them, is in JSON what other verbs make of it.
+	if odd := filepath.Join(t.TempDir(), "\xff"); os.CopyFS(odd, os.DirFS(pictures)) == nil {
+		vitago("eval", "--model", model, "--json", odd).want(t, exitDone, []string{`\udcff","classifier"`}, []string{""})
+	}
+
 	// A table and shards of the same pictures.
 	table := filepath.Join(t.TempDir(), "pictures.csv")
 	rows := "path,label\n"

@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/cmd/vitago/answers"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/hub"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A verification is what the flags of verify ask for.
@@ -366,12 +367,12 @@ func (v *verification) write(w io.Writer, done []verified, ran, failed int) erro
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		return e.Encode(struct {
-			Model   string     `json:"model"`
-			Pass    bool       `json:"pass"`
-			Checked int        `json:"checked"`
-			Failed  int        `json:"failed"`
-			Answers []verified `json:"answers"`
-		}{v.name, failed == 0, ran, failed, done})
+			Model   pyjson.Name `json:"model"`
+			Pass    bool        `json:"pass"`
+			Checked int         `json:"checked"`
+			Failed  int         `json:"failed"`
+			Answers []verified  `json:"answers"`
+		}{pyjson.Name(v.name), failed == 0, ran, failed, done})
 	}
 	var b strings.Builder
 	source := ""
