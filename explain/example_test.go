@@ -22,11 +22,12 @@ func ExampleCaption() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Printf("%d×%d patches of %d pixels\n", m.Grid, m.Grid, int(m.Window.Right-m.Window.Left)/m.Grid)
-	fmt.Println(m.Overlay().Bounds()) // the picture under the colours of the map
+	fmt.Printf("%q: %d×%d patches\n", m.Caption, m.Grid, m.Grid)
+	overlay := m.Overlay() // the picture under the colours of the map
+	fmt.Println("as large as the picture:", overlay.Bounds() == m.Image.Bounds())
 	// Output:
-	// 8×8 patches of 12 pixels
-	// (0,0)-(128,96)
+	// "a red circle": 8×8 patches
+	// as large as the picture: true
 }
 
 // What the class token is made of, whatever it is compared with.
