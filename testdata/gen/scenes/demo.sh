@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the small model of package demo and its pictures from nothing: draws scenes, writes random towers, trains them, and puts what
-# comes out, in half precision, into demo/. About 40 minutes on two cores. The bits are those of VITAGO_KERNEL=avx512, on any number of cores.
+# comes out, in half precision, into demo/. About half an hour on two cores. The bits are those of VITAGO_KERNEL=avx512, on any number of cores.
 #
 #   testdata/gen/scenes/demo.sh [DIR]      DIR is for what lies between, 0.5 GB; a run that was stopped goes on
 set -eu
