@@ -15,12 +15,12 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	judge, err := zeroshot.New(ctx, m, []string{"circle", "square", "heart", "moon"}, []string{"a photo of a {}."})
+	judge, err := zeroshot.New(ctx, m, []string{"red circle", "blue square", "small purple moon", "three blue stars"}, []string{"a photo of a {}."})
 	if err != nil {
 		panic(err)
 	}
 	for _, p := range demo.Pictures() {
-		if p.Name() != "red-circle.png" && p.Name() != "small-moon.png" && p.Name() != "blue-square.png" {
+		if p.Name() != "red-circle.png" && p.Name() != "small-moon.png" && p.Name() != "three-stars.png" {
 			continue
 		}
 		labels, err := judge.Classify(ctx, p)
@@ -30,7 +30,7 @@ func Example() {
 		fmt.Println(p.Name(), labels[0][0].Name)
 	}
 	// Output:
-	// blue-square.png square
-	// red-circle.png circle
-	// small-moon.png moon
+	// red-circle.png red circle
+	// small-moon.png small purple moon
+	// three-stars.png three blue stars
 }

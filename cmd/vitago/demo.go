@@ -98,11 +98,11 @@ func writeDemo(ctx context.Context, dir string, overwrite bool) error {
 	return err
 }
 
-// What the demo asks. Labels are one for each picture, and two more.
+// What the demo asks. Labels are one for each picture, and one more.
 var (
 	demoLabels = []string{
 		"a red circle", "a big blue square", "a green heart with dots", "a small purple moon", "a yellow circle", "three blue stars", "four red hearts",
-		"a green triangle above an orange square", "a red circle to the left of a blue cross", "a green triangle below an orange square", "two blue stars",
+		"a green triangle above an orange square", "a red circle to the left of a blue cross", "two blue stars",
 	}
 	demoQueries = []string{"something purple in the top right corner", "stars", "a heart with dots", "a triangle above a square", "something yellow"}
 	demoLooks   = []struct{ picture, caption string }{{"circle-left-of-cross.png", "a red circle"}, {"circle-left-of-cross.png", "a blue cross"}}

@@ -321,7 +321,7 @@ func TestDemo(t *testing.T) {
 	first := vitago("demo")
 	first.want(t, exitDone, []string{
 		"what is in a picture", "%  three blue stars\n", "which picture words mean", "most alike: ", "where the model looks", "██", "a blue cross in circle-left-of-cross.png",
-	}, []string{"loaded the model", "encoded 9 pictures and 18 texts, and drew 2 maps"})
+	}, []string{"loaded the model", "encoded 9 pictures and 17 texts, and drew 2 maps"})
 	if second := vitago("demo"); second.out != first.out {
 		t.Errorf("the demo says\n%s\nand then\n%s", first.out, second.out)
 	}
