@@ -8,7 +8,8 @@ trap 'rm -rf "$dir"' EXIT
 venv=${VENV:-.venv/index}
 if [ ! -x "$venv/bin/python" ]; then
 	"${PYTHON:-python3}" -m venv "$venv"
-	"$venv/bin/pip" install --quiet --disable-pip-version-check pillow==12.3.0 embedding-reader==1.8.1 autofaiss==2.18.0
+	"$venv/bin/pip" install --quiet --disable-pip-version-check pillow==12.3.0 embedding-reader==1.8.1 autofaiss==2.18.0 \
+		faiss-cpu==1.15.1 numpy==1.26.4 pandas==2.3.3 pyarrow==25.0.1
 fi
 (cd ../.. && go build -o "$dir/vitago" ./cmd/vitago)
 "$venv/bin/python" index_readers.py pictures "$dir/photos"
