@@ -172,17 +172,8 @@ func newSearcher(path string, codes bool) (*searcher, error) {
 		const parts = 8
 		for part := range parts {
 			all.Go(func() {
-				wide := make([]float32, searchWidth)
 				for i := part; i < n; i += parts {
-					kernel.WidenHalves(wide, rows[i*searchWidth:(i+1)*searchWidth])
-					var most float32
-					for _, v := range wide {
-						most = max(most, v, -v)
-					}
-					s.Scales[i] = most / math.MaxInt8
-					for k, v := range wide {
-						s.Codes[i*searchWidth+k] = int8(math.RoundToEven(float64(v) / float64(s.Scales[i])))
-					}
+					s.Scales[i] = scan.Quantise(s.Codes[i*searchWidth:(i+1)*searchWidth], rows[i*searchWidth:(i+1)*searchWidth])
 				}
 			})
 		}

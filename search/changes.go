@@ -22,6 +22,7 @@ type change struct {
 	Path     string            `json:"path,omitempty"` // the new name, "" if it has the old
 	Size     int64             `json:"size,omitempty"` // with Modified
 	Modified int64             `json:"modified,omitempty"`
+	Caption  *string           `json:"caption,omitempty"` // the new one, "" for none; nil if it has the old
 	Columns  map[string]string `json:"columns,omitempty"` // of the user, all of them, if not nil
 }
 
@@ -48,8 +49,11 @@ func (c *changes) kill(row int) {
 	}
 }
 
-// at returns the change of a row that is not dead, to be made.
+// at returns the change of a row that is not dead, to be made. It panics for one that is: a file of changes has either.
 func (c *changes) at(row int) *change {
+	if c.isDead(row) {
+		panic(fmt.Sprintf("search: row %d is deleted", row))
+	}
 	if c.of == nil {
 		c.of = map[int]*change{}
 	}
@@ -70,6 +74,9 @@ func (c *changes) apply(row int, r *Record) {
 	}
 	if x.Modified != 0 {
 		r.Size, r.Modified = x.Size, x.Modified
+	}
+	if x.Caption != nil {
+		r.Caption = *x.Caption
 	}
 	if x.Columns != nil {
 		r.Columns = maps.Clone(x.Columns)

@@ -8,7 +8,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/scan"
 )
 
 // A file of codes has a head, a scale for each row in float32, and the rows in 8 bits with a sign, [n,E]. Each of the three
@@ -36,23 +36,6 @@ func codesHead(rows, dim int) []byte {
 	return b
 }
 
-// encodeRow makes the codes of a row, which may be none but zeros, and returns their scale: the largest value has the code 127.
-func encodeRow(codes []int8, row []uint16) (scale float32) {
-	var most float32
-	for _, h := range row {
-		most = max(most, float32(math.Abs(float64(kernel.FromHalf(h)))))
-	}
-	if most == 0 {
-		clear(codes)
-		return 0
-	}
-	scale = most / math.MaxInt8
-	for i, h := range row {
-		codes[i] = int8(math.RoundToEven(float64(kernel.FromHalf(h)) / float64(scale)))
-	}
-	return scale
-}
-
 // writeCodes writes the codes of rows.
 func writeCodes(w io.Writer, half []uint16, dim int) error {
 	rows := len(half) / dim
@@ -60,13 +43,13 @@ func writeCodes(w io.Writer, half []uint16, dim int) error {
 	scales := make([]byte, at-codesAlign)
 	part := make([]int8, dim)
 	for r := range rows { // twice, since the scales stand first
-		binary.LittleEndian.PutUint32(scales[4*r:], math.Float32bits(encodeRow(part, half[r*dim:(r+1)*dim])))
+		binary.LittleEndian.PutUint32(scales[4*r:], math.Float32bits(scan.Quantise(part, half[r*dim:(r+1)*dim])))
 	}
 	if _, err := w.Write(append(codesHead(rows, dim), scales...)); err != nil {
 		return err
 	}
 	for r := range rows {
-		encodeRow(part, half[r*dim:(r+1)*dim])
+		scan.Quantise(part, half[r*dim:(r+1)*dim])
 		if _, err := w.Write(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(part))), dim)); err != nil {
 			return err
 		}

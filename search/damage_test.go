@@ -207,6 +207,32 @@ func FuzzMetadata(f *testing.F) {
 	})
 }
 
+// TestChangeDead: a row that is deleted takes no other change, which would be one too many for its file.
+func TestChangeDead(t *testing.T) {
+	dir := changed(t)
+	w, err := NewWriter(dir, space(8), WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Delete(1) // again
+	for name, f := range map[string]func(){
+		"renamed": func() { w.Rename(1, record(1)) }, "described": func() { w.Describe(1, nil) }, "none": func() { w.Delete(5) }, "below": func() { w.Rename(-1, record(1)) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+	w.Delete(2) // which has another name
+	if err := errors.Join(w.Commit(), w.Close(), readAll(dir)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAddRefuses: vectors and records that an index cannot have.
 func TestAddRefuses(t *testing.T) {
 	w, err := NewWriter(filepath.Join(t.TempDir(), "index"), space(2), WriterOptions{})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 // The kinds of errors, for [errors.Is].
@@ -16,7 +17,7 @@ var (
 	// ErrDamaged is of an index of which something is missing, cut short or changed.
 	ErrDamaged = errors.New("damaged")
 	// ErrInUse is of an index that another process is writing.
-	ErrInUse = errors.New("another process is writing it")
+	ErrInUse = folder.ErrInUse
 	// ErrColumn is of a column of the user with a name that it cannot have.
 	ErrColumn = errors.New("a column has a wrong name")
 	// ErrSpace is what a [SpaceError] is.

@@ -14,8 +14,11 @@ import (
 )
 
 // A Filter chooses rows by what they are of. The zero value chooses all.
+//
+// The elements of a glob are those of [path.Match], and ** is any number of elements. A glob that does not begin with a slash, or a
+// drive, may match the last elements of a path alone: *.jpg and cats/*.jpg match /photos/cats/a.jpg, as do /photos/** and cats/**.
 type Filter struct {
-	Paths   []string    // globs, of which one has to match; see [MatchPath]
+	Paths   []string    // globs, of which one has to match
 	Exclude []string    // globs, of which none may match
 	Where   []Condition // all have to hold
 }
@@ -91,10 +94,8 @@ func (c Condition) holds(r *Record) bool {
 	return has != "" && order >= 0
 }
 
-// MatchPath reports whether a glob matches a path. Its elements are those of [path.Match], and ** is any number of elements. A
-// glob that does not begin with a slash, or a drive, may match the last elements alone: *.jpg and cats/*.jpg match
-// /photos/cats/a.jpg, as do /photos/** and cats/**. The error is an [ErrFilter].
-func MatchPath(glob, name string) (bool, error) {
+// matchPath reports whether a glob of a [Filter] matches a path. The error is an [ErrFilter].
+func matchPath(glob, name string) (bool, error) {
 	elements := strings.Split(filepath.ToSlash(glob), "/")
 	for _, e := range elements {
 		if _, err := path.Match(e, ""); err != nil {
@@ -140,7 +141,7 @@ func (f *Filter) empty() bool { return len(f.Paths) == 0 && len(f.Exclude) == 0 
 // check returns what is wrong with a filter for an index with columns of the user.
 func (f *Filter) check(columns []string) error {
 	for _, glob := range slices.Concat(f.Paths, f.Exclude) {
-		if _, err := MatchPath(glob, ""); err != nil {
+		if _, err := matchPath(glob, ""); err != nil {
 			return err
 		}
 		if glob == "" {
@@ -164,7 +165,7 @@ func (f *Filter) check(columns []string) error {
 
 // chooses reports whether a record is chosen. The globs are right.
 func (f *Filter) chooses(r *Record) bool {
-	matches := func(glob string) bool { ok, _ := MatchPath(glob, r.Path); return ok }
+	matches := func(glob string) bool { ok, _ := matchPath(glob, r.Path); return ok }
 	return (len(f.Paths) == 0 || slices.ContainsFunc(f.Paths, matches)) && !slices.ContainsFunc(f.Exclude, matches) &&
 		!slices.ContainsFunc(f.Where, func(c Condition) bool { return !c.holds(r) })
 }
@@ -186,7 +187,7 @@ func (x *Index) chosen(f *Filter) (scan.Set, error) {
 		}
 		return set, nil
 	}
-	for r, err := range x.Records() {
+	for r, err := range x.each {
 		if err != nil {
 			return nil, err
 		}

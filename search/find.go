@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
-	"sync/atomic"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/kernel"
@@ -17,8 +17,7 @@ type FindOptions struct {
 	K      int      // how many rows at most; 0 is 10
 	Least  *float64 // the cosine that a row must have, nil for any
 	Filter Filter
-	Halves bool          // reads the vectors in float16 and not the codes first: of a single query it takes longer, and finds the same
-	Exact  *atomic.Int64 // is added how many products in float64 it took, for who wants to know; nil is fine
+	Halves bool // reads the vectors in float16 and not the codes first: of a single query it takes longer, and finds the same
 }
 
 // A Hit is a row that was found.
@@ -43,6 +42,11 @@ func (x *Index) Find(ctx context.Context, query []float32, o FindOptions) ([]Hit
 
 // FindAll is [Index.Find] of some queries, for which it reads the vectors once.
 func (x *Index) FindAll(ctx context.Context, queries [][]float32, o FindOptions) ([][]Hit, error) {
+	done, err := x.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if o.K < 0 {
 		return nil, fmt.Errorf("%w: %d rows are asked for, want 1 or more", ErrQuery, o.K)
 	}
@@ -54,7 +58,6 @@ func (x *Index) FindAll(ctx context.Context, queries [][]float32, o FindOptions)
 		if len(q) != x.Dim() {
 			return nil, fmt.Errorf("search: a query has %d values, want the %d of the vectors of %s: they are of different models", len(q), x.Dim(), x.dir)
 		}
-		var err error
 		if units[i], err = Combine(Term{q, 1}); err != nil {
 			return nil, err
 		}
@@ -63,7 +66,7 @@ func (x *Index) FindAll(ctx context.Context, queries [][]float32, o FindOptions)
 	if err != nil {
 		return nil, err
 	}
-	s := scan.Options{K: min(o.K, max(x.Len(), 1)), Only: only, Codes: !o.Halves, Count: o.Exact}
+	s := scan.Options{K: min(o.K, max(x.Len(), 1)), Only: only, Codes: !o.Halves}
 	if o.Least != nil {
 		s.Has, s.Least = true, *o.Least
 	}
@@ -130,11 +133,7 @@ func (x *Index) matrix() *scan.Matrix {
 func (x *Index) scanned(err error) error {
 	if e := (*scan.DamagedError)(nil); errors.As(err, &e) {
 		s, i := x.of(e.Row)
-		for n, other := range x.shards {
-			if other == s {
-				return damaged(x.dir+"/"+vectorsFile(x.about.Shards[n].Number), "row %d has a value that is no finite number", i)
-			}
-		}
+		return damaged(filepath.Join(x.dir, vectorsFile(s.number)), "row %d has a value that is no finite number", i)
 	}
 	return err
 }
@@ -187,6 +186,11 @@ func (x *Index) Duplicates(ctx context.Context, least float64, o DuplicatesOptio
 	if !(least > 0 && least <= 1) {
 		return nil, fmt.Errorf("%w: the cosine of duplicates is %v, want above 0 and at most 1", ErrQuery, least)
 	}
+	done, err := x.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	only, err := x.chosen(&o.Filter)
 	if err != nil {
 		return nil, err

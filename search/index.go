@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sort"
@@ -24,6 +26,9 @@ type Index struct {
 
 	scan    sync.Once
 	vectors *scan.Matrix // made by scan
+
+	using  sync.RWMutex // held by who reads mapped memory, until he is done
+	closed bool
 }
 
 // Open opens an index. Vectors are mapped into memory, and read when they are used. Errors are [ErrNoIndex], [ErrDamaged] and
@@ -69,8 +74,12 @@ func open(dir string, about *manifest) (_ *Index, err error) {
 	return x, nil
 }
 
-// Close lets go of the files. Vectors must not be used any more.
+// Close waits for searches that are not done, and lets go of the files. What [Index.Half] has returned must not be used any more,
+// and no loop over [Index.Records] may be going on. Searches from then on return an [os.ErrClosed].
 func (x *Index) Close() error {
+	x.using.Lock()
+	defer x.using.Unlock()
+	x.closed = true
 	var errs []error
 	for _, s := range x.shards {
 		errs = append(errs, s.close())
@@ -84,6 +93,16 @@ func (x *Index) Close() error {
 func (x *Index) Current() (bool, error) {
 	now, err := readManifest(x.dir)
 	return err == nil && reflect.DeepEqual(now, x.about), err
+}
+
+// use keeps the files mapped until done is called. It returns an error if they are not any more.
+func (x *Index) use() (done func(), err error) {
+	x.using.RLock()
+	if x.closed {
+		x.using.RUnlock()
+		return nil, fmt.Errorf("search: %s: %w", x.dir, os.ErrClosed)
+	}
+	return x.using.RUnlock, nil
 }
 
 // Path returns the folder of the index.
@@ -115,6 +134,9 @@ func (x *Index) of(row int) (*shard, int) {
 	if row < 0 || row >= x.Len() {
 		panic(fmt.Sprintf("search: row %d of %d", row, x.Len()))
 	}
+	if len(x.shards) == 0 {
+		panic("search: the index has been closed")
+	}
 	i, found := sort.Find(len(x.shards), func(i int) int { return cmp.Compare(row, x.shards[i].first) })
 	if !found {
 		i--
@@ -131,9 +153,14 @@ func (x *Index) Half(row int) []uint16 {
 
 // Record returns what a row is of. It panics for a row that there is not.
 func (x *Index) Record(row int) (Record, error) {
-	s, i := x.of(row)
 	var found Record
-	err := s.records.each(i, func(_ int, r *Record) bool { found = *r; return false })
+	done, err := x.use()
+	if err != nil {
+		return found, err
+	}
+	defer done()
+	s, i := x.of(row)
+	err = s.records.each(i, func(_ int, r *Record) bool { found = *r; return false })
 	if err != nil {
 		return found, x.unreadable(s, err)
 	}
@@ -142,31 +169,41 @@ func (x *Index) Record(row int) (Record, error) {
 }
 
 func (x *Index) unreadable(s *shard, err error) error {
-	i := slices.Index(x.shards, s)
-	return damaged(x.dir+"/"+metadataFile(x.about.Shards[i].Number), "%w", err)
+	return damaged(filepath.Join(x.dir, metadataFile(s.number)), "%w", err)
 }
 
 // Records yields all rows that are not deleted, in order, with what they are of. An error ends it.
 func (x *Index) Records() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		for _, s := range x.shards {
-			more := true
-			err := s.records.each(0, func(i int, r *Record) bool {
-				row := s.first + i
-				if x.Dead(row) {
-					return true
-				}
-				x.changes.apply(row, r)
-				more = yield(Row{row, *r}, nil)
-				return more
-			})
-			if err != nil {
-				yield(Row{}, x.unreadable(s, err))
-				return
+		done, err := x.use()
+		if err != nil {
+			yield(Row{}, err)
+			return
+		}
+		done() // not held: who loops may search meanwhile
+		x.each(yield)
+	}
+}
+
+// each is [Index.Records].
+func (x *Index) each(yield func(Row, error) bool) {
+	for _, s := range x.shards {
+		more := true
+		err := s.records.each(0, func(i int, r *Record) bool {
+			row := s.first + i
+			if x.Dead(row) {
+				return true
 			}
-			if !more {
-				return
-			}
+			x.changes.apply(row, r)
+			more = yield(Row{row, *r}, nil)
+			return more
+		})
+		if err != nil {
+			yield(Row{}, x.unreadable(s, err))
+			return
+		}
+		if !more {
+			return
 		}
 	}
 }

@@ -268,7 +268,7 @@ func publish(dir, from string, number int) error {
 			return err
 		}
 	}
-	for _, d := range []string{vectorsDir, metadataDir, codesDir} {
+	for _, d := range []string{vectorsDir, metadataDir, codesDir, filepath.Dir(vectorsDir)} {
 		folder.SyncDir(filepath.Join(dir, d))
 	}
 	return nil

@@ -7,8 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	slash "path"
 	"path/filepath"
-	"strings"
 	"syscall"
 )
 
@@ -18,17 +18,20 @@ func (r *Record) Open() (io.ReadCloser, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return f, err
 	}
-	for dir := filepath.Dir(r.Path); filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
-		info, e := os.Stat(dir)
-		if e != nil {
-			continue
-		}
-		if !info.Mode().IsRegular() {
-			break
-		}
-		return openMember(dir, filepath.ToSlash(strings.TrimPrefix(r.Path, dir+string(filepath.Separator))))
+	if archive, name, ok := inTar(r.Path); ok {
+		return openMember(archive, name)
 	}
 	return nil, err
+}
+
+// inTar returns the tar that a path leads through, and the name in it, if there is a file in the way.
+func inTar(path string) (archive, name string, ok bool) {
+	for dir := filepath.Dir(path); filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil {
+			return dir, path[len(dir)+1:], info.Mode().IsRegular() && len(path) > len(dir)+1
+		}
+	}
+	return "", "", false
 }
 
 // A member is a file in a tar.
@@ -55,7 +58,7 @@ func openMember(path, name string) (io.ReadCloser, error) {
 			}
 			return nil, fmt.Errorf("search: %s: %s: %w", path, name, err)
 		}
-		if head.Name == name {
+		if slash.Clean(head.Name) == filepath.ToSlash(name) {
 			return &member{in, f}, nil
 		}
 	}

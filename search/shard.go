@@ -18,6 +18,7 @@ import (
 
 // A shard is a part of the rows, whose files lie in mapped memory.
 type shard struct {
+	number      int       // in the names of its files
 	first, rows int       // the index of its first row, and how many it has
 	half        []uint16  // the vectors in float16, [rows,E]
 	codes       []int8    // the same in 8 bits, [rows,E]
@@ -28,7 +29,7 @@ type shard struct {
 
 // openShard opens the files of a shard.
 func openShard(dir string, s shardOf, first, dim int) (_ *shard, err error) {
-	x := &shard{first: first, rows: s.Rows}
+	x := &shard{number: s.Number, first: first, rows: s.Rows}
 	defer func() {
 		if err != nil {
 			_ = x.close()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pillow"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -123,6 +124,8 @@ type update struct {
 	early   []Row    // that were pending
 	window  []Record // of before, from row at on
 	at      int
+	archive string          // the tar that was last looked into
+	members map[string]bool // the paths of its pictures
 
 	looking  sync.Mutex // of who goes through the sources
 	mu       sync.Mutex // of what follows, and of report
@@ -198,6 +201,9 @@ func (u *update) run(ctx context.Context, m *clip.Model) error {
 		return u.broken
 	}
 	for _, f := range u.later {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err := f(); err != nil {
 			return err
 		}
@@ -334,7 +340,9 @@ func (u *update) look(it *item) (_ clip.Picture, encode bool, err error) {
 		k.seen[row] = true
 		if k.hash[row] == key(hash[:16]) {
 			u.count(&u.report.Unchanged)
-			u.later = append(u.later, func() error { u.w.Rename(int(row), r); return nil })
+			if it.size != k.size[row] || it.modified != k.modified[row] {
+				u.later = append(u.later, func() error { u.w.Rename(int(row), r); return nil })
+			}
 			return clip.Picture{}, false, u.describe(int(row), it.path)
 		}
 		old = int(row)
@@ -357,7 +365,7 @@ func (u *update) adopt(twin, old int, r Record) error {
 		return err
 	}
 	r.Width, r.Height = was.Width, was.Height
-	if old == met && !u.known.seen[twin] && !there(was.Path) {
+	if old == met && !u.known.seen[twin] && !u.there(was.Path) {
 		u.known.seen[twin] = true
 		u.count(&u.report.Renamed)
 		u.later = append(u.later, func() error {
@@ -388,13 +396,26 @@ func (u *update) adopt(twin, old int, r Record) error {
 	return nil
 }
 
-// there says whether the picture of a path is there.
-func there(path string) bool {
-	f, err := OpenPicture(path)
-	if err == nil {
-		f.Close()
+// there says whether the picture of a path is there. It reads a tar once for all that follow one another.
+func (u *update) there(path string) bool {
+	if _, err := os.Stat(path); err == nil {
+		return true
 	}
-	return err == nil
+	archive, _, ok := inTar(path)
+	if !ok {
+		return false
+	}
+	if u.archive != archive {
+		u.archive, u.members = archive, map[string]bool{}
+		samples, _, err := data.Shard(archive)
+		if err != nil {
+			return false
+		}
+		for _, s := range samples {
+			u.members[s.Path] = true
+		}
+	}
+	return u.members[path]
 }
 
 // recordOf returns what a row is of that was there before. Rows are mostly asked for in their order, and read so.
@@ -562,8 +583,9 @@ func (u *update) listFailures() error {
 	return nil
 }
 
-// Forget deletes the pictures of sources from an index, by their absolute paths: folders, tars and lists with all that is in them,
-// or files. It returns how many there were. A path of which the index knows nothing is an error.
+// Forget deletes the pictures of sources from an index, by their absolute paths: folders and tars with all that is in them, which may
+// be gone, lists with the files that they name, or files. It returns how many there were. A path of which the index knows nothing is
+// an error, and nothing is deleted then.
 func Forget(dir string, paths []string) (n int, err error) {
 	w, err := newWriter(dir, nil, WriterOptions{}, func(int, *Record, []uint16) {})
 	if err != nil {
@@ -579,21 +601,38 @@ func Forget(dir string, paths []string) (n int, err error) {
 	}
 	defer x.Close()
 	for _, path := range paths {
-		found, before := false, n
-		w.about.Sources = slices.DeleteFunc(slices.Clone(w.about.Sources), func(s Source) bool {
-			found = found || s.Path == path
-			return s.Path == path
-		})
+		found, listed := false, map[string]bool{}
+		left := []Source{}
+		for _, s := range w.about.Sources {
+			if s.Path != path {
+				left = append(left, s)
+				continue
+			}
+			found = true
+			if s.Kind == listSource {
+				all, err := readList(path)
+				if err != nil {
+					return 0, fmt.Errorf("search: %s: a list whose pictures are to be deleted: %w", path, err)
+				}
+				for _, p := range all {
+					listed[p] = true
+				}
+			}
+		}
+		w.about.Sources = left
 		for r, err := range x.Records() {
 			if err != nil {
 				return 0, err
 			}
-			if below(r.Path, path) && !w.changes.isDead(r.Index) {
-				w.Delete(r.Index)
-				n++
+			if below(r.Path, path) || listed[r.Path] {
+				found = true
+				if !w.changes.isDead(r.Index) {
+					w.Delete(r.Index)
+					n++
+				}
 			}
 		}
-		if !found && n == before {
+		if !found {
 			return 0, fmt.Errorf("search: %s: the index has no source and no pictures of %s", dir, path)
 		}
 		w.changed = true

@@ -180,7 +180,7 @@ func TestSources(t *testing.T) {
 	index, list := filepath.Join(dir, "index"), filepath.Join(dir, "list.txt")
 	shard := filepath.Join(dir, "00000.tar")
 	// Letters that are longer when they are small: nothing is beside them in the name.
-	if _, err := OpenPicture(filepath.Join(dir, strings.Repeat("\u023A", 20)+".TAR/x.png")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := (&Record{Path: filepath.Join(dir, strings.Repeat("\u023A", 20)+".TAR/x.png")}).Open(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a tar that is not there: %v", err)
 	}
 	write := func(members ...any) {
@@ -215,7 +215,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("%+v: %v", r, err)
 		}
 		captions[strings.TrimPrefix(filepath.ToSlash(r.Path), filepath.ToSlash(dir))] = r.Caption
-		f, err := OpenPicture(r.Path)
+		f, err := r.Open()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -237,8 +237,8 @@ func TestSources(t *testing.T) {
 	if want := map[string]string{"/00000.tar/000.png": "a caption", "/00000.tar/001.png": "another", "/00000.tar/002.png": "", "/one.png": "", "/two.png": ""}; !maps.Equal(captions, want) {
 		t.Errorf("got %q, want %q", captions, want)
 	}
-	write("000.png", picture(t, 1), "000.txt", []byte("a caption"), "002.png", picture(t, 3))
 	os.Remove(filepath.Join(dir, "one.png"))
+	write("000.png", picture(t, 1), "000.txt", []byte("a new caption"), "002.png", picture(t, 3))
 	o.Describe = func(path string) map[string]string { return map[string]string{"place": "elsewhere"} }
 	if got, want := updated(t, m, index, o, shard, list), (Report{Unchanged: 2, Deleted: 2, Failed: 1, Pictures: 3}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -247,6 +247,62 @@ func TestSources(t *testing.T) {
 		if want := map[bool]string{true: "two", false: "elsewhere"}[r.Name() == "two.png"]; err != nil || r.Columns["place"] != want {
 			t.Errorf("%s is %q, want %q: %v", r.Path, r.Columns["place"], want, err)
 		}
+		if want := map[string]string{"000.png": "a new caption"}[r.Name()]; r.Caption != want {
+			t.Errorf("%s has the caption %q, want %q", r.Path, r.Caption, want)
+		}
+	}
+	// Read again, without anything else, it is as it was.
+	o.Rehash = true
+	before := opened(t, index)
+	if got, want := updated(t, m, index, o, shard), (Report{Unchanged: 2, Pictures: 3}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if now := opened(t, index); now.about.Generation != before.about.Generation {
+		t.Errorf("the generation is %d, and was %d", now.about.Generation, before.about.Generation)
+	}
+	// In a second tar they are copied, and renamed if that gets another name.
+	content, err := os.ReadFile(shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := filepath.Join(dir, "00001.tar")
+	put(t, second, content)
+	if got, want := updated(t, m, index, o, second), (Report{Copied: 2, Pictures: 5}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := os.Rename(second, filepath.Join(dir, "00002.tar")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := updated(t, m, index, o, filepath.Join(dir, "00002.tar")), (Report{Renamed: 2, Pictures: 5}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestForget: what lists name, what is below a folder, and of several paths none if one is unknown.
+func TestForget(t *testing.T) {
+	m, dir := tower(t, 1), t.TempDir()
+	index, list, more := filepath.Join(dir, "index"), filepath.Join(dir, "list.txt"), filepath.Join(dir, "more")
+	put(t, filepath.Join(dir, "one.png"), picture(t, 1))
+	put(t, filepath.Join(dir, "two.png"), picture(t, 2))
+	put(t, filepath.Join(more, "three.png"), picture(t, 3))
+	put(t, list, []byte("one.png\ntwo.png\n"))
+	updated(t, m, index, UpdateOptions{}, list, more)
+	if _, err := Forget(index, []string{more, filepath.Join(dir, "unknown")}); err == nil || !strings.Contains(err.Error(), "unknown") {
+		t.Errorf("error %v, want one of the unknown path", err)
+	}
+	if x := opened(t, index); x.Live() != 3 || len(x.Sources()) != 2 {
+		t.Errorf("%d pictures, %v; want 3 of 2 sources", x.Live(), x.Sources())
+	}
+	if n, err := Forget(index, []string{list, filepath.Join(dir, "one.png")}); err != nil || n != 2 {
+		t.Errorf("forgot %d: %v, want 2", n, err)
+	}
+	if x := opened(t, index); x.Live() != 1 || len(x.Sources()) != 1 || x.Sources()[0].Path != more {
+		t.Errorf("%d pictures, %v; want 1 of %s", x.Live(), x.Sources(), more)
+	}
+	updated(t, m, index, UpdateOptions{}, list)
+	os.Remove(list)
+	if _, err := Forget(index, []string{list}); !errors.Is(err, os.ErrNotExist) || opened(t, index).Live() != 3 {
+		t.Errorf("without the list: %v", err)
 	}
 }
 

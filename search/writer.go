@@ -85,9 +85,6 @@ func newWriter(dir string, s *clip.Space, o WriterOptions, there func(row int, r
 	}
 	if w.unlock, err = folder.Lock(filepath.Join(dir, lockName)); err != nil {
 		undo()
-		if errors.Is(err, folder.ErrInUse) {
-			err = ErrInUse
-		}
 		return nil, fmt.Errorf("search: %s: %w", dir, reason(err))
 	}
 	defer func() {
@@ -98,10 +95,7 @@ func newWriter(dir string, s *clip.Space, o WriterOptions, there func(row int, r
 	}()
 	if about, err = readManifest(dir); errors.Is(err, ErrNoIndex) && s != nil { // now that nobody else changes it
 		about = &manifest{Version: version, Print: s.Fingerprint(), Space: *s, Model: o.Model, Columns: []string{}, Sources: []Source{}, Shards: []shardOf{}}
-		err = nil
-		if w.about = about; s != nil {
-			err = w.writeManifest(about)
-		}
+		err = w.writeManifest(about)
 	}
 	if err != nil {
 		return nil, err
@@ -173,10 +167,7 @@ func (w *Writer) named(err error) error {
 }
 
 // Len returns how many rows there are, with those that are deleted and those that are not committed.
-func (w *Writer) Len() int { return w.about.rows() + w.Pending() }
-
-// Pending returns how many rows are there that are not committed.
-func (w *Writer) Pending() int { return w.pending.rows }
+func (w *Writer) Len() int { return w.about.rows() + w.pending.rows }
 
 // Add adds a row. The vector need not be normalised, and is kept in float16. One that is zero or has a value that is no finite
 // number is an error. So is a record whose texts are no UTF-8.
@@ -237,18 +228,19 @@ func (r *Record) check() error {
 	return nil
 }
 
-// Delete deletes a row. It panics for a row that there is not, as do the other changes.
+// Delete deletes a row. It panics for a row that there is not.
 func (w *Writer) Delete(row int) {
 	w.must(row)
 	w.changed = w.changed || !w.changes.isDead(row)
 	w.changes.kill(row)
 }
 
-// Rename gives a row another path, and says when the file was changed.
+// Rename gives a row the path and the caption of a record, and its file's size and time. As [Writer.Describe], it panics for a row
+// that there is not, or that is deleted.
 func (w *Writer) Rename(row int, r Record) {
 	w.must(row)
 	c := w.changes.at(row)
-	c.Path, c.Size, c.Modified = r.Path, r.Size, r.Modified
+	c.Path, c.Size, c.Modified, c.Caption = r.Path, r.Size, r.Modified, &r.Caption
 	w.changed = true
 }
 

@@ -77,7 +77,7 @@ INDEX knows by a fingerprint which weights, preprocessing and precision made it,
 	f.StringVar(&x.metadata, "metadata", "", "`FILE`.csv whose column path names pictures, relative to its folder; the others become columns of INDEX")
 	f.BoolVar(&x.rehash, "rehash", false, "read all files, even those whose size and time are as before")
 	f.BoolVar(&x.strict, "strict", false, "end at the first image that cannot be read")
-	f.StringArrayVar(&x.forget, "forget", nil, "delete from INDEX what is in `PATH`, a folder, tar or file, which may be gone; repeatable")
+	f.StringArrayVar(&x.forget, "forget", nil, "delete from INDEX what is in `PATH`, a folder, tar or file, which may be gone, or what a list names; repeatable")
 	f.BoolVar(&x.compact, "compact", false, "write INDEX anew without what is deleted")
 	f.BoolVar(&x.json, "json", false, "say in JSON on standard output what was done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -6,6 +6,24 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
+// Quantise makes the codes of a row of halves, and returns their scale: the value with the largest size has the code 127 or -127.
+// A row of zeros has the scale 0.
+func Quantise(codes []int8, row []uint16) (scale float32) {
+	var most float32
+	for _, h := range row {
+		most = max(most, float32(math.Abs(float64(kernel.FromHalf(h)))))
+	}
+	if most == 0 {
+		clear(codes)
+		return 0
+	}
+	scale = most / math.MaxInt8
+	for i, h := range row {
+		codes[i] = int8(math.RoundToEven(float64(kernel.FromHalf(h)) / float64(scale)))
+	}
+	return scale
+}
+
 // A words is a vector rounded to 16 bits, for products with codes.
 type words struct {
 	values []int16

@@ -20,7 +20,7 @@ import (
 // A Shard is a part of the rows. Its memory may be that of a file, and is not changed.
 type Shard struct {
 	Halves []uint16  // [n,width]
-	Codes  []int8    // [n,width] or nil: about Halves, each code times the scale of its row, the error at most half of that
+	Codes  []int8    // [n,width] or nil: about Halves, each code times the scale of its row, the error at most half of that: as of [Quantise]
 	Scales []float32 // [n], of the codes
 }
 

@@ -47,18 +47,34 @@ func unit(rng *rand.Rand, width int, centre []float32, spread float64) []float32
 func coded(rows []uint16, width int) Shard {
 	s := Shard{Halves: rows, Codes: make([]int8, len(rows)), Scales: make([]float32, len(rows)/width)}
 	for i := range s.Scales {
-		row, most := rows[i*width:(i+1)*width], float32(0)
-		for _, h := range row {
-			most = max(most, float32(math.Abs(float64(kernel.FromHalf(h)))))
-		}
-		if s.Scales[i] = most / 127; most == 0 {
-			continue
-		}
-		for j, h := range row {
-			s.Codes[i*width+j] = int8(math.RoundToEven(float64(kernel.FromHalf(h)) / float64(s.Scales[i])))
-		}
+		s.Scales[i] = Quantise(s.Codes[i*width:(i+1)*width], rows[i*width:(i+1)*width])
 	}
 	return s
+}
+
+// TestQuantise: codes times their scale differ from the row by at most half of the scale, down to the least halves.
+func TestQuantise(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	row, codes := make([]uint16, 50), make([]int8, 50)
+	for _, size := range []float64{0x1p-24, 1e-7, 1e-5, 0.1, 65504} {
+		for i := range row {
+			row[i] = kernel.ToHalf(float32((rng.Float64()*2 - 1) * size))
+		}
+		row[17] = kernel.ToHalf(-float32(size))
+		scale := Quantise(codes, row)
+		if codes[17] != -127 {
+			t.Errorf("of %v: the largest has the code %d, want -127", size, codes[17])
+		}
+		for i, h := range row {
+			if d := math.Abs(float64(kernel.FromHalf(h)) - float64(codes[i])*float64(scale)); !(d <= float64(scale)*(0.5+1e-5)) || codes[i] == -128 {
+				t.Errorf("of %v: value %v has the code %d at a scale of %v", size, kernel.FromHalf(h), codes[i], scale)
+			}
+		}
+	}
+	clear(row)
+	if scale := Quantise(codes, row); scale != 0 || slices.ContainsFunc(codes, func(c int8) bool { return c != 0 }) {
+		t.Errorf("zeros have the scale %v and the codes %v", scale, codes)
+	}
 }
 
 // clustered returns rows about a few centres, some of them twice.

@@ -88,7 +88,7 @@ type worker struct {
 	s        *search
 	best     []best
 	least    []float64 // by vector: what a product must have
-	limits   []float32 // by vector: what a product in float32 must have
+	limits   []float32 // by vector: what a product in float32 must have, unless codes are read
 	scores   []float32 // of a block
 	sums     []int32
 	products []float32 // [panels,rows,columns]
@@ -187,7 +187,9 @@ func (w *worker) consider(vector int, p *part, i int) {
 	}
 	if b := &w.best[vector]; b.add(Hit{row, score}) {
 		w.least[vector] = max(w.least[vector], b.hits[0].Score)
-		w.limit(vector, p)
+		if !w.s.o.Codes { // for which nobody has measured p
+			w.limit(vector, p)
+		}
 	}
 }
 
