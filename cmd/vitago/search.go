@@ -346,9 +346,6 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, erro
 				fmt.Fprintln(log, builtinNote)
 				return small, nil
 			}
-			if err := small.Close(); err != nil {
-				return nil, err
-			}
 			if model == "" {
 				return nil, usagef("%s does not say which model made it: give --model DIR", s.index)
 			}
