@@ -17,22 +17,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/search"
 )
 
 // An indexing is what the flags of index ask for.
 type indexing struct {
-	index     string
-	model     string
-	batch     int
-	precision string
-	metadata  string // a table, "" if there is none
-	rehash    bool
-	strict    bool
-	forget    []string
-	compact   bool
-	json      bool
+	index      string
+	model      string
+	activation transformer.Activation // "" is what the model says
+	prepare    clipvit.Choice
+	batch      int
+	precision  string
+	metadata   string // a table, "" if there is none
+	rehash     bool
+	strict     bool
+	forget     []string
+	compact    bool
+	json       bool
 }
 
 func newIndex() *cobra.Command {
@@ -60,7 +65,8 @@ modified and the columns of --metadata. What is renamed or deleted is noted besi
 --compact.
 
 INDEX knows by a fingerprint which weights, preprocessing and precision made it, and refuses others. Without
---model and --precision those of INDEX are taken.
+--model and --precision those of INDEX are taken; --preprocess, --fit, --exif and --activation are given each time,
+and to search.
 
 ` + precisionHelp,
 		Example: `  vitago index --index photos.index --model ViT-B/32 photos/
@@ -74,6 +80,8 @@ INDEX knows by a fingerprint which weights, preprocessing and precision made it,
 	f.StringVar(&x.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model that download has brought (default: that of INDEX)")
 	f.IntVar(&x.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
 	precision := precisionFlag(cmd, "of the products' weights and operands")
+	activation := activationFlag(cmd)
+	prepared := preprocessFlags(cmd, true)
 	f.StringVar(&x.metadata, "metadata", "", "`FILE`.csv whose column path names pictures, relative to its folder; the others become columns of INDEX")
 	f.BoolVar(&x.rehash, "rehash", false, "read all files, even those whose size and time are as before")
 	f.BoolVar(&x.strict, "strict", false, "end at the first image that cannot be read")
@@ -81,7 +89,7 @@ INDEX knows by a fingerprint which weights, preprocessing and precision made it,
 	f.BoolVar(&x.compact, "compact", false, "write INDEX anew without what is deleted")
 	f.BoolVar(&x.json, "json", false, "say in JSON on standard output what was done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		x.precision = precision.value
+		x.precision, x.activation, x.prepare = precision.value, transformer.Activation(activation.value), prepared()
 		if x.index == "" {
 			return usagef("no index: give --index INDEX, the folder of an index, or of one to be made")
 		}
@@ -197,7 +205,7 @@ func (x *indexing) unused(cmd *cobra.Command, asked bool) error {
 	if !asked {
 		return usagef("%s: nothing was put into it yet: name folders, tars, lists or images", x.index)
 	}
-	for _, name := range []string{"model", "batch", "precision", "metadata", "rehash", "strict"} {
+	for _, name := range []string{"model", "batch", "precision", "activation", "preprocess", "fit", "exif", "metadata", "rehash", "strict"} {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s is of pictures to be encoded, and none are named beside --forget and --compact", name)
 		}
@@ -257,7 +265,7 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 			return nil, err
 		}
 	}
-	m, err := clip.Open(x.model, precisionOptions(x.precision)...)
+	m, err := clip.Open(x.model, append(precisionOptions(x.precision), clip.Checkpoint(converter.Assume(x.activation), converter.Prepare(x.prepare)))...)
 	if err != nil {
 		return nil, err
 	}

@@ -120,6 +120,9 @@ func hint(cmd *cobra.Command, err error) string {
 	if e := (*converter.NotFoundError)(nil); errors.As(err, &e) {
 		return bring(e.Path)
 	}
+	if e := (*search.SpaceError)(nil); errors.As(err, &e) && e.Was.Preprocessing != e.Now.Preprocessing && cmd.Flags().Lookup("preprocess") != nil {
+		return "; --preprocess, --fit and --exif say how pictures are prepared"
+	}
 	for _, h := range hints {
 		if cmd.Flags().Lookup(h.flag) != nil && slices.ContainsFunc(h.errs, func(target error) bool { return errors.Is(err, target) }) {
 			return "; " + h.text

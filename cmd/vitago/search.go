@@ -20,6 +20,8 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -31,6 +33,8 @@ import (
 type searching struct {
 	index      string
 	model      string
+	activation transformer.Activation // "" is what the model says
+	prepare    clipvit.Choice
 	vocab      string
 	images     []string
 	vectors    []string // files
@@ -72,7 +76,8 @@ label=cat, label!=cat, year>=2020; as numbers if both are. Several --path are al
 --duplicates finds no query's pictures but those that are alike: groups in which each has a cosine of at least that
 to another one. It compares all pairs, so that twice as many pictures take four times as long.
 
-The model is that which made the index, unless --model says where it is now: another one is refused.
+The model is that which made the index, unless --model says where it is now: another one is refused. An index that was
+made with --preprocess, --fit, --exif or --activation is searched with the same.
 --sheet writes a page of HTML with the pictures in it, which needs nothing else.`,
 		Example: `  vitago search --index photos.index "a red car in the snow"
   vitago search --index photos.index --image cat.jpg --not "a dog" --top 20 --sheet cats.html
@@ -83,6 +88,8 @@ The model is that which made the index, unless --model says where it is now: ano
 	f := cmd.Flags()
 	f.StringVar(&s.index, "index", "", "`INDEX`, a folder that index has made")
 	f.StringVar(&s.model, "model", "", "`DIR` or file of the checkpoint, or the name of a model that download has brought (default: that of INDEX)")
+	activation := activationFlag(cmd)
+	prepared := preprocessFlags(cmd, true)
 	f.StringVar(&s.vocab, "vocab", "", "with texts: `FILE` of merges as OpenAI's, tokenizer.json, or a folder with a tokenizer (default: the model's, or OpenAI's)")
 	f.StringArrayVar(&s.images, "image", nil, "`FILE` of a picture to be found, or - for standard input; repeatable")
 	f.StringArrayVar(&s.vectors, "vector", nil, "`FILE`.npy with a vector of the same model; repeatable")
@@ -100,6 +107,7 @@ The model is that which made the index, unless --model says where it is now: ano
 	f.StringVar(&s.sheet, "sheet", "", "write a contact sheet to `FILE`.html as well")
 	f.BoolVar(&s.overwrite, "overwrite", false, "replace FILE if it is there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s.activation, s.prepare = transformer.Activation(activation.value), prepared()
 		filter, err := s.check(cmd, args)
 		if err != nil {
 			return err
@@ -145,8 +153,10 @@ func (s *searching) check(cmd *cobra.Command, texts []string) (filter search.Fil
 	if f.Changed("vocab") && len(texts)+len(s.not) == 0 {
 		return filter, usagef("--vocab goes with a text")
 	}
-	if f.Changed("model") && parts-len(s.vectors) == 0 {
-		return filter, usagef("--model goes with a text or a picture")
+	for _, name := range []string{"model", "activation", "preprocess", "fit", "exif"} {
+		if f.Changed(name) && parts-len(s.vectors) == 0 {
+			return filter, usagef("--%s goes with a text or a picture", name)
+		}
 	}
 	for i, w := range s.weights {
 		if w-w != 0 {
@@ -334,11 +344,11 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 // open opens the model of an index.
 func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, error) {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	model := s.model
+	model, asked := s.model, clip.Checkpoint(converter.Assume(s.activation), converter.Prepare(s.prepare))
 	if model == "" {
 		model = x.Model()
 		if _, err := os.Stat(model); err != nil && !isBuiltin(model) {
-			small, err := demo.Open()
+			small, err := demo.Open(asked)
 			if err != nil {
 				return nil, err
 			}
@@ -354,7 +364,7 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, erro
 	} else if err := checkModel(cmd, &model); err != nil {
 		return nil, err
 	}
-	options := append(precisionOptions(x.Space().Precision), clip.Vocabulary(s.vocab))
+	options := append(precisionOptions(x.Space().Precision), asked, clip.Vocabulary(s.vocab))
 	m, err := clip.Open(model, options...)
 	if err != nil {
 		return nil, err

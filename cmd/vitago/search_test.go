@@ -291,3 +291,16 @@ func TestSearchRefuses(t *testing.T) {
 	}
 	vitago("search", "--index", index, "cat").want(t, exitFailed, nil, []string{"img_emb_00000.npy", "damaged", "100 bytes"})
 }
+
+// TestPrepared: an index of pictures that are prepared in another way than the model's files say is brought up to date and searched
+// in that way alone.
+func TestPrepared(t *testing.T) {
+	pictures, index := picturesWithCopy(t), filepath.Join(t.TempDir(), "index")
+	cat := filepath.Join(pictures, "cat.png")
+	const hint = "; --preprocess, --fit and --exif say how pictures are prepared"
+	vitago("index", "--index", index, "--model", demo.Name, "--fit", "pad", pictures).want(t, exitDone, nil, []string{"7 added"})
+	vitago("index", "--index", index).want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("index", "--index", index, "--fit", "pad").want(t, exitDone, nil, []string{"7 unchanged"})
+	vitago("search", "--index", index, "--image", cat).want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("search", "--index", index, "--image", cat, "--fit", "pad", "--top", "1").want(t, exitDone, []string{"0.", "\t" + cat + "\n"}, nil)
+}
