@@ -34,7 +34,7 @@ Wherever a model is named it is ` + demo.Name + `; classify, search, explain and
 is named.`,
 		Example: `  vitago demo
   vitago demo --sheet demo.html
-  vitago classify --labels "three stars,a heart,a circle left of a cross" photo.jpg
+  vitago classify --labels "red circle,blue square,green heart" drawing.png
   vitago demo --dir models/demo`,
 		Args: wantArgs(0, 0, "none"),
 	}
