@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -49,6 +50,9 @@ func (x *Index) FindAll(ctx context.Context, queries [][]float32, o FindOptions)
 	defer done()
 	if o.K < 0 {
 		return nil, fmt.Errorf("%w: %d rows are asked for, want 1 or more", ErrQuery, o.K)
+	}
+	if o.Least != nil && math.IsNaN(*o.Least) {
+		return nil, fmt.Errorf("%w: the least cosine is NaN, want a number", ErrQuery)
 	}
 	if o.K == 0 {
 		o.K = defaultK

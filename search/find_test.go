@@ -143,7 +143,7 @@ func TestFindRefuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "index")
 	fill(t, dir, 4, 0, 3, WriterOptions{})
 	x := opened(t, dir)
-	ok := []float32{1, 0, 0, 0}
+	ok, nan := []float32{1, 0, 0, 0}, math.NaN()
 	for _, c := range []struct {
 		query []float32
 		o     FindOptions
@@ -155,6 +155,7 @@ func TestFindRefuses(t *testing.T) {
 		{[]float32{1, float32(math.NaN()), 0, 0}, FindOptions{}, nil, "no finite number"},
 		{[]float32{1, float32(math.Inf(1)), 0, 0}, FindOptions{}, nil, "no finite number"},
 		{ok, FindOptions{K: -1}, ErrQuery, "-1 rows"},
+		{ok, FindOptions{Least: &nan}, ErrQuery, "the least cosine is NaN"},
 		{ok, FindOptions{Filter: Filter{Where: []Condition{{"places", "=", "x"}}}}, ErrFilter, `no column "places", want one of path, caption, width, height, size, sha256, place`},
 		{ok, FindOptions{Filter: Filter{Where: []Condition{{"place", "~", "x"}}}}, ErrFilter, `operator is "~"`},
 		{ok, FindOptions{Filter: Filter{Paths: []string{"a["}}}, ErrFilter, `glob "a["`},

@@ -147,7 +147,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 		if done.Forgotten, err = x.drop(); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: forgot %s\n", x.index, some(done.Forgotten, "picture"))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: forgot %s\n", oneLine(x.index), some(done.Forgotten, "picture"))
 	}
 	if len(sources) > 0 {
 		r, err := x.update(cmd, sources)
@@ -174,7 +174,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 	}
 	done.Seconds = time.Since(begin).Seconds()
 	if len(sources) == 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", x.index, some(done.Pictures, "picture"))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", oneLine(x.index), some(done.Pictures, "picture"))
 	}
 	if x.json {
 		return writeJSON(cmd.OutOrStdout(), done)
@@ -295,14 +295,14 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 		return nil, x.kept(ctx, log, r, err)
 	}
 	if unknown := used(); len(unknown) > 0 {
-		fmt.Fprintf(log, "note: %s: %s of no picture that was met, such as %s\n", x.metadata, some(len(unknown), "row"), unknown[0])
+		fmt.Fprintf(log, "note: %s: %s of no picture that was met, such as %s\n", oneLine(x.metadata), some(len(unknown), "row"), oneLine(unknown[0]))
 	}
 	if x.precision == "int8" {
 		noteRounding(ctx, log, m, false)
 	}
-	fmt.Fprintf(log, "%s: %s: %s; in %s\n", x.index, some(r.Pictures, "picture"), says(r), seconds(elapsed))
+	fmt.Fprintf(log, "%s: %s: %s; in %s\n", oneLine(x.index), some(r.Pictures, "picture"), says(r), seconds(elapsed))
 	if r.Failed > 0 {
-		fmt.Fprintf(log, "%s could not be read: %s has the reasons\n", some(r.Failed, "image"), filepath.Join(x.index, "errors.jsonl"))
+		fmt.Fprintf(log, "%s could not be read: %s has the reasons\n", some(r.Failed, "image"), oneLine(filepath.Join(x.index, "errors.jsonl")))
 	}
 	return r, nil
 }
@@ -337,7 +337,7 @@ func (x *indexing) kept(ctx context.Context, log io.Writer, r *search.Report, er
 	}
 	kept := fmt.Sprintf("%s done before are kept, and the same command goes on behind them", some(r.Added+r.Changed, "picture"))
 	if ctx.Err() != nil {
-		fmt.Fprintf(failures(ctx, log), "%s: %s\n", x.index, kept)
+		fmt.Fprintf(failures(ctx, log), "%s: %s\n", oneLine(x.index), kept)
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, kept)

@@ -266,7 +266,7 @@ func (s *searching) note(cmd *cobra.Command, x *search.Index, groups [][]search.
 	}
 	switch log := cmd.ErrOrStderr(); {
 	case x.Live() == 0:
-		fmt.Fprintf(log, "note: %s has no pictures\n", s.index)
+		fmt.Fprintf(log, "note: %s has no pictures\n", oneLine(s.index))
 	case cmd.Flags().Changed("duplicates"):
 		fmt.Fprintf(log, "%s in %s, of %d\n", some(n, "picture"), some(len(groups), "group"), x.Live())
 	case n == 0:
