@@ -257,7 +257,7 @@ func TestStatuses(t *testing.T) {
 		{usage, "convert --vision-only --vocab x TINY OUT", "--vocab is of the text tower, and --vision-only leaves that out"},
 		{world, "convert nope OUT", "no model nope: no such file or directory"},
 		{usage, "convert --adapter =1 TINY OUT", `--adapter is "=1", want DIR or DIR=WEIGHT`},
-		{usage, "encode --model TINY --adapter= PICTURE", `--adapter is "", want DIR or DIR=WEIGHT`},
+		{usage, "encode --model TINY --adapter= PICTURE", "--adapter is empty, want --adapter DIR[=WEIGHT]"},
 		{world, "convert --adapter nope TINY OUT", "no adapter: nope: no such file or directory"},
 		{world, "convert TINY TINY", "is not empty, and overwriting was not asked for; give --overwrite"},
 		{world, "convert --vocab WRONG/picture.jpg TINY OUT", "not a list of merges"},

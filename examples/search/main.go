@@ -42,16 +42,16 @@ func find(ctx context.Context, path, folder, index, sentence string) ([]search.H
 		return nil, err
 	}
 	defer model.Close()
+	words, err := model.EncodeText(ctx, []string{sentence}) // before the pictures, which take longer
+	if err != nil {
+		return nil, err
+	}
 	photos, err := search.NewSource(folder)
 	if err != nil {
 		return nil, err
 	}
 	skipped := func(path string, cause error) { log.Printf("skipped %s: %v", path, cause) }
 	if _, err := search.Update(ctx, model, index, []search.Source{photos}, search.UpdateOptions{Skipped: skipped}); err != nil {
-		return nil, err
-	}
-	words, err := model.EncodeText(ctx, []string{sentence})
-	if err != nil {
 		return nil, err
 	}
 	x, err := search.Open(index)

@@ -37,16 +37,14 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer finder.Close()
-	picture, err := os.ReadFile("../../../cmd/vitago/demo/red-circle.png")
-	if err != nil {
-		log.Fatal(err)
-	}
-	found, err := finder.FindImages(ctx, imagesearch.Request{Query: []imagesearch.Part{{Image: picture}}, TopK: 1})
+	found, err := finder.FindImages(ctx, imagesearch.Request{Query: []imagesearch.Part{{Text: "a red circle"}}, TopK: 2})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for _, hit := range found.Hits {
 		fmt.Printf("%.2f %s\n", hit.Score, hit.Name())
 	}
-	// Output: 1.00 red-circle.png
+	// Output:
+	// 0.66 red-circle.png
+	// 0.47 orange-circle.png
 }
