@@ -383,12 +383,14 @@ func (u *update) adopt(twin, old int, r Record) error {
 		u.count(&u.report.Copied)
 	}
 	u.later = append(u.later, func() error {
+		err := u.w.add(&r, u.before.Half(twin))
+		if u.w.err != nil {
+			return err
+		}
 		if old != met {
 			u.w.Delete(old)
 		}
-		if err := u.w.add(&r, u.before.Half(twin)); u.w.err != nil {
-			return err
-		} else if err != nil {
+		if err != nil {
 			return u.fail(r.Path, err)
 		}
 		return nil
@@ -480,14 +482,14 @@ func (u *update) take(x clip.Encoded) error {
 	u.waiting = u.waiting[1:]
 	u.mu.Unlock()
 	defer u.step()
-	if next.old != met {
-		u.w.Delete(next.old)
-	}
 	err := x.Err
 	if err == nil {
 		if err = u.w.Add(next.record, x.Vector); u.w.err != nil {
 			return u.w.err
 		}
+	}
+	if next.old != met { // after Add, which may commit: no commit is without the picture
+		u.w.Delete(next.old)
 	}
 	switch {
 	case err != nil:

@@ -278,6 +278,38 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// TestUpdateWhole: of pictures that change, each commit has either form, and none is missing meanwhile.
+func TestUpdateWhole(t *testing.T) {
+	m, dir := tower(t, 1), t.TempDir()
+	index, photos := filepath.Join(dir, "index"), filepath.Join(dir, "photos")
+	const n = 6
+	for i := range n {
+		put(t, filepath.Join(photos, string(rune('a'+i))+".png"), picture(t, i))
+	}
+	commits := map[int]bool{}
+	o := UpdateOptions{Batch: 1, WriterOptions: WriterOptions{ShardRows: 1}}
+	updated(t, m, index, o, photos)
+	o.Progress = func(int, int) {
+		x := opened(t, index)
+		if commits[x.about.Generation] = true; x.Live() != n {
+			t.Errorf("commit %d has %d pictures, want %d", x.about.Generation, x.Live(), n)
+		}
+		content(t, index) // each once
+	}
+	for i := range n {
+		put(t, filepath.Join(photos, string(rune('a'+i))+".png"), picture(t, i+1)) // the contents of others, but for the last
+	}
+	if got := updated(t, m, index, o, photos); got != (Report{Changed: n, Pictures: n}) {
+		t.Errorf("got %+v, want %d changed", got, n)
+	}
+	for i := range n {
+		put(t, filepath.Join(photos, string(rune('a'+i))+".png"), picture(t, i+100))
+	}
+	if got := updated(t, m, index, o, photos); got != (Report{Changed: n, Pictures: n}) || len(commits) < n {
+		t.Errorf("got %+v at %d commits, want %d changed, at a commit each", got, len(commits), n)
+	}
+}
+
 // TestForget: what lists name, what is below a folder, and of several paths none if one is unknown.
 func TestForget(t *testing.T) {
 	m, dir := tower(t, 1), t.TempDir()
