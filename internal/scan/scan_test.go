@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -392,4 +393,23 @@ func BenchmarkSearch(b *testing.B) {
 			})
 		}
 	}
+}
+
+// TestSearchTogether: searches of one matrix from codes and from halves, at once, which the race detector sees.
+func TestSearchTogether(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	const n, width = 2000, 16
+	rows := clustered(rng, n, width)
+	m := New(width, []Shard{coded(rows[:n/2*width], width), coded(rows[n/2*width:], width)})
+	x := unit(rng, width, nil, 0)
+	want := chosen(ranked(rows, width, x), Options{K: 5})
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			if got, err := m.Search(t.Context(), [][]float32{x}, Options{K: 5, Codes: i%2 == 0}); err != nil || !slices.Equal(got[0], want) {
+				t.Errorf("codes %v: got %v, %v, want %v", i%2 == 0, got, err, want)
+			}
+		})
+	}
+	all.Wait()
 }
