@@ -132,9 +132,6 @@ func (e *explanation) check(cmd *cobra.Command) error {
 			if slices.Index(all, c) < i {
 				return usagef("%q is given twice", c)
 			}
-			if strings.TrimSpace(c) == "" {
-				return usagef("%q is given as a caption or class, want words", c)
-			}
 		}
 	}
 	if err := errors.Join(extension("output", e.overlay, ".png"), extension("map", e.values, ".npy")); err != nil {

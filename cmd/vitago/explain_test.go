@@ -93,9 +93,6 @@ func TestExplain(t *testing.T) {
 	if lines := strings.Count(r.out, "|\n"); lines != 2*g {
 		t.Errorf("%d lines of maps, want %d:\n%s", lines, 2*g, r.out)
 	}
-	for _, blank := range []string{"", " "} {
-		vitago("explain", "--model", model, "--text", blank, "demo/cat.jpg").want(t, exitUsage, nil, []string{"is given as a caption or class, want words"})
-	}
 	copied := filepath.Join(t.TempDir(), "cat.png")
 	if err := os.WriteFile(copied, []byte(read(t, "demo/cat.png")), 0o666); err != nil {
 		t.Fatal(err)
