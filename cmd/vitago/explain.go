@@ -126,9 +126,6 @@ func (e *explanation) check(cmd *cobra.Command) error {
 	}
 	for _, all := range [][]string{e.captions, e.classes} {
 		for i, c := range all {
-			if strings.TrimSpace(c) == "" {
-				return usagef("a text or class is empty, want words")
-			}
 			if slices.Index(all, c) < i {
 				return usagef("%q is given twice", c)
 			}

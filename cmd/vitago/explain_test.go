@@ -130,9 +130,6 @@ func TestExplain(t *testing.T) {
 	if odd := filepath.Join(dir, "\xff.jpg"); os.WriteFile(odd, []byte(jpeg), 0o666) == nil && isThere(dir, "\xff.jpg") {
 		vitago("explain", "--json", "--model", model, "--text", "photo", odd).want(t, exitDone, []string{`\udcff.jpg"`}, []string{""})
 	}
-	for _, text := range []string{"", " "} {
-		vitago("explain", "--model", model, "--text", text, "demo/cat.jpg").want(t, exitUsage, nil, []string{"a text or class is empty, want words"})
-	}
 	vitago("explain", "--model", model, "--class", "cat", "demo/cat.jpg").want(t, exitUsage, nil, []string{"--class wants a model with a head"})
 	// Without a model it is the one in the program, whose words are few.
 	vitago("explain", "--text", "a", "demo/cat.jpg").want(t, exitDone, []string{"a: cosine"}, []string{builtinNote})

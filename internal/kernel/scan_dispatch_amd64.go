@@ -7,7 +7,8 @@ func scanHalves(y []float32, rows []uint16, x []float32) {
 	n := vectorLen(len(x))
 	switch {
 	case n == 0:
-		clear(y)
+		scanHalvesGeneric(y, rows, len(x), x)
+		return
 	case useAVX512:
 		scanHalvesAVX512(&y[0], &rows[0], len(x), len(y), &x[0], n)
 	default:
@@ -22,10 +23,10 @@ func scanHalves(y []float32, rows []uint16, x []float32) {
 func scanBytes(y []int32, rows []int8, x []int16) {
 	n := int8VectorLen(len(x), 16)
 	if n == 0 {
-		clear(y)
-	} else {
-		scanBytesAVX2(&y[0], &rows[0], len(x), len(y), &x[0], n)
+		scanBytesGeneric(y, rows, len(x), x)
+		return
 	}
+	scanBytesAVX2(&y[0], &rows[0], len(x), len(y), &x[0], n)
 	if n < len(x) {
 		addBytes(y, rows[n:], len(x), x[n:])
 	}
@@ -39,9 +40,12 @@ func hasRowsTile() bool { return useAVX512 || useAVX2 }
 func rowsTile(c, a, b []float32, k int, next *byte, step int) {
 	mr, nr := tileShape()
 	_, _, _ = c[mr*nr-1], a[mr*k-1], b[nr*k-1] // the assembly checks nothing
-	if useAVX512 {
+	switch {
+	case useAVX512:
 		rowsTileAVX512(&c[0], &a[0], k, &b[0], k, next, step)
-	} else {
+	case useAVX2:
 		rowsTileAVX2(&c[0], &a[0], k, &b[0], k, next, step)
+	default:
+		rowsTileGeneric(c, a, b, k, mr, nr)
 	}
 }

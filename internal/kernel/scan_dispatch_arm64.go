@@ -6,10 +6,10 @@ package kernel
 func scanHalves(y []float32, rows []uint16, x []float32) {
 	n := vectorLen(len(x), 8)
 	if n == 0 {
-		clear(y)
-	} else {
-		scanHalvesNEON(&y[0], &rows[0], len(x), len(y), &x[0], n)
+		scanHalvesGeneric(y, rows, len(x), x)
+		return
 	}
+	scanHalvesNEON(&y[0], &rows[0], len(x), len(y), &x[0], n)
 	if n < len(x) {
 		addHalves(y, rows[n:], len(x), x[n:])
 	}
