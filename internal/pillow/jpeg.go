@@ -169,6 +169,9 @@ func (d *jpegDecoder) decode() (*Image, error) {
 		case !jpegKnown(marker):
 			return nil, fmt.Errorf("unknown marker %#x", marker)
 		}
+		if d.whole && marker == jpegSOS && d.badScan() {
+			return nil, errors.New("bad scan header behind the last scan")
+		}
 		segment, err := d.segment(marker)
 		if d.whole && errors.Is(err, io.ErrUnexpectedEOF) {
 			return d.image(), nil
@@ -234,6 +237,16 @@ func (d *jpegDecoder) segment(marker byte) ([]byte, error) {
 	}
 	d.pos += n
 	return d.data[d.pos-n+2 : d.pos], nil
+}
+
+// badScan says whether the segment of a scan that comes now begins with a length that is none. libjpeg sees that before it
+// waits for the rest. Source: libjpeg-turbo, src/jdmarker.c, get_sos.
+func (d *jpegDecoder) badScan() bool {
+	if d.pos+3 > len(d.data) {
+		return false
+	}
+	n := int(d.data[d.pos+2])
+	return n < 1 || n > 4 || int(binary.BigEndian.Uint16(d.data[d.pos:])) != 2*n+6
 }
 
 // marker moves behind the next marker and returns it.
@@ -374,12 +387,13 @@ func (d *jpegDecoder) frame(b []byte) error {
 		p.stride = 8 * p.columns
 		blocks += p.columns * p.rows
 	}
-	// Each block takes a Huffman code of a bit at the least, for its DC coefficient. Arithmetic coding has no such limit.
+	// Each block that is not lost takes a Huffman code of a bit at the least, for its DC coefficient. Arithmetic coding has no
+	// such limit. The blocks may be lost of a file whose size is damaged: they are grey, as long as that takes little memory.
 	most := 8 * len(d.data)
 	if d.arithmetic {
 		most *= 1 << 6
 	}
-	if blocks > most {
+	if blocks > max(most, jpegLost) {
 		return fmt.Errorf("the file can hold %d blocks, its header claims %d", most, blocks)
 	}
 	n := 0
@@ -395,6 +409,9 @@ func (d *jpegDecoder) frame(b []byte) error {
 	d.parts = parts
 	return nil
 }
+
+// jpegLost is how many blocks a file may claim that are not in it: 64 MB of samples.
+const jpegLost = 1 << 20
 
 // jpegScans is how many scans a file may have, each of which goes over the whole picture. Encoders write some ten.
 const jpegScans = 500
