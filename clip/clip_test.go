@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/tiny"
 )
@@ -650,6 +651,38 @@ func TestVectors(t *testing.T) {
 	} {
 		if func() (p any) { defer func() { p = recover() }(); f(); return nil }() == nil {
 			t.Error("no panic")
+		}
+	}
+}
+
+// TestStreamAhead: of a large batch no more pictures wait than go through the tower at once, and as many behind them.
+func TestStreamAhead(t *testing.T) {
+	m := open(t, plain)
+	v, err := m.Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := transformer.Part(v.Config.Tokens())
+	cat := clip.Bytes("cat", read(t, demo+"cat.png"))
+	for _, batch := range []int{1, 3, 1000} {
+		asked, n := 0, 0
+		want := min(batch, max(part, 8+part))
+		pictures := func(yield func(clip.Picture) bool) {
+			for range 4 * (8 + part) {
+				if asked++; !yield(cat) {
+					return
+				}
+			}
+		}
+		for _, err := range m.Stream(t.Context(), pictures, clip.StreamOptions{Batch: batch}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			break
+		}
+		if n != 1 || asked > 2*want+2 {
+			t.Errorf("batch %d: %d pictures were asked for before the first vector, want at most %d", batch, asked, 2*want+2)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/op"
 )
 
 // Encode returns the embeddings [B][E] of pictures, as OpenAI's encode_image does: not normalised. Of a tower without a
@@ -73,10 +74,7 @@ func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o Stream
 			return
 		}
 		part := transformer.Part(v.Config.Tokens())
-		window := o.Batch
-		if window == 0 {
-			window = part
-		}
+		window := windowOf(part, o.Batch)
 		pipe[Picture, image.Image]{
 			first:  o.First,
 			window: window,
@@ -94,6 +92,18 @@ func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o Stream
 			},
 		}.run(ctx, pictures, o.SkipErrors, yield)
 	}
+}
+
+// readAhead is how many pictures wait for the tower at least, if a batch has as many: some take longer to decode than others.
+const readAhead = 8
+
+// windowOf returns how many pictures are encoded before the next are asked for, where a tower takes so many at once and the
+// caller wants batches, or 0 for no choice. Those of a larger batch would wait in memory for nothing.
+func windowOf(part, batch int) int {
+	if batch == 0 {
+		return part
+	}
+	return min(batch, (readAhead+part-1)/part*part)
 }
 
 // square returns a picture as the tower sees it: a quarter of the memory of its patches.
@@ -127,7 +137,6 @@ func encode(ctx context.Context, m *clipvit.Model, f clipvit.Features, all []*pe
 		x.in = nil
 	}
 	return give(ctx, all, f.String(), func() (mat.Tensor, error) {
-		defer kernel.Put(patches)
-		return f.Of(m, mat.NewDense[float32](mat.WithShape(len(all)*c.Patches(), c.PatchLen()), mat.WithBacking(patches)))
+		return f.Of(m, op.Once(patches, len(all)*c.Patches(), c.PatchLen())) // a block's largest intermediate then takes their place
 	})
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // PatchEmbed turns the patches [B·G²,3P²] of B images into tokens [B·T,C]: each image's class token
-// [1,C], then its patches times w [C,3P²]ᵀ, all with the positions [T,C] added.
+// [1,C], then its patches times w [C,3P²]ᵀ, all with the positions [T,C] added. It puts patches of [Once] back into the pool.
 func PatchEmbed(patches, w, class, position mat.Tensor) mat.Tensor {
 	c, p := dims(w)
 	t, _ := dims(position)
@@ -20,7 +20,20 @@ func PatchEmbed(patches, w, class, position mat.Tensor) mat.Tensor {
 	if t < 2 || m%(t-1) != 0 {
 		panic(&ShapeError{"PatchEmbed", patches.Shape(), fmt.Sprintf("[B·%d,%d]", t-1, p)})
 	}
-	return run(&embedOp{patches, w, class, position, m / (t - 1), t, c, p})
+	y := run(&embedOp{patches, w, class, position, m / (t - 1), t, c, p})
+	if _, ok := patches.(once); ok && !y.RequiresGrad() {
+		kernel.Put(data(patches))
+	}
+	return y
+}
+
+// A once is a matrix that one operator reads, and nobody after it.
+type once struct{ *mat.Dense[float32] }
+
+// Once returns the matrix [rows,cols] of memory that [kernel.Get] gave, for [PatchEmbed]: that puts it back as soon as it has read
+// it. Where it is a node of a graph, the collector takes it with that. Nobody else may use the memory any more.
+func Once(values []float32, rows, cols int) mat.Tensor {
+	return once{mat.NewDense[float32](mat.WithShape(rows, cols), mat.WithBacking(values))}
 }
 
 type embedOp struct {
@@ -33,23 +46,32 @@ func (f *embedOp) Operands() []mat.Tensor {
 }
 
 func (f *embedOp) Forward() (mat.Tensor, error) {
-	rows := f.images * (f.t - 1)
-	embedded := kernel.Get(rows * f.c) // of all images at once, which reads w once
+	g := f.t - 1
+	each := min(max(embedRows/g, 1), f.images) // images of a product, which packs their patches
+	embedded := kernel.Get(each * g * f.c)
 	defer kernel.Put(embedded)
-	if w := packed(f.w); w != nil {
-		w.matMul(embedded, data(f.patches), rows, kernel.Epilogue{})
-	} else {
-		kernel.MatMulNT(embedded, data(f.patches), data(f.w), rows, f.c, f.p, kernel.Epilogue{})
-	}
 	y := fresh(f.images*f.t, f.c)
-	pos, class, n := data(f.position), data(f.class), (f.t-1)*f.c
-	for i := range f.images {
-		tokens := data(y)[i*f.t*f.c:]
-		kernel.Add(tokens[:f.c], class, pos)
-		kernel.Add(tokens[f.c:f.t*f.c], embedded[i*n:(i+1)*n], pos[f.c:])
+	pos, class, n := data(f.position), data(f.class), g*f.c
+	for from := 0; from < f.images; from += each {
+		images := min(each, f.images-from)
+		patches := data(f.patches)[from*g*f.p:][:images*g*f.p]
+		if w := packed(f.w); w != nil {
+			w.matMul(embedded[:images*n], patches, images*g, kernel.Epilogue{})
+		} else {
+			kernel.MatMulNT(embedded[:images*n], patches, data(f.w), images*g, f.c, f.p, kernel.Epilogue{})
+		}
+		for i := range images {
+			tokens := data(y)[(from+i)*f.t*f.c:]
+			kernel.Add(tokens[:f.c], class, pos)
+			kernel.Add(tokens[f.c:f.t*f.c], embedded[i*n:(i+1)*n], pos[f.c:])
+		}
 	}
 	return y, nil
 }
+
+// embedRows is how many patches are multiplied together, but for those of a single image: enough to be fast, and few, since the
+// patches of an image take more memory than its tokens.
+const embedRows = 200
 
 func (f *embedOp) Backward(gy mat.Tensor) error {
 	g := data(gy)

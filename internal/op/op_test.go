@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -328,5 +329,53 @@ func TestShapeErrors(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+// TestPatchEmbedParts: an image has the same tokens alone and among so many that they take several products, and their sum is
+// right.
+func TestPatchEmbedParts(t *testing.T) {
+	const g, p, c, images = 49, 7, 9, 11 // 539 patches
+	rng := rand.New(rand.NewPCG(1, 2))
+	in, _ := randomInputs(rng, [][2]int{{images * g, p}, {c, p}, {1, c}, {1 + g, c}})
+	for i, x := range in {
+		in[i] = mat.NewDense[float32](mat.WithShape(dims(x)), mat.WithBacking(data(x)))
+	}
+	frozen := nn.NewParam(in[1].Value().(mat.Matrix))
+	Freeze(frozen)
+	for _, w := range []mat.Tensor{in[1], frozen} {
+		all := data(PatchEmbed(in[0], w, in[2], in[3]))
+		for b := range images {
+			patches := data(in[0])[b*g*p:][:g*p]
+			got := all[b*(1+g)*c:][:(1+g)*c]
+			alone := PatchEmbed(mat.NewDense[float32](mat.WithShape(g, p), mat.WithBacking(patches)), w, in[2], in[3])
+			if !slices.Equal(got, data(alone)) {
+				t.Errorf("image %d: other tokens than alone", b)
+			}
+			want := float64(data(in[3])[(g-1)*c+c+1])
+			for i, v := range patches[(g-1)*p:] {
+				want += float64(v) * float64(data(in[1])[p+i])
+			}
+			if v := float64(got[g*c+1]); math.Abs(v-want) > 1e-5 {
+				t.Errorf("image %d: value 1 of the last token is %v, want %v", b, v, want)
+			}
+		}
+	}
+}
+
+// TestOnce: patches go back to the pool when they have been read, and stay where a gradient needs them.
+func TestOnce(t *testing.T) {
+	const g, p, c = 4, 1 << 15, 2 // a large piece, which only this test puts
+	for _, grad := range []bool{false, true} {
+		w := mat.NewDense[float32](mat.WithShape(c, p), mat.WithGrad(grad))
+		patches := kernel.Get(g * p)
+		for i := range patches {
+			patches[i] = 1
+		}
+		PatchEmbed(Once(patches, g, p), w, mat.NewDense[float32](mat.WithShape(1, c)), mat.NewDense[float32](mat.WithShape(1+g, c)))
+		again := kernel.Get(g * p)
+		if back := &again[0] == &patches[0]; back == grad {
+			t.Errorf("gradient %v: the memory of the patches is in the pool: %v", grad, back)
+		}
 	}
 }
