@@ -71,7 +71,7 @@ func TestErrors(t *testing.T) {
 		want    string
 	}{
 		{"a photo of a cat a cat a cat", Pooling, clip.ErrText, true, "want at most 9"},
-		{"dog", Pooling, clip.ErrText, false, "the vocabulary of 25 tokens has none"},
+		{"dog", Pooling, clip.ErrText, false, `the vocabulary of 25 tokens lacks "dog": none of them is "d"`},
 		{"a cat", int(bert.MeanPooling), nil, false, "pooling strategy is 1, want 0"},
 	} {
 		got, err := m.Encode(t.Context(), c.text, c.pooling)
