@@ -116,12 +116,27 @@ func TestKill(t *testing.T) {
 		}
 		os.Exit(0)
 	}
-	whole, dir := filepath.Join(t.TempDir(), "index"), filepath.Join(t.TempDir(), "index")
+	whole := filepath.Join(t.TempDir(), "index")
+	begun := time.Now()
 	if err := writeAll(whole, func(string, ...any) {}); err != nil {
 		t.Fatal(err)
 	}
+	takes := time.Since(begun)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)) // other moments every time
-	times, last, kept := 0, -1, map[int]bool{}
+	times := 0
+	for range 5 {
+		times += killOften(t, whole, takes, rng)
+	}
+	if times < 2 {
+		t.Error("it was hardly killed")
+	}
+}
+
+// killOften writes an index by processes that are killed at any moment of the time that one takes, until one comes to the end. What they
+// leave has to be whole. It returns how often it killed.
+func killOften(t *testing.T, whole string, takes time.Duration, rng *rand.Rand) (times int) {
+	dir := filepath.Join(t.TempDir(), "index")
+	last, kept := -1, map[int]bool{}
 	for range 60 {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
 		cmd.Env = append(os.Environ(), killEnv+"="+dir)
@@ -134,17 +149,17 @@ func TestKill(t *testing.T) {
 		}
 		lines := bufio.NewScanner(out)
 		stop := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-		for n, most := 0, rng.IntN(12); lines.Scan(); n++ {
+		for lines.Scan() {
 			var i int
-			if k, _ := fmt.Sscanf(lines.Text(), "begun %d", &i); k == 1 && i < last {
-				t.Errorf("begins behind row %d, and row %d had been added", i, last)
+			if k, _ := fmt.Sscanf(lines.Text(), "begun %d", &i); k == 1 {
+				if i < last {
+					t.Errorf("begins behind row %d, and row %d had been added", i, last)
+				}
+				stop.Stop()
+				stop = time.AfterFunc(time.Duration(rng.Int64N(int64(takes))), func() { cmd.Process.Kill() })
 			}
 			if k, _ := fmt.Sscanf(lines.Text(), "added %d", &i); k == 1 {
 				last = i
-			}
-			if n == most {
-				stop.Stop()
-				stop = time.AfterFunc(time.Duration(rng.IntN(20000))*time.Microsecond, func() { cmd.Process.Kill() })
 			}
 		}
 		err = cmd.Wait()
@@ -159,9 +174,6 @@ func TestKill(t *testing.T) {
 		times++
 	}
 	t.Logf("killed %d times; commits had %v rows", times, slices.Sorted(maps.Keys(kept)))
-	if times < 2 {
-		t.Error("it was hardly killed")
-	}
 	if err := writeAll(dir, func(string, ...any) {}); err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +187,7 @@ func TestKill(t *testing.T) {
 	if err := opened(t, dir).Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
+	return times
 }
 
 // snapshot fails unless an index has the first rows, or all but those that are deleted, each with its vector.

@@ -290,7 +290,7 @@ func restore(dir string, number int) error {
 	return nil
 }
 
-// sweep removes the files of shards and changes that no manifest names.
+// sweep removes the files of shards and changes that no manifest names, and those that were not written to the end.
 func sweep(dir string, m *manifest) error {
 	keep := map[string]bool{}
 	for _, s := range m.Shards {
@@ -304,6 +304,9 @@ func sweep(dir string, m *manifest) error {
 		entries, err := os.ReadDir(filepath.Join(dir, d))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+		if len(entries) > 0 {
+			errs = append(errs, folder.Clean(filepath.Join(dir, d)))
 		}
 		for _, e := range entries {
 			if name := d + "/" + e.Name(); !keep[name] && ours(name) {
