@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -665,11 +666,12 @@ func TestStreamAhead(t *testing.T) {
 	part := transformer.Part(v.Config.Tokens())
 	cat := clip.Bytes("cat", read(t, demo+"cat.png"))
 	for _, batch := range []int{1, 3, 1000} {
-		asked, n := 0, 0
+		var asked atomic.Int64 // by a goroutine that may ask once more when the loop has ended
+		n := 0
 		want := min(batch, max(part, 8+part))
 		pictures := func(yield func(clip.Picture) bool) {
 			for range 4 * (8 + part) {
-				if asked++; !yield(cat) {
+				if asked.Add(1); !yield(cat) {
 					return
 				}
 			}
@@ -681,7 +683,7 @@ func TestStreamAhead(t *testing.T) {
 			n++
 			break
 		}
-		if n != 1 || asked > 2*want+2 {
+		if asked := asked.Load(); n != 1 || asked > int64(2*want+2) {
 			t.Errorf("batch %d: %d pictures were asked for before the first vector, want at most %d", batch, asked, 2*want+2)
 		}
 	}
