@@ -7,12 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/clipvit/transformer"
-	"github.com/vitago/vitago/internal/op"
 )
 
 // A Space is that of the vectors of pictures that a model computes. Vectors may be compared if their spaces have one
@@ -67,7 +64,7 @@ func (m *Model) Space(ctx context.Context) (s Space, err error) {
 	if c.NoPostNorm {
 		return s, failed(ErrRequest, "%s: has no post-norm and so no embedding", m.name)
 	}
-	s = Space{Features: string(clipvit.Embedding), Dim: c.EmbedDim, Normalized: true, Precision: precision(v.Blocks)}
+	s = Space{Features: string(clipvit.Embedding), Dim: c.EmbedDim, Normalized: true, Precision: v.Blocks.Rounding()}
 	if s.Dim == 0 {
 		s.Features, s.Dim = string(clipvit.PostNorm), c.Width
 	}
@@ -85,15 +82,4 @@ func (m *Model) Space(ctx context.Context) (s Space, err error) {
 		}
 	}
 	return s, err
-}
-
-// precision says to what the weights of blocks are rounded.
-func precision(b transformer.Blocks) string {
-	switch products := b.Products(); {
-	case slices.ContainsFunc(products, op.Quantized): // others may have stayed float32
-		return "int8"
-	case slices.ContainsFunc(products, op.RoundedBF16):
-		return "bf16"
-	}
-	return "f32"
 }

@@ -6,12 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/vitago/vitago/clip"
-	"github.com/vitago/vitago/clipvit/transformer"
-	"github.com/vitago/vitago/internal/op"
 )
 
 // A tower is one of a model's: how it is loaded, and how its parameters are called.
@@ -33,7 +30,7 @@ func vision(m *clip.Model) tower {
 			}
 			c := v.Config
 			c.Transform = c.Transform.Canonical() // one name for one thing
-			r := rounded(v.Blocks)
+			r := v.Blocks.Rounding()
 			if r == "bf16" {
 				return []any{c, false, r}, nil
 			}
@@ -55,24 +52,13 @@ func text(m *clip.Model) tower {
 			if err != nil {
 				return nil, err
 			}
-			if r := rounded(t.Blocks); r != "" {
+			if r := t.Blocks.Rounding(); r != "f32" {
 				return []any{t.Config, k.Fingerprint(), r}, nil
 			}
 			return []any{t.Config, k.Fingerprint()}, nil
 		},
 		m.TextFingerprint,
 	}
-}
-
-// rounded says to what weights of blocks are rounded: "int8", "bf16", or "" if none is.
-func rounded(b transformer.Blocks) string {
-	switch products := b.Products(); {
-	case slices.ContainsFunc(products, op.Quantized): // others may have stayed float32
-		return "int8"
-	case slices.ContainsFunc(products, op.RoundedBF16):
-		return "bf16"
-	}
-	return ""
 }
 
 // fingerprint returns 64 hexadecimal digits that change with the model, and loads the tower meanwhile. Those of package clip

@@ -149,26 +149,19 @@ func (x *Index) Vector(row int) []float32 {
 	return v
 }
 
-// Check returns nil if the vectors of a model's pictures may be compared with those of the index, and a [SpaceError] if not.
-func (x *Index) Check(ctx context.Context, m *clip.Model) error {
-	s, err := m.Space(ctx)
-	if err != nil {
-		return err
-	}
+// Check returns nil if vectors of pictures in a space may be compared with those of the index, and a [SpaceError] if not. That of a
+// model is [clip.Model.Space], which takes as long as hashing its weights.
+func (x *Index) Check(s clip.Space) error {
 	if s.Fingerprint() != x.about.Space.Fingerprint() {
 		return &SpaceError{x.dir, x.about.Space, s}
 	}
 	return nil
 }
 
-// CheckText returns nil if a model's vectors of texts are those of the model that made the index, as far as that had a text
+// CheckText returns nil if vectors of texts in a space are those of the model that made the index, as far as both have a text
 // tower, and an [ErrSpace] if not. [Index.Check] looks at pictures alone.
-func (x *Index) CheckText(ctx context.Context, m *clip.Model) error {
-	s, err := m.Space(ctx)
-	if err != nil {
-		return err
-	}
-	if was := x.about.Space.Text; was != "" && was != s.Text {
+func (x *Index) CheckText(s clip.Space) error {
+	if was := x.about.Space.Text; was != "" && s.Text != "" && was != s.Text {
 		return fmt.Errorf("search: %s: %w: the text tower of its model, with the vocabulary, has the fingerprint %.16s, and that of the model %.16s", x.dir, ErrSpace, was, s.Text)
 	}
 	return nil

@@ -52,6 +52,17 @@ func (m Blocks) Products() (ps []*nn.Param) {
 	return ps
 }
 
+// Rounding says to what the weights of the blocks' products are rounded: "int8", even if some have stayed float32; "bf16"; or "f32".
+func (m Blocks) Rounding() string {
+	switch products := m.Products(); {
+	case slices.ContainsFunc(products, op.Quantized):
+		return "int8"
+	case slices.ContainsFunc(products, op.RoundedBF16):
+		return "bf16"
+	}
+	return "f32"
+}
+
 // RoundBF16 rounds the weights of the frozen blocks' products to bfloat16.
 func (m Blocks) RoundBF16() {
 	for _, b := range m {

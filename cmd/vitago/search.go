@@ -280,15 +280,10 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 	var m *clip.Model
 	if len(texts)+len(s.images)+len(s.not)+len(s.notImages) > 0 {
 		var err error
-		if m, err = s.open(cmd, x); err != nil {
+		if m, err = s.open(cmd, x, len(texts)+len(s.not) > 0); err != nil {
 			return nil, err
 		}
 		defer m.Close()
-		if len(texts)+len(s.not) > 0 {
-			if err := x.CheckText(ctx, m); err != nil {
-				return nil, err
-			}
-		}
 	}
 	var terms []search.Term
 	add := func(sign float64, vectors [][]float32) {
@@ -341,8 +336,8 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 	return search.Combine(terms...)
 }
 
-// open opens the model of an index.
-func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, error) {
+// open opens the model of an index, for texts too if words is true.
+func (s *searching) open(cmd *cobra.Command, x *search.Index, words bool) (*clip.Model, error) {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
 	model, asked := s.model, clip.Checkpoint(converter.Assume(s.activation), converter.Prepare(s.prepare))
 	if model == "" {
@@ -352,7 +347,7 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, erro
 			if err != nil {
 				return nil, err
 			}
-			if x.Check(ctx, small) == nil {
+			if space, err := small.Space(ctx); err == nil && x.Check(space) == nil {
 				fmt.Fprintln(log, builtinNote)
 				return small, nil
 			}
@@ -369,7 +364,14 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index) (*clip.Model, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := x.Check(ctx, m); err != nil {
+	space, err := m.Space(ctx)
+	if err == nil {
+		err = x.Check(space)
+	}
+	if err == nil && words {
+		err = x.CheckText(space)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil

@@ -108,8 +108,8 @@ func (m *ImageSearch) open() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if was := x.Space(); was.Fingerprint() != m.space.Fingerprint() {
-		return nil, errors.Join(&search.SpaceError{Path: m.dir, Was: was, Now: m.space}, x.Close())
+	if err := x.Check(m.space); err != nil {
+		return nil, errors.Join(err, x.Close())
 	}
 	return &snapshot{x, 1}, nil
 }
@@ -257,8 +257,8 @@ func (m *ImageSearch) query(ctx context.Context, x *search.Index, parts []images
 	var words, images [][]float32 // [n][E] of each
 	var err error
 	if len(texts) > 0 {
-		if was := x.Space().Text; was != "" && m.space.Text != "" && was != m.space.Text {
-			return nil, x.CheckText(ctx, m.model) // in its words
+		if err := x.CheckText(m.space); err != nil {
+			return nil, err
 		}
 		if words, err = m.model.EncodeText(ctx, texts); err != nil {
 			return nil, err
