@@ -247,12 +247,14 @@ func (v *verification) gather(ctx context.Context, log io.Writer, all []answers.
 		if err != nil {
 			return nil, fmt.Errorf("--picture: %w", err)
 		}
-		for _, by := range []string{hash, filepath.Base(path)} {
-			if before, twice := given[by]; twice {
-				return nil, usagef("--picture %s and %s are one: give each once", before, path)
-			}
-			given[by] = path
+		name := filepath.Base(path)
+		if before, twice := given[hash]; twice {
+			return nil, usagef("--picture %s and %s are one: give each once", before, path)
 		}
+		if before, twice := given[name]; twice {
+			return nil, usagef("--picture %s and %s have one name, by which answers may know a picture: rename one", before, path)
+		}
+		given[hash], given[name] = path, path
 	}
 	own := map[string]clip.Picture{}
 	if dir == "" {

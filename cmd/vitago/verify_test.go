@@ -136,6 +136,10 @@ func TestVerifyOwn(t *testing.T) {
 	}
 	vitago("verify", "--answers", two).want(t, exitDone, []string{"  not checked: the embedding of absent.png, without absent.png\n", "pass: 1 of 1 answer\n"}, []string{builtinNote})
 	wrong := write("wrong.json", `"c.png":{"sha256":"`+other+`"}`, check)
+	namesake := filepath.Join(t.TempDir(), "cat.png") // another picture of that name
+	if data, err := os.ReadFile("demo/red-circle.png"); err != nil || os.WriteFile(namesake, data, 0o666) != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		status int
 		args   []string
@@ -145,6 +149,7 @@ func TestVerifyOwn(t *testing.T) {
 		{exitFailed, []string{"--answers", wrong, "--picture", filepath.Join(dir, "c.png")}, "it is another picture"},
 		{exitUsage, []string{"--answers", file, "--picture", "demo/gradient.png"}, "--picture demo/gradient.png is none of those that the answers are of: c.png (SHA-256 "},
 		{exitUsage, []string{"--answers", file, "--picture", "demo/cat.png", "--picture", filepath.Join(dir, "c.png")}, "are one: give each once"},
+		{exitUsage, []string{"--answers", file, "--picture", "demo/cat.png", "--picture", namesake}, "have one name, by which answers may know a picture: rename one"},
 		{exitFailed, []string{"--picture", "nope.png"}, "--picture: open nope.png"},
 		{exitUsage, []string{"--answers", "ViT-X/99"}, "--answers ViT-X/99 is neither a file nor one of ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, builtin:demo"},
 		{exitUsage, []string{"--model", tinyModel}, "no answers are known of " + tinyModel + ": give --answers, one of ViT-B/32"},
