@@ -17,10 +17,16 @@ import (
 // Model card: https://huggingface.co/openai/clip-vit-large-patch14-336
 const DefaultModel = "openai/clip-vit-large-patch14-336"
 
-// MaxImageBytes is how large the file of an image may be.
-const MaxImageBytes = gate.MaxImageBytes
+// The limits of a request.
+const (
+	MaxImageBytes = gate.MaxImageBytes // of the file of an image
+	MaxImages     = 256
+)
 
 var (
+	// ErrRequest means that a request makes no sense: no images, too many, or features that the tower does not have. It is that of
+	// package clip.
+	ErrRequest = gate.ErrRequest
 	// ErrImage means that what was to be encoded is not an image, or not one that can be read: it is in
 	// none of the known formats, corrupt or cut short. It is that of package clip.
 	ErrImage = gate.ErrImage
@@ -34,11 +40,22 @@ type Interface interface {
 	// EncodeImage returns the vector of an image, given as the content of a file (JPEG, PNG, GIF, WebP,
 	// BMP, TIFF, ICO, PPM or QOI). It may be called from many goroutines at once, and does not keep or change image.
 	EncodeImage(ctx context.Context, image []byte) (Response, error)
+	// EncodeImages returns what a request asks for of each image, in their order. They go through the tower together. The first that
+	// cannot be encoded ends it. It does not keep or change r.
+	EncodeImages(ctx context.Context, r Request) ([]Response, error)
 }
 
-// Response is the answer to EncodeImage.
+// A Request says which images are to be encoded, and what is wanted of them.
+type Request struct {
+	Images    [][]byte         // 1 to MaxImages contents of files
+	Features  clipvit.Features // the zero value is the embedding, as of EncodeImage
+	Normalize bool             // every vector is divided by its length
+}
+
+// Response is the answer to EncodeImage, and to EncodeImages for each image.
 type Response struct {
-	// Vector is the encoded image, a column, not normalised. It is a plain value without a graph.
+	// Vector is the encoded image, a column [E,1], not normalised unless that was asked for. Features of several tokens are a row for
+	// each, [T,C]. It is a plain value without a graph.
 	Vector mat.Matrix
 	// Kind is what Vector is: [clipvit.Embedding], or [clipvit.PostNorm] of a tower without a projection.
 	Kind clipvit.FeatureKind

@@ -4,6 +4,7 @@ package clip
 
 import (
 	"context"
+	"errors"
 
 	"github.com/nlpodyssey/spago/mat"
 
@@ -89,4 +90,9 @@ func (m *ImageEncoding) EncodeImage(ctx context.Context, image []byte) (imageenc
 		kind = clipvit.PostNorm
 	}
 	return imageencoding.Response{Vector: mat.NewDense[float32](mat.WithBacking(embeddings[0])), Kind: kind}, nil // [E,1]
+}
+
+// EncodeImages implements [imageencoding.Interface].
+func (m *ImageEncoding) EncodeImages(ctx context.Context, r imageencoding.Request) ([]imageencoding.Response, error) {
+	return nil, errors.ErrUnsupported
 }
