@@ -1,0 +1,208 @@
+// Package status says what an error is to a client: its status of HTTP, its code of gRPC, a word for machines, and whether it helps to
+// ask again. It is one table for all that answers over a network.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/search"
+	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/tasks/finetuning"
+)
+
+// The kinds of errors that are of the transport, for [errors.Is].
+var (
+	// ErrToken means that a request has no token, or one that is not known.
+	ErrToken = errors.New("no valid token")
+	// ErrForbidden means that the server does not do what was asked for, whoever asks.
+	ErrForbidden = errors.New("not permitted")
+	// ErrNotFound means that there is nothing at a path.
+	ErrNotFound = errors.New("not found")
+	// ErrMethod means that a path does not have the method.
+	ErrMethod = errors.New("method not allowed")
+	// ErrMedia means that a body is of a type that is not read.
+	ErrMedia = errors.New("unsupported media type")
+	// ErrBody means that a body was cut short, or came too slowly.
+	ErrBody = errors.New("the body is not complete")
+)
+
+// StatusClientGone is what logs and metrics have where nobody waits for the answer any more. It is nginx's number; HTTP has none.
+const StatusClientGone = 499
+
+// A Kind is what an error is to a client.
+type Kind struct {
+	HTTP  int
+	Code  codes.Code
+	Word  string // for machines
+	Retry bool   // the same request may succeed later
+}
+
+// Internal is the kind of all errors that have no other. What they say is not for clients.
+var Internal = Kind{http.StatusInternalServerError, codes.Internal, "internal_error", false}
+
+// table has the kind of every error; the first that an error is decides. Neither 408 nor 409 is in it: the clients of OpenAI repeat
+// such a request at once, body and all.
+var table = []struct {
+	err error
+	Kind
+}{
+	{engine.ErrBusy, Kind{http.StatusTooManyRequests, codes.ResourceExhausted, "overloaded", true}},
+	{engine.ErrClosed, Kind{http.StatusServiceUnavailable, codes.Unavailable, "shutting_down", true}},
+	{context.DeadlineExceeded, Kind{http.StatusGatewayTimeout, codes.DeadlineExceeded, "deadline_exceeded", false}},
+	{context.Canceled, Kind{StatusClientGone, codes.Canceled, "canceled", false}},
+	{ErrToken, Kind{http.StatusUnauthorized, codes.Unauthenticated, "invalid_token", false}},
+	{ErrForbidden, Kind{http.StatusForbidden, codes.PermissionDenied, "not_permitted", false}},
+	{ErrNotFound, Kind{http.StatusNotFound, codes.NotFound, "not_found", false}},
+	{ErrMethod, Kind{http.StatusMethodNotAllowed, codes.Unimplemented, "method_not_allowed", false}},
+	{ErrMedia, Kind{http.StatusUnsupportedMediaType, codes.InvalidArgument, "unsupported_media_type", false}},
+	{ErrBody, Kind{http.StatusBadRequest, codes.InvalidArgument, "incomplete_body", false}},
+	{engine.ErrModel, Kind{http.StatusNotFound, codes.NotFound, "model_not_found", false}},
+	{engine.ErrTask, Kind{http.StatusBadRequest, codes.FailedPrecondition, "task_not_supported", false}},
+	{clip.ErrTooLarge, tooLarge},
+	{clip.ErrNoText, Kind{http.StatusBadRequest, codes.FailedPrecondition, "no_text_tower", false}},
+	{clip.ErrRequest, invalid},
+	{clipvit.ErrLayer, invalid},
+	{search.ErrQuery, invalid},
+	{search.ErrFilter, invalid},
+	{clip.ErrImage, Kind{http.StatusUnprocessableEntity, codes.InvalidArgument, "invalid_image", false}},
+	{clip.ErrText, Kind{http.StatusUnprocessableEntity, codes.InvalidArgument, "invalid_text", false}},
+	{finetuning.ErrData, Kind{http.StatusUnprocessableEntity, codes.FailedPrecondition, "invalid_data", false}},
+	{finetuning.ErrRefused, Kind{http.StatusBadRequest, codes.FailedPrecondition, "refused", false}},
+	{finetuning.ErrDiverged, Kind{http.StatusUnprocessableEntity, codes.Aborted, "diverged", false}},
+}
+
+var (
+	tooLarge = Kind{http.StatusRequestEntityTooLarge, codes.InvalidArgument, "too_large", false}
+	invalid  = Kind{http.StatusBadRequest, codes.InvalidArgument, "invalid_request", false}
+)
+
+// Of returns the kind of an error, the zero value of none.
+func Of(err error) Kind {
+	if err == nil {
+		return Kind{}
+	}
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return tooLarge
+	}
+	for _, row := range table {
+		if errors.Is(err, row.err) {
+			return row.Kind
+		}
+	}
+	return Internal
+}
+
+// HTTP returns the status of an error, 200 of none.
+func HTTP(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	return Of(err).HTTP
+}
+
+// Code returns the code of gRPC of an error, [codes.OK] of none.
+func Code(err error) codes.Code { return Of(err).Code }
+
+// Kinds returns all kinds that there are, by their status and word.
+func Kinds() []Kind {
+	all := []Kind{Internal}
+	for _, row := range table {
+		if !slices.Contains(all, row.Kind) {
+			all = append(all, row.Kind)
+		}
+	}
+	slices.SortFunc(all, func(a, b Kind) int {
+		if a.HTTP != b.HTTP {
+			return a.HTTP - b.HTTP
+		}
+		return strings.Compare(a.Word, b.Word)
+	})
+	return all
+}
+
+// prefixes are the names of packages at the beginning of errors, and of items.
+var prefixes = regexp.MustCompile(`(^|^item [0-9]+: )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|engine|explain|finetune|gate|imageclassification|` +
+	`imageencoding|imagesearch|imagetextsimilarity|job|op|optim|pictures|pillow|projector|scan|search|server|textencoding|transformer|` +
+	`visualtokens|wire|zeroshot): )+`)
+
+// Message returns what a client is told of an error: its text without the names of packages in front. Of an [Internal] error it tells
+// nothing, since its text may name files of the server.
+func Message(err error) string {
+	switch kind := Of(err); {
+	case err == nil:
+		return ""
+	case kind == Internal:
+		return "internal error: the server's log has it under the id of the request"
+	case errors.As(err, new(*http.MaxBytesError)):
+		var large *http.MaxBytesError
+		errors.As(err, &large)
+		return "the body is larger than " + strconv.FormatInt(large.Limit, 10) + " bytes"
+	}
+	return prefixes.ReplaceAllString(err.Error(), "$1")
+}
+
+// A Body is an error in the form of OpenAI's, which is what package server answers with itself.
+type Body struct {
+	Error struct {
+		Message   string `json:"message"`
+		Type      string `json:"type"`
+		Code      string `json:"code"`
+		RequestID string `json:"request_id,omitempty"`
+	} `json:"error"`
+}
+
+// Write answers a request with an error, and records it. The header X-Should-Retry is "false" unless it helps to ask again.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	kind := Of(err)
+	Record(r.Context(), err)
+	Header(w.Header(), kind)
+	var b Body
+	b.Error.Message, b.Error.Code, b.Error.Type = Message(err), kind.Word, "invalid_request_error"
+	if kind.HTTP >= 500 || kind.Retry {
+		b.Error.Type = "server_error"
+	}
+	b.Error.RequestID = w.Header().Get("X-Request-Id")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(kind.HTTP)
+	_ = json.NewEncoder(w).Encode(b) // unless nobody listens any more
+}
+
+// Header says in the header of an answer whether to ask again. For whom answers with an error in a form of its own.
+func Header(h http.Header, kind Kind) {
+	if !kind.Retry {
+		h.Set("X-Should-Retry", "false")
+	}
+	h.Set("Cache-Control", "no-store")
+}
+
+type recordKey struct{}
+
+// WithRecord returns a context in which [Record] keeps an error, and a function that returns the first that it kept.
+func WithRecord(ctx context.Context) (context.Context, func() error) {
+	kept := new(atomic.Pointer[error])
+	return context.WithValue(ctx, recordKey{}, kept), func() error {
+		if p := kept.Load(); p != nil {
+			return *p
+		}
+		return nil
+	}
+}
+
+// Record tells the server of an error that a request is answered with, for its log. Whoever answers without [Write] calls it.
+func Record(ctx context.Context, err error) {
+	if kept, ok := ctx.Value(recordKey{}).(*atomic.Pointer[error]); ok && err != nil {
+		kept.CompareAndSwap(nil, &err)
+	}
+}
