@@ -122,21 +122,33 @@ func (p Picture) square(c clipvit.Config) (image.Image, error) {
 // encode gives pictures their features.
 func encode(ctx context.Context, m *clipvit.Model, f clipvit.Features, all []*pending[image.Image]) error {
 	c := m.Config
-	n := c.Patches() * c.PatchLen()
-	patches := kernel.Get(len(all) * n)
-	errs := make([]error, len(all))
-	var cuts sync.WaitGroup
+	squares := make([]image.Image, len(all))
 	for i, x := range all {
-		cuts.Go(func() { errs[i] = clipvit.Cut(patches[i*n:(i+1)*n], x.in, c) })
+		squares[i], x.in = x.in, nil
 	}
-	cuts.Wait()
-	for i, x := range all {
-		if errs[i] != nil {
-			return because(nil, errs[i], x.Name)
-		}
-		x.in = nil
+	patches, err := patchesOf(c, squares, func(i int) string { return all[i].Name })
+	if err != nil {
+		return err
 	}
 	return give(ctx, all, f.String(), func() (mat.Tensor, error) {
 		return f.Of(m, op.Once(patches, len(all)*c.Patches(), c.PatchLen())) // a block's largest intermediate then takes their place
 	})
+}
+
+// patchesOf returns the patches [B·G²,3P²] of squares, of whom name gives the name, in memory of the kernel's pool.
+func patchesOf(c clipvit.Config, squares []image.Image, name func(i int) string) ([]float32, error) {
+	n := c.Patches() * c.PatchLen()
+	patches := kernel.Get(len(squares) * n)
+	errs := make([]error, len(squares))
+	var cuts sync.WaitGroup
+	for i, square := range squares {
+		cuts.Go(func() { errs[i] = clipvit.Cut(patches[i*n:(i+1)*n], square, c) })
+	}
+	cuts.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, because(nil, err, name(i))
+		}
+	}
+	return patches, nil
 }

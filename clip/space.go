@@ -56,6 +56,16 @@ func (s Space) Differences(other Space) (all []string) {
 
 // Space returns the space of the normalised embeddings of pictures. It loads both towers.
 func (m *Model) Space(ctx context.Context) (s Space, err error) {
+	if s, err = m.embeddings(ctx); err == nil && m.hasText {
+		if s.Text, err = m.TextFingerprint(ctx); errors.Is(err, cliptext.ErrVocabulary) {
+			err = nil
+		}
+	}
+	return s, err
+}
+
+// embeddings is [Model.Space] without that of the texts.
+func (m *Model) embeddings(ctx context.Context) (s Space, err error) {
 	v, err := m.Vision(ctx)
 	if err != nil {
 		return s, err
@@ -68,18 +78,77 @@ func (m *Model) Space(ctx context.Context) (s Space, err error) {
 	if s.Dim == 0 {
 		s.Features, s.Dim = string(clipvit.PostNorm), c.Width
 	}
-	prepared, err := json.Marshal(struct {
-		Size int `json:"size"`
-		clipvit.Transform
-	}{c.ImageSize, c.Transform.Canonical()})
-	if err != nil {
-		return s, because(nil, err, "")
-	}
-	s.Preprocessing = string(prepared)
-	if s.Vision, err = m.VisionFingerprint(ctx); err == nil && m.hasText {
-		if s.Text, err = m.TextFingerprint(ctx); errors.Is(err, cliptext.ErrVocabulary) {
-			err = nil
-		}
+	if s.Preprocessing, err = prepared(c.ImageSize, c.Transform); err == nil {
+		s.Vision, err = m.VisionFingerprint(ctx)
 	}
 	return s, err
+}
+
+// prepared returns how pictures are prepared, in JSON.
+func prepared(size int, t clipvit.Transform) (string, error) {
+	text, err := json.Marshal(struct {
+		Size int `json:"size"`
+		clipvit.Transform
+	}{size, t.Canonical()})
+	return string(text), because(nil, err, "")
+}
+
+// Vectors are what may be wanted of a picture in the place of its normalised embedding. The zero value is the embedding, not normalised.
+type Vectors struct {
+	Features   clipvit.Features // zero is the embedding
+	Preprocess clipvit.Choice   // in the place of what the model's files say
+	Normalized bool             // whether every vector, or every row of one, has the length 1
+	Dim        int              // how many of the first values are kept of every row; 0 is all
+}
+
+// SpaceOf returns the space of vectors. That of normalised embeddings, prepared as the model says, has the fingerprint that [Model.Space]
+// gives; others have fingerprints of their own, each from that of all the vision tower and what is asked of it: two towers whose first blocks
+// alone are the same have different ones. It loads the vision tower. Features that the tower does not have are an [ErrRequest]. vision is what
+// [Model.VisionFingerprint] gives, for who keeps that, since it reads all weights; "" has it made.
+func (m *Model) SpaceOf(ctx context.Context, vision string, of Vectors) (s Space, err error) {
+	v, err := m.Vision(ctx)
+	if err != nil {
+		return s, err
+	}
+	c, f := v.Config, of.Features
+	if f == (clipvit.Features{}) {
+		f.Kind = clipvit.Embedding
+	}
+	shape, err := f.Shape(c)
+	if err == nil {
+		err = of.Preprocess.Validate()
+	}
+	if err != nil {
+		return s, because(ErrRequest, err, "")
+	}
+	s = Space{Dim: shape[len(shape)-1], Normalized: of.Normalized, Precision: v.Blocks.Rounding()}
+	if of.Dim < 0 || of.Dim > s.Dim {
+		return s, failed(ErrRequest, "got %d dimensions, want 1 to %d, or 0 for all", of.Dim, s.Dim)
+	}
+	if s.Vision = vision; vision == "" {
+		if s.Vision, err = m.VisionFingerprint(ctx); err != nil {
+			return s, err
+		}
+	}
+	if f.HasLayer() {
+		f.Layer = f.Blocks(c) // one name for one layer
+	} else if c.EmbedDim == 0 {
+		f.Kind = clipvit.PostNorm // which the embedding then is
+	}
+	s.Features = f.String()
+	own, err := prepared(c.ImageSize, c.Transform)
+	if err != nil {
+		return s, err
+	}
+	if s.Preprocessing, err = prepared(c.ImageSize, of.Preprocess.Apply(c.Transform)); err != nil {
+		return s, err
+	}
+	if s.Preprocessing != own { // the tower's fingerprint is that of its own
+		h := sha256.Sum256([]byte(s.Vision + s.Preprocessing))
+		s.Vision = hex.EncodeToString(h[:])
+	}
+	if of.Dim > 0 {
+		s.Dim = of.Dim
+	}
+	return s, nil
 }

@@ -110,14 +110,25 @@ func give[T any](ctx context.Context, all []*pending[T], what string, compute fu
 	if err != nil {
 		return err
 	}
-	n := len(y) / len(all)
-	for i, x := range all {
-		x.Vector = slices.Clone(y[i*n : (i+1)*n]) // or one would keep all of them in memory
-		if at := op.NotFinite(x.Vector); at >= 0 {
-			return because(nil, fmt.Errorf("%s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", what, at+1, n, x.Vector[at]), x.Name)
-		}
+	vectors, err := rowsOf(y, len(all), what, func(i int) string { return all[i].Name })
+	for i, v := range vectors {
+		all[i].Vector = v
 	}
-	return nil
+	return err
+}
+
+// rowsOf returns copies of the n vectors that y has, or one would keep all of them in memory. One with a value that is not finite is an
+// error that says whose it is.
+func rowsOf(y []float32, n int, what string, name func(i int) string) ([][]float32, error) {
+	vectors := make([][]float32, n)
+	for i := range vectors {
+		v := slices.Clone(y[i*len(y)/n : (i+1)*len(y)/n])
+		if at := op.NotFinite(v); at >= 0 {
+			return nil, because(nil, fmt.Errorf("%s: value %d of %d is %v, want a finite number: the model's weights are damaged or too large", what, at+1, len(v), v[at]), name(i))
+		}
+		vectors[i] = v
+	}
+	return vectors, nil
 }
 
 // await returns what f does, or the cause of ctx's end if that comes first. f goes on then, and nobody hears of it. A panic

@@ -11,7 +11,6 @@ import (
 
 	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/clipvit/transformer"
 )
 
 // EncodeText returns the embeddings [B][E] of texts, as OpenAI's encode_text does: not normalised. Texts of like length go
@@ -94,18 +93,16 @@ func (m *Model) reader(ctx context.Context) (*cliptext.Model, *cliptext.Tokenize
 func alike(all []*pending[[]int], batch int) iter.Seq[[]*pending[[]int]] {
 	slices.SortStableFunc(all, func(a, b *pending[[]int]) int { return cmp.Compare(len(a.in), len(b.in)) })
 	return func(yield func([]*pending[[]int]) bool) {
+		lengths := make([]int, len(all))
+		for i, x := range all {
+			lengths[i] = len(x.in)
+		}
 		for len(all) > 0 {
-			n := 1
-			for ; n < len(all) && (batch == 0 || n < batch); n++ {
-				length := len(all[n].in)
-				if full := transformer.Part(length); n >= full || n >= full/2 && length > len(all[n-1].in) {
-					break
-				}
-			}
+			n := Together(lengths, batch)
 			if !yield(all[:n]) {
 				return
 			}
-			all = all[n:]
+			all, lengths = all[n:], lengths[n:]
 		}
 	}
 }

@@ -51,6 +51,13 @@ type options struct {
 	multi     bool
 	bias      float64
 	negatives []string
+	encode    func(ctx context.Context, texts []string) ([][]float32, error)
+}
+
+// EncodeBy has the embeddings [B][E] of texts made by a function in the place of the model's [clip.Model.EncodeText], such as one that puts
+// the texts of several callers together. Its errors are to be those of EncodeText.
+func EncodeBy(f func(ctx context.Context, texts []string) ([][]float32, error)) Option {
+	return func(o *options) { o.encode = f }
 }
 
 // Cache keeps the embeddings of labels in a folder, which is made if it is not there, and takes those that are there
@@ -85,6 +92,7 @@ type source struct {
 	scale     float64
 	kept      *space // nil without a cache
 	progress  func(done, total int)
+	embed     func(ctx context.Context, texts []string) ([][]float32, error) // of a text
 
 	multi         bool
 	bias          float64
@@ -154,7 +162,10 @@ func NewPrompts(ctx context.Context, m *clip.Model, labels []Label, templates []
 	}
 	from := &source{
 		model: m, templates: templates, scale: text.Scale(), progress: with.progress,
-		multi: with.multi, bias: with.bias, negatives: normal(with.negatives),
+		multi: with.multi, bias: with.bias, negatives: normal(with.negatives), embed: with.encode,
+	}
+	if from.embed == nil {
+		from.embed = m.EncodeText
 	}
 	if with.multi && len(from.negatives) == 0 {
 		from.negatives = []string{DefaultNegative}
@@ -352,7 +363,7 @@ func (s *source) encodeGroup(ctx context.Context, p part, group []int) (n int, e
 	for _, i := range group {
 		texts = append(texts, p.texts(i)...)
 	}
-	all, err := s.model.EncodeText(ctx, texts)
+	all, err := s.embed(ctx, texts)
 	if errors.Is(err, clip.ErrText) {
 		return 0, s.blame(ctx, p, group, err)
 	} else if err != nil {

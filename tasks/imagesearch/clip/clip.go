@@ -47,9 +47,18 @@ const concurrent = 4
 
 var _ imagesearch.Interface = &ImageSearch{}
 
+// An Encoder makes vectors of pictures and texts, and knows their space, as [clip.Model] does.
+type Encoder interface {
+	Space(ctx context.Context) (clip.Space, error)
+	Encode(ctx context.Context, pictures ...clip.Picture) ([][]float32, error)
+	EncodeText(ctx context.Context, texts []string) ([][]float32, error)
+}
+
+var _ Encoder = &clip.Model{}
+
 // ImageSearch is an [imagesearch.Interface] on the towers of a model and an index.
 type ImageSearch struct {
-	model *clip.Model
+	model Encoder
 	space clip.Space // of model
 	dir   string     // of the index
 	gate  *gate.Gate
@@ -66,7 +75,7 @@ type snapshot struct {
 
 // New returns what finds pictures in the index in folder dir, with the model that made it; another one is a [search.SpaceError]. The
 // model has to stay open.
-func New(ctx context.Context, model *clip.Model, dir string) (*ImageSearch, error) {
+func New(ctx context.Context, model Encoder, dir string) (*ImageSearch, error) {
 	space, err := model.Space(ctx)
 	if err != nil {
 		return nil, err
