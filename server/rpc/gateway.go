@@ -1,0 +1,153 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	textencodingv1 "github.com/nlpodyssey/cybertron/pkg/server/gen/proto/go/textencoding/v1"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/vitago/vitago/server/api"
+	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
+	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/server/status"
+)
+
+// Gateway adds to a mux the services over HTTP, with JSON: the paths that the OpenAPI document has of them, cybertron's /v1/encode, and the
+// document itself. It calls the services directly, so that limits, admission and tokens are those of what stands before the mux, and not
+// of o.
+//
+// Fields have the names of the .proto files. Errors are those of package status, but for cybertron's path, where they are a
+// google.rpc.Status as cybertron's own.
+func Gateway(mux *http.ServeMux, o Options) error {
+	ours := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{}, // an unknown field would do nothing
+		}),
+		runtime.WithErrorHandler(o.answerError),
+		runtime.WithDisablePathLengthFallback(),
+	)
+	ctx := context.Background() // of nothing: there are no connections
+	if err := RegisterGateway(ctx, ours, o); err != nil {
+		return err
+	}
+	for _, pattern := range patterns(api.Routes()) {
+		mux.Handle(pattern, body(ours))
+	}
+	theirs := runtime.NewServeMux(runtime.WithErrorHandler(o.answerStatus), runtime.WithDisablePathLengthFallback())
+	if err := textencodingv1.RegisterTextEncodingServiceHandlerServer(ctx, theirs, cybertronText{Options: o}); err != nil {
+		return err
+	}
+	mux.Handle("POST /v1/encode", body(theirs))
+	return nil
+}
+
+// RegisterGateway adds the routes of the services of package vitagov1 to a mux of grpc-gateway.
+func RegisterGateway(ctx context.Context, mux *runtime.ServeMux, o Options) error {
+	return errors.Join(
+		vitagov1.RegisterImageEncodingServiceHandlerServer(ctx, mux, images{Options: o}),
+		vitagov1.RegisterTextEncodingServiceHandlerServer(ctx, mux, texts{Options: o}),
+	)
+}
+
+// patterns returns those of [http.ServeMux] for routes as "POST /v1/runs/{id}:stop", of which it knows no end after a name.
+func patterns(routes []string) []string {
+	all := map[string]bool{}
+	for _, r := range routes {
+		before, _, named := strings.Cut(r, "}")
+		if named {
+			before += "}"
+		}
+		all[before] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+type bodyKey struct{}
+
+// A watched body keeps the error that it ended with, of which the gateway keeps the text alone.
+type watched struct {
+	io.ReadCloser
+	err error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// body lets the answer to an error know how reading ended.
+func body(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b := &watched{ReadCloser: r.Body}
+		r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, b))
+		r.Body = b
+		next.ServeHTTP(w, r)
+	})
+}
+
+// plain returns an error of the gateway as one of package status: by how the body ended, by the error of a service, or by its code.
+func plain(ctx context.Context, err error) error {
+	if b, ok := ctx.Value(bodyKey{}).(*watched); ok && b.err != nil {
+		if errors.As(b.err, new(*http.MaxBytesError)) {
+			return b.err
+		}
+		return fmt.Errorf("%w: %w", status.ErrBody, b.err)
+	}
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f
+	}
+	text := grpcstatus.Convert(err).Message()
+	switch grpcstatus.Code(err) {
+	case codes.InvalidArgument:
+		return invalid("%s", text)
+	case codes.NotFound:
+		return status.ErrNotFound
+	case codes.Unimplemented:
+		return status.ErrMethod
+	}
+	return err
+}
+
+// retryAfter sets the header of an answer to one who should ask again.
+func (o Options) retryAfter(w http.ResponseWriter, err error) {
+	if errors.Is(err, engine.ErrBusy) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(o.Engine.RetryAfter().Seconds()))))
+	}
+}
+
+// answerError is the gateway's error handler for services of package vitagov1.
+func (o Options) answerError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	err = plain(ctx, err)
+	o.retryAfter(w, err)
+	status.Write(w, r, err)
+}
+
+// answerStatus is the gateway's error handler for cybertron's service.
+func (o Options) answerStatus(ctx context.Context, _ *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	err = plain(ctx, err)
+	o.retryAfter(w, err)
+	status.Header(w.Header(), status.Of(err))
+	text, wrong := m.Marshal(grpcstatus.Convert(o.fail(ctx, err)).Proto())
+	if wrong != nil {
+		text = []byte(`{"code":13,"message":"internal error","details":[]}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status.HTTP(err))
+	_, _ = w.Write(text) // unless nobody listens any more
+}

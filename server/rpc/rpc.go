@@ -1,0 +1,111 @@
+// Package rpc answers over gRPC, and over HTTP with JSON, with what an engine computes: the services of package vitagov1, cybertron's service
+// for texts, reflection and health.
+//
+//	call ─▶ header: Auth, Engine.Reserve ─▶ message ─▶ Unary and Stream of the Options ─▶ recovery ─▶ service ─▶ engine
+//
+// A call that is refused for its token or for want of room is refused before its message is read. Errors have the codes of package
+// status, and details by which package client makes the same errors of them.
+package rpc
+
+import (
+	"context"
+
+	textencodingv1 "github.com/nlpodyssey/cybertron/pkg/server/gen/proto/go/textencoding/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
+
+	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
+	"github.com/vitago/vitago/server/engine"
+)
+
+// DefaultMaxReceive is how many bytes a message may have: a request with pictures in it.
+const DefaultMaxReceive = 64 << 20
+
+// Options say what services stand on.
+type Options struct {
+	Engine *engine.Engine
+
+	// Auth decides by the header of a call whether it is permitted, and may put into its context who asks. It must not wait. Errors are
+	// those of package status. Calls of health and reflection are asked as well. nil permits all.
+	Auth func(ctx context.Context, method string) (context.Context, error)
+	// Ready says whether calls are answered, for health; nil is the engine's.
+	Ready func() error
+
+	Unary     []grpc.UnaryServerInterceptor
+	Stream    []grpc.StreamServerInterceptor
+	Stats     []stats.Handler
+	Recovered func(method string, value any, stack []byte) // is told of a handler that panicked
+
+	MaxReceive int // bytes of a message; 0 is DefaultMaxReceive
+}
+
+// A Server is gRPC's, with all services.
+type Server struct {
+	*grpc.Server
+	draining chan struct{}
+}
+
+// NewServer returns a server with all services. Its options begin with what o says; those of more come after it, such as credentials.
+//
+// Serve it by a listener of its own. By its ServeHTTP it works as well, but then messages are read before a call is refused.
+func NewServer(o Options, more ...grpc.ServerOption) *Server {
+	if o.MaxReceive == 0 {
+		o.MaxReceive = DefaultMaxReceive
+	}
+	options := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(o.MaxReceive),
+		grpc.InTapHandle(o.tap),
+		grpc.ChainUnaryInterceptor(append(o.Unary[:len(o.Unary):len(o.Unary)], o.unary)...),
+		grpc.ChainStreamInterceptor(append(o.Stream[:len(o.Stream):len(o.Stream)], o.stream)...),
+	}
+	for _, h := range o.Stats {
+		options = append(options, grpc.StatsHandler(h))
+	}
+	s := &Server{grpc.NewServer(append(options, more...)...), make(chan struct{})}
+	Register(s, o)
+	textencodingv1.RegisterTextEncodingServiceServer(s, cybertronText{Options: o})
+	h := &health{ready: o.Ready, draining: s.draining}
+	if h.ready == nil {
+		h.ready = o.Engine.Ready
+	}
+	grpc_health_v1.RegisterHealthServer(s, h)
+	reflection.Register(s)
+	for name := range s.GetServiceInfo() {
+		h.names = append(h.names, name)
+	}
+	return s
+}
+
+// Register adds the services of package vitagov1 to a server of one's own. It has no admission, limit or recovery of theirs.
+func Register(r grpc.ServiceRegistrar, o Options) {
+	vitagov1.RegisterImageEncodingServiceServer(r, images{Options: o})
+	vitagov1.RegisterTextEncodingServiceServer(r, texts{Options: o})
+}
+
+// computes has the services whose calls take a place in the queue.
+var computes = map[string]bool{
+	vitagov1.ImageEncodingService_ServiceDesc.ServiceName:      true,
+	vitagov1.TextEncodingService_ServiceDesc.ServiceName:       true,
+	textencodingv1.TextEncodingService_ServiceDesc.ServiceName: true,
+}
+
+// Drain takes no more calls, and returns when those in flight have been answered. Those that are not when ctx ends are cut off, and its
+// cause is returned.
+func (s *Server) Drain(ctx context.Context) error {
+	close(s.draining)
+	done := make(chan struct{})
+	go func() {
+		s.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.Stop()
+		<-done
+		return context.Cause(ctx)
+	}
+}
