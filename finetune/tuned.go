@@ -42,9 +42,21 @@ func Open(ctx context.Context, dir string, o ...clip.Option) (*Tuned, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, err := headOf(ctx, m)
+	t, err := TunedOf(ctx, m)
 	if err != nil {
 		m.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// TunedOf returns the classifier of a model that is open, as [Open] finds it, and reads no more of it. A model of [clip.New] has none.
+func TunedOf(ctx context.Context, m *clip.Model) (*Tuned, error) {
+	if m.Checkpoint() == nil {
+		return nil, fmt.Errorf("finetune: %s: %w: it has towers alone", m.Name(), ErrNoHead)
+	}
+	head, err := headOf(ctx, m)
+	if err != nil {
 		return nil, err
 	}
 	t := &Tuned{model: m, head: head}

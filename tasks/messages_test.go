@@ -12,8 +12,10 @@ import (
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/finetuning"
+	"github.com/vitago/vitago/tasks/imageclassification"
 	"github.com/vitago/vitago/tasks/imageencoding"
 	"github.com/vitago/vitago/tasks/imagesearch"
+	"github.com/vitago/vitago/tasks/imagetextsimilarity"
 	"github.com/vitago/vitago/tasks/visualtokens"
 )
 
@@ -24,6 +26,14 @@ func TestForgottenImports(t *testing.T) {
 	for want, load := range map[string]func() error{
 		`tasks: nothing is registered for imageencoding.Interface: import _ "github.com/vitago/vitago/tasks/imageencoding/clip"`: func() error {
 			_, err := tasks.Load[imageencoding.Interface](conf)
+			return err
+		},
+		`tasks: nothing is registered for imageclassification.Interface: import _ "github.com/vitago/vitago/tasks/imageclassification/clip"`: func() error {
+			_, err := tasks.Load[imageclassification.Interface](conf)
+			return err
+		},
+		`tasks: nothing is registered for imagetextsimilarity.Interface: import _ "github.com/vitago/vitago/tasks/imagetextsimilarity/clip"`: func() error {
+			_, err := tasks.Load[imagetextsimilarity.Interface](conf)
 			return err
 		},
 		`tasks: nothing is registered for imagesearch.Interface: import _ "github.com/vitago/vitago/tasks/imagesearch/clip"`: func() error {

@@ -185,10 +185,12 @@ var providing = map[string]struct {
 	pkg    string
 	models []string // nil for all
 }{
-	ours + "imageencoding": {ours + "imageencoding/clip", nil},
-	ours + "imagesearch":   {ours + "imagesearch/clip", nil},
-	ours + "visualtokens":  {ours + "visualtokens/projected", nil},
-	ours + "finetuning":    {ours + "finetuning/clip", nil},
+	ours + "imageencoding":                                   {ours + "imageencoding/clip", nil},
+	ours + "imageclassification":                             {ours + "imageclassification/clip", nil},
+	ours + "imagetextsimilarity":                             {ours + "imagetextsimilarity/clip", nil},
+	ours + "imagesearch":                                     {ours + "imagesearch/clip", nil},
+	ours + "visualtokens":                                    {ours + "visualtokens/projected", nil},
+	ours + "finetuning":                                      {ours + "finetuning/clip", nil},
 	"github.com/nlpodyssey/cybertron/pkg/tasks/textencoding": {ours + "textencoding/clip", []string{"clip"}},
 }
 

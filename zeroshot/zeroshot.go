@@ -475,12 +475,9 @@ func (c *Classifier) Rank(vector []float32) []clip.Label {
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(logits[j], logits[i]) }) // as probable ones in their order
 	all := make([]clip.Label, len(order))
-	peak, total := slices.Max(logits), 0.0
-	for _, z := range logits {
-		total += math.Exp(z - peak)
-	}
+	shares := softmax(logits)
 	for at, i := range order {
-		all[at] = clip.Label{Name: c.labels[i], Cosine: cosines[i], Probability: math.Exp(logits[i]-peak) / total}
+		all[at] = clip.Label{Name: c.labels[i], Cosine: cosines[i], Probability: shares[i]}
 		if c.negatives != nil {
 			all[at].Probability = sigmoid(logits[i] + c.from.bias)
 		}
@@ -503,6 +500,45 @@ func (c *Classifier) score(vector []float32) (cosines, logits []float64) {
 		}
 	}
 	return cosines, logits
+}
+
+// softmax returns the probabilities [K] of logits [K].
+func softmax(logits []float64) []float64 {
+	peak, total := slices.Max(logits), 0.0
+	for _, z := range logits {
+		total += math.Exp(z - peak)
+	}
+	p := make([]float64, len(logits))
+	for i, z := range logits {
+		p[i] = math.Exp(z-peak) / total
+	}
+	return p
+}
+
+// Compare returns the cosines [B][N] of the embeddings of pictures [B][E] and texts [N][E], and the probabilities [B][N] of the
+// texts for each picture: the softmax of scale times the cosines. They are those of a [Classifier] whose labels are the texts, bit
+// for bit, but any number of texts will do, and alike ones. Embeddings may have any length but 0: for that they are NaN. It panics if
+// there are no texts, and if embeddings are not equally long.
+//
+// Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.
+func Compare(scale float64, pictures, texts [][]float32) (cosines, probabilities [][]float64) {
+	units := make([][]float64, len(texts))
+	for i, t := range texts {
+		units[i] = mean([][]float32{t})
+	}
+	for _, p := range pictures {
+		x := unit(p)
+		row, logits := make([]float64, len(units)), make([]float64, len(units))
+		for i, t := range units {
+			if len(t) != len(x) {
+				panic(fmt.Sprintf("zeroshot: embeddings of %d and %d values", len(x), len(t)))
+			}
+			row[i] = dot(t, x)
+			logits[i] = scale * row[i]
+		}
+		cosines, probabilities = append(cosines, row), append(probabilities, softmax(logits))
+	}
+	return cosines, probabilities
 }
 
 func dot(x, y []float64) (sum float64) {

@@ -68,6 +68,28 @@ func (g *Gate) Decode(ctx context.Context, file []byte) (img image.Image, leave 
 	return m, leave, nil
 }
 
+// Pictures returns the pictures of a request, given as the contents of files, of which there have to be 1 to most. In errors they are
+// called "image 1" and so on, but not one that is alone where no more may be. It returns an [ErrRequest] or an [ErrImageTooLarge], and
+// decodes nothing.
+func (g *Gate) Pictures(files [][]byte, most int) ([]clip.Picture, error) {
+	if n := len(files); n < 1 || n > most {
+		return nil, fmt.Errorf("%s: %w: got %d images, want 1 to %d", g.pkg, ErrRequest, n, most)
+	}
+	pictures := make([]clip.Picture, len(files))
+	for i, file := range files {
+		name, in := "", ""
+		if most > 1 {
+			name = fmt.Sprintf("image %d", i+1)
+			in = name + ": "
+		}
+		if n := len(file); n > MaxImageBytes {
+			return nil, fmt.Errorf("%s: %s%w: %d bytes, want at most %d", g.pkg, in, ErrImageTooLarge, n, MaxImageBytes)
+		}
+		pictures[i] = clip.Bytes(name, file)
+	}
+	return pictures, nil
+}
+
 // Refuse returns an [ErrImage] that says why, or an [ErrImageTooLarge] if it has too many pixels. It serves for images that
 // decode and turn out to be of no use.
 func (g *Gate) Refuse(why error) error {

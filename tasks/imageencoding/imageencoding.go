@@ -57,6 +57,6 @@ type Response struct {
 	// Vector is the encoded image, a column [E,1], not normalised unless that was asked for. Features of several tokens are a row for
 	// each, [T,C]. It is a plain value without a graph.
 	Vector mat.Matrix
-	// Kind is what Vector is: [clipvit.Embedding], or [clipvit.PostNorm] of a tower without a projection.
+	// Kind is what Vector is: that of the request's features, and [clipvit.PostNorm] for the embedding of a tower without a projection.
 	Kind clipvit.FeatureKind
 }

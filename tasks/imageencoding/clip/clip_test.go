@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"image"
 	"image/png"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +20,10 @@ import (
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/imageencoding"
@@ -273,5 +278,145 @@ func TestDownload(t *testing.T) {
 	want := "[config.json preprocessor_config.json model.safetensors pytorch_model.bin]"
 	if got := fmt.Sprint(asked); got != want {
 		t.Errorf("asked for %s, want %s once", got, want)
+	}
+}
+
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i := range got {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: value %d is %v, want %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+// Images that go through the tower together have the vectors that they have alone, in their order, and every kind of features is that
+// of clipvit, bit for bit.
+func TestEncodeImages(t *testing.T) {
+	model, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(t.Context(), model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tower, err := model.Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tower.Config
+	files := [][]byte{read(t, "demo/pictures/red-circle.png"), read(t, "demo/pictures/blue-square.png"), read(t, "cmd/vitago/demo/cat.png")}
+	for len(files) < 2*transformer.Part(c.Tokens())+1 { // more than go through the tower at once
+		files = append(files, files[:3]...)
+	}
+	alone := make([][]float32, 3)
+	for i := range alone {
+		one, err := m.EncodeImage(t.Context(), files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone[i] = one.Vector.Data().F32()
+	}
+	all, err := m.EncodeImages(t.Context(), imageencoding.Request{Images: files})
+	if err != nil || len(all) != len(files) {
+		t.Fatalf("%d responses, %v, want %d", len(all), err, len(files))
+	}
+	for i, r := range all {
+		same(t, fmt.Sprint("image ", i), r.Vector.Data().F32(), alone[i%3])
+		if s := r.Vector.Shape(); s[0] != c.EmbedDim || s[1] != 1 || r.Kind != clipvit.Embedding {
+			t.Errorf("image %d: %s %v, want an embedding [%d,1]", i, r.Kind, s, c.EmbedDim)
+		}
+	}
+	img, err := clipvit.DecodeImage(bytes.NewReader(files[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	patches, err := clipvit.Preprocess(img, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []clipvit.Features{
+		{Kind: clipvit.Embedding}, {Kind: clipvit.PostNorm}, {Kind: clipvit.ClassToken, Layer: 1}, {Kind: clipvit.PatchMean, Layer: -1},
+		{Kind: clipvit.Patches, Layer: -2}, {Kind: clipvit.AllTokens}, {Kind: clipvit.Patches, Layer: c.Layers},
+	} {
+		x, err := f.Of(tower, patches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := x.Value().Data().F32()
+		for _, normalize := range []bool{false, true} {
+			all, err := m.EncodeImages(t.Context(), imageencoding.Request{Images: files[1:3], Features: f, Normalize: normalize})
+			if err != nil {
+				t.Fatalf("%s: %v", f, err)
+			}
+			got := all[1].Vector
+			rows, cols := x.Shape()[0], x.Shape()[1]
+			if rows == 1 {
+				rows, cols = cols, 1
+			}
+			if s := got.Shape(); s[0] != rows || s[1] != cols || all[1].Kind != f.Kind {
+				t.Errorf("%s: %s %v, want %v", f, all[1].Kind, s, x.Shape())
+			}
+			if !normalize {
+				same(t, f.String(), got.Data().F32(), want)
+				continue
+			}
+			for row := range slices.Chunk(got.Data().F32(), x.Shape()[1]) {
+				sum := 0.0
+				for _, v := range row {
+					sum += float64(v) * float64(v)
+				}
+				if math.Abs(sum-1) > 1e-6 { // of float32 values
+					t.Errorf("%s: the square of a length is %v, want 1", f, sum)
+				}
+			}
+		}
+	}
+}
+
+// What is wrong with a request or one of its images is said, and of which.
+func TestEncodeImagesErrors(t *testing.T) {
+	m, err := LoadImageEncoding(golden.Path(t, "testdata/tiny/huggingface"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat := read(t, "cmd/vitago/demo/cat.png")
+	for _, c := range []struct {
+		r    imageencoding.Request
+		kind error
+		want string
+	}{
+		{imageencoding.Request{}, imageencoding.ErrRequest, "got 0 images, want 1 to 256"},
+		{imageencoding.Request{Images: make([][]byte, imageencoding.MaxImages+1)}, imageencoding.ErrRequest, "got 257 images, want 1 to 256"},
+		{imageencoding.Request{Images: [][]byte{cat, cat[:len(cat)/2], nil}}, imageencoding.ErrImage, "clip: image 2: "},
+		{imageencoding.Request{Images: [][]byte{cat, cat, nil}}, imageencoding.ErrImage, "clip: image 3: "},
+		{imageencoding.Request{Images: [][]byte{cat, make([]byte, imageencoding.MaxImageBytes+1)}}, imageencoding.ErrImageTooLarge, "clip: image 2: "},
+		{imageencoding.Request{Images: [][]byte{cat}, Features: clipvit.Features{Kind: "soul"}}, imageencoding.ErrRequest, `features are "soul", want embedding`},
+		{imageencoding.Request{Images: [][]byte{cat}, Features: clipvit.Features{Kind: clipvit.Patches, Layer: 7}}, imageencoding.ErrRequest, "layer is 7, want -3 to 2"},
+		{imageencoding.Request{Images: [][]byte{cat}, Features: clipvit.Features{Layer: 1}}, imageencoding.ErrRequest, `features are ""`},
+	} {
+		got, err := m.EncodeImages(t.Context(), c.r)
+		if !errors.Is(err, c.kind) || got != nil {
+			t.Errorf("%q: got %v, %v, want %v", c.want, got, err, c.kind)
+		}
+		wantError(t, err, c.want)
+		if n := strings.Count(fmt.Sprint(err), "clip: "); n != 1 {
+			t.Errorf("error is %v, want one prefix", err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := m.EncodeImages(ended, imageencoding.Request{Images: [][]byte{cat}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context that has ended: %v", err)
+	}
+	if m.gate.Inside() != 0 {
+		t.Errorf("%d slots are taken, want 0", m.gate.Inside())
+	}
+	if _, err := LoadImageEncoding(golden.Path(t, "testdata/families/projector.npz")); err == nil {
+		t.Error("no error for what is no model")
 	}
 }

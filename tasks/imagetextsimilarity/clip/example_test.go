@@ -1,0 +1,37 @@
+package clip_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/tasks/imagetextsimilarity"
+	"github.com/vitago/vitago/tasks/imagetextsimilarity/clip"
+)
+
+// Which text says best what a picture shows.
+func Example() {
+	model, err := demo.Open()
+	if err != nil {
+		log.Fatal(err)
+	}
+	m, err := clip.New(context.Background(), model)
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture, err := os.ReadFile("../../../demo/pictures/red-circle.png")
+	if err != nil {
+		log.Fatal(err)
+	}
+	got, err := m.CompareImagesTexts(context.Background(), imagetextsimilarity.Request{
+		Images: [][]byte{picture},
+		Texts:  []string{"a red circle", "a blue square"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(got.Probabilities[0][0] > 0.9)
+	// Output: true
+}
