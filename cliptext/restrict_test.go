@@ -2,6 +2,7 @@ package cliptext_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +46,31 @@ func TestRestrict(t *testing.T) {
 			if _, err := small.Encode(text); !errors.Is(err, cliptext.ErrText) || !strings.Contains(err.Error(), `lacks "zebra": none of them is "z`) {
 				t.Errorf("%q: %v", text, err)
 			}
+		}
+		// Parts of tokens stand behind them, and are no tokens of a text.
+		for text, token := range map[string]string{"a gree": "gre", "an i": "i", "re": "re"} {
+			word := text[strings.LastIndex(text, " ")+1:]
+			if _, err := small.Encode(text); !errors.Is(err, cliptext.ErrText) || !strings.Contains(err.Error(), fmt.Sprintf("vocabulary of %d tokens lacks %q", len(ids), word)) || !strings.Contains(err.Error(), token) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+		read, err := cliptext.NewTokenizerFiles(small.Files(32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read.Len() <= len(ids) {
+			t.Errorf("%d tokens in files, want more than %d", read.Len(), len(ids))
+		}
+		if within, err := read.Within(len(ids)); err != nil || within.Len() != len(ids) || within.Fingerprint() != small.Fingerprint() {
+			t.Errorf("read again: %v", err)
+		} else if _, err := within.Encode("gree"); !errors.Is(err, cliptext.ErrText) {
+			t.Errorf("read again, a part has the error %v", err)
+		}
+		if _, err := read.Within(len(ids) - 1); err == nil {
+			t.Error("the token that ends a text has no row, and there is no error")
+		}
+		if _, err := whole.Within(whole.Len() - 1000); err == nil {
+			t.Error("tokens of texts have no rows, and there is no error")
 		}
 		if _, _, err := small.Restrict([]string{"zebra"}); !errors.Is(err, cliptext.ErrText) {
 			t.Errorf("restricted to what it has not: %v", err)

@@ -35,6 +35,7 @@ type Tokenizer struct {
 	rules      Rules
 	added      []addedWord // by their numbers
 	finders    [2]*finder  // of words in a text as it is, and in one that was cleaned
+	rows       int         // ids from that on are of parts alone; 0 if none are
 }
 
 // NewTokenizer returns the tokenizer of a list of merges, each two tokens with a space between. Its ids
@@ -153,8 +154,11 @@ func splitMerge(i int, m string) (pair [2]string, err error) {
 	return [2]string{a, b}, nil
 }
 
-// Len returns one more than the largest id of a token.
+// Len returns one more than the largest id that a text can have.
 func (t *Tokenizer) Len() int {
+	if t.rows > 0 {
+		return t.rows
+	}
 	n := 0
 	for i := range t.texts {
 		n = max(n, i+1)
@@ -203,7 +207,7 @@ func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
 	}
 	for _, w := range t.merge(piece, nil) {
 		n, ok := t.words[w]
-		if !ok {
+		if !ok || t.rows > 0 && n >= t.rows {
 			return nil, t.lacks(piece, strings.TrimSuffix(w, endOfWord))
 		}
 		numbers = append(numbers, n)
@@ -213,10 +217,14 @@ func (t *Tokenizer) appendPiece(numbers []int, piece string) ([]int, error) {
 
 // lacks returns the error that a piece of a text cannot be written, for want of a token.
 func (t *Tokenizer) lacks(piece, token string) error {
-	if token == piece {
-		return ofText("the vocabulary of %d tokens lacks %.40q", len(t.words), piece)
+	n := len(t.words)
+	if t.rows > 0 {
+		n = min(n, t.rows)
 	}
-	return ofText("the vocabulary of %d tokens lacks %.40q: none of them is %q", len(t.words), piece, token)
+	if token == piece {
+		return ofText("the vocabulary of %d tokens lacks %.40q", n, piece)
+	}
+	return ofText("the vocabulary of %d tokens lacks %.40q: none of them is %q", n, piece, token)
 }
 
 // merge returns the words that a piece of a text is made of. All pairs that come first in the list of merges

@@ -47,7 +47,13 @@ func (m *Model) Tokenizer(vocab string) (t *cliptext.Tokenizer, embedded bool, e
 	if info, err := os.Stat(from); m.native() || err == nil && !info.IsDir() {
 		t = t.With(m.rules())
 	}
-	if n, w := t.Len(), m.config.Text; n > w.Vocab || t.End() != w.EOS {
+	n, w := t.Len(), m.config.Text
+	if n > w.Vocab && t.End() == w.EOS { // parts of tokens, which no text has, want no rows
+		if within, err := t.Within(w.Vocab); err == nil {
+			return within, false, nil
+		}
+	}
+	if n > w.Vocab || t.End() != w.EOS {
 		return nil, false, fmt.Errorf("converter: %s: the vocabulary has %d tokens, the last of a text %d; the text tower has %d, the last %d: they are not of one model",
 			from, n, t.End(), w.Vocab, w.EOS)
 	}

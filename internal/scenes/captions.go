@@ -152,6 +152,22 @@ func (x *Scene) Caption() string {
 	if r.of100(10) { // the shape alone
 		m, more = mention{}, false
 	}
+	return x.caption(how, m, more)
+}
+
+// Plain returns a caption to learn from that in half of the cases names shapes alone, or shapes and colours: what they are then tells
+// pictures from each other. Each call draws another one.
+func (x *Scene) Plain() string {
+	r := &x.words
+	if r.of100(50) {
+		return x.Caption()
+	}
+	return x.caption(nounPlain, mention{colour: r.of100(60)}, false)
+}
+
+// caption returns one that names objects so, and with more also where they are and on what.
+func (x *Scene) caption(how int, m mention, more bool) string {
+	r := &x.words
 	frame := frames[r.below(len(frames))]
 	o := x.Objects[0]
 	var what string

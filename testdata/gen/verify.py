@@ -4,9 +4,8 @@
     .venv/torch-2.15.0/bin/python verify.py [MODELDIR [PICTUREDIR [TEXT...]]]
 
 Writes ../../cmd/vitago/answers/demo.json: embeddings of all pictures and texts, and the probabilities of all texts for each picture, by
-CLIPModel in float64 with the weights as they are stored, open_clip's SimpleTokenizer with the model's vocab.json and merges.txt, and
-CLIPImageProcessor on Pillow. (CLIPTokenizer refuses merges that lead over tokens which the vocabulary does not have.) The texts have to
-be in the model's vocabulary.
+CLIPModel in float64 with the weights as they are stored, CLIPTokenizer, and CLIPImageProcessor on Pillow. The texts have to be in the
+model's vocabulary.
 """
 
 import json
@@ -17,9 +16,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 import transformers
-from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
-from transformers import CLIPImageProcessorPil, CLIPModel
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from common import TESTDATA
 
@@ -31,25 +29,14 @@ def numbers(x):
     return [float(f"{v:.9g}") for v in x.tolist()]
 
 
-def tokenizer(model):
-    """open_clip's, of another vocabulary."""
-    t = SimpleTokenizer()
-    with open(os.path.join(model, "vocab.json"), encoding="utf-8") as f:
-        t.encoder = json.load(f)
-    with open(os.path.join(model, "merges.txt"), encoding="utf-8") as f:
-        merges = [tuple(line.split()) for line in f if line.strip() and not line.startswith("#version")]
-    t.bpe_ranks = {m: i for i, m in enumerate(merges)}
-    return lambda text: torch.tensor([[t.encoder["<|startoftext|>"], *t.encode(text), t.encoder["<|endoftext|>"]]])
-
-
 def main(model=os.path.join(ROOT, "demo", "model"), pictures=os.path.join(ROOT, "demo", "pictures"), *texts):
     texts = list(texts) or TEXTS
     torch.set_grad_enabled(False)
     m = CLIPModel.from_pretrained(model).double().eval()
-    words, pixels = tokenizer(model), CLIPImageProcessorPil.from_pretrained(model)
+    words, pixels = CLIPTokenizer.from_pretrained(model), CLIPImageProcessorPil.from_pretrained(model)
     checks, t = [], []
     for text in texts:
-        ids = words(text)
+        ids = words(text, return_tensors="pt").input_ids
         assert ids.shape[1] <= m.config.text_config.max_position_embeddings, (text, ids)
         t.append(m.get_text_features(input_ids=ids).pooler_output[0])
         checks.append(dict(text=text, embedding=numbers(t[-1])))

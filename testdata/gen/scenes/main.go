@@ -50,10 +50,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
 	case "draw":
 		n := f.Int("n", 80000, "scenes to learn from")
+		from := f.Int("from", 0, "number of the first of them")
+		plain := f.Bool("plain", false, "more captions that name shapes alone, or shapes and colours")
 		validation := f.Int("validation", 500, "scenes to validate on")
 		return withPath(f, args, func(dir string) error {
-			err := draw(dir, "train", scenes.Train, *n, (*scenes.Scene).Caption)
-			return errors.Join(err, draw(dir, "val", scenes.Validation, *validation, (*scenes.Scene).Full))
+			caption := (*scenes.Scene).Caption
+			if *plain {
+				caption = (*scenes.Scene).Plain
+			}
+			err := draw(dir, "train", scenes.Train, *from, *n, caption)
+			return errors.Join(err, draw(dir, "val", scenes.Validation, 0, *validation, (*scenes.Scene).Full))
 		})
 	case "towers":
 		var s size
@@ -86,8 +92,8 @@ func withPath(f *flag.FlagSet, args []string, do func(path string) error) error 
 	return do(f.Arg(0))
 }
 
-// draw writes n scenes of a split and a table of them with their captions.
-func draw(dir, name string, s scenes.Split, n int, caption func(*scenes.Scene) string) (err error) {
+// draw writes n scenes of a split, from a number on, and a table of them with their captions.
+func draw(dir, name string, s scenes.Split, from, n int, caption func(*scenes.Scene) string) (err error) {
 	const folder = 1000 // pictures in one
 	f, err := os.Create(filepath.Join(dir, name+".csv"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -103,7 +109,7 @@ func draw(dir, name string, s scenes.Split, n int, caption func(*scenes.Scene) s
 	table.Write([]string{"path", "caption"}) // Error, below, has what goes wrong
 	path := func(i int) string { return fmt.Sprintf("%s/%03d/%06d.png", name, i/folder, i) }
 	for i := range n {
-		table.Write([]string{path(i), caption(scenes.New(s, i))})
+		table.Write([]string{path(i), caption(scenes.New(s, from+i))})
 		if i%folder == 0 {
 			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(path(i))), 0o777); err != nil {
 				return err
@@ -119,7 +125,7 @@ func draw(dir, name string, s scenes.Split, n int, caption func(*scenes.Scene) s
 	for w := range errs {
 		all.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += len(errs) {
-				errs[w] = writePNG(filepath.Join(dir, path(i)), scenes.New(s, i))
+				errs[w] = writePNG(filepath.Join(dir, path(i)), scenes.New(s, from+i))
 			}
 		})
 	}
@@ -177,9 +183,6 @@ func towers(ctx context.Context, dir string, s size, out io.Writer) error {
 	}
 	defer os.RemoveAll(words)
 	for _, f := range tokenizer.Files(s.context) {
-		if f.Name == "tokenizer.json" { // whose merges may make no word that is not in it
-			continue
-		}
 		if err := os.WriteFile(filepath.Join(words, f.Name), f.Data, 0o666); err != nil {
 			return err
 		}
