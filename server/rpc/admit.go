@@ -24,7 +24,10 @@ type place struct {
 	started bool
 }
 
-type placeKey struct{}
+type (
+	placeKey    struct{}
+	admittedKey struct{} // of calls about which has been decided
+)
 
 // tap decides about a call when its header is there, and nothing of its message. gRPC calls it on the goroutine that reads the connection,
 // so that it must not wait.
@@ -35,6 +38,7 @@ func (o Options) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 			return ctx, o.fail(ctx, err)
 		}
 	}
+	ctx = context.WithValue(ctx, admittedKey{}, true)
 	if !waits(info.FullMethodName) {
 		return ctx, nil
 	}
@@ -65,23 +69,32 @@ func (p *place) take() (leave func(), ok bool) {
 	return p.leave, p.leave != nil
 }
 
-// enter returns what gives the place of a call back. A call that came without a tap, as through net/http, gets its place here.
-func (o Options) enter(ctx context.Context, method string) (leave func(), err error) {
+// enter returns what gives the place of a call back. About a call that came without a tap, as through ServeHTTP, it decides here.
+func (o Options) enter(ctx context.Context, method string) (in context.Context, leave func(), err error) {
 	if p, ok := ctx.Value(placeKey{}).(*place); ok {
 		if leave, ok := p.take(); ok {
-			return leave, nil
+			return ctx, leave, nil
 		}
-		return nil, context.Cause(ctx)
+		return ctx, nil, context.Cause(ctx)
+	}
+	if ctx.Value(admittedKey{}) != nil {
+		return ctx, func() {}, nil
+	}
+	if o.Auth != nil {
+		if ctx, err = o.Auth(ctx, method); err != nil {
+			return ctx, nil, err
+		}
 	}
 	if !waits(method) {
-		return func() {}, nil
+		return ctx, func() {}, nil
 	}
-	return o.Engine.Reserve(ctx, -1)
+	leave, err = o.Engine.Reserve(ctx, -1)
+	return ctx, leave, err
 }
 
 // unary answers a call that has one message on each side.
 func (o Options) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (answer any, err error) {
-	leave, err := o.enter(ctx, info.FullMethod)
+	ctx, leave, err := o.enter(ctx, info.FullMethod)
 	if err != nil {
 		return nil, o.fail(ctx, err)
 	}
@@ -93,15 +106,22 @@ func (o Options) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 
 // stream answers a call of many messages.
 func (o Options) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-	ctx := stream.Context()
-	leave, err := o.enter(ctx, info.FullMethod)
+	ctx, leave, err := o.enter(stream.Context(), info.FullMethod)
 	if err != nil {
 		return o.fail(ctx, err)
 	}
 	defer leave()
 	defer o.recovered(ctx, info.FullMethod, &err)
-	return o.fail(ctx, handle(service, stream))
+	return o.fail(ctx, handle(service, &contextStream{stream, ctx}))
 }
+
+// A contextStream has a context of its own.
+type contextStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *contextStream) Context() context.Context { return s.ctx }
 
 // A panicked is the error of a handler that panicked.
 type panicked struct{ value any }

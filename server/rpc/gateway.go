@@ -59,6 +59,12 @@ func RegisterGateway(ctx context.Context, mux *runtime.ServeMux, o Options) erro
 	return errors.Join(
 		vitagov1.RegisterImageEncodingServiceHandlerServer(ctx, mux, images{Options: o}),
 		vitagov1.RegisterTextEncodingServiceHandlerServer(ctx, mux, texts{Options: o}),
+		vitagov1.RegisterImageClassificationServiceHandlerServer(ctx, mux, classes{Options: o}),
+		vitagov1.RegisterImageTextSimilarityServiceHandlerServer(ctx, mux, similarities{Options: o}),
+		vitagov1.RegisterImageSearchServiceHandlerServer(ctx, mux, finds{Options: o}),
+		vitagov1.RegisterVisualTokensServiceHandlerServer(ctx, mux, tokens{Options: o}),
+		vitagov1.RegisterExplanationServiceHandlerServer(ctx, mux, explanations{Options: o}),
+		vitagov1.RegisterModelsServiceHandlerServer(ctx, mux, models{Options: o}),
 	)
 }
 

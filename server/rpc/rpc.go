@@ -9,6 +9,8 @@ package rpc
 
 import (
 	"context"
+	"net/http"
+	"sync"
 
 	textencodingv1 "github.com/nlpodyssey/cybertron/pkg/server/gen/proto/go/textencoding/v1"
 	"google.golang.org/grpc"
@@ -45,11 +47,13 @@ type Options struct {
 type Server struct {
 	*grpc.Server
 	draining chan struct{}
+	drain    sync.Once
 }
 
 // NewServer returns a server with all services. Its options begin with what o says; those of more come after it, such as credentials.
 //
-// Serve it by a listener of its own. By its ServeHTTP it works as well, but then messages are read before a call is refused.
+// Serve it by a listener of its own, or by [Server.Handler] behind what decides about requests. By its ServeHTTP messages are read before
+// a call is refused.
 func NewServer(o Options, more ...grpc.ServerOption) *Server {
 	if o.MaxReceive == 0 {
 		o.MaxReceive = DefaultMaxReceive
@@ -63,7 +67,7 @@ func NewServer(o Options, more ...grpc.ServerOption) *Server {
 	for _, h := range o.Stats {
 		options = append(options, grpc.StatsHandler(h))
 	}
-	s := &Server{grpc.NewServer(append(options, more...)...), make(chan struct{})}
+	s := &Server{Server: grpc.NewServer(append(options, more...)...), draining: make(chan struct{})}
 	Register(s, o)
 	textencodingv1.RegisterTextEncodingServiceServer(s, cybertronText{Options: o})
 	h := &health{ready: o.Ready, draining: s.draining}
@@ -82,6 +86,12 @@ func NewServer(o Options, more ...grpc.ServerOption) *Server {
 func Register(r grpc.ServiceRegistrar, o Options) {
 	vitagov1.RegisterImageEncodingServiceServer(r, images{Options: o})
 	vitagov1.RegisterTextEncodingServiceServer(r, texts{Options: o})
+	vitagov1.RegisterImageClassificationServiceServer(r, classes{Options: o})
+	vitagov1.RegisterImageTextSimilarityServiceServer(r, similarities{Options: o})
+	vitagov1.RegisterImageSearchServiceServer(r, finds{Options: o})
+	vitagov1.RegisterVisualTokensServiceServer(r, tokens{Options: o})
+	vitagov1.RegisterExplanationServiceServer(r, explanations{Options: o})
+	vitagov1.RegisterModelsServiceServer(r, models{Options: o})
 }
 
 // computes has the services whose calls take a place in the queue.
@@ -91,10 +101,18 @@ var computes = map[string]bool{
 	textencodingv1.TextEncodingService_ServiceDesc.ServiceName: true,
 }
 
+// Handler answers over net/http what has been admitted before: neither Options.Auth nor a place in the queue is asked for again. Who
+// calls it does both. HTTP/2 is needed, with or without TLS.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), admittedKey{}, true)))
+	})
+}
+
 // Drain takes no more calls, and returns when those in flight have been answered. Those that are not when ctx ends are cut off, and its
 // cause is returned.
 func (s *Server) Drain(ctx context.Context) error {
-	close(s.draining)
+	s.drain.Do(func() { close(s.draining) })
 	done := make(chan struct{})
 	go func() {
 		s.GracefulStop()

@@ -727,6 +727,789 @@ func (x *EncodeTextsResponse) GetFingerprint() string {
 	return ""
 }
 
+type ClassifyImagesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Model  string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Images [][]byte               `protobuf:"bytes,2,rep,name=images,proto3" json:"images,omitempty"`
+	// None are those of the classifier of the model.
+	Labels []string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Labels with texts of their own, in the place of labels.
+	Prompts []*ClassifyImagesRequest_Prompt `protobuf:"bytes,4,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	// In which {} stands for the label; none is "a photo of a {}.", and with prompts none.
+	Templates []string `protobuf:"bytes,5,rep,name=templates,proto3" json:"templates,omitempty"`
+	// Labels do not exclude each other.
+	Multi bool `protobuf:"varint,6,opt,name=multi,proto3" json:"multi,omitempty"`
+	// Of multi.
+	Bias float64 `protobuf:"fixed64,7,opt,name=bias,proto3" json:"bias,omitempty"`
+	// Texts without a label, of multi.
+	Negatives []string `protobuf:"bytes,8,rep,name=negatives,proto3" json:"negatives,omitempty"`
+	// Which labels are accepted.
+	Threshold *ClassifyImagesRequest_Threshold `protobuf:"bytes,9,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	// How many labels of a picture at most; 0 is all.
+	TopK          int32 `protobuf:"varint,10,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesRequest) Reset() {
+	*x = ClassifyImagesRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesRequest) ProtoMessage() {}
+
+func (x *ClassifyImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesRequest.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ClassifyImagesRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ClassifyImagesRequest) GetImages() [][]byte {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetPrompts() []*ClassifyImagesRequest_Prompt {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetTemplates() []string {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetMulti() bool {
+	if x != nil {
+		return x.Multi
+	}
+	return false
+}
+
+func (x *ClassifyImagesRequest) GetBias() float64 {
+	if x != nil {
+		return x.Bias
+	}
+	return 0
+}
+
+func (x *ClassifyImagesRequest) GetNegatives() []string {
+	if x != nil {
+		return x.Negatives
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetThreshold() *ClassifyImagesRequest_Threshold {
+	if x != nil {
+		return x.Threshold
+	}
+	return nil
+}
+
+func (x *ClassifyImagesRequest) GetTopK() int32 {
+	if x != nil {
+		return x.TopK
+	}
+	return 0
+}
+
+type ClassifyImagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// [B].
+	Pictures      []*ClassifyImagesResponse_Picture `protobuf:"bytes,1,rep,name=pictures,proto3" json:"pictures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesResponse) Reset() {
+	*x = ClassifyImagesResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesResponse) ProtoMessage() {}
+
+func (x *ClassifyImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesResponse.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ClassifyImagesResponse) GetPictures() []*ClassifyImagesResponse_Picture {
+	if x != nil {
+		return x.Pictures
+	}
+	return nil
+}
+
+type CompareImagesTextsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Images        [][]byte               `protobuf:"bytes,2,rep,name=images,proto3" json:"images,omitempty"`
+	Texts         []string               `protobuf:"bytes,3,rep,name=texts,proto3" json:"texts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareImagesTextsRequest) Reset() {
+	*x = CompareImagesTextsRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareImagesTextsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareImagesTextsRequest) ProtoMessage() {}
+
+func (x *CompareImagesTextsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareImagesTextsRequest.ProtoReflect.Descriptor instead.
+func (*CompareImagesTextsRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CompareImagesTextsRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CompareImagesTextsRequest) GetImages() [][]byte {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+func (x *CompareImagesTextsRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+type CompareImagesTextsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// [B].
+	Pictures []*CompareImagesTextsResponse_Row `protobuf:"bytes,1,rep,name=pictures,proto3" json:"pictures,omitempty"`
+	// That the model has learnt; times it the cosines are CLIP's logits.
+	Scale         float64 `protobuf:"fixed64,2,opt,name=scale,proto3" json:"scale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareImagesTextsResponse) Reset() {
+	*x = CompareImagesTextsResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareImagesTextsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareImagesTextsResponse) ProtoMessage() {}
+
+func (x *CompareImagesTextsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareImagesTextsResponse.ProtoReflect.Descriptor instead.
+func (*CompareImagesTextsResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CompareImagesTextsResponse) GetPictures() []*CompareImagesTextsResponse_Row {
+	if x != nil {
+		return x.Pictures
+	}
+	return nil
+}
+
+func (x *CompareImagesTextsResponse) GetScale() float64 {
+	if x != nil {
+		return x.Scale
+	}
+	return 0
+}
+
+type FindImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Model string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// Their directions are added up.
+	Query []*FindImagesRequest_Part `protobuf:"bytes,2,rep,name=query,proto3" json:"query,omitempty"`
+	// How many pictures at most; 0 is 10.
+	TopK int32 `protobuf:"varint,3,opt,name=top_k,json=topK,proto3" json:"top_k,omitempty"`
+	// The cosine that a picture must have, -1 to 1.
+	Least  *float64                  `protobuf:"fixed64,4,opt,name=least,proto3,oneof" json:"least,omitempty"`
+	Filter *FindImagesRequest_Filter `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
+	// The vectors of pictures are wanted, too.
+	Vectors       bool `protobuf:"varint,6,opt,name=vectors,proto3" json:"vectors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesRequest) Reset() {
+	*x = FindImagesRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesRequest) ProtoMessage() {}
+
+func (x *FindImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesRequest.ProtoReflect.Descriptor instead.
+func (*FindImagesRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FindImagesRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *FindImagesRequest) GetQuery() []*FindImagesRequest_Part {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *FindImagesRequest) GetTopK() int32 {
+	if x != nil {
+		return x.TopK
+	}
+	return 0
+}
+
+func (x *FindImagesRequest) GetLeast() float64 {
+	if x != nil && x.Least != nil {
+		return *x.Least
+	}
+	return 0
+}
+
+func (x *FindImagesRequest) GetFilter() *FindImagesRequest_Filter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *FindImagesRequest) GetVectors() bool {
+	if x != nil {
+		return x.Vectors
+	}
+	return false
+}
+
+type FindImagesResponse struct {
+	state         protoimpl.MessageState    `protogen:"open.v1"`
+	Hits          []*FindImagesResponse_Hit `protobuf:"bytes,1,rep,name=hits,proto3" json:"hits,omitempty"`
+	Fingerprint   string                    `protobuf:"bytes,2,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesResponse) Reset() {
+	*x = FindImagesResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesResponse) ProtoMessage() {}
+
+func (x *FindImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesResponse.ProtoReflect.Descriptor instead.
+func (*FindImagesResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *FindImagesResponse) GetHits() []*FindImagesResponse_Hit {
+	if x != nil {
+		return x.Hits
+	}
+	return nil
+}
+
+func (x *FindImagesResponse) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+type EncodeTokensRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Image         []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncodeTokensRequest) Reset() {
+	*x = EncodeTokensRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncodeTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncodeTokensRequest) ProtoMessage() {}
+
+func (x *EncodeTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncodeTokensRequest.ProtoReflect.Descriptor instead.
+func (*EncodeTokensRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *EncodeTokensRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EncodeTokensRequest) GetImage() []byte {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+type EncodeTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// [T,O], one row after the other.
+	Tokens []float32 `protobuf:"fixed32,1,rep,packed,name=tokens,proto3" json:"tokens,omitempty"`
+	// [T,O].
+	Shape []int32 `protobuf:"varint,2,rep,packed,name=shape,proto3" json:"shape,omitempty"`
+	// Of the tiles that the picture was cut into; 0 where it was not.
+	Rows          int32 `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	Cols          int32 `protobuf:"varint,4,opt,name=cols,proto3" json:"cols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncodeTokensResponse) Reset() {
+	*x = EncodeTokensResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncodeTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncodeTokensResponse) ProtoMessage() {}
+
+func (x *EncodeTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncodeTokensResponse.ProtoReflect.Descriptor instead.
+func (*EncodeTokensResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EncodeTokensResponse) GetTokens() []float32 {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *EncodeTokensResponse) GetShape() []int32 {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+func (x *EncodeTokensResponse) GetRows() int32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *EncodeTokensResponse) GetCols() int32 {
+	if x != nil {
+		return x.Cols
+	}
+	return 0
+}
+
+type ExplainImageRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Model    string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	Image    []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	Captions []string               `protobuf:"bytes,3,rep,name=captions,proto3" json:"captions,omitempty"`
+	// "relevance", "similarity" or, without captions, "rollout"; "" is the first, or without captions the last.
+	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	// How many blocks take part, the last ones; 0 is the method's own.
+	Blocks int32 `protobuf:"varint,5,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// The picture under the colours of the map is wanted, too.
+	Overlay       bool `protobuf:"varint,6,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageRequest) Reset() {
+	*x = ExplainImageRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageRequest) ProtoMessage() {}
+
+func (x *ExplainImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageRequest.ProtoReflect.Descriptor instead.
+func (*ExplainImageRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainImageRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *ExplainImageRequest) GetImage() []byte {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *ExplainImageRequest) GetCaptions() []string {
+	if x != nil {
+		return x.Captions
+	}
+	return nil
+}
+
+func (x *ExplainImageRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ExplainImageRequest) GetBlocks() int32 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *ExplainImageRequest) GetOverlay() bool {
+	if x != nil {
+		return x.Overlay
+	}
+	return false
+}
+
+type ExplainImageResponse struct {
+	state protoimpl.MessageState      `protogen:"open.v1"`
+	Maps  []*ExplainImageResponse_Map `protobuf:"bytes,1,rep,name=maps,proto3" json:"maps,omitempty"`
+	// Of the picture in pixels, turned as the model has it. Places are of this.
+	Width  int32 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
+	Height int32 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
+	// The part of the picture that the tower sees.
+	Window        *ExplainImageResponse_Window `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageResponse) Reset() {
+	*x = ExplainImageResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageResponse) ProtoMessage() {}
+
+func (x *ExplainImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageResponse.ProtoReflect.Descriptor instead.
+func (*ExplainImageResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExplainImageResponse) GetMaps() []*ExplainImageResponse_Map {
+	if x != nil {
+		return x.Maps
+	}
+	return nil
+}
+
+func (x *ExplainImageResponse) GetWidth() int32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse) GetHeight() int32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse) GetWindow() *ExplainImageResponse_Window {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+type ListModelsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsRequest) Reset() {
+	*x = ListModelsRequest{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsRequest) ProtoMessage() {}
+
+func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelsRequest) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{20}
+}
+
+type ListModelsResponse struct {
+	state         protoimpl.MessageState      `protogen:"open.v1"`
+	Models        []*ListModelsResponse_Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse) Reset() {
+	*x = ListModelsResponse{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse) ProtoMessage() {}
+
+func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListModelsResponse) GetModels() []*ListModelsResponse_Model {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
 type EncodeImageStreamRequest_Settings struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Model      string                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -742,7 +1525,7 @@ type EncodeImageStreamRequest_Settings struct {
 
 func (x *EncodeImageStreamRequest_Settings) Reset() {
 	*x = EncodeImageStreamRequest_Settings{}
-	mi := &file_vitago_v1_vitago_proto_msgTypes[10]
+	mi := &file_vitago_v1_vitago_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1537,7 @@ func (x *EncodeImageStreamRequest_Settings) String() string {
 func (*EncodeImageStreamRequest_Settings) ProtoMessage() {}
 
 func (x *EncodeImageStreamRequest_Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_vitago_v1_vitago_proto_msgTypes[10]
+	mi := &file_vitago_v1_vitago_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1609,7 @@ type EncodeImageStreamResponse_Problem struct {
 
 func (x *EncodeImageStreamResponse_Problem) Reset() {
 	*x = EncodeImageStreamResponse_Problem{}
-	mi := &file_vitago_v1_vitago_proto_msgTypes[11]
+	mi := &file_vitago_v1_vitago_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1621,7 @@ func (x *EncodeImageStreamResponse_Problem) String() string {
 func (*EncodeImageStreamResponse_Problem) ProtoMessage() {}
 
 func (x *EncodeImageStreamResponse_Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_vitago_v1_vitago_proto_msgTypes[11]
+	mi := &file_vitago_v1_vitago_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,6 +1656,987 @@ func (x *EncodeImageStreamResponse_Problem) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+type ClassifyImagesRequest_Prompt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Prompts       []string               `protobuf:"bytes,2,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesRequest_Prompt) Reset() {
+	*x = ClassifyImagesRequest_Prompt{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesRequest_Prompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesRequest_Prompt) ProtoMessage() {}
+
+func (x *ClassifyImagesRequest_Prompt) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesRequest_Prompt.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesRequest_Prompt) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{10, 0}
+}
+
+func (x *ClassifyImagesRequest_Prompt) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClassifyImagesRequest_Prompt) GetPrompts() []string {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+type ClassifyImagesRequest_Threshold struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The least, from 0 to 1; 0 is any.
+	Probability float64 `protobuf:"fixed64,1,opt,name=probability,proto3" json:"probability,omitempty"`
+	// The least, from -1 to 1; 0 is any.
+	Cosine float64 `protobuf:"fixed64,2,opt,name=cosine,proto3" json:"cosine,omitempty"`
+	// Every label by itself; else only the best can be accepted.
+	Each          bool `protobuf:"varint,3,opt,name=each,proto3" json:"each,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesRequest_Threshold) Reset() {
+	*x = ClassifyImagesRequest_Threshold{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesRequest_Threshold) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesRequest_Threshold) ProtoMessage() {}
+
+func (x *ClassifyImagesRequest_Threshold) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesRequest_Threshold.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesRequest_Threshold) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{10, 1}
+}
+
+func (x *ClassifyImagesRequest_Threshold) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *ClassifyImagesRequest_Threshold) GetCosine() float64 {
+	if x != nil {
+		return x.Cosine
+	}
+	return 0
+}
+
+func (x *ClassifyImagesRequest_Threshold) GetEach() bool {
+	if x != nil {
+		return x.Each
+	}
+	return false
+}
+
+type ClassifyImagesResponse_Picture struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most probable first.
+	Labels []*ClassifyImagesResponse_Label `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Those that reach the threshold, if there is one.
+	Accepted      []string `protobuf:"bytes,2,rep,name=accepted,proto3" json:"accepted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesResponse_Picture) Reset() {
+	*x = ClassifyImagesResponse_Picture{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesResponse_Picture) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesResponse_Picture) ProtoMessage() {}
+
+func (x *ClassifyImagesResponse_Picture) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesResponse_Picture.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesResponse_Picture) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{11, 0}
+}
+
+func (x *ClassifyImagesResponse_Picture) GetLabels() []*ClassifyImagesResponse_Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ClassifyImagesResponse_Picture) GetAccepted() []string {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+type ClassifyImagesResponse_Label struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Label       string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
+	Probability float64                `protobuf:"fixed64,2,opt,name=probability,proto3" json:"probability,omitempty"`
+	// Of the picture and the texts of the label; 0 of a classifier that was trained.
+	Cosine        float64 `protobuf:"fixed64,3,opt,name=cosine,proto3" json:"cosine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClassifyImagesResponse_Label) Reset() {
+	*x = ClassifyImagesResponse_Label{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClassifyImagesResponse_Label) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClassifyImagesResponse_Label) ProtoMessage() {}
+
+func (x *ClassifyImagesResponse_Label) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClassifyImagesResponse_Label.ProtoReflect.Descriptor instead.
+func (*ClassifyImagesResponse_Label) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{11, 1}
+}
+
+func (x *ClassifyImagesResponse_Label) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *ClassifyImagesResponse_Label) GetProbability() float64 {
+	if x != nil {
+		return x.Probability
+	}
+	return 0
+}
+
+func (x *ClassifyImagesResponse_Label) GetCosine() float64 {
+	if x != nil {
+		return x.Cosine
+	}
+	return 0
+}
+
+type CompareImagesTextsResponse_Row struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// [N].
+	Cosines []float64 `protobuf:"fixed64,1,rep,packed,name=cosines,proto3" json:"cosines,omitempty"`
+	// [N], the softmax over the texts.
+	Probabilities []float64 `protobuf:"fixed64,2,rep,packed,name=probabilities,proto3" json:"probabilities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareImagesTextsResponse_Row) Reset() {
+	*x = CompareImagesTextsResponse_Row{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareImagesTextsResponse_Row) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareImagesTextsResponse_Row) ProtoMessage() {}
+
+func (x *CompareImagesTextsResponse_Row) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareImagesTextsResponse_Row.ProtoReflect.Descriptor instead.
+func (*CompareImagesTextsResponse_Row) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{13, 0}
+}
+
+func (x *CompareImagesTextsResponse_Row) GetCosines() []float64 {
+	if x != nil {
+		return x.Cosines
+	}
+	return nil
+}
+
+func (x *CompareImagesTextsResponse_Row) GetProbabilities() []float64 {
+	if x != nil {
+		return x.Probabilities
+	}
+	return nil
+}
+
+// Part has one of text, image and vector.
+type FindImagesRequest_Part struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Text   string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Image  []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
+	Vector []float32              `protobuf:"fixed32,3,rep,packed,name=vector,proto3" json:"vector,omitempty"`
+	// 0 is 1; a negative weight leads away.
+	Weight        float64 `protobuf:"fixed64,4,opt,name=weight,proto3" json:"weight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesRequest_Part) Reset() {
+	*x = FindImagesRequest_Part{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesRequest_Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesRequest_Part) ProtoMessage() {}
+
+func (x *FindImagesRequest_Part) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesRequest_Part.ProtoReflect.Descriptor instead.
+func (*FindImagesRequest_Part) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{14, 0}
+}
+
+func (x *FindImagesRequest_Part) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *FindImagesRequest_Part) GetImage() []byte {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *FindImagesRequest_Part) GetVector() []float32 {
+	if x != nil {
+		return x.Vector
+	}
+	return nil
+}
+
+func (x *FindImagesRequest_Part) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+type FindImagesRequest_Filter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Globs, of which one has to match.
+	Paths []string `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"`
+	// Globs, of which none may match.
+	Exclude []string `protobuf:"bytes,2,rep,name=exclude,proto3" json:"exclude,omitempty"`
+	// All have to hold.
+	Where         []*FindImagesRequest_Condition `protobuf:"bytes,3,rep,name=where,proto3" json:"where,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesRequest_Filter) Reset() {
+	*x = FindImagesRequest_Filter{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesRequest_Filter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesRequest_Filter) ProtoMessage() {}
+
+func (x *FindImagesRequest_Filter) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesRequest_Filter.ProtoReflect.Descriptor instead.
+func (*FindImagesRequest_Filter) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{14, 1}
+}
+
+func (x *FindImagesRequest_Filter) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *FindImagesRequest_Filter) GetExclude() []string {
+	if x != nil {
+		return x.Exclude
+	}
+	return nil
+}
+
+func (x *FindImagesRequest_Filter) GetWhere() []*FindImagesRequest_Condition {
+	if x != nil {
+		return x.Where
+	}
+	return nil
+}
+
+type FindImagesRequest_Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the user, or path, caption, width, height, size or sha256.
+	Column string `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
+	// =, !=, <, <=, > or >=.
+	Op            string `protobuf:"bytes,2,opt,name=op,proto3" json:"op,omitempty"`
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesRequest_Condition) Reset() {
+	*x = FindImagesRequest_Condition{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesRequest_Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesRequest_Condition) ProtoMessage() {}
+
+func (x *FindImagesRequest_Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesRequest_Condition.ProtoReflect.Descriptor instead.
+func (*FindImagesRequest_Condition) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{14, 2}
+}
+
+func (x *FindImagesRequest_Condition) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *FindImagesRequest_Condition) GetOp() string {
+	if x != nil {
+		return x.Op
+	}
+	return ""
+}
+
+func (x *FindImagesRequest_Condition) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type FindImagesResponse_Hit struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Path    string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Caption string                 `protobuf:"bytes,2,opt,name=caption,proto3" json:"caption,omitempty"`
+	Width   int32                  `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`
+	Height  int32                  `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
+	// 64 hexadecimal digits.
+	Sha256 string `protobuf:"bytes,5,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Size   int64  `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	// When the file was changed, in nanoseconds since 1970.
+	Modified int64             `protobuf:"varint,7,opt,name=modified,proto3" json:"modified,omitempty"`
+	Columns  map[string]string `protobuf:"bytes,8,rep,name=columns,proto3" json:"columns,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The cosine of query and picture.
+	Score         float64   `protobuf:"fixed64,9,opt,name=score,proto3" json:"score,omitempty"`
+	Vector        []float32 `protobuf:"fixed32,10,rep,packed,name=vector,proto3" json:"vector,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindImagesResponse_Hit) Reset() {
+	*x = FindImagesResponse_Hit{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindImagesResponse_Hit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindImagesResponse_Hit) ProtoMessage() {}
+
+func (x *FindImagesResponse_Hit) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindImagesResponse_Hit.ProtoReflect.Descriptor instead.
+func (*FindImagesResponse_Hit) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{15, 0}
+}
+
+func (x *FindImagesResponse_Hit) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FindImagesResponse_Hit) GetCaption() string {
+	if x != nil {
+		return x.Caption
+	}
+	return ""
+}
+
+func (x *FindImagesResponse_Hit) GetWidth() int32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *FindImagesResponse_Hit) GetHeight() int32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *FindImagesResponse_Hit) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *FindImagesResponse_Hit) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FindImagesResponse_Hit) GetModified() int64 {
+	if x != nil {
+		return x.Modified
+	}
+	return 0
+}
+
+func (x *FindImagesResponse_Hit) GetColumns() map[string]string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *FindImagesResponse_Hit) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *FindImagesResponse_Hit) GetVector() []float32 {
+	if x != nil {
+		return x.Vector
+	}
+	return nil
+}
+
+type ExplainImageResponse_Map struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Caption string                 `protobuf:"bytes,1,opt,name=caption,proto3" json:"caption,omitempty"`
+	Method  string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	Blocks  int32                  `protobuf:"varint,3,opt,name=blocks,proto3" json:"blocks,omitempty"`
+	// G.
+	Grid int32 `protobuf:"varint,4,opt,name=grid,proto3" json:"grid,omitempty"`
+	// [G,G], row by row.
+	Values []float32 `protobuf:"fixed32,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// The cosine of picture and caption.
+	Score float64 `protobuf:"fixed64,6,opt,name=score,proto3" json:"score,omitempty"`
+	// Of the caption.
+	Tokens []*ExplainImageResponse_Token `protobuf:"bytes,7,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// Where the map has its largest value.
+	Peak *ExplainImageResponse_Point `protobuf:"bytes,8,opt,name=peak,proto3" json:"peak,omitempty"`
+	// A PNG, if it is wanted.
+	Overlay       []byte `protobuf:"bytes,9,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageResponse_Map) Reset() {
+	*x = ExplainImageResponse_Map{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageResponse_Map) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageResponse_Map) ProtoMessage() {}
+
+func (x *ExplainImageResponse_Map) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageResponse_Map.ProtoReflect.Descriptor instead.
+func (*ExplainImageResponse_Map) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{19, 0}
+}
+
+func (x *ExplainImageResponse_Map) GetCaption() string {
+	if x != nil {
+		return x.Caption
+	}
+	return ""
+}
+
+func (x *ExplainImageResponse_Map) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ExplainImageResponse_Map) GetBlocks() int32 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Map) GetGrid() int32 {
+	if x != nil {
+		return x.Grid
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Map) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ExplainImageResponse_Map) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Map) GetTokens() []*ExplainImageResponse_Token {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *ExplainImageResponse_Map) GetPeak() *ExplainImageResponse_Point {
+	if x != nil {
+		return x.Peak
+	}
+	return nil
+}
+
+func (x *ExplainImageResponse_Map) GetOverlay() []byte {
+	if x != nil {
+		return x.Overlay
+	}
+	return nil
+}
+
+type ExplainImageResponse_Token struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Text  string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Of the relevance of all tokens.
+	Share         float64 `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageResponse_Token) Reset() {
+	*x = ExplainImageResponse_Token{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageResponse_Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageResponse_Token) ProtoMessage() {}
+
+func (x *ExplainImageResponse_Token) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageResponse_Token.ProtoReflect.Descriptor instead.
+func (*ExplainImageResponse_Token) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{19, 1}
+}
+
+func (x *ExplainImageResponse_Token) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ExplainImageResponse_Token) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+type ExplainImageResponse_Point struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	X             float64                `protobuf:"fixed64,1,opt,name=x,proto3" json:"x,omitempty"`
+	Y             float64                `protobuf:"fixed64,2,opt,name=y,proto3" json:"y,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageResponse_Point) Reset() {
+	*x = ExplainImageResponse_Point{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageResponse_Point) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageResponse_Point) ProtoMessage() {}
+
+func (x *ExplainImageResponse_Point) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageResponse_Point.ProtoReflect.Descriptor instead.
+func (*ExplainImageResponse_Point) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{19, 2}
+}
+
+func (x *ExplainImageResponse_Point) GetX() float64 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Point) GetY() float64 {
+	if x != nil {
+		return x.Y
+	}
+	return 0
+}
+
+type ExplainImageResponse_Window struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Left          float64                `protobuf:"fixed64,1,opt,name=left,proto3" json:"left,omitempty"`
+	Top           float64                `protobuf:"fixed64,2,opt,name=top,proto3" json:"top,omitempty"`
+	Right         float64                `protobuf:"fixed64,3,opt,name=right,proto3" json:"right,omitempty"`
+	Bottom        float64                `protobuf:"fixed64,4,opt,name=bottom,proto3" json:"bottom,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainImageResponse_Window) Reset() {
+	*x = ExplainImageResponse_Window{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainImageResponse_Window) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainImageResponse_Window) ProtoMessage() {}
+
+func (x *ExplainImageResponse_Window) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainImageResponse_Window.ProtoReflect.Descriptor instead.
+func (*ExplainImageResponse_Window) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{19, 3}
+}
+
+func (x *ExplainImageResponse_Window) GetLeft() float64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Window) GetTop() float64 {
+	if x != nil {
+		return x.Top
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Window) GetRight() float64 {
+	if x != nil {
+		return x.Right
+	}
+	return 0
+}
+
+func (x *ExplainImageResponse_Window) GetBottom() float64 {
+	if x != nil {
+		return x.Bottom
+	}
+	return 0
+}
+
+type ListModelsResponse_Model struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Aliases []string               `protobuf:"bytes,2,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	Loaded  bool                   `protobuf:"varint,3,opt,name=loaded,proto3" json:"loaded,omitempty"`
+	// E; 0 if it is not known.
+	Dimensions int32 `protobuf:"varint,4,opt,name=dimensions,proto3" json:"dimensions,omitempty"`
+	// Pixels of the square that the tower sees.
+	ImageSize int32 `protobuf:"varint,5,opt,name=image_size,json=imageSize,proto3" json:"image_size,omitempty"`
+	// Tokens of a text at most; 0 without a text tower.
+	Context int32 `protobuf:"varint,6,opt,name=context,proto3" json:"context,omitempty"`
+	// The names of tasks.
+	Tasks         []string `protobuf:"bytes,7,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse_Model) Reset() {
+	*x = ListModelsResponse_Model{}
+	mi := &file_vitago_v1_vitago_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse_Model) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse_Model) ProtoMessage() {}
+
+func (x *ListModelsResponse_Model) ProtoReflect() protoreflect.Message {
+	mi := &file_vitago_v1_vitago_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse_Model.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse_Model) Descriptor() ([]byte, []int) {
+	return file_vitago_v1_vitago_proto_rawDescGZIP(), []int{21, 0}
+}
+
+func (x *ListModelsResponse_Model) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListModelsResponse_Model) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *ListModelsResponse_Model) GetLoaded() bool {
+	if x != nil {
+		return x.Loaded
+	}
+	return false
+}
+
+func (x *ListModelsResponse_Model) GetDimensions() int32 {
+	if x != nil {
+		return x.Dimensions
+	}
+	return 0
+}
+
+func (x *ListModelsResponse_Model) GetImageSize() int32 {
+	if x != nil {
+		return x.ImageSize
+	}
+	return 0
+}
+
+func (x *ListModelsResponse_Model) GetContext() int32 {
+	if x != nil {
+		return x.Context
+	}
+	return 0
+}
+
+func (x *ListModelsResponse_Model) GetTasks() []string {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
 }
 
 var File_vitago_v1_vitago_proto protoreflect.FileDescriptor
@@ -951,12 +2715,158 @@ const file_vitago_v1_vitago_proto_rawDesc = "" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12+\n" +
 	"\avectors\x18\x02 \x03(\v2\x11.vitago.v1.VectorR\avectors\x12\x16\n" +
 	"\x06tokens\x18\x03 \x03(\x05R\x06tokens\x12 \n" +
-	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint2\xcb\x01\n" +
+	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint\"\xf8\x03\n" +
+	"\x15ClassifyImagesRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
+	"\x06images\x18\x02 \x03(\fR\x06images\x12\x16\n" +
+	"\x06labels\x18\x03 \x03(\tR\x06labels\x12A\n" +
+	"\aprompts\x18\x04 \x03(\v2'.vitago.v1.ClassifyImagesRequest.PromptR\aprompts\x12\x1c\n" +
+	"\ttemplates\x18\x05 \x03(\tR\ttemplates\x12\x14\n" +
+	"\x05multi\x18\x06 \x01(\bR\x05multi\x12\x12\n" +
+	"\x04bias\x18\a \x01(\x01R\x04bias\x12\x1c\n" +
+	"\tnegatives\x18\b \x03(\tR\tnegatives\x12H\n" +
+	"\tthreshold\x18\t \x01(\v2*.vitago.v1.ClassifyImagesRequest.ThresholdR\tthreshold\x12\x13\n" +
+	"\x05top_k\x18\n" +
+	" \x01(\x05R\x04topK\x1a6\n" +
+	"\x06Prompt\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aprompts\x18\x02 \x03(\tR\aprompts\x1aY\n" +
+	"\tThreshold\x12 \n" +
+	"\vprobability\x18\x01 \x01(\x01R\vprobability\x12\x16\n" +
+	"\x06cosine\x18\x02 \x01(\x01R\x06cosine\x12\x12\n" +
+	"\x04each\x18\x03 \x01(\bR\x04each\"\xa0\x02\n" +
+	"\x16ClassifyImagesResponse\x12E\n" +
+	"\bpictures\x18\x01 \x03(\v2).vitago.v1.ClassifyImagesResponse.PictureR\bpictures\x1af\n" +
+	"\aPicture\x12?\n" +
+	"\x06labels\x18\x01 \x03(\v2'.vitago.v1.ClassifyImagesResponse.LabelR\x06labels\x12\x1a\n" +
+	"\baccepted\x18\x02 \x03(\tR\baccepted\x1aW\n" +
+	"\x05Label\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12 \n" +
+	"\vprobability\x18\x02 \x01(\x01R\vprobability\x12\x16\n" +
+	"\x06cosine\x18\x03 \x01(\x01R\x06cosine\"_\n" +
+	"\x19CompareImagesTextsRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x16\n" +
+	"\x06images\x18\x02 \x03(\fR\x06images\x12\x14\n" +
+	"\x05texts\x18\x03 \x03(\tR\x05texts\"\xc0\x01\n" +
+	"\x1aCompareImagesTextsResponse\x12E\n" +
+	"\bpictures\x18\x01 \x03(\v2).vitago.v1.CompareImagesTextsResponse.RowR\bpictures\x12\x14\n" +
+	"\x05scale\x18\x02 \x01(\x01R\x05scale\x1aE\n" +
+	"\x03Row\x12\x18\n" +
+	"\acosines\x18\x01 \x03(\x01R\acosines\x12$\n" +
+	"\rprobabilities\x18\x02 \x03(\x01R\rprobabilities\"\x98\x04\n" +
+	"\x11FindImagesRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x127\n" +
+	"\x05query\x18\x02 \x03(\v2!.vitago.v1.FindImagesRequest.PartR\x05query\x12\x13\n" +
+	"\x05top_k\x18\x03 \x01(\x05R\x04topK\x12\x19\n" +
+	"\x05least\x18\x04 \x01(\x01H\x00R\x05least\x88\x01\x01\x12;\n" +
+	"\x06filter\x18\x05 \x01(\v2#.vitago.v1.FindImagesRequest.FilterR\x06filter\x12\x18\n" +
+	"\avectors\x18\x06 \x01(\bR\avectors\x1a`\n" +
+	"\x04Part\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\fR\x05image\x12\x16\n" +
+	"\x06vector\x18\x03 \x03(\x02R\x06vector\x12\x16\n" +
+	"\x06weight\x18\x04 \x01(\x01R\x06weight\x1av\n" +
+	"\x06Filter\x12\x14\n" +
+	"\x05paths\x18\x01 \x03(\tR\x05paths\x12\x18\n" +
+	"\aexclude\x18\x02 \x03(\tR\aexclude\x12<\n" +
+	"\x05where\x18\x03 \x03(\v2&.vitago.v1.FindImagesRequest.ConditionR\x05where\x1aI\n" +
+	"\tCondition\x12\x16\n" +
+	"\x06column\x18\x01 \x01(\tR\x06column\x12\x0e\n" +
+	"\x02op\x18\x02 \x01(\tR\x02op\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05valueB\b\n" +
+	"\x06_least\"\xcd\x03\n" +
+	"\x12FindImagesResponse\x125\n" +
+	"\x04hits\x18\x01 \x03(\v2!.vitago.v1.FindImagesResponse.HitR\x04hits\x12 \n" +
+	"\vfingerprint\x18\x02 \x01(\tR\vfingerprint\x1a\xdd\x02\n" +
+	"\x03Hit\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\acaption\x18\x02 \x01(\tR\acaption\x12\x14\n" +
+	"\x05width\x18\x03 \x01(\x05R\x05width\x12\x16\n" +
+	"\x06height\x18\x04 \x01(\x05R\x06height\x12\x16\n" +
+	"\x06sha256\x18\x05 \x01(\tR\x06sha256\x12\x12\n" +
+	"\x04size\x18\x06 \x01(\x03R\x04size\x12\x1a\n" +
+	"\bmodified\x18\a \x01(\x03R\bmodified\x12H\n" +
+	"\acolumns\x18\b \x03(\v2..vitago.v1.FindImagesResponse.Hit.ColumnsEntryR\acolumns\x12\x14\n" +
+	"\x05score\x18\t \x01(\x01R\x05score\x12\x16\n" +
+	"\x06vector\x18\n" +
+	" \x03(\x02R\x06vector\x1a:\n" +
+	"\fColumnsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
+	"\x13EncodeTokensRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\fR\x05image\"l\n" +
+	"\x14EncodeTokensResponse\x12\x16\n" +
+	"\x06tokens\x18\x01 \x03(\x02R\x06tokens\x12\x14\n" +
+	"\x05shape\x18\x02 \x03(\x05R\x05shape\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x05R\x04rows\x12\x12\n" +
+	"\x04cols\x18\x04 \x01(\x05R\x04cols\"\xa7\x01\n" +
+	"\x13ExplainImageRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\fR\x05image\x12\x1a\n" +
+	"\bcaptions\x18\x03 \x03(\tR\bcaptions\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\x12\x16\n" +
+	"\x06blocks\x18\x05 \x01(\x05R\x06blocks\x12\x18\n" +
+	"\aoverlay\x18\x06 \x01(\bR\aoverlay\"\x9b\x05\n" +
+	"\x14ExplainImageResponse\x127\n" +
+	"\x04maps\x18\x01 \x03(\v2#.vitago.v1.ExplainImageResponse.MapR\x04maps\x12\x14\n" +
+	"\x05width\x18\x02 \x01(\x05R\x05width\x12\x16\n" +
+	"\x06height\x18\x03 \x01(\x05R\x06height\x12>\n" +
+	"\x06window\x18\x04 \x01(\v2&.vitago.v1.ExplainImageResponse.WindowR\x06window\x1a\xa5\x02\n" +
+	"\x03Map\x12\x18\n" +
+	"\acaption\x18\x01 \x01(\tR\acaption\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
+	"\x06blocks\x18\x03 \x01(\x05R\x06blocks\x12\x12\n" +
+	"\x04grid\x18\x04 \x01(\x05R\x04grid\x12\x16\n" +
+	"\x06values\x18\x05 \x03(\x02R\x06values\x12\x14\n" +
+	"\x05score\x18\x06 \x01(\x01R\x05score\x12=\n" +
+	"\x06tokens\x18\a \x03(\v2%.vitago.v1.ExplainImageResponse.TokenR\x06tokens\x129\n" +
+	"\x04peak\x18\b \x01(\v2%.vitago.v1.ExplainImageResponse.PointR\x04peak\x12\x18\n" +
+	"\aoverlay\x18\t \x01(\fR\aoverlay\x1a1\n" +
+	"\x05Token\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\x1a#\n" +
+	"\x05Point\x12\f\n" +
+	"\x01x\x18\x01 \x01(\x01R\x01x\x12\f\n" +
+	"\x01y\x18\x02 \x01(\x01R\x01y\x1a\\\n" +
+	"\x06Window\x12\x12\n" +
+	"\x04left\x18\x01 \x01(\x01R\x04left\x12\x10\n" +
+	"\x03top\x18\x02 \x01(\x01R\x03top\x12\x14\n" +
+	"\x05right\x18\x03 \x01(\x01R\x05right\x12\x16\n" +
+	"\x06bottom\x18\x04 \x01(\x01R\x06bottom\"\x13\n" +
+	"\x11ListModelsRequest\"\x90\x02\n" +
+	"\x12ListModelsResponse\x12;\n" +
+	"\x06models\x18\x01 \x03(\v2#.vitago.v1.ListModelsResponse.ModelR\x06models\x1a\xbc\x01\n" +
+	"\x05Model\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aaliases\x18\x02 \x03(\tR\aaliases\x12\x16\n" +
+	"\x06loaded\x18\x03 \x01(\bR\x06loaded\x12\x1e\n" +
+	"\n" +
+	"dimensions\x18\x04 \x01(\x05R\n" +
+	"dimensions\x12\x1d\n" +
+	"\n" +
+	"image_size\x18\x05 \x01(\x05R\timageSize\x12\x18\n" +
+	"\acontext\x18\x06 \x01(\x05R\acontext\x12\x14\n" +
+	"\x05tasks\x18\a \x03(\tR\x05tasks2\xcb\x01\n" +
 	"\x14ImageEncodingService\x12O\n" +
 	"\fEncodeImages\x12\x1e.vitago.v1.EncodeImagesRequest\x1a\x1f.vitago.v1.EncodeImagesResponse\x12b\n" +
 	"\x11EncodeImageStream\x12#.vitago.v1.EncodeImageStreamRequest\x1a$.vitago.v1.EncodeImageStreamResponse(\x010\x012c\n" +
 	"\x13TextEncodingService\x12L\n" +
-	"\vEncodeTexts\x12\x1d.vitago.v1.EncodeTextsRequest\x1a\x1e.vitago.v1.EncodeTextsResponseB8Z6github.com/vitago/vitago/server/api/vitago/v1;vitagov1b\x06proto3"
+	"\vEncodeTexts\x12\x1d.vitago.v1.EncodeTextsRequest\x1a\x1e.vitago.v1.EncodeTextsResponse2s\n" +
+	"\x1aImageClassificationService\x12U\n" +
+	"\x0eClassifyImages\x12 .vitago.v1.ClassifyImagesRequest\x1a!.vitago.v1.ClassifyImagesResponse2\x7f\n" +
+	"\x1aImageTextSimilarityService\x12a\n" +
+	"\x12CompareImagesTexts\x12$.vitago.v1.CompareImagesTextsRequest\x1a%.vitago.v1.CompareImagesTextsResponse2_\n" +
+	"\x12ImageSearchService\x12I\n" +
+	"\n" +
+	"FindImages\x12\x1c.vitago.v1.FindImagesRequest\x1a\x1d.vitago.v1.FindImagesResponse2f\n" +
+	"\x13VisualTokensService\x12O\n" +
+	"\fEncodeTokens\x12\x1e.vitago.v1.EncodeTokensRequest\x1a\x1f.vitago.v1.EncodeTokensResponse2e\n" +
+	"\x12ExplanationService\x12O\n" +
+	"\fExplainImage\x12\x1e.vitago.v1.ExplainImageRequest\x1a\x1f.vitago.v1.ExplainImageResponse2Z\n" +
+	"\rModelsService\x12I\n" +
+	"\n" +
+	"ListModels\x12\x1c.vitago.v1.ListModelsRequest\x1a\x1d.vitago.v1.ListModelsResponseB8Z6github.com/vitago/vitago/server/api/vitago/v1;vitagov1b\x06proto3"
 
 var (
 	file_vitago_v1_vitago_proto_rawDescOnce sync.Once
@@ -970,7 +2880,7 @@ func file_vitago_v1_vitago_proto_rawDescGZIP() []byte {
 	return file_vitago_v1_vitago_proto_rawDescData
 }
 
-var file_vitago_v1_vitago_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_vitago_v1_vitago_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_vitago_v1_vitago_proto_goTypes = []any{
 	(*Features)(nil),                          // 0: vitago.v1.Features
 	(*Preprocess)(nil),                        // 1: vitago.v1.Preprocess
@@ -982,32 +2892,86 @@ var file_vitago_v1_vitago_proto_goTypes = []any{
 	(*EncodeImageStreamResponse)(nil),         // 7: vitago.v1.EncodeImageStreamResponse
 	(*EncodeTextsRequest)(nil),                // 8: vitago.v1.EncodeTextsRequest
 	(*EncodeTextsResponse)(nil),               // 9: vitago.v1.EncodeTextsResponse
-	(*EncodeImageStreamRequest_Settings)(nil), // 10: vitago.v1.EncodeImageStreamRequest.Settings
-	(*EncodeImageStreamResponse_Problem)(nil), // 11: vitago.v1.EncodeImageStreamResponse.Problem
+	(*ClassifyImagesRequest)(nil),             // 10: vitago.v1.ClassifyImagesRequest
+	(*ClassifyImagesResponse)(nil),            // 11: vitago.v1.ClassifyImagesResponse
+	(*CompareImagesTextsRequest)(nil),         // 12: vitago.v1.CompareImagesTextsRequest
+	(*CompareImagesTextsResponse)(nil),        // 13: vitago.v1.CompareImagesTextsResponse
+	(*FindImagesRequest)(nil),                 // 14: vitago.v1.FindImagesRequest
+	(*FindImagesResponse)(nil),                // 15: vitago.v1.FindImagesResponse
+	(*EncodeTokensRequest)(nil),               // 16: vitago.v1.EncodeTokensRequest
+	(*EncodeTokensResponse)(nil),              // 17: vitago.v1.EncodeTokensResponse
+	(*ExplainImageRequest)(nil),               // 18: vitago.v1.ExplainImageRequest
+	(*ExplainImageResponse)(nil),              // 19: vitago.v1.ExplainImageResponse
+	(*ListModelsRequest)(nil),                 // 20: vitago.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),                // 21: vitago.v1.ListModelsResponse
+	(*EncodeImageStreamRequest_Settings)(nil), // 22: vitago.v1.EncodeImageStreamRequest.Settings
+	(*EncodeImageStreamResponse_Problem)(nil), // 23: vitago.v1.EncodeImageStreamResponse.Problem
+	(*ClassifyImagesRequest_Prompt)(nil),      // 24: vitago.v1.ClassifyImagesRequest.Prompt
+	(*ClassifyImagesRequest_Threshold)(nil),   // 25: vitago.v1.ClassifyImagesRequest.Threshold
+	(*ClassifyImagesResponse_Picture)(nil),    // 26: vitago.v1.ClassifyImagesResponse.Picture
+	(*ClassifyImagesResponse_Label)(nil),      // 27: vitago.v1.ClassifyImagesResponse.Label
+	(*CompareImagesTextsResponse_Row)(nil),    // 28: vitago.v1.CompareImagesTextsResponse.Row
+	(*FindImagesRequest_Part)(nil),            // 29: vitago.v1.FindImagesRequest.Part
+	(*FindImagesRequest_Filter)(nil),          // 30: vitago.v1.FindImagesRequest.Filter
+	(*FindImagesRequest_Condition)(nil),       // 31: vitago.v1.FindImagesRequest.Condition
+	(*FindImagesResponse_Hit)(nil),            // 32: vitago.v1.FindImagesResponse.Hit
+	nil,                                       // 33: vitago.v1.FindImagesResponse.Hit.ColumnsEntry
+	(*ExplainImageResponse_Map)(nil),          // 34: vitago.v1.ExplainImageResponse.Map
+	(*ExplainImageResponse_Token)(nil),        // 35: vitago.v1.ExplainImageResponse.Token
+	(*ExplainImageResponse_Point)(nil),        // 36: vitago.v1.ExplainImageResponse.Point
+	(*ExplainImageResponse_Window)(nil),       // 37: vitago.v1.ExplainImageResponse.Window
+	(*ListModelsResponse_Model)(nil),          // 38: vitago.v1.ListModelsResponse.Model
 }
 var file_vitago_v1_vitago_proto_depIdxs = []int32{
 	0,  // 0: vitago.v1.EncodeImagesRequest.features:type_name -> vitago.v1.Features
 	1,  // 1: vitago.v1.EncodeImagesRequest.preprocess:type_name -> vitago.v1.Preprocess
 	2,  // 2: vitago.v1.EncodeImagesResponse.vectors:type_name -> vitago.v1.Vector
 	3,  // 3: vitago.v1.EncodeImagesResponse.sizes:type_name -> vitago.v1.ImageSize
-	10, // 4: vitago.v1.EncodeImageStreamRequest.settings:type_name -> vitago.v1.EncodeImageStreamRequest.Settings
+	22, // 4: vitago.v1.EncodeImageStreamRequest.settings:type_name -> vitago.v1.EncodeImageStreamRequest.Settings
 	2,  // 5: vitago.v1.EncodeImageStreamResponse.vector:type_name -> vitago.v1.Vector
 	3,  // 6: vitago.v1.EncodeImageStreamResponse.size:type_name -> vitago.v1.ImageSize
-	11, // 7: vitago.v1.EncodeImageStreamResponse.problem:type_name -> vitago.v1.EncodeImageStreamResponse.Problem
+	23, // 7: vitago.v1.EncodeImageStreamResponse.problem:type_name -> vitago.v1.EncodeImageStreamResponse.Problem
 	2,  // 8: vitago.v1.EncodeTextsResponse.vectors:type_name -> vitago.v1.Vector
-	0,  // 9: vitago.v1.EncodeImageStreamRequest.Settings.features:type_name -> vitago.v1.Features
-	1,  // 10: vitago.v1.EncodeImageStreamRequest.Settings.preprocess:type_name -> vitago.v1.Preprocess
-	4,  // 11: vitago.v1.ImageEncodingService.EncodeImages:input_type -> vitago.v1.EncodeImagesRequest
-	6,  // 12: vitago.v1.ImageEncodingService.EncodeImageStream:input_type -> vitago.v1.EncodeImageStreamRequest
-	8,  // 13: vitago.v1.TextEncodingService.EncodeTexts:input_type -> vitago.v1.EncodeTextsRequest
-	5,  // 14: vitago.v1.ImageEncodingService.EncodeImages:output_type -> vitago.v1.EncodeImagesResponse
-	7,  // 15: vitago.v1.ImageEncodingService.EncodeImageStream:output_type -> vitago.v1.EncodeImageStreamResponse
-	9,  // 16: vitago.v1.TextEncodingService.EncodeTexts:output_type -> vitago.v1.EncodeTextsResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	24, // 9: vitago.v1.ClassifyImagesRequest.prompts:type_name -> vitago.v1.ClassifyImagesRequest.Prompt
+	25, // 10: vitago.v1.ClassifyImagesRequest.threshold:type_name -> vitago.v1.ClassifyImagesRequest.Threshold
+	26, // 11: vitago.v1.ClassifyImagesResponse.pictures:type_name -> vitago.v1.ClassifyImagesResponse.Picture
+	28, // 12: vitago.v1.CompareImagesTextsResponse.pictures:type_name -> vitago.v1.CompareImagesTextsResponse.Row
+	29, // 13: vitago.v1.FindImagesRequest.query:type_name -> vitago.v1.FindImagesRequest.Part
+	30, // 14: vitago.v1.FindImagesRequest.filter:type_name -> vitago.v1.FindImagesRequest.Filter
+	32, // 15: vitago.v1.FindImagesResponse.hits:type_name -> vitago.v1.FindImagesResponse.Hit
+	34, // 16: vitago.v1.ExplainImageResponse.maps:type_name -> vitago.v1.ExplainImageResponse.Map
+	37, // 17: vitago.v1.ExplainImageResponse.window:type_name -> vitago.v1.ExplainImageResponse.Window
+	38, // 18: vitago.v1.ListModelsResponse.models:type_name -> vitago.v1.ListModelsResponse.Model
+	0,  // 19: vitago.v1.EncodeImageStreamRequest.Settings.features:type_name -> vitago.v1.Features
+	1,  // 20: vitago.v1.EncodeImageStreamRequest.Settings.preprocess:type_name -> vitago.v1.Preprocess
+	27, // 21: vitago.v1.ClassifyImagesResponse.Picture.labels:type_name -> vitago.v1.ClassifyImagesResponse.Label
+	31, // 22: vitago.v1.FindImagesRequest.Filter.where:type_name -> vitago.v1.FindImagesRequest.Condition
+	33, // 23: vitago.v1.FindImagesResponse.Hit.columns:type_name -> vitago.v1.FindImagesResponse.Hit.ColumnsEntry
+	35, // 24: vitago.v1.ExplainImageResponse.Map.tokens:type_name -> vitago.v1.ExplainImageResponse.Token
+	36, // 25: vitago.v1.ExplainImageResponse.Map.peak:type_name -> vitago.v1.ExplainImageResponse.Point
+	4,  // 26: vitago.v1.ImageEncodingService.EncodeImages:input_type -> vitago.v1.EncodeImagesRequest
+	6,  // 27: vitago.v1.ImageEncodingService.EncodeImageStream:input_type -> vitago.v1.EncodeImageStreamRequest
+	8,  // 28: vitago.v1.TextEncodingService.EncodeTexts:input_type -> vitago.v1.EncodeTextsRequest
+	10, // 29: vitago.v1.ImageClassificationService.ClassifyImages:input_type -> vitago.v1.ClassifyImagesRequest
+	12, // 30: vitago.v1.ImageTextSimilarityService.CompareImagesTexts:input_type -> vitago.v1.CompareImagesTextsRequest
+	14, // 31: vitago.v1.ImageSearchService.FindImages:input_type -> vitago.v1.FindImagesRequest
+	16, // 32: vitago.v1.VisualTokensService.EncodeTokens:input_type -> vitago.v1.EncodeTokensRequest
+	18, // 33: vitago.v1.ExplanationService.ExplainImage:input_type -> vitago.v1.ExplainImageRequest
+	20, // 34: vitago.v1.ModelsService.ListModels:input_type -> vitago.v1.ListModelsRequest
+	5,  // 35: vitago.v1.ImageEncodingService.EncodeImages:output_type -> vitago.v1.EncodeImagesResponse
+	7,  // 36: vitago.v1.ImageEncodingService.EncodeImageStream:output_type -> vitago.v1.EncodeImageStreamResponse
+	9,  // 37: vitago.v1.TextEncodingService.EncodeTexts:output_type -> vitago.v1.EncodeTextsResponse
+	11, // 38: vitago.v1.ImageClassificationService.ClassifyImages:output_type -> vitago.v1.ClassifyImagesResponse
+	13, // 39: vitago.v1.ImageTextSimilarityService.CompareImagesTexts:output_type -> vitago.v1.CompareImagesTextsResponse
+	15, // 40: vitago.v1.ImageSearchService.FindImages:output_type -> vitago.v1.FindImagesResponse
+	17, // 41: vitago.v1.VisualTokensService.EncodeTokens:output_type -> vitago.v1.EncodeTokensResponse
+	19, // 42: vitago.v1.ExplanationService.ExplainImage:output_type -> vitago.v1.ExplainImageResponse
+	21, // 43: vitago.v1.ModelsService.ListModels:output_type -> vitago.v1.ListModelsResponse
+	35, // [35:44] is the sub-list for method output_type
+	26, // [26:35] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_vitago_v1_vitago_proto_init() }
@@ -1015,15 +2979,16 @@ func file_vitago_v1_vitago_proto_init() {
 	if File_vitago_v1_vitago_proto != nil {
 		return
 	}
+	file_vitago_v1_vitago_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitago_v1_vitago_proto_rawDesc), len(file_vitago_v1_vitago_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   39,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   8,
 		},
 		GoTypes:           file_vitago_v1_vitago_proto_goTypes,
 		DependencyIndexes: file_vitago_v1_vitago_proto_depIdxs,

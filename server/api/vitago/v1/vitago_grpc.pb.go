@@ -279,3 +279,655 @@ var TextEncodingService_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "vitago/v1/vitago.proto",
 }
+
+const (
+	ImageClassificationService_ClassifyImages_FullMethodName = "/vitago.v1.ImageClassificationService/ClassifyImages"
+)
+
+// ImageClassificationServiceClient is the client API for ImageClassificationService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ImageClassificationService says which labels fit pictures.
+type ImageClassificationServiceClient interface {
+	// ClassifyImages says of each picture how well labels fit it: those of the request, without training, or those of the classifier that
+	// the model has.
+	ClassifyImages(ctx context.Context, in *ClassifyImagesRequest, opts ...grpc.CallOption) (*ClassifyImagesResponse, error)
+}
+
+type imageClassificationServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewImageClassificationServiceClient(cc grpc.ClientConnInterface) ImageClassificationServiceClient {
+	return &imageClassificationServiceClient{cc}
+}
+
+func (c *imageClassificationServiceClient) ClassifyImages(ctx context.Context, in *ClassifyImagesRequest, opts ...grpc.CallOption) (*ClassifyImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClassifyImagesResponse)
+	err := c.cc.Invoke(ctx, ImageClassificationService_ClassifyImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ImageClassificationServiceServer is the server API for ImageClassificationService service.
+// All implementations must embed UnimplementedImageClassificationServiceServer
+// for forward compatibility.
+//
+// ImageClassificationService says which labels fit pictures.
+type ImageClassificationServiceServer interface {
+	// ClassifyImages says of each picture how well labels fit it: those of the request, without training, or those of the classifier that
+	// the model has.
+	ClassifyImages(context.Context, *ClassifyImagesRequest) (*ClassifyImagesResponse, error)
+	mustEmbedUnimplementedImageClassificationServiceServer()
+}
+
+// UnimplementedImageClassificationServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedImageClassificationServiceServer struct{}
+
+func (UnimplementedImageClassificationServiceServer) ClassifyImages(context.Context, *ClassifyImagesRequest) (*ClassifyImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClassifyImages not implemented")
+}
+func (UnimplementedImageClassificationServiceServer) mustEmbedUnimplementedImageClassificationServiceServer() {
+}
+func (UnimplementedImageClassificationServiceServer) testEmbeddedByValue() {}
+
+// UnsafeImageClassificationServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ImageClassificationServiceServer will
+// result in compilation errors.
+type UnsafeImageClassificationServiceServer interface {
+	mustEmbedUnimplementedImageClassificationServiceServer()
+}
+
+func RegisterImageClassificationServiceServer(s grpc.ServiceRegistrar, srv ImageClassificationServiceServer) {
+	// If the following call panics, it indicates UnimplementedImageClassificationServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ImageClassificationService_ServiceDesc, srv)
+}
+
+func _ImageClassificationService_ClassifyImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClassifyImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageClassificationServiceServer).ClassifyImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageClassificationService_ClassifyImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageClassificationServiceServer).ClassifyImages(ctx, req.(*ClassifyImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ImageClassificationService_ServiceDesc is the grpc.ServiceDesc for ImageClassificationService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ImageClassificationService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.ImageClassificationService",
+	HandlerType: (*ImageClassificationServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ClassifyImages",
+			Handler:    _ImageClassificationService_ClassifyImages_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
+
+const (
+	ImageTextSimilarityService_CompareImagesTexts_FullMethodName = "/vitago.v1.ImageTextSimilarityService/CompareImagesTexts"
+)
+
+// ImageTextSimilarityServiceClient is the client API for ImageTextSimilarityService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ImageTextSimilarityService says how alike pictures and texts are.
+type ImageTextSimilarityServiceClient interface {
+	// CompareImagesTexts compares every picture with every text.
+	CompareImagesTexts(ctx context.Context, in *CompareImagesTextsRequest, opts ...grpc.CallOption) (*CompareImagesTextsResponse, error)
+}
+
+type imageTextSimilarityServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewImageTextSimilarityServiceClient(cc grpc.ClientConnInterface) ImageTextSimilarityServiceClient {
+	return &imageTextSimilarityServiceClient{cc}
+}
+
+func (c *imageTextSimilarityServiceClient) CompareImagesTexts(ctx context.Context, in *CompareImagesTextsRequest, opts ...grpc.CallOption) (*CompareImagesTextsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CompareImagesTextsResponse)
+	err := c.cc.Invoke(ctx, ImageTextSimilarityService_CompareImagesTexts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ImageTextSimilarityServiceServer is the server API for ImageTextSimilarityService service.
+// All implementations must embed UnimplementedImageTextSimilarityServiceServer
+// for forward compatibility.
+//
+// ImageTextSimilarityService says how alike pictures and texts are.
+type ImageTextSimilarityServiceServer interface {
+	// CompareImagesTexts compares every picture with every text.
+	CompareImagesTexts(context.Context, *CompareImagesTextsRequest) (*CompareImagesTextsResponse, error)
+	mustEmbedUnimplementedImageTextSimilarityServiceServer()
+}
+
+// UnimplementedImageTextSimilarityServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedImageTextSimilarityServiceServer struct{}
+
+func (UnimplementedImageTextSimilarityServiceServer) CompareImagesTexts(context.Context, *CompareImagesTextsRequest) (*CompareImagesTextsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareImagesTexts not implemented")
+}
+func (UnimplementedImageTextSimilarityServiceServer) mustEmbedUnimplementedImageTextSimilarityServiceServer() {
+}
+func (UnimplementedImageTextSimilarityServiceServer) testEmbeddedByValue() {}
+
+// UnsafeImageTextSimilarityServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ImageTextSimilarityServiceServer will
+// result in compilation errors.
+type UnsafeImageTextSimilarityServiceServer interface {
+	mustEmbedUnimplementedImageTextSimilarityServiceServer()
+}
+
+func RegisterImageTextSimilarityServiceServer(s grpc.ServiceRegistrar, srv ImageTextSimilarityServiceServer) {
+	// If the following call panics, it indicates UnimplementedImageTextSimilarityServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ImageTextSimilarityService_ServiceDesc, srv)
+}
+
+func _ImageTextSimilarityService_CompareImagesTexts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareImagesTextsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageTextSimilarityServiceServer).CompareImagesTexts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageTextSimilarityService_CompareImagesTexts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageTextSimilarityServiceServer).CompareImagesTexts(ctx, req.(*CompareImagesTextsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ImageTextSimilarityService_ServiceDesc is the grpc.ServiceDesc for ImageTextSimilarityService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ImageTextSimilarityService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.ImageTextSimilarityService",
+	HandlerType: (*ImageTextSimilarityServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CompareImagesTexts",
+			Handler:    _ImageTextSimilarityService_CompareImagesTexts_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
+
+const (
+	ImageSearchService_FindImages_FullMethodName = "/vitago.v1.ImageSearchService/FindImages"
+)
+
+// ImageSearchServiceClient is the client API for ImageSearchService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ImageSearchService finds pictures in the index of a model.
+type ImageSearchServiceClient interface {
+	// FindImages returns the pictures that are nearest to a query, the nearest first.
+	FindImages(ctx context.Context, in *FindImagesRequest, opts ...grpc.CallOption) (*FindImagesResponse, error)
+}
+
+type imageSearchServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewImageSearchServiceClient(cc grpc.ClientConnInterface) ImageSearchServiceClient {
+	return &imageSearchServiceClient{cc}
+}
+
+func (c *imageSearchServiceClient) FindImages(ctx context.Context, in *FindImagesRequest, opts ...grpc.CallOption) (*FindImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FindImagesResponse)
+	err := c.cc.Invoke(ctx, ImageSearchService_FindImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ImageSearchServiceServer is the server API for ImageSearchService service.
+// All implementations must embed UnimplementedImageSearchServiceServer
+// for forward compatibility.
+//
+// ImageSearchService finds pictures in the index of a model.
+type ImageSearchServiceServer interface {
+	// FindImages returns the pictures that are nearest to a query, the nearest first.
+	FindImages(context.Context, *FindImagesRequest) (*FindImagesResponse, error)
+	mustEmbedUnimplementedImageSearchServiceServer()
+}
+
+// UnimplementedImageSearchServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedImageSearchServiceServer struct{}
+
+func (UnimplementedImageSearchServiceServer) FindImages(context.Context, *FindImagesRequest) (*FindImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindImages not implemented")
+}
+func (UnimplementedImageSearchServiceServer) mustEmbedUnimplementedImageSearchServiceServer() {}
+func (UnimplementedImageSearchServiceServer) testEmbeddedByValue()                            {}
+
+// UnsafeImageSearchServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ImageSearchServiceServer will
+// result in compilation errors.
+type UnsafeImageSearchServiceServer interface {
+	mustEmbedUnimplementedImageSearchServiceServer()
+}
+
+func RegisterImageSearchServiceServer(s grpc.ServiceRegistrar, srv ImageSearchServiceServer) {
+	// If the following call panics, it indicates UnimplementedImageSearchServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ImageSearchService_ServiceDesc, srv)
+}
+
+func _ImageSearchService_FindImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageSearchServiceServer).FindImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageSearchService_FindImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageSearchServiceServer).FindImages(ctx, req.(*FindImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ImageSearchService_ServiceDesc is the grpc.ServiceDesc for ImageSearchService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ImageSearchService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.ImageSearchService",
+	HandlerType: (*ImageSearchServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "FindImages",
+			Handler:    _ImageSearchService_FindImages_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
+
+const (
+	VisualTokensService_EncodeTokens_FullMethodName = "/vitago.v1.VisualTokensService/EncodeTokens"
+)
+
+// VisualTokensServiceClient is the client API for VisualTokensService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// VisualTokensService turns pictures into what a language model reads in their place.
+type VisualTokensServiceClient interface {
+	// EncodeTokens returns the tokens of a picture.
+	EncodeTokens(ctx context.Context, in *EncodeTokensRequest, opts ...grpc.CallOption) (*EncodeTokensResponse, error)
+}
+
+type visualTokensServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewVisualTokensServiceClient(cc grpc.ClientConnInterface) VisualTokensServiceClient {
+	return &visualTokensServiceClient{cc}
+}
+
+func (c *visualTokensServiceClient) EncodeTokens(ctx context.Context, in *EncodeTokensRequest, opts ...grpc.CallOption) (*EncodeTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EncodeTokensResponse)
+	err := c.cc.Invoke(ctx, VisualTokensService_EncodeTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// VisualTokensServiceServer is the server API for VisualTokensService service.
+// All implementations must embed UnimplementedVisualTokensServiceServer
+// for forward compatibility.
+//
+// VisualTokensService turns pictures into what a language model reads in their place.
+type VisualTokensServiceServer interface {
+	// EncodeTokens returns the tokens of a picture.
+	EncodeTokens(context.Context, *EncodeTokensRequest) (*EncodeTokensResponse, error)
+	mustEmbedUnimplementedVisualTokensServiceServer()
+}
+
+// UnimplementedVisualTokensServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedVisualTokensServiceServer struct{}
+
+func (UnimplementedVisualTokensServiceServer) EncodeTokens(context.Context, *EncodeTokensRequest) (*EncodeTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EncodeTokens not implemented")
+}
+func (UnimplementedVisualTokensServiceServer) mustEmbedUnimplementedVisualTokensServiceServer() {}
+func (UnimplementedVisualTokensServiceServer) testEmbeddedByValue()                             {}
+
+// UnsafeVisualTokensServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to VisualTokensServiceServer will
+// result in compilation errors.
+type UnsafeVisualTokensServiceServer interface {
+	mustEmbedUnimplementedVisualTokensServiceServer()
+}
+
+func RegisterVisualTokensServiceServer(s grpc.ServiceRegistrar, srv VisualTokensServiceServer) {
+	// If the following call panics, it indicates UnimplementedVisualTokensServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&VisualTokensService_ServiceDesc, srv)
+}
+
+func _VisualTokensService_EncodeTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EncodeTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VisualTokensServiceServer).EncodeTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VisualTokensService_EncodeTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VisualTokensServiceServer).EncodeTokens(ctx, req.(*EncodeTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// VisualTokensService_ServiceDesc is the grpc.ServiceDesc for VisualTokensService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var VisualTokensService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.VisualTokensService",
+	HandlerType: (*VisualTokensServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "EncodeTokens",
+			Handler:    _VisualTokensService_EncodeTokens_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
+
+const (
+	ExplanationService_ExplainImage_FullMethodName = "/vitago.v1.ExplanationService/ExplainImage"
+)
+
+// ExplanationServiceClient is the client API for ExplanationService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ExplanationService shows where in a picture a model looks.
+type ExplanationServiceClient interface {
+	// ExplainImage returns a map of a picture for each caption; without captions one of where the class token's content comes from.
+	ExplainImage(ctx context.Context, in *ExplainImageRequest, opts ...grpc.CallOption) (*ExplainImageResponse, error)
+}
+
+type explanationServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewExplanationServiceClient(cc grpc.ClientConnInterface) ExplanationServiceClient {
+	return &explanationServiceClient{cc}
+}
+
+func (c *explanationServiceClient) ExplainImage(ctx context.Context, in *ExplainImageRequest, opts ...grpc.CallOption) (*ExplainImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainImageResponse)
+	err := c.cc.Invoke(ctx, ExplanationService_ExplainImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ExplanationServiceServer is the server API for ExplanationService service.
+// All implementations must embed UnimplementedExplanationServiceServer
+// for forward compatibility.
+//
+// ExplanationService shows where in a picture a model looks.
+type ExplanationServiceServer interface {
+	// ExplainImage returns a map of a picture for each caption; without captions one of where the class token's content comes from.
+	ExplainImage(context.Context, *ExplainImageRequest) (*ExplainImageResponse, error)
+	mustEmbedUnimplementedExplanationServiceServer()
+}
+
+// UnimplementedExplanationServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedExplanationServiceServer struct{}
+
+func (UnimplementedExplanationServiceServer) ExplainImage(context.Context, *ExplainImageRequest) (*ExplainImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainImage not implemented")
+}
+func (UnimplementedExplanationServiceServer) mustEmbedUnimplementedExplanationServiceServer() {}
+func (UnimplementedExplanationServiceServer) testEmbeddedByValue()                            {}
+
+// UnsafeExplanationServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ExplanationServiceServer will
+// result in compilation errors.
+type UnsafeExplanationServiceServer interface {
+	mustEmbedUnimplementedExplanationServiceServer()
+}
+
+func RegisterExplanationServiceServer(s grpc.ServiceRegistrar, srv ExplanationServiceServer) {
+	// If the following call panics, it indicates UnimplementedExplanationServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ExplanationService_ServiceDesc, srv)
+}
+
+func _ExplanationService_ExplainImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ExplanationServiceServer).ExplainImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ExplanationService_ExplainImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ExplanationServiceServer).ExplainImage(ctx, req.(*ExplainImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ExplanationService_ServiceDesc is the grpc.ServiceDesc for ExplanationService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ExplanationService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.ExplanationService",
+	HandlerType: (*ExplanationServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ExplainImage",
+			Handler:    _ExplanationService_ExplainImage_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
+
+const (
+	ModelsService_ListModels_FullMethodName = "/vitago.v1.ModelsService/ListModels"
+)
+
+// ModelsServiceClient is the client API for ModelsService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ModelsService says which models a server has.
+type ModelsServiceClient interface {
+	// ListModels lists them without loading any.
+	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
+}
+
+type modelsServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewModelsServiceClient(cc grpc.ClientConnInterface) ModelsServiceClient {
+	return &modelsServiceClient{cc}
+}
+
+func (c *modelsServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelsResponse)
+	err := c.cc.Invoke(ctx, ModelsService_ListModels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ModelsServiceServer is the server API for ModelsService service.
+// All implementations must embed UnimplementedModelsServiceServer
+// for forward compatibility.
+//
+// ModelsService says which models a server has.
+type ModelsServiceServer interface {
+	// ListModels lists them without loading any.
+	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
+	mustEmbedUnimplementedModelsServiceServer()
+}
+
+// UnimplementedModelsServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedModelsServiceServer struct{}
+
+func (UnimplementedModelsServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
+}
+func (UnimplementedModelsServiceServer) mustEmbedUnimplementedModelsServiceServer() {}
+func (UnimplementedModelsServiceServer) testEmbeddedByValue()                       {}
+
+// UnsafeModelsServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ModelsServiceServer will
+// result in compilation errors.
+type UnsafeModelsServiceServer interface {
+	mustEmbedUnimplementedModelsServiceServer()
+}
+
+func RegisterModelsServiceServer(s grpc.ServiceRegistrar, srv ModelsServiceServer) {
+	// If the following call panics, it indicates UnimplementedModelsServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ModelsService_ServiceDesc, srv)
+}
+
+func _ModelsService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelsServiceServer).ListModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelsService_ListModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelsServiceServer).ListModels(ctx, req.(*ListModelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ModelsService_ServiceDesc is the grpc.ServiceDesc for ModelsService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ModelsService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitago.v1.ModelsService",
+	HandlerType: (*ModelsServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListModels",
+			Handler:    _ModelsService_ListModels_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitago/v1/vitago.proto",
+}
