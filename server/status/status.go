@@ -206,3 +206,14 @@ func Record(ctx context.Context, err error) {
 		kept.CompareAndSwap(nil, &err)
 	}
 }
+
+// Errors returns the error whose kind has a word, for clients: the first of the table. It is nil for a word that is none, and for that of
+// [Internal].
+func Errors(word string) error {
+	for _, row := range table {
+		if row.Word == word {
+			return row.err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/vitago/vitago/server/api"
+	"github.com/vitago/vitago/server/status"
+)
+
+// An Error is one that a server answered with, or that kept it from answering. It is what errors.Is finds on the server's side: an error of
+// package clip, of the tasks, of package engine or of package status; and context.Canceled or context.DeadlineExceeded.
+type Error struct {
+	Code       codes.Code
+	Message    string
+	Field      string        // of the request, which was wrong, as "images[3]"; "" if it is not known
+	RetryAfter time.Duration // for how long to wait before asking again; 0 if that does not help or is not known
+
+	kind   error
+	status *grpcstatus.Status
+}
+
+func (e *Error) Error() string { return "client: " + e.Message }
+
+// Unwrap returns the error that it is of, nil if it is not known.
+func (e *Error) Unwrap() error { return e.kind }
+
+// GRPCStatus returns the status as it came.
+func (e *Error) GRPCStatus() *grpcstatus.Status { return e.status }
+
+// restore returns an error of a call as one of the kind that it has on the server's side.
+func restore(err error) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := grpcstatus.FromError(err)
+	if !ok {
+		return err
+	}
+	e := &Error{Code: s.Code(), Message: s.Message(), status: s}
+	switch s.Code() {
+	case codes.Canceled:
+		e.kind = context.Canceled
+	case codes.DeadlineExceeded:
+		e.kind = context.DeadlineExceeded
+	}
+	for _, d := range s.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			if d.Domain == api.Domain {
+				if kind := status.Errors(api.Word(d.Reason)); kind != nil {
+					e.kind = kind
+				}
+			}
+		case *errdetails.BadRequest:
+			for _, v := range d.FieldViolations {
+				e.Field = v.Field
+			}
+		case *errdetails.RetryInfo:
+			e.RetryAfter = d.RetryDelay.AsDuration()
+		}
+	}
+	return e
+}
