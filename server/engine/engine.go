@@ -7,18 +7,18 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
-	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/demo"
-	"github.com/vitago/vitago/internal/builtin"
+	_ "github.com/vitago/vitago/demo" // which makes builtin:demo known
 )
 
 // Config says what an engine has, and how much of it a request may use.
@@ -29,19 +29,13 @@ type Config struct {
 	Idle   time.Duration // a model that nobody asked for so long is let go; 0 is never
 
 	MaxBatch   int           // pictures or texts that go through a tower together; 0 lets the tower's size decide
-	MaxWait    time.Duration // how long a batch that is not full waits for more; 0 is not at all while the tower has nothing to do
+	MaxWait    time.Duration // how long a batch that is not full waits for pictures that are being decoded; 0 is [DefaultMaxWait], less is not at all
 	QueueItems int           // pictures and texts that wait or are computed, of all requests; 0 is [DefaultQueueItems]
 	QueueBytes int64         // bytes of bodies that wait or are computed, of all requests; 0 is [DefaultQueueBytes]
 
 	Limits Limits
 	Hooks  Hooks
 }
-
-// Defaults of a [Config].
-const (
-	DefaultQueueItems = 1024
-	DefaultQueueBytes = 256 << 20
-)
 
 // A Model is one that clients may name.
 type Model struct {
@@ -58,10 +52,10 @@ type Model struct {
 
 // Limits are what one request may ask for. Zero values are the defaults.
 type Limits struct {
-	ImageBytes int64 // of a picture's file; 0 is 20 MiB
-	Pixels     int64 // of a picture; 0 is 89,478,485, at which Pillow warns
-	Items      int   // pictures and texts of a request; 0 is 256
-	TextBytes  int   // of a text; 0 is 64 KiB
+	ImageBytes int64 // of a picture's file; 0 is [DefaultImageBytes]
+	Pixels     int64 // of a picture; 0 is [DefaultPixels]
+	Items      int   // pictures and texts of a request; 0 is [DefaultItems]
+	TextBytes  int   // of a text; 0 is [DefaultTextBytes]
 }
 
 // Hooks are told what an engine does, for metrics. Any may be nil; they must return at once.
@@ -69,6 +63,7 @@ type Hooks struct {
 	Batch  func(model string, items int, waited, took time.Duration) // one went through a tower; waited is that of its oldest item
 	Load   func(model string, took time.Duration, err error)
 	Unload func(model string)
+	Panic  func(v any, stack []byte) // a mistake of the program, which one batch or one picture ended with
 }
 
 // The kinds of errors that are of the engine, beside those of package clip.
@@ -85,40 +80,220 @@ var (
 
 // An Engine has models. It may be used by many goroutines at once.
 type Engine struct {
-	config Config
+	pool  *pool
+	base  context.Context // of all that outlives a request
+	end   context.CancelFunc
+	after func(time.Duration, func()) (stop func() bool) // time.AfterFunc, but for tests
 
-	mu     sync.Mutex
-	loaded map[string]*clip.Model
+	oneLoad sync.Mutex     // of who loads a model
+	running sync.WaitGroup // what the engine does in the background
+
+	mu      sync.Mutex
+	config  Config
+	entries []*entry           // in the order of the configuration
+	loaded  map[*instance]bool // also those that are let go soon
+	bytes   int64              // that the weights of loaded ones take, and those on their way
+	room    *sync.Cond         // of who waits for bytes
+
+	closed   bool
+	calls    int           // that are under way
+	idle     chan struct{} // closed when there are none after Close
+	reserved int           // requests that have a place
+	body     int64         // bytes of theirs
 }
 
-// New returns an engine of a configuration, and an error if that makes no sense. It loads those models that are to be preloaded.
+// New returns an engine of a configuration, and an error with everything that is wrong with that. It loads those models that are to be
+// preloaded. It must be closed in the end.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	if len(c.Models) == 0 {
-		return nil, errors.New("engine: no models")
+	e, err := open(c, afterFunc)
+	if err != nil {
+		return nil, err
 	}
-	return &Engine{config: c, loaded: map[string]*clip.Model{}}, nil
+	if err := e.preload(ctx); err != nil {
+		return nil, errors.Join(err, e.Close(context.Background()))
+	}
+	return e, nil
 }
 
-// Close waits until what was asked for is done, or ctx ends, and lets go of all models. Requests that come meanwhile are an [ErrClosed].
-func (e *Engine) Close(ctx context.Context) error { return nil }
+func afterFunc(d time.Duration, f func()) (stop func() bool) { return time.AfterFunc(d, f).Stop }
+
+// open returns an engine that has loaded nothing.
+func open(c Config, after func(time.Duration, func()) func() bool) (*Engine, error) {
+	c = c.withDefaults()
+	entries, err := c.entries()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{config: c, entries: entries, loaded: map[*instance]bool{}, idle: make(chan struct{}), after: after}
+	e.base, e.end = context.WithCancel(context.Background())
+	e.room = sync.NewCond(&e.mu)
+	e.pool = &pool{after: after}
+	e.pool.set(c)
+	e.pool.start()
+	return e, nil
+}
+
+// Close waits until what was asked for is done, or ctx ends: then it ends that with an [ErrClosed], and returns ctx's cause. It lets go of
+// all models. Requests that come meanwhile are an [ErrClosed].
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	if e.calls == 0 {
+		close(e.idle)
+	}
+	e.mu.Unlock()
+	var err error
+	select {
+	case <-e.idle:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	e.end()
+	e.pool.endAll(ErrClosed)
+	e.mu.Lock()
+	e.room.Broadcast()
+	e.mu.Unlock()
+	<-e.idle
+	e.pool.close()
+	e.mu.Lock()
+	for in := range maps.Clone(e.loaded) {
+		e.leave(in)
+	}
+	e.mu.Unlock()
+	e.running.Wait()
+	return err
+}
+
+// enter counts a call until leave.
+func (e *Engine) enter(ctx context.Context) (of context.Context, leave func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, nil, ErrClosed
+	}
+	e.calls++
+	of, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(e.base, func() { cancel(ErrClosed) })
+	return of, func() {
+		stop()
+		cancel(nil)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.calls--; e.calls == 0 && e.closed {
+			close(e.idle)
+		}
+	}, nil
+}
 
 // Ready returns nil when the engine takes requests, and else why not.
-func (e *Engine) Ready() error { return nil }
-
-// Reserve takes the place of a request in the queue whose body has so many bytes, -1 if that is not known. The caller gives it back by
-// leave. When there is none the error is an [ErrBusy] at once, and after Close an [ErrClosed].
-func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err error) {
-	return func() {}, nil
+func (e *Engine) Ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	return nil
 }
 
-// RetryAfter is for how long whom [Engine.Reserve] refused should wait, at least a second and at most a minute.
-func (e *Engine) RetryAfter() time.Duration { return time.Second }
+// unknownBytes is what a body counts for whose length is not known.
+const unknownBytes = 1 << 20
+
+// Reserve takes the place of a request in the queue whose body has so many bytes, -1 if that is not known. The caller gives it back by
+// leave. When there is none the error is an [ErrBusy] at once, and after Close an [ErrClosed]. A body that is larger than the whole queue is a
+// [clip.ErrTooLarge].
+func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if bytes < 0 {
+		bytes = unknownBytes
+	}
+	queued := e.pool.load().Queued
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := &e.config
+	switch {
+	case e.closed:
+		return nil, ErrClosed
+	case bytes > c.QueueBytes:
+		return nil, fmt.Errorf("engine: %w: the body has %d bytes, want at most %d", clip.ErrTooLarge, bytes, c.QueueBytes)
+	case queued >= c.QueueItems || e.reserved >= c.QueueItems:
+		return nil, fmt.Errorf("engine: %w: %d pictures and texts wait", ErrBusy, max(queued, e.reserved))
+	case e.body+bytes > c.QueueBytes:
+		return nil, fmt.Errorf("engine: %w: bodies of %d bytes wait", ErrBusy, e.body)
+	}
+	e.reserved++
+	e.body += bytes
+	return sync.OnceFunc(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.reserved--
+		e.body -= bytes
+	}), nil
+}
+
+// RetryAfter is for how long whom [Engine.Reserve] refused should wait: until what is queued now is done, at the pace that was measured. It
+// is at least a second and at most a minute.
+func (e *Engine) RetryAfter() time.Duration {
+	p := e.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wait := time.Duration(p.queued) * p.pace
+	return min(max(wait.Round(time.Second), time.Second), time.Minute)
+}
+
+// A Load says what an engine has to do and what it has, for gauges and for who decides how many servers are wanted.
+type Load struct {
+	Requests  int   // that have a place, by [Engine.Reserve]
+	Bytes     int64 // of their bodies
+	Queued    int   // pictures and texts that wait or are computed
+	Computing int   // those of them that are in a tower
+	Computed  int64 // those that ever were
+	Models    []LoadedModel
+	Weights   int64 // bytes that models take, and those that are being loaded, as an estimate
+	Memory    int64 // bytes that they may take; 0 is any
+}
+
+// A LoadedModel is a model that is loaded, with an estimate of its bytes.
+type LoadedModel struct {
+	Name  string
+	Bytes int64
+	Users int // requests that use it now
+}
+
+// Load returns what the engine has to do now.
+func (e *Engine) Load() Load {
+	l := e.pool.load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l.Requests, l.Bytes, l.Weights, l.Memory = e.reserved, e.body, e.bytes, e.config.Memory
+	for in := range e.loaded {
+		l.Models = append(l.Models, LoadedModel{in.name, in.of.bytes, in.users})
+	}
+	slices.SortFunc(l.Models, func(a, b LoadedModel) int { return cmp.Compare(a.Name, b.Name) })
+	return l
+}
+
+// Limits returns what one request may ask for, without zeros.
+func (e *Engine) Limits() Limits {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.config.Limits
+}
 
 // Models returns what the engine has, in the order of the configuration. It loads nothing.
 func (e *Engine) Models() []Info {
-	all := make([]Info, len(e.config.Models))
-	for i, m := range e.config.Models {
-		all[i] = Info{Name: m.Name, Aliases: m.Aliases}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := make([]Info, len(e.entries))
+	for i, en := range e.entries {
+		all[i] = en.info
+		all[i].Aliases, all[i].Tasks = slices.Clone(en.info.Aliases), slices.Clone(en.info.Tasks)
+		all[i].Loaded = en.now != nil
 	}
 	return all
 }
@@ -131,41 +306,6 @@ type Info struct {
 	Dim       int      // of embeddings; 0 if it is not known
 	ImageSize int      // pixels of the square that the tower sees
 	Context   int      // tokens of a text at most; 0 without a text tower
-	Tasks     []string // the names of tasks that it can do, as their packages are called
+	Tasks     []string // the names of tasks that it can do, as their packages are called, and "explain" if it has maps; sorted
 	Created   time.Time
-}
-
-// find returns the model of a name, the first for "".
-func (e *Engine) find(name string) (*Model, error) {
-	for i := range e.config.Models {
-		m := &e.config.Models[i]
-		if name == "" || m.Name == name || slices.Contains(m.Aliases, name) {
-			return m, nil
-		}
-	}
-	return nil, fmt.Errorf("engine: model %q: %w", name, ErrModel)
-}
-
-// model returns a model that is open.
-func (e *Engine) model(ctx context.Context, name string) (*clip.Model, *Model, error) {
-	m, err := e.find(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if c, ok := e.loaded[m.Name]; ok {
-		return c, m, nil
-	}
-	var c *clip.Model
-	if _, ok := builtin.Find(m.Path); ok {
-		c, err = demo.Open()
-	} else {
-		c, err = clip.Open(m.Path, clip.Checkpoint(converter.Prepare(m.Prepare)))
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	e.loaded[m.Name] = c
-	return c, m, nil
 }
