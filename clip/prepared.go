@@ -95,13 +95,14 @@ func (m *Model) EncodePrepared(ctx context.Context, f clipvit.Features, all ...*
 	return vectors, nil
 }
 
-// Tokenize returns the ids of a text with its begin and end, as the text tower wants them. Its errors are those of [Model.EncodeText].
-func (m *Model) Tokenize(ctx context.Context, text string) ([]int, error) {
+// Tokenize returns the ids of a text with its begin and end, as the text tower wants them. One that is longer than the context is cut if
+// truncate is set, as OpenAI's tokenize(truncate=True) does. Its errors are those of [Model.EncodeText].
+func (m *Model) Tokenize(ctx context.Context, text string, truncate bool) ([]int, error) {
 	t, k, err := m.reader(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := k.Tokenize([]string{text}, t.Config.Context, false)
+	ids, err := k.Tokenize([]string{text}, t.Config.Context, truncate)
 	if err != nil {
 		return nil, because(nil, err, "")
 	}

@@ -70,7 +70,7 @@ func TestPrepared(t *testing.T) {
 	}
 	var ids [][]int
 	for _, text := range texts {
-		x, err := m.Tokenize(ctx, text)
+		x, err := m.Tokenize(ctx, text, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,6 +83,9 @@ func TestPrepared(t *testing.T) {
 		t.Errorf("the empty text has %d tokens, want begin and end", n)
 	}
 
+	if x, err := m.Tokenize(ctx, strings.Repeat("cat ", 100), true); err != nil || len(x) != 77 || x[76] != ids[1][1] {
+		t.Errorf("%d tokens, %v, want 77 with the end", len(x), err)
+	}
 	for name, c := range map[string]struct {
 		err  error
 		kind error
@@ -92,8 +95,8 @@ func TestPrepared(t *testing.T) {
 		"no pictures": {second(m.EncodePrepared(ctx, clipvit.Features{Kind: clipvit.Embedding})), clip.ErrRequest},
 		"no layer":    {second(m.EncodePrepared(ctx, clipvit.Features{Kind: clipvit.Patches, Layer: 7}, x)), clip.ErrRequest},
 		"no texts":    {second(m.EncodeTokens(ctx)), clip.ErrRequest},
-		"long":        {second(m.Tokenize(ctx, strings.Repeat("cat ", 100))), clip.ErrText},
-		"no tower":    {second(clip.New(v, nil, nil).Tokenize(ctx, "a cat")), clip.ErrNoText},
+		"long":        {second(m.Tokenize(ctx, strings.Repeat("cat ", 100), false)), clip.ErrText},
+		"no tower":    {second(clip.New(v, nil, nil).Tokenize(ctx, "a cat", false)), clip.ErrNoText},
 	} {
 		if !errors.Is(c.err, c.kind) {
 			t.Errorf("%s: %v, want %v", name, c.err, c.kind)

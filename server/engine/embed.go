@@ -28,6 +28,8 @@ type EmbedRequest struct {
 	Normalize  bool             // every vector is divided by its length; for features of several rows, every row
 	Dimensions int              // the first so many values of every row, of length 1 again; 0 is all
 	Preprocess clipvit.Choice   // of pictures, in the place of the model's
+	Truncate   bool             // texts that are longer than the context are cut, as OpenAI's tokenize(truncate=True) does
+	Wait       bool             // where the queue has no room it is waited for
 }
 
 // Embeddings are the answer, in the order of the items.
@@ -35,8 +37,11 @@ type Embeddings struct {
 	Model   string      // its name, not an alias
 	Vectors [][]float32 // [E] of each; features of several rows lie one row after the other
 	Shape   []int       // of a vector: [E], or [T,C]
-	Tokens  []int       // of each text with its begin and end, 0 of a picture
-	Sizes   []Size      // of each picture as its file has it, zero of a text
+	// Kind is what vectors of pictures are: what was asked for, but [clipvit.PostNorm] in the place of the embedding of a tower without a
+	// projection.
+	Kind   clipvit.FeatureKind
+	Tokens []int  // of each text with its begin and end, 0 of a picture
+	Sizes  []Size // of each picture as its file has it, zero of a text
 	// Fingerprint is that of the space of the vectors, as [clip.Model.SpaceOf] has it for the features, the preprocessing, the
 	// normalisation and the dimensions of the request.
 	Fingerprint string
@@ -83,9 +88,11 @@ func (e *Engine) Embed(ctx context.Context, r EmbedRequest) (*Embeddings, error)
 	if err := e.checkItems(r.Items, r.Features, r.Preprocess); err != nil {
 		return nil, err
 	}
-	if err := e.pool.admit(len(r.Items)); err != nil {
+	served, err := e.pool.admit(ctx, len(r.Items), r.Wait)
+	if err != nil {
 		return nil, err
 	}
+	defer served()
 	in, release, err := e.acquire(ctx, r.Model, func(en *entry) error { return en.can(r.Items, r.Features) })
 	if err != nil {
 		return nil, err
@@ -106,8 +113,12 @@ func (e *Engine) Embed(ctx context.Context, r EmbedRequest) (*Embeddings, error)
 	if r.Dimensions < 0 || r.Dimensions > width {
 		return nil, refused(clip.ErrRequest, "got %d dimensions, want 1 to %d, or 0 for all", r.Dimensions, width)
 	}
-	out := &Embeddings{Model: in.name, Tokens: make([]int, len(r.Items)), Sizes: make([]Size, len(r.Items))}
-	if out.Vectors, err = e.encode(ctx, in, r.Items, of.Features, r.Preprocess, out); err != nil {
+	kind := of.Features.Kind
+	if kind == clipvit.Embedding && v.Config.EmbedDim == 0 {
+		kind = clipvit.PostNorm
+	}
+	out := &Embeddings{Model: in.name, Kind: kind, Tokens: make([]int, len(r.Items)), Sizes: make([]Size, len(r.Items))}
+	if out.Vectors, err = e.encode(ctx, in, r, of.Features, out); err != nil {
 		return nil, err
 	}
 	vision, err := in.fingerprint(e.base)
@@ -193,15 +204,15 @@ func (e *Engine) checkItems(items []Item, f clipvit.Features, c clipvit.Choice) 
 	return nil
 }
 
-// encode returns the vectors of items as the towers give them. What is known of the items goes to out, if that is not nil.
-func (e *Engine) encode(ctx context.Context, in *instance, items []Item, f clipvit.Features, c clipvit.Choice, out *Embeddings) ([][]float32, error) {
+// encode returns the vectors of the items of a request as the towers give them. What is known of the items goes to out, if that is not nil.
+func (e *Engine) encode(ctx context.Context, in *instance, r EmbedRequest, f clipvit.Features, out *Embeddings) ([][]float32, error) {
 	limits := e.Limits()
-	jobs := make([]*job, len(items))
-	for i, item := range items {
-		j := &job{index: i, features: f, choice: c}
+	jobs := make([]*job, len(r.Items))
+	for i, item := range r.Items {
+		j := &job{index: i, features: f, choice: r.Preprocess}
 		jobs[i] = j
 		if !item.IsImage() {
-			ids, err := in.clip.Tokenize(ctx, item.Text)
+			ids, err := in.clip.Tokenize(ctx, item.Text, r.Truncate)
 			if err != nil {
 				return nil, &ItemError{i, err}
 			}
@@ -276,7 +287,7 @@ func (x encoder) Encode(ctx context.Context, pictures ...clip.Picture) ([][]floa
 func (x encoder) EncodeText(ctx context.Context, texts []string) ([][]float32, error) {
 	jobs := make([]*job, len(texts))
 	for i, text := range texts {
-		ids, err := x.in.clip.Tokenize(ctx, text)
+		ids, err := x.in.clip.Tokenize(ctx, text, false)
 		if err != nil {
 			return nil, err
 		}

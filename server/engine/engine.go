@@ -212,7 +212,7 @@ func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err er
 	if bytes < 0 {
 		bytes = unknownBytes
 	}
-	queued := e.pool.load().Queued
+	queued := e.pool.stats().Items
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := &e.config
@@ -246,16 +246,17 @@ func (e *Engine) RetryAfter() time.Duration {
 	return min(max(wait.Round(time.Second), time.Second), time.Minute)
 }
 
-// A Load says what an engine has to do and what it has, for gauges and for who decides how many servers are wanted.
-type Load struct {
-	Requests  int   // that have a place, by [Engine.Reserve]
-	Bytes     int64 // of their bodies
-	Queued    int   // pictures and texts that wait or are computed
-	Computing int   // those of them that are in a tower
-	Computed  int64 // those that ever were
-	Models    []LoadedModel
-	Weights   int64 // bytes that models take, and those that are being loaded, as an estimate
-	Memory    int64 // bytes that they may take; 0 is any
+// Stats say what an engine has to do and what it has, for gauges and for who decides how many servers are wanted.
+type Stats struct {
+	Requests    int   // that have a place, by [Engine.Reserve]
+	Bytes       int64 // of their bodies
+	Items       int   // pictures and texts that wait or are computed
+	Computing   int   // those of them that are in a tower
+	Computed    int64 // those that ever were
+	Loaded      int   // models
+	LoadedBytes int64 // that their weights take, and those that are being loaded, as an estimate
+	Memory      int64 // that they may take; 0 is any
+	Models      []LoadedModel
 }
 
 // A LoadedModel is a model that is loaded, with an estimate of its bytes.
@@ -265,17 +266,17 @@ type LoadedModel struct {
 	Users int // requests that use it now
 }
 
-// Load returns what the engine has to do now.
-func (e *Engine) Load() Load {
-	l := e.pool.load()
+// Stats returns what the engine has to do now.
+func (e *Engine) Stats() Stats {
+	s := e.pool.stats()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	l.Requests, l.Bytes, l.Weights, l.Memory = e.reserved, e.body, e.bytes, e.config.Memory
+	s.Requests, s.Bytes, s.Loaded, s.LoadedBytes, s.Memory = e.reserved, e.body, len(e.loaded), e.bytes, e.config.Memory
 	for in := range e.loaded {
-		l.Models = append(l.Models, LoadedModel{in.name, in.of.bytes, in.users})
+		s.Models = append(s.Models, LoadedModel{in.name, in.of.bytes, in.users})
 	}
-	slices.SortFunc(l.Models, func(a, b LoadedModel) int { return cmp.Compare(a.Name, b.Name) })
-	return l
+	slices.SortFunc(s.Models, func(a, b LoadedModel) int { return cmp.Compare(a.Name, b.Name) })
+	return s
 }
 
 // Limits returns what one request may ask for, without zeros.

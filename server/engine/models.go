@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/pillow"
+	labelled "github.com/vitago/vitago/tasks/imageclassification/clip"
 	found "github.com/vitago/vitago/tasks/imagesearch/clip"
 	"github.com/vitago/vitago/tasks/visualtokens/projected"
 )
@@ -45,10 +46,10 @@ type instance struct {
 	late  func() bool
 	left  bool // it is let go when nobody uses it any more
 
-	print       once[string] // fingerprint of the vision tower
-	search      once[*found.ImageSearch]
-	tokens      once[*projected.Tokens]
-	classifiers classifiers
+	print      once[string] // fingerprint of the vision tower
+	search     once[*found.ImageSearch]
+	tokens     once[*projected.Tokens]
+	classifier once[*labelled.ImageClassification]
 }
 
 // A loading is a model on its way, which all who ask for it wait for.

@@ -36,7 +36,8 @@ type pool struct {
 	maxBatch, maxItems int
 	maxWait            time.Duration
 
-	queued   int           // items of all works that are not over
+	queued   int           // items of all requests that were admitted
+	room     *sync.Cond    // of who waits to be
 	last     time.Time     // when the last batch ended
 	pace     time.Duration // an item takes, as measured; 0 if nothing was
 	computed int64         // items, of all time
@@ -117,7 +118,7 @@ type batch struct {
 // start begins the work of a pool.
 func (p *pool) start() {
 	p.all = map[*work]bool{}
-	p.toPrepare, p.toCompute = sync.NewCond(&p.mu), sync.NewCond(&p.mu)
+	p.toPrepare, p.toCompute, p.room = sync.NewCond(&p.mu), sync.NewCond(&p.mu), sync.NewCond(&p.mu)
 	for range pictures.Decoders() {
 		p.running.Go(p.prepareAll)
 	}
@@ -142,25 +143,43 @@ func (p *pool) set(c Config) {
 	p.maxBatch, p.maxItems, p.maxWait = c.MaxBatch, c.QueueItems, c.MaxWait
 }
 
-// load returns the pool's part of a [Load].
-func (p *pool) load() Load {
+// stats returns the pool's part of [Stats].
+func (p *pool) stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := Load{Queued: p.queued, Computed: p.computed}
+	s := Stats{Items: p.queued, Computed: p.computed}
 	if p.batch != nil {
-		l.Computing = len(p.batch.jobs)
+		s.Computing = len(p.batch.jobs)
 	}
-	return l
+	return s
 }
 
-// admit returns an [ErrBusy] if there is no room for so many items more.
-func (p *pool) admit(items int) error {
+// admit makes room for so many items of a request until leave is called. If there is none it waits for it, or returns an [ErrBusy].
+func (p *pool) admit(ctx context.Context, items int, wait bool) (leave func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queued+items > p.maxItems {
-		return fmt.Errorf("engine: %w: %d pictures and texts wait, and %d more would be over %d", ErrBusy, p.queued, items, p.maxItems)
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.room.Broadcast()
+	})
+	defer stop()
+	for p.queued+items > p.maxItems {
+		switch {
+		case !wait || items > p.maxItems:
+			return nil, fmt.Errorf("engine: %w: %d pictures and texts wait, and %d more would be over %d", ErrBusy, p.queued, items, p.maxItems)
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		}
+		p.room.Wait()
 	}
-	return nil
+	p.queued += items
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.queued -= items
+		p.room.Broadcast()
+	}), nil
 }
 
 // do has jobs done, and returns when they are, one of them has failed, or ctx has ended. The error of an item is an [ItemError]. release is
@@ -186,7 +205,6 @@ func (p *pool) add(w *work) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all[w] = true
-	p.queued += len(w.jobs)
 	now := time.Now()
 	for _, j := range w.jobs {
 		j.work, j.since = w, now
@@ -516,7 +534,6 @@ func (p *pool) end(w *work, err error) {
 	}
 	w.over, w.err = true, err
 	delete(p.all, w)
-	p.queued -= len(w.jobs)
 	p.drop(w)
 	if b := p.batch; b != nil && !slices.ContainsFunc(b.jobs, func(j *job) bool { return !j.work.over }) {
 		b.cancel(context.Canceled)

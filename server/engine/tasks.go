@@ -2,19 +2,17 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"sync"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/explain"
+	"github.com/vitago/vitago/internal/pillow"
 	"github.com/vitago/vitago/search"
 	"github.com/vitago/vitago/tasks/imageclassification"
+	labelled "github.com/vitago/vitago/tasks/imageclassification/clip"
 	"github.com/vitago/vitago/tasks/imagesearch"
 	found "github.com/vitago/vitago/tasks/imagesearch/clip"
 	"github.com/vitago/vitago/tasks/imagetextsimilarity"
@@ -51,25 +49,11 @@ func (e *Engine) Classify(ctx context.Context, model string, r imageclassificati
 		return nil, err
 	}
 	words := r.Labels != nil || r.Prompts != nil
-	switch n := max(len(r.Labels), len(r.Prompts)); {
-	case r.Labels != nil && r.Prompts != nil:
-		return nil, refused(clip.ErrRequest, "labels and prompts, want one of them")
-	case n > imageclassification.MaxLabels:
-		return nil, refused(clip.ErrRequest, "got %d labels, want at most %d", n, imageclassification.MaxLabels)
-	case !words && (r.Templates != nil || r.Multi || r.Bias != 0 || r.Negatives != nil):
-		return nil, refused(clip.ErrRequest, "templates, multi, bias or negatives without labels, want labels")
-	case !r.Multi && (r.Bias != 0 || r.Negatives != nil):
-		return nil, refused(clip.ErrRequest, "bias or negatives of labels that exclude each other, want multi")
-	case r.TopK < 0:
-		return nil, refused(clip.ErrRequest, "top k is %d, want 1 or more, or 0 for all", r.TopK)
-	case !(r.Threshold.Probability >= 0 && r.Threshold.Probability <= 1) || !(r.Threshold.Cosine >= -1 && r.Threshold.Cosine <= 1):
-		return nil, refused(clip.ErrRequest, "threshold is %v and %v, want a probability of 0 to 1 and a cosine of -1 to 1", r.Threshold.Probability, r.Threshold.Cosine)
-	case !words && r.Threshold.Cosine != 0:
-		return nil, refused(clip.ErrRequest, "a threshold of %v for the cosine, and a trained classifier has no cosines", r.Threshold.Cosine)
-	}
-	if err := e.pool.admit(len(items)); err != nil {
+	served, err := e.pool.admit(ctx, len(items), false)
+	if err != nil {
 		return nil, err
 	}
+	defer served()
 	in, release, err := e.acquire(ctx, model, func(en *entry) error {
 		switch {
 		case words && en.info.Context == 0:
@@ -85,106 +69,25 @@ func (e *Engine) Classify(ctx context.Context, model string, r imageclassificati
 		return nil, err
 	}
 	defer release()
-	features, rank := embedding, (func([]float32) []clip.Label)(nil)
-	if words {
-		c, err := e.classifier(ctx, in, r)
-		if err != nil {
-			return nil, err
-		}
-		rank = c.Rank
-	} else {
-		features, rank = in.tuned.Head().Features, in.tuned.Rank
+	c, err := in.classifier.get(func() (*labelled.ImageClassification, error) { return labelled.New(ctx, in.clip) })
+	if err != nil {
+		return nil, err
 	}
-	vectors, err := e.encode(ctx, in, items, features, clipvit.Choice{}, nil)
+	judge, err := c.Judge(ctx, r, zeroshot.EncodeBy(encoder{e, in}.EncodeText))
+	if err != nil {
+		return nil, err
+	}
+	vectors, err := e.encode(ctx, in, EmbedRequest{Items: items}, judge.Features, nil)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]imageclassification.Response, len(vectors))
 	for i, v := range vectors {
-		labels := rank(v)
-		if p := labels[0].Probability; p-p != 0 {
-			return nil, &ItemError{i, fmt.Errorf("engine: model %q: the probability of a label is %v, want a number: the weights are damaged or too large", in.name, p)}
+		if all[i], err = judge.Response(v); err != nil {
+			return nil, &ItemError{i, err}
 		}
-		if r.Threshold != (zeroshot.Threshold{}) {
-			all[i].Accepted = []string{}
-			for _, l := range r.Threshold.Accepted(labels) {
-				all[i].Accepted = append(all[i].Accepted, l.Name)
-			}
-		}
-		if r.TopK > 0 {
-			labels = labels[:min(r.TopK, len(labels))]
-		}
-		all[i].Labels = labels
 	}
 	return all, nil
-}
-
-// classifier returns the one of a request's labels. Those that were used last are kept, since their texts take time.
-func (e *Engine) classifier(ctx context.Context, in *instance, r imageclassification.Request) (*zeroshot.Classifier, error) {
-	text, err := json.Marshal([]any{r.Labels, r.Prompts, r.Templates, r.Multi, r.Bias, r.Negatives})
-	if err != nil {
-		return nil, refused(clip.ErrRequest, "%w", err) // a bias that is no number
-	}
-	key := sha256.Sum256(text)
-	if c := in.classifiers.get(key); c != nil {
-		return c, nil
-	}
-	options := []zeroshot.Option{zeroshot.EncodeBy(encoder{e, in}.EncodeText)}
-	if r.Multi {
-		options = append(options, zeroshot.MultiLabel(r.Bias, r.Negatives...))
-	}
-	var c *zeroshot.Classifier
-	if r.Prompts != nil {
-		c, err = zeroshot.NewPrompts(ctx, in.clip, r.Prompts, r.Templates, options...)
-	} else {
-		c, err = zeroshot.New(ctx, in.clip, r.Labels, r.Templates, options...)
-	}
-	if err != nil {
-		return nil, err
-	}
-	in.classifiers.put(key, c, max(len(r.Labels), len(r.Prompts))*in.of.info.Dim)
-	return c, nil
-}
-
-// classifiers are those that were used last.
-type classifiers struct {
-	mu   sync.Mutex
-	all  []kept // the last used last
-	size int    // values of all
-}
-
-// keptValues is how many values of labels' embeddings are kept, of 8 bytes each: a thousand labels of 768 values five times.
-const keptValues = 4 << 20
-
-type kept struct {
-	key  [sha256.Size]byte
-	c    *zeroshot.Classifier
-	size int
-}
-
-func (k *classifiers) get(key [sha256.Size]byte) *zeroshot.Classifier {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	i := slices.IndexFunc(k.all, func(x kept) bool { return x.key == key })
-	if i < 0 {
-		return nil
-	}
-	x := k.all[i]
-	k.all = append(slices.Delete(k.all, i, i+1), x)
-	return x.c
-}
-
-func (k *classifiers) put(key [sha256.Size]byte, c *zeroshot.Classifier, size int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if size > keptValues || slices.ContainsFunc(k.all, func(x kept) bool { return x.key == key }) {
-		return
-	}
-	for k.size += size; k.size > keptValues; {
-		k.size -= k.all[0].size
-		k.all = slices.Delete(k.all, 0, 1)
-	}
-	k.all = append(k.all, kept{key, c, size})
 }
 
 // Compare returns the similarities of pictures and texts.
@@ -208,9 +111,11 @@ func (e *Engine) Compare(ctx context.Context, model string, r imagetextsimilarit
 			return none, refused(clip.ErrText, "text %d has %d bytes, want at most %d", i+1, len(text), limits.TextBytes)
 		}
 	}
-	if err := e.pool.admit(len(items)); err != nil {
+	served, err := e.pool.admit(ctx, len(items), false)
+	if err != nil {
 		return none, err
 	}
+	defer served()
 	in, release, err := e.acquire(ctx, model, func(en *entry) error {
 		if en.info.Context == 0 {
 			return fmt.Errorf("engine: model %q: %w: %w", en.Name, clip.ErrNoText, ErrTask)
@@ -228,20 +133,12 @@ func (e *Engine) Compare(ctx context.Context, model string, r imagetextsimilarit
 	for _, t := range r.Texts {
 		items = append(items, Item{Text: t})
 	}
-	vectors, err := e.encode(ctx, in, items, embedding, clipvit.Choice{}, nil)
+	vectors, err := e.encode(ctx, in, EmbedRequest{Items: items}, embedding, nil)
 	if err != nil {
 		return none, err
 	}
-	pictures, texts := vectors[:len(r.Images)], vectors[len(r.Images):]
 	out := imagetextsimilarity.Response{Scale: text.Scale()}
-	for _, p := range pictures {
-		cosines := make([]float64, len(texts))
-		for i, t := range texts {
-			cosines[i] = clip.Cosine(p, t)
-		}
-		out.Cosines = append(out.Cosines, cosines)
-		out.Probabilities = append(out.Probabilities, softmax(cosines, out.Scale))
-	}
+	out.Cosines, out.Probabilities = zeroshot.Compare(out.Scale, vectors[:len(r.Images)], vectors[len(r.Images):])
 	return out, nil
 }
 
@@ -267,9 +164,11 @@ func (e *Engine) Search(ctx context.Context, model string, r imagesearch.Request
 			return none, refused(clip.ErrText, "part %d of the query: text of %d bytes, want at most %d", i+1, len(p.Text), limits.TextBytes)
 		}
 	}
-	if err := e.pool.admit(len(r.Query)); err != nil {
+	served, err := e.pool.admit(ctx, len(r.Query), false)
+	if err != nil {
 		return none, err
 	}
+	defer served()
 	in, release, err := e.acquire(ctx, model, func(en *entry) error {
 		if en.Index == "" {
 			return en.lacks("has no index")
@@ -306,26 +205,17 @@ func (e *Engine) Tokens(ctx context.Context, model string, image []byte) (visual
 	if _, err := sizeOf(image, e.Limits().Pixels); err != nil {
 		return none, err
 	}
-	if err := e.pool.admit(1); err != nil {
+	served, err := e.pool.admit(ctx, 1, false)
+	if err != nil {
 		return none, err
 	}
-	in, release, err := e.acquire(ctx, model, func(en *entry) error {
-		if !en.projector {
-			return en.lacks("has no projector, which is what makes tokens of a language model")
-		}
-		return nil
-	})
+	defer served()
+	in, release, err := e.acquire(ctx, model, (*entry).hasProjector)
 	if err != nil {
 		return none, err
 	}
 	defer release()
-	t, err := in.tokens.get(func() (*projected.Tokens, error) {
-		encoder, err := in.clip.Checkpoint().Encoder(ctx, "")
-		if err != nil {
-			return nil, failed(in.name, err)
-		}
-		return projected.New(encoder)
-	})
+	t, err := in.projected(ctx)
 	if err != nil {
 		return none, err
 	}
@@ -334,6 +224,48 @@ func (e *Engine) Tokens(ctx context.Context, model string, image []byte) (visual
 		return err
 	})
 	return none, err
+}
+
+// projected returns what makes visual tokens.
+func (in *instance) projected(ctx context.Context) (*projected.Tokens, error) {
+	return in.tokens.get(func() (*projected.Tokens, error) {
+		encoder, err := in.clip.Checkpoint().Encoder(ctx, "")
+		if err != nil {
+			return nil, failed(in.name, err)
+		}
+		return projected.New(encoder)
+	})
+}
+
+// TokenCount returns how many visual tokens a picture of width by height pixels has.
+func (e *Engine) TokenCount(ctx context.Context, model string, width, height int) (int, error) {
+	ctx, leave, err := e.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	in, release, err := e.acquire(ctx, model, (*entry).hasProjector)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	t, err := in.projected(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.Count(width, height)
+	if err != nil {
+		return 0, refused(clip.ErrRequest, "%w", pillow.Bare(err, "projector"))
+	}
+	return n, nil
+}
+
+// hasProjector returns an error if a model has none.
+func (en *entry) hasProjector() error {
+	if !en.projector {
+		return en.lacks("has no projector, which is what makes tokens of a language model")
+	}
+	return nil
 }
 
 // maxCaptions bounds the maps of a request: each goes through the tower again.
@@ -355,9 +287,11 @@ func (e *Engine) Explain(ctx context.Context, model string, image []byte, captio
 	if n := len(captions); n > maxCaptions {
 		return nil, refused(clip.ErrRequest, "got %d captions, want at most %d", n, maxCaptions)
 	}
-	if err := e.pool.admit(1); err != nil {
+	served, err := e.pool.admit(ctx, 1, false)
+	if err != nil {
 		return nil, err
 	}
+	defer served()
 	in, release, err := e.acquire(ctx, model, func(en *entry) error {
 		switch {
 		case !slices.Contains(en.info.Tasks, "explain"):
@@ -449,18 +383,4 @@ func (en *entry) record(ctx context.Context, path string) (none search.Record, e
 		}
 	}
 	return none, refused(clip.ErrRequest, "%.200q is no picture of the index", path)
-}
-
-// softmax returns the probabilities [N] of cosines times a scale.
-func softmax(cosines []float64, scale float64) []float64 {
-	peak, total := slices.Max(cosines), 0.0
-	p := make([]float64, len(cosines))
-	for i, c := range cosines {
-		p[i] = math.Exp(scale * (c - peak))
-		total += p[i]
-	}
-	for i := range p {
-		p[i] /= total
-	}
-	return p
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/vitago/vitago/clip"
@@ -135,8 +136,8 @@ func (j *Judge) Response(vector []float32) (imageclassification.Response, error)
 
 // Judge returns what judges the pictures of a request, for who encodes those of many requests together. Classifiers of labels that
 // were asked for lately are kept, so that a list of many labels is encoded once. Errors are those of ClassifyImages, without those of
-// the pictures, at which it does not look.
-func (m *ImageClassification) Judge(ctx context.Context, r imageclassification.Request) (*Judge, error) {
+// the pictures, at which it does not look. Options are those of [zeroshot.New], such as [zeroshot.EncodeBy].
+func (m *ImageClassification) Judge(ctx context.Context, r imageclassification.Request, options ...zeroshot.Option) (*Judge, error) {
 	if err := check(r); err != nil {
 		return nil, err
 	}
@@ -153,9 +154,8 @@ func (m *ImageClassification) Judge(ctx context.Context, r imageclassification.R
 		return j, nil
 	}
 	judge, err := m.kept.get(ctx, keyOf(r), len(r.Labels)+len(r.Prompts), func() (*zeroshot.Classifier, error) {
-		var options []zeroshot.Option
 		if r.Multi {
-			options = append(options, zeroshot.MultiLabel(0, r.Negatives...))
+			options = append(slices.Clone(options), zeroshot.MultiLabel(0, r.Negatives...))
 		}
 		if r.Prompts != nil {
 			return zeroshot.NewPrompts(ctx, m.model, r.Prompts, r.Templates, options...)
