@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	textencodingv1 "github.com/nlpodyssey/cybertron/pkg/server/gen/proto/go/textencoding/v1"
 	"google.golang.org/grpc"
 
 	"github.com/vitago/vitago/clip"
@@ -215,22 +214,4 @@ func (o Options) embedTexts(ctx context.Context, r engine.EmbedRequest, all []st
 	}
 	e, err := o.Engine.Embed(ctx, r)
 	return e, ofField("texts", err)
-}
-
-// cybertronText answers for cybertron's service of texts, by the first model.
-type cybertronText struct {
-	textencodingv1.UnimplementedTextEncodingServiceServer
-	Options
-}
-
-// Encode returns the vector of a text, not normalised, as package textencoding has it.
-func (s cybertronText) Encode(ctx context.Context, r *textencodingv1.EncodingRequest) (*textencodingv1.EncodingResponse, error) {
-	if r.PoolingStrategy != 0 {
-		return nil, s.fail(ctx, invalid("pooling_strategy is %d, want 0: CLIP's tower projects the state of the last token, and has no other", r.PoolingStrategy))
-	}
-	e, err := s.embedTexts(ctx, engine.EmbedRequest{}, []string{r.Input})
-	if err != nil {
-		return nil, s.fail(ctx, err)
-	}
-	return &textencodingv1.EncodingResponse{Vector: e.Vectors[0]}, nil
 }
