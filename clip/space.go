@@ -36,6 +36,21 @@ func (s Space) Fingerprint() string {
 	return hex.EncodeToString(h[:])
 }
 
+// Transform returns how pictures are prepared for vectors of the space, and for towers of how many pixels.
+func (s Space) Transform() (t clipvit.Transform, size int, err error) {
+	var of struct {
+		Size int `json:"size"`
+		clipvit.Transform
+	}
+	if err := json.Unmarshal([]byte(s.Preprocessing), &of); err != nil {
+		return t, 0, fmt.Errorf("clip: the preprocessing of a space is %.100q, want what Model.Space writes: %w", s.Preprocessing, err)
+	}
+	if err := of.Validate(); err != nil {
+		return t, 0, because(nil, err, "")
+	}
+	return of.Transform, of.Size, nil
+}
+
 // Differences says in words in what the vectors of pictures of two spaces differ, "" if in nothing.
 func (s Space) Differences(other Space) (all []string) {
 	add := func(what string, was, is any) {

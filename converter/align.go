@@ -101,7 +101,7 @@ func align(c *source) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		file: c.file, name: c.name, beside: c.beside, words: c.words, assumed: c.assumed, choice: c.choice,
+		file: c.file, name: c.name, beside: c.beside, words: c.words, assumed: c.assumed, choice: c.choice, transform: c.transform,
 		dialect: d, sizes: sizes{}, params: map[string]param{}, language: len(c.file.Absent()),
 	}
 	m.has.extra = map[string]bool{}
@@ -364,7 +364,7 @@ func (m *Model) configure() error {
 		}
 		return m.readTiles()
 	}
-	if m.choice != (clipvit.Choice{}) {
+	if m.choice != (clipvit.Choice{}) || m.transform != nil {
 		return fmt.Errorf("converter: %s: has no vision tower, whose preprocessing could be chosen", m.name)
 	}
 	return nil

@@ -25,12 +25,13 @@ type Model struct {
 	assumed transformer.Activation
 
 	dialect   *dialect
-	choice    clipvit.Choice // in the place of what files say of preprocessing
-	library   string         // whose rules the preprocessing is by: the name of a preset of clipvit
-	config    Config         // Vision is zero without a tower
-	stated    Config         // the same as shapes and files say it, where they may say nothing of activation and heads
-	unsure    error          // why the activation is not known, if there is more to say of that than ErrActivation
-	unsettled error          // what is missing in config, or wrong, and keeps it from computing
+	choice    clipvit.Choice     // in the place of what files say of preprocessing
+	transform *clipvit.Transform // likewise, the whole of it; nil if the files say it
+	library   string             // whose rules the preprocessing is by: the name of a preset of clipvit
+	config    Config             // Vision is zero without a tower
+	stated    Config             // the same as shapes and files say it, where they may say nothing of activation and heads
+	unsure    error              // why the activation is not known, if there is more to say of that than ErrActivation
+	unsettled error              // what is missing in config, or wrong, and keeps it from computing
 	projector *ProjectorConfig
 	sizes     sizes
 	has       inventory
@@ -51,6 +52,10 @@ func Assume(a transformer.Activation) OpenOption { return func(s *source) { s.as
 // Prepare declares how images are prepared for the tower, in the place of what its files say. Another choice than there is
 // is an error of the opening, as is one for a checkpoint without a tower.
 func Prepare(c clipvit.Choice) OpenOption { return func(s *source) { s.choice = c } }
+
+// Prepared declares a whole transform in the place of what files say, as that of an index in which other images are to be found. One
+// that the tower cannot do, and a [Prepare] that changes something beside it, is an error of the opening.
+func Prepared(t clipvit.Transform) OpenOption { return func(s *source) { s.transform = &t } }
 
 // Open finds a model in a checkpoint: a file in one of the containers that [checkpoint.Open] knows, or a
 // directory that holds such files and perhaps a config.json. It reads no weights yet, and must be closed in

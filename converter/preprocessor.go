@@ -475,6 +475,19 @@ func (m *Model) readTransform() error {
 	if err := m.choice.Validate(); err != nil {
 		return err
 	}
+	if t := m.transform; t != nil {
+		size := v.ImageSize
+		switch err := t.Validate(); {
+		case err != nil:
+			return fmt.Errorf("converter: %s: %w", m.name, err)
+		case m.choice != (clipvit.Choice{}):
+			return fmt.Errorf("converter: %s: a whole transform was declared, and %+v beside it: want one of them", m.name, m.choice)
+		case t.Resize > 0 && t.Resize < size:
+			return fmt.Errorf("converter: %s: a transform was declared that makes images of %d pixels, and the tower takes %d", m.name, t.Resize, size)
+		}
+		v.Transform = t.Canonical()
+		return nil
+	}
 	c := m.choice
 	if c.Fit != "" { // of a square nothing is cut off, so that its transform does not say how
 		c.Preset = cmp.Or(c.Preset, m.library)

@@ -104,6 +104,8 @@ type source struct {
 	dir     string                 // of a single file, where configurations may be that are wanted only if nothing else helps
 	assumed transformer.Activation // what the caller says
 	choice  clipvit.Choice         // likewise, of preprocessing
+
+	transform *clipvit.Transform // likewise, the whole of it
 	// Adapters to be merged: first those that the path itself was of, then what the caller says.
 	below, adapters []combined
 }

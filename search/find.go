@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/scan"
 )
@@ -147,6 +148,22 @@ func (x *Index) Vector(row int) []float32 {
 	v := make([]float32, x.Dim())
 	kernel.WidenHalves(v, x.Half(row))
 	return v
+}
+
+// ModelOptions returns the options by which [clip.Open] opens a model as the one was that made the index: the precision of its weights, and
+// how pictures are prepared. Whether it is that model is for [Index.Check] to say.
+func (x *Index) ModelOptions() (all []clip.Option) {
+	s := x.about.Space
+	switch s.Precision {
+	case "bf16":
+		all = append(all, clip.BF16())
+	case "int8":
+		all = append(all, clip.Int8())
+	}
+	if t, _, err := s.Transform(); err == nil { // of others, Check says how they differ
+		all = append(all, clip.Checkpoint(converter.Prepared(t)))
+	}
+	return all
 }
 
 // Check returns nil if vectors of pictures in a space may be compared with those of the index, and a [SpaceError] if not. That of a

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
@@ -30,6 +32,7 @@ type indexing struct {
 	model      string
 	activation transformer.Activation // "" is what the model says
 	prepare    clipvit.Choice
+	prepared   converter.OpenOption // what prepare says, or the index that is there
 	batch      int
 	precision  string
 	metadata   string // a table, "" if there is none
@@ -37,6 +40,7 @@ type indexing struct {
 	strict     bool
 	forget     []string
 	compact    bool
+	verify     bool
 	json       bool
 }
 
@@ -65,13 +69,14 @@ modified and the columns of --metadata. What is renamed or deleted is noted besi
 --compact.
 
 INDEX knows by a fingerprint which weights, preprocessing and precision made it, and refuses others. Without
---model and --precision those of INDEX are taken; --preprocess, --fit, --exif and --activation are given each time,
-and to search.
+--model, --precision, --preprocess, --fit and --exif those of INDEX are taken, and search does so, too; --activation
+is given each time.
 
 ` + precisionHelp,
 		Example: `  vitago index --index photos.index --model ViT-B/32 photos/
   vitago index --index photos.index
   vitago index --index photos.index --forget photos/old --compact
+  vitago index --index photos.index --verify
   vitago index --index laion.index --model ViT-L/14 --json 00000.tar 00001.tar`,
 	}
 	var x indexing
@@ -87,11 +92,16 @@ and to search.
 	f.BoolVar(&x.strict, "strict", false, "end at the first image that cannot be read")
 	f.StringArrayVar(&x.forget, "forget", nil, "delete from INDEX what is in `PATH`, a folder, tar or file, which may be gone, or what a list names; repeatable")
 	f.BoolVar(&x.compact, "compact", false, "write INDEX anew without what is deleted")
+	f.BoolVar(&x.verify, "verify", false, "read all files of INDEX, and say whether they are what was written")
 	f.BoolVar(&x.json, "json", false, "say in JSON on standard output what was done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		x.precision, x.activation, x.prepare = precision.value, transformer.Activation(activation.value), prepared()
+		x.prepared = converter.Prepare(x.prepare)
 		if x.index == "" {
 			return usagef("no index: give --index INDEX, the folder of an index, or of one to be made")
+		}
+		if x.verify {
+			return x.check(cmd, args)
 		}
 		if x.batch < 1 || x.batch > maxBatch {
 			return usagef("--batch is %d, want 1 to %d", x.batch, maxBatch)
@@ -182,6 +192,47 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// A checked is what index --verify says in JSON.
+type checked struct {
+	Index       string  `json:"index"`
+	Fingerprint string  `json:"fingerprint"`
+	Pictures    int     `json:"pictures"`
+	Seconds     float64 `json:"seconds"`
+}
+
+// check says whether the files of an index are what was written.
+func (x *indexing) check(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("--verify reads the index alone: got %s, want none", some(len(args), "argument"))
+	}
+	var unused string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains([]string{"index", "verify", "json"}, f.Name) {
+			unused = cmp.Or(unused, f.Name)
+		}
+	})
+	if unused != "" {
+		return usagef("--%s does nothing beside --verify, which changes nothing", unused)
+	}
+	begin := time.Now()
+	now, err := search.Open(x.index)
+	if err != nil {
+		return err
+	}
+	p := startProgress(cmd.ErrOrStderr(), "verifying", count)
+	err = now.Verify(cmd.Context())
+	p.stop()
+	said := checked{x.index, now.Space().Fingerprint(), now.Live(), time.Since(begin).Seconds()}
+	if err := errors.Join(err, now.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s, and all files are what was written\n", oneLine(x.index), some(said.Pictures, "picture"))
+	if x.json {
+		return writeJSON(cmd.OutOrStdout(), said)
+	}
+	return nil
+}
+
 // sourcesOf returns the sources that arguments name.
 func sourcesOf(args []string) (all []search.Source, err error) {
 	for _, arg := range args {
@@ -213,8 +264,11 @@ func (x *indexing) unused(cmd *cobra.Command, asked bool) error {
 	return nil
 }
 
-// asBefore takes the model and the precision of an index, if none are asked for.
+// asBefore takes the model, the precision and the preprocessing of an index, if none are asked for.
 func (x *indexing) asBefore(cmd *cobra.Command, was *search.Index) error {
+	if t, _, err := was.Space().Transform(); err == nil && x.prepare == (clipvit.Choice{}) {
+		x.prepared = converter.Prepared(t)
+	}
 	if !cmd.Flags().Changed("precision") {
 		x.precision = was.Space().Precision
 	}
@@ -265,7 +319,7 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 			return nil, err
 		}
 	}
-	m, err := clip.Open(x.model, append(precisionOptions(x.precision), clip.Checkpoint(converter.Assume(x.activation), converter.Prepare(x.prepare)))...)
+	m, err := clip.Open(x.model, append(precisionOptions(x.precision), clip.Checkpoint(converter.Assume(x.activation), x.prepared))...)
 	if err != nil {
 		return nil, err
 	}

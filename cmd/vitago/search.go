@@ -339,11 +339,11 @@ func (s *searching) query(cmd *cobra.Command, x *search.Index, texts []string) (
 // open opens the model of an index, for texts too if words is true.
 func (s *searching) open(cmd *cobra.Command, x *search.Index, words bool) (*clip.Model, error) {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	model, asked := s.model, clip.Checkpoint(converter.Assume(s.activation), converter.Prepare(s.prepare))
+	model, asked := s.model, asIndexed(x, s.prepare, s.activation)
 	if model == "" {
 		model = x.Model()
 		if _, err := os.Stat(model); err != nil && !isBuiltin(model) {
-			small, err := demo.Open(asked)
+			small, err := demo.Open(asked...)
 			if err != nil {
 				return nil, err
 			}
@@ -359,8 +359,7 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index, words bool) (*clip
 	} else if err := checkModel(cmd, &model); err != nil {
 		return nil, err
 	}
-	options := append(precisionOptions(x.Space().Precision), asked, clip.Vocabulary(s.vocab))
-	m, err := clip.Open(model, options...)
+	m, err := clip.Open(model, append(asked, clip.Vocabulary(s.vocab))...)
 	if err != nil {
 		return nil, err
 	}
@@ -375,6 +374,16 @@ func (s *searching) open(cmd *cobra.Command, x *search.Index, words bool) (*clip
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
+}
+
+// asIndexed returns the options for the model of an index: as it was then, but for what is asked for, which says all of the preprocessing. What
+// contradicts the index is found by its space.
+func asIndexed(x *search.Index, prepare clipvit.Choice, activation transformer.Activation) []clip.Option {
+	asked := clip.Checkpoint(converter.Assume(activation))
+	if prepare == (clipvit.Choice{}) {
+		return append(x.ModelOptions(), asked)
+	}
+	return append(precisionOptions(x.Space().Precision), asked, clip.Checkpoint(converter.Prepare(prepare)))
 }
 
 // readVector reads an array of NumPy's with one vector of so many values: [E], or [1,E].

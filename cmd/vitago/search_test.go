@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -292,15 +293,45 @@ func TestSearchRefuses(t *testing.T) {
 	vitago("search", "--index", index, "cat").want(t, exitFailed, nil, []string{"img_emb_00000.npy", "damaged", "100 bytes"})
 }
 
+// TestVerifyIndex: a bit that has changed in any file is found by --verify, and named.
+func TestVerifyIndex(t *testing.T) {
+	index := filepath.Join(t.TempDir(), "index")
+	vitago("index", "--index", index, "--model", demo.Name, picturesWithCopy(t)).want(t, exitDone, nil, []string{"7 added"})
+	vitago("index", "--index", index, "--verify", "--json").want(t, exitDone, []string{`"pictures": 7`}, []string{"7 pictures, and all files are what was written"})
+	for _, name := range []string{"dataset/img_emb/img_emb_00000.npy", "dataset/metadata/metadata_00000.parquet", "codes/codes_00000.bin"} {
+		path := filepath.Join(index, filepath.FromSlash(name))
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := bytes.Clone(whole)
+		changed[len(changed)-20] ^= 1
+		if err := os.WriteFile(path, changed, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		vitago("index", "--index", index, "--verify").want(t, exitFailed, nil, []string{filepath.Base(path), "damaged"})
+		if err := os.WriteFile(path, whole, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vitago("index", "--index", index, "--verify").want(t, exitDone, nil, []string{"all files"})
+}
+
 // TestPrepared: an index of pictures that are prepared in another way than the model's files say is brought up to date and searched
-// in that way alone.
+// in that way, which need not be said again, and in no other.
 func TestPrepared(t *testing.T) {
 	pictures, index := picturesWithCopy(t), filepath.Join(t.TempDir(), "index")
 	cat := filepath.Join(pictures, "cat.png")
 	const hint = "; --preprocess, --fit and --exif say how pictures are prepared"
 	vitago("index", "--index", index, "--model", demo.Name, "--fit", "pad", pictures).want(t, exitDone, nil, []string{"7 added"})
-	vitago("index", "--index", index).want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("index", "--index", index).want(t, exitDone, nil, []string{"7 unchanged"})
 	vitago("index", "--index", index, "--fit", "pad").want(t, exitDone, nil, []string{"7 unchanged"})
-	vitago("search", "--index", index, "--image", cat).want(t, exitFailed, nil, []string{"preprocessing", hint})
-	vitago("search", "--index", index, "--image", cat, "--fit", "pad", "--top", "1").want(t, exitDone, []string{"\t" + cat + "\n"}, nil)
+	vitago("index", "--index", index, "--fit", "squash").want(t, exitFailed, nil, []string{"preprocessing", hint})
+	said := vitago("search", "--index", index, "--image", cat, "--fit", "pad", "--top", "1")
+	said.want(t, exitDone, []string{"\t" + cat + "\n"}, nil)
+	if plain := vitago("search", "--index", index, "--image", cat, "--top", "1"); plain.status != exitDone || plain.out != said.out {
+		t.Errorf("as the index says: status %d, %q, want %q", plain.status, plain.out, said.out)
+	}
+	vitago("search", "--index", index, "--image", cat, "--fit", "squash").want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("search", "--index", index, "--image", cat, "--exif").want(t, exitFailed, nil, []string{"preprocessing", hint})
 }

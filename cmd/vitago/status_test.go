@@ -341,6 +341,8 @@ func TestStatuses(t *testing.T) {
 		{usage, "index --index OUT --model TINY https://example.com/a.jpg", "addresses are not read"},
 		{usage, "index --index OUT --model TINY --metadata WRONG/labels.txt PICTURE", `columns are ["cat"], want one that is called path`},
 		{world, "index --index OUT", "no index: the folder is not there"},
+		{world, "index --index OUT --verify", "no index: the folder is not there"},
+		{usage, "index --index OUT --verify PICTURE", "--verify reads the index alone: got 1 argument, want none"},
 		{world, "index --index OUT --model TINY --compact", "no index: the folder is not there"},
 		{world, "index --index PICTURES --model TINY PICTURE", "no index: it has no manifest.json, and "},
 		{world, "index --index OUT --model TINY nope", "nope: no such file or directory"},

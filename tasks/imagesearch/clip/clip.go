@@ -88,18 +88,13 @@ func New(ctx context.Context, model Encoder, dir string) (*ImageSearch, error) {
 }
 
 // LoadImageSearch returns what finds pictures in the index in folder index, with the model in dir, in any form that [clip.Open] knows.
-// Its weights are rounded as those of the model that made the index were. Errors are those of [clip.Open], [search.Open] and [New].
+// Its weights are rounded and its pictures prepared as those of the model that made the index were. Errors are those of [clip.Open], [search.Open] and [New].
 func LoadImageSearch(ctx context.Context, dir, index string, options ...clip.Option) (*ImageSearch, error) {
 	x, err := search.Open(index) // before the weights, which take longer
 	if err != nil {
 		return nil, err
 	}
-	switch x.Space().Precision {
-	case "bf16":
-		options = append(options, clip.BF16())
-	case "int8":
-		options = append(options, clip.Int8())
-	}
+	options = append(options, x.ModelOptions()...)
 	if err := x.Close(); err != nil {
 		return nil, err
 	}

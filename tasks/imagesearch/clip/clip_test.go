@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/search"
 	"github.com/vitago/vitago/tasks"
@@ -344,6 +346,20 @@ func TestPrecision(t *testing.T) {
 	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/demo/cat.png")}}, TopK: 1})
 	if len(hits) != 1 || hits[0].Name() != "cat.png" || math.Abs(hits[0].Score-1) > 1e-3 {
 		t.Errorf("%v, want cat.png", hits)
+	}
+}
+
+// Pictures of queries are prepared as those of the index.
+func TestPreprocessing(t *testing.T) {
+	pad := clip.Checkpoint(converter.Prepare(clipvit.Choice{Fit: clipvit.FitPad}))
+	dir, _ := prepared(t, "testdata/families/hf5-clip", pad)
+	m := load(t, dir)
+	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/demo/cat.png")}}, TopK: 1})
+	if len(hits) != 1 || hits[0].Name() != "cat.png" || math.Abs(hits[0].Score-1) > 1e-3 {
+		t.Errorf("%v, want cat.png", hits)
+	}
+	if transform, _, err := m.space.Transform(); err != nil || transform.Fit != clipvit.FitPad {
+		t.Errorf("prepared by %s", m.space.Preprocessing)
 	}
 }
 
