@@ -200,10 +200,11 @@ func (e *Engine) unload(in *instance) {
 	delete(e.loaded, in)
 	e.bytes -= in.of.bytes
 	e.room.Broadcast()
+	told := e.config.Hooks.Unload
 	e.running.Go(func() {
 		in.close()
-		if e.config.Hooks.Unload != nil {
-			e.config.Hooks.Unload(in.name)
+		if told != nil {
+			told(in.name)
 		}
 		debug.FreeOSMemory() // weights lie outside the heap, so that nothing else makes the collector run
 	})

@@ -285,8 +285,9 @@ func (p *pool) prepareAll() {
 			p.toPrepare.Wait()
 			continue
 		}
+		hooks := p.hooks
 		p.mu.Unlock()
-		err := safely(p.hooks, func() (err error) {
+		err := safely(hooks, func() (err error) {
 			j.picture, err = j.work.of.clip.Prepare(context.Background(), j.source, j.choice)
 			return err
 		})
@@ -452,16 +453,17 @@ func (p *pool) compute(l *lane) {
 		}
 	}
 	p.toPrepare.Broadcast() // there is room again
+	hooks := p.hooks
 	p.mu.Unlock()
 	begun := time.Now()
 	var vectors [][]float32
-	err := safely(p.hooks, func() (err error) {
+	err := safely(hooks, func() (err error) {
 		vectors, err = l.encode(ctx, jobs)
 		return err
 	})
 	ended := time.Now()
-	if p.hooks.Batch != nil && l.kind != ofCalls {
-		p.hooks.Batch(l.of.name, len(jobs), begun.Sub(oldest), ended.Sub(begun))
+	if hooks.Batch != nil && l.kind != ofCalls {
+		hooks.Batch(l.of.name, len(jobs), begun.Sub(oldest), ended.Sub(begun))
 	}
 	p.mu.Lock()
 	p.batch = nil
