@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/search"
 	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/server/fetch"
 	"github.com/vitago/vitago/tasks/finetuning"
 )
 
@@ -60,6 +61,7 @@ var table = []struct {
 }{
 	{engine.ErrBusy, Kind{http.StatusTooManyRequests, codes.ResourceExhausted, "overloaded", true}},
 	{engine.ErrClosed, Kind{http.StatusServiceUnavailable, codes.Unavailable, "shutting_down", true}},
+	{fetch.ErrTimeout, Kind{http.StatusGatewayTimeout, codes.DeadlineExceeded, "url_timeout", false}},
 	{context.DeadlineExceeded, Kind{http.StatusGatewayTimeout, codes.DeadlineExceeded, "deadline_exceeded", false}},
 	{context.Canceled, Kind{StatusClientGone, codes.Canceled, "canceled", false}},
 	{ErrToken, Kind{http.StatusUnauthorized, codes.Unauthenticated, "invalid_token", false}},
@@ -72,6 +74,8 @@ var table = []struct {
 	{engine.ErrTask, Kind{http.StatusBadRequest, codes.FailedPrecondition, "task_not_supported", false}},
 	{clip.ErrTooLarge, tooLarge},
 	{clip.ErrNoText, Kind{http.StatusBadRequest, codes.FailedPrecondition, "no_text_tower", false}},
+	{fetch.ErrRefused, Kind{http.StatusBadRequest, codes.InvalidArgument, "url_not_permitted", false}},
+	{fetch.ErrFailed, Kind{http.StatusBadGateway, codes.FailedPrecondition, "url_failed", false}},
 	{clip.ErrRequest, invalid},
 	{clipvit.ErrLayer, invalid},
 	{search.ErrQuery, invalid},
@@ -133,7 +137,7 @@ func Kinds() []Kind {
 }
 
 // prefixes are the names of packages at the beginning of errors, and of items.
-var prefixes = regexp.MustCompile(`(^|^item [0-9]+: )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|engine|explain|finetune|gate|imageclassification|` +
+var prefixes = regexp.MustCompile(`(^|^item [0-9]+: )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|engine|explain|fetch|finetune|gate|imageclassification|` +
 	`imageencoding|imagesearch|imagetextsimilarity|job|op|optim|pictures|pillow|projector|scan|search|server|textencoding|transformer|` +
 	`visualtokens|wire|zeroshot): )+`)
 

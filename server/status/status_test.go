@@ -69,6 +69,9 @@ func TestOf(t *testing.T) {
 			t.Errorf("two kinds are called %s", k.Word)
 		}
 		words[k.Word] = true
+		if err := status.Errors(k.Word); (err == nil) != (k == status.Internal) || err != nil && status.Of(err) != k {
+			t.Errorf("the word %s is of %v, want an error of its kind", k.Word, err)
+		}
 	}
 }
 

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/server/rpc"
+	"github.com/vitago/vitago/server/wire"
+)
+
+// mount adds the routes of all wire formats, and gRPC.
+func (s *Server) mount(c Config) error {
+	s.mountOwn(s.mux)
+	wire.Register(s.mux, wire.Options{Engine: s.engine, Fetch: s.fetch, CutDimensions: c.CutDimensions})
+	s.mux.Handle("GET /{$}", wire.Root)
+	o := rpc.Options{Engine: s.engine, Ready: s.Ready, MaxReceive: int(c.MaxBody), Recovered: func(method string, v any, stack []byte) { s.panicked(method, v, stack) }}
+	if err := rpc.Gateway(s.mux, o); err != nil {
+		return err
+	}
+	s.rpc = rpc.NewServer(o)
+	s.grpc, s.services = s.rpc.Handler(), s.rpc.GetServiceInfo()
+	return nil
+}
+
+// fetch returns what fetches pictures by URL, which a reload may replace, begin or end.
+func (s *Server) fetch(ctx context.Context, url string) ([]byte, error) {
+	if f := s.force.Load().config.Fetch; f != nil {
+		return f(ctx, url)
+	}
+	return nil, fmt.Errorf("%w: pictures by URL are not fetched here: send the file itself, or its base64", clip.ErrRequest)
+}
+
+// watched gives requests a context that ends when the server listens no more, for those that nothing else ends: they watch its health.
+func (s *Server) watched(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(s.left, cancel)()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
