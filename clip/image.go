@@ -53,9 +53,9 @@ func collect(n int, stream iter.Seq2[Encoded, error]) ([][]float32, error) {
 // Stream yields the features of any number of pictures, in their order and in constant memory. They are decoded ahead of
 // use. A list is slices.Values of it, and a channel is [Channel]: what has come out of it is encoded before more is waited for.
 //
-// An error ends the stream, but that of a picture with o.SkipErrors. Who leaves the loop, or ends ctx, waits for nothing. What
-// is being decoded and encoded is then done in the background. The sequence runs in a goroutine of its own, which ends at its
-// next picture.
+// An error ends the stream, but that of a picture with o.SkipErrors. Who leaves the loop, or ends ctx, waits for nothing. The
+// pictures that are being decoded and the block of the tower that is being computed are then finished in the background, and no
+// more. The sequence runs in a goroutine of its own, which ends at its next picture.
 func (m *Model) Stream(ctx context.Context, pictures iter.Seq[Picture], o StreamOptions) iter.Seq2[Encoded, error] {
 	return func(yield func(Encoded, error) bool) {
 		if o.Features == (clipvit.Features{}) {
@@ -131,7 +131,7 @@ func encode(ctx context.Context, m *clipvit.Model, f clipvit.Features, all []*pe
 		return err
 	}
 	return give(ctx, all, f.String(), func() (mat.Tensor, error) {
-		return f.Of(m, op.Once(patches, len(all)*c.Patches(), c.PatchLen())) // a block's largest intermediate then takes their place
+		return f.OfContext(ctx, m, op.Once(patches, len(all)*c.Patches(), c.PatchLen())) // a block's largest intermediate then takes their place
 	})
 }
 

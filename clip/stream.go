@@ -98,11 +98,15 @@ func readable[T any](group []*pending[T], skip bool) (all []*pending[T]) {
 	return all
 }
 
-// give computes vectors and gives them to those whose they are. It returns when ctx ends, even if compute has not.
+// give computes vectors and gives them to those whose they are. It returns when ctx ends, even if compute has not, which then ends
+// with the block that it has begun.
 func give[T any](ctx context.Context, all []*pending[T], what string, compute func() (mat.Tensor, error)) error {
 	y, err := await(ctx, func() ([]float32, error) {
 		y, err := compute()
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
 			return nil, because(nil, err, "")
 		}
 		return mat.Data[float32](y.Value().(mat.Matrix)), nil

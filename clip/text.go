@@ -113,5 +113,5 @@ func encodeTexts(ctx context.Context, m *cliptext.Model, all []*pending[[]int]) 
 	for i, x := range all {
 		ids[i] = x.in
 	}
-	return give(ctx, all, string(clipvit.Embedding), func() (mat.Tensor, error) { return m.Forward(ids) })
+	return give(ctx, all, string(clipvit.Embedding), func() (mat.Tensor, error) { return m.ForwardContext(ctx, ids) })
 }

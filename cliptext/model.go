@@ -1,6 +1,7 @@
 package cliptext
 
 import (
+	"context"
 	"encoding/gob"
 	"fmt"
 	"math"
@@ -125,16 +126,21 @@ func (m *Model) Scale() float64 { return math.Exp(float64(mat.Data[float32](m.Lo
 // text, such as zeros up to the context, changes nothing and is not computed. It returns an error if there
 // are no texts, or for one that has no end within the context, or an id outside of the vocabulary.
 func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
+	return m.ForwardContext(context.Background(), texts)
+}
+
+// ForwardContext is [Model.Forward], and computes no further block once ctx has ended: its error is then the cause.
+func (m *Model) ForwardContext(ctx context.Context, texts [][]int) (mat.Tensor, error) {
 	ends, err := m.ends(texts)
 	if err != nil {
 		return nil, err
 	}
 	if transformer.WantsGrad(m) {
-		return m.probe(texts, ends, nil), nil
+		return m.probe(ctx, texts, ends, nil)
 	}
-	return transformer.InParts(len(texts), transformer.Part(1+slices.Max(ends)), func(from, to int) mat.Tensor {
-		return m.probe(texts[from:to], ends[from:to], nil) // [B,E]
-	}), nil
+	return transformer.InParts(len(texts), transformer.Part(1+slices.Max(ends)), func(from, to int) (mat.Tensor, error) {
+		return m.probe(ctx, texts[from:to], ends[from:to], nil) // [B,E]
+	})
 }
 
 // Probe computes [Model.Forward] of texts and calls visit with every intermediate on the way:
@@ -143,11 +149,16 @@ func (m *Model) Forward(texts [][]int) (mat.Tensor, error) {
 //	end, final_norm             [B,C]
 //	embedding                   [B,E]
 func (m *Model) Probe(texts [][]int, visit func(stage string, x mat.Tensor)) (mat.Tensor, error) {
+	return m.ProbeContext(context.Background(), texts, visit)
+}
+
+// ProbeContext is [Model.Probe], and computes no further block once ctx has ended: its error is then the cause.
+func (m *Model) ProbeContext(ctx context.Context, texts [][]int, visit func(stage string, x mat.Tensor)) (mat.Tensor, error) {
 	ends, err := m.ends(texts)
 	if err != nil {
 		return nil, err
 	}
-	return m.probe(texts, ends, visit), nil
+	return m.probe(ctx, texts, ends, visit)
 }
 
 // ends returns the place of the end of every text.
@@ -175,7 +186,7 @@ func (m *Model) ends(texts [][]int) ([]int, error) {
 }
 
 // probe computes the embeddings [B,E] of texts that end at ends.
-func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor)) mat.Tensor {
+func (m *Model) probe(ctx context.Context, texts [][]int, ends []int, visit func(string, mat.Tensor)) (mat.Tensor, error) {
 	step := transformer.Visit(visit)
 	t := 1 + slices.Max(ends)
 	words, rows := make([]int, len(texts)*t), make([]int, len(texts)) // zeros fill the shorter texts
@@ -187,9 +198,12 @@ func (m *Model) probe(texts [][]int, ends []int, visit func(string, mat.Tensor))
 	if m.Blocks.InPanels() && !transformer.WantsGrad(m) {
 		x = op.ToPanels(x, t)
 	}
-	x = step("embed", x, nil)                     // [B·T,C]
-	x = m.Blocks.Forward(x, t, m.Recompute, step) // [B·T,C]
-	return m.head(x, rows, step)                  // [B,E]
+	x = step("embed", x, nil)                                       // [B·T,C]
+	x, err := m.Blocks.ForwardContext(ctx, x, t, m.Recompute, step) // [B·T,C]
+	if err != nil {
+		return nil, err
+	}
+	return m.head(x, rows, step), nil // [B,E]
 }
 
 // head makes embeddings [B,E] of given rows of the tokens x [B·T,C] that leave the blocks.

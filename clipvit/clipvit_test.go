@@ -268,7 +268,13 @@ func TestParts(t *testing.T) {
 	patches.SetRequiresGrad(false)
 	m.Freeze()
 	embed := func(x mat.Tensor) mat.Tensor { return m.Probe(x, nil) }
-	layer := func(x mat.Tensor) mat.Tensor { return m.tokens(x, 1, transformer.Visit(nil)) }
+	layer := func(x mat.Tensor) mat.Tensor {
+		y, err := m.tokens(t.Context(), x, 1, transformer.Visit(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return y
+	}
 	features, err := m.Features(patches, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package clipvit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,18 +72,16 @@ func ParseFeatures(s string) (Features, error) {
 	return f, nil
 }
 
-// featureKinds says of every kind whether it has a layer, its shape, and how it is computed. That is of the patches
-// [B·G²,3P²] or, if it has a layer, of the tokens [B·T,C] of that.
+// featureKinds says of every kind whether it has a layer, its shape, and how it is computed of the tokens [B·T,C] of that layer, or of
+// the last, which it releases.
 var featureKinds = map[FeatureKind]struct {
 	layer bool
 	shape func(c Config) []int
-	of    func(m *Model, x mat.Tensor) mat.Tensor
+	of    func(m *Model, tokens mat.Tensor) mat.Tensor
 }{
-	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, func(m *Model, patches mat.Tensor) mat.Tensor {
-		return m.Probe(patches, nil) // [B,E]
-	}},
-	PostNorm: {false, widthOnly, func(m *Model, patches mat.Tensor) mat.Tensor {
-		return m.pooled(patches, transformer.Visit(nil)) // [B,C]
+	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, (*Model).head}, // [B,E]
+	PostNorm: {false, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
+		return m.postNormed(tokens, transformer.Visit(nil)) // [B,C]
 	}},
 	ClassToken: {true, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
 		return op.Release(m.Config.classRows(tokens), tokens) // [B,C]
@@ -187,14 +186,19 @@ func (f Features) Blocks(c Config) int {
 // [B,D] or, of several rows an image, [B·R,D]. It returns an error if the tower m does not have them. No
 // gradient flows through [PatchMean].
 func (f Features) Of(m *Model, patches mat.Tensor) (mat.Tensor, error) {
+	return f.OfContext(context.Background(), m, patches)
+}
+
+// OfContext is [Features.Of], and computes no further block once ctx has ended: its error is then the cause.
+func (f Features) OfContext(ctx context.Context, m *Model, patches mat.Tensor) (mat.Tensor, error) {
 	if err := f.Validate(m.Config); err != nil {
 		return nil, err
 	}
-	of := featureKinds[f.Kind].of
-	if !f.HasLayer() {
-		return m.inParts(patches, func(x mat.Tensor) mat.Tensor { return of(m, x) }), nil
-	}
-	return m.inParts(patches, func(x mat.Tensor) mat.Tensor {
-		return of(m, m.tokens(x, f.Blocks(m.Config), transformer.Visit(nil)))
-	}), nil
+	return m.inParts(patches, func(x mat.Tensor) (mat.Tensor, error) {
+		x, err := m.tokens(ctx, x, f.Blocks(m.Config), transformer.Visit(nil)) // [B·T,C]
+		if err != nil {
+			return nil, err
+		}
+		return featureKinds[f.Kind].of(m, x), nil
+	})
 }

@@ -1,6 +1,7 @@
 package clipvit
 
 import (
+	"context"
 	"encoding/gob"
 	"slices"
 
@@ -98,7 +99,7 @@ func (m *Model) Quantize() {
 	m.Freeze()
 	t := m.Config.Tokens()
 	m.Blocks.Quantize(t, func() mat.Tensor {
-		return m.tokens(drawnPictures(m.Config), 0, transformer.Visit(nil)) // [B·T,C]
+		return m.embed(drawnPictures(m.Config), transformer.Visit(nil)) // [B·T,C]
 	}, m.head)
 }
 
@@ -114,12 +115,17 @@ func (m *Model) head(x mat.Tensor) mat.Tensor {
 		both := append(slices.Clone(m.Config.classRows(x).Value().Data().F32()), means...)
 		return mat.NewDense[float32](mat.WithShape(len(both)/m.Config.Width, m.Config.Width), mat.WithBacking(both))
 	}
-	x = op.Release(pools[m.Config.Pool](m.Config, x), x) // [B,C]
-	x = op.Release(op.LayerNorm(x, m.PostNorm), x)       // [B,C]
+	x = m.postNormed(x, transformer.Visit(nil)) // [B,C]
 	if m.Proj != nil {
 		x = op.Release(op.Project(x, m.Proj), x) // [B,E]
 	}
 	return x
+}
+
+// postNormed makes one row for each image [B,C] of the tokens [B·T,C] that leave the blocks.
+func (m *Model) postNormed(x mat.Tensor, step transformer.Step) mat.Tensor {
+	x = step("class", pools[m.Config.Pool](m.Config, x), x)  // [B,C]
+	return step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
 }
 
 // Int8Pays reports whether this processor is faster with 8 bits than with float32.
@@ -175,7 +181,8 @@ func (m *Model) weights() transformer.Weights {
 // rows [B,C]. Patches come from [Preprocess]; other shapes are a mistake of the program and panic, and
 // so is a tower without post-norm ([Config.NoPostNorm]), which has no embedding.
 func (m *Model) Embedding(patches mat.Tensor) mat.Tensor {
-	return m.inParts(patches, func(x mat.Tensor) mat.Tensor { return m.Probe(x, nil) })
+	y, _ := m.inParts(patches, func(x mat.Tensor) (mat.Tensor, error) { return m.Probe(x, nil), nil })
+	return y
 }
 
 // Features maps the patches [B·G²,3P²] of B images to the tokens [B·T,C] that leave the given
@@ -189,14 +196,14 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 func (c Config) part() int { return transformer.Part(c.Tokens()) }
 
 // inParts applies f, which maps images to rows, to the patches of a few images after the other, if no
-// gradient has to flow through all of them: then a large batch takes no more memory than a small one.
-func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) mat.Tensor) mat.Tensor {
+// gradient has to flow through all of them: then a large batch takes no more memory than a small one. The first error of f ends it.
+func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) (mat.Tensor, error)) (mat.Tensor, error) {
 	n, length, g := patches.Shape()[0], patches.Shape()[1], m.Config.Patches()
 	if n <= m.Config.part()*g || n%g != 0 || m.wantsGrad(patches) {
 		return f(patches)
 	}
 	values := patches.Value().Data().F32()
-	return transformer.InParts(n/g, m.Config.part(), func(from, to int) mat.Tensor {
+	return transformer.InParts(n/g, m.Config.part(), func(from, to int) (mat.Tensor, error) {
 		return f(mat.NewDense[float32](mat.WithShape((to-from)*g, length), mat.WithBacking(values[from*g*length:to*g*length])))
 	})
 }
@@ -217,27 +224,27 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 	if m.PostNorm == nil {
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
-	x := m.pooled(patches, step) // [B,C]
+	x, _ := m.tokens(context.Background(), patches, len(m.Blocks), step) // [B·T,C]; that context does not end
+	x = m.postNormed(x, step)                                            // [B,C]
 	if m.Proj != nil {
 		x = step("embedding", op.Project(x, m.Proj), x) // [B,E]
 	}
 	return x
 }
 
-// pooled maps patches [B·G²,3P²] to one post-normed row for each image [B,C].
-func (m *Model) pooled(patches mat.Tensor, step transformer.Step) mat.Tensor {
-	x := m.tokens(patches, len(m.Blocks), step)              // [B·T,C]
-	x = step("class", pools[m.Config.Pool](m.Config, x), x)  // [B,C]
-	return step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
+// tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks, or ends with the cause of ctx's end before one of
+// them.
+func (m *Model) tokens(ctx context.Context, patches mat.Tensor, n int, step transformer.Step) (mat.Tensor, error) {
+	x := m.embed(patches, step)                                                      // [B·T,C]
+	return m.Blocks[:n].ForwardContext(ctx, x, m.Config.Tokens(), m.Recompute, step) // [B·T,C]
 }
 
-// tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks.
-func (m *Model) tokens(patches mat.Tensor, n int, step transformer.Step) mat.Tensor {
+// embed maps patches [B·G²,3P²] to the tokens [B·T,C] that enter the blocks.
+func (m *Model) embed(patches mat.Tensor, step transformer.Step) mat.Tensor {
 	x := step("embed", m.Embed.Forward(patches), nil) // [B·T,C]
 	normed := op.LayerNorm(x, m.PreNorm)
 	if m.Blocks.InPanels() && !m.wantsGrad(patches) {
 		normed = op.ToPanels(normed, m.Config.Tokens())
 	}
-	x = step("pre_norm", normed, x)                                      // [B·T,C]
-	return m.Blocks[:n].Forward(x, m.Config.Tokens(), m.Recompute, step) // [B·T,C]
+	return step("pre_norm", normed, x) // [B·T,C]
 }

@@ -140,8 +140,8 @@ func cut(patches []float32, m *pillow.Image, c Config) {
 }
 
 // Encode returns the embedding of each image, [N,E], as OpenAI's preprocessing and encode_image
-// give it: not normalised. It takes any number of images and holds the activations of a few, before which it looks at ctx: its
-// cause is the error if it has ended.
+// give it: not normalised. It takes any number of images and holds the activations of a few. It looks at ctx before each
+// block: its cause is the error if it has ended.
 func (m *Model) Encode(ctx context.Context, images ...image.Image) ([][]float32, error) {
 	c := m.Config
 	if err := c.Validate(); err != nil {
@@ -165,10 +165,13 @@ func (m *Model) Encode(ctx context.Context, images ...image.Image) ([][]float32,
 			}
 		}
 		x := mat.NewDense[float32](mat.WithShape(len(batch)*c.Patches(), c.PatchLen()), mat.WithBacking(patches[:len(batch)*n]))
-		y := m.Embedding(x).Value() // [B,E]
+		y, err := Features{Kind: Embedding}.OfContext(ctx, m, x) // [B,E]
+		if err != nil {
+			return nil, err
+		}
 		e := y.Shape()[1]
 		for i := range batch {
-			embeddings = append(embeddings, append([]float32(nil), y.Data().F32()[i*e:(i+1)*e]...))
+			embeddings = append(embeddings, append([]float32(nil), y.Value().Data().F32()[i*e:(i+1)*e]...))
 		}
 	}
 	return embeddings, nil

@@ -126,7 +126,9 @@ func Captions(ctx context.Context, m *clip.Model, p clip.Picture, captions []str
 	}
 	read := make([]*reading, len(captions))
 	for i, caption := range captions { // what is wrong with them is said before the picture takes time
-		if read[i], err = readCaption(text, tokenizer, caption, blocks); err != nil {
+		if read[i], err = readCaption(ctx, text, tokenizer, caption, blocks); ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		} else if err != nil {
 			return nil, because(err, fmt.Sprintf("caption %d", i+1))
 		}
 	}
@@ -288,13 +290,13 @@ func (v *view) newMap(o Options, caption string, values []float64) (*Map, error)
 }
 
 // readCaption makes the vector of a caption.
-func readCaption(text *cliptext.Model, k *cliptext.Tokenizer, caption string, blocks int) (*reading, error) {
+func readCaption(ctx context.Context, text *cliptext.Model, k *cliptext.Tokenizer, caption string, blocks int) (*reading, error) {
 	ids, err := k.Tokenize([]string{caption}, text.Config.Context, false)
 	if err != nil {
 		return nil, err
 	}
 	r := &reading{tower: text, blocks: text.Blocks[text.Config.Layers-min(blocks, text.Config.Layers):]}
-	if err := r.forward(ids[0]); err != nil {
+	if err := r.forward(ctx, ids[0]); err != nil {
 		return nil, err
 	}
 	words := ids[0][:r.length()]

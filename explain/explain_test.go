@@ -331,3 +331,49 @@ func TestSameBits(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestCancelBlocks: when a context ends, the block that is being computed is the last: of the picture forward and back, and of a caption.
+func TestCancelBlocks(t *testing.T) {
+	stop := errors.New("enough")
+	for name, c := range map[string]struct {
+		text bool
+		at   int // the block in which the context ends, the last that is computed
+		do   func(ctx context.Context, x *fixture) error
+	}{
+		"caption": {true, 1, func(ctx context.Context, x *fixture) error {
+			_, err := Caption(ctx, x.model, x.picture, "a", Options{})
+			return err
+		}},
+		"relevance": {false, 1, func(ctx context.Context, x *fixture) error {
+			_, err := Caption(ctx, x.model, x.picture, "a", Options{})
+			return err
+		}},
+		"rollout": {false, 0, func(ctx context.Context, x *fixture) error {
+			_, err := Attention(ctx, x.model, x.picture, Options{})
+			return err
+		}},
+	} {
+		x := load(t, "gelu")
+		blocks := x.vision.Blocks
+		if c.text {
+			blocks = x.text.Blocks
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		seen := -1
+		for i, b := range blocks {
+			tiny.Watch(b.Norm1.W, func() {
+				seen = max(seen, i)
+				if i == c.at {
+					cancel(stop)
+				}
+			})
+		}
+		if err := c.do(ctx, x); err != stop { //nolint:errorlint // the cause itself
+			t.Errorf("%s: error %v, want the cause of the end", name, err)
+		}
+		if seen != c.at || len(blocks) < c.at+2 {
+			t.Errorf("%s: block %d of %d is the last that was computed, want %d", name, seen, len(blocks), c.at)
+		}
+	}
+}

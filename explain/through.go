@@ -108,9 +108,9 @@ type reading struct {
 func (r *reading) length() int { return r.inputs[0].Shape()[0] }
 
 // forward sends the ids of a text through the tower.
-func (r *reading) forward(ids []int) error {
+func (r *reading) forward(ctx context.Context, ids []int) error {
 	var all []mat.Tensor // what leaves the embedding and each block
-	y, err := r.tower.Probe([][]int{ids}, func(stage string, x mat.Tensor) {
+	y, err := r.tower.ProbeContext(ctx, [][]int{ids}, func(stage string, x mat.Tensor) {
 		if len(all) <= r.tower.Config.Layers {
 			all = append(all, x)
 		}

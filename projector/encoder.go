@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"context"
 	"encoding/gob"
 	"errors"
 	"fmt"
@@ -154,7 +155,7 @@ func (e *Encoder) Tokens(img image.Image) (*mat.Dense[float32], error) {
 	if err != nil {
 		return nil, err
 	}
-	y, err := e.forward(t, false)
+	y, err := e.forward(context.Background(), t, false)
 	if err != nil {
 		return nil, err
 	}
@@ -165,17 +166,22 @@ func (e *Encoder) Tokens(img image.Image) (*mat.Dense[float32], error) {
 // result is part of a graph if anything learns: projector, separators, tower, or patches. Views of another
 // layout or tower are an error.
 func (e *Encoder) Forward(t *Tiles) (mat.Tensor, error) {
+	return e.ForwardContext(context.Background(), t)
+}
+
+// ForwardContext is [Encoder.Forward], and computes no further block of the tower once ctx has ended: its error is then the cause.
+func (e *Encoder) ForwardContext(ctx context.Context, t *Tiles) (mat.Tensor, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	return e.forward(t, true)
+	return e.forward(ctx, t, true)
 }
 
-func (e *Encoder) forward(t *Tiles, graph bool) (mat.Tensor, error) {
+func (e *Encoder) forward(ctx context.Context, t *Tiles, graph bool) (mat.Tensor, error) {
 	if err := e.check(t); err != nil {
 		return nil, err
 	}
-	x, err := e.features(t.Patches, graph) // [B·T,C]
+	x, err := e.features(ctx, t.Patches, graph) // [B·T,C]
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +197,7 @@ func (e *Encoder) Features(t *Tiles) (mat.Tensor, error) {
 	if err := errors.Join(e.Validate(), e.check(t)); err != nil {
 		return nil, err
 	}
-	return e.features(t.Patches, true)
+	return e.features(context.Background(), t.Patches, true)
 }
 
 // Project maps the tokens x [B·T,C] that [Encoder.Features] gave for the views t, or another encoder with the same
@@ -264,9 +270,10 @@ func (e *Encoder) check(t *Tiles) error {
 
 // features maps patches [B·G²,3P²] to the tokens [B·T,C] of the layer, a batch at a time if it learns
 // nothing or no graph is wanted.
-func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor, error) {
+func (e *Encoder) features(ctx context.Context, patches *mat.Dense[float32], graph bool) (mat.Tensor, error) {
+	tokens := clipvit.Features{Kind: clipvit.AllTokens, Layer: e.Select.Layer}
 	if graph && (patches.RequiresGrad() || transformer.WantsGrad(e.Tower)) {
-		return e.Tower.Features(patches, e.Select.Layer)
+		return tokens.OfContext(ctx, e.Tower, patches)
 	}
 	c := e.Tower.Config
 	views := patches.Shape()[0] / c.Patches()
@@ -277,7 +284,7 @@ func (e *Encoder) features(patches *mat.Dense[float32], graph bool) (mat.Tensor,
 	part := func(from, to int) (mat.Tensor, error) {
 		n := c.Patches() * c.PatchLen()
 		x := mat.NewDense[float32](mat.WithShape((to-from)*c.Patches(), c.PatchLen()), mat.WithBacking(patches.Data().F32()[from*n:to*n]))
-		y, err := e.Tower.Features(op.Detach(x), e.Select.Layer)
+		y, err := tokens.OfContext(ctx, e.Tower, op.Detach(x))
 		if err != nil {
 			return nil, err
 		}

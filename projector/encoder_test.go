@@ -310,7 +310,7 @@ func TestEncoderDifferences(t *testing.T) {
 		g.Data().F32()[i] = float32(math.Sin(float64(i)))
 	}
 	loss := func() (sum float64) {
-		y, err := e.forward(tiles, false)
+		y, err := e.forward(t.Context(), tiles, false)
 		if err != nil {
 			t.Fatal(err)
 		}

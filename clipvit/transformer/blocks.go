@@ -1,6 +1,7 @@
 package transformer
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"slices"
@@ -27,10 +28,19 @@ func NewBlocks(c Config) Blocks {
 // recompute every block keeps only its input for the gradient, and computes the rest again. That takes a third more
 // time and a sixteenth of the memory. The stages are block00, block01, ….
 func (m Blocks) Forward(x mat.Tensor, t int, recompute bool, step Step) mat.Tensor {
+	x, _ = m.ForwardContext(context.Background(), x, t, recompute, step) // which does not end
+	return x
+}
+
+// ForwardContext is [Blocks.Forward], and computes no further block once ctx has ended: its error is then the cause.
+func (m Blocks) ForwardContext(ctx context.Context, x mat.Tensor, t int, recompute bool, step Step) (mat.Tensor, error) {
 	for i, b := range m {
+		if ctx.Err() != nil {
+			return step("", nil, x), context.Cause(ctx)
+		}
 		x = step(fmt.Sprintf("block%02d", i), b.run(x, t, recompute), x) // [B·T,C]
 	}
-	return x
+	return x, nil
 }
 
 // run is [Block.Forward], or with recompute the same in less memory.
@@ -81,13 +91,20 @@ func (m Blocks) InPanels() bool {
 	})
 }
 
-// A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more.
+// A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more. x is nil, and has no name, when
+// nothing more is computed.
 type Step func(stage string, x, old mat.Tensor) mat.Tensor
 
 // Visit returns a [Step] that calls visit with every intermediate. If visit is nil, it releases old instead.
 func Visit(visit func(stage string, x mat.Tensor)) Step {
 	return func(stage string, x, old mat.Tensor) mat.Tensor {
-		if visit == nil {
+		switch {
+		case x == nil && visit == nil:
+			op.Release(old, old)
+			return nil
+		case x == nil:
+			return nil
+		case visit == nil:
 			return op.Release(x, old)
 		}
 		visit(stage, op.CopyRows(x))
@@ -104,8 +121,8 @@ func Part(t int) int { return (partTokens + t - 1) / t }
 
 // InParts returns the rows of n images or texts. It calls f for at most part of them at a time, one after the other; f
 // returns a matrix with as many rows for each. So a large batch takes no more memory than a small one. No gradient
-// flows through several parts.
-func InParts(n, part int, f func(from, to int) mat.Tensor) mat.Tensor {
+// flows through several parts. The first error of f ends it.
+func InParts(n, part int, f func(from, to int) (mat.Tensor, error)) (mat.Tensor, error) {
 	if n <= part {
 		return f(0, n)
 	}
@@ -113,7 +130,10 @@ func InParts(n, part int, f func(from, to int) mat.Tensor) mat.Tensor {
 	filled := 0
 	for from := 0; from < n; from += part {
 		to := min(from+part, n)
-		y := f(from, to)
+		y, err := f(from, to)
+		if err != nil {
+			return nil, err
+		}
 		if out == nil {
 			s := y.Shape()
 			out = mat.NewDense[float32](mat.WithShape(n*(s[0]/(to-from)), s[1]))
@@ -121,5 +141,5 @@ func InParts(n, part int, f func(from, to int) mat.Tensor) mat.Tensor {
 		filled += copy(out.Data().F32()[filled:], y.Value().Data().F32())
 		op.Release(out, y)
 	}
-	return out
+	return out, nil
 }

@@ -110,7 +110,7 @@ func TestInParts(t *testing.T) {
 		{5, 2, 1, 3}, {4, 2, 3, 2}, {1, 2, 2, 1}, {2, 2, 1, 1}, {3, 1, 2, 3},
 	} {
 		calls := 0
-		y := InParts(c.n, c.part, func(from, to int) mat.Tensor {
+		y, err := InParts(c.n, c.part, func(from, to int) (mat.Tensor, error) {
 			calls++
 			var values []float32
 			for i := from; i < to; i++ {
@@ -118,8 +118,11 @@ func TestInParts(t *testing.T) {
 					values = append(values, float32(10*i+r), -1)
 				}
 			}
-			return mat.NewDense[float32](mat.WithShape((to-from)*c.rows, 2), mat.WithBacking(values))
+			return mat.NewDense[float32](mat.WithShape((to-from)*c.rows, 2), mat.WithBacking(values)), nil
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if calls != c.calls || !slices.Equal(y.Shape(), []int{c.n * c.rows, 2}) {
 			t.Fatalf("%+v: %d calls, shape %v", c, calls, y.Shape())
 		}

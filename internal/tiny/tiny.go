@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/mat/float"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
@@ -68,4 +69,22 @@ func Kernels() []string {
 		return slices.DeleteFunc(all, func(name string) bool { return name == "generic" })
 	}
 	return all
+}
+
+// Watch calls f whenever an operator reads the values of p, which wants no gradient and is not packed: with the weights of a norm one
+// sees which blocks are computed.
+func Watch(p *nn.Param, f func()) {
+	p.Matrix = watched{p.Matrix.(*mat.Dense[float32]), f}
+}
+
+type watched struct {
+	*mat.Dense[float32]
+	f func()
+}
+
+func (w watched) Value() mat.Tensor { return w }
+
+func (w watched) Data() float.Slice {
+	w.f()
+	return w.Dense.Data()
 }

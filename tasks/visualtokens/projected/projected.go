@@ -77,8 +77,7 @@ func Load(dir, layout string, options ...converter.OpenOption) (*Tokens, error) 
 	return New(e)
 }
 
-// Tokens implements [visualtokens.Interface]. It looks at ctx while it waits for its turn and between decoding and
-// encoding; the tower, once begun, is not interrupted.
+// Tokens implements [visualtokens.Interface]. It looks at ctx while it waits for its turn, and before each block of the tower.
 func (m *Tokens) Tokens(ctx context.Context, image []byte) (visualtokens.Response, error) {
 	var none visualtokens.Response
 	img, leave, err := m.gate.Decode(ctx, image)
@@ -90,11 +89,11 @@ func (m *Tokens) Tokens(ctx context.Context, image []byte) (visualtokens.Respons
 	if err != nil {
 		return none, m.gate.Refuse(err)
 	}
-	if err := ctx.Err(); err != nil {
-		return none, err
-	}
-	y, err := m.encoder.Forward(tiles) // [N,O]
-	if err != nil {
+	y, err := m.encoder.ForwardContext(ctx, tiles) // [N,O]
+	switch {
+	case ctx.Err() != nil:
+		return none, context.Cause(ctx)
+	case err != nil:
 		return none, fmt.Errorf("projected: %w", gate.Bare(err))
 	}
 	return visualtokens.Response{Tokens: y.Value().(*mat.Dense[float32]), Rows: tiles.Rows, Cols: tiles.Cols}, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/tiny"
 	"github.com/vitago/vitago/projector"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/visualtokens"
@@ -145,5 +146,33 @@ func TestErrors(t *testing.T) {
 	leave()
 	if _, err := m.Tokens(t.Context(), cat); err != nil || m.gate.Inside() != 0 {
 		t.Errorf("%v, %d slots are taken, want 0", err, m.gate.Inside())
+	}
+}
+
+// When a context ends, the block of the tower that is being computed is the last.
+func TestCancelBlocks(t *testing.T) {
+	m, err := Load(golden.Path(t, "testdata/families/xcomposer2-vl"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	enough := errors.New("enough")
+	seen, blocks := -1, m.encoder.Tower.Blocks
+	for i, b := range blocks {
+		tiny.Watch(b.Norm1.W, func() {
+			seen = max(seen, i)
+			cancel(enough)
+		})
+	}
+	picture := read(t, "cmd/vitago/demo/cat.png")
+	if _, err := m.Tokens(ctx, picture); err != enough { //nolint:errorlint // the cause itself
+		t.Errorf("error is %v, want the cause of the end", err)
+	}
+	if seen != 0 || len(blocks) < 2 || m.gate.Inside() != 0 {
+		t.Errorf("block %d of %d is the last that was computed, want 0; %d are left inside", seen, len(blocks), m.gate.Inside())
+	}
+	if y, err := m.Tokens(t.Context(), picture); err != nil || y.Tokens.Size() == 0 || seen < 1 {
+		t.Errorf("afterwards: %v, block %d", err, seen)
 	}
 }

@@ -1,0 +1,119 @@
+package clip_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/clipvit/transformer"
+	small "github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/internal/tiny"
+)
+
+// settled waits until no more goroutines run than before.
+func settled(t *testing.T, before int) {
+	t.Helper()
+	for range 1000 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("%d goroutines run, %d did before", runtime.NumGoroutine(), before)
+}
+
+// TestCancelBlocks: when a context ends, the block that is being computed is the last, also of what goes on in the background. What is
+// encoded afterwards has the same bits.
+func TestCancelBlocks(t *testing.T) {
+	m, err := small.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vision, err := m.Vision(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := m.Text(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures := small.Pictures()
+	for len(pictures) <= transformer.Part(vision.Config.Tokens()) { // more than go through the tower at once
+		pictures = append(pictures, pictures...)
+	}
+	texts := []string{"a red circle", "a blue square"}
+	wrong := errors.New("wrong")
+	of := func(f clipvit.Features) func(context.Context) ([][]float32, error) {
+		return func(ctx context.Context) ([][]float32, error) { return m.Features(ctx, f, pictures...) }
+	}
+	for name, c := range map[string]struct {
+		blocks transformer.Blocks
+		do     func(ctx context.Context) ([][]float32, error)
+	}{
+		"Encode":   {vision.Blocks, func(ctx context.Context) ([][]float32, error) { return m.Encode(ctx, pictures...) }},
+		"patches":  {vision.Blocks, of(clipvit.Features{Kind: clipvit.Patches, Layer: -1})},
+		"postnorm": {vision.Blocks, of(clipvit.Features{Kind: clipvit.PostNorm})},
+		"Stream": {vision.Blocks, func(ctx context.Context) (all [][]float32, err error) {
+			for e, err := range m.Stream(ctx, slices.Values(pictures), clip.StreamOptions{}) {
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, e.Vector)
+			}
+			return all, nil
+		}},
+		"EncodeText": {text.Blocks, func(ctx context.Context) ([][]float32, error) { return m.EncodeText(ctx, texts) }},
+	} {
+		want, err := c.do(t.Context()) // starts what stays, and is what comes out of a whole pass
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		before := runtime.NumGoroutine()
+		const last = 1 // the block in which the context ends
+		var seen atomic.Int64
+		var end atomic.Value // of context.CancelCauseFunc
+		plain := make([]*transformer.Block, len(c.blocks))
+		for i, b := range c.blocks {
+			other, norm := *b, *b.Norm1
+			weight := *norm.W
+			norm.W, other.Norm1 = &weight, &norm
+			plain[i], c.blocks[i] = b, &other
+			tiny.Watch(other.Norm1.W, func() {
+				seen.Store(max(seen.Load(), int64(i)))
+				if i == last {
+					end.Load().(context.CancelCauseFunc)(wrong)
+				}
+			})
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		end.Store(cancel)
+		if _, err := c.do(ctx); err != wrong { //nolint:errorlint // the cause itself
+			t.Errorf("%s: error is %v, want the cause of the end", name, err)
+		}
+		settled(t, before)
+		if n := seen.Load(); n != last || len(c.blocks) < last+2 {
+			t.Errorf("%s: block %d of %d was computed after the context had ended in block %d", name, n, len(c.blocks), last)
+		}
+		copy(c.blocks, plain)
+		got, err := c.do(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for i := range want {
+			for j, v := range want[i] {
+				if math.Float32bits(got[i][j]) != math.Float32bits(v) {
+					t.Fatalf("%s: %s", name, fmt.Sprintf("value %d of %d is %v after a pass that was ended, want %v", j, i, got[i][j], v))
+				}
+			}
+		}
+	}
+}
