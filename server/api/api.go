@@ -20,7 +20,7 @@ func Reason(word string) string { return strings.ToUpper(word) }
 // Word returns the word of a reason.
 func Word(reason string) string { return strings.ToLower(reason) }
 
-//go:embed vitago/v1/vitago.openapi.json
+//go:embed openapi.json
 var document []byte
 
 // OpenAPI returns the document that describes every path of a server.
@@ -29,14 +29,18 @@ func OpenAPI() []byte { return document }
 // Routes returns the method and path of every route that the document has of the services, as "POST /v1/images:encode".
 func Routes() (all []string) {
 	var d struct {
-		Paths map[string]map[string]json.RawMessage `json:"paths"`
+		Paths map[string]map[string]struct {
+			ID string `json:"operationId"`
+		} `json:"paths"`
 	}
 	if err := json.Unmarshal(document, &d); err != nil {
 		panic(err) // it is part of the program
 	}
 	for path, methods := range d.Paths {
-		for m := range methods {
-			all = append(all, strings.ToUpper(m)+" "+path)
+		for m, o := range methods {
+			if strings.Contains(o.ID, "Service_") { // as the generator has it of a service's method
+				all = append(all, strings.ToUpper(m)+" "+path)
+			}
 		}
 	}
 	slices.Sort(all)

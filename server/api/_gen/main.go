@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -35,11 +36,12 @@ const (
 var plugins = []struct {
 	pkg, parameter string
 	paths          bool
+	keep           func([]*pluginpb.CodeGeneratorResponse_File) error
 }{
-	{"google.golang.org/protobuf/cmd/protoc-gen-go", "paths=source_relative", false},
-	{"google.golang.org/grpc/cmd/protoc-gen-go-grpc", "paths=source_relative", false},
-	{"github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway", "paths=source_relative", true},
-	{"github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3", "", true},
+	{"google.golang.org/protobuf/cmd/protoc-gen-go", "paths=source_relative", false, write},
+	{"google.golang.org/grpc/cmd/protoc-gen-go-grpc", "paths=source_relative", false, write},
+	{"github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway", "paths=source_relative", true, write},
+	{"github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3", "disable_default_errors=true", true, merge},
 }
 
 func main() {
@@ -80,7 +82,11 @@ func run(ctx context.Context) error {
 			all = annotated
 		}
 		request := &pluginpb.CodeGeneratorRequest{FileToGenerate: names, Parameter: &p.parameter, ProtoFile: all}
-		if err := generate(p.pkg, request); err != nil {
+		files, err := generate(p.pkg, request)
+		if err == nil {
+			err = p.keep(files)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.pkg, err)
 		}
 	}
@@ -168,26 +174,31 @@ func plainNames(m *descriptorpb.DescriptorProto) {
 	}
 }
 
-// generate runs a plugin and writes the files that it answers.
-func generate(plugin string, request *pluginpb.CodeGeneratorRequest) error {
+// generate runs a plugin and returns the files that it answers.
+func generate(plugin string, request *pluginpb.CodeGeneratorRequest) ([]*pluginpb.CodeGeneratorResponse_File, error) {
 	in, err := proto.Marshal(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd := exec.Command("go", "run", plugin)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var response pluginpb.CodeGeneratorResponse
 	if err := proto.Unmarshal(out, &response); err != nil {
-		return err
+		return nil, err
 	}
 	if response.Error != nil {
-		return fmt.Errorf("%s", response.GetError())
+		return nil, errors.New(response.GetError())
 	}
-	for _, f := range response.File {
+	return response.File, nil
+}
+
+// write writes files where they say.
+func write(files []*pluginpb.CodeGeneratorResponse_File) error {
+	for _, f := range files {
 		if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(f.GetName())), []byte(strings.TrimRight(f.GetContent(), "\n")+"\n"), 0o644); err != nil {
 			return err
 		}
