@@ -2,12 +2,14 @@ package client
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/server/api"
 	"github.com/vitago/vitago/server/status"
 )
@@ -47,6 +49,9 @@ func restore(err error) error {
 		e.kind = context.Canceled
 	case codes.DeadlineExceeded:
 		e.kind = context.DeadlineExceeded
+	}
+	if s.Code() == codes.ResourceExhausted && len(s.Details()) == 0 && strings.Contains(s.Message(), "larger than max") { // gRPC's own
+		e.kind = clip.ErrTooLarge
 	}
 	for _, d := range s.Details() {
 		switch d := d.(type) {

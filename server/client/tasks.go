@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/tasks/imageencoding"
 	"github.com/vitago/vitago/tasks/imagesearch"
 	"github.com/vitago/vitago/tasks/imagetextsimilarity"
+	"github.com/vitago/vitago/tasks/visualtokens"
 	"github.com/vitago/vitago/zeroshot"
 )
 
@@ -222,4 +223,37 @@ func (c imageSearch) FindImages(ctx context.Context, r imagesearch.Request) (ima
 		found.Hits[i] = hit
 	}
 	return found, nil
+}
+
+// VisualTokens returns what gives a language model its images by a model, "" being the server's first.
+func (c *Client) VisualTokens(model string) visualtokens.Interface {
+	return visualTokens{vitagov1.NewVisualTokensServiceClient(c.conn), model}
+}
+
+type visualTokens struct {
+	service vitagov1.VisualTokensServiceClient
+	model   string
+}
+
+// Tokens implements [visualtokens.Interface].
+func (c visualTokens) Tokens(ctx context.Context, image []byte) (visualtokens.Response, error) {
+	answer, err := c.service.EncodeTokens(ctx, &vitagov1.EncodeTokensRequest{Model: c.model, Image: image})
+	if err != nil {
+		return visualtokens.Response{}, restore(err)
+	}
+	m, err := matrix(answer.Tokens, answer.Shape)
+	return visualtokens.Response{Tokens: m, Rows: int(answer.Rows), Cols: int(answer.Cols)}, err
+}
+
+// Count implements [visualtokens.Interface].
+func (c visualTokens) Count(width, height int) (int, error) {
+	answer, err := c.service.CountTokens(context.Background(), &vitagov1.CountTokensRequest{Model: c.model, Width: int32(width), Height: int32(height)})
+	return int(answer.GetTokens()), restore(err)
+}
+
+// Explain returns where in a picture a model, "" being the server's first, looks for each caption; without captions where its class token
+// takes its content from.
+func (c *Client) Explain(ctx context.Context, r *vitagov1.ExplainImageRequest) (*vitagov1.ExplainImageResponse, error) {
+	answer, err := vitagov1.NewExplanationServiceClient(c.conn).ExplainImage(ctx, r)
+	return answer, restore(err)
 }

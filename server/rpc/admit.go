@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/proto"
 )
 
 // waits says whether calls of a method take a place in the queue of the engine. Others compute nothing, or for hours.
@@ -92,10 +93,30 @@ func (o Options) enter(ctx context.Context, method string) (in context.Context, 
 	return ctx, leave, err
 }
 
+// counted is how many bytes a call counts for whose message has not been read.
+const counted = 1 << 20
+
+// weigh exchanges the place of a call for one of as many bytes as its message turned out to have, if these are more than were counted.
+func (o Options) weigh(ctx context.Context, leave func(), request any) (func(), error) {
+	m, ok := request.(proto.Message)
+	if ctx.Value(placeKey{}) == nil || !ok {
+		return leave, nil
+	}
+	size := proto.Size(m)
+	if size <= counted {
+		return leave, nil
+	}
+	leave()
+	return o.Engine.Reserve(ctx, int64(size))
+}
+
 // unary answers a call that has one message on each side.
 func (o Options) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (answer any, err error) {
 	ctx, leave, err := o.enter(ctx, info.FullMethod)
 	if err != nil {
+		return nil, o.fail(ctx, err)
+	}
+	if leave, err = o.weigh(ctx, leave, request); err != nil {
 		return nil, o.fail(ctx, err)
 	}
 	defer leave()

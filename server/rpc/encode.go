@@ -34,7 +34,7 @@ func (s images) EncodeImages(ctx context.Context, r *vitagov1.EncodeImagesReques
 		return nil, s.fail(ctx, err)
 	}
 	return &vitagov1.EncodeImagesResponse{
-		Model: e.Model, Vectors: vectors(e.Vectors), Shape: integers(e.Shape), Fingerprint: e.Fingerprint, Sizes: sizes(e.Sizes), Kind: kind(r),
+		Model: e.Model, Vectors: vectors(e.Vectors), Shape: integers(e.Shape), Fingerprint: e.Fingerprint, Sizes: sizes(e.Sizes), Kind: string(e.Kind),
 	}, nil
 }
 
@@ -54,14 +54,6 @@ func settings(r asked) engine.EmbedRequest {
 		Features:   clipvit.Features{Kind: clipvit.FeatureKind(r.GetFeatures().GetKind()), Layer: int(r.GetFeatures().GetLayer())},
 		Preprocess: clipvit.Choice{Preset: r.GetPreprocess().GetPreset(), Fit: clipvit.Fit(r.GetPreprocess().GetFit()), EXIF: r.GetPreprocess().GetExif()},
 	}
-}
-
-// kind returns what features are called that were taken.
-func kind(r asked) string {
-	if k := r.GetFeatures().GetKind(); k != "" {
-		return k
-	}
-	return string(clipvit.Embedding)
 }
 
 // embed encodes pictures by an engine. An error of one says which it is.
@@ -149,7 +141,9 @@ func (s images) EncodeImageStream(stream grpc.BidiStreamingServer[vitagov1.Encod
 				return
 			}
 			go func() {
-				e, err := s.embed(ctx, settings(with), [][]byte{r.Image})
+				q := settings(with)
+				q.Wait = true // the stream does, while it has no room
+				e, err := s.embed(ctx, q, [][]byte{r.Image})
 				one <- result{e, err}
 			}()
 		}
@@ -170,7 +164,7 @@ func (s images) EncodeImageStream(stream grpc.BidiStreamingServer[vitagov1.Encod
 		case got.err == nil:
 			answer.Vector, answer.Size = vectors(got.e.Vectors)[0], sizes(got.e.Sizes)[0]
 			if first {
-				answer.Model, answer.Shape, answer.Fingerprint, answer.Kind = got.e.Model, integers(got.e.Shape), got.e.Fingerprint, kind(with)
+				answer.Model, answer.Shape, answer.Fingerprint, answer.Kind = got.e.Model, integers(got.e.Shape), got.e.Fingerprint, string(got.e.Kind)
 				first = false
 			}
 		case errors.As(got.err, &item) && with.GetSkipErrors():
@@ -196,7 +190,7 @@ type texts struct {
 
 // EncodeTexts encodes texts together.
 func (s texts) EncodeTexts(ctx context.Context, r *vitagov1.EncodeTextsRequest) (*vitagov1.EncodeTextsResponse, error) {
-	e, err := s.embedTexts(ctx, engine.EmbedRequest{Model: r.Model, Normalize: r.Normalize, Dimensions: int(r.Dimensions)}, r.Texts)
+	e, err := s.embedTexts(ctx, engine.EmbedRequest{Model: r.Model, Normalize: r.Normalize, Dimensions: int(r.Dimensions), Truncate: r.Truncate}, r.Texts)
 	if err != nil {
 		return nil, s.fail(ctx, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -36,12 +37,19 @@ func (e *itemError) Error() string { return e.field + ": " + status.Message(e.er
 func (e *itemError) Unwrap() error { return e.error }
 
 // ofField says of which element of a repeated field of a request an [engine.ItemError] is.
-func ofField(field string, err error) error {
+func ofField(field string, err error) error { return ofFields(field, math.MaxInt, "", err) }
+
+// ofFields says the same of items of two fields, of which the first has n.
+func ofFields(field string, n int, second string, err error) error {
 	var item *engine.ItemError
-	if errors.As(err, &item) {
-		return &itemError{fmt.Sprintf("%s[%d]", field, item.Index), item.Err}
+	if !errors.As(err, &item) {
+		return err
 	}
-	return err
+	i := item.Index
+	if i >= n {
+		field, i = second, i-n
+	}
+	return &itemError{fmt.Sprintf("%s[%d]", field, i), item.Err}
 }
 
 // fail returns an error with its status: the code and an ErrorInfo of its kind, a BadRequest with the field that it is of, and a RetryInfo

@@ -109,10 +109,14 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// Drain takes no more calls, and returns when those in flight have been answered. Those that are not when ctx ends are cut off, and its
-// cause is returned.
+// Leave lets health say that the server does not serve, and ends calls that would not end by themselves: those that watch. Others are
+// answered as before.
+func (s *Server) Leave() { s.drain.Do(func() { close(s.draining) }) }
+
+// Drain leaves, takes no more calls, and returns when those in flight have been answered. Those that are not when ctx ends are cut off,
+// and its cause is returned.
 func (s *Server) Drain(ctx context.Context) error {
-	s.drain.Do(func() { close(s.draining) })
+	s.Leave()
 	done := make(chan struct{})
 	go func() {
 		s.GracefulStop()

@@ -65,7 +65,7 @@ type similarities struct {
 func (s similarities) CompareImagesTexts(ctx context.Context, r *vitagov1.CompareImagesTextsRequest) (*vitagov1.CompareImagesTextsResponse, error) {
 	c, err := s.Engine.Compare(ctx, r.Model, imagetextsimilarity.Request{Images: r.Images, Texts: r.Texts})
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, s.fail(ctx, ofFields("images", len(r.Images), "texts", err))
 	}
 	answer := &vitagov1.CompareImagesTextsResponse{Scale: c.Scale, Pictures: make([]*vitagov1.CompareImagesTextsResponse_Row, len(c.Cosines))}
 	for i := range c.Cosines {
@@ -118,6 +118,15 @@ func (s tokens) EncodeTokens(ctx context.Context, r *vitagov1.EncodeTokensReques
 	return &vitagov1.EncodeTokensResponse{
 		Tokens: t.Tokens.Data().F32(), Shape: integers(t.Tokens.Shape()), Rows: int32(t.Rows), Cols: int32(t.Cols),
 	}, nil
+}
+
+// CountTokens returns how many tokens a picture has.
+func (s tokens) CountTokens(ctx context.Context, r *vitagov1.CountTokensRequest) (*vitagov1.CountTokensResponse, error) {
+	n, err := s.Engine.TokenCount(ctx, r.Model, int(r.Width), int(r.Height))
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return &vitagov1.CountTokensResponse{Tokens: int32(n)}, nil
 }
 
 // explanations answers for [vitagov1.ExplanationService].
