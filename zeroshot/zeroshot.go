@@ -286,11 +286,20 @@ func check(labels []Label, templates []string, multi bool) error {
 		}
 	}
 	for _, t := range templates {
-		if !strings.Contains(t, Place) {
-			return badRequest("the template %q has no %s, where the label stands", t, Place)
+		if _, err := Fill(t, ""); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Fill returns the text of a label in a template. A template without a place for it is a [clip.ErrRequest].
+func Fill(template, label string) (string, error) {
+	t := normal([]string{template})[0]
+	if !strings.Contains(t, Place) {
+		return "", badRequest("the template %q has no %s, where the label stands", t, Place)
+	}
+	return strings.ReplaceAll(t, Place, label), nil
 }
 
 // badRequest returns a [clip.ErrRequest] with a text of its own.

@@ -442,3 +442,15 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestFill: a label comes to every place of a template, in both spellings.
+func TestFill(t *testing.T) {
+	for template, want := range map[string]string{"a {}.": "a cat.", "{c} or {}": "cat or cat", "{}": "cat"} {
+		if got, err := Fill(template, "cat"); got != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", template, got, err, want)
+		}
+	}
+	if got, err := Fill("a photo", "cat"); got != "" || !errors.Is(err, clip.ErrRequest) {
+		t.Errorf("without a place: %q, %v, want a %v", got, err, clip.ErrRequest)
+	}
+}
