@@ -39,6 +39,21 @@ func post(t testing.TB, url, media, body string) (int, http.Header, string) {
 	return res.StatusCode, res.Header, string(b)
 }
 
+// get returns what is at an address.
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
 // vectors are those of an answer in OpenAI's form.
 func vectors(t testing.TB, body string) (all [][]float32) {
 	t.Helper()

@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"io"
 	"math"
 	"net/http"
@@ -45,11 +48,28 @@ func serve(t testing.TB, o Options) string {
 // picture returns the file of a picture of the demo.
 func picture(t testing.TB, name string) []byte {
 	t.Helper()
+	if name == "odd.png" {
+		return odd(t)
+	}
 	b, err := os.ReadFile(filepath.Join("../../demo/pictures", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// odd returns a picture of 131 by 77 pixels, which the libraries prepare in different ways: of a palette with transparency.
+func odd(t testing.TB) []byte {
+	t.Helper()
+	m := image.NewPaletted(image.Rect(0, 0, 131, 77), color.Palette{color.NRGBA{200, 30, 30, 255}, color.NRGBA{20, 180, 60, 128}, color.NRGBA{10, 20, 220, 0}, color.NRGBA{255, 255, 255, 255}})
+	for i := range m.Pix {
+		m.Pix[i] = uint8(i * i / 57 % 4)
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // dataURI returns a picture of the demo as clients send it.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/status"
 )
 
@@ -34,7 +35,7 @@ func (s *server) immich(w http.ResponseWriter, r *http.Request) error {
 	var text *string
 	var names map[string]string
 	var wrong error // with the entries
-	rd := newReader(r.Body, s.limits())
+	rd := newReader(r.Body, s.Engine.Limits())
 	err = rd.form(r.Body, params["boundary"], func(p *multipart.Part) (err error) {
 		switch p.FormName() {
 		case "image":
@@ -105,7 +106,7 @@ func unprocessable(w http.ResponseWriter, r *http.Request, message string) error
 // entries returns the models that entries name, of the task clip: {"clip": {"visual": {"modelName": …}}}.
 func entries(s string) (map[string]string, error) {
 	names := map[string]string{}
-	rd := newReader(strings.NewReader(s), limitsOfEntries)
+	rd := newReader(strings.NewReader(s), engine.Limits{}) // there are no items
 	err := rd.whole(func(task string) error {
 		return rd.object(func(kind string) error {
 			if task != "clip" || kind != "visual" && kind != "textual" {

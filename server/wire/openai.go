@@ -26,7 +26,7 @@ func (s *server) openAI(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/embeddings_image" {
 		u.modality = "image"
 	}
-	rd := newReader(r.Body, s.limits())
+	rd := newReader(r.Body, s.Engine.Limits())
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case err == nil && media == "multipart/form-data":
@@ -404,6 +404,17 @@ func (q *request) finish() error {
 			f.Layer = *q.layer
 		}
 	}
+	return nil
+}
+
+// health answers GET /health, as infinity does.
+func (s *server) health(w http.ResponseWriter, r *http.Request) error {
+	if err := s.Engine.Ready(); err != nil {
+		return err
+	}
+	b := jsonWriter{}
+	b.object(func() { b.member("unix").int(int(time.Now().Unix())) })
+	write(w, http.StatusOK, b.buf)
 	return nil
 }
 

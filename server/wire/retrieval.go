@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/search"
+	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/status"
 	"github.com/vitago/vitago/tasks/imagesearch"
 )
@@ -27,7 +28,7 @@ func (s *server) knn(w http.ResponseWriter, r *http.Request) error {
 	var model, modality string
 	var dedup bool
 	shown, ids := 0, 0
-	rd := newReader(r.Body, s.limits())
+	rd := newReader(r.Body, s.Engine.Limits())
 	given := 0
 	err := rd.whole(func(name string) (err error) {
 		switch name {
@@ -83,6 +84,13 @@ func (s *server) knn(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		part.Image = files[0].Image
+	}
+	if part.Text != "" { // texts that are too long are cut, as there
+		e, err := s.Engine.Embed(r.Context(), engine.EmbedRequest{Model: model, Items: []engine.Item{{Text: part.Text}}, Truncate: true})
+		if err != nil {
+			return err
+		}
+		part = imagesearch.Part{Vector: e.Vectors[0]}
 	}
 	got, err := s.Engine.Search(r.Context(), model, imagesearch.Request{Query: []imagesearch.Part{part}, TopK: max(shown, ids)})
 	if err != nil {
@@ -172,7 +180,7 @@ func (f *found) get(id int) (search.Record, bool) {
 
 // metadata answers POST /metadata of clip-retrieval, for pictures that /knn-service has found lately.
 func (s *server) metadata(w http.ResponseWriter, r *http.Request) error {
-	rd := newReader(r.Body, s.limits())
+	rd := newReader(r.Body, s.Engine.Limits())
 	var ids []int
 	err := rd.whole(func(name string) error {
 		if name != "ids" {

@@ -70,6 +70,7 @@ func Register(mux *http.ServeMux, o Options) {
 		{"POST /v1/embeddings", s.openAI},
 		{"POST /embeddings", s.openAI},
 		{"POST /embeddings_image", s.openAI}, // of infinity's client
+		{"GET /health", s.health},            // of infinity's client
 		{"GET /v1/models", s.models},
 		{"GET /models", s.models},
 		{"GET /v1/models/{id...}", s.model},
@@ -96,14 +97,6 @@ func Register(mux *http.ServeMux, o Options) {
 		})
 	}
 }
-
-// limits are those of the engine.
-func (s *server) limits() engine.Limits {
-	return engine.Limits{ImageBytes: 20 << 20, Items: 256, TextBytes: 64 << 10}
-}
-
-// limitsOfEntries are those of immich's entries, which have no items.
-var limitsOfEntries = engine.Limits{}
 
 // A request is what all formats become.
 type request struct {
@@ -147,7 +140,7 @@ func (s *server) embed(w http.ResponseWriter, r *http.Request, q *request) (*ans
 		return nil, err
 	}
 	e, err := s.Engine.Embed(r.Context(), engine.EmbedRequest{
-		Model: q.model, Items: items, Features: q.features, Normalize: !q.raw, Dimensions: dimensions, Preprocess: q.prepare,
+		Model: q.model, Items: items, Features: q.features, Normalize: !q.raw, Dimensions: dimensions, Preprocess: q.prepare, Truncate: q.truncate,
 	})
 	if err != nil {
 		return nil, err

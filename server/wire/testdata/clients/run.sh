@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# The clients of other services get from our server what encode computes, to the bit. It wants Python 3.13, Node and Go, and 400 MB.
+#
+#   run.sh [FOLDER]     installs into FOLDER, by default a temporary one
+set -euo pipefail
+cd "$(dirname "$0")"
+clients=$PWD
+dir=${1:-$(mktemp -d)}
+mkdir -p "$dir"
+trap '[ -z "${server:-}" ] || kill "$server"; [ -n "${1:-}" ] || rm -rf "$dir"' EXIT
+pictures=$clients/../../../../demo/pictures
+
+go build -o "$dir/vitago" ../../../../cmd/vitago
+go build -o "$dir/serve" ./serve
+(cd golang && go build -o "$dir/golang" .)
+"${PYTHON:-python3.13}" -m venv "$dir/venv"
+"$dir/venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+"$dir/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps clip-retrieval==2.45.0
+cp package.json clients.mjs "$dir"
+(cd "$dir" && npm install --silent --no-audit --no-fund)
+
+"$dir/vitago" index --index "$dir/index" --model builtin:demo "$pictures" 2>/dev/null
+"$dir/serve" "$dir/index" >"$dir/address" &
+server=$!
+for _ in $(seq 100); do
+	[ -s "$dir/address" ] && break
+	sleep 0.1
+done
+address=$(cat "$dir/address")
+
+INDEX=found "$dir/venv/bin/python" -W ignore clients.py "$address" "$dir/vitago" "$pictures"
+"$dir/vitago" encode --model builtin:demo --normalize "$pictures/red-circle.png" >"$dir/vectors"
+"$dir/vitago" encode --model builtin:demo --normalize --text "a red circle" >>"$dir/vectors"
+"$dir/golang" "$address" "$dir/vectors" "$pictures/red-circle.png"
+node "$dir/clients.mjs" "$address" "$dir/vectors" "$pictures/red-circle.png"
