@@ -22,14 +22,14 @@ type Error struct {
 	Field      string        // of the request, which was wrong, as "images[3]"; "" if it is not known
 	RetryAfter time.Duration // for how long to wait before asking again; 0 if that does not help or is not known
 
-	kind   error
+	kinds  []error
 	status *grpcstatus.Status
 }
 
 func (e *Error) Error() string { return "client: " + e.Message }
 
-// Unwrap returns the error that it is of, nil if it is not known.
-func (e *Error) Unwrap() error { return e.kind }
+// Unwrap returns the errors that it is of, as far as they are known.
+func (e *Error) Unwrap() []error { return e.kinds }
 
 // GRPCStatus returns the status as it came.
 func (e *Error) GRPCStatus() *grpcstatus.Status { return e.status }
@@ -46,19 +46,19 @@ func restore(err error) error {
 	e := &Error{Code: s.Code(), Message: s.Message(), status: s}
 	switch s.Code() {
 	case codes.Canceled:
-		e.kind = context.Canceled
+		e.kinds = append(e.kinds, context.Canceled)
 	case codes.DeadlineExceeded:
-		e.kind = context.DeadlineExceeded
+		e.kinds = append(e.kinds, context.DeadlineExceeded)
 	}
 	if s.Code() == codes.ResourceExhausted && len(s.Details()) == 0 && strings.Contains(s.Message(), "larger than max") { // gRPC's own
-		e.kind = clip.ErrTooLarge
+		e.kinds = append(e.kinds, clip.ErrTooLarge)
 	}
 	for _, d := range s.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
 			if d.Domain == api.Domain {
 				if kind := status.Errors(api.Word(d.Reason)); kind != nil {
-					e.kind = kind
+					e.kinds = append(e.kinds, kind)
 				}
 			}
 		case *errdetails.BadRequest:

@@ -88,7 +88,11 @@ func (c *Client) EncodeImageStream(ctx context.Context, model string, o StreamOp
 			one := Encoded{Index: int(answer.Index), Vector: answer.Vector.GetValues(), Shape: shape, Fingerprint: fingerprint}
 			if p := answer.Problem; p != nil {
 				s := grpcstatus.New(codes.Code(p.Code), p.Message)
-				one.Err = &Error{Code: s.Code(), Message: s.Message(), kind: status.Errors(api.Word(p.Reason)), status: s}
+				e := &Error{Code: s.Code(), Message: s.Message(), status: s}
+				if kind := status.Errors(api.Word(p.Reason)); kind != nil {
+					e.kinds = []error{kind}
+				}
+				one.Err = e
 			}
 			if !yield(one, nil) {
 				return

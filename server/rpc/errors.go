@@ -52,7 +52,7 @@ func ofFields(field string, n int, second string, err error) error {
 	return &itemError{fmt.Sprintf("%s[%d]", field, i), item.Err}
 }
 
-// fail returns an error with its status: the code and an ErrorInfo of its kind, a BadRequest with the field that it is of, and a RetryInfo
+// fail returns an error with its status: the code of its kind, an ErrorInfo of every kind that it is, a BadRequest with the field that it is of, and a RetryInfo
 // of what may be sent again later. An error that has a status is returned as it is, nil is nil.
 func (o Options) fail(ctx context.Context, err error) error {
 	if err == nil {
@@ -64,7 +64,10 @@ func (o Options) fail(ctx context.Context, err error) error {
 		return err
 	}
 	kind := status.Of(err)
-	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: api.Reason(kind.Word), Domain: api.Domain}}
+	var details []protoadapt.MessageV1
+	for _, word := range status.Words(err) {
+		details = append(details, &errdetails.ErrorInfo{Reason: api.Reason(word), Domain: api.Domain})
+	}
 	var item *itemError
 	if errors.As(err, &item) {
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: item.field, Description: status.Message(item.error)}}})

@@ -108,6 +108,17 @@ func Of(err error) Kind {
 	return Internal
 }
 
+// Words returns the words of all kinds that an error is, that of [Of] first.
+func Words(err error) (all []string) {
+	all = append(all, Of(err).Word)
+	for _, row := range table {
+		if errors.Is(err, row.err) && !slices.Contains(all, row.Word) {
+			all = append(all, row.Word)
+		}
+	}
+	return all
+}
+
 // HTTP returns the status of an error, 200 of none.
 func HTTP(err error) int {
 	if err == nil {

@@ -118,3 +118,13 @@ func TestPage(t *testing.T) {
 		}
 	}
 }
+
+func TestWords(t *testing.T) {
+	both := fmt.Errorf("%w: %w", clip.ErrNoText, engine.ErrTask)
+	if got, want := status.Words(both), []string{status.Of(both).Word, "no_text_tower"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := status.Words(errors.New("a file is gone")); !slices.Equal(got, []string{status.Internal.Word}) {
+		t.Errorf("got %q of an internal error", got)
+	}
+}
