@@ -18,7 +18,7 @@ import (
 func (s *server) cohere(w http.ResponseWriter, r *http.Request) error {
 	q := request{truncate: true} // truncate is END by default
 	var encodings []encoding
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	err := rd.whole(func(name string) (err error) {
 		switch name {
 		case "model":

@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/vitago/vitago/clip"
-	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/status"
 )
 
@@ -35,8 +36,8 @@ func (s *server) immich(w http.ResponseWriter, r *http.Request) error {
 	var text *string
 	var names map[string]string
 	var wrong error // with the entries
-	rd := newReader(r.Body, s.Engine.Limits())
-	err = rd.form(r.Body, params["boundary"], func(p *multipart.Part) (err error) {
+	rd := newReader(r, s.Engine.Limits())
+	err = rd.form(params["boundary"], func(p *multipart.Part) (err error) {
 		switch p.FormName() {
 		case "image":
 			image, err = rd.file(p)
@@ -106,7 +107,7 @@ func unprocessable(w http.ResponseWriter, r *http.Request, message string) error
 // entries returns the models that entries name, of the task clip: {"clip": {"visual": {"modelName": …}}}.
 func entries(s string) (map[string]string, error) {
 	names := map[string]string{}
-	rd := newReader(strings.NewReader(s), engine.Limits{}) // there are no items
+	rd := &reader{d: jsontext.NewDecoder(strings.NewReader(s))}
 	err := rd.whole(func(task string) error {
 		return rd.object(func(kind string) error {
 			if task != "clip" || kind != "visual" && kind != "textual" {

@@ -10,7 +10,7 @@ import (
 func (s *server) ollama(w http.ResponseWriter, r *http.Request) error {
 	begin := time.Now()
 	q := request{truncate: true} // as there
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	err := rd.whole(func(name string) (err error) {
 		switch name {
 		case "model":

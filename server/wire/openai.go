@@ -26,13 +26,13 @@ func (s *server) openAI(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/embeddings_image" {
 		u.modality = "image"
 	}
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case err == nil && media == "multipart/form-data":
-		err = u.form(rd, r.Body, params["boundary"])
+		err = u.form(rd, params["boundary"])
 	case err == nil && (strings.HasPrefix(media, "image/") || media == "application/octet-stream"):
-		err = u.file(rd, r)
+		err = u.file(rd)
 	default: // curl says application/x-www-form-urlencoded of whatever it sends
 		err = rd.whole(func(name string) error { return u.member(rd, name) })
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,18 +28,40 @@ type item struct {
 
 func (it *item) isImage() bool { return it.image != nil || it.url != "" }
 
-// A reader reads JSON as it arrives. What it holds of the body is the value that it is at.
+// A reader reads JSON, and forms and files. It turns pictures in base64 into bytes one after the other.
 type reader struct {
+	r      *http.Request // whose body is read; nil of a text
 	d      *jsontext.Decoder
 	limits engine.Limits
 }
 
-func newReader(r io.Reader, limits engine.Limits) *reader {
-	return &reader{jsontext.NewDecoder(r), limits}
+func newReader(r *http.Request, limits engine.Limits) *reader { return &reader{r: r, limits: limits} }
+
+// ahead is how many bytes of a body whose length is known are read before they are decoded. The decoder would have to grow up to the
+// largest string, and hold four times as much meanwhile.
+const ahead = 64 << 20
+
+// begin begins to read JSON.
+func (r *reader) begin() error {
+	switch {
+	case r.d != nil:
+	case r.r.ContentLength <= 0:
+		r.d = jsontext.NewDecoder(r.r.Body)
+	default:
+		b := bytes.NewBuffer(make([]byte, 0, min(r.r.ContentLength, ahead)+bytes.MinRead))
+		if _, err := b.ReadFrom(r.r.Body); err != nil {
+			return err
+		}
+		r.d = jsontext.NewDecoder(b)
+	}
+	return nil
 }
 
 // whole reads the object that a body is, and finds what follows it.
 func (r *reader) whole(member func(name string) error) error {
+	if err := r.begin(); err != nil {
+		return err
+	}
 	if k := r.d.PeekKind(); k != '{' && k != 0 {
 		return refuse("", "the body is %s, want a JSON object", kindName(k))
 	}

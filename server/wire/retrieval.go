@@ -28,7 +28,7 @@ func (s *server) knn(w http.ResponseWriter, r *http.Request) error {
 	var model, modality string
 	var dedup bool
 	shown, ids := 0, 0
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	given := 0
 	err := rd.whole(func(name string) (err error) {
 		switch name {
@@ -180,7 +180,7 @@ func (f *found) get(id int) (search.Record, bool) {
 
 // metadata answers POST /metadata of clip-retrieval, for pictures that /knn-service has found lately.
 func (s *server) metadata(w http.ResponseWriter, r *http.Request) error {
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	var ids []int
 	err := rd.whole(func(name string) error {
 		if name != "ids" {

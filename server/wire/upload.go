@@ -4,15 +4,14 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
-	"net/http"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/server/status"
 )
 
 // file makes of a body that is a picture a request, whose settings are parameters of the URL.
-func (u *union) file(rd *reader, r *http.Request) error {
-	for name, values := range r.URL.Query() {
+func (u *union) file(rd *reader) error {
+	for name, values := range rd.r.URL.Query() {
 		if kindOf[name] == 0 {
 			return refuse(clipped(name), "the URL has a parameter %q, want settings such as model, encoding_format, features or layer", clipped(name))
 		}
@@ -20,7 +19,7 @@ func (u *union) file(rd *reader, r *http.Request) error {
 			return err
 		}
 	}
-	b, err := rd.file(r.Body)
+	b, err := rd.file(rd.r.Body)
 	if err != nil {
 		return err
 	}
@@ -29,9 +28,9 @@ func (u *union) file(rd *reader, r *http.Request) error {
 }
 
 // form makes of a form a request. Its files are pictures in their order, fields called input or text are texts, and all others settings.
-func (u *union) form(rd *reader, body io.Reader, boundary string) error {
+func (u *union) form(rd *reader, boundary string) error {
 	u.input = true
-	return rd.form(body, boundary, func(p *multipart.Part) error {
+	return rd.form(boundary, func(p *multipart.Part) error {
 		name := p.FormName()
 		if p.FileName() != "" {
 			b, err := rd.file(p)
@@ -65,11 +64,11 @@ func (u *union) form(rd *reader, body io.Reader, boundary string) error {
 }
 
 // form calls a function for every part of a form.
-func (r *reader) form(body io.Reader, boundary string, each func(p *multipart.Part) error) error {
+func (r *reader) form(boundary string, each func(p *multipart.Part) error) error {
 	if boundary == "" {
 		return refuse("", "the form has no boundary in its Content-Type")
 	}
-	m := multipart.NewReader(body, boundary)
+	m := multipart.NewReader(r.r.Body, boundary)
 	for n := 0; ; n++ {
 		p, err := m.NextPart()
 		if err == io.EOF {

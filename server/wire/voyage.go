@@ -9,7 +9,7 @@ const pixelsOfToken = 560
 func (s *server) voyage(w http.ResponseWriter, r *http.Request) error {
 	q := request{truncate: true}
 	e := encoding("")
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	err := rd.whole(func(name string) (err error) {
 		switch name {
 		case "model":

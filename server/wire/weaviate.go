@@ -10,7 +10,7 @@ import (
 func (s *server) vectorize(w http.ResponseWriter, r *http.Request) error {
 	q := request{truncate: true}
 	var texts, images []item
-	rd := newReader(r.Body, s.Engine.Limits())
+	rd := newReader(r, s.Engine.Limits())
 	err := rd.whole(func(name string) error {
 		switch name {
 		case "texts":

@@ -10,8 +10,8 @@
 //	Weaviate   POST /vectorize, GET /meta, /.well-known/live, /.well-known/ready
 //	clip-retrieval   POST /knn-service, /metadata, GET /indices-list
 //
-// A request is decoded as it arrives: a picture in base64 is turned into bytes as soon as its string is complete, and what is beyond a
-// limit of the engine is refused there. Vectors have length 1 unless a request of a format that can ask for it says otherwise. The
+// A body whose length is known is read whole, another as it arrives; pictures in base64 are turned into bytes one after the other, and
+// what is beyond a limit of the engine is refused before there is memory for it. Vectors have length 1 unless a request of a format that can ask for it says otherwise. The
 // fingerprint of their space is in [FingerprintHeader] of every answer.
 //
 // Register leaves admission, authentication and the limit of a body to whoever mounts it; [WriteError] gives what is refused there the
