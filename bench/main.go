@@ -7,6 +7,7 @@
 //	go run ./bench search [flags]   the nearest of many vectors, beside faiss
 //	go run ./bench page [flags] JSON...    the page of speed, of what -json of the others wrote
 //	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
+//	go run ./bench serve [flags]    a server with many clients, beside encode and a service in Python
 //
 // The README beside it says what is measured and how.
 package main
@@ -44,6 +45,7 @@ type options struct {
 	tokens           []int    // of a scale by tokens
 	rows             []int    // of a search
 	files, workers   int      // of a race from files: how many; who decodes them in Python
+	clients          int      // of a race of servers: at a time
 	pictures, vitago string   // of a race from files: a folder of them, and the command
 	kinds            []string // of contenders; all if it is empty
 	only             []string // of parts; all if it is empty
@@ -76,14 +78,14 @@ func run(ctx context.Context, args []string) error {
 		return writePage(*out, *plot, flags.Args())
 	}
 	mode := ""
-	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search"}, args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search", "serve"}, args[0]) {
 		mode, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var o options
 	var out, raw string
 	tower := "vit-l-14-336"
-	if mode == "files" {
+	if mode == "files" || mode == "serve" {
 		tower = "vit-b-32"
 	}
 	flags.StringVar(&o.name, "config", tower, "the tower: "+configNames())
@@ -95,13 +97,21 @@ func run(ctx context.Context, args []string) error {
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), list(gridBatches), axes
 	case "files":
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "32", fileParts
+	case "serve":
+		some = serveParts
 	case "train":
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
 	case "search":
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "1,"+strconv.Itoa(searchQueries), []string{"data"}
 	}
-	threads := flags.String("threads", someThreads, "numbers of threads")
-	batches := flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
+	threads := &someThreads
+	if mode != "serve" { // which has all
+		threads = flags.String("threads", someThreads, "numbers of threads")
+	}
+	batches := &someBatches
+	if mode != "serve" {
+		batches = flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
+	}
 	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train, and best for the best of our kernels; the default is all")
 	flags.StringVar(&o.python, "python", "", "interpreter that has the peers; the default is bench/.venv's")
 	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB of ViT-L), and to find it in again")
@@ -124,6 +134,13 @@ func run(ctx context.Context, args []string) error {
 		flags.IntVar(&o.workers, "workers", runtime.NumCPU(), "processes of Python that decode")
 		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
 		flags.StringVar(&only, "only", "", "some of "+strings.Join(fileParts, ",")+"; the default is all")
+	case "serve":
+		flags.IntVar(&o.files, "files", 300, "how many pictures")
+		flags.IntVar(&o.clients, "clients", 64, "how many clients at a time")
+		flags.StringVar(&o.pictures, "pictures", "", "folder of .jpg that are taken by turns; the default makes some of 500×375")
+		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
+		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
+		flags.StringVar(&only, "only", "", "some of "+strings.Join(serveParts, ",")+"; the default is all")
 	case "search":
 		flags.StringVar(&rows, "rows", rows, "numbers of vectors")
 		flags.StringVar(&cases, "cases", searchData[0], "kinds of vectors, of "+strings.Join(searchData, ","))
@@ -135,7 +152,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train, files, search, page or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train, files, search, serve, page or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {
@@ -173,7 +190,9 @@ func run(ctx context.Context, args []string) error {
 		o.kinds = strings.Split(*kinds, ",")
 	}
 	switch {
-	case o.before != "" && (mode == "scale" || mode == "files" || mode == "search"):
+	case mode == "serve" && (o.files < 32 || o.clients < 1):
+		return fmt.Errorf("%d -files, %d -clients: want 32 or more, 1 or more", o.files, o.clients)
+	case o.before != "" && (mode == "scale" || mode == "files" || mode == "search" || mode == "serve"):
 		return fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
 	case mode == "files" && (o.files < 1 || o.workers < 1 || len(o.batches) != 1):
 		return fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
@@ -218,7 +237,7 @@ func run(ctx context.Context, args []string) error {
 		o.command += " " + mode
 	}
 	flags.Visit(func(f *flag.Flag) {
-		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "files", "workers", "contenders", "cases", "isa", "before", "rows"}, f.Name) {
+		if slices.Contains([]string{"config", "quick", "rounds", "threads", "batch", "tokens", "only", "files", "workers", "clients", "contenders", "cases", "isa", "before", "rows"}, f.Name) {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
@@ -231,7 +250,7 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll}[mode]
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll, "serve": serveAll}[mode]
 	if mode != "search" {
 		if err := writeModel(o.dir, o.config); err != nil {
 			return err
