@@ -151,7 +151,7 @@ func (r *serveRun) encode(ctx context.Context, o options, folder, few string) er
 	for i, from := range []string{few, folder} {
 		f := fileRun{Contender: r.Contender, Round: 0, Threads: runtime.NumCPU()}
 		o := o
-		o.batches, o.kinds = []int{0}, nil
+		o.batches, o.kinds = []int{32}, nil
 		if err := f.run(ctx, o, fileContenders[0], from, false); err != nil {
 			return err
 		}

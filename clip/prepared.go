@@ -82,7 +82,7 @@ func (m *Model) EncodePrepared(ctx context.Context, f clipvit.Features, all ...*
 		if err != nil {
 			return nil, err
 		}
-		y, err := f.Of(v, op.Once(patches, len(part)*v.Config.Patches(), v.Config.PatchLen()))
+		y, err := f.OfContext(ctx, v, op.Once(patches, len(part)*v.Config.Patches(), v.Config.PatchLen()))
 		if err != nil {
 			return nil, because(nil, err, "")
 		}
@@ -119,7 +119,7 @@ func (m *Model) EncodeTokens(ctx context.Context, all ...[]int) ([][]float32, er
 	if len(all) == 0 {
 		return nil, failed(ErrRequest, "got 0 texts, want at least 1")
 	}
-	y, err := t.Forward(all)
+	y, err := t.ForwardContext(ctx, all)
 	if err != nil {
 		return nil, because(nil, err, "")
 	}
