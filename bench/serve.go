@@ -222,7 +222,7 @@ func startServer(ctx context.Context, o options, c contender, model string) (*se
 		return nil, err
 	}
 	_, port, _ := net.SplitHostPort(address)
-	argv := []string{o.vitago, "serve", "--model", model, "--listen", address}
+	argv := []string{o.vitago, "serve", "--model", "bench=" + model, "--listen", address}
 	if c.python {
 		script := filepath.Join(o.dir, "serve.py")
 		if err := os.WriteFile(script, servePy, 0o644); err != nil {
