@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,9 +10,12 @@ import (
 	"strings"
 )
 
+// ErrExposed is of an address that other machines reach, where the configuration has not what that wants.
+var ErrExposed = errors.New("is reached from other machines")
+
 // Listen opens what an address means: HOST:PORT, unix:PATH of a socket that this process makes, or systemd, which is all sockets that
 // systemd has opened for the process. An address that other machines reach wants TLS and tokens, or certificates of clients, unless the
-// configuration is Insecure. That of a Unix socket is as safe as its folder.
+// configuration is Insecure: else it is an [ErrExposed]. That of a Unix socket is as safe as its folder.
 func Listen(c Config, address string) ([]net.Listener, error) {
 	if address == "systemd" {
 		all, err := activated()
@@ -93,9 +97,9 @@ func permitted(c Config, name string, a net.Addr) error {
 	}
 	switch {
 	case c.Certificate == "":
-		return fmt.Errorf("server: %s is reached from other machines, and without TLS they read along: want a certificate and key, an address as 127.0.0.1, or permission to be insecure", name)
+		return fmt.Errorf("server: %s %w, and without TLS they read along", name, ErrExposed)
 	case c.Tokens == "" && c.ClientCA == "":
-		return fmt.Errorf("server: %s is reached from other machines, and asks for no token: want a file of tokens, an authority of clients, an address as 127.0.0.1, or permission to be insecure", name)
+		return fmt.Errorf("server: %s %w, and asks for neither a token nor a certificate", name, ErrExposed)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func newMetrics(s *Server) *metrics {
 			return float64(cmp.Or(s.force.Load().config.Engine.QueueItems, engine.DefaultQueueItems))
 		}),
 		gauge("models_loaded", "Models that are in memory.", func() float64 { return float64(s.engine.Stats().Loaded) }),
-		gauge("models_bytes", "Bytes of their weights, as an estimate.", func() float64 { return float64(s.engine.Stats().LoadedBytes) }),
+		gauge("weights_bytes", "Bytes of the weights in memory, as an estimate.", func() float64 { return float64(s.engine.Stats().LoadedBytes) }),
 	)
 	return m
 }

@@ -304,7 +304,7 @@ func TestListen(t *testing.T) {
 		{Config{}, "[::]:0", "without TLS"},
 		{Config{}, "192.0.2.1:0", "without TLS"},
 		{Config{Tokens: tokens}, "0.0.0.0:0", "without TLS"},
-		{Config{Certificate: cert, Key: key}, "0.0.0.0:0", "asks for no token"},
+		{Config{Certificate: cert, Key: key}, "0.0.0.0:0", "asks for neither"},
 		{Config{Insecure: true}, "192.0.2.1:0", "bind"}, // permitted, but not an address of this machine
 		{both, "192.0.2.1:0", "bind"},
 		{Config{Certificate: cert, Key: key, ClientCA: cert}, "192.0.2.1:0", "bind"},

@@ -104,6 +104,10 @@ func (c Config) check() error {
 	case c.ClientCA != "" && c.Certificate == "":
 		all = append(all, errors.New("server: certificates of clients are asked for over TLS alone: want a certificate and key"))
 	}
+	d, queue := c.withDefaults(), cmp.Or(c.Engine.QueueBytes, engine.DefaultQueueBytes)
+	if d.MaxBody > queue {
+		all = append(all, fmt.Errorf("server: a body may have %d bytes, and the queue has room for %d: such a one would never be taken", d.MaxBody, queue))
+	}
 	return errors.Join(all...)
 }
 
@@ -251,6 +255,22 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	s.log.Info("stopped")
 	return failure
+}
+
+// ServeAdmin answers probes and metrics on a listener, without tokens, until stop is called.
+func (s *Server) ServeAdmin(l net.Listener) (stop func()) {
+	srv := s.httpServer(s.Admin())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("probes and metrics", "error", err)
+		}
+	}()
+	return func() {
+		srv.Close()
+		<-done
+	}
 }
 
 // httpServer returns a server with the limits that hold for all.

@@ -105,6 +105,15 @@ func TestFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const serve = "serve --model a=builtin:demo --check" // which says what would be in force
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	config, tokensOf, indexOf := write("serve.yaml", "max-body: 3\n"), write("tokens", "0123456789abcdef\n"), t.TempDir()
 	bf16 := "" // or that there is no instruction
 	if kernel.BF16Name() == "generic" {
 		bf16 = "--precision bf16: the kernel in use"
@@ -388,6 +397,47 @@ func TestFlags(t *testing.T) {
 		{"download --list ViT-B/32", "--revision x", "--revision and --all-files are for models of the hub"},
 		{"download --list ViT-B/32", "--all-files", "--revision and --all-files are for models of the hub"},
 		{"download --list ViT-B/32", "--mirror http://127.0.0.1:1/x", ""},
+
+		{serve, "--model b=builtin:demo", ""},
+		{serve, "--index " + indexOf, ""},
+		{serve, "--listen 127.0.0.1:1", ""},
+		{serve, "--admin-listen 127.0.0.1:2", ""},
+		{serve, "--config " + config, ""},
+		{"serve --model a=builtin:demo --listen nonsense", "--check", ""},
+		{serve, "--tokens " + tokensOf, ""},
+		{serve, "--tls-cert " + config, "a certificate and its key belong together"},
+		{serve, "--tls-key " + config, "a certificate and its key belong together"},
+		{serve, "--client-ca " + config, "certificates of clients are asked for over TLS alone"},
+		{serve, "--insecure", ""},
+		{serve, "--origin https://example.org", ""},
+		{serve, "--host example.org", ""},
+		{serve, "--fetch example.org", ""},
+		{serve + " --fetch example.org", "--fetch-http", ""},
+		{serve + " --fetch example.org", "--fetch-allow 10.0.0.0/8", ""},
+		{serve, "--precision int8", ""},
+		{serve, "--preprocess openai", ""},
+		{serve, "--fit squash", ""},
+		{serve, "--exif", ""},
+		{serve, "--lazy", ""},
+		{serve, "--memory 1000", ""},
+		{serve, "--idle 1m", ""},
+		{serve, "--max-batch 3", ""},
+		{serve, "--max-wait 3ms", ""},
+		{serve, "--queue-items 300", ""},
+		{serve, "--queue-bytes 100", ""},
+		{serve, "--max-body 10", ""},
+		{serve, "--max-image 10", ""},
+		{serve, "--max-pixels 1000", ""},
+		{serve, "--max-items 10", ""},
+		{serve, "--max-text 100", ""},
+		{serve, "--cut-dimensions", ""},
+		{serve, "--connections 10", ""},
+		{serve, "--timeout 1m", ""},
+		{serve, "--stall 1m", ""},
+		{serve, "--grace 1m", ""},
+		{serve, "--drain 1m", ""},
+		{serve, "--log json", ""},
+		{serve, "--log-level error", ""},
 	}
 	head := filepath.Join(t.TempDir(), "out")
 	vitago("finetune", "--model", tinyModel, "--data", pictures, "--out", head, "--recipe", "probe", "--split", "0.5").want(t, exitDone, []string{"model"}, []string{""})

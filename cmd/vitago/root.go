@@ -192,7 +192,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newServe(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -225,11 +225,7 @@ var otherVerbs = map[string][]string{
 	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "explain": {"saliency", "attention", "heatmap", "gradcam", "attribute"}, "finetune": {"train", "tune", "fine-tune", "fit"},
 	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo"},
 	"compare": {"diff"}, "verify": {"check", "selftest", "self-test", "doctor"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
-}
-
-// elsewhere says of what is no verb, and is expected to be one, where it is.
-var elsewhere = map[string]string{
-	"serve": "examples/serve answers over HTTP",
+	"serve": {"server", "api", "http", "listen", "daemon", "start"},
 }
 
 // wantArgs checks the number of arguments; what names them.

@@ -86,9 +86,6 @@ func didYouMean(near string) string {
 
 // unknownVerb returns the error about a verb that there is not, with what may have been meant.
 func unknownVerb(root *cobra.Command, verb string) error {
-	if where := elsewhere[strings.ToLower(verb)]; where != "" {
-		return usagef("unknown verb %q; %s", verb, where)
-	}
 	return usagef("unknown verb %q%s", verb, didYouMean(likeVerb(root, verb)))
 }
 
@@ -232,7 +229,7 @@ func meantVerb(root *cobra.Command, args []string) (verb string, known bool) {
 			value = false
 		}
 	}
-	if likeVerb(root, verb) == "" && elsewhere[verb] == "" {
+	if likeVerb(root, verb) == "" {
 		for _, a := range args {
 			if slices.Contains(verbs, a) {
 				return a, true

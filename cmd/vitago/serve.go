@@ -1,0 +1,590 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/server"
+	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/server/fetch"
+)
+
+// serveEnv begins the names of environment variables that stand for flags of serve.
+const serveEnv = "VITAGO_SERVE_"
+
+// mebibyte is the unit of flags of bytes.
+const mebibyte = 1 << 20
+
+// A serving is what the flags of serve say.
+type serving struct {
+	flags *pflag.FlagSet
+
+	models, indexes, listen, origins, hosts, fetch, fetchAllow []string
+	admin, config, tokens, cert, key, clientCA                 string
+	precision, logFormat, logLevel                             *choice
+	prepared                                                   func() clipvit.Choice
+	lazy, insecure, fetchHTTP, cut, check                      bool
+	maxBody, maxImage, memory, queueBytes                      int64
+	maxItems, maxText, maxBatch, queueItems, connections       int
+	maxPixels                                                  int64
+	maxWait, idle, timeout, stall, grace, drain                time.Duration
+	rows                                                       []modelRow // of the file
+}
+
+// A modelRow is a model of the configuration's file. What it leaves out is as the flags have it.
+type modelRow struct {
+	Name       string   `yaml:"name"`
+	Aliases    []string `yaml:"aliases,omitempty"`
+	Path       string   `yaml:"path"`
+	Precision  string   `yaml:"precision,omitempty"`
+	Preprocess string   `yaml:"preprocess,omitempty"`
+	Fit        string   `yaml:"fit,omitempty"`
+	EXIF       *bool    `yaml:"exif,omitempty"`
+	Adapters   []string `yaml:"adapters,omitempty"`
+	Vocab      string   `yaml:"vocab,omitempty"`
+	Index      string   `yaml:"index,omitempty"`
+	Preload    *bool    `yaml:"preload,omitempty"`
+}
+
+// A serveFile is the file of a configuration: models, and flags by their names.
+type serveFile struct {
+	Models []modelRow     `yaml:"models,omitempty"`
+	Flags  map[string]any `yaml:",inline"`
+}
+
+func newServe() *cobra.Command {
+	cmd, _ := serveCommand()
+	return cmd
+}
+
+// serveCommand returns the verb and what its flags say.
+func serveCommand() (*cobra.Command, *serving) {
+	cmd := &cobra.Command{
+		Use:   "serve --model NAME=DIR [flags]",
+		Short: "Answer over HTTP and gRPC",
+		Long: `Serve answers over HTTP and gRPC, on one port, what models say of pictures and texts: in the formats of OpenAI's
+embeddings and of other services, whose clients need nothing but the address, and in its own.
+
+A flag may stand in the environment, as VITAGO_SERVE_MAX_BODY for --max-body, and in the file that --config names, in YAML or
+JSON, by its name; a list there is a flag that is given several times. The command line counts before the environment, and
+that before the file. In the file there are models as well, with what each has by itself:
+
+  models:
+    - {name: clip, aliases: [text-embedding-3-small], path: models/vit-b-32, precision: bf16, index: photos.index}
+    - {name: demo, path: "builtin:demo"}
+  tokens: /etc/vitago/tokens
+
+A row has name, aliases, path, precision, preprocess, fit, exif, adapters, vocab, index and preload.
+
+SIGHUP reads all of that again, with tokens, certificates and models; what is wrong is logged, and leaves the old one in force.
+--listen, --admin-listen, --connections, --cut-dimensions, --log and --log-level stay as they were. SIGTERM and SIGINT end it:
+/readyz says 503, after --grace nobody is let in, and requests in flight have --drain to be answered. A second one ends it
+at once. Exit status 0 if all were answered.
+
+It listens on this machine alone unless --listen says another address, which wants TLS, and tokens or certificates of
+clients, or --insecure.`,
+		Example: `  vitago serve --model demo=builtin:demo
+  vitago serve --model clip=ViT-B/32 --index photos.index --listen 127.0.0.1:8080
+  vitago serve --config serve.yaml --check
+  vitago serve --model clip=ViT-B/32 --listen 0.0.0.0:8443 --tokens tokens --tls-cert cert.pem --tls-key key.pem`,
+		Args: wantArgs(0, 0, "none: --model names models"),
+	}
+	s := &serving{}
+	f := cmd.Flags()
+	s.flags = f
+	f.StringArrayVar(&s.models, "model", nil, "`NAME=DIR`: a model and how clients name it, the first where they name none; NAME,NAME=DIR for several names; repeatable")
+	f.StringArrayVar(&s.indexes, "index", nil, "`NAME=INDEX` of a model, which is searched; without NAME that of the first; repeatable")
+	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:8080"}, "`ADDRESS`: HOST:PORT, unix:PATH, or systemd for the sockets that it has opened; repeatable")
+	f.StringVar(&s.admin, "admin-listen", "", "`ADDRESS` of /healthz, /readyz and /metrics alone, without tokens and TLS")
+	f.StringVar(&s.config, "config", "", "`FILE` of flags and models, in YAML or JSON")
+	f.BoolVar(&s.check, "check", false, "write the configuration as it would be in force to standard output, and end")
+	f.StringVar(&s.tokens, "tokens", "", "`FILE` of tokens that let clients in, one a line: TOKEN, NAME TOKEN or NAME sha256:HEX")
+	f.StringVar(&s.cert, "tls-cert", "", "`FILE`.pem of the certificate, read again when it changes")
+	f.StringVar(&s.key, "tls-key", "", "`FILE`.pem of its key")
+	f.StringVar(&s.clientCA, "client-ca", "", "`FILE`.pem of authorities, by one of which clients have to have a certificate")
+	f.BoolVar(&s.insecure, "insecure", false, "permit other machines without TLS or tokens, and any name in Host")
+	f.StringArrayVar(&s.origins, "origin", nil, "`ORIGIN` whose pages may ask, as https://example.org; * is any; repeatable")
+	f.StringArrayVar(&s.hosts, "host", nil, "`NAME` that clients may ask for on this machine without tokens, beside localhost and addresses; repeatable")
+	f.StringArrayVar(&s.fetch, "fetch", nil, "`HOST` from which pictures by URL are fetched; .example.org is all below it, * any; repeatable (default: none)")
+	f.BoolVar(&s.fetchHTTP, "fetch-http", false, "fetch by http, too, and not by https alone")
+	f.StringArrayVar(&s.fetchAllow, "fetch-allow", nil, "`PREFIX` of private addresses that may be fetched from, as 10.1.0.0/16; repeatable")
+	s.precision = precisionFlag(cmd, "of the products' weights and operands")
+	s.prepared = preprocessFlags(cmd, true)
+	f.BoolVar(&s.lazy, "lazy", false, "load models when they are first asked for, and not before")
+	f.Int64Var(&s.memory, "memory", 0, "`MiB` of weights at a time: models are loaded when they are asked for, and those that were not longest make room (default: any)")
+	f.DurationVar(&s.idle, "idle", 0, "let a model go that nobody asked for this `TIME` (default: never)")
+	f.IntVar(&s.maxBatch, "max-batch", 0, "`N` pictures or texts that go through a tower together (default: as its size is)")
+	f.DurationVar(&s.maxWait, "max-wait", engine.DefaultMaxWait, "longest `TIME` that a batch waits for pictures that are being decoded; -1ms is not at all")
+	f.IntVar(&s.queueItems, "queue-items", engine.DefaultQueueItems, "`N` pictures and texts that wait or are computed; more are told to come again")
+	f.Int64Var(&s.queueBytes, "queue-bytes", engine.DefaultQueueBytes/mebibyte, "`MiB` of their bodies")
+	f.Int64Var(&s.maxBody, "max-body", server.DefaultMaxBody/mebibyte, "`MiB` of a body")
+	f.Int64Var(&s.maxImage, "max-image", engine.DefaultImageBytes/mebibyte, "`MiB` of a picture's file")
+	f.Int64Var(&s.maxPixels, "max-pixels", engine.DefaultPixels, "`N` pixels of a picture")
+	f.IntVar(&s.maxItems, "max-items", engine.DefaultItems, "`N` pictures and texts of a request")
+	f.IntVar(&s.maxText, "max-text", engine.DefaultTextBytes, "`N` bytes of a text")
+	f.BoolVar(&s.cut, "cut-dimensions", false, "permit requests for fewer dimensions: the first of a vector, of length 1 again")
+	f.IntVar(&s.connections, "connections", server.DefaultMaxConnections, "`N` connections at a time of an address")
+	f.DurationVar(&s.timeout, "timeout", server.DefaultTimeout, "longest `TIME` of a request")
+	f.DurationVar(&s.stall, "stall", server.DefaultStall, "`TIME` that a body may stand still")
+	f.DurationVar(&s.grace, "grace", 0, "`TIME` from the signal until nobody is let in any more")
+	f.DurationVar(&s.drain, "drain", server.DefaultDrain, "`TIME` that requests in flight have after that")
+	s.logFormat = choiceFlag(cmd, "log", "text", "form of the log on standard error", "text", "json")
+	s.logLevel = choiceFlag(cmd, "log-level", "info", "least weight of what is logged; info has a line for each request", "debug", "info", "warn", "error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return serve(cmd) }
+	return cmd, s
+}
+
+// flagValues returns what the values of a flag are, in their order.
+func flagValues(f *pflag.Flag) []string {
+	if all, ok := f.Value.(pflag.SliceValue); ok {
+		return all.GetSlice()
+	}
+	return []string{f.Value.String()}
+}
+
+// loadServing returns what the flags of a command line, the environment and the file say together.
+func loadServing(given *pflag.FlagSet) (*serving, error) {
+	_, s := serveCommand()
+	set := func(f *pflag.Flag, from string, values []string) error {
+		for _, v := range values {
+			if err := s.flags.Set(f.Name, v); err != nil {
+				if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) {
+					err = badValue(e)
+				}
+				return usagef("%s: %w", from, err)
+			}
+		}
+		return nil
+	}
+	fromFile := func(*pflag.Flag) error { return nil }
+	path := cmp.Or(given.Lookup("config").Value.String(), os.Getenv(serveEnv+"CONFIG"))
+	if path != "" {
+		file, err := readServeFile(path)
+		if err != nil {
+			return nil, err
+		}
+		s.rows = file.Models
+		for name := range file.Flags {
+			if f := s.flags.Lookup(name); f == nil || !inServeFile(f) {
+				return nil, usagef("%s: unknown key %q, want models, or a flag of serve that may stand in a file%s", path, name, didYouMean(nearest(name, flagNamesOfSet(s.flags))))
+			}
+		}
+		fromFile = func(f *pflag.Flag) error {
+			v, ok := file.Flags[f.Name]
+			if !ok {
+				return nil
+			}
+			values, err := fileValues(f, v)
+			if err != nil {
+				return usagef("%s: %s %w", path, f.Name, err)
+			}
+			return set(f, path, values)
+		}
+	}
+	var err error
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		if err != nil || f.Name == "help" {
+			return
+		}
+		env := serveEnv + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		v, isSet := os.LookupEnv(env)
+		switch g := given.Lookup(f.Name); {
+		case g != nil && g.Changed:
+			err = set(f, "command line", flagValues(g))
+		case isSet && f.Name != "check":
+			values := []string{v}
+			if _, several := f.Value.(pflag.SliceValue); several {
+				values = strings.Fields(v)
+			}
+			err = set(f, env, values)
+		default:
+			err = fromFile(f)
+		}
+	})
+	return s, err
+}
+
+// inServeFile says whether a flag may stand in a file.
+func inServeFile(f *pflag.Flag) bool {
+	return f.Name != "config" && f.Name != "check" && f.Name != "help"
+}
+
+func flagNamesOfSet(f *pflag.FlagSet) (names []string) {
+	f.VisitAll(func(f *pflag.Flag) {
+		if inServeFile(f) {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+// readServeFile reads the file of a configuration.
+func readServeFile(path string) (serveFile, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return serveFile{}, err
+	}
+	file, err := parseServeFile(b)
+	if err != nil {
+		text := strings.NewReplacer("\n ", "", "in type main.modelRow", "in the row of a model", "unmarshal errors: ", "", "yaml: ", "", "into main.modelRow", "as the row of a model", "into []main.modelRow", "as a list of models").Replace(err.Error())
+		return serveFile{}, usagef("%s: %s", path, text)
+	}
+	return file, nil
+}
+
+func parseServeFile(b []byte) (file serveFile, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+		return serveFile{}, err
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return serveFile{}, errors.New("more than one document, want one")
+	}
+	return file, nil
+}
+
+// fileValues returns the values of a flag that a file has.
+func fileValues(f *pflag.Flag, v any) ([]string, error) {
+	_, several := f.Value.(pflag.SliceValue)
+	all, isList := v.([]any)
+	if !isList {
+		all = []any{v}
+	} else if !several {
+		return nil, errors.New("is a list, want one value")
+	}
+	var values []string
+	for _, v := range all {
+		switch v := v.(type) {
+		case string, bool, int, int64, uint64, float64:
+			values = append(values, fmt.Sprint(v))
+		default:
+			return nil, errors.New("is neither a text, a number nor true or false")
+		}
+	}
+	if slices.Contains(values, "") {
+		return nil, errors.New("is empty")
+	}
+	return values, nil
+}
+
+// modelsOf returns the models of the flags and the file.
+func (s *serving) modelsOf(log io.Writer) ([]engine.Model, error) {
+	preload := !s.lazy && s.memory == 0
+	rows := slices.Clone(s.rows)
+	var given []modelRow
+	for _, m := range s.models {
+		names, path, ok := strings.Cut(m, "=")
+		if _, err := os.Stat(m); err == nil || !ok {
+			path = m
+			names = strings.TrimPrefix(filepath.Base(filepath.Clean(m)), "builtin:")
+		}
+		all := strings.Split(names, ",")
+		if slices.Contains(all, "") || path == "" {
+			return nil, usagef("--model is %s, want NAME=DIR", m)
+		}
+		given = append(given, modelRow{Name: all[0], Aliases: all[1:], Path: path})
+	}
+	rows = append(given, rows...)
+	if len(rows) == 0 {
+		return nil, usagef("no model: give --model NAME=DIR, or models in --config FILE; --model demo=builtin:demo is the small model in this program")
+	}
+	seen := map[string]bool{}
+	for _, row := range rows {
+		for _, name := range append([]string{row.Name}, row.Aliases...) {
+			if seen[name] {
+				return nil, usagef("two models have the name %q", name)
+			}
+			seen[name] = true
+		}
+	}
+	precision, err := choosePrecision(log, s.precision.value)
+	if err != nil {
+		return nil, err
+	}
+	all := s.prepared()
+	var models []engine.Model
+	for _, row := range rows {
+		path, found := findModel(row.Path)
+		if found {
+			fmt.Fprintf(log, "%s: taking %s\n", oneLine(row.Path), path)
+		}
+		if _, err := os.Stat(path); err != nil && !isBuiltin(path) {
+			return nil, fmt.Errorf("model %s: %w", row.Name, err)
+		}
+		m := engine.Model{Name: row.Name, Aliases: row.Aliases, Path: path, Precision: cmp.Or(row.Precision, precision), Prepare: all, Adapters: row.Adapters, Vocab: row.Vocab, Index: row.Index, Preload: preload}
+		if row.Precision == "auto" {
+			if m.Precision, err = choosePrecision(log, row.Precision); err != nil {
+				return nil, err
+			}
+		}
+		m.Prepare.Preset, m.Prepare.Fit = cmp.Or(row.Preprocess, m.Prepare.Preset), cmp.Or(clipvit.Fit(row.Fit), m.Prepare.Fit)
+		if row.EXIF != nil {
+			m.Prepare.EXIF = *row.EXIF
+		}
+		if row.Preload != nil {
+			m.Preload = *row.Preload
+		}
+		for _, x := range s.indexes {
+			name, folder, ok := strings.Cut(x, "=")
+			if _, err := os.Stat(x); err == nil || !ok {
+				name, folder = rows[0].Name, x
+			}
+			if !slices.ContainsFunc(rows, func(r modelRow) bool { return r.Name == name }) {
+				return nil, usagef("--index %s: no model has the name %q", x, name)
+			}
+			if name == row.Name {
+				if m.Index != "" {
+					return nil, usagef("--index %s: the model %s has the index %s already", x, name, m.Index)
+				}
+				m.Index = folder
+			}
+		}
+		models = append(models, m)
+	}
+	return models, nil
+}
+
+// configOf returns the configuration of the server.
+func (s *serving) configOf(log io.Writer, logger *slog.Logger) (server.Config, error) {
+	models, err := s.modelsOf(log)
+	if err != nil {
+		return server.Config{}, err
+	}
+	for _, n := range []struct {
+		flag  string
+		value int64
+	}{
+		{"memory", s.memory}, {"max-batch", int64(s.maxBatch)}, {"idle", int64(s.idle)}, {"grace", int64(s.grace)},
+	} {
+		if n.value < 0 {
+			return server.Config{}, usagef("--%s is %v, want 0 or more", n.flag, s.flags.Lookup(n.flag).Value)
+		}
+	}
+	const most = 1 << 40 // so that bytes of it fit a number
+	for _, n := range []struct {
+		flag  string
+		value int64
+	}{
+		{"queue-items", int64(s.queueItems)}, {"queue-bytes", s.queueBytes}, {"max-body", s.maxBody}, {"max-image", s.maxImage}, {"max-pixels", s.maxPixels}, {"max-items", int64(s.maxItems)},
+		{"max-text", int64(s.maxText)}, {"connections", int64(s.connections)}, {"timeout", int64(s.timeout)}, {"stall", int64(s.stall)}, {"drain", int64(s.drain)},
+	} {
+		if n.value < 1 {
+			return server.Config{}, usagef("--%s is %v, want more than 0", n.flag, s.flags.Lookup(n.flag).Value)
+		}
+	}
+	for _, n := range []int64{s.memory, s.queueBytes, s.maxBody, s.maxImage} {
+		if n > most {
+			return server.Config{}, usagef("%d MiB are more than any machine has", n)
+		}
+	}
+	c := server.Config{
+		Engine: engine.Config{
+			Models: models, Memory: s.memory * mebibyte, Idle: s.idle, MaxBatch: s.maxBatch, MaxWait: s.maxWait, QueueItems: s.queueItems, QueueBytes: s.queueBytes * mebibyte,
+			Limits: engine.Limits{ImageBytes: s.maxImage * mebibyte, Pixels: s.maxPixels, Items: s.maxItems, TextBytes: s.maxText},
+		},
+		Tokens: s.tokens, Origins: s.origins, Hosts: s.hosts, Certificate: s.cert, Key: s.key, ClientCA: s.clientCA, Insecure: s.insecure,
+		MaxBody: s.maxBody * mebibyte, MaxConnections: s.connections, Timeout: s.timeout, Stall: s.stall, Grace: s.grace, Drain: s.drain,
+		CutDimensions: s.cut, Log: logger,
+	}
+	if s.maxBatch == 1 && !s.flags.Changed("max-wait") {
+		c.Engine.MaxWait = 0
+	}
+	if len(s.fetch) == 0 && (s.fetchHTTP || len(s.fetchAllow) > 0) {
+		return server.Config{}, usagef("--fetch-http and --fetch-allow go with --fetch HOST: otherwise nothing is fetched")
+	}
+	if len(s.fetch) > 0 {
+		fc := fetch.Config{Hosts: s.fetch, HTTP: s.fetchHTTP, Bytes: s.maxImage * mebibyte}
+		for _, p := range s.fetchAllow {
+			prefix, err := netip.ParsePrefix(p)
+			if err != nil {
+				return server.Config{}, usagef("--fetch-allow is %s, want addresses as 10.1.0.0/16", p)
+			}
+			fc.Allow = append(fc.Allow, prefix)
+		}
+		f, err := fetch.New(fc)
+		if err != nil {
+			return server.Config{}, usagef("--fetch: %w", err)
+		}
+		c.Fetch = f.Fetch
+	}
+	if err := server.Check(c); err != nil {
+		return server.Config{}, usageError{err}
+	}
+	return c, nil
+}
+
+// print writes the configuration as a file of it would have it.
+func (s *serving) print(w io.Writer, models []engine.Model) error {
+	file := serveFile{Flags: map[string]any{}}
+	for _, m := range models {
+		file.Models = append(file.Models, modelRow{
+			Name: m.Name, Aliases: m.Aliases, Path: m.Path, Precision: m.Precision, Preprocess: m.Prepare.Preset, Fit: string(m.Prepare.Fit), EXIF: &m.Prepare.EXIF, Adapters: m.Adapters, Vocab: m.Vocab, Index: m.Index, Preload: &m.Preload,
+		})
+	}
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		if !inServeFile(f) || slices.Contains([]string{"model", "index", "lazy", "precision", "preprocess", "fit", "exif"}, f.Name) { // which models have
+			return
+		}
+		all, several := f.Value.(pflag.SliceValue)
+		switch {
+		case several && len(all.GetSlice()) > 0:
+			file.Flags[f.Name] = all.GetSlice()
+		case !several && slices.Contains([]string{"bool", "int", "int64"}, f.Value.Type()): // without quotation marks
+			file.Flags[f.Name] = &yaml.Node{Kind: yaml.ScalarNode, Value: f.Value.String()}
+		case !several && f.Value.String() != "":
+			file.Flags[f.Name] = f.Value.String()
+		}
+	})
+	d := yaml.NewEncoder(w)
+	d.SetIndent(2)
+	return errors.Join(d.Encode(file), d.Close())
+}
+
+// logger returns the log that the flags ask for, on w.
+func (s *serving) logger(w io.Writer, quiet bool) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.logLevel.value)) // one of the choices
+	if quiet {
+		level = slog.LevelError
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if s.logFormat.value == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// serve is the verb.
+func serve(cmd *cobra.Command) error {
+	ctx, given := cmd.Context(), cmd.Flags()
+	s, err := loadServing(given)
+	if err != nil {
+		return err
+	}
+	logger := s.logger(failures(ctx, cmd.ErrOrStderr()), cmd.Flag("quiet").Value.String() == "true")
+	c, err := s.configOf(cmd.ErrOrStderr(), logger)
+	if err != nil {
+		return err
+	}
+	if s.check {
+		return s.print(cmd.OutOrStdout(), c.Engine.Models)
+	}
+	hangups, noHangups := hangups() // before anything is open, so that none ends the process
+	defer noHangups()
+	var listeners []net.Listener
+	closeAll := func() {
+		for _, l := range listeners {
+			l.Close()
+		}
+	}
+	for _, address := range s.listen {
+		l, err := server.Listen(c, address)
+		if err != nil {
+			closeAll()
+			if errors.Is(err, server.ErrExposed) {
+				return usagef("--listen %w: give --tls-cert and --tls-key, and --tokens or --client-ca, or --insecure", err)
+			}
+			return err
+		}
+		listeners = append(listeners, l...)
+	}
+	srv, err := server.New(ctx, c)
+	if err != nil {
+		closeAll()
+		return err
+	}
+	if s.admin != "" {
+		l, err := net.Listen("tcp", s.admin)
+		if err != nil {
+			closeAll()
+			return fmt.Errorf("--admin-listen: %w", err)
+		}
+		defer srv.ServeAdmin(l)()
+		fmt.Fprintf(cmd.ErrOrStderr(), "probes and metrics: http://%s\n", l.Addr())
+	}
+	s.announce(cmd.ErrOrStderr(), c, listeners)
+	reloads := make(chan struct{})
+	serving, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(reloads)
+		for {
+			select {
+			case <-hangups:
+				reload(serving, srv, given, logger)
+			case <-serving.Done():
+				return
+			}
+		}
+	}()
+	err = srv.Serve(ctx, listeners...)
+	stop()
+	<-reloads
+	return err
+}
+
+// reload brings a configuration into force that has changed, or logs why not.
+func reload(ctx context.Context, srv *server.Server, given *pflag.FlagSet, logger *slog.Logger) {
+	s, err := loadServing(given)
+	if err == nil {
+		var c server.Config
+		if c, err = s.configOf(io.Discard, logger); err == nil {
+			err = srv.Reload(ctx, c)
+		}
+	}
+	if err != nil {
+		logger.Error("the configuration stays as it was", "error", plain(err))
+		return
+	}
+	logger.Info("the configuration is in force")
+}
+
+// announce says where it answers, with what, and within which limits.
+func (s *serving) announce(w io.Writer, c server.Config, listeners []net.Listener) {
+	scheme := "http"
+	if c.Certificate != "" {
+		scheme = "https"
+	}
+	var where, what []string
+	for _, l := range listeners {
+		if l.Addr().Network() == "unix" {
+			where = append(where, "unix:"+l.Addr().String())
+		} else {
+			where = append(where, scheme+"://"+l.Addr().String())
+		}
+	}
+	for _, m := range c.Engine.Models {
+		what = append(what, fmt.Sprintf("%s (%s, %s)", strings.Join(append([]string{m.Name}, m.Aliases...), ", "), m.Path, cmp.Or(m.Precision, "f32")))
+	}
+	who := "anybody"
+	switch {
+	case c.Tokens != "" && c.ClientCA != "":
+		who = "who has a token and a certificate"
+	case c.Tokens != "":
+		who = "who has a token"
+	case c.ClientCA != "":
+		who = "who has a certificate"
+	}
+	fmt.Fprintf(w, "serving %s to %s\nmodels: %s\nlimits: %d MiB a body, %d MiB and %d pixels a picture, %d items a request, %d items and %d MiB in the queue, %v a request\n",
+		strings.Join(where, ", "), who, strings.Join(what, "; "), s.maxBody, s.maxImage, s.maxPixels, s.maxItems, s.queueItems, s.queueBytes, s.timeout)
+	if c.Insecure {
+		fmt.Fprintln(w, "note: --insecure permits other machines without TLS or tokens")
+	}
+}
