@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/vitago/vitago/server/page"
 )
 
 // minToken is of how many characters a token is at least: 16 of base64 are 96 bits, which nobody guesses over a network.
@@ -115,8 +117,8 @@ func isOpen(r *http.Request) bool {
 		return false
 	}
 	switch r.URL.Path {
-	case "/", "/favicon.ico", "/healthz", "/readyz", "/ping", "/.well-known/live", "/.well-known/ready":
+	case "/favicon.ico", "/healthz", "/readyz", "/ping", "/.well-known/live", "/.well-known/ready":
 		return true
 	}
-	return strings.HasPrefix(r.URL.Path, "/ui/static/") && !strings.Contains(r.URL.Path, "..")
+	return page.Open(r.URL.Path)
 }

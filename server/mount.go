@@ -4,17 +4,25 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/server/page"
 	"github.com/vitago/vitago/server/rpc"
 	"github.com/vitago/vitago/server/wire"
 )
 
-// mount adds the routes of all wire formats, and gRPC.
+// mount adds the routes of all wire formats, the page, and gRPC.
 func (s *Server) mount(c Config) error {
 	s.mountOwn(s.mux)
 	wire.Register(s.mux, wire.Options{Engine: s.engine, Fetch: s.fetch, CutDimensions: c.CutDimensions})
-	s.mux.Handle("GET /{$}", wire.Root)
+	p := page.Options{Engine: s.engine, Other: wire.Root}
+	if slices.ContainsFunc(c.Engine.Models, func(m engine.Model) bool { return m.Path == demo.Name }) {
+		p.Examples = demo.Pictures()
+	}
+	page.Register(s.mux, p)
 	o := rpc.Options{Engine: s.engine, Ready: s.Ready, MaxReceive: int(c.MaxBody), Recovered: func(method string, v any, stack []byte) { s.panicked(method, v, stack) }}
 	if err := rpc.Gateway(s.mux, o); err != nil {
 		return err

@@ -35,7 +35,9 @@ type Options struct {
 }
 
 // Open says whether a path is to be served to who has no token: the page itself, which asks for one. All of it is part of the program.
-func Open(path string) bool { return path == "/" || strings.HasPrefix(path, staticPrefix) }
+func Open(path string) bool {
+	return path == "/" || strings.HasPrefix(path, staticPrefix) && !strings.Contains(path, "..")
+}
 
 // Register gives the page and its routes to a mux. A place in the engine's queue, tokens, and the refusal of what pages of other sites post
 // are the business of who serves the mux.

@@ -80,7 +80,7 @@ func TestAccept(t *testing.T) {
 
 // TestOpen: what is open to who has no token is in the program, and nothing else.
 func TestOpen(t *testing.T) {
-	for path, want := range map[string]bool{"/": true, staticPrefix + hash + "/page.js": true, "/ui/static": false, "/ui/info": false, "/ui/picture": false, "/x": false, "/ui/": false} {
+	for path, want := range map[string]bool{"/": true, staticPrefix + hash + "/page.js": true, "/ui/static": false, "/ui/static/../info": false, "/ui/info": false, "/ui/picture": false, "/x": false, "/ui/": false} {
 		if got := Open(path); got != want {
 			t.Errorf("%s is open: %t, want %t", path, got, want)
 		}
