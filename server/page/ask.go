@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"errors"
 	"image/png"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/explain"
+	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/status"
 	"github.com/vitago/vitago/tasks/imageclassification"
 	"github.com/vitago/vitago/tasks/imagesearch"
@@ -80,7 +82,9 @@ func (p *page) classify(w http.ResponseWriter, r *http.Request) error {
 	answers, err := p.Engine.Classify(r.Context(), model, imageclassification.Request{
 		Images: [][]byte{picture}, Labels: f.values["label"], Templates: f.values["template"], Multi: multi,
 	})
-	if err != nil {
+	if item := (*engine.ItemError)(nil); errors.As(err, &item) {
+		return item.Err // there is one picture, which need not be counted
+	} else if err != nil {
 		return err
 	}
 	return writeJSON(w, answers[0])

@@ -442,7 +442,7 @@ func TestBadInput(t *testing.T) {
 		{"classify", []field{good, label, {"colour", "red"}}, 400, "want label, template, multi, model, image"},
 		{"classify", []field{good, label, {"model", "big"}}, 404, "big"},
 		{"classify", []field{good, label, {"model", "small"}, {"model", "bare"}}, 400, "2 times"},
-		{"classify", []field{{"image", []byte("no picture")}, label, other}, 422, ""},
+		{"classify", []field{{"image", []byte("no picture")}, label, other}, 422, `"not an image`},
 		{"classify", []field{{"image", make([]byte, 1<<20+1)}, label}, 413, "1048576"},
 		{"classify", []field{{"image", make([]byte, 8<<20)}, label}, 413, ""},
 		{"classify", []field{good, {"label", strings.Repeat("red ", 1<<15)}}, 400, "65536"},
@@ -464,7 +464,7 @@ func TestBadInput(t *testing.T) {
 		var got struct {
 			Error struct{ Message, Code string }
 		}
-		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != c.status || got.Error.Message == "" || got.Error.Code == "" || !strings.Contains(got.Error.Message, c.says) {
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != c.status || got.Error.Message == "" || got.Error.Code == "" || !strings.Contains(w.Body.String(), c.says) {
 			t.Errorf("%s, want %q: status %d, %s, want %d", c.path, c.says, w.Code, w.Body, c.status)
 		}
 	}

@@ -168,7 +168,7 @@ func TestStatic(t *testing.T) {
 			t.Errorf("the page has a script in itself: %s", m[1])
 		}
 	}
-	for _, want := range []string{`<html lang="en">`, "<title>Vitago</title>", `name="viewport"`, `rel="icon"`, "<main ", "<h1>"} {
+	for _, want := range []string{`<html lang="en">`, "<title>Vitago</title>", `name="viewport"`, `rel="icon"`, "<main>", "<h1>"} {
 		if !bytes.Contains(html, []byte(want)) {
 			t.Errorf("the page has no %s", want)
 		}

@@ -13,13 +13,17 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"io"
+	"log/slog"
 	"math"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,11 +42,12 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/scenes"
 	"github.com/vitago/vitago/search"
+	"github.com/vitago/vitago/server"
 	"github.com/vitago/vitago/server/engine"
-	"github.com/vitago/vitago/server/page"
 	"github.com/vitago/vitago/server/status"
 	"github.com/vitago/vitago/tasks/imageclassification"
 	"github.com/vitago/vitago/tasks/imagesearch"
@@ -51,14 +56,16 @@ import (
 // indexed is how many drawn scenes the index has.
 const indexed = 60
 
-// A site is a server with a page, and what stands behind it.
+// A site is a server, and what stands behind it.
 type site struct {
-	*httptest.Server
-	engine   *engine.Engine
+	*server.Server
+	url      string
 	pictures string                        // folder of the demo's pictures
 	hold     atomic.Pointer[chan struct{}] // what a POST waits for, or for its client to go; nil is nothing
 	gone     chan struct{}                 // a value for each POST whose client went
+	busy     atomic.Bool                   // every POST is one too many
 	token    string
+	stop     func() // returns when the server has ended
 }
 
 // newSite returns a server of the small model in the program, with an index of drawn scenes.
@@ -86,20 +93,43 @@ func newSite(t *testing.T, token string) *site {
 	_, err = search.Update(t.Context(), model, index, []search.Source{source}, search.UpdateOptions{})
 	must(t, err)
 
-	s.engine, err = engine.New(t.Context(), engine.Config{Models: []engine.Model{{Name: "demo", Path: demo.Name, Index: index}, {Name: "demo-2", Path: demo.Name}}})
+	config := server.Config{
+		Engine: engine.Config{Models: []engine.Model{{Name: "demo", Path: demo.Name, Index: index}, {Name: "demo-2", Path: demo.Name}}},
+		Log:    slog.New(slog.DiscardHandler),
+		Wrap:   s.wrap,
+	}
+	if token != "" {
+		config.Tokens = filepath.Join(dir, "tokens")
+		must(t, os.WriteFile(config.Tokens, []byte(token+"\n"), 0o600))
+	}
+	s.Server, err = server.New(t.Context(), config)
 	must(t, err)
-	t.Cleanup(func() { must(t, s.engine.Close(context.Background())) })
-	mux := http.NewServeMux()
-	page.Register(mux, page.Options{Engine: s.engine, Examples: demo.Pictures()})
-	n := new(atomic.Int64)
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", fmt.Sprintf("r%d", n.Add(1)))
-		if s.token != "" && !page.Open(r.URL.Path) && r.Header.Get("Authorization") != "Bearer "+s.token {
-			status.Write(w, r, status.ErrToken)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	s.url = "http://" + listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, listener) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the server ends with %v", err)
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+// wrap stands before the server, and holds up what tests want held up.
+func (s *site) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && s.busy.Load() {
+			w.Header().Set("Retry-After", "7")
+			status.Write(w, r, engine.ErrBusy)
 			return
 		}
 		if hold := s.hold.Load(); hold != nil && r.Method == http.MethodPost {
-			body, err := io.ReadAll(r.Body) // else the server does not look whether the client is there
+			body, err := io.ReadAll(r.Body) // else nobody looks whether the client is there
 			if err == nil {
 				select {
 				case <-*hold:
@@ -113,10 +143,8 @@ func newSite(t *testing.T, token string) *site {
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
 		}
-		mux.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.Close)
-	return s
+		next.ServeHTTP(w, r)
+	})
 }
 
 func must(t *testing.T, err error) {
@@ -228,7 +256,7 @@ func (s *site) visit(t *testing.T, l look) *visit {
 		window.shifted = 0;
 		new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.shifted += e.value; }).observe({ type: "layout-shift", buffered: true });`})
 	must(t, err)
-	v.do(chromedp.EmulateViewport(l.width, l.height, chromedp.EmulateScale(1)), chromedp.Navigate(s.URL+"/"+l.hash))
+	v.do(chromedp.EmulateViewport(l.width, l.height, chromedp.EmulateScale(1)), chromedp.Navigate(s.url+"/"+l.hash))
 	t.Cleanup(func() {
 		if !t.Failed() {
 			if moved, err := strconv.ParseFloat(v.eval("window.shifted"), 64); err != nil || moved > 0.1 {
@@ -313,8 +341,8 @@ func (v *visit) quiet() {
 		v.t.Errorf("the browser says %s", f)
 	}
 	for _, a := range v.asked {
-		if !strings.HasPrefix(a, v.site.URL+"/") && !strings.HasPrefix(a, "blob:"+v.site.URL+"/") && !strings.HasPrefix(a, "data:") {
-			v.t.Errorf("the page asks for %s, which is not of %s", a, v.site.URL)
+		if !strings.HasPrefix(a, v.site.url+"/") && !strings.HasPrefix(a, "blob:"+v.site.url+"/") && !strings.HasPrefix(a, "data:") {
+			v.t.Errorf("the page asks for %s, which is not of %s", a, v.site.url)
 		}
 	}
 	if len(v.asked) == 0 {
@@ -346,7 +374,7 @@ type row struct{ Label, Probability, Cosine, Bar string }
 // rows returns what is ranked.
 func (v *visit) rows() (all []row) {
 	v.t.Helper()
-	text := v.eval(`JSON.stringify([...document.querySelectorAll("#results .row")].map((r) => ({ Label: r.children[0].textContent, Probability: r.children[1].textContent, Cosine: r.children[2].textContent, Bar: getComputedStyle(r.children[3]).getPropertyValue("--p") })))`)
+	text := v.eval(`JSON.stringify([...document.querySelectorAll("#results .row")].map((r) => ({ Label: r.children[0].textContent, Probability: r.children[1].textContent, Cosine: r.children[2].lastChild.textContent, Bar: getComputedStyle(r.children[3]).getPropertyValue("--p") })))`)
 	must(v.t, json.Unmarshal([]byte(text), &all))
 	return all
 }
@@ -358,7 +386,7 @@ func (v *visit) ranked(path string, r imageclassification.Request) {
 	file, err := os.ReadFile(path)
 	must(v.t, err)
 	r.Images = [][]byte{file}
-	want, err := v.site.engine.Classify(v.t.Context(), "demo", r)
+	want, err := v.site.Engine().Classify(v.t.Context(), "demo", r)
 	must(v.t, err)
 	got := v.rows()
 	if len(got) != len(want[0].Labels) {
@@ -431,6 +459,9 @@ func TestTry(t *testing.T) {
 			v.click("#hits button")
 			v.said("find-status", "like "+path)
 			v.shot("4-words")
+			v.click("#find-alike")
+			v.hits(t, "like circle-left-of-cross.png", imagesearch.Part{Image: read(t, picture)})
+			v.curled(t)
 			if got := v.eval("document.documentElement.scrollWidth <= innerWidth"); got != "true" {
 				t.Error("the page is wider than the window")
 			}
@@ -451,16 +482,22 @@ func (v *visit) hits(t *testing.T, words string, query imagesearch.Part) {
 	t.Helper()
 	v.said("find-status", words)
 	v.wait(`document.querySelectorAll("#hits img").length === 12 && [...document.querySelectorAll("#hits img")].every((i) => i.complete && i.naturalWidth === 256)`)
-	want, err := v.site.engine.Search(t.Context(), "demo", imagesearch.Request{Query: []imagesearch.Part{query}, TopK: 12})
+	want, err := v.site.Engine().Search(t.Context(), "demo", imagesearch.Request{Query: []imagesearch.Part{query}, TopK: 12})
 	must(t, err)
-	var got []string
-	must(t, json.Unmarshal([]byte(v.eval(`JSON.stringify([...document.querySelectorAll("#hits button")].map((b) => b.querySelector(".name").textContent + " " + b.querySelector(".score").textContent))`)), &got))
+	got := v.found(t)
 	for i, h := range want.Hits {
 		if w := fmt.Sprintf("%s %.3f", h.Name(), h.Score); i >= len(got) || got[i] != w {
 			t.Errorf("hits are %q, want %s at %d", got, w, i)
 			break
 		}
 	}
+}
+
+// found returns the pictures that are shown, with their scores.
+func (v *visit) found(t *testing.T) (all []string) {
+	t.Helper()
+	must(t, json.Unmarshal([]byte(v.eval(`JSON.stringify([...document.querySelectorAll("#hits button")].map((b) => b.querySelector(".name").textContent + " " + b.querySelector(".score").textContent))`)), &all))
+	return all
 }
 
 // accessible looks for faults by axe-core, which AXE names the file of.
@@ -580,7 +617,7 @@ func TestAddress(t *testing.T) {
 	if want := `["demo-2","red circle\nblue cross","a {}","similarity",true,true]`; got != want {
 		t.Errorf("the page has %s, want %s", got, want)
 	}
-	must(t, call(v, cdppage.Navigate, cdppage.NavigateParams{URL: s.URL + "/#labels=stars"}))
+	must(t, call(v, cdppage.Navigate, cdppage.NavigateParams{URL: s.url + "/#labels=stars"}))
 	v.wait(`document.getElementById("labels").value === "stars" && document.getElementById("model").value === "demo" && !document.getElementById("multi").checked`)
 }
 
@@ -593,14 +630,14 @@ func TestFaults(t *testing.T) {
 	v.said("picture-error", "Choose a picture first.")
 	v.drop("#stage", s.file("red-circle.png"))
 	v.said("labels-error", "zebra")
-	v.said("labels-error", "Request r")
+	v.said("labels-error", "Request ")
 	v.wait(`document.getElementById("picture-error").textContent === ""`)
 	v.eval(`void (document.getElementById("labels").value = "red circle, blue cross")`)
 	none := filepath.Join(t.TempDir(), "words.txt")
 	must(t, os.WriteFile(none, []byte("no picture"), 0o644))
 	v.drop("#stage", none)
-	v.said("picture-error", "Request r")
-	v.said("picture-name", "cannot show it")
+	v.said("picture-error", "Request ")
+	v.wait(`document.getElementById("picture-name").textContent === "words.txt"`)
 	large := filepath.Join(t.TempDir(), "large.png")
 	must(t, os.WriteFile(large, make([]byte, 21<<20), 0o644))
 	v.drop("#stage", large)
@@ -610,8 +647,11 @@ func TestFaults(t *testing.T) {
 	v.do(chromedp.SendKeys(chromedp.CSS("#query"), "zebras"+kb.Enter))
 	v.said("find-error", "zebras")
 	v.shot("faults")
-	s.CloseClientConnections()
-	s.Listener.Close()
+	s.busy.Store(true)
+	v.drop("#stage", s.file("red-circle.png"))
+	v.said("rank-error", "Too many requests. Try again in 7 seconds.")
+	s.busy.Store(false)
+	s.stop()
 	v.drop("#stage", s.file("red-circle.png"))
 	v.said("rank-error", "The server did not answer.")
 	v.shot("down")
@@ -653,15 +693,15 @@ func (v *visit) leaves() {
 
 // TestToken: a page whose server wants a token asks for one, says when it is not known, and keeps it in the tab.
 func TestToken(t *testing.T) {
-	s := newSite(t, "secret-1")
+	s := newSite(t, "secret-1234567890")
 	v := s.visit(t, look{name: "token", hash: "#labels=red+circle%0Ablue+cross"})
 	v.wait(`!document.getElementById("token-form").hidden && document.activeElement.id === "token"`)
 	v.shot("wanted")
 	v.accessible()
-	v.do(chromedp.KeyEvent("secret-2" + kb.Enter))
+	v.do(chromedp.KeyEvent("secret-2234567890" + kb.Enter))
 	v.said("token-error", "The server does not know this token.")
-	v.said("token-error", "Request r")
-	v.do(chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent("secret-1"+kb.Enter))
+	v.said("token-error", "Request ")
+	v.do(chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)), chromedp.KeyEvent("secret-1234567890"+kb.Enter))
 	v.ready()
 	v.wait(`document.getElementById("token-form").hidden`)
 	v.drop("#stage", s.file("red-circle.png"))
@@ -669,14 +709,85 @@ func TestToken(t *testing.T) {
 	v.click("#find-alike")
 	v.hits(t, "like red-circle.png", imagesearch.Part{Image: read(t, s.file("red-circle.png"))})
 	v.said("curl", `-H "Authorization: Bearer $VITAGO_TOKEN"`)
-	if got := v.eval(`JSON.stringify([localStorage.length, sessionStorage.length, location.href.includes("secret"), document.documentElement.outerHTML.includes("secret-1")])`); got != `[0,1,false,false]` {
+	if got := v.eval(`JSON.stringify([localStorage.length, sessionStorage.length, location.href.includes("secret"), document.documentElement.outerHTML.includes("secret-1234567890")])`); got != `[0,1,false,false]` {
 		t.Errorf("kept in the browser's storage, that of the tab, in the address and in the page: %s", got)
 	}
 	if kept, err := chromedp.Call(v, network.GetCookies, network.GetCookiesParams{}); err != nil || len(kept.Cookies) > 0 {
 		t.Errorf("cookies are %v, %v, want none", kept.Cookies, err)
 	}
+	v.curled(t)
 	v.do(chromedp.Reload())
 	v.ready()
+}
+
+// curled runs the commands that the page shows in a shell, where the pictures are, and compares what they say with what the page shows.
+func (v *visit) curled(t *testing.T) {
+	t.Helper()
+	v.click("#copy")
+	v.said("copied", "Copied")
+	commands := v.eval(`document.getElementById("curl").textContent`)
+	shell := exec.Command("bash", "-e", "-o", "pipefail", "-c", commands)
+	shell.Dir = v.site.pictures
+	shell.Env = append(os.Environ(), "VITAGO_TOKEN="+v.site.token)
+	var stderr bytes.Buffer
+	shell.Stderr = &stderr
+	out, err := shell.Output()
+	if err != nil {
+		t.Fatalf("%v: %s\n%s", err, &stderr, commands)
+	}
+	var classified struct {
+		Pictures []struct{ Labels []clip.Label }
+	}
+	var found struct {
+		Hits []struct {
+			Path  string
+			Score float64
+		}
+	}
+	d := json.NewDecoder(bytes.NewReader(out))
+	must(t, d.Decode(&classified))
+	must(t, d.Decode(&found))
+	var said, shown []string
+	for _, p := range classified.Pictures {
+		for _, l := range p.Labels {
+			said = append(said, fmt.Sprintf("%s %.1f %% %.3f", l.Name, 100*l.Probability, l.Cosine))
+		}
+	}
+	for _, h := range found.Hits {
+		said = append(said, fmt.Sprintf("%s %.3f", filepath.Base(h.Path), h.Score))
+	}
+	for _, r := range v.rows() {
+		shown = append(shown, r.Label+" "+r.Probability+" "+r.Cosine)
+	}
+	shown = append(shown, v.found(t)...)
+	if !slices.Equal(said, shown) || len(said) < 3 {
+		t.Errorf("curl says %q, the page shows %q:\n%s\n%s", said, shown, commands, out)
+	}
+}
+
+// TestForeign: of a picture that the browser does not know, the server's is shown when there is a map of it.
+func TestForeign(t *testing.T) {
+	s := newSite(t, "")
+	v := s.visit(t, look{name: "foreign", hash: "#labels=red+circle%0Ablue+cross"})
+	v.ready()
+	f, err := os.Open(s.file("red-circle.png"))
+	must(t, err)
+	img, err := png.Decode(f)
+	must(t, errors.Join(err, f.Close()))
+	b := img.Bounds()
+	ppm := fmt.Appendf(nil, "P6 %d %d 255\n", b.Dx(), b.Dy())
+	for i := range b.Dx() * b.Dy() {
+		c := color.RGBAModel.Convert(img.At(i%b.Dx(), i/b.Dx())).(color.RGBA)
+		ppm = append(ppm, c.R, c.G, c.B)
+	}
+	picture := s.file("red-circle.ppm")
+	must(t, os.WriteFile(picture, ppm, 0o644))
+	v.drop("#stage", picture)
+	v.said("picture-name", "this browser cannot show it")
+	v.ranked(picture, imageclassification.Request{Labels: []string{"red circle", "blue cross"}})
+	v.click("#results .row")
+	v.mapped()
+	v.wait(`!document.getElementById("shown").hidden && document.getElementById("shown").naturalWidth === 256`)
 }
 
 // TestPaste: a picture that is pasted is taken.

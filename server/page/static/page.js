@@ -236,6 +236,7 @@ async function rank() {
     showRanked();
   } catch (error) {
     $("status").textContent = "";
+    if (error.code === "invalid_image") $("picture-name").textContent = picture.name; // the server cannot show it either
     blame(error, "rank-error");
   } finally {
     if (!ranking.busy) {
@@ -255,9 +256,8 @@ function showRanked() {
     const [name, p, cos, bar] = li.firstChild.children;
     name.textContent = label;
     p.textContent = percent(probability);
-    cos.textContent = cosine.toFixed(3);
+    cos.replaceChildren(make("span", { className: "unseen", textContent: "cosine " }), cosine.toFixed(3));
     requestAnimationFrame(() => bar.style.setProperty("--p", probability)); // so that a new bar grows, too
-    li.firstChild.setAttribute("aria-label", `${label}, ${percent(probability)}, cosine ${cosine.toFixed(3)}: show where`);
     return li;
   }));
   const left = ranked.labels.length - shown.length;
@@ -274,6 +274,7 @@ function showRanked() {
 function newRow(label) {
   const button = make("button", { type: "button", className: "row" },
     make("span", { className: "name" }), make("span"), make("span", { className: "cosine" }), make("span", { className: "bar" }));
+  button.setAttribute("aria-describedby", "row-hint");
   button.addEventListener("click", () => {
     pressed = pressed === label ? "" : label;
     mark();
@@ -388,9 +389,9 @@ function showHits(hits) {
   for (const img of $("hits").querySelectorAll("img")) URL.revokeObjectURL(img.src);
   $("hits").replaceChildren(...hits.map((hit) => {
     const thumb = make("span", { className: "thumb" });
-    const button = make("button", { type: "button", title: hit.caption || hit.name }, thumb,
-      make("span", { className: "words" }, make("span", { className: "name", textContent: hit.name }), make("span", { className: "score", textContent: hit.score.toFixed(3) })));
-    button.setAttribute("aria-label", `${hit.caption || hit.name}, cosine ${hit.score.toFixed(3)}: find pictures like it`);
+    const button = make("button", { type: "button", title: hit.name }, thumb,
+      make("span", { className: "words" }, make("span", { className: "name", textContent: hit.caption || hit.name }), make("span", { className: "score", textContent: hit.score.toFixed(3) })));
+    button.setAttribute("aria-describedby", "hit-hint");
     button.addEventListener("click", () => find({ path: hit.path }, `like ${hit.name}`));
     ask(hit.picture, { signal: thumbs.signal }).then((r) => r.blob()).then(
       (blob) => thumb.append(make("img", { alt: "", src: URL.createObjectURL(blob) })),
