@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
@@ -76,7 +77,11 @@ func Encode(ctx context.Context, m *clip.Model, pictures []clip.Picture, path st
 	for i, p := range pictures {
 		s.Names[i] = p.Name()
 	}
-	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
+	space := func() (*clip.Space, error) {
+		x, err := m.SpaceOf(ctx, "", clip.Vectors{Features: o.Features, Normalized: o.Normalize})
+		return &x, err
+	}
+	return o.run(path, s, space, func(done int) iter.Seq2[clip.Encoded, error] {
 		return m.Stream(ctx, slices.Values(pictures[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors, First: done})
 	})
 }
@@ -96,7 +101,11 @@ func EncodeText(ctx context.Context, m *clip.Model, texts []string, path string,
 	}
 	s := o.spec("text", string(clipvit.Embedding), []int{t.Config.EmbedDim}, model)
 	s.Names = texts
-	return o.run(path, s, func(done int) iter.Seq2[clip.Encoded, error] {
+	space := func() (*clip.Space, error) {
+		print, err := m.TextFingerprint(ctx)
+		return &clip.Space{Text: print, Features: s.Feature, Dim: t.Config.EmbedDim, Normalized: o.Normalize, Precision: t.Blocks.Rounding()}, err
+	}
+	return o.run(path, s, space, func(done int) iter.Seq2[clip.Encoded, error] {
 		return m.StreamText(ctx, slices.Values(texts[done:]), clip.StreamOptions{Features: o.Features, Batch: o.Batch, SkipErrors: o.SkipErrors, First: done})
 	})
 }
@@ -127,9 +136,15 @@ func (o *EncodeOptions) spec(kind, feature string, shape []int, model string) Sp
 	return Spec{Format: o.Format, Kind: kind, Feature: feature, Shape: shape, Model: model, Settings: settings}
 }
 
-// run writes the rows that are not there yet.
-func (o *EncodeOptions) run(path string, s Spec, rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
+// run writes the rows that are not there yet. The space, which takes as long as hashing all weights, is found beside them, but for a format
+// that has it in its head.
+func (o *EncodeOptions) run(path string, s Spec, space func() (*clip.Space, error), rows func(done int) iter.Seq2[clip.Encoded, error]) (_ *Result, err error) {
 	var w *Writer
+	if full, err := s.complete(path); err == nil && full.Format == "safetensors" {
+		if s.Space, err = space(); err != nil {
+			return nil, err
+		}
+	}
 	if o.Output != nil {
 		w, err = to(o.Output, s)
 	} else {
@@ -137,6 +152,17 @@ func (o *EncodeOptions) run(path string, s Spec, rows func(done int) iter.Seq2[c
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Output == nil && s.Space == nil && !w.Complete() {
+		var found sync.WaitGroup
+		var of *clip.Space
+		var failed error
+		found.Go(func() { of, failed = space() })
+		defer found.Wait() // whoever has the model may close it then
+		w.space = func() (*clip.Space, error) {
+			found.Wait()
+			return of, failed
+		}
 	}
 	r := &Result{Feature: s.Feature, Shape: s.Shape, Rows: len(s.Names), Before: w.Done(), Complete: w.Complete(), Notes: w.Notes()}
 	err = o.fill(w, len(s.Names), s.Shape[len(s.Shape)-1], rows)

@@ -16,6 +16,8 @@ var (
 	ErrExists = errors.New("overwriting was not asked for")
 	// ErrUnfinished is of a file that has been begun, where nothing is to be resumed.
 	ErrUnfinished = errors.New("neither resuming nor overwriting was asked for")
+	// ErrPartial is of a file that has been begun, and is to be read.
+	ErrPartial = errors.New("is not complete")
 	// ErrInUse is of a file that another process is writing.
 	ErrInUse = folder.ErrInUse
 	// ErrOther is what a [MismatchError] is.

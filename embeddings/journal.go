@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -31,6 +32,9 @@ type record struct {
 	Kernel   string            `json:"kernel"`       // the implementation of the products
 
 	Replace bool `json:"replace,omitempty"` // a file, in the end; of what has been begun
+
+	Print string      `json:"fingerprint,omitempty"` // of Space, if its vision tower is known
+	Space *clip.Space `json:"space,omitempty"`
 
 	Bytes  int64     `json:"bytes,omitempty"` // of what is complete
 	CRC    uint32    `json:"crc32c,omitempty"`
@@ -63,8 +67,16 @@ func newRecord(s *Spec) (r record, err error) {
 			}
 		}
 	}
+	r.isOf(s.Space)
 	r.Names, err = hashNames(s.Names)
 	return r, err
+}
+
+// isOf says of which space the rows are.
+func (r *record) isOf(s *clip.Space) {
+	if r.Space = s; s != nil && s.Vision != "" {
+		r.Print = s.Fingerprint()
+	}
 }
 
 // compare returns a [MismatchError] if another run has made, or begun, what r is about.
@@ -105,4 +117,5 @@ type point struct {
 	CRC   uint32      `json:"crc32c,omitempty"` // of the file up to there
 	Error pyjson.Name `json:"error,omitempty"`  // why there is no row
 	Whole bool        `json:"whole,omitempty"`
+	Space *clip.Space `json:"space,omitempty"` // of all rows, when they are there
 }

@@ -248,6 +248,10 @@ func FuzzAbout(f *testing.F) {
 	f.Fuzz(func(t *testing.T, about []byte) {
 		path := filepath.Join(t.TempDir(), "x.jsonl")
 		put(t, filepath.Dir(path), map[string]string{"x.jsonl": all["x.jsonl"], "x.jsonl" + aboutSuffix: string(about)})
+		if a, err := ReadAbout(path); err == nil && a.Space != nil && a.Space.Vision != "" {
+			a.Space.Fingerprint()
+			_, _, _ = a.Space.Transform() // whatever stands there
+		}
 		w, err := Create(path, sample(""), Options{Resume: true})
 		if err != nil {
 			return

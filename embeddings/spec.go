@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -25,6 +26,10 @@ type Spec struct {
 	Names    []string          // of all rows, in order; the list is kept, and not copied
 	Model    string            // the fingerprint of the model, "" if nobody knows
 	Settings map[string]string // all else that the values depend on; the metadata of safetensors have it
+
+	// Space is that of the vectors, nil if nobody knows. Its fingerprint stands in the metadata of safetensors, as "fingerprint", of texts as
+	// "text_fingerprint". It is no setting: Model stands for it when a file is gone on with.
+	Space *clip.Space
 }
 
 // Formats returns the names of the formats, which are the endings of their files, too.
@@ -78,6 +83,12 @@ func (s *Spec) head() ([]byte, error) {
 		metadata := map[string]string{s.list(): string(names)}
 		for k, v := range s.Settings {
 			metadata[k] = v
+		}
+		switch x := s.Space; {
+		case x != nil && x.Vision != "":
+			metadata["fingerprint"] = x.Fingerprint()
+		case x != nil && x.Text != "":
+			metadata["text_fingerprint"] = x.Text
 		}
 		return checkpoint.SafetensorsHeader(metadata, []checkpoint.Entry{{Name: s.Feature, DType: checkpoint.F32, Shape: all}}, 0)
 	}
@@ -153,6 +164,12 @@ func writeNames(w io.Writer, names []string) error {
 	}
 	_, err := w.Write(b)
 	return err
+}
+
+// hashOf returns the SHA-256 of bytes.
+func hashOf(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
 }
 
 // hashNames returns the SHA-256 of what writeNames writes.

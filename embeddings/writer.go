@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/journal"
 	"github.com/vitago/vitago/internal/op"
@@ -58,6 +59,8 @@ type Writer struct {
 	out   io.Writer
 	notes []string
 	err   error // that ended it
+
+	space func() (*clip.Space, error) // that of the rows, when all are there; nil if Spec says it
 
 	data, journal *os.File
 	atEnd         func()
@@ -575,7 +578,13 @@ func (w *Writer) Commit() error {
 	}
 	err := fsync(w.data)
 	if err == nil && !w.whole {
-		err = w.log(&point{Whole: true})
+		p := &point{Whole: true}
+		if w.space != nil {
+			p.Space, err = w.space()
+		}
+		if err == nil {
+			err = w.log(p)
+		}
 	}
 	if err == nil {
 		err = fsync(w.journal)
@@ -654,6 +663,9 @@ func (w *Writer) tell() error {
 		if ok, err := j.Next(&p); err != nil {
 			return err
 		} else if !ok || p.Whole {
+			if p.Space != nil {
+				w.about.isOf(p.Space)
+			}
 			break
 		}
 		if p.Error != "" {
@@ -704,29 +716,18 @@ func (w *Writer) renamed(j *journal.Reader) (bool, error) {
 
 // recognise finds out whether a file is the one that is asked for, and complete.
 func (w *Writer) recognise() error {
-	var was record
-	text, err := folder.ReadSmall(w.path+aboutSuffix, maxAbout)
+	was, err := readRecord(w.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("embeddings: %s exists, no %s says how it was made, and %w", w.path, filepath.Base(w.path+aboutSuffix), ErrExists)
 	case err != nil:
-		return named(w.path, err)
-	}
-	if err := json.Unmarshal(text, &was); err != nil {
-		return fmt.Errorf("embeddings: %s: %w: %w", w.path+aboutSuffix, ErrDamaged, err)
-	}
-	if was.Version != version {
-		return fmt.Errorf("embeddings: %s: is of version %d of this format, want %d", w.path+aboutSuffix, was.Version, version)
+		return err
 	}
 	if err := was.compare(w.path, &w.about); err != nil {
 		return err
 	}
-	size, crc, err := sumFile(w.path)
-	if err != nil {
-		return named(w.path, err)
-	}
-	if size != was.Bytes || crc != was.CRC {
-		return fmt.Errorf("embeddings: %s: %w: has %d bytes with the CRC-32C %08x, want %d with %08x", w.path, ErrDamaged, size, crc, was.Bytes, was.CRC)
+	if err := was.check(w.path); err != nil {
+		return err
 	}
 	if _, err := os.Stat(w.path + namesSuffix); w.spec.Format == "npy" && err != nil {
 		if err := w.writeNames(); err != nil {
@@ -734,6 +735,34 @@ func (w *Writer) recognise() error {
 		}
 	}
 	w.done, w.failed, w.finished = was.Rows, len(was.Failed), true
+	return nil
+}
+
+// readRecord reads what a file is about.
+func readRecord(path string) (*record, error) {
+	r := &record{}
+	text, err := folder.ReadSmall(path+aboutSuffix, maxAbout)
+	if err != nil {
+		return nil, named(path, err)
+	}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("embeddings: %s: %w: %w", path+aboutSuffix, ErrDamaged, err)
+	}
+	if r.Version != version {
+		return nil, fmt.Errorf("embeddings: %s: is of version %d of this format, want %d", path+aboutSuffix, r.Version, version)
+	}
+	return r, nil
+}
+
+// check returns an [ErrDamaged] if a file is not what r is about.
+func (r *record) check(path string) error {
+	size, crc, err := sumFile(path)
+	if err != nil {
+		return named(path, err)
+	}
+	if size != r.Bytes || crc != r.CRC {
+		return fmt.Errorf("embeddings: %s: %w: has %d bytes with the CRC-32C %08x, want %d with %08x", path, ErrDamaged, size, crc, r.Bytes, r.CRC)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vitago/vitago/clip"
 )
 
 // bad is the name of a row that fails; it is no UTF-8.
@@ -684,5 +687,31 @@ func TestLine(t *testing.T) {
 		if b, err := got(); err != nil || string(b) != want {
 			t.Errorf("got %s, %v; want %s", b, err, want)
 		}
+	}
+}
+
+// TestReadAbout: what a file says of itself is that of its rows; one that is not complete is none.
+func TestReadAbout(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.npy")
+	space := &clip.Space{Vision: "v", Features: "embedding", Dim: 2, Precision: "f32", Preprocessing: "{}"}
+	w, err := Create(path, Spec{Shape: []int{2}, Names: []string{"a", "b"}, Model: "m", Space: space}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write("a", []float32{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadAbout(path); !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "1 rows so far") {
+		t.Errorf("half of it: %v", err)
+	}
+	if err := errors.Join(w.Write("b", []float32{3, 4}), w.Commit(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	about, err := ReadAbout(path)
+	if err != nil || about.Rows != 2 || about.Kind != "image" || about.Feature != "embedding" || about.Model != "m" || *about.Space != *space {
+		t.Errorf("%+v, %v", about, err)
+	}
+	if _, err := ReadAbout(filepath.Join(filepath.Dir(path), "none.npy")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("none: %v", err)
 	}
 }

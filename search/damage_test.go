@@ -2,11 +2,13 @@ package search
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // changed makes an index of two shards, of which a row is deleted and one has another name.
@@ -162,6 +164,78 @@ func FuzzChanges(f *testing.F) {
 		again, err := parseChanges(c.encode(), 5)
 		if err != nil || again.dead != c.dead || len(again.of) != len(c.of) {
 			t.Errorf("%d dead, %d changed; then %d, %d: %v", c.dead, len(c.of), again.dead, len(again.of), err)
+		}
+	})
+}
+
+// FuzzPending: whatever a process has left, the rows that are taken are whole, and another can be added.
+func FuzzPending(f *testing.F) {
+	head := pendingHead{version, strings.Repeat("0", 64), 3, 4}
+	left := f.TempDir()
+	p, err := openPending(left, head, func(int, *Record, []uint16) {})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i := range 3 {
+		if err := p.add(&Record{Path: fmt.Sprint("/", i)}, []uint16{1, 2, 3, uint16(i)}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := p.close(); err != nil {
+		f.Fatal(err)
+	}
+	of := files(f, left)
+	f.Add([]byte(of[string(filepath.Separator)+pendingJournal]), []byte(of[string(filepath.Separator)+pendingVectors]))
+	f.Add([]byte(of[string(filepath.Separator)+pendingJournal]), []byte(of[string(filepath.Separator)+pendingVectors][:140]))
+	f.Fuzz(func(t *testing.T, journal, vectors []byte) {
+		dir := t.TempDir()
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, pendingJournal), journal, 0o666), os.WriteFile(filepath.Join(dir, pendingVectors), vectors, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		p, err := openPending(dir, head, func(row int, r *Record, half []uint16) {
+			if row != rows || len(half) != 4 {
+				t.Errorf("row %d has %d values and is called %d", rows, len(half), row)
+			}
+			rows++
+		})
+		if err != nil {
+			return
+		}
+		if err := errors.Join(p.add(&Record{Path: "/new"}, []uint16{5, 6, 7, 8}), p.close()); err != nil || p.rows != rows+1 {
+			t.Fatalf("%d rows behind %d: %v", p.rows, rows, err)
+		}
+		again := 0
+		p, err = openPending(dir, head, func(int, *Record, []uint16) { again++ })
+		if err != nil || again != rows+1 {
+			t.Errorf("%d rows, want %d: %v", again, rows+1, err)
+		}
+		if err == nil {
+			err = p.close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// FuzzList: a list of paths has absolute ones, or is refused.
+func FuzzList(f *testing.F) {
+	f.Add([]byte("a.png\r\n/b.png\n\n  c d.png "))
+	f.Add([]byte("\ufeffa\x00.png"))
+	path := filepath.Join(f.TempDir(), "list.txt")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		all, err := readList(path)
+		if err == nil && len(all) == 0 {
+			t.Error("an empty list")
+		}
+		for _, p := range all {
+			if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) || !utf8.ValidString(p) {
+				t.Errorf("path %q", p)
+			}
 		}
 	})
 }

@@ -68,11 +68,19 @@ func Update(ctx context.Context, m *clip.Model, dir string, sources []Source, o 
 		return nil, err
 	}
 	m.ReleaseText()
-	u := &update{o: o, sources: sources, known: known{rows: map[key]int32{}, contents: map[key]int32{}}, report: &Report{}}
+	stream := func(ctx context.Context, pictures iter.Seq[clip.Picture]) iter.Seq2[clip.Encoded, error] {
+		return m.Stream(ctx, pictures, clip.StreamOptions{Batch: o.Batch, SkipErrors: true})
+	}
+	return (&update{o: o, sources: sources, stream: stream}).all(ctx, dir, space)
+}
+
+// all does an update from its beginning to its end.
+func (u *update) all(ctx context.Context, dir string, space clip.Space) (_ *Report, err error) {
+	u.known, u.report = known{rows: map[key]int32{}, contents: map[key]int32{}}, &Report{}
 	if err := u.survey(ctx, dir, space); err != nil {
 		return nil, err
 	}
-	u.w, err = newWriter(dir, &space, o.WriterOptions, func(row int, r *Record, _ []uint16) {
+	u.w, err = newWriter(dir, &space, u.o.WriterOptions, func(row int, r *Record, _ []uint16) {
 		u.early = append(u.early, Row{row, Record{Path: r.Path, Size: r.Size, Modified: r.Modified, SHA256: r.SHA256}})
 	})
 	if err != nil {
@@ -90,7 +98,7 @@ func Update(ctx context.Context, m *clip.Model, dir string, sources []Source, o 
 		return nil, fmt.Errorf("search: %s: %w", dir, err)
 	}
 	defer u.failures.Discard()
-	return u.report, errors.Join(u.run(ctx, m), u.listFailures())
+	return u.report, errors.Join(u.run(ctx), u.listFailures())
 }
 
 // A key is half a SHA-256 of a path or of contents, which no two have in common.
@@ -117,6 +125,8 @@ const met = -1
 type update struct {
 	o       UpdateOptions
 	sources []Source
+	given   *Given // is gone through in the place of the only source, if it is not nil
+	stream  func(ctx context.Context, pictures iter.Seq[clip.Picture]) iter.Seq2[clip.Encoded, error]
 	w       *Writer
 	before  *Index
 	known   known
@@ -178,7 +188,7 @@ func (u *update) survey(ctx context.Context, dir string, space clip.Space) error
 		return &SpaceError{dir, about.Space, space}
 	}
 	for _, s := range u.sources {
-		notes, err := s.each(func(item) { u.total++ })
+		notes, err := u.each(s, func(item) { u.total++ })
 		if err != nil {
 			return err
 		}
@@ -193,8 +203,8 @@ func (u *update) survey(ctx context.Context, dir string, space clip.Space) error
 }
 
 // run does all.
-func (u *update) run(ctx context.Context, m *clip.Model) error {
-	if err := u.encode(ctx, m); err != nil {
+func (u *update) run(ctx context.Context) error {
+	if err := u.encode(ctx); err != nil {
 		return err
 	}
 	if u.broken != nil {
@@ -212,7 +222,7 @@ func (u *update) run(ctx context.Context, m *clip.Model) error {
 		return err
 	}
 	for _, s := range u.sources {
-		if !slices.Contains(u.w.about.Sources, s) {
+		if u.given == nil && !slices.Contains(u.w.about.Sources, s) {
 			u.w.about.Sources, u.w.changed = append(slices.Clone(u.w.about.Sources), s), true
 		}
 	}
@@ -224,14 +234,14 @@ func (u *update) run(ctx context.Context, m *clip.Model) error {
 }
 
 // encode adds what is new.
-func (u *update) encode(ctx context.Context, m *clip.Model) error {
+func (u *update) encode(ctx context.Context) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer func() { // nobody goes through the sources any more, nor will
 		cancel()
 		u.looking.Lock()
 		u.looking.Unlock() //nolint:staticcheck // it was waited for
 	}()
-	for x, err := range m.Stream(ctx, u.pictures(inner), clip.StreamOptions{Batch: u.o.Batch, SkipErrors: true}) {
+	for x, err := range u.stream(ctx, u.pictures(inner)) {
 		if err != nil {
 			return err
 		}
@@ -249,7 +259,7 @@ func (u *update) pictures(ctx context.Context) iter.Seq[clip.Picture] {
 		defer u.looking.Unlock()
 		for _, s := range u.sources {
 			n, more := 0, true
-			_, err := s.each(func(it item) {
+			_, err := u.each(s, func(it item) {
 				n++
 				if !more || ctx.Err() != nil {
 					return
@@ -544,7 +554,7 @@ func (u *update) deleteGone() error {
 	listed := map[string]bool{}
 	for _, s := range u.sources {
 		if !s.whole() {
-			if _, err := s.each(func(it item) {
+			if _, err := u.each(s, func(it item) {
 				if it.modified == 0 {
 					listed[it.path] = true
 				}

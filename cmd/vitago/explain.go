@@ -21,6 +21,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
+	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/explain"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/internal/pyjson"
@@ -42,6 +43,8 @@ type explanation struct {
 	overwrite  bool
 	json       bool
 	prepare    clipvit.Choice
+	precision  string                 // f32, bf16 or int8
+	adapters   []converter.OpenOption // are merged with the model
 }
 
 func newExplain() *cobra.Command {
@@ -66,10 +69,14 @@ It prints the map, the place that counts most, in pixels of the image, and the c
 under the colours of the map, from black, which counts least, over blue and red to white; of several
 captions they stand side by side. What the model does not see, since it is cut off, is grey and hatched.
 --map writes the values as NumPy's float32: [G,G], of several captions [N,G,G]. Files appear complete or
-not at all. The image is taken as the model takes it, turned as its EXIF data say only if that does.`,
+not at all. The image is taken as the model takes it, turned as its EXIF data say only if that does.
+
+` + precisionHelp + `
+The gradients of relevance are then those of the rounded weights, in float32.`,
 		Example: `  vitago explain --text "a red circle" photo.png
   vitago explain --model models/vit-l-14-336 --text "a cat" --text "a dog" -o both.png photo.jpg
   vitago explain --model models/vit-l-14-336 --method rollout -o rollout.png photo.jpg
+  vitago explain --model models/vit-l-14-336 --adapter tuned/adapter --text "a cat" -o cat.png photo.jpg
   vitago explain --model tuned/model --class cat --start-layer -4 --map cat.npy --json photo.jpg`,
 		Args: wantArgs(1, 1, "one IMAGE"),
 	}
@@ -87,13 +94,23 @@ not at all. The image is taken as the model takes it, turned as its EXIF data sa
 	method := choiceFlag(cmd, "method", string(explain.Relevance), "how the map is made", methods...)
 	f.IntVar(&e.startLayer, "start-layer", 0, "`N`, the block from which on attention counts (default: see above)")
 	prepared := preprocessFlags(cmd, true)
+	precision := precisionFlag(cmd, "of the products' weights and operands")
+	merged := newAdapters(cmd)
+	merged.flag()
 	f.BoolVar(&e.json, "json", false, "print JSON: places, cosines and values")
 	f.StringVarP(&e.overlay, "output", "o", "", "write the image under the colours of the map to `FILE.png`")
 	f.StringVar(&e.values, "map", "", "write the values to `FILE.npy`")
 	f.BoolVar(&e.overwrite, "overwrite", false, "replace files that are there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		e.activation, e.method, e.prepare = transformer.Activation(activation.value), explain.Method(method.value), prepared()
+		var err error
+		if e.adapters, err = merged.options(peft.Cat); err != nil {
+			return err
+		}
 		if err := e.check(cmd); err != nil {
+			return err
+		}
+		if e.precision, err = choosePrecision(cmd.ErrOrStderr(), precision.value); err != nil {
 			return err
 		}
 		frugal()
@@ -141,7 +158,8 @@ func (e *explanation) check(cmd *cobra.Command) error {
 // run explains an image.
 func (e *explanation) run(cmd *cobra.Command, name string) error {
 	ctx, log := cmd.Context(), cmd.ErrOrStderr()
-	options := []clip.Option{clip.Checkpoint(converter.Assume(e.activation), converter.Prepare(e.prepare)), clip.Vocabulary(e.vocab)}
+	options := []clip.Option{clip.Checkpoint(append(e.adapters, converter.Assume(e.activation), converter.Prepare(e.prepare))...), clip.Vocabulary(e.vocab)}
+	options = append(options, precisionOptions(e.precision)...)
 	var m *clip.Model
 	var tuned *finetune.Tuned
 	var err error
@@ -199,6 +217,9 @@ func (e *explanation) run(cmd *cobra.Command, name string) error {
 	looking.stop()
 	if err != nil {
 		return err
+	}
+	if e.precision == "int8" {
+		noteRounding(ctx, log, m, false)
 	}
 	if err := e.write(ctx, overlay, values, maps); err != nil {
 		return err

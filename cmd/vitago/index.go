@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/search"
 )
@@ -36,6 +37,8 @@ type indexing struct {
 	batch      int
 	precision  string
 	metadata   string // a table, "" if there is none
+	from       string // a file of vectors, "" if they are to be made
+	rows       int    // that the index has
 	rehash     bool
 	strict     bool
 	forget     []string
@@ -58,6 +61,10 @@ Arguments:
   LIST   a .txt of paths, one a line, relative to its folder
   IMAGE  the file of a picture
 
+With --from FILE the vectors are those that encode wrote there, with FILE.about.json beside it, which says of which
+space they are. Files of pictures are read to know their contents; one that is gone, or was changed later, counts as
+one that cannot be read. --model is checked against the space then, and kept as a hint for search.
+
 A file whose size and time are as before is not read; --rehash reads all. Contents are known by their SHA-256.
 A picture that cannot be read stands with the reason in INDEX/errors.jsonl, and the others are done; --strict ends
 at the first. Whatever ends it, Ctrl-C, a full disk, kill -9, the same command goes on behind what is done. Who
@@ -76,6 +83,7 @@ is given each time.
 		Example: `  vitago index --index photos.index --model ViT-B/32 photos/
   vitago index --index photos.index
   vitago index --index photos.index --forget photos/old --compact
+  vitago index --index photos.index --from photos.npy
   vitago index --index photos.index --verify
   vitago index --index laion.index --model ViT-L/14 --json 00000.tar 00001.tar`,
 	}
@@ -88,6 +96,7 @@ is given each time.
 	activation := activationFlag(cmd)
 	prepared := preprocessFlags(cmd, true)
 	f.StringVar(&x.metadata, "metadata", "", "`FILE`.csv whose column path names pictures, relative to its folder; the others become columns of INDEX")
+	f.StringVar(&x.from, "from", "", "`FILE`.npy, .jsonl or .safetensors whose vectors are taken, which encode wrote of pictures")
 	f.BoolVar(&x.rehash, "rehash", false, "read all files, even those whose size and time are as before")
 	f.BoolVar(&x.strict, "strict", false, "end at the first image that cannot be read")
 	f.StringArrayVar(&x.forget, "forget", nil, "delete from INDEX what is in `PATH`, a folder, tar or file, which may be gone, or what a list names; repeatable")
@@ -128,26 +137,31 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	if x.from != "" {
+		if err := x.checkFrom(cmd, args); err != nil {
+			return err
+		}
+	}
 	was, err := search.Open(x.index)
 	if err != nil && !errors.Is(err, search.ErrNoIndex) {
 		return err
 	}
 	asked := len(x.forget) > 0 || x.compact
 	switch {
-	case err != nil && (asked || len(args) == 0):
+	case err != nil && (asked || len(args) == 0 && x.from == ""):
 		return err
 	case err == nil:
 		if err := x.asBefore(cmd, was); err != nil {
 			return errors.Join(err, was.Close())
 		}
-		if len(args) == 0 && !asked {
+		if len(args) == 0 && !asked && x.from == "" {
 			sources = was.Sources()
 		}
 		if err := was.Close(); err != nil {
 			return err
 		}
 	}
-	if len(sources) == 0 {
+	if len(sources) == 0 && x.from == "" {
 		if err := x.unused(cmd, asked); err != nil {
 			return err
 		}
@@ -159,8 +173,12 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: forgot %s\n", oneLine(x.index), some(done.Forgotten, "picture"))
 	}
-	if len(sources) > 0 {
-		r, err := x.update(cmd, sources)
+	if len(sources) > 0 || x.from != "" {
+		update := func() (*search.Report, error) { return x.update(cmd, sources) }
+		if x.from != "" {
+			update = func() (*search.Report, error) { return x.take(cmd) }
+		}
+		r, err := update()
 		if err != nil {
 			return err
 		}
@@ -183,7 +201,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	done.Seconds = time.Since(begin).Seconds()
-	if len(sources) == 0 {
+	if len(sources) == 0 && x.from == "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", oneLine(x.index), some(done.Pictures, "picture"))
 	}
 	if x.json {
@@ -254,6 +272,9 @@ func sourcesOf(args []string) (all []search.Source, err error) {
 // unused returns an error if there is nothing to do, or a flag that would do nothing.
 func (x *indexing) unused(cmd *cobra.Command, asked bool) error {
 	if !asked {
+		if x.rows > 0 {
+			return usagef("%s: what it has came with --from, and no folder can be gone through again: name folders, tars, lists or images", x.index)
+		}
 		return usagef("%s: nothing was put into it yet: name folders, tars, lists or images", x.index)
 	}
 	for _, name := range []string{"model", "batch", "precision", "activation", "preprocess", "fit", "exif", "metadata", "rehash", "strict"} {
@@ -266,6 +287,7 @@ func (x *indexing) unused(cmd *cobra.Command, asked bool) error {
 
 // asBefore takes the model, the precision and the preprocessing of an index, if none are asked for.
 func (x *indexing) asBefore(cmd *cobra.Command, was *search.Index) error {
+	x.rows = was.Len()
 	if t, _, err := was.Space().Transform(); err == nil && x.prepare == (clipvit.Choice{}) {
 		x.prepared = converter.Prepared(t)
 	}
@@ -307,8 +329,26 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 	if x.precision, err = choosePrecision(log, x.precision); err != nil {
 		return nil, err
 	}
+	m, err := clip.Open(x.model, append(precisionOptions(x.precision), clip.Checkpoint(converter.Assume(x.activation), x.prepared))...)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	r, err := x.bring(cmd, startProgress(log, "loading "+x.model, megabytes), func(o search.UpdateOptions) (*search.Report, error) {
+		return search.Update(ctx, m, x.index, sources, o)
+	})
+	if err == nil && x.precision == "int8" {
+		noteRounding(ctx, log, m, false)
+	}
+	return r, err
+}
+
+// bring brings the index up to date by a function, and says what was done.
+func (x *indexing) bring(cmd *cobra.Command, p *progress, update func(o search.UpdateOptions) (*search.Report, error)) (*search.Report, error) {
+	ctx, log := cmd.Context(), cmd.ErrOrStderr()
+	var err error
 	o := search.UpdateOptions{Batch: x.batch, Rehash: x.rehash, Strict: x.strict, WriterOptions: search.WriterOptions{Model: x.model}}
-	if !isBuiltin(x.model) {
+	if x.model != "" && !isBuiltin(x.model) {
 		if o.Model, err = filepath.Abs(x.model); err != nil {
 			return nil, err
 		}
@@ -316,15 +356,10 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 	used := func() []string { return nil }
 	if x.metadata != "" {
 		if o.Columns, o.Describe, used, err = metadataOf(x.metadata); err != nil {
+			p.stop()
 			return nil, err
 		}
 	}
-	m, err := clip.Open(x.model, append(precisionOptions(x.precision), clip.Checkpoint(converter.Assume(x.activation), x.prepared))...)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Close()
-	p := startProgress(log, "loading "+x.model, megabytes)
 	var loaded time.Duration // none until then
 	o.Progress = func(done, total int) {
 		if loaded == 0 {
@@ -340,7 +375,7 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 		}
 	}
 	o.Notes = func(_ search.Source, notes []string) { note(p, notes) }
-	r, err := search.Update(ctx, m, x.index, sources, o)
+	r, err := update(o)
 	elapsed := p.stop()
 	if errors.Is(err, search.ErrColumn) {
 		return nil, usagef("--metadata %s: %w", x.metadata, err)
@@ -351,14 +386,93 @@ func (x *indexing) update(cmd *cobra.Command, sources []search.Source) (*search.
 	if unknown := used(); len(unknown) > 0 {
 		fmt.Fprintf(log, "note: %s: %s of no picture that was met, such as %s\n", oneLine(x.metadata), some(len(unknown), "row"), oneLine(unknown[0]))
 	}
-	if x.precision == "int8" {
-		noteRounding(ctx, log, m, false)
-	}
 	fmt.Fprintf(log, "%s: %s: %s; in %s\n", oneLine(x.index), some(r.Pictures, "picture"), says(r), seconds(elapsed))
 	if r.Failed > 0 {
 		fmt.Fprintf(log, "%s could not be read: %s has the reasons\n", some(r.Failed, "image"), oneLine(filepath.Join(x.index, "errors.jsonl")))
 	}
 	return r, nil
+}
+
+// checkFrom finds what can be wrong with the flags beside --from.
+func (x *indexing) checkFrom(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("--from has the names of the pictures: got %s, want none", some(len(args), "argument"))
+	}
+	for _, name := range []string{"batch", "precision", "preprocess", "fit", "exif"} {
+		if cmd.Flags().Changed(name) {
+			return usagef("--%s is of pictures to be encoded, and those of --from have their vectors", name)
+		}
+	}
+	if cmd.Flags().Changed("activation") && x.model == "" {
+		return usagef("--activation goes with --model")
+	}
+	return nil
+}
+
+// take brings the index up to date with vectors that there are.
+func (x *indexing) take(cmd *cobra.Command) (*search.Report, error) {
+	ctx := cmd.Context()
+	about, err := embeddings.ReadAbout(x.from)
+	if err != nil {
+		return nil, err
+	}
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("--from %s: %w", oneLine(x.from), fmt.Errorf(format, args...))
+	}
+	switch {
+	case about.Kind != "image":
+		return nil, wrong("its rows are of %ss, want pictures", about.Kind)
+	case len(about.Shape) != 1:
+		return nil, wrong("a row is %s of the shape %v, want an embedding", about.Feature, about.Shape)
+	case about.Space == nil:
+		return nil, wrong("nothing says of which space the vectors are, since it was written before vitago noted that: encode again")
+	case about.Feature != string(clipvit.Embedding) && about.Feature != string(clipvit.PostNorm):
+		return nil, wrong("its rows are %s, want embeddings", about.Feature)
+	}
+	space := *about.Space
+	space.Normalized = true // which the index makes them
+	if cmd.Flags().Changed("model") {
+		if space, err = x.spaceOf(cmd, space); err != nil {
+			return nil, err
+		}
+	} else {
+		x.model = "" // the hint of an index that is there stays
+	}
+	info, err := os.Stat(x.from)
+	if err != nil {
+		return nil, err
+	}
+	set, err := embeddings.Read(x.from)
+	if err != nil {
+		return nil, err
+	}
+	given := search.Given{Paths: set.Names, Vectors: set.Vectors, Made: info.ModTime()}
+	return x.bring(cmd, startProgress(cmd.ErrOrStderr(), "reading", count), func(o search.UpdateOptions) (*search.Report, error) {
+		return search.Import(ctx, x.index, space, given, o)
+	})
+}
+
+// spaceOf returns the space of the model, which has to be the one of vectors that there are.
+func (x *indexing) spaceOf(cmd *cobra.Command, was clip.Space) (is clip.Space, err error) {
+	if err := checkModel(cmd, &x.model); err != nil {
+		return is, err
+	}
+	options := append(precisionOptions(was.Precision), clip.Checkpoint(converter.Assume(x.activation)))
+	if t, _, err := was.Transform(); err == nil {
+		options = append(options, clip.Checkpoint(converter.Prepared(t)))
+	}
+	m, err := clip.Open(x.model, options...)
+	if err != nil {
+		return is, err
+	}
+	defer m.Close()
+	if is, err = m.Space(cmd.Context()); err != nil {
+		return is, err
+	}
+	if is.Fingerprint() != was.Fingerprint() {
+		return is, &search.SpaceError{Path: x.from, Was: was, Now: is}
+	}
+	return is, nil
 }
 
 // maxSkipped is of how many images the reasons are shown.

@@ -293,6 +293,69 @@ func TestSearchRefuses(t *testing.T) {
 	vitago("search", "--index", index, "cat").want(t, exitFailed, nil, []string{"img_emb_00000.npy", "damaged", "100 bytes"})
 }
 
+// TestIndexFrom: vectors that encode wrote become an index, in which the model finds; those of others are refused.
+func TestIndexFrom(t *testing.T) {
+	pictures, dir := picturesWithCopy(t), t.TempDir()
+	out := func(name string) string { return filepath.Join(dir, name) }
+	cat := filepath.Join(pictures, "cat.png")
+	for _, format := range []string{"npy", "jsonl", "safetensors"} {
+		file, index := out("x."+format), out("index-"+format)
+		vitago("encode", "--model", demo.Name, "-o", file, pictures).want(t, exitDone, nil, []string{"of 7 images"})
+		vitago("index", "--index", index, "--from", file).want(t, exitDone, nil, []string{"7 pictures: 7 added"})
+		vitago("search", "--index", index, "--image", cat, "--top", "1").want(t, exitDone, []string{"\t" + cat + "\n"}, []string{"small model"})
+		vitago("index", "--index", index, "--from", file, "--model", demo.Name, "--json").want(t, exitDone, []string{`"unchanged": 7`}, []string{"7 unchanged"})
+		vitago("index", "--index", index).want(t, exitUsage, nil, []string{"came with --from"})
+		vitago("index", "--index", index, pictures).want(t, exitDone, nil, []string{"7 unchanged"})
+		vitago("index", "--index", index, "--from", file, "--model", "../../testdata/families/hf5-clip").want(t, exitFailed, nil, []string{file, "fingerprint"})
+	}
+	file := out("x.npy")
+	vitago("index", "--index", out("index-npy"), "--from", file, "--batch", "2").want(t, exitUsage, nil, []string{"--batch is of pictures to be encoded"})
+	vitago("index", "--index", out("index-npy"), "--from", file, pictures).want(t, exitUsage, nil, []string{"--from has the names of the pictures: got 1 argument"})
+	vitago("encode", "--model", demo.Name, "--text", "-o", out("t.npy"), "a star").want(t, exitDone, nil, []string{"of 1 texts"})
+	vitago("encode", "--model", demo.Name, "--features", "patches", "-o", out("p.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})
+	vitago("encode", "--model", demo.Name, "--features", "cls", "-o", out("c.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})
+	vitago("encode", "--model", demo.Name, "--fit", "pad", "-o", out("f.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})
+	for name, says := range map[string]string{
+		"t.npy": "its rows are of texts, want pictures", "p.npy": "a row is patches of the shape", "c.npy": "its rows are cls, want embeddings",
+		"f.npy": "preprocessing", "nope.npy": "no such file",
+	} {
+		vitago("index", "--index", out("index-npy"), "--from", out(name)).want(t, exitFailed, nil, []string{says})
+	}
+	about, err := os.ReadFile(file + ".about.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct {
+		Fingerprint string
+		Space       clip.Space
+	}
+	if err := json.Unmarshal(about, &said); err != nil || said.Fingerprint != said.Space.Fingerprint() || len(said.Fingerprint) != 64 {
+		t.Errorf("%s: %v", about, err)
+	}
+	changed := bytes.Replace(about, []byte(`"dim": 64`), []byte(`"dim": 63`), 1)
+	rows, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string][]byte{file + ".about.json": changed, file: rows[:len(rows)-4], file + ".names.jsonl": []byte(`"a.png"` + "\n")} {
+		was, err := os.ReadFile(path)
+		if err := errors.Join(err, os.WriteFile(path, text, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		vitago("index", "--index", out("new"), "--from", file).want(t, exitFailed, nil, []string{filepath.Base(path), "damaged"})
+		if err := os.WriteFile(path, was, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(file + ".about.json"); err != nil {
+		t.Fatal(err)
+	}
+	vitago("index", "--index", out("new"), "--from", file).want(t, exitFailed, nil, []string{"no x.npy.about.json says how it was made"})
+	if _, err := os.Stat(out("new")); err == nil {
+		t.Error("an index was begun")
+	}
+}
+
 // TestVerifyIndex: a bit that has changed in any file is found by --verify, and named.
 func TestVerifyIndex(t *testing.T) {
 	index := filepath.Join(t.TempDir(), "index")
