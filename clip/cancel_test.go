@@ -50,6 +50,22 @@ func TestCancelBlocks(t *testing.T) {
 		pictures = append(pictures, pictures...)
 	}
 	texts := []string{"a red circle", "a blue square"}
+	var prepared []*clip.Prepared
+	for _, p := range pictures {
+		x, err := m.Prepare(t.Context(), p, clipvit.Choice{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepared = append(prepared, x)
+	}
+	var tokens [][]int
+	for _, s := range texts {
+		ids, err := m.Tokenize(t.Context(), s, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, ids)
+	}
 	wrong := errors.New("wrong")
 	of := func(f clipvit.Features) func(context.Context) ([][]float32, error) {
 		return func(ctx context.Context) ([][]float32, error) { return m.Features(ctx, f, pictures...) }
@@ -70,7 +86,11 @@ func TestCancelBlocks(t *testing.T) {
 			}
 			return all, nil
 		}},
-		"EncodeText": {text.Blocks, func(ctx context.Context) ([][]float32, error) { return m.EncodeText(ctx, texts) }},
+		"EncodePrepared": {vision.Blocks, func(ctx context.Context) ([][]float32, error) {
+			return m.EncodePrepared(ctx, clipvit.Features{Kind: clipvit.Embedding}, prepared...)
+		}},
+		"EncodeTokens": {text.Blocks, func(ctx context.Context) ([][]float32, error) { return m.EncodeTokens(ctx, tokens...) }},
+		"EncodeText":   {text.Blocks, func(ctx context.Context) ([][]float32, error) { return m.EncodeText(ctx, texts) }},
 	} {
 		want, err := c.do(t.Context()) // starts what stays, and is what comes out of a whole pass
 		if err != nil {

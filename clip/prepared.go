@@ -53,7 +53,7 @@ func (m *Model) Batch(ctx context.Context) (int, error) {
 
 // EncodePrepared returns what f says of pictures that [Model.Prepare] made, as [Model.Features] does: [B][D] or, of features with several
 // rows a picture, [B][R·D]. The vectors are the same bits whatever is encoded together. It computes where it is called, and returns when
-// that is done; a picture for a tower of another size is a mistake of the program, and panics.
+// that is done, or ctx's cause after the block in which ctx ends; a picture for a tower of another size is a mistake of the program, and panics.
 func (m *Model) EncodePrepared(ctx context.Context, f clipvit.Features, all ...*Prepared) ([][]float32, error) {
 	v, err := m.Vision(ctx)
 	if err != nil {
@@ -67,9 +67,6 @@ func (m *Model) EncodePrepared(ctx context.Context, f clipvit.Features, all ...*
 	}
 	vectors := make([][]float32, 0, len(all))
 	for part := range slices.Chunk(all, transformer.Part(v.Config.Tokens())) {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		squares := make([]image.Image, len(part))
 		for i, p := range part {
 			if p.size != v.Config.ImageSize {
@@ -83,7 +80,10 @@ func (m *Model) EncodePrepared(ctx context.Context, f clipvit.Features, all ...*
 			return nil, err
 		}
 		y, err := f.OfContext(ctx, v, op.Once(patches, len(part)*v.Config.Patches(), v.Config.PatchLen()))
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
 			return nil, because(nil, err, "")
 		}
 		some, err := rowsOf(mat.Data[float32](y.Value().(mat.Matrix)), len(part), f.String(), name)
@@ -110,7 +110,8 @@ func (m *Model) Tokenize(ctx context.Context, text string, truncate bool) ([]int
 }
 
 // EncodeTokens returns the embeddings [B][E] of texts that [Model.Tokenize] read, as [Model.EncodeText] does. Those of like length should
-// come together: see [Together]. It computes where it is called, and returns when that is done.
+// come together: see [Together]. It computes where it is called, and returns when that is done, or ctx's cause after the
+// block in which ctx ends.
 func (m *Model) EncodeTokens(ctx context.Context, all ...[]int) ([][]float32, error) {
 	t, err := m.Text(ctx)
 	if err != nil {
@@ -120,7 +121,10 @@ func (m *Model) EncodeTokens(ctx context.Context, all ...[]int) ([][]float32, er
 		return nil, failed(ErrRequest, "got 0 texts, want at least 1")
 	}
 	y, err := t.ForwardContext(ctx, all)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
 		return nil, because(nil, err, "")
 	}
 	return rowsOf(mat.Data[float32](y.Value().(mat.Matrix)), len(all), string(clipvit.Embedding), func(int) string { return "" })
