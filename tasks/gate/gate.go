@@ -103,7 +103,7 @@ func (g *Gate) Refuse(why error) error {
 // Bare returns err without the names of this module's packages in front of it, so that who puts its own there has but one.
 func Bare(err error) error {
 	return pillow.Bare(err, "adapter", "checkpoint", "clip", "cliptext", "clipvit", "converter", "data", "finetune", "job", "op", "optim",
-		"peft", "pictures", "probe", "projector", "report", "scan", "search", "zeroshot")
+		"peft", "pictures", "probe", "projector", "report", "runs", "scan", "search", "zeroshot")
 }
 
 // Inside returns how many calls have a place.
