@@ -20,6 +20,7 @@ type answer struct {
 	control *http.ResponseController
 	status  int
 	bytes   int64
+	lasts   bool // nothing may be written for long
 }
 
 // Unwrap is for [http.ResponseController].
@@ -36,7 +37,9 @@ func (a *answer) Write(b []byte) (int, error) {
 	if a.status == 0 {
 		a.status = http.StatusOK
 	}
-	_ = a.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a writer without deadlines has none
+	if !a.lasts {
+		_ = a.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a writer without deadlines has none
+	}
 	n, err := a.ResponseWriter.Write(b)
 	a.bytes += int64(n)
 	return n, err

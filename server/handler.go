@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -112,11 +113,11 @@ func (s *Server) tell(r *http.Request, a *answer, about *seen, id string, err er
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
-	path := r.URL.Path
-	if len(path) > 200 {
-		path = path[:200] + "…"
+	at := r.URL.Path
+	if len(at) > 200 {
+		at = at[:200] + "…"
 	}
-	attrs := []slog.Attr{slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", path), slog.Int("status", code),
+	attrs := []slog.Attr{slog.String("request_id", id), slog.String("method", r.Method), slog.String("path", at), slog.Int("status", code),
 		slog.Float64("seconds", math.Round(took.Seconds()*1e6)/1e6), slog.Int64("bytes_in", max(r.ContentLength, 0)), slog.Int64("bytes_out", a.bytes),
 		slog.String("remote", r.RemoteAddr), slog.String("protocol", r.Proto)}
 	if about.client != "" {
@@ -182,7 +183,7 @@ func (s *Server) routed(mux *http.ServeMux, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isGRPC(r) {
 			seenOf(r).route = "gRPC " + r.URL.Path
-			if !s.isMethod(r.URL.Path) {
+			if _, ok := s.method(r.URL.Path); !ok { // there are as many as clients think of
 				seenOf(r).route = "gRPC"
 			}
 			next.ServeHTTP(w, r)
@@ -205,11 +206,15 @@ func (s *Server) routed(mux *http.ServeMux, next http.Handler) http.Handler {
 	})
 }
 
-// isMethod says whether a path is that of a method of gRPC. Those that are none are not told apart.
-func (s *Server) isMethod(path string) bool {
-	service, method, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	info, ok := s.services[service]
-	return ok && slices.ContainsFunc(info.Methods, func(m grpc.MethodInfo) bool { return m.Name == method })
+// method returns a method of gRPC by its path.
+func (s *Server) method(at string) (grpc.MethodInfo, bool) {
+	service, name, _ := strings.Cut(strings.TrimPrefix(at, "/"), "/")
+	methods := s.services[service].Methods
+	i := slices.IndexFunc(methods, func(m grpc.MethodInfo) bool { return m.Name == name })
+	if i < 0 {
+		return grpc.MethodInfo{}, false
+	}
+	return methods[i], true
 }
 
 func shortPath(r *http.Request) string { return fmt.Sprintf("%.100q", r.URL.Path) }
@@ -226,8 +231,18 @@ func (s *Server) admitted(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := s.force.Load().config
 		isCall := isGRPC(r)
-		if lasts(r, isCall) {
-			s.watched(s.grpc).ServeHTTP(w, r)
+		if s.lasts(r, isCall) {
+			if a, ok := w.(*answer); ok {
+				a.lasts = true
+			}
+			var h http.Handler = mux
+			if isCall {
+				h = s.grpc
+			}
+			if endless(r) {
+				h = s.watched(h)
+			}
+			h.ServeHTTP(w, r)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), min(c.Timeout, wanted(r.Header)))
@@ -271,8 +286,20 @@ func computes(r *http.Request, call bool) bool {
 	return call || r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
 }
 
-// lasts says whether a request computes nothing and may last as long as it likes: health and reflection of gRPC are streams.
-func lasts(r *http.Request, call bool) bool { return call && strings.HasPrefix(r.URL.Path, "/grpc.") }
+// lasts says whether a request may last as long as it likes and stand still meanwhile: streams. They have no place in the queue, where
+// each of their messages waits for its own.
+func (s *Server) lasts(r *http.Request, call bool) bool {
+	if !call {
+		return endless(r)
+	}
+	m, ok := s.method(r.URL.Path)
+	return ok && (m.IsClientStream || m.IsServerStream)
+}
+
+// endless says whether a request computes nothing and does not end by itself: health and reflection of gRPC, and what watches a run.
+func endless(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/grpc.") || strings.HasSuffix(r.URL.Path, ":watch") || strings.HasPrefix(path.Base(r.URL.Path), "Watch")
+}
 
 // isGRPC says whether a request is one of gRPC.
 func isGRPC(r *http.Request) bool {

@@ -12,6 +12,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"math/big"
 	"net"
@@ -25,6 +27,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/vitago/vitago/server/engine"
 )
 
 // write makes a file of a test.
@@ -460,4 +464,65 @@ func FuzzServer(f *testing.F) {
 		}
 		_, _ = io.Copy(io.Discard, w.Result().Body)
 	})
+}
+
+// picture is a file of a picture.
+func picture(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 64, 64))); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestReloadModels: while vectors are asked for, models come and go; no request for one that stays fails, and its vectors are the same.
+func TestReloadModels(t *testing.T) {
+	s := start(t, Config{})
+	c := client(t, 1, nil)
+	const body = `{"model":"demo","input":["a red circle"]}`
+	_, want := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(body))
+	var all sync.WaitGroup
+	var asked atomic.Int64
+	stop := make(chan struct{})
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if res, got := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(body)); res.StatusCode != 200 || got != want {
+					t.Errorf("while models come and go: %d %s", res.StatusCode, got)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	more := demoEngine
+	more.Models = append(more.Models[:1:1], engine.Model{Name: "more", Path: "builtin:demo", Preload: true})
+	for i := range 10 {
+		e, code := demoEngine, 404
+		if i%2 == 0 {
+			e, code = more, 200
+		}
+		if err := s.Reload(t.Context(), Config{Engine: e}); err != nil {
+			t.Fatal(err)
+		}
+		if res, text := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(`{"model":"more","input":["a red circle"]}`)); res.StatusCode != code {
+			t.Errorf("%d: %d %s, want %d", i, res.StatusCode, text, code)
+		}
+		for before := asked.Load(); asked.Load() < before+4 && !t.Failed(); {
+			runtime.Gosched()
+		}
+	}
+	wrong := demoEngine
+	wrong.Models = append(wrong.Models[:1:1], engine.Model{Name: "broken", Path: write(t, "x.pt", "no model")})
+	if err := s.Reload(t.Context(), Config{Engine: wrong}); err == nil {
+		t.Error("a model that is none is taken")
+	}
+	close(stop)
+	all.Wait()
 }
