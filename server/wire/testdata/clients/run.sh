@@ -11,7 +11,6 @@ trap '[ -z "${server:-}" ] || kill "$server"; [ -n "${1:-}" ] || rm -rf "$dir"' 
 pictures=$clients/../../../../demo/pictures
 
 go build -o "$dir/vitago" ../../../../cmd/vitago
-go build -o "$dir/serve" ./serve
 (cd golang && go build -o "$dir/golang" .)
 "${PYTHON:-python3.13}" -m venv "$dir/venv"
 "$dir/venv/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
@@ -20,13 +19,13 @@ cp package.json clients.mjs "$dir"
 (cd "$dir" && npm install --silent --no-audit --no-fund)
 
 "$dir/vitago" index --index "$dir/index" --model builtin:demo "$pictures" 2>/dev/null
-"$dir/serve" "$dir/index" >"$dir/address" &
+"$dir/vitago" serve --model demo,ViT-B-32__openai=builtin:demo --model found=builtin:demo --index "found=$dir/index" --listen 127.0.0.1:0 2>"$dir/log" &
 server=$!
 for _ in $(seq 100); do
-	[ -s "$dir/address" ] && break
+	grep -q '^serving ' "$dir/log" && break
 	sleep 0.1
 done
-address=$(cat "$dir/address")
+address=$(sed -n 's/^serving \(http[^ ]*\).*/\1/p' "$dir/log")
 
 INDEX=found "$dir/venv/bin/python" -W ignore clients.py "$address" "$dir/vitago" "$pictures"
 "$dir/vitago" encode --model builtin:demo --normalize "$pictures/red-circle.png" >"$dir/vectors"
