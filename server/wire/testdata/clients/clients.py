@@ -1,4 +1,4 @@
-"""Asks a server by the clients for Python of OpenAI, Cohere, Voyage, infinity and clip-retrieval, and as immich's and Weaviate's servers do.
+"""Asks a server by the clients for Python of OpenAI, Cohere, Voyage, infinity and clip-retrieval, and as immich's server does.
 
     clients.py ADDRESS VITAGO PICTURES
 
@@ -148,12 +148,6 @@ assert (r.json()["imageWidth"], r.json()["imageHeight"]) == size
 r = requests.post(base + "/predict", files={"entries": (None, json.dumps({"clip": {"textual": {"modelName": "ViT-B-32__openai", "options": {"language": "en"}}}})), "text": (None, "a red circle")})
 same("textual", json.loads(r.json()["clip"]), texts[0])
 assert requests.get(base + "/ping").text == "pong" and requests.get(base + "/").json() == {"message": "Immich ML"}
-
-print("weaviate, as its server asks")
-r = requests.post(base + "/vectorize", json={"texts": ["a red circle"], "images": [base64.b64encode(red.read_bytes()).decode()]}).json()
-same("text", r["textVectors"], texts[:1])
-same("image", r["imageVectors"], images[:1])
-assert requests.get(base + "/.well-known/ready").status_code == 204 and "model" in requests.get(base + "/meta").json()
 
 if name := os.environ.get("INDEX"):
     print("clip-retrieval", __import__("importlib.metadata", fromlist=["x"]).version("clip-retrieval"))

@@ -1,4 +1,5 @@
-// Clients asks a server by OpenAI's client for Go, by the version of it that takes no base64, and by go-openai.
+// Clients asks a server by OpenAI's client for Go, by the version of it that takes no base64, by go-openai, and by what Weaviate asks
+// its module multi2vec-clip with.
 //
 //	clients ADDRESS VECTORS PICTURE
 //
@@ -14,10 +15,14 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	openai "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	sash "github.com/sashabaranov/go-openai"
+	"github.com/sirupsen/logrus"
+	"github.com/weaviate/weaviate/modules/multi2vec-clip/clients"
+	"github.com/weaviate/weaviate/modules/multi2vec-clip/ent"
 
 	"clients/old"
 )
@@ -106,6 +111,24 @@ func run(base, vectors, path string) error {
 		for i, d := range a.Data {
 			same(fmt.Sprintf("vector %d with encoding_format %q", i, format), i, d.Embedding)
 		}
+	}
+
+	fmt.Println("weaviate")
+	w := clients.New(base, time.Minute, logrus.New())
+	if err := w.WaitForStartup(ctx, time.Second); err != nil {
+		return err
+	}
+	if meta, err := w.MetaInfo(); err != nil || meta["model"] != "demo" {
+		return fmt.Errorf("meta: %v %v", meta, err)
+	}
+	v, err := w.Vectorize(ctx, []string{"a red circle"}, []string{base64.StdEncoding.EncodeToString(file)}, ent.VectorizationConfig{})
+	if err != nil {
+		return err
+	}
+	same("image", 0, v.ImageVectors[0])
+	same("text", 1, v.TextVectors[0])
+	if _, err := w.Vectorize(ctx, nil, []string{"AAAA"}, ent.VectorizationConfig{}); err == nil || !strings.Contains(err.Error(), "not an image") {
+		return fmt.Errorf("no picture: %v", err)
 	}
 	return nil
 }
