@@ -19,14 +19,15 @@ import (
 var pages = []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "testdata/README.md", "docs/*.md"}
 
 var (
-	link   = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`) // [text](file#part)
-	source = regexp.MustCompile("`((?:bench|clip[a-z]+|cmd|converter|docs|examples|findings|finetune|internal|projector|tasks)/[A-Za-z0-9_./-]*|[a-z0-9_]+\\.go)`")
+	goBlock = regexp.MustCompile("(?s)```go[ \n].*?\n```")    // in which f[T](x) is no link
+	link    = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`) // [text](file#part)
+	source  = regexp.MustCompile("`((?:bench|clip[a-z]+|cmd|converter|docs|examples|findings|finetune|internal|projector|tasks)/[A-Za-z0-9_./-]*|[a-z0-9_]+\\.go)`")
 )
 
 // missing returns the links and the paths in backquotes of a page that lead nowhere. Links begin where the page is. A path
 // begins there, at the root, or, without a folder, anywhere in the module; NAME stands for any.
 func missing(page, text string, exists func(path string) bool, named map[string]bool) (wrong []string) {
-	for _, m := range link.FindAllStringSubmatch(text, -1) {
+	for _, m := range link.FindAllStringSubmatch(goBlock.ReplaceAllString(text, ""), -1) {
 		if !strings.Contains(m[1], "://") && !exists(filepath.Join(filepath.Dir(page), m[1])) {
 			wrong = append(wrong, m[1])
 		}
@@ -135,7 +136,7 @@ var (
 	goImports = map[string]string{
 		"clip": module + "clip", "zeroshot": module + "zeroshot", "explain": module + "explain", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
 		"finetune": module + "finetune", "data": module + "finetune/data", "evaluation": module + "finetune/evaluation", "job": module + "finetune/job",
-		"search": module + "search", "fmt": "fmt", "log": "log", "os": "os",
+		"search": module + "search", "tasks": module + "tasks", "imageencoding": module + "tasks/imageencoding", "fmt": "fmt", "log": "log", "os": "os",
 	}
 	goGiven = map[string]string{"ctx": "context.Context", "img": "image.Image", "model": "*clip.Model"}
 )
@@ -177,6 +178,34 @@ func goFile(block string) (string, error) {
 		text += fmt.Sprintf("import %q\n", path)
 	}
 	return text + "\nvar _ context.Context\nvar _ image.Image\nvar _ clip.Picture\n\nfunc block(" + given + ") error {\n" + block + "\n" + uses + "return nil\n}\n", nil
+}
+
+// quoted is a file that a page shows whole.
+var quoted = regexp.MustCompile("(?s)```go (\\S+)\n(.*?)```")
+
+// TestQuotedFiles: a page that shows a file shows it as it is.
+func TestQuotedFiles(t *testing.T) {
+	found, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, page := range found {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range quoted.FindAllStringSubmatch(string(text), -1) {
+			file, err := os.ReadFile(filepath.Join("..", m[1]))
+			if err != nil || string(file) != m[2] {
+				t.Errorf("%s shows %s as it is not (%v)", filepath.Base(page), m[1], err)
+			}
+			compared++
+		}
+	}
+	if compared < 3 {
+		t.Errorf("%d files are shown, want those of docs/tasks.md", compared)
+	}
 }
 
 // TestGoBlocks builds the Go that pages show, and wants it as gofmt writes it.
