@@ -36,9 +36,9 @@ const (
 type program struct {
 	platform v1.Platform
 	data     []byte
-	version  string // of the module
-	revision string // of the source, "" if it is not known
-	created  time.Time
+	version  string    // of the module
+	revision string    // of the source, "" if it is not known
+	created  time.Time // the commit
 }
 
 // build builds vitago of a module's folder for a platform.
@@ -58,6 +58,7 @@ func build(ctx context.Context, source, platform string) (p program, err error) 
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return p, fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
+	p.created = time.Unix(0, 0).UTC() // of source without a history, so that it is the same every time
 	p.platform = v1.Platform{OS: system, Architecture: arch}
 	if arch == "arm64" {
 		p.platform.Variant = "v8" // Source: OCI image index, platform variants
