@@ -45,6 +45,13 @@ func Gateway(mux *http.ServeMux, o Options) error {
 	if err := RegisterGateway(ctx, ours, o); err != nil {
 		return err
 	}
+	t := trains{Options: o}
+	if err := vitagov1.RegisterFinetuningServiceHandlerServer(ctx, ours, t); err != nil {
+		return err
+	}
+	if err := ours.HandlePath(http.MethodGet, "/v1/finetuning/runs/{id}:watch", t.watch(ours)); err != nil { // goes before the generated one, which has no streams
+		return err
+	}
 	for _, pattern := range patterns(api.Routes()) {
 		mux.Handle(pattern, body(ours))
 	}

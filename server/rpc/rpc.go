@@ -20,6 +20,7 @@ import (
 
 	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
 	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/tasks/finetuning/runs"
 )
 
 // DefaultMaxReceive is how many bytes a message may have: a request with pictures in it.
@@ -28,6 +29,7 @@ const DefaultMaxReceive = 64 << 20
 // Options say what services stand on.
 type Options struct {
 	Engine *engine.Engine
+	Runs   *runs.Runs // of finetuning; nil refuses it
 
 	// Auth decides by the header of a call whether it is permitted, and may put into its context who asks. It must not wait. Errors are
 	// those of package status. Calls of health and reflection are asked as well. nil permits all.
@@ -40,7 +42,10 @@ type Options struct {
 	Stats     []stats.Handler
 	Recovered func(method string, value any, stack []byte) // is told of a handler that panicked
 
-	MaxReceive int // bytes of a message; 0 is DefaultMaxReceive
+	MaxReceive int             // bytes of a message; 0 is DefaultMaxReceive
+	Done       <-chan struct{} // calls that watch end when it is closed, as they do when a Server drains; nil is never
+
+	draining <-chan struct{} // closed when the server drains; nil where there is none
 }
 
 // A Server is gRPC's, with all services.
@@ -68,7 +73,9 @@ func NewServer(o Options, more ...grpc.ServerOption) *Server {
 		options = append(options, grpc.StatsHandler(h))
 	}
 	s := &Server{Server: grpc.NewServer(append(options, more...)...), draining: make(chan struct{})}
+	o.draining = s.draining
 	Register(s, o)
+	vitagov1.RegisterFinetuningServiceServer(s, trains{Options: o})
 	textencodingv1.RegisterTextEncodingServiceServer(s, cybertronText{Options: o})
 	h := &health{ready: o.Ready, draining: s.draining}
 	if h.ready == nil {
@@ -82,7 +89,8 @@ func NewServer(o Options, more ...grpc.ServerOption) *Server {
 	return s
 }
 
-// Register adds the services of package vitagov1 to a server of one's own. It has no admission, limit or recovery of theirs.
+// Register adds the services of package vitagov1, but for finetuning, to a server of one's own. It has no admission, limit or recovery of
+// theirs.
 func Register(r grpc.ServiceRegistrar, o Options) {
 	vitagov1.RegisterImageEncodingServiceServer(r, images{Options: o})
 	vitagov1.RegisterTextEncodingServiceServer(r, texts{Options: o})

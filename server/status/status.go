@@ -21,6 +21,7 @@ import (
 	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/fetch"
 	"github.com/vitago/vitago/tasks/finetuning"
+	"github.com/vitago/vitago/tasks/finetuning/runs"
 )
 
 // The kinds of errors that are of the transport, for [errors.Is].
@@ -82,6 +83,10 @@ var table = []struct {
 	{search.ErrFilter, invalid},
 	{clip.ErrImage, Kind{http.StatusUnprocessableEntity, codes.InvalidArgument, "invalid_image", false}},
 	{clip.ErrText, Kind{http.StatusUnprocessableEntity, codes.InvalidArgument, "invalid_text", false}},
+	{runs.ErrBusy, Kind{http.StatusTooManyRequests, codes.ResourceExhausted, "too_many_runs", true}},
+	{runs.ErrClosed, Kind{http.StatusServiceUnavailable, codes.Unavailable, "shutting_down", true}},
+	{runs.ErrRun, Kind{http.StatusNotFound, codes.NotFound, "run_not_found", false}},
+	{runs.ErrState, Kind{http.StatusBadRequest, codes.FailedPrecondition, "wrong_state", false}},
 	{finetuning.ErrData, Kind{http.StatusUnprocessableEntity, codes.FailedPrecondition, "invalid_data", false}},
 	{finetuning.ErrRefused, Kind{http.StatusBadRequest, codes.FailedPrecondition, "refused", false}},
 	{finetuning.ErrDiverged, Kind{http.StatusUnprocessableEntity, codes.Aborted, "diverged", false}},
