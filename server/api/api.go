@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"slices"
@@ -26,11 +27,19 @@ var document []byte
 // OpenAPI returns the document that describes every path of a server.
 func OpenAPI() []byte { return document }
 
-// Routes returns the method and path of every route that the document has of the services, as "POST /v1/images:encode".
-func Routes() (all []string) {
+// A Route is a path of the services, as the document has it.
+type Route struct {
+	Method     string   // "POST"
+	Path       string   // "/v1/finetuning/runs/{id}:stop"
+	Parameters []string // that its URL may have
+}
+
+// Routes returns those of the services, and none of other services' formats.
+func Routes() (all []Route) {
 	var d struct {
 		Paths map[string]map[string]struct {
-			ID string `json:"operationId"`
+			ID         string `json:"operationId"`
+			Parameters []struct{ Name, In string }
 		} `json:"paths"`
 	}
 	if err := json.Unmarshal(document, &d); err != nil {
@@ -38,11 +47,20 @@ func Routes() (all []string) {
 	}
 	for path, methods := range d.Paths {
 		for m, o := range methods {
-			if strings.Contains(o.ID, "Service_") { // as the generator has it of a service's method
-				all = append(all, strings.ToUpper(m)+" "+path)
+			if !strings.Contains(o.ID, "Service_") { // as the generator has it of a service's method
+				continue
 			}
+			r := Route{Method: strings.ToUpper(m), Path: path}
+			for _, p := range o.Parameters {
+				if p.In == "query" {
+					r.Parameters = append(r.Parameters, p.Name)
+				}
+			}
+			all = append(all, r)
 		}
 	}
-	slices.Sort(all)
+	slices.SortFunc(all, func(a, b Route) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Method, b.Method))
+	})
 	return all
 }

@@ -66,13 +66,18 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	routes := api.Routes()
-	for _, want := range []string{"POST /v1/images:encode", "GET /v1/models:list"} {
-		if !slices.Contains(routes, want) {
-			t.Errorf("routes are %q, want %s among them", routes, want)
+	routes := map[string][]string{}
+	for _, r := range api.Routes() {
+		routes[r.Method+" "+r.Path] = r.Parameters
+	}
+	for want, parameters := range map[string][]string{
+		"POST /v1/images:encode": nil, "GET /v1/models:list": nil, "GET /v1/images:countTokens": {"model", "width", "height"}, "GET /v1/finetuning/runs/{id}:watch": {"from"},
+	} {
+		if got, there := routes[want]; !there || !slices.Equal(got, parameters) {
+			t.Errorf("%s has the parameters %q, want %q", want, got, parameters)
 		}
 	}
-	if slices.Contains(routes, "POST /v1/embeddings") {
+	if _, there := routes["POST /v1/embeddings"]; there {
 		t.Error("a route of a format is among those of the services")
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -52,8 +51,8 @@ func Gateway(mux *http.ServeMux, o Options) error {
 	if err := ours.HandlePath(http.MethodGet, "/v1/finetuning/runs/{id}:watch", t.watch(ours)); err != nil { // goes before the generated one, which has no streams
 		return err
 	}
-	for _, pattern := range patterns(api.Routes()) {
-		mux.Handle(pattern, body(ours))
+	for pattern, parameters := range patterns(api.Routes()) {
+		mux.Handle(pattern, known(parameters, body(ours)))
 	}
 	theirs := runtime.NewServeMux(runtime.WithErrorHandler(o.answerStatus), runtime.WithDisablePathLengthFallback())
 	if err := textencodingv1.RegisterTextEncodingServiceHandlerServer(ctx, theirs, cybertronText{Options: o}); err != nil {
@@ -81,17 +80,31 @@ func RegisterGateway(ctx context.Context, mux *runtime.ServeMux, o Options) erro
 	)
 }
 
-// patterns returns those of [http.ServeMux] for routes as "POST /v1/runs/{id}:stop", of which it knows no end after a name.
-func patterns(routes []string) []string {
-	all := map[string]bool{}
+// patterns returns those of [http.ServeMux], which knows no end after a name in a path, with the parameters that their URLs may have.
+func patterns(routes []api.Route) map[string][]string {
+	all := map[string][]string{}
 	for _, r := range routes {
-		before, _, named := strings.Cut(r, "}")
+		before, _, named := strings.Cut(r.Path, "}")
 		if named {
 			before += "}"
 		}
-		all[before] = true
+		pattern := r.Method + " " + before
+		all[pattern] = append(all[pattern], r.Parameters...)
 	}
-	return slices.Sorted(maps.Keys(all))
+	return all
+}
+
+// known refuses parameters of a URL that would do nothing. The gateway passes over them.
+func known(parameters []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name := range r.URL.Query() {
+			if !slices.Contains(parameters, name) {
+				status.Write(w, r, invalid("the URL has a parameter %.80q, want one of %q", name, parameters))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type bodyKey struct{}
