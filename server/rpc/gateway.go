@@ -21,7 +21,6 @@ import (
 
 	"github.com/vitago/vitago/server/api"
 	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
-	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/status"
 )
 
@@ -158,7 +157,7 @@ func plain(ctx context.Context, err error) error {
 
 // retryAfter sets the header of an answer to one who should ask again.
 func (o Options) retryAfter(w http.ResponseWriter, err error) {
-	if errors.Is(err, engine.ErrBusy) {
+	if status.Of(err).Retry {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(o.Engine.RetryAfter().Seconds()))))
 	}
 }
