@@ -423,7 +423,7 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// FuzzDecode sends bytes to every path: whatever they are, there is an answer that is JSON, and no more is held than was sent.
+// FuzzDecode sends bytes to every path: whatever they are, there is an answer that is JSON, and it is no failure of the server.
 func FuzzDecode(f *testing.F) {
 	e, err := engine.New(f.Context(), engine.Config{Models: []engine.Model{{Name: "demo", Path: demo.Name}}})
 	if err != nil {

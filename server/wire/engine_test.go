@@ -29,6 +29,7 @@ func TestFeatures(t *testing.T) {
 		{`"layer":0,"features":"patches"}`, clipvit.Features{Kind: clipvit.Patches}},
 		{`"features":"all"}`, clipvit.Features{Kind: clipvit.AllTokens, Layer: -1}},
 		{`"features":"cls","layer":1}`, clipvit.Features{Kind: clipvit.ClassToken, Layer: 1}},
+		{`"features":"mean","layer":-1}`, clipvit.Features{Kind: clipvit.PatchMean, Layer: -1}},
 		{`"features":"post_norm"}`, clipvit.Features{Kind: clipvit.PostNorm}},
 	} {
 		want, err := m.Features(t.Context(), test.f, clip.Bytes("a", picture(t, "red-circle.png")))
@@ -54,7 +55,7 @@ func TestFeatures(t *testing.T) {
 		if n != len(want[0]) {
 			t.Errorf("%s: the shape is %v of %d values", test.members, a.Shape, len(want[0]))
 		}
-		if test.f.Kind != clipvit.ClassToken && test.f.Kind != clipvit.PostNorm && len(a.Shape) != 2 {
+		if (test.f.Kind == clipvit.Patches || test.f.Kind == clipvit.AllTokens) && len(a.Shape) != 2 {
 			t.Errorf("%s: the shape is %v, want [T,C]", test.members, a.Shape)
 		}
 		if other, ok := prints[h.Get(FingerprintHeader)]; ok {
