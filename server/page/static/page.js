@@ -257,7 +257,7 @@ function showRanked() {
     name.textContent = label;
     p.textContent = percent(probability);
     cos.replaceChildren(make("span", { className: "unseen", textContent: "cosine " }), cosine.toFixed(3));
-    requestAnimationFrame(() => bar.style.setProperty("--p", probability)); // so that a new bar grows, too
+    bar.style.setProperty("--p", probability);
     return li;
   }));
   const left = ranked.labels.length - shown.length;
