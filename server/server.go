@@ -289,6 +289,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		HTTP2: &http.HTTP2Config{ // a peer that is gone without a word is found by a ping
 			MaxConcurrentStreams: 256, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: writeTimeout,
 			MaxReceiveBufferPerStream: 1 << 20, MaxReceiveBufferPerConnection: 2 << 20,
+			MaxReadFrameSize: 64 << 10, // a connection keeps a buffer of its largest frame, for a while even when it is closed
 		},
 	}
 }

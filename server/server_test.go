@@ -54,6 +54,13 @@ func (l *logged) String() string {
 	return l.b.String()
 }
 
+// reset forgets what was logged.
+func (l *logged) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = bytes.Buffer{}
+}
+
 // lines returns the entries with a message.
 func (l *logged) lines(t *testing.T, message string) (all []map[string]any) {
 	t.Helper()
