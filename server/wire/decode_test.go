@@ -317,6 +317,54 @@ func TestFetched(t *testing.T) {
 	}
 }
 
+// TestFetchedRoom has pictures by URL take a place in the queue, by what they may have, until the answer.
+func TestFetchedRoom(t *testing.T) {
+	e, err := engine.New(t.Context(), engine.Config{Models: []engine.Model{{Name: "demo", Path: demo.Name}}, QueueBytes: 50 << 20, Limits: engine.Limits{ImageBytes: 20 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(context.Background()) })
+	file, begun, goOn := picture(t, "red-circle.png"), make(chan struct{}, 2), make(chan struct{})
+	base := serve(t, Options{Engine: e, Fetch: func(ctx context.Context, url string) ([]byte, error) {
+		begun <- struct{}{}
+		select {
+		case <-goOn:
+			return file, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}})
+	const two = `{"modality":"image","input":["https://example.com/a.png","https://example.com/b.png"]}`
+	first := make(chan int)
+	go func() {
+		res, err := http.Post(base+"/v1/embeddings", "", strings.NewReader(two))
+		if err != nil {
+			t.Error(err)
+			first <- 0
+			return
+		}
+		res.Body.Close()
+		first <- res.StatusCode
+	}()
+	<-begun // the first request has 40 MiB
+	code, h, got := post(t, base+"/v1/embeddings", "", two)
+	if code != 429 || h.Get("Retry-After") == "" || h.Get("X-Should-Retry") != "" {
+		t.Errorf("a second request: %d %s %v", code, got, h)
+	}
+	if code, _, got := post(t, base+"/v1/embeddings", "", `{"modality":"image","input":["https://example.com/a.png"`+strings.Repeat(`,"https://example.com/a.png"`, 2)+`]}`); code != 413 || !strings.Contains(got, "send fewer") {
+		t.Errorf("a request for more than the queue: %d %s", code, got)
+	}
+	close(goOn)
+	if code := <-first; code != 200 {
+		t.Errorf("the first request: %d", code)
+	}
+	leave, err := e.Reserve(t.Context(), 50<<20)
+	if err != nil {
+		t.Fatalf("a place did not come back: %v", err)
+	}
+	leave()
+}
+
 // TestErrorShapes has an error in each shape, and when to ask again.
 func TestErrorShapes(t *testing.T) {
 	for path, want := range map[string]string{

@@ -79,10 +79,11 @@ func (s *server) knn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if query != nil {
-		files, err := s.fetch(r.Context(), []item{*query})
+		files, leave, err := s.fetch(r.Context(), []item{*query})
 		if err != nil {
 			return err
 		}
+		defer leave()
 		part.Image = files[0].Image
 	}
 	if part.Text != "" { // texts that are too long are cut, as there

@@ -20,6 +20,8 @@ package wire
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -135,10 +137,11 @@ func (s *server) embed(w http.ResponseWriter, r *http.Request, q *request) (*ans
 		}
 		dimensions = 0
 	}
-	items, err := s.fetch(r.Context(), q.items)
+	items, leave, err := s.fetch(r.Context(), q.items)
 	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	e, err := s.Engine.Embed(r.Context(), engine.EmbedRequest{
 		Model: q.model, Items: items, Features: q.features, Normalize: !q.raw, Dimensions: dimensions, Preprocess: q.prepare, Truncate: q.truncate,
 	})
@@ -195,21 +198,39 @@ func (q *request) check() error {
 	return nil
 }
 
-// fetch returns the items of the engine, with the files of those that are URLs.
-func (s *server) fetch(ctx context.Context, items []item) ([]engine.Item, error) {
-	all := make([]engine.Item, len(items))
+// fetch returns the items of the engine, with the files of those that are URLs. These have a place in the queue, since the body that named
+// them is small: leave gives it back when they are done with.
+func (s *server) fetch(ctx context.Context, items []item) (all []engine.Item, leave func(), err error) {
+	urls := int64(0)
+	for i, it := range items {
+		if it.url != "" && s.Fetch == nil {
+			return nil, nil, refuse("input", "item %d is a picture by its URL, which the server does not fetch: send the picture itself, in base64 or as a data URI", i+1)
+		}
+		if it.url != "" {
+			urls++
+		}
+	}
+	leave = func() {}
+	if urls > 0 {
+		room := min(urls*s.Engine.Limits().ImageBytes, s.FetchBytes)
+		if leave, err = s.Engine.Reserve(ctx, room); errors.Is(err, clip.ErrTooLarge) {
+			err = refusal{clip.ErrTooLarge, "input", fmt.Sprintf("%d pictures by their URL may have %d bytes, for which the queue has no room: send fewer in a request", urls, room)}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	all = make([]engine.Item, len(items))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(fetches)
 	left := newBudget(s.FetchBytes)
 	for i, it := range items {
 		switch {
-		case it.url != "" && s.Fetch == nil:
-			return nil, refuse("input", "item %d is a picture by its URL, which the server does not fetch: send the picture itself, in base64 or as a data URI", i+1)
 		case it.url != "":
 			g.Go(func() error {
 				b, err := s.Fetch(ctx, it.url)
 				if err == nil && !left.take(int64(len(b))) {
-					err = refusal{kind: clip.ErrTooLarge, param: "input", text: "the pictures that the request names by their URL are too large together"}
+					err = refusal{clip.ErrTooLarge, "input", "the pictures that the request names by their URL are too large together"}
 				}
 				if err != nil {
 					return &engine.ItemError{Index: i, Err: err}
@@ -224,9 +245,10 @@ func (s *server) fetch(ctx context.Context, items []item) ([]engine.Item, error)
 		}
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		leave()
+		return nil, nil, err
 	}
-	return all, nil
+	return all, leave, nil
 }
 
 // nonNil makes of no bytes an empty file, since nil is none.
