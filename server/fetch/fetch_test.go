@@ -139,7 +139,7 @@ func want(t *testing.T, err, kind error, text string) {
 		t.Errorf("got %v, want %v with %q", err, kind, text)
 	}
 	for _, other := range []error{ErrRefused, ErrFailed, ErrTimeout, clip.ErrTooLarge, clip.ErrImage} {
-		if other != kind && errors.Is(err, other) {
+		if !errors.Is(kind, other) && errors.Is(err, other) {
 			t.Errorf("%v is of kind %v, and of %v too", err, kind, other)
 		}
 	}
@@ -161,7 +161,7 @@ func TestFetch(t *testing.T) {
 		if err != nil || !bytes.Equal(data, picture) {
 			t.Fatalf("got %d bytes, %v", len(data), err)
 		}
-		if got.RequestURI != "/a%20b.png?x=1" || got.Host != "images.example.com:"+port || got.Method != "GET" {
+		if got.RequestURI != "/a%20b.png?x=1" || got.Host != "images.example.com:"+port || got.Method != http.MethodGet {
 			t.Errorf("asked: %s %s of %s", got.Method, got.RequestURI, got.Host)
 		}
 		if h := slices.Sorted(maps.Keys(got.Header)); !slices.Equal(h, []string{"Accept", "User-Agent"}) {
