@@ -83,7 +83,7 @@ func serveAll(ctx context.Context, o options) (string, any, error) {
 		}
 	}
 	few := filepath.Join(o.dir, "few")
-	if err := link(folder, few, min(16, o.files)); err != nil {
+	if err := link(folder, few, min(16, o.files/16)); err != nil {
 		return "", nil, err
 	}
 	files, err := readAll(folder)
@@ -176,7 +176,7 @@ func (r *serveRun) serve(ctx context.Context, o options, c contender, files [][]
 		return err
 	}
 	r.First = first.Seconds()
-	if _, err := s.post(ctx, client, files, o.clients, 2*o.clients); err != nil { // it warms up
+	if _, err := s.post(ctx, client, files, o.clients, min(2*o.clients, len(files)/16)); err != nil { // it warms up
 		return err
 	}
 	begun := time.Now()
