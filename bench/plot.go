@@ -95,7 +95,7 @@ func drawPanels(path string, panels []panel) error {
 			line.Color = colors[n%len(colors)]
 			line.Width, dots.Color, dots.Shape = vg.Points(1.5), line.Color, draw.CircleGlyph{}
 			p.Add(line, dots)
-			if len(panel.curves) > 1 {
+			if len(panel.curves) > 1 && (panel.labels == nil || len(c.xy) > 1) { // a point has its label
 				p.Legend.Add(c.name, line, dots)
 			}
 		}

@@ -487,6 +487,7 @@ func serve(cmd *cobra.Command) error {
 	if s.check {
 		return s.print(cmd.OutOrStdout(), c.Engine.Models)
 	}
+	frugal()
 	hangups, noHangups := hangups() // before anything is open, so that none ends the process
 	defer noHangups()
 	var listeners []net.Listener
