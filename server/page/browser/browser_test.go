@@ -406,10 +406,12 @@ var labels = []string{"red circle", "blue square", "green heart", "yellow circle
 // files of pictures that are shown.
 func (s *site) file(name string) string { return filepath.Join(s.pictures, name) }
 
-// click clicks an element.
+// click clicks an element, when nothing scrolls any more.
 func (v *visit) click(selector string) {
 	v.t.Helper()
-	v.do(chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
+	v.do(chromedp.ScrollIntoView(chromedp.CSS(selector)))
+	v.eval(`new Promise((done) => { let y = -1; const look = () => { if (scrollY === y) done(); else { y = scrollY; setTimeout(look, 200); } }; look(); })`)
+	v.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // said waits until an element says something.

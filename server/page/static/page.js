@@ -279,7 +279,8 @@ function newRow(label) {
     pressed = pressed === label ? "" : label;
     mark();
     look();
-    if (pressed) $("stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (pressed) $("stage").scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
   });
   const li = make("li", {}, button);
   li.dataset.label = label;
