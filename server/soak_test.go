@@ -25,8 +25,9 @@ import (
 	"github.com/vitago/vitago/server/engine"
 )
 
-// forgotten is after how long net/http has no timer any more of a connection of HTTP/2 that is closed: that of SendPingTimeout.
-const forgotten = 35 * time.Second
+// forgotten is after how long no timer holds a connection of HTTP/2 that is closed: the deadline to write to a stream that has gone before it
+// was set is the longest.
+const forgotten = writeTimeout + 5*time.Second
 
 // heap returns the bytes of what is reachable.
 func heap() uint64 {
