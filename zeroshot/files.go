@@ -2,15 +2,15 @@ package zeroshot
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/vitago/vitago/internal/pycsv"
 )
 
 // ReadTemplate returns the template that a line of a file says, with {} in the place of {c}. A line is the template itself, or an
@@ -89,7 +89,7 @@ func quoted(s string) (string, error) {
 // ReadPrompts returns the labels of a file, in the order in which they come first, with the prompts of all its rows that have the
 // label. The ending of the file's name says what it is:
 //
-//	.csv      the columns label and prompt, which the first row names
+//	.csv      the columns label and prompt, which the first row names, as Python's csv and pandas read it
 //	.jsonl    an object a line, with the members label and prompt, which is a text or a list of texts
 //	any other a label, a tab, and a prompt a line
 //
@@ -199,25 +199,24 @@ func (p *prompts) json(line string) error {
 }
 
 func (p *prompts) csv(text []byte) error {
-	r := csv.NewReader(bytes.NewReader(text))
-	head, err := r.Read()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	label, prompt := slices.Index(head, "label"), slices.Index(head, "prompt")
-	if label < 0 || prompt < 0 {
-		return fmt.Errorf("the first row is %.80q, want columns that are called label and prompt", strings.Join(head, ","))
-	}
-	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
+	var head []string
+	label, prompt := -1, -1
+	err := pycsv.Table(text, func(r pycsv.Record) error {
+		if head == nil {
+			head = r.Fields
+			label, prompt = slices.Index(head, "label"), slices.Index(head, "prompt")
+			if label < 0 || prompt < 0 {
+				return fmt.Errorf("the first row is %.80q, want columns that are called label and prompt", strings.Join(head, ","))
+			}
 			return nil
-		} else if err != nil {
-			return err
 		}
-		if err := p.add(row[label], row[prompt]); err != nil {
-			line, _ := r.FieldPos(0)
-			return fmt.Errorf("line %d: %w", line, err)
+		if err := p.add(r.Fields[label], r.Fields[prompt]); err != nil {
+			return fmt.Errorf("line %d: %w", r.Line, err)
 		}
+		return nil
+	})
+	if err == nil && head == nil {
+		return errors.New("the first row is \"\", want columns that are called label and prompt")
 	}
+	return err
 }

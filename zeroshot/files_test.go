@@ -70,7 +70,7 @@ func TestReadPrompts(t *testing.T) {
 		{"p.txt", "\xff\xfec\x00", "p.txt: the text is UTF-16, want UTF-8"},
 		{"p.csv", "", `p.csv: the first row is "", want columns that are called label and prompt`},
 		{"p.csv", "label,text\ncat,a cat\n", `p.csv: the first row is "label,text", want columns`},
-		{"p.csv", "label,prompt\ncat,a cat\ndog\n", "p.csv: record on line 3: wrong number of fields"},
+		{"p.csv", "label,prompt\ncat,a cat\ndog\n", "p.csv: line 3 has 1 fields, the first line has 2"},
 		{"p.csv", "label,prompt\ncat,a cat\n,a dog\n", "p.csv: line 3: the label is empty"},
 		{"p.jsonl", "cat", "p.jsonl: line 1: want an object with label and prompt"},
 		{"p.jsonl", `{"label":"cat"}`, `has no label and prompt`},
@@ -80,6 +80,30 @@ func TestReadPrompts(t *testing.T) {
 	} {
 		if _, err := ReadPrompts(c.name, []byte(c.text)); !errors.Is(err, clip.ErrRequest) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s, %q: error %v, want %q", c.name, c.text, err, c.want)
+		}
+	}
+}
+
+// TestReadPromptsTable: a .csv is read as finetune's tables are, by Python's csv.
+func TestReadPromptsTable(t *testing.T) {
+	want := []Label{{"6\" pipe", []string{"a \"pipe\",\nof iron", "Big pipe"}}, {"cat", []string{"a \"cat\""}}}
+	for _, text := range []string{
+		"\ufefflabel,prompt\n6\" pipe,\"a \"\"pipe\"\",\nof iron\"\n\n6\" pipe,\"Big\" pipe\ncat,a \"cat\"",
+		"label,prompt\r\n6\" pipe,\"a \"\"pipe\"\",\nof iron\"\r\n\"6\"\" pipe\",\"Big\" pipe\r\ncat,a \"cat\"\r\n",
+		"prompt,label\r\"a \"\"pipe\"\",\nof iron\",6\" pipe\rBig pipe,6\" pipe\ra \"cat\",cat\r",
+		"label\tprompt\n6\" pipe\t\"a \"\"pipe\"\",\nof iron\"\n6\" pipe\tBig pipe\ncat\ta \"cat\"\n",
+	} {
+		if got, err := ReadPrompts("p.csv", []byte(text)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"label,prompt\ncat,\"a cat\ndog,a dog\n":      "p.csv: line 2: a quote opens a field and is never closed",
+		"label,prompt\ncat,\"a\ncat\" asleep\n":       "p.csv: line 2: a quote opens a field, closes on line 3, and text follows there",
+		"label,prompt\ncat,\"a\ncat\",x\ndog,a dog\n": "p.csv: lines 2 to 3 have 3 fields, the first line has 2",
+	} {
+		if _, err := ReadPrompts("p.csv", []byte(text)); !errors.Is(err, clip.ErrRequest) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}
 }

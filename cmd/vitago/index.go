@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,6 +21,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pycsv"
 	"github.com/vitago/vitago/search"
 )
 
@@ -524,53 +522,48 @@ func metadataOf(file string) (columns []string, describe func(path string) map[s
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("--metadata: %w", err)
 	}
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
-	head, err := r.Read()
-	if err != nil {
-		return nil, nil, nil, wrong("no line with the names of columns: %w", err)
-	}
-	at := slices.Index(head, "path")
-	if at < 0 {
-		return nil, nil, nil, wrong("columns are %q, want one that is called path", head)
-	}
-	for i, c := range head {
-		if i != at {
-			columns = append(columns, c)
-		}
-		if c == "" || slices.Contains(head[:i], c) {
-			return nil, nil, nil, wrong("columns are %q, want each with a name of its own", head)
-		}
-	}
-	if len(columns) == 0 {
-		return nil, nil, nil, wrong("has the column path alone, want others that say something of the pictures")
-	}
-	slices.Sort(columns)
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	var head []string
+	at := -1
 	rows, met := map[string][]string{}, map[string]bool{}
-	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			break
+	if err := pycsv.Table(text, func(r pycsv.Record) error {
+		if head == nil {
+			head, at = r.Fields, slices.Index(r.Fields, "path")
+			if at < 0 {
+				return fmt.Errorf("columns are %q, want one that is called path", head)
+			}
+			for i, c := range head {
+				if i != at {
+					columns = append(columns, c)
+				}
+				if c == "" || slices.Contains(head[:i], c) {
+					return fmt.Errorf("columns are %q, want each with a name of its own", head)
+				}
+			}
+			if len(columns) == 0 {
+				return errors.New("has the column path alone, want others that say something of the pictures")
+			}
+			return nil
 		}
-		if err != nil {
-			return nil, nil, nil, wrong("%w", err)
-		}
-		line, _ := r.FieldPos(0)
-		path := row[at]
+		path := r.Fields[at]
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
-		if i := slices.IndexFunc(row, func(s string) bool { return !utf8.ValidString(s) }); i >= 0 {
-			return nil, nil, nil, wrong("line %d: column %q is %.40q, want UTF-8", line, head[i], row[i])
+		if r.Fields[at] == "" || rows[filepath.Clean(path)] != nil {
+			return fmt.Errorf("line %d: the path is %q, want each once", r.Line, r.Fields[at])
 		}
-		if row[at] == "" || rows[filepath.Clean(path)] != nil {
-			return nil, nil, nil, wrong("line %d: the path is %q, want each once", line, row[at])
-		}
-		rows[filepath.Clean(path)] = row
+		rows[filepath.Clean(path)] = r.Fields
+		return nil
+	}); err != nil {
+		return nil, nil, nil, wrong("%w", err)
 	}
+	if head == nil {
+		return nil, nil, nil, wrong("empty file, want a first line that names the columns")
+	}
+	slices.Sort(columns)
 	if len(rows) == 0 {
 		return nil, nil, nil, wrong("has no rows behind the names of columns")
 	}

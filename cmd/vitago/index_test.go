@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,4 +68,49 @@ func TestIndex(t *testing.T) {
 	vitago("index", "--index", other, "--model", lost, "demo/cat.png").want(t, exitDone, nil, []string{"1 added"})
 	os.RemoveAll(lost)
 	vitago("index", "--index", other).want(t, exitUsage, nil, []string{"was made with the model " + lost + ", which is not there any more: give --model DIR"})
+}
+
+// TestMetadata: a table of metadata is read as finetune's tables are, by Python's csv.
+func TestMetadata(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "places.csv")
+	read := func(text string) (columns []string, describe func(string) map[string]string, err error) {
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		columns, describe, _, err = metadataOf(file)
+		return columns, describe, err
+	}
+	want := map[string]map[string]string{"a.png": {"place": "the \"Old\" town,\nbelow"}, "b,c.png": {"place": "Big square", "year": "6\""}}
+	for _, text := range []string{
+		"\ufeffpath,place,year\na.png,\"the \"\"Old\"\" town,\nbelow\",\n\n\"b,c.png\",\"Big\" square,6\"",
+		"year,path,place\r\n,a.png,\"the \"\"Old\"\" town,\nbelow\"\r\n\"6\"\"\",\"b,c.png\",Big square\r\n",
+		"path,place,year\ra.png,\"the \"\"Old\"\" town,\nbelow\",\r\"b,c.png\",Big square,6\"\r",
+	} {
+		columns, describe, err := read(text)
+		if err != nil || strings.Join(columns, " ") != "place year" {
+			t.Errorf("%q: columns %q, %v", text, columns, err)
+			continue
+		}
+		for path, want := range want {
+			if got := describe(filepath.Join(filepath.Dir(file), path)); !maps.Equal(got, want) {
+				t.Errorf("%q: %s is %q, want %q", text, path, got, want)
+			}
+		}
+	}
+	for text, want := range map[string]string{
+		"":                                 "empty file, want a first line that names the columns",
+		"path,place\na.png,\"x\nb.png,y\n": "line 2: a quote opens a field and is never closed",
+		"path,place\na.png,\"x\ny\" z\n":   "line 2: a quote opens a field, closes on line 3, and text follows there",
+		"path,place\na.png,x\na.png,y\n":   `line 3: the path is "a.png", want each once`,
+		"path,place\na.png,x,y\n":          "line 2 has 3 fields, the first line has 2",
+		"path,place\na.png,caf\xe9\n":      "line 2: byte 10 of the line is 0xe9, which is no UTF-8",
+		"path,place\na.png,x\x00\n":        "line 2 has a NUL byte, want text",
+		"place\nx\n":                       `columns are ["place"], want one that is called path`,
+		"path,place,place\na.png,x,y\n":    "want each with a name of its own",
+		"path\na.png\n":                    "has the column path alone",
+	} {
+		if _, _, err := read(text); err == nil || !strings.HasPrefix(err.Error(), "--metadata "+file+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
+	}
 }

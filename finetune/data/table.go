@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/vitago/vitago/internal/pycsv"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -103,14 +104,14 @@ func tableOf(path string, o options, least int) (*Dataset, error) {
 }
 
 func readTable(data []byte, name, dir, separator string) ([]labelled, error) {
-	text, err := decode(data)
+	text, err := pycsv.Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("data: %s: %w", name, err)
 	}
 	var rows func(add func(line int, v row) error) error
 	switch ending(name) {
 	case "csv":
-		rows = func(add func(int, row) error) error { return readCSV(text, delimiter(text), dir, separator, add) }
+		rows = func(add func(int, row) error) error { return readCSV(text, pycsv.Delimiter(text), dir, separator, add) }
 	case "tsv":
 		rows = func(add func(int, row) error) error { return readCSV(text, '\t', dir, separator, add) }
 	case "jsonl", "ndjson":
@@ -233,35 +234,34 @@ func isFile(path string) bool {
 func readCSV(text string, comma byte, dir, separator string, add func(line int, v row) error) error {
 	var head []string
 	var at [numColumns][]int
-	err := readRecords(text, comma, func(r record) error {
+	err := pycsv.Read(text, comma, func(r pycsv.Record) error {
 		if head == nil {
-			head = r.fields
+			head = r.Fields
 			return findColumns(head, separator, &at)
 		}
-		if r.torn > 0 {
-			return fmt.Errorf("line %d: a quote opens a field, closes on line %d, and text follows there: lines between would be part of the field; "+
-				"a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"", r.line, r.torn)
+		if err := r.Whole(); err != nil {
+			return err
 		}
-		if r.last > r.line {
+		if r.Last > r.Line {
 			if line, path := swallowed(r, comma, len(head), at[pathColumn][0], dir); line > 0 {
 				return fmt.Errorf("line %d: a quote opens a field that swallows line %d, the row of %s; a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"",
-					r.line, line, pyjson.Printable(path))
+					r.Line, line, pyjson.Printable(path))
 			}
 		}
 		var v row
 		for kind, is := range at {
 			if len(is) > 0 {
-				v.text[kind] = r.fields[is[0]]
+				v.text[kind] = r.Fields[is[0]]
 			}
 		}
 		if separator != "" {
 			var err error
 			if v.list, err = split(cmp.Or(v.text[labelsColumn], v.text[labelColumn]), separator); err != nil {
-				return fmt.Errorf("line %d: %w", r.line, err)
+				return fmt.Errorf("line %d: %w", r.Line, err)
 			}
 			v.text[labelColumn] = ""
 		}
-		return add(r.line, v)
+		return add(r.Line, v)
 	})
 	if err == nil && head == nil {
 		return errors.New("empty file, want a first line that names the columns")
@@ -324,9 +324,9 @@ func findColumns(head []string, separator string, at *[numColumns][]int) error {
 
 // swallowed returns the first line within a field of several lines that is itself the row of a file that is there, and
 // the file's path; 0 if there is none.
-func swallowed(r record, comma byte, width, path int, dir string) (line int, file string) {
-	line = r.line
-	for _, field := range r.fields {
+func swallowed(r pycsv.Record, comma byte, width, path int, dir string) (line int, file string) {
+	line = r.Line
+	for _, field := range r.Fields {
 		for i, text := range strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(field), "\n") {
 			if i > 0 {
 				line++

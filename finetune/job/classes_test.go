@@ -257,6 +257,32 @@ func TestObjective(t *testing.T) {
 	}
 }
 
+// TestWeightsTable: class weights are read as the tables of pictures are, by Python's csv.
+func TestWeightsTable(t *testing.T) {
+	want := []classWeight{{"6\" pipe", 2}, {"a \"cat\",\nasleep", 0.5}, {"Big dog", 3}}
+	for _, text := range []string{
+		"\ufeffclass,weight\n6\" pipe,2\n\n\"a \"\"cat\"\",\nasleep\",0.5\n\"Big\" dog,3",
+		"weight,class\r\n2,6\" pipe\r\n\"0.5\",\"a \"\"cat\"\",\nasleep\"\r\n3,\"Big\" dog\r\n",
+		"class,weight\r\"6\"\" pipe\",2\r\"a \"\"cat\"\",\nasleep\",0.5\rBig dog,3\r",
+	} {
+		if got, err := parseTable(text); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                                  "empty file, want the columns class and weight",
+		"class,weight\ncat,\"2\ndog,3\n":    "line 2: a quote opens a field and is never closed",
+		"class,weight\n\"cat\nx\" dog,2\n":  "line 2: a quote opens a field, closes on line 3, and text follows there",
+		"class,weight\ncat,2\ndog\n":        "line 3 has 1 fields, the first line has 2",
+		"class,weight\ncat,2\ncaf\xe9,1\n":  "line 3: byte 4 of the line is 0xe9, which is no UTF-8",
+		"\xff\xfec\x00l\x00a\x00s\x00s\x00": "begins as UTF-16 does, want UTF-8",
+	} {
+		if _, err := parseTable(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
+	}
+}
+
 // FuzzWeights: whatever is said of weights is read or refused.
 func FuzzWeights(f *testing.F) {
 	for _, s := range []string{"cat=2,dog=0.5", "balanced", "a=b=3", "class,weight\ncat,2\n", "weight,class\n\"1\",\"a,b\"\n", "class,weight\ncat"} {

@@ -1,10 +1,8 @@
 package job
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +12,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/pycsv"
 )
 
 // balanced is the value of [Request.ClassWeights] for weights by which classes count alike.
@@ -85,40 +84,36 @@ func readWeights(text string) (all []classWeight, err error) {
 	return all, nil
 }
 
-// parseTable reads a CSV with the columns class and weight.
+// parseTable reads a CSV with the columns class and weight, as Python's csv and pandas read it.
 func parseTable(text string) (all []classWeight, err error) {
-	c := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "\ufeff")))
-	head, err := c.Read()
-	if errors.Is(err, io.EOF) {
-		return nil, errors.New("empty file, want the columns class and weight")
-	}
-	if err != nil {
+	var head []string
+	class, weight := -1, -1
+	err = pycsv.Table([]byte(text), func(r pycsv.Record) (err error) {
+		if head != nil {
+			all, err = withWeight(all, r.Fields[class], r.Fields[weight])
+			return err
+		}
+		head = r.Fields
+		class, weight = slices.Index(head, "class"), slices.Index(head, "weight")
+		if class < 0 || weight < 0 {
+			return fmt.Errorf("first line is %.80q, want the columns class and weight", head)
+		}
+		for _, i := range []int{class, weight} {
+			if slices.Contains(head[i+1:], head[i]) {
+				return fmt.Errorf("first line is %.80q, with the column %s twice", head, head[i])
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
 		return nil, err
+	case head == nil:
+		return nil, errors.New("empty file, want the columns class and weight")
+	case all == nil:
+		return nil, errors.New("no line after the first, want a class and its weight")
 	}
-	class, weight := slices.Index(head, "class"), slices.Index(head, "weight")
-	if class < 0 || weight < 0 {
-		return nil, fmt.Errorf("first line is %.80q, want the columns class and weight", head)
-	}
-	for _, i := range []int{class, weight} {
-		if slices.Contains(head[i+1:], head[i]) {
-			return nil, fmt.Errorf("first line is %.80q, with the column %s twice", head, head[i])
-		}
-	}
-	for {
-		row, err := c.Read()
-		if errors.Is(err, io.EOF) && all == nil {
-			return nil, errors.New("no line after the first, want a class and its weight")
-		}
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err == nil {
-			all, err = withWeight(all, row[class], row[weight])
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	return all, nil
 }
 
 // withWeight adds the weight of a class.

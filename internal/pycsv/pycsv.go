@@ -1,4 +1,5 @@
-package data
+// Package pycsv reads tables as Python's csv and pandas both read them. A table that they read differently is an error with the line.
+package pycsv
 
 import (
 	"fmt"
@@ -9,17 +10,41 @@ import (
 // maxField bounds a field of CSV. Source: CPython, Modules/_csv.c, field_limit.
 const maxField = 128 * 1024 // characters
 
-// A record is a row of a table.
-type record struct {
-	fields []string
-	line   int // on which it begins
-	last   int // on which it ends
+// A Record is a row of a table.
+type Record struct {
+	Fields []string
+	Line   int // on which it begins, from 1
+	Last   int // on which it ends
 	// torn is the line on which text follows a quote that closed a field of several lines; 0 if none does. Such quotes
 	// were hardly meant to be one field's.
 	torn int
 }
 
-// readRecords gives add the records of a table, the header first, as Python's csv reads them in its dialects excel and
+// Whole returns an error if a quote opens a field, closes on a later line, and text follows there.
+func (r Record) Whole() error {
+	if r.torn == 0 {
+		return nil
+	}
+	return fmt.Errorf("line %d: a quote opens a field, closes on line %d, and text follows there: lines between would be part of the field; "+
+		"a quote that is meant as one is doubled in quotes: \"6\"\" pipe\"", r.Line, r.torn)
+}
+
+// Table gives add the records of a .csv, the header first: [Decode], [Delimiter] and [Read] in one, with records that are whole.
+// Errors of add should name the line.
+func Table(data []byte, add func(Record) error) error {
+	text, err := Decode(data)
+	if err != nil {
+		return err
+	}
+	return Read(text, Delimiter(text), func(r Record) error {
+		if err := r.Whole(); err != nil {
+			return err
+		}
+		return add(r)
+	})
+}
+
+// Read gives add the records of a table, the header first, as Python's csv reads them in its dialects excel and
 // excel-tab, and pandas.read_csv with its defaults; where these two differ it returns an error with the line. It uses a
 // table whose lines end in \n, \r\n or \r. Blank lines are left out. Quotes mean something at the beginning of a field alone:
 // what follows the closing one belongs to the field, and so do later quotes.
@@ -28,7 +53,7 @@ type record struct {
 // delimiter.
 //
 // Source: CPython, Modules/_csv.c, parse_process_char; pandas, pandas/_libs/src/parser/tokenizer.c, tokenize_bytes.
-func readRecords(text string, comma byte, add func(record) error) error {
+func Read(text string, comma byte, add func(Record) error) error {
 	var (
 		field  strings.Builder
 		fields []string
@@ -65,7 +90,7 @@ func readRecords(text string, comma byte, add func(record) error) error {
 			}
 			return fmt.Errorf("%s %d fields, the first line has %d", what, n, width)
 		}
-		err := add(record{fields, begin, line, torn})
+		err := add(Record{fields, begin, line, torn})
 		fields, torn = nil, 0
 		return err
 	}
@@ -153,10 +178,10 @@ func readRecords(text string, comma byte, add func(record) error) error {
 	return end()
 }
 
-// delimiter returns what separates the columns of a table that is called .csv: OpenCLIP's are separated by tabs.
+// Delimiter returns what separates the columns of a table that is called .csv: OpenCLIP's are separated by tabs.
 //
 // Source: mlfoundations/open_clip, src/open_clip_train/params.py, --csv-separator.
-func delimiter(text string) byte {
+func Delimiter(text string) byte {
 	line := text
 	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
 		line = text[:i]
@@ -167,8 +192,8 @@ func delimiter(text string) byte {
 	return ','
 }
 
-// decode returns the text of a table, or an error that names the first byte that is no UTF-8.
-func decode(data []byte) (string, error) {
+// Decode returns the text of a table without a byte order mark, or an error that names the first byte that is no UTF-8.
+func Decode(data []byte) (string, error) {
 	text := strings.TrimPrefix(string(data), "\ufeff") // as Excel begins its files
 	switch {
 	case strings.HasPrefix(text, "\xff\xfe"), strings.HasPrefix(text, "\xfe\xff"):
