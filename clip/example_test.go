@@ -271,8 +271,8 @@ func ExampleModel_VisionFingerprint() {
 		model.Close()
 	}
 	// Output:
-	// 8e535df4c21a
-	// 8e535df4c21a
+	// 64966ba80a1d
+	// 64966ba80a1d
 }
 
 func ExampleNormalize() {

@@ -23,6 +23,14 @@ func Widen(dst []float32, src []byte) {
 	}
 }
 
+// Narrow rounds src to the nearest halves, ties to even, in dst, which is as long. It reports whether dst equals src, bit for bit.
+func Narrow(dst []uint16, src []float32) bool {
+	if len(dst) != len(src) {
+		panic("kernel: Narrow: dst and src differ in length")
+	}
+	return narrow(dst, src)
+}
+
 // littleEndian reports whether this processor's memory has the byte order of files.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
