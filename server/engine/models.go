@@ -249,15 +249,15 @@ func (e *Engine) load(en *entry, l *loading) {
 	if l.err = err; err != nil {
 		return
 	}
-	in.users, in.left = l.waiters, en.gone
+	in.users, in.left = l.waiters, en.gone || e.closed
 	e.loaded[in] = true
 	l.now = in
-	if !en.gone {
+	if !in.left {
 		en.now = in
 	}
 	if in.users == 0 {
 		in.users++
-		go e.release(in)
+		e.running.Go(func() { e.release(in) })
 	}
 }
 
@@ -345,34 +345,53 @@ func (in *instance) fingerprint(ctx context.Context) (string, error) {
 }
 
 // Reload makes the engine one of another configuration: on SIGHUP, say. A model whose settings and files have not changed stays as it is.
-// Requests that are under way end with the model that they have; later ones get the new. Where the configuration is wrong, nothing changes
-// and the error says why. It returns when those that are to be preloaded are.
+// Requests that are under way end with the model that they have; later ones get the new. Where the configuration is wrong, or a model that is
+// to be preloaded cannot be, the old one is in force and the error says why. It returns when those that are to be preloaded are.
 func (e *Engine) Reload(ctx context.Context, c Config) error {
 	c = c.withDefaults()
 	entries, err := c.entries()
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	if e.closed {
-		e.mu.Unlock()
-		return ErrClosed
+	old, were, err := e.replace(c, entries)
+	if err != nil {
+		return err
 	}
+	e.pool.set(c) // without mu, which the pool takes while it holds its own
+	if err := e.preload(ctx); err != nil {
+		_, _, closed := e.replace(old, were) // models that have been let go are loaded again when they are asked for
+		e.pool.set(old)
+		return errors.Join(err, closed)
+	}
+	return nil
+}
+
+// replace brings a configuration with its entries into force, and returns the one before, with entries to go back to.
+func (e *Engine) replace(c Config, entries []*entry) (old Config, were []*entry, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return old, nil, ErrClosed
+	}
+	old = e.config
 	var left []*entry
-	for _, old := range e.entries {
-		i := slices.IndexFunc(entries, func(en *entry) bool { return en.Name == old.Name && old.same(en) })
+	for _, en := range e.entries {
+		was := *en
+		was.now, was.loading, was.gone = nil, nil, false
+		were = append(were, &was)
+		i := slices.IndexFunc(entries, func(x *entry) bool { return x.Name == en.Name && en.same(x) })
 		if i < 0 {
-			left = append(left, old)
+			left = append(left, en)
 			continue
 		}
-		old.Model, old.info = entries[i].Model, entries[i].info
-		entries[i] = old
+		en.Aliases, en.Preload, en.info = entries[i].Aliases, entries[i].Preload, entries[i].info // the rest is read without mu
+		entries[i] = en
 	}
 	e.entries, e.config = entries, c
-	for _, old := range left {
-		old.gone = true
-		if old.now != nil {
-			e.leave(old.now)
+	for _, en := range left {
+		en.gone = true
+		if en.now != nil {
+			e.leave(en.now)
 		}
 	}
 	for in := range e.loaded {
@@ -385,22 +404,22 @@ func (e *Engine) Reload(ctx context.Context, c Config) error {
 		}
 	}
 	e.room.Broadcast()
-	e.mu.Unlock()
-	e.pool.set(c)
-	return e.preload(ctx)
+	return old, were, nil
 }
 
 // preload loads the models that are to be.
 func (e *Engine) preload(ctx context.Context) error {
 	e.mu.Lock()
-	entries := slices.Clone(e.entries)
+	var names []string
+	for _, en := range e.entries {
+		if en.Preload {
+			names = append(names, en.Name)
+		}
+	}
 	e.mu.Unlock()
 	var errs []error
-	for _, en := range entries {
-		if !en.Preload {
-			continue
-		}
-		_, release, err := e.acquire(ctx, en.Name, nil)
+	for _, name := range names {
+		_, release, err := e.acquire(ctx, name, nil)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -320,6 +320,37 @@ func TestReload(t *testing.T) {
 	until(t, "the old ones are let go", func() bool { return e.Stats().Loaded == 2 })
 }
 
+// TestReloadFails: where a model that is to be preloaded cannot be, the old configuration is in force, whole.
+func TestReloadFails(t *testing.T) {
+	old := Config{Models: []Model{{Name: "a", Path: demo.Name, Aliases: []string{"x"}}, {Name: "b", Path: demo.Name}}, QueueItems: 300, Limits: Limits{TextBytes: 100}}
+	e := start(t, old)
+	before := text(t, e, "a").Fingerprint
+	text(t, e, "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := Config{Models: []Model{{Name: "b", Path: demo.Name, Aliases: []string{"y"}}, {Name: "a", Path: demo.Name, Prepare: clipvit.Choice{Fit: clipvit.FitSquash}},
+		{Name: "c", Path: demo.Name, Preload: true}}}
+	if err := e.Reload(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want that c is not loaded", err)
+	}
+	m := e.Models()
+	if len(m) != 2 || m[0].Name != "a" || !slices.Equal(m[0].Aliases, []string{"x"}) || m[1].Name != "b" || len(m[1].Aliases) != 0 || !m[1].Loaded {
+		t.Errorf("%+v, want the models of before, and b loaded all the time", m)
+	}
+	if l := e.Limits(); l.TextBytes != 100 || e.pool.maxItems != 300 {
+		t.Errorf("limits %+v, %d items in the queue, want those of before", l, e.pool.maxItems)
+	}
+	if got := text(t, e, "x").Fingerprint; got != before {
+		t.Error("the model is another")
+	}
+	if err := e.Reload(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if m := e.Models(); len(m) != 3 || !m[2].Loaded || text(t, e, "a").Fingerprint == before {
+		t.Errorf("%+v, want the new models", m)
+	}
+}
+
 // TestReloadFiles: weights that were replaced are read again.
 func TestReloadFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "model")
