@@ -151,6 +151,9 @@ func (e *Engine) Search(ctx context.Context, model string, r imagesearch.Request
 	}
 	defer leave()
 	limits := e.Limits()
+	if n := len(r.Query); n > imagesearch.MaxParts { // which might never have room in the queue
+		return none, refused(clip.ErrRequest, "the query has %d parts, want 1 to %d", n, imagesearch.MaxParts)
+	}
 	for i, p := range r.Query {
 		if p.Image != nil {
 			if int64(len(p.Image)) > limits.ImageBytes {
