@@ -154,7 +154,7 @@ func Kinds() []Kind {
 
 // prefixes are the names of packages at the beginning of errors, and of items.
 var prefixes = regexp.MustCompile(`(^|^item [0-9]+: )(?:(?:adapter|checkpoint|clip|cliptext|clipvit|converter|data|engine|explain|fetch|finetune|gate|imageclassification|` +
-	`imageencoding|imagesearch|imagetextsimilarity|job|op|optim|pictures|pillow|projector|scan|search|server|textencoding|transformer|` +
+	`imageencoding|finetuning|imagesearch|imagetextsimilarity|job|op|optim|pictures|pillow|projector|runs|scan|search|server|textencoding|transformer|` +
 	`visualtokens|wire|zeroshot): )+`)
 
 // Message returns what a client is told of an error: its text without the names of packages in front. Of an [Internal] error it tells
