@@ -62,14 +62,16 @@ func unwrap(w http.ResponseWriter) http.ResponseWriter {
 }
 
 // paced is a body that has to come with [bodyRate] in the long run, and may not stand still for longer than stall. Its errors are an
-// [status.ErrBody], but for that of too many bytes.
+// [status.ErrBody], but for those of too many bytes, and that of grow.
 type paced struct {
 	io.ReadCloser
 	control *http.ResponseController
 	begin   time.Time
 	read    int64
 	stall   time.Duration
-	large   bool // there is more than may be
+	counted int64                   // bytes that it has room for in the queue
+	grow    func(bytes int64) error // makes room for so many more; nil if its length is known
+	refused bool                    // there is more than may be
 }
 
 func (p *paced) Read(b []byte) (int, error) {
@@ -82,19 +84,31 @@ func (p *paced) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)
 	_ = p.control.SetReadDeadline(time.Time{}) // net/http goes on to read, to see whether the client is still there
 	p.read += int64(n)
+	if p.grow != nil && p.read > p.counted {
+		if err := p.grow(p.counted); err != nil { // twice as much each time
+			p.refuse()
+			return 0, err
+		}
+		p.counted *= 2
+	}
 	switch {
 	case err == nil || errors.Is(err, io.EOF):
 		return n, err
 	case errors.As(err, new(*http.MaxBytesError)):
-		if !p.large {
-			p.large = true
-			_ = p.control.EnableFullDuplex() // the answer comes before the rest of the body, which is thrown away
-		}
+		p.refuse()
 		return n, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return n, fmt.Errorf("%w: %d bytes came in %v, want %d a second and no pause of more than %v", status.ErrBody, p.read, time.Since(p.begin).Round(time.Second), bodyRate, p.stall)
 	}
 	return n, fmt.Errorf("%w: it ended after %d bytes", status.ErrBody, p.read) // the reason has addresses
+}
+
+// refuse lets the answer come before the rest of the body, which is thrown away.
+func (p *paced) refuse() {
+	if !p.refused {
+		p.refused = true
+		_ = p.control.EnableFullDuplex()
+	}
 }
 
 // Bounds of what is read of bodies that nobody wants.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 
 	"github.com/vitago/vitago/server/engine"
@@ -104,7 +105,7 @@ func (s *Server) tell(r *http.Request, a *answer, about *seen, id string, err er
 		word = "aborted"
 	}
 	switch {
-	case code >= 500 && code != http.StatusServiceUnavailable || aborted:
+	case aborted, code == http.StatusInternalServerError, err != nil && status.Of(err) == status.Internal: // of gRPC, too; the others are by what was sent
 		level = slog.LevelError
 	case isProbe(r.URL.Path):
 		level = slog.LevelDebug
@@ -239,7 +240,7 @@ func (s *Server) admitted(mux *http.ServeMux) http.Handler {
 			if isCall {
 				h = s.grpc
 			}
-			if endless(r) {
+			if endless(r, isCall) {
 				h = s.watched(h)
 			}
 			h.ServeHTTP(w, r)
@@ -260,15 +261,36 @@ func (s *Server) admitted(mux *http.ServeMux) http.Handler {
 			}
 			defer leave()
 		}
+		var grown []func()
+		defer func() {
+			for _, leave := range grown {
+				leave()
+			}
+		}()
 		if r.Body != nil && r.Body != http.NoBody {
 			limited := r.Body
 			if !isCall {
 				limited = http.MaxBytesReader(unwrap(w), r.Body, c.MaxBody)
 			}
 			raw, p := r.Body, &paced{ReadCloser: limited, control: http.NewResponseController(w), begin: time.Now(), stall: c.Stall}
+			if computes(r, isCall) && r.ContentLength < 0 { // gRPC's never say how long they are
+				p.counted = engine.UnknownBytes
+				p.grow = func(bytes int64) error {
+					leave, err := s.engine.ReserveBytes(ctx, bytes, false)
+					if err == nil {
+						grown = append(grown, leave)
+						return nil
+					}
+					status.Record(ctx, err)
+					if isCall {
+						return http2.StreamError{Code: http2.ErrCodeEnhanceYourCalm, Cause: err} // of which gRPC makes RESOURCE_EXHAUSTED
+					}
+					return err
+				}
+			}
 			r.Body = p
 			defer func() {
-				if p.large && p.control.Flush() == nil {
+				if p.refused && p.control.Flush() == nil {
 					s.throwAway(p.control, raw, r.ProtoMajor)
 				}
 			}()
@@ -290,15 +312,19 @@ func computes(r *http.Request, call bool) bool {
 // each of their messages waits for its own.
 func (s *Server) lasts(r *http.Request, call bool) bool {
 	if !call {
-		return endless(r)
+		return endless(r, call)
 	}
 	m, ok := s.method(r.URL.Path)
 	return ok && (m.IsClientStream || m.IsServerStream)
 }
 
-// endless says whether a request computes nothing and does not end by itself: health and reflection of gRPC, and what watches a run.
-func endless(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/grpc.") || strings.HasSuffix(r.URL.Path, ":watch") || strings.HasPrefix(path.Base(r.URL.Path), "Watch")
+// endless says whether a request computes nothing and does not end by itself: health and reflection of gRPC, and what watches a run. Names
+// of runs are the client's to choose, so that a path alone does not say it.
+func endless(r *http.Request, call bool) bool {
+	if !call {
+		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, ":watch")
+	}
+	return strings.HasPrefix(r.URL.Path, "/grpc.") || strings.HasPrefix(path.Base(r.URL.Path), "Watch")
 }
 
 // isGRPC says whether a request is one of gRPC.

@@ -185,7 +185,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.reserve = s.engine.Reserve
 	s.force.Store(f)
 	if err := s.mount(f.config); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.engine.Close(ctx))
 	}
 	s.handler = s.middleware(s.mux)
 	if c.Wrap != nil {

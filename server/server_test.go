@@ -11,13 +11,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/vitago/vitago/clip"
+	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
 	"github.com/vitago/vitago/server/engine"
+	"github.com/vitago/vitago/server/fetch"
 	"github.com/vitago/vitago/server/status"
 )
 
@@ -237,6 +245,7 @@ func TestAnswers(t *testing.T) {
 			{"POST", "/test/length", many{strings.NewReader(strings.Repeat("x", 1001))}, nil, 413, "larger than 1000 bytes"},
 			{"POST", "/test/length", strings.NewReader("12345"), []string{"Expect", "100-continue"}, 200, "5 bytes"},
 			{"POST", "/test/length", strings.NewReader(strings.Repeat("x", 1001)), []string{"Expect", "100-continue"}, 413, "too_large"},
+			{"POST", "/v1/finetuning/runs/Watch:stop", strings.NewReader(strings.Repeat("x", 1001)), nil, 413, "larger than 1000 bytes"},
 			{"GET", "/test/length", nil, nil, 405, "method_not_allowed"},
 			{"GET", "/nothing", nil, nil, 404, "not_found"},
 			{"POST", "/nothing", strings.NewReader("12345"), nil, 404, "not_found"},
@@ -736,4 +745,77 @@ func TestLarge(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 413 ") || !strings.Contains(string(b), "larger than 1048576 bytes") || !strings.Contains(string(b), "Connection: close") {
 		t.Errorf("%s (%v)", b, err)
 	}
+}
+
+// TestLevel: what a client has sent is no error of the server, whichever status it has, and what the server did wrong is one, of gRPC too,
+// whose status is always 200.
+func TestLevel(t *testing.T) {
+	s := newServer(t, Config{})
+	defer s.engine.Close(t.Context())
+	r := httptest.NewRequest("GET", "/x", nil)
+	for _, row := range []struct {
+		status  int
+		err     error
+		aborted bool
+		want    string
+	}{
+		{200, nil, false, "INFO"},
+		{200, errors.New("cannot read"), false, "ERROR"},
+		{500, errors.New("cannot read"), false, "ERROR"},
+		{500, nil, false, "ERROR"},
+		{200, nil, true, "ERROR"},
+		{502, fetch.ErrFailed, false, "INFO"},
+		{504, fetch.ErrTimeout, false, "INFO"},
+		{504, context.DeadlineExceeded, false, "INFO"},
+		{503, engine.ErrClosed, false, "INFO"},
+		{200, fmt.Errorf("engine: %w", clip.ErrImage), false, "INFO"},
+	} {
+		s.log.reset()
+		s.tell(r, &answer{status: row.status}, &seen{}, "r1", row.err, 0, row.aborted)
+		if got := s.log.lines(t, "request"); len(got) != 1 || got[0]["level"] != row.want {
+			t.Errorf("status %d, error %v: %v, want %s", row.status, row.err, got, row.want)
+		}
+	}
+}
+
+// TestUnknownLength: a body that does not say how long it is takes room in the queue as it comes, and gives it back.
+func TestUnknownLength(t *testing.T) {
+	s := start(t, Config{})
+	leave, err := s.engine.Reserve(t.Context(), engine.DefaultQueueBytes-2<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.engine.Stats()
+	for _, version := range []int{1, 2} {
+		c := client(t, version, nil)
+		res, body := ask(t, c, "POST", s.url+"/test/length", many{strings.NewReader(strings.Repeat("x", 3<<19))})
+		if res.StatusCode != 200 || body != "1572864 bytes" {
+			t.Errorf("HTTP/%d: a body that has room: %d %s", version, res.StatusCode, body)
+		}
+		for range 3 {
+			res, body = ask(t, c, "POST", s.url+"/test/length", many{strings.NewReader(strings.Repeat("x", 20<<20))})
+			if res.StatusCode != 429 || !strings.Contains(body, "overloaded") {
+				t.Errorf("HTTP/%d: a body that has none: %d %s", version, res.StatusCode, body)
+			}
+		}
+	}
+	texts := vitagov1.NewTextEncodingServiceClient(dial(t, s, insecure.NewCredentials()))
+	long := &vitagov1.EncodeTextsRequest{Texts: []string{strings.Repeat("x", 5<<20)}}
+	if _, err := texts.EncodeTexts(t.Context(), long); grpcstatus.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "too many requests") {
+		t.Errorf("gRPC: %v, want ResourceExhausted", err)
+	}
+	if got := s.engine.Stats(); got.Bytes != before.Bytes || got.Requests != before.Requests {
+		t.Errorf("%+v, want %+v as before", got, before)
+	}
+	leave()
+	if _, err := texts.EncodeTexts(t.Context(), long); grpcstatus.Code(err) != codes.InvalidArgument {
+		t.Errorf("gRPC: %v, want that the text is too long", err)
+	}
+	for range 200 { // the end of a call is told before its handler has returned
+		if got := s.engine.Stats(); got.Bytes == 0 && got.Requests == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%+v, want nothing", s.engine.Stats())
 }

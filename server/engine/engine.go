@@ -93,7 +93,7 @@ type Engine struct {
 	entries []*entry           // in the order of the configuration
 	loaded  map[*instance]bool // also those that are let go soon
 	bytes   int64              // that the weights of loaded ones take, and those on their way
-	room    *sync.Cond         // of who waits for bytes
+	room    *sync.Cond         // of who waits for bytes, of weights or of bodies
 
 	closed   bool
 	calls    int           // that are under way
@@ -145,6 +145,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	if e.calls == 0 {
 		close(e.idle)
 	}
+	e.room.Broadcast()
 	e.mu.Unlock()
 	var err error
 	select {
@@ -199,8 +200,8 @@ func (e *Engine) Ready() error {
 	return nil
 }
 
-// unknownBytes is what a body counts for whose length is not known.
-const unknownBytes = 1 << 20
+// UnknownBytes is what a body counts for whose length is not known, until there are more: see [Engine.ReserveBytes].
+const UnknownBytes = 1 << 20
 
 // Reserve takes the place of a request in the queue whose body has so many bytes, -1 if that is not known. The caller gives it back by
 // leave. When there is none the error is an [ErrBusy] at once, and after Close an [ErrClosed]. A body that is larger than the whole queue is a
@@ -210,7 +211,7 @@ func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err er
 		return nil, context.Cause(ctx)
 	}
 	if bytes < 0 {
-		bytes = unknownBytes
+		bytes = UnknownBytes
 	}
 	queued := e.pool.stats().Items
 	e.mu.Lock()
@@ -233,7 +234,42 @@ func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err er
 		defer e.mu.Unlock()
 		e.reserved--
 		e.body -= bytes
+		e.room.Broadcast()
 	}), nil
+}
+
+// ReserveBytes takes room in the queue for more bytes of what has a place, or is a stream: whoever does not know how long a body will be
+// calls it as that comes. The errors are those of [Engine.Reserve]; with wait it waits for room in the place of an [ErrBusy].
+func (e *Engine) ReserveBytes(ctx context.Context, bytes int64, wait bool) (leave func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.room.Broadcast()
+	})
+	defer stop()
+	for {
+		switch most := e.config.QueueBytes; {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case e.closed:
+			return nil, ErrClosed
+		case bytes > most:
+			return nil, fmt.Errorf("engine: %w: %d bytes, want at most %d", clip.ErrTooLarge, bytes, most)
+		case e.body+bytes <= most:
+			e.body += bytes
+			return sync.OnceFunc(func() {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				e.body -= bytes
+				e.room.Broadcast()
+			}), nil
+		case !wait:
+			return nil, fmt.Errorf("engine: %w: bodies of %d bytes wait", ErrBusy, e.body)
+		}
+		e.room.Wait()
+	}
 }
 
 // RetryAfter is for how long whom [Engine.Reserve] refused should wait: until what is queued now is done, at the pace that was measured. It

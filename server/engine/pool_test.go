@@ -450,8 +450,32 @@ func TestQueue(t *testing.T) {
 	if s := e.Stats(); s.Requests != 2 || s.Bytes != 1000 {
 		t.Errorf("%+v, want 2 requests of 1000 bytes", s)
 	}
+	if _, err := e.ReserveBytes(t.Context(), 1, false); !errors.Is(err, ErrBusy) {
+		t.Errorf("more bytes: got %v, want ErrBusy", err)
+	}
+	if _, err := e.ReserveBytes(t.Context(), 1001, true); !errors.Is(err, clip.ErrTooLarge) {
+		t.Errorf("more bytes: got %v, want ErrTooLarge, since they will never fit", err)
+	}
+	got := make(chan func(), 1)
+	go func() {
+		leave, err := e.ReserveBytes(t.Context(), 500, true)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- leave
+	}()
+	short, cancel := context.WithCancel(t.Context())
+	go cancel()
+	if _, err := e.ReserveBytes(short, 500, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("who waits for bytes: got %v, want Canceled", err)
+	}
 	leave()
 	leave() // once counts
+	more := <-got
+	if s := e.Stats(); s.Requests != 1 || s.Bytes != 900 {
+		t.Errorf("%+v, want a request, and 900 bytes", s)
+	}
+	more()
 	other()
 	if s := e.Stats(); s.Requests != 0 || s.Bytes != 0 {
 		t.Errorf("%+v, want nothing", s)

@@ -133,14 +133,21 @@ func (s images) EncodeImageStream(stream grpc.BidiStreamingServer[vitagov1.Encod
 			if r.Image == nil && r.Settings != nil {
 				continue
 			}
+			leave, err := s.Engine.ReserveBytes(ctx, int64(len(r.Image)), true)
+			if err != nil {
+				ended = err
+				return
+			}
 			one := make(chan result, 1)
 			select {
 			case results <- one:
 			case <-ctx.Done():
+				leave()
 				ended = ctx.Err()
 				return
 			}
 			go func() {
+				defer leave()
 				q := settings(with)
 				q.Wait = true // the stream does, while it has no room
 				e, err := s.embed(ctx, q, [][]byte{r.Image})
