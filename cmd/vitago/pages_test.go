@@ -242,6 +242,8 @@ func TestReadmeRuns(t *testing.T) {
 		switch {
 		case args[0] == "download": // there is no network
 			continue
+		case args[0] == "serve": // which goes on until it is told to end
+			args = append(args, "--check")
 		case slices.Contains(args, "--recipe"):
 			args = append(args, "--split", "0.25")
 		}

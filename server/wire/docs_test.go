@@ -42,7 +42,7 @@ func TestDocs(t *testing.T) {
 	if _, err := search.Update(t.Context(), m, index, []search.Source{pictures}, search.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(t.Context(), engine.Config{Models: []engine.Model{{Name: "demo", Aliases: []string{"ViT-B-32__openai"}, Path: demo.Name}, {Name: "found", Path: demo.Name, Index: index}}})
+	e, err := engine.New(t.Context(), engine.Config{Models: []engine.Model{{Name: "demo", Aliases: []string{"ViT-B-32__openai"}, Path: demo.Name, Index: index}}})
 	if err != nil {
 		t.Fatal(err)
 	}
