@@ -92,6 +92,8 @@ func TestRefused(t *testing.T) {
 		{"{\"input\":\"a\xff\"}", 400, "UTF-8"},
 		{`{"input":"a\ud800"}`, 400, "not JSON"},
 		{`{"input":"a", "x":` + strings.Repeat("[", 20000), 400, "not JSON"},
+		{`{"input":[` + strings.Repeat(`{"content":[`, 40) + `"a"` + strings.Repeat(`]}`, 40) + `]}`, 400, "more than 32 objects and lists deep"},
+		{`{"input":[{"image":` + strings.Repeat(`{"url":`, 9900) + `"a"` + strings.Repeat(`}`, 9900) + `}]}`, 400, "more than 32 objects and lists deep"},
 		{"\x89PNG\r\n", 400, "for a picture as the body give its Content-Type"},
 		{`{"model":"demo"}`, 400, "there is nothing to embed"},
 		{`{"input":[]}`, 400, "there is nothing to embed"},
@@ -459,6 +461,11 @@ func TestForms(t *testing.T) {
 		{"/v1/embeddings", "multipart/form-data; boundary=b", "--b--\r\n", 400, "nothing to embed"},
 		{"/v1/embeddings?colour=red", "image/png", "x", 400, "a parameter \\\"colour\\\""},
 		{"/v1/embeddings?normalized=maybe", "image/png", "x", 400, "normalized is \\\"maybe\\\""},
+		{"/v1/embeddings?layer=1&layer=2", "image/png", "x", 400, "layer 2 times"},
+		{"/v1/embeddings?features=patches", "application/json", `{"input":"a red circle"}`, 400, "features stands in the URL"},
+		{"/v1/embeddings?model=x", "multipart/form-data; boundary=b", "--b--\r\n", 400, "model stands in the URL"},
+		{"/v1/embeddings?api-version=1", "application/json", `{"input":"a red circle"}`, 200, "embedding"},
+		{"/v1/embeddings", "multipart/form-data; boundary=b", strings.Repeat("--b\r\nContent-Disposition: form-data; name=\"features\"\r\n\r\ncls\r\n", 2) + "--b--\r\n", 400, "features twice"},
 		{"/v1/embeddings", "image/png", "x", 422, "not an image"},
 		{"/predict", "application/json", "{}", 415, "multipart/form-data"},
 		{"/predict", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"entries\"\r\n\r\n{\r\n--b--\r\n", 422, "not JSON"},
@@ -467,6 +474,15 @@ func TestForms(t *testing.T) {
 		code, _, got := post(t, base+test.path, test.media, test.body)
 		if code != test.status || !strings.Contains(got, test.has) {
 			t.Errorf("%s %.80q: %d %s, want %d and %s", test.path, test.body, code, got, test.status, test.has)
+		}
+	}
+	for path, want := range map[string]int{"/v1/models/demo": 200, "/v1/models/": 404, "/models/": 404, "/v1/models/demo/": 404} {
+		r, err := http.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Body.Close(); r.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, r.StatusCode, want)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"maps"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,12 +31,13 @@ func (s *server) openAI(w http.ResponseWriter, r *http.Request) error {
 	}
 	rd := newReader(r, s.Engine.Limits())
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && media == "multipart/form-data":
-		err = u.form(rd, params["boundary"])
-	case err == nil && (strings.HasPrefix(media, "image/") || media == "application/octet-stream"):
+	if err == nil && (strings.HasPrefix(media, "image/") || media == "application/octet-stream") {
 		err = u.file(rd)
-	default: // curl says application/x-www-form-urlencoded of whatever it sends
+	} else if of := inURL(r.URL); of != "" {
+		err = refuse(of, "%s stands in the URL, which has settings only where the body is a picture: it would do nothing there", of)
+	} else if err == nil && media == "multipart/form-data" {
+		err = u.form(rd, params["boundary"])
+	} else { // curl says application/x-www-form-urlencoded of whatever it sends
 		err = rd.whole(func(name string) error { return u.member(rd, name) })
 	}
 	if err != nil {
@@ -70,6 +74,19 @@ func (s *server) openAI(w http.ResponseWriter, r *http.Request) error {
 	})
 	write(w, http.StatusOK, b.buf)
 	return nil
+}
+
+// inURL returns a setting that a URL has, or "". Parameters of others, such as Azure's api-version, are passed over.
+func inURL(u *url.URL) string {
+	if u.RawQuery == "" {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(u.Query())) {
+		if kindOf[name] != 0 || name == "input" {
+			return name
+		}
+	}
+	return ""
 }
 
 // tokens returns how many tokens the texts of an answer had.
@@ -438,6 +455,9 @@ func (s *server) models(w http.ResponseWriter, r *http.Request) error {
 // model answers GET /v1/models/{id}.
 func (s *server) model(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
+	if id == "" { // which is the first model elsewhere
+		return noModel(id)
+	}
 	m, err := s.known(id)
 	if err != nil {
 		return err

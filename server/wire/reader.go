@@ -125,7 +125,14 @@ func (r *reader) array(element func(i int) error) error {
 	return r.close()
 }
 
+// maxDepth bounds how deep what is read may lie, which no format comes near. Every level costs a call, and the name of a place in its
+// errors all of the levels above it.
+const maxDepth = 32
+
 func (r *reader) open(want jsontext.Kind) error {
+	if r.d.StackDepth() >= maxDepth {
+		return refuse("", "%s lies more than %d objects and lists deep", r.where(), maxDepth)
+	}
 	if k := r.d.PeekKind(); k != want && k != 0 {
 		return refuse("", "%s is %s, want %s", r.where(), kindName(k), kindName(want))
 	}

@@ -15,6 +15,9 @@ func (u *union) file(rd *reader) error {
 		if kindOf[name] == 0 {
 			return refuse(clipped(name), "the URL has a parameter %q, want settings such as model, encoding_format, features or layer", clipped(name))
 		}
+		if len(values) > 1 {
+			return refuse(name, "the URL has %s %d times, want it once", name, len(values))
+		}
 		if err := u.set(name, values[0]); err != nil {
 			return err
 		}
@@ -30,6 +33,7 @@ func (u *union) file(rd *reader) error {
 // form makes of a form a request. Its files are pictures in their order, fields called input or text are texts, and all others settings.
 func (u *union) form(rd *reader, boundary string) error {
 	u.input = true
+	given := map[string]bool{}
 	return rd.form(boundary, func(p *multipart.Part) error {
 		name := p.FormName()
 		if p.FileName() != "" {
@@ -58,7 +62,10 @@ func (u *union) form(rd *reader, boundary string) error {
 			return rd.add(&u.items, item{text: text})
 		case kindOf[name] == 0:
 			return refuse(clipped(name), "the form has a field %q without a file, want input, text, or settings such as model and features", clipped(name))
+		case given[name]:
+			return refuse(name, "the form has %s twice, want it once", name)
 		}
+		given[name] = true
 		return u.set(name, text)
 	})
 }
