@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/vitago/vitago/server/api"
 	vitagov1 "github.com/vitago/vitago/server/api/vitago/v1"
@@ -32,10 +33,10 @@ import (
 // google.rpc.Status as cybertron's own.
 func Gateway(mux *http.ServeMux, o Options) error {
 	ours := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, whole{&runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{}, // an unknown field would do nothing
-		}),
+		}}),
 		runtime.WithErrorHandler(o.answerError),
 		runtime.WithDisablePathLengthFallback(),
 	)
@@ -103,6 +104,26 @@ func known(parameters []string, next http.Handler) http.Handler {
 			}
 		}
 		next.ServeHTTP(w, r)
+	})
+}
+
+// A whole reads all of a body. The gateway's own reads the first value, and passes over what follows it.
+type whole struct{ *runtime.JSONPb }
+
+// NewDecoder implements [runtime.Marshaler]. A body without anything is an [io.EOF], as the gateway has it.
+func (m whole) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		text, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			return io.EOF
+		}
+		if message, ok := v.(proto.Message); ok {
+			return m.UnmarshalOptions.Unmarshal(text, message)
+		}
+		return m.Unmarshal(text, v)
 	})
 }
 

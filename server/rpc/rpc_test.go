@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"image"
+	"image/png"
 	"io"
 	"net"
 	"net/http"
@@ -345,12 +347,34 @@ func TestGateway(t *testing.T) {
 		{"/v1/texts:encode", `{"texts":["a"],"model":"none"}`, 404, `{"error":{"code":"model_not_found","message":"...","type":"invalid_request_error"}}`},
 		{"/v1/texts:encode", `{"text":["a"]}`, 400, `{"error":{"code":"invalid_request","message":"not a valid request: ...","type":"invalid_request_error"}}`},
 		{"/v1/texts:encode", `{"texts":`, 400, `{"error":{"code":"invalid_request","message":"not a valid request: ...","type":"invalid_request_error"}}`},
+		{"/v1/texts:encode", `{"texts":["a red circle"]} {}`, 400, `{"error":{"code":"invalid_request","message":"not a valid request: ...","type":"invalid_request_error"}}`},
+		{"/v1/texts:encode", ` `, 400, `{"error":{"code":"invalid_request","message":"not a valid request: got no texts, want at least 1","type":"invalid_request_error"}}`},
 		{"/v1/encode", `{"input":"zebra"}`, 422, `{"code":3,"details":...`},
 	} {
 		code, got := post(t, mux, c.path, c.request)
 		if text := text(t, got); code != c.code || !like(text, c.want) {
 			t.Errorf("%s %s: %d %s, want %d %s", c.path, c.request, code, text, c.code, c.want)
 		}
+	}
+}
+
+// TestOverlays: what is small as a file may be large as a picture, and be asked for once for every caption.
+func TestOverlays(t *testing.T) {
+	var file bytes.Buffer
+	if err := png.Encode(&file, image.NewGray(image.Rect(0, 0, 1100, 1000))); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	if err := rpc.Gateway(mux, rpc.Options{Engine: newEngine(t)}); err != nil {
+		t.Fatal(err)
+	}
+	r := map[string]any{"image": file.Bytes(), "captions": slices.Repeat([]string{"a red circle"}, 32)}
+	if code, got := post(t, mux, "/v1/images:explain", text(t, r)); code != http.StatusOK || len(got["maps"].([]any)) != 32 {
+		t.Errorf("maps alone: %d %.300s", code, text(t, got))
+	}
+	r["overlay"] = true
+	if code, got := post(t, mux, "/v1/images:explain", text(t, r)); code != http.StatusBadRequest || !strings.Contains(text(t, got), "32 overlays of 1100x1000 pixels, want at most 33554432 pixels together") {
+		t.Errorf("with overlays: %d %.300s", code, text(t, got))
 	}
 }
 

@@ -135,6 +135,10 @@ type explanations struct {
 	Options
 }
 
+// maxOverlays bounds the pixels of the overlays of an answer: a file of a few kilobytes may have a hundred million, and each caption has
+// an overlay of as many.
+const maxOverlays = 1 << 25
+
 // ExplainImage makes maps of a picture.
 func (s explanations) ExplainImage(ctx context.Context, r *vitagov1.ExplainImageRequest) (*vitagov1.ExplainImageResponse, error) {
 	maps, err := s.Engine.Explain(ctx, r.Model, r.Image, r.Captions, explain.Options{Method: explain.Method(r.Method), Blocks: int(r.Blocks)})
@@ -142,6 +146,10 @@ func (s explanations) ExplainImage(ctx context.Context, r *vitagov1.ExplainImage
 		return nil, s.fail(ctx, err)
 	}
 	answer := &vitagov1.ExplainImageResponse{}
+	if b := maps[0].Image.Bounds(); r.Overlay && len(maps)*b.Dx()*b.Dy() > maxOverlays {
+		return nil, s.fail(ctx, invalid("got %d overlays of %dx%d pixels, want at most %d pixels together: make the picture smaller, or ask for fewer captions",
+			len(maps), b.Dx(), b.Dy(), maxOverlays))
+	}
 	for i, m := range maps {
 		if i == 0 {
 			b, w := m.Image.Bounds(), m.Window
