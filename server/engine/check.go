@@ -29,6 +29,7 @@ const (
 	DefaultPixels     = pillow.MaxPixels / 2 // 89,478,485, at which Pillow warns
 	DefaultItems      = 256
 	DefaultTextBytes  = 64 << 10
+	DefaultValues     = 1 << 24 // 64 MiB, and three times that as JSON; all tokens of 28 pictures of ViT-L/14-336
 )
 
 // maxBatch bounds what goes through a tower together; more is not faster.
@@ -52,6 +53,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.Limits.Pixels, DefaultPixels)
 	count(&c.Limits.Items, min(DefaultItems, max(c.QueueItems, 1)))
 	count(&c.Limits.TextBytes, DefaultTextBytes)
+	count(&c.Limits.Values, DefaultValues)
 	if c.MaxWait == 0 && c.MaxBatch != 1 {
 		c.MaxWait = DefaultMaxWait
 	}
@@ -107,6 +109,7 @@ func (c Config) check() error {
 	least("limit of pixels", c.Limits.Pixels, 1)
 	least("limit of items", int64(c.Limits.Items), 1)
 	least("limit of a text's bytes", int64(c.Limits.TextBytes), 1)
+	least("limit of an answer's values", int64(c.Limits.Values), 1)
 	if c.MaxBatch < 0 || c.MaxBatch > maxBatch {
 		add("batch is %d, want 1 to %d, or 0 for what fits the tower", c.MaxBatch, maxBatch)
 	}

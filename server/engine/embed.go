@@ -113,6 +113,13 @@ func (e *Engine) Embed(ctx context.Context, r EmbedRequest) (*Embeddings, error)
 	if r.Dimensions < 0 || r.Dimensions > width {
 		return nil, refused(clip.ErrRequest, "got %d dimensions, want 1 to %d, or 0 for all", r.Dimensions, width)
 	}
+	each := 1
+	for _, n := range shape {
+		each *= n
+	}
+	if limit := e.Limits().Values; each > limit/len(r.Items) {
+		return nil, refused(clip.ErrRequest, "the answer has %d vectors of %v values, want at most %d values: ask for fewer pictures at a time", len(r.Items), shape, limit)
+	}
 	kind := of.Features.Kind
 	if kind == clipvit.Embedding && v.Config.EmbedDim == 0 {
 		kind = clipvit.PostNorm

@@ -56,6 +56,7 @@ type Limits struct {
 	Pixels     int64 // of a picture; 0 is [DefaultPixels]
 	Items      int   // pictures and texts of a request; 0 is [DefaultItems]
 	TextBytes  int   // of a text; 0 is [DefaultTextBytes]
+	Values     int   // numbers of an answer of Embed, of all its vectors together; 0 is [DefaultValues]
 }
 
 // Hooks are told what an engine does, for metrics. Any may be nil; they must return at once.

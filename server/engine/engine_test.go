@@ -163,7 +163,7 @@ func TestEmbed(t *testing.T) {
 }
 
 func TestEmbedErrors(t *testing.T) {
-	e := start(t, Config{Limits: Limits{Items: 3, ImageBytes: 1 << 20, Pixels: 1 << 18, TextBytes: 1000}})
+	e := start(t, Config{Limits: Limits{Items: 3, ImageBytes: 1 << 20, Pixels: 1 << 18, TextBytes: 1000, Values: 10_000}})
 	cat := picture(t, "cat.png")
 	bomb := slices.Clone(cat)
 	copy(bomb[16:], "\x00\x00\x03\xe8\x00\x00\x03\xe8")
@@ -190,6 +190,8 @@ func TestEmbedErrors(t *testing.T) {
 		{"texts' layer", EmbedRequest{Items: []Item{{Text: "a red circle"}}, Features: clipvit.Features{Kind: clipvit.Patches}}, clip.ErrRequest, "features of texts"},
 		{"dimensions", EmbedRequest{Items: []Item{{Image: cat}}, Dimensions: 4096}, clip.ErrRequest, "got 4096 dimensions"},
 		{"less", EmbedRequest{Items: []Item{{Image: cat}}, Dimensions: -1}, clip.ErrRequest, "got -1 dimensions"},
+		{"values", EmbedRequest{Items: []Item{{Image: cat}, {Image: cat}, {Image: cat}}, Features: clipvit.Features{Kind: clipvit.AllTokens, Layer: -1}}, clip.ErrRequest,
+			"3 vectors of [65 96] values, want at most 10000"},
 		{"preset", EmbedRequest{Items: []Item{{Image: cat}}, Preprocess: clipvit.Choice{Preset: "x"}}, clip.ErrRequest, `preset is "x"`},
 		{"for nothing", EmbedRequest{Items: []Item{{Text: "a red circle"}}, Preprocess: clipvit.Choice{Preset: "immich"}}, clip.ErrRequest, "there are none"},
 	} {
@@ -325,8 +327,8 @@ func TestConfig(t *testing.T) {
 			{Path: demo.Name, Prepare: clipvit.Choice{Preset: "x"}},
 			{Name: "c", Aliases: []string{"a", "\n"}, Adapters: []string{""}},
 		}}, []string{`precision is "f16"`, `model "a": the name "a" is that of model "a"`, "model 2: name is", `preset is "x"`, `model "c": no path`, `the name "a" is that of model "a"`, `"\n"`, "an adapter without"}},
-		"numbers": {Config{Models: demos("a"), Memory: -1, Idle: -1, MaxBatch: -1, QueueItems: -1, QueueBytes: -1, Limits: Limits{-1, -1, -1, -1}},
-			[]string{"memory is -1", "idle time is -1", "batch is -1", "items is -1", "bytes is -1", "image's bytes is -1", "pixels is -1", "text's bytes is -1"}},
+		"numbers": {Config{Models: demos("a"), Memory: -1, Idle: -1, MaxBatch: -1, QueueItems: -1, QueueBytes: -1, Limits: Limits{-1, -1, -1, -1, -1}},
+			[]string{"memory is -1", "idle time is -1", "batch is -1", "items is -1", "bytes is -1", "image's bytes is -1", "pixels is -1", "text's bytes is -1", "answer's values is -1"}},
 		"for nothing":      {Config{Models: demos("a"), MaxBatch: 1, MaxWait: time.Second}, []string{"the longest wait 1s does nothing"}},
 		"never":            {Config{Models: demos("a"), QueueItems: 10, QueueBytes: 100, Limits: Limits{Items: 11, ImageBytes: 101}}, []string{"11 items, and the queue has room for 10", "101 bytes, and the queue has room for 100"}},
 		"decoder":          {Config{Models: demos("a"), QueueBytes: 1 << 40, Limits: Limits{ImageBytes: 1 << 31, Pixels: 1 << 30}}, []string{"want at most 1073741824", "want at most 178956970"}},
