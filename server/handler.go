@@ -246,6 +246,10 @@ func (s *Server) admitted(mux *http.ServeMux) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
+		if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") && !isCall && r.ContentLength != 0 {
+			s.refuse(w, r, fmt.Errorf("%w: the body has the Content-Encoding %.40q, want none", status.ErrMedia, e))
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), min(c.Timeout, wanted(r.Header)))
 		defer cancel()
 		r = r.WithContext(ctx)

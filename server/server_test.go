@@ -246,6 +246,8 @@ func TestAnswers(t *testing.T) {
 			{"POST", "/test/length", strings.NewReader("12345"), []string{"Expect", "100-continue"}, 200, "5 bytes"},
 			{"POST", "/test/length", strings.NewReader(strings.Repeat("x", 1001)), []string{"Expect", "100-continue"}, 413, "too_large"},
 			{"POST", "/v1/finetuning/runs/Watch:stop", strings.NewReader(strings.Repeat("x", 1001)), nil, 413, "larger than 1000 bytes"},
+			{"POST", "/test/length", strings.NewReader("12345"), []string{"Content-Encoding", "identity"}, 200, "5 bytes"},
+			{"POST", "/test/length", strings.NewReader("12345"), []string{"Content-Encoding", "gzip"}, 415, "unsupported_media_type"},
 			{"GET", "/test/length", nil, nil, 405, "method_not_allowed"},
 			{"GET", "/nothing", nil, nil, 404, "not_found"},
 			{"POST", "/nothing", strings.NewReader("12345"), nil, 404, "not_found"},

@@ -170,8 +170,15 @@ func Message(err error) string {
 		errors.As(err, &large)
 		return "the body is larger than " + strconv.FormatInt(large.Limit, 10) + " bytes"
 	}
-	return prefixes.ReplaceAllString(err.Error(), "$1")
+	text := prefixes.ReplaceAllString(err.Error(), "$1")
+	if len(text) > maxMessage { // of a request's own words
+		text = strings.ToValidUTF8(text[:maxMessage/2], "") + " … " + strings.ToValidUTF8(text[len(text)-maxMessage/2:], "")
+	}
+	return text
 }
+
+// maxMessage is how many bytes of an error's text a client is told. gRPC has it in a header, which clients take up to 8 KiB of.
+const maxMessage = 2000
 
 // A Body is an error in the form of OpenAI's, which is what package server answers with itself.
 type Body struct {

@@ -42,6 +42,8 @@ func TestOf(t *testing.T) {
 		{engine.ErrTask, 400, codes.FailedPrecondition, "task_not_supported", false, "the model cannot do that"},
 		{engine.ErrBusy, 429, codes.ResourceExhausted, "overloaded", true, "too many requests"},
 		{engine.ErrClosed, 503, codes.Unavailable, "shutting_down", true, "shutting down"},
+		{fmt.Errorf("clip: %w: %s", clip.ErrText, strings.Repeat("é", 5000)), 422, codes.InvalidArgument, "invalid_text", false,
+			"not a text that can be encoded: " + strings.Repeat("é", 484) + " … " + strings.Repeat("é", 500)},
 		{search.ErrQuery, 400, codes.InvalidArgument, "invalid_request", false, "no query"},
 		{context.DeadlineExceeded, 504, codes.DeadlineExceeded, "deadline_exceeded", false, "context deadline exceeded"},
 		{fmt.Errorf("clip: %w", context.Canceled), 499, codes.Canceled, "canceled", false, "context canceled"},
