@@ -20,7 +20,7 @@ func ExampleClassifyBy() {
 	}
 	defer m.Close()
 	labels := []string{"circle", "square"}
-	like, err := m.Encode(ctx, clip.File("../cmd/vitago/demo/red-circle.png"), clip.File("../cmd/vitago/demo/blue-square.png"))
+	like, err := m.Encode(ctx, clip.File("../cmd/vitago/testdata/demo/red-circle.png"), clip.File("../cmd/vitago/testdata/demo/blue-square.png"))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -33,7 +33,7 @@ func ExampleClassifyBy() {
 		slices.SortFunc(all, func(a, b clip.Label) int { return cmp.Compare(b.Probability, a.Probability) })
 		return all
 	})
-	all, err := c.Classify(ctx, clip.File("../cmd/vitago/demo/orange-circle.png"))
+	all, err := c.Classify(ctx, clip.File("../cmd/vitago/testdata/demo/orange-circle.png"))
 	if err != nil {
 		fmt.Println(err)
 		return

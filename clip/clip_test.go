@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	demo  = "../cmd/vitago/demo/"
+	demo  = "../cmd/vitago/testdata/demo/"
 	model = "../testdata/families/hf5-clip" // both towers and a tokenizer of 25 words
 	plain = "../testdata/tiny/huggingface-vision"
 )

@@ -41,7 +41,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer model.Close()
-	pictures, err := model.Encode(ctx, clip.File("../cmd/vitago/demo/cat.jpg"))
+	pictures, err := model.Encode(ctx, clip.File("../cmd/vitago/testdata/demo/cat.jpg"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -61,9 +61,9 @@ func Example() {
 func ExampleModel_Encode() {
 	model := must(clip.Open(modelDir))
 	defer model.Close()
-	file := must(os.ReadFile("../cmd/vitago/demo/cat.png"))
+	file := must(os.ReadFile("../cmd/vitago/testdata/demo/cat.png"))
 	vectors, err := model.Encode(context.Background(),
-		clip.File("../cmd/vitago/demo/cat.jpg"),
+		clip.File("../cmd/vitago/testdata/demo/cat.jpg"),
 		clip.Bytes("cat.png", file),
 		clip.Reader("cat.png", bytes.NewReader(file)),
 		clip.Image("grey", image.NewGray(image.Rect(0, 0, 30, 20))),
@@ -96,7 +96,7 @@ func ExampleModel_Features() {
 	model := must(clip.Open(modelDir))
 	defer model.Close()
 	patches, err := model.Features(context.Background(), clipvit.Features{Kind: clipvit.Patches, Layer: -2},
-		clip.File("../cmd/vitago/demo/cat.jpg"), clip.File("../cmd/vitago/demo/red-circle.png"))
+		clip.File("../cmd/vitago/testdata/demo/cat.jpg"), clip.File("../cmd/vitago/testdata/demo/red-circle.png"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func ExampleModel_Features() {
 func ExampleModel_Stream() {
 	model := must(clip.Open(modelDir))
 	defer model.Close()
-	pictures, notes, err := clip.Folder("../cmd/vitago/demo")
+	pictures, notes, err := clip.Folder("../cmd/vitago/testdata/demo")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func ExampleChannel() {
 		defer close(pictures)
 		for _, name := range []string{"cat.jpg", "red-circle.png"} {
 			select {
-			case pictures <- clip.File("../cmd/vitago/demo/" + name):
+			case pictures <- clip.File("../cmd/vitago/testdata/demo/" + name):
 			case <-ctx.Done(): // nobody takes any more
 				return
 			}
@@ -206,7 +206,7 @@ func Example_handler() {
 		json.NewEncoder(w).Encode(vectors[0])
 	})
 
-	cat := must(os.ReadFile("../cmd/vitago/demo/cat.jpg"))
+	cat := must(os.ReadFile("../cmd/vitago/testdata/demo/cat.jpg"))
 	ask := func(features string, body io.Reader) {
 		r := httptest.NewRequest(http.MethodPost, "/?features="+features, body)
 		w := httptest.NewRecorder()

@@ -38,7 +38,7 @@ func ExampleModel_Encode() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	embeddings, err := model.Encode(context.Background(), open("../cmd/vitago/demo/cat.png"))
+	embeddings, err := model.Encode(context.Background(), open("../cmd/vitago/testdata/demo/cat.png"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func ExampleModel_Features() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	patches, err := clipvit.Preprocess(open("../cmd/vitago/demo/cat.jpg"), model.Config)
+	patches, err := clipvit.Preprocess(open("../cmd/vitago/testdata/demo/cat.jpg"), model.Config)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func ExamplePreprocessBatch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	images := []image.Image{open("../cmd/vitago/demo/cat.jpg"), open("../cmd/vitago/demo/red-circle.png")}
+	images := []image.Image{open("../cmd/vitago/testdata/demo/cat.jpg"), open("../cmd/vitago/testdata/demo/red-circle.png")}
 	patches, err := clipvit.PreprocessBatch(images, model.Config)
 	if err != nil {
 		log.Fatal(err)

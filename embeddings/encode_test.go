@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	demo  = "../cmd/vitago/demo/"
+	demo  = "../cmd/vitago/testdata/demo/"
 	model = "../testdata/families/hf5-clip" // both towers and a tokenizer
 )
 

@@ -22,7 +22,7 @@ func ExampleEncode() {
 		panic(err)
 	}
 	defer m.Close()
-	pictures, _, err := clip.Folder("../cmd/vitago/demo")
+	pictures, _, err := clip.Folder("../cmd/vitago/testdata/demo")
 	if err != nil {
 		panic(err)
 	}
@@ -52,7 +52,7 @@ func ExampleSet_Nearest() {
 		panic(err)
 	}
 	defer m.Close()
-	pictures, _, err := clip.Folder("../cmd/vitago/demo")
+	pictures, _, err := clip.Folder("../cmd/vitago/testdata/demo")
 	if err != nil {
 		panic(err)
 	}

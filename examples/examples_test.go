@@ -124,7 +124,7 @@ func vector(t *testing.T, stdout string) (v []float32) {
 const tolerance = 2e-5
 
 func TestEncode(t *testing.T) {
-	out, errs, status := example(t, "encode", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), golden.Path(t, "cmd/vitago/demo/cat.png"))
+	out, errs, status := example(t, "encode", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, errs)
 	}
@@ -133,9 +133,9 @@ func TestEncode(t *testing.T) {
 }
 
 func TestSimilarity(t *testing.T) {
-	args := []string{golden.Path(t, "cmd/vitago/demo/tiny-clip.pt")}
+	args := []string{golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt")}
 	for _, name := range []string{"red-circle.png", "red-circle.png", "cat.png"} {
-		args = append(args, golden.Path(t, "cmd/vitago/demo/"+name))
+		args = append(args, golden.Path(t, "cmd/vitago/testdata/demo/"+name))
 	}
 	out, errs, status := example(t, "similarity", args...)
 	if status != 0 {
@@ -152,19 +152,19 @@ func TestSimilarity(t *testing.T) {
 }
 
 func TestTask(t *testing.T) {
-	out, errs, status := example(t, "task", "-models", golden.Path(t, "testdata/tiny"), "-model", "huggingface", golden.Path(t, "cmd/vitago/demo/cat.png"))
+	out, errs, status := example(t, "task", "-models", golden.Path(t, "testdata/tiny"), "-model", "huggingface", golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, errs)
 	}
 	// Another path to the same vector.
-	want, _, _ := example(t, "encode", golden.Path(t, "testdata/tiny/huggingface"), golden.Path(t, "cmd/vitago/demo/cat.png"))
+	want, _, _ := example(t, "encode", golden.Path(t, "testdata/tiny/huggingface"), golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 	if out != want {
 		t.Errorf("got %s, want %s", out, want)
 	}
 }
 
 func TestTokens(t *testing.T) {
-	model, picture, out := golden.Path(t, "testdata/families/llava"), golden.Path(t, "cmd/vitago/demo/cat.png"), filepath.Join(t.TempDir(), "out.safetensors")
+	model, picture, out := golden.Path(t, "testdata/families/llava"), golden.Path(t, "cmd/vitago/testdata/demo/cat.png"), filepath.Join(t.TempDir(), "out.safetensors")
 	stdout, errs, status := example(t, "tokens", model, out, picture)
 	if want := picture + ": 16 tokens of width 12\n"; status != 0 || stdout != want {
 		t.Fatalf("status %d, %q, want %q: %s", status, stdout, want, errs)
@@ -218,7 +218,7 @@ func TestBERT(t *testing.T) {
 // A head of one's own learns, is saved, and names pictures that it has not seen.
 func TestCustomHead(t *testing.T) {
 	dir := t.TempDir()
-	pictures, head, model := filepath.Join(dir, "pictures"), filepath.Join(dir, "head"), golden.Path(t, "cmd/vitago/demo/tiny-clip.pt")
+	pictures, head, model := filepath.Join(dir, "pictures"), filepath.Join(dir, "head"), golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt")
 	if _, errs, status := example(t, "shapes", "-n", "20", "-test", "2", "-size", "32", pictures); status != 0 {
 		t.Fatal(errs)
 	}
@@ -354,18 +354,18 @@ func TestMistakes(t *testing.T) {
 		{[]string{"bert"}, 2, "usage: bert"},
 		{[]string{"bert", "-models", t.TempDir(), "-model", "bert", "hi"}, 1, "bert"},
 		{[]string{"customhead", "train", "model"}, 2, "usage: customhead train"},
-		{[]string{"customhead", "predict", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "absent", "one.png"}, 1, "absent"},
+		{[]string{"customhead", "predict", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), "absent", "one.png"}, 1, "absent"},
 		{[]string{"shapes"}, 2, "usage: shapes"},
 		{[]string{"finetune"}, 2, "usage: finetune"},
 		{[]string{"tokens", "model", "out"}, 2, "usage: tokens MODEL OUT.safetensors IMAGE"},
 		{[]string{"tokens", golden.Path(t, "testdata/tiny/huggingface"), "out", "one.png"}, 1, "no projector"},
 		{[]string{"finetune", "-learns", "tail", "model", "pictures", "out"}, 2, "usage: finetune"},
 		{[]string{"encode", "absent.pt", "absent.png"}, 1, "absent.pt"},
-		{[]string{"similarity", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},
-		{[]string{"task", "-models", t.TempDir(), golden.Path(t, "cmd/vitago/demo/cat.png")}, 1, "config.json"}, // no network
+		{[]string{"similarity", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), "main_test.go", "absent.png"}, 1, "main_test.go"},
+		{[]string{"task", "-models", t.TempDir(), golden.Path(t, "cmd/vitago/testdata/demo/cat.png")}, 1, "config.json"}, // no network
 		{[]string{"task", "absent.png"}, 1, "absent.png"},
 		{[]string{"finetune", "absent.pt", "pictures", "out"}, 1, "absent.pt"},
-		{[]string{"finetune", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), "absent", "out"}, 1, "absent"},
+		{[]string{"finetune", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), "absent", "out"}, 1, "absent"},
 		{[]string{"finetune", "model", "pictures", t.TempDir()}, 1, "is there already"},
 	} {
 		out, errs, status := example(t, c.args[0], c.args[1:]...)

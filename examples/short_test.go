@@ -51,7 +51,7 @@ func pictures(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"blue-square.png", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"} {
-		file, err := os.ReadFile(golden.Path(t, "cmd/vitago/demo/"+name))
+		file, err := os.ReadFile(golden.Path(t, "cmd/vitago/testdata/demo/"+name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), file, 0o666)
 		}
@@ -205,7 +205,7 @@ func TestTuneClassifyServe(t *testing.T) {
 		t.Fatal(errs)
 	}
 	train, test := filepath.Join(folder, "train"), filepath.Join(folder, "test")
-	out, errs, status := example(t, "tune", golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"), train, test, tuned)
+	out, errs, status := example(t, "tune", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), train, test, tuned)
 	var accuracy float64
 	if _, err := fmt.Sscanf(out, "%f %% of 30 pictures\n", &accuracy); err != nil || accuracy < 60 || accuracy > 100 || status != 0 || errs != "" {
 		t.Fatalf("status %d, %q, want 60 %% or more: %s", status, out, errs)
@@ -317,7 +317,7 @@ func TestShortMistakes(t *testing.T) {
 		{[]string{"search", pictures(t), filepath.Join(t.TempDir(), "index"), "a red dog"}, `lacks "dog"`},
 		{[]string{"search", "-model", "absent.pt", t.TempDir(), filepath.Join(t.TempDir(), "index"), "a cat"}, "absent.pt"},
 		{[]string{"zeroshot", model, "cat,hat"}, "usage: zeroshot"},
-		{[]string{"zeroshot", model, "cat", golden.Path(t, "cmd/vitago/demo/cat.png")}, "1 label"},
+		{[]string{"zeroshot", model, "cat", golden.Path(t, "cmd/vitago/testdata/demo/cat.png")}, "1 label"},
 		{[]string{"zeroshot", golden.Path(t, "testdata/families/hf5-vision"), "cat,hat", "cat.png"}, "no text tower"},
 		{[]string{"zeroshot", model, "cat,hat", "absent.png"}, "absent.png"},
 		{[]string{"classify", model}, "usage: classify TUNED FOLDER"},

@@ -14,7 +14,7 @@ import (
 // A projector is put on a plain tower, and learns what another one gives for the tiles of pictures.
 func ExampleConfig_SetTeacherEncoder() {
 	ctx := context.Background()
-	tower, err := converter.Load("../cmd/vitago/demo/tiny-clip.pt")
+	tower, err := converter.Load("../cmd/vitago/testdata/demo/tiny-clip.pt")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func ExampleConfig_SetTeacherEncoder() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pictures, err := data.Open("../cmd/vitago/demo", false)
+	pictures, err := data.Open("../cmd/vitago/testdata/demo", false)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestOpenOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		cat := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+		cat := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 		all, err := m.Classify(t.Context(), cat, cat)
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestOpenMulti(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	all, err := m.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/cat.png")))
+	all, err := m.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			cat := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+			cat := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 			x, err := m.Model().Encode(t.Context(), cat)
 			if err != nil {
 				t.Fatal(err)
@@ -211,7 +211,7 @@ func ExampleOpen() {
 		return
 	}
 	defer m.Close()
-	all, err := m.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"))
+	all, err := m.Classify(ctx, clip.File("../cmd/vitago/testdata/demo/cat.png"))
 	if err != nil {
 		fmt.Println(err)
 		return

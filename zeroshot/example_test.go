@@ -25,7 +25,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	all, err := c.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"))
+	all, err := c.Classify(ctx, clip.File("../cmd/vitago/testdata/demo/cat.png"))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +54,7 @@ func ExampleClassifier_Rank() {
 		return
 	}
 	defer m.Close()
-	vectors, err := m.Encode(ctx, clip.File("../cmd/vitago/demo/cat.png"), clip.File("../cmd/vitago/demo/gradient.png"))
+	vectors, err := m.Encode(ctx, clip.File("../cmd/vitago/testdata/demo/cat.png"), clip.File("../cmd/vitago/testdata/demo/gradient.png"))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -86,7 +86,7 @@ func ExampleClassifier_ClassifyAll() {
 		fmt.Println(err)
 		return
 	}
-	pictures, _, err := clip.Folder("../cmd/vitago/demo")
+	pictures, _, err := clip.Folder("../cmd/vitago/testdata/demo")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -126,7 +126,7 @@ func ExampleMultiLabel() {
 		fmt.Println(err)
 		return
 	}
-	all, err := c.Classify(ctx, clip.File("../cmd/vitago/demo/cat.png"), clip.File("../cmd/vitago/demo/blue-square.png"))
+	all, err := c.Classify(ctx, clip.File("../cmd/vitago/testdata/demo/cat.png"), clip.File("../cmd/vitago/testdata/demo/blue-square.png"))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -59,7 +59,7 @@ func TestMultiLabel(t *testing.T) {
 			}
 		}
 		for name, want := range r.Pictures {
-			picture := clip.File(golden.Path(t, "cmd/vitago/demo/"+name))
+			picture := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/"+name))
 			all, err := c.Classify(t.Context(), picture)
 			if err != nil {
 				t.Fatal(err)
@@ -205,7 +205,7 @@ func TestOrNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+	picture := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 	plain, err := c.Classify(t.Context(), picture)
 	if err != nil {
 		t.Fatal(err)

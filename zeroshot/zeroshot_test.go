@@ -72,7 +72,7 @@ func TestReference(t *testing.T) {
 			}
 		}
 		for name, want := range r.Pictures {
-			all, err := c.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/"+name)))
+			all, err := c.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/testdata/demo/"+name)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestErrors(t *testing.T) {
 	if _, err := c.Classify(t.Context(), clip.Bytes("x.png", []byte("no picture"))); !errors.Is(err, clip.ErrImage) || strings.Count(err.Error(), ":") > 3 {
 		t.Errorf("no picture: error %v", err)
 	}
-	one := slices.Values([]clip.Picture{clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))})
+	one := slices.Values([]clip.Picture{clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))})
 	for _, err := range c.ClassifyAll(t.Context(), one, clip.StreamOptions{Features: clipvit.Features{Kind: clipvit.Patches, Layer: -1}}) {
 		if !errors.Is(err, clip.ErrRequest) {
 			t.Errorf("other features: error %v", err)
@@ -172,7 +172,7 @@ func TestClassifyAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := clip.File(golden.Path(t, "cmd/vitago/demo/cat.png"))
+	cat := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
 	all := []clip.Picture{cat, clip.Bytes("broken", []byte("no picture")), cat}
 	alone, err := c.Classify(t.Context(), cat)
 	if err != nil {
@@ -307,7 +307,7 @@ func TestWith(t *testing.T) {
 	if texts != 2 || !slices.Equal(more.Labels(), []string{"hat", "photo", "cat"}) || !slices.Equal(more.texts[0], c.texts[1]) || !slices.Equal(more.texts[2], c.texts[0]) {
 		t.Errorf("%d texts were encoded for %q, want 2", texts, more.Labels())
 	}
-	all, err := more.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/cat.png")))
+	all, err := more.Classify(t.Context(), clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png")))
 	if err != nil || len(all[0]) != 3 {
 		t.Errorf("got %v, %v", all, err)
 	}

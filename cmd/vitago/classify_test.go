@@ -85,7 +85,7 @@ func cosines(t *testing.T, path string, texts ...string) (all []float64, scale f
 func TestClassify(t *testing.T) {
 	dir := withVocabulary(t, fewWords)
 	args := []string{"classify", "--model", dir, "--labels", "cat, dog,photo"}
-	r := vitago(append(args, "--json", "demo/cat.png", "demo")...)
+	r := vitago(append(args, "--json", "testdata/demo/cat.png", "testdata/demo")...)
 	r.want(t, exitDone, []string{`"label":"cat"`}, nil)
 	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
 	if len(lines) != 7 {
@@ -100,10 +100,10 @@ func TestClassify(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &got); err != nil {
 			t.Fatal(err)
 		}
-		if want := filepath.Join("demo", names[i]); got.Image != want && got.Image != "demo/"+names[i] || len(got.Labels) != 3 {
+		if want := filepath.Join("testdata", "demo", names[i]); got.Image != want && got.Image != "testdata/demo/"+names[i] || len(got.Labels) != 3 {
 			t.Errorf("line %d is of %q with %d labels, want %q with 3", i, got.Image, len(got.Labels), want)
 		}
-		cos, scale := cosines(t, "demo/"+names[i], "a photo of a cat .", "a photo of a dog .", "a photo of a photo .")
+		cos, scale := cosines(t, "testdata/demo/"+names[i], "a photo of a cat .", "a photo of a dog .", "a photo of a photo .")
 		total := 0.0
 		for _, c := range cos {
 			total += math.Exp(scale * c)
@@ -119,8 +119,8 @@ func TestClassify(t *testing.T) {
 			}
 		}
 		if i == 0 {
-			text := vitago(append(args, "demo/cat.png")...)
-			want := "demo/cat.png\n"
+			text := vitago(append(args, "testdata/demo/cat.png")...)
+			want := "testdata/demo/cat.png\n"
 			for _, l := range got.Labels {
 				want += fmt.Sprintf("%8.2f %%  %s\n", 100*l.Probability, l.Name)
 			}
@@ -135,7 +135,7 @@ func TestClassify(t *testing.T) {
 func TestClassifyTemplates(t *testing.T) {
 	dir := withVocabulary(t, fewWords)
 	probability := func(templates ...string) float64 {
-		args := []string{"classify", "--model", dir, "--labels", "cat,dog", "--json", "demo/cat.png"}
+		args := []string{"classify", "--model", dir, "--labels", "cat,dog", "--json", "testdata/demo/cat.png"}
 		for _, t := range templates {
 			args = append(args, "--template", t)
 		}
@@ -167,7 +167,7 @@ func TestClassifyTemplates(t *testing.T) {
 	for i := range mean {
 		mean[i] = x[i] + x[e+i]
 	}
-	if got, want := probability("{}", "photo {}"), clip.Cosine(direct(t, "demo/cat.png", "embedding", -1), mean); math.Abs(got-want) > 1e-6 {
+	if got, want := probability("{}", "photo {}"), clip.Cosine(direct(t, "testdata/demo/cat.png", "embedding", -1), mean); math.Abs(got-want) > 1e-6 {
 		t.Errorf("cosine %v, want %v", got, want)
 	}
 	if a, b := probability("{}"), probability("photo {}"); math.Abs(a-b) < 1e-4 {
@@ -186,29 +186,29 @@ func TestClassifyErrors(t *testing.T) {
 		args   []string
 		err    string
 	}{
-		{exitUsage, []string{"--model=", "--labels", "cat,dog", "demo/cat.png"}, "--model is empty, want --model DIR"},
+		{exitUsage, []string{"--model=", "--labels", "cat,dog", "testdata/demo/cat.png"}, "--model is empty, want --model DIR"},
 		{exitUsage, append(two, "--model", dir), "got 0 arguments, want at least one IMAGE"},
-		{exitUsage, append(two, "--model", "demo/cat.png", dir), "is an image, want a model directory"},
-		{exitUsage, []string{"--model", dir, "demo/cat.png"}, "got 0 labels, want at least 2: --labels cat,dog, or a model with a head"},
-		{exitUsage, []string{"--model", dir, "--labels", "cat", "demo/cat.png"}, "got 1 label, want at least 2"},
-		{exitUsage, []string{"--model", dir, "--labels", "cat,,dog", "demo/cat.png"}, "label 2 of 3 is empty"},
-		{exitUsage, []string{"--model", dir, "--labels", "cat,cat", "demo/cat.png"}, `the label "cat" is given twice`},
-		{exitUsage, append(two, "--model", dir, "--template", "a photo", "demo/cat.png"), `--template "a photo" has no {}, where the label stands`},
+		{exitUsage, append(two, "--model", "testdata/demo/cat.png", dir), "is an image, want a model directory"},
+		{exitUsage, []string{"--model", dir, "testdata/demo/cat.png"}, "got 0 labels, want at least 2: --labels cat,dog, or a model with a head"},
+		{exitUsage, []string{"--model", dir, "--labels", "cat", "testdata/demo/cat.png"}, "got 1 label, want at least 2"},
+		{exitUsage, []string{"--model", dir, "--labels", "cat,,dog", "testdata/demo/cat.png"}, "label 2 of 3 is empty"},
+		{exitUsage, []string{"--model", dir, "--labels", "cat,cat", "testdata/demo/cat.png"}, `the label "cat" is given twice`},
+		{exitUsage, append(two, "--model", dir, "--template", "a photo", "testdata/demo/cat.png"), `--template "a photo" has no {}, where the label stands`},
 		{exitUsage, append(two, "--model", dir, "https://example.com/cat.jpg"), "addresses are not read"},
-		{exitFailed, append(two, "--model", tinyModel, "demo/cat.png"), "has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
-		{exitFailed, append(two, "--model", filepath.Join(t.TempDir(), "absent"), "demo/cat.png"), "absent"},
-		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "demo/cat.png"), "not a list of merges"},
-		{exitFailed, append(two, "--model", withVocabulary(t, other), "demo/cat.png"), "the vocabulary has 51 tokens, the last of a text 50; the text tower has 50, the last 49"},
-		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "demo/cat.png"), "huggingface-vision: has no text tower"},
-		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "demo/cat.png"}, `the label "zebra" in the template "a photo of a {}.": the vocabulary of 31 tokens lacks "zebra": none of them is "z"`},
-		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "demo/cat.png"), "has 10 tokens with its begin and end, want at most 9"},
+		{exitFailed, append(two, "--model", tinyModel, "testdata/demo/cat.png"), "has no vocabulary (tokenizer.json, or vocab.json and merges.txt)"},
+		{exitFailed, append(two, "--model", filepath.Join(t.TempDir(), "absent"), "testdata/demo/cat.png"), "absent"},
+		{exitFailed, append(two, "--model", tinyModel, "--vocab", broken, "testdata/demo/cat.png"), "not a list of merges"},
+		{exitFailed, append(two, "--model", withVocabulary(t, other), "testdata/demo/cat.png"), "the vocabulary has 51 tokens, the last of a text 50; the text tower has 50, the last 49"},
+		{exitFailed, append(two, "--model", tinyModel+"-vision", "--vocab", dir, "testdata/demo/cat.png"), "huggingface-vision: has no text tower"},
+		{exitFailed, []string{"--model", dir, "--labels", "cat,zebra", "testdata/demo/cat.png"}, `the label "zebra" in the template "a photo of a {}.": the vocabulary of 31 tokens lacks "zebra": none of them is "z"`},
+		{exitFailed, append(two, "--model", dir, "--template", "a a a a a a a {}", "testdata/demo/cat.png"), "has 10 tokens with its begin and end, want at most 9"},
 		{exitFailed, append(two, "--model", dir, broken), "x.png"},
 	} {
 		r := vitago(append([]string{"classify"}, c.args...)...)
 		r.want(t, c.status, nil, []string{c.err})
 	}
 	// Another's vocabulary may be named.
-	vitago(append([]string{"classify", "--model", tinyModel, "--vocab", dir, "demo/cat.png"}, two...)...).want(t, exitDone, []string{"% "}, nil)
+	vitago(append([]string{"classify", "--model", tinyModel, "--vocab", dir, "testdata/demo/cat.png"}, two...)...).want(t, exitDone, []string{"% "}, nil)
 }
 
 // TestClassifyHead: what finetune has trained tells its classes apart.
@@ -248,9 +248,9 @@ func TestClassifyHead(t *testing.T) {
 	if len(lines) < 12 || right < len(lines)*9/10 {
 		t.Errorf("%d of %d are right", right, len(lines))
 	}
-	vitago("classify", "--model", model, "demo/cat.png").want(t, exitDone, []string{"% "}, nil)
-	vitago("classify", "--model", model, "--template", "{}", "demo/cat.png").want(t, exitUsage, nil, []string{"--template goes with --labels: a head knows its classes"})
-	vitago("classify", "--model", model, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
+	vitago("classify", "--model", model, "testdata/demo/cat.png").want(t, exitDone, []string{"% "}, nil)
+	vitago("classify", "--model", model, "--template", "{}", "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"--template goes with --labels: a head knows its classes"})
+	vitago("classify", "--model", model, "--vocab", "x", "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
 	to := t.TempDir()
 	for _, args := range [][]string{{"convert", model, filepath.Join(to, "a")}, {"export", model, filepath.Join(to, "b"), "--to", "openclip"}} {
 		vitago(args...).want(t, exitDone, []string{"left out    the head in head.safetensors, which reads this tower's embeddings"}, []string{"ed in "})
@@ -258,12 +258,12 @@ func TestClassifyHead(t *testing.T) {
 	if err := os.Truncate(filepath.Join(model, "head.safetensors"), 10); err != nil {
 		t.Fatal(err)
 	}
-	vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"head.safetensors"})
+	vitago("classify", "--model", model, "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"head.safetensors"})
 	h := &probe.Head{Classes: head.Classes, Features: head.Features, Linear: linear.New[float32](3, len(head.Classes))}
 	if err := h.Save(model); err != nil {
 		t.Fatal(err)
 	}
-	vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"the head reads 3 features, embedding of this tower has "})
+	vitago("classify", "--model", model, "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"the head reads 3 features, embedding of this tower has "})
 }
 
 // TestClassifyOwn: without labels a checkpoint's own classifier says the classes. The probabilities are those of
@@ -274,7 +274,7 @@ func TestClassifyOwn(t *testing.T) {
 		"timm-classifier": {"cat": 0.44186442844183427, "dog": 0.014053474038873337, "bird": 0.5440820975192925},
 	} {
 		dir := filepath.Join("..", "..", "testdata", "families", model)
-		r := vitago("classify", "--model", dir, "--json", "demo/cat.png")
+		r := vitago("classify", "--model", dir, "--json", "testdata/demo/cat.png")
 		r.want(t, exitDone, []string{`"label"`}, nil)
 		var got struct{ Labels []clip.Label }
 		if err := json.Unmarshal([]byte(r.out), &got); err != nil {
@@ -288,10 +288,10 @@ func TestClassifyOwn(t *testing.T) {
 				t.Errorf("%s: %+v, want %v", model, l, want[l.Name])
 			}
 		}
-		vitago("classify", "--model", dir, "--vocab", "x", "demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
+		vitago("classify", "--model", dir, "--vocab", "x", "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"--vocab goes with --labels"})
 		vitago("convert", dir, filepath.Join(t.TempDir(), "out")).want(t, exitDone, []string{"left out"}, []string{"converted in"})
 	}
-	vitago("classify", "--model", filepath.Join("..", "..", "testdata", "families", "hf5-clip"), "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels"})
+	vitago("classify", "--model", filepath.Join("..", "..", "testdata", "families", "hf5-clip"), "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels"})
 }
 
 // TestLabelList: labels may stand in several lines, as in "$(cat labels.txt)".
@@ -355,7 +355,7 @@ func TestClassifyFormats(t *testing.T) {
 	os.WriteFile(labels, []byte("\ufeffcat\r\n\r\n dog \r\nphoto\rcat of a dog\ndog of\nphoto of"), 0o666)
 	templates := filepath.Join(out, "templates.txt")
 	os.WriteFile(templates, []byte("{}\na {}\n"), 0o666)
-	args := []string{"classify", "--model", dir, "--labels-file", labels, "--templates-file", templates, "demo/cat.png", "demo/gradient.png"}
+	args := []string{"classify", "--model", dir, "--labels-file", labels, "--templates-file", templates, "testdata/demo/cat.png", "testdata/demo/gradient.png"}
 	all := func(more ...string) ran { return vitago(append(slices.Clone(args), more...)...) }
 	r := all("--json")
 	r.want(t, exitDone, []string{"cat"}, nil)
@@ -374,7 +374,7 @@ func TestClassifyFormats(t *testing.T) {
 	if len(want) != 2 || len(want[0].Labels) != 6 {
 		t.Fatalf("got %s", r.out)
 	}
-	flags := vitago("classify", "--model", dir, "--labels", "cat,dog,photo,cat of a dog,dog of,photo of", "--template", "{}", "--template", "a {}", "--json", "demo/cat.png", "demo/gradient.png")
+	flags := vitago("classify", "--model", dir, "--labels", "cat,dog,photo,cat of a dog,dog of,photo of", "--template", "{}", "--template", "a {}", "--json", "testdata/demo/cat.png", "testdata/demo/gradient.png")
 	if flags.out != r.out {
 		t.Errorf("got %s by flags, %s by files", flags.out, r.out)
 	}
@@ -430,7 +430,7 @@ func TestClassifyFormats(t *testing.T) {
 		t.Errorf("%d files in the cache, want 6; %v", len(files), err)
 	}
 	stdin := vitagoContext(t.Context(), strings.NewReader("cat\ndog\nphoto\ncat of a dog\ndog of\nphoto of"),
-		"classify", "--model", dir, "--labels-file", "-", "--templates-file", templates, "--json", "demo/cat.png", "demo/gradient.png")
+		"classify", "--model", dir, "--labels-file", "-", "--templates-file", templates, "--json", "testdata/demo/cat.png", "testdata/demo/gradient.png")
 	if stdin.out != r.out {
 		t.Errorf("got %s%s, want %s", stdin.out, stdin.err, r.out)
 	}
@@ -441,7 +441,7 @@ func TestClassifySkips(t *testing.T) {
 	dir, out := withVocabulary(t, fewWords), t.TempDir()
 	broken := filepath.Join(out, "broken.png")
 	os.WriteFile(broken, []byte("no picture"), 0o666)
-	args := []string{"classify", "--model", dir, "--labels", "cat,dog", "--template", "{}", "demo/cat.png", broken, "demo/gradient.png", "absent.png"}
+	args := []string{"classify", "--model", dir, "--labels", "cat,dog", "--template", "{}", "testdata/demo/cat.png", broken, "testdata/demo/gradient.png", "absent.png"}
 	file := filepath.Join(out, "x.csv")
 	with := func(args []string, more ...string) ran { return vitago(append(slices.Clone(args), more...)...) }
 	with(args, "-o", file).want(t, exitFailed, nil, []string{"absent.png"})
@@ -450,9 +450,9 @@ func TestClassifySkips(t *testing.T) {
 		t.Error("half of a file is there")
 	}
 	for format, want := range map[string][]string{
-		"text":  {"demo/cat.png\n", "demo/gradient.png\n"},
-		"jsonl": {`{"image":"demo/cat.png","labels":[`, `broken.png","error":"`, `{"image":"absent.png","error":"absent.png: no such file or directory"}`},
-		"csv":   {"demo/gradient.png,2,", "broken.png,,,,,", "absent.png,,,,,absent.png: no such file or directory\n"},
+		"text":  {"testdata/demo/cat.png\n", "testdata/demo/gradient.png\n"},
+		"jsonl": {`{"image":"testdata/demo/cat.png","labels":[`, `broken.png","error":"`, `{"image":"absent.png","error":"absent.png: no such file or directory"}`},
+		"csv":   {"testdata/demo/gradient.png,2,", "broken.png,,,,,", "absent.png,,,,,absent.png: no such file or directory\n"},
 	} {
 		r := with(args, "--skip-errors", "--format", format)
 		r.want(t, exitFailed, want, []string{"skipped: ", "2 of 4 images could not be read"})
@@ -504,13 +504,13 @@ func TestClassifyFlagErrors(t *testing.T) {
 		{exitUsage, []string{"--cache", "x"}, "--cache goes with --labels: a head knows its classes"},
 		{exitFailed, two("--template", "{}", "--cache", file("file", "")), "cache: "},
 	} {
-		args := append([]string{"classify", "--model", dir, "demo/cat.png"}, c.args...)
+		args := append([]string{"classify", "--model", dir, "testdata/demo/cat.png"}, c.args...)
 		vitagoContext(t.Context(), strings.NewReader("{}"), args...).want(t, c.status, nil, []string{c.err})
 	}
 	// What is missing is said first: the tower, then the vocabulary.
 	for _, model := range []string{"llava", "hf5-llava", "hf5-classifier", "timm-classifier", "hf5-vision", "xcomposer2-vl"} {
 		model = filepath.Join("..", "..", "testdata", "families", model)
-		vitago(append([]string{"classify", "--model", model, "demo/cat.png"}, two()...)...).want(t, exitFailed, nil, []string{"has no text tower"})
+		vitago(append([]string{"classify", "--model", model, "testdata/demo/cat.png"}, two()...)...).want(t, exitFailed, nil, []string{"has no text tower"})
 	}
 }
 
@@ -523,15 +523,15 @@ func TestClassifyNoHead(t *testing.T) {
 	if err := checkpoint.WriteTensors(filepath.Join(own, "head.safetensors"), nil, []checkpoint.Values{{Name: "0.W", Shape: []int{1}, Data: []float32{1}}}); err != nil {
 		t.Fatal(err)
 	}
-	vitago("classify", "--model", own, "demo/cat.png").want(t, exitUsage, nil, []string{"head.safetensors has no classes.json beside it, so it is a head of one's own"})
-	vitago("classify", "--model", tinyModel, "demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels, want at least 2", "no head that a run has trained"})
+	vitago("classify", "--model", own, "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"head.safetensors has no classes.json beside it, so it is a head of one's own"})
+	vitago("classify", "--model", tinyModel, "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"got 0 labels, want at least 2", "no head that a run has trained"})
 	run := t.TempDir()
 	if err := os.Mkdir(filepath.Join(run, "checkpoint-00000010"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for _, model := range []string{run, filepath.Join(run, "model")} {
-		vitago("classify", "--model", model, "demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
-		vitago("classify", "--model", model, "--labels", "cat,dog", "demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
+		vitago("classify", "--model", model, "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
+		vitago("classify", "--model", model, "--labels", "cat,dog", "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"has not ended", "--resume"})
 	}
 }
 
@@ -569,7 +569,7 @@ func TestPrecisionNotes(t *testing.T) {
 		}
 		precision := tower.Precision()
 		m.Close()
-		r := vitago("classify", "--model", tinyModel, "--vocab", withVocabulary(t, fewWords), "--precision", "int8", "--labels", "cat,dog", "demo/cat.png")
+		r := vitago("classify", "--model", tinyModel, "--vocab", withVocabulary(t, fewWords), "--precision", "int8", "--labels", "cat,dog", "testdata/demo/cat.png")
 		note := "8 bits do not suffice " + name + ": it computes " + precision
 		if said, want := strings.Contains(r.err, note), !strings.HasSuffix(precision, "products in int8"); said != want {
 			t.Errorf("%s with %s: said %v, want %v\n%s", name, precision, said, want, r.err)
@@ -583,7 +583,7 @@ func TestClassifyAccepted(t *testing.T) {
 	prompts := filepath.Join(t.TempDir(), "prompts.jsonl")
 	os.WriteFile(prompts, []byte(`{"label":"pet","prompt":["a photo of a cat .","dog"]}`+"\n"+`{"label":"other","prompt":"photo"}`), 0o666)
 	image := func(args ...string) (r ran, labels []clip.Label, accepted []string) {
-		r = vitago(append([]string{"classify", "--model", dir, "demo/cat.png"}, args...)...)
+		r = vitago(append([]string{"classify", "--model", dir, "testdata/demo/cat.png"}, args...)...)
 		if !slices.Contains(args, "--json") {
 			return r, nil, nil
 		}
@@ -600,7 +600,7 @@ func TestClassifyAccepted(t *testing.T) {
 		return r, got.Labels, *got.Accepted
 	}
 	_, plain, none := image("--prompts", prompts, "--json")
-	cos, scale := cosines(t, "demo/cat.png", "photo", "a photo of a cat .", "dog")
+	cos, scale := cosines(t, "testdata/demo/cat.png", "photo", "a photo of a cat .", "dog")
 	other := plain[slices.IndexFunc(plain, func(l clip.Label) bool { return l.Name == "other" })]
 	if len(plain) != 2 || none != nil || math.Abs(other.Cosine-cos[0]) > 1e-6 {
 		t.Errorf("labels %v, accepted %v, want the cosine %v of the prompt without a template", plain, none, cos[0])
@@ -622,11 +622,11 @@ func TestClassifyAccepted(t *testing.T) {
 		}
 	}
 	r, _, _ := image("--prompts", prompts, "--min-probability=1")
-	r.want(t, exitDone, []string{"demo/cat.png: none of these\n", " %  pet\n", " %  other\n"}, nil)
+	r.want(t, exitDone, []string{"testdata/demo/cat.png: none of these\n", " %  pet\n", " %  other\n"}, nil)
 	r, _, _ = image("--prompts", prompts, "--min-probability=1", "--top=1")
-	r.want(t, exitDone, []string{"demo/cat.png\tnone of these\t"}, nil)
+	r.want(t, exitDone, []string{"testdata/demo/cat.png\tnone of these\t"}, nil)
 	r, _, _ = image("--prompts", prompts, "--min-probability=0.51", "--top=1", "--format=csv")
-	r.want(t, exitDone, []string{"image,rank,label,probability,cosine,error,accepted\ndemo/cat.png,1," + best.Name + ","}, nil)
+	r.want(t, exitDone, []string{"image,rank,label,probability,cosine,error,accepted\ntestdata/demo/cat.png,1," + best.Name + ","}, nil)
 
 	// Each by itself.
 	_, labels, accepted := image("--labels", "dog", "--template", "{}", "--multi-label", "--negative", "photo", "--bias", "0.5", "--json")
@@ -634,7 +634,7 @@ func TestClassifyAccepted(t *testing.T) {
 		t.Errorf("labels %v, accepted %q, want %v", labels, accepted, want)
 	}
 	r, _, _ = image("--labels", "cat,dog", "--multi-label", "--negative", "photo", "--min-probability", "0.000001")
-	r.want(t, exitDone, []string{"demo/cat.png\n*", "%  cat\n", "\n*"}, nil)
+	r.want(t, exitDone, []string{"testdata/demo/cat.png\n*", "%  cat\n", "\n*"}, nil)
 
 	list := filepath.Join(t.TempDir(), "templates.py")
 	os.WriteFile(list, []byte("templates = [\n    'a photo of {}.',\n    lambda c: f'a {c}',\n]\n"), 0o666)
@@ -655,7 +655,7 @@ func TestClassifyAccepted(t *testing.T) {
 		{[]string{"--labels", "cat,dog", "--multi-label", "--negative", " "}, "--negative: a text is empty, want words"},
 		{[]string{"--labels", "cat,dog", "--multi-label", "--negative", "zebra"}, `the negative text "zebra": the vocabulary of 31 tokens lacks "zebra"`},
 	} {
-		r := vitago(append([]string{"classify", "--model", dir, "demo/cat.png"}, c.args...)...)
+		r := vitago(append([]string{"classify", "--model", dir, "testdata/demo/cat.png"}, c.args...)...)
 		if r.status == exitDone || !strings.Contains(r.err, c.want) {
 			t.Errorf("%q: status %d, %s, want %q", c.args, r.status, r.err, c.want)
 		}

@@ -100,7 +100,7 @@ func TestCompare(t *testing.T) {
 	}
 
 	vitago("compare", "absent.pt", tinyModel).want(t, exitFailed, nil, []string{"vitago: no model absent.pt: "})
-	vitago("compare", tinyModel, "demo/cat.png").want(t, exitFailed, nil, []string{"vitago: demo/cat.png: not a TorchScript archive"})
+	vitago("compare", tinyModel, "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"vitago: testdata/demo/cat.png: not a TorchScript archive"})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	vitagoContext(ctx, nil, "compare", tinyModel, tinyModel).want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})

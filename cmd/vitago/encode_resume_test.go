@@ -24,7 +24,7 @@ func manyPictures(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	for i := range n {
-		b, err := os.ReadFile(filepath.Join("demo", demoNames[i%len(demoNames)]))
+		b, err := os.ReadFile(filepath.Join("testdata", "demo", demoNames[i%len(demoNames)]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestEncodeResume(t *testing.T) {
 	dir, pictures := t.TempDir(), t.TempDir()
 	out := filepath.Join(dir, "x.npy")
 	for _, name := range demoNames {
-		b := read(t, "demo", name)
+		b := read(t, "testdata", "demo", name)
 		if name == "gradient.png" {
 			b = "no picture"
 		}
@@ -139,7 +139,7 @@ func TestEncodeResume(t *testing.T) {
 		{[]string{"--resume", "--precision", "int8"}, exitFailed, "was begun with precision f32, which is now int8; --overwrite begins again\n"},
 		bf16,
 		{[]string{"--resume", "--fit", "squash"}, exitFailed, ", by other weights, or another --activation, --adapter, --preprocess, --fit or --exif; --overwrite begins again\n"},
-		{[]string{"--resume", "demo/cat.png"}, exitFailed, "was begun with the number of rows 6, which is now 7"},
+		{[]string{"--resume", "testdata/demo/cat.png"}, exitFailed, "was begun with the number of rows 6, which is now 7"},
 		{[]string{"--resume", "--overwrite"}, exitUsage, "give one of them"},
 	} {
 		encode(c.args...).want(t, c.status, nil, []string{c.want})
@@ -147,14 +147,14 @@ func TestEncodeResume(t *testing.T) {
 			t.Fatalf("%v: changed what is kept", c.args)
 		}
 	}
-	vitago("encode", "--model", tinyModel, "-o", out, "--resume", "demo").want(t, exitFailed, nil, []string{"was begun with image 1 " + filepath.Join(pictures, demoNames[0]) + ", which is now " + filepath.Join("demo", demoNames[0])})
+	vitago("encode", "--model", tinyModel, "-o", out, "--resume", "testdata/demo").want(t, exitFailed, nil, []string{"was begun with image 1 " + filepath.Join(pictures, demoNames[0]) + ", which is now " + filepath.Join("testdata", "demo", demoNames[0])})
 
 	// Two at once.
 	w, err := embeddings.Create(filepath.Join(dir, "y.npy"), embeddings.Spec{Shape: []int{10}}, embeddings.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "y.npy"), "demo").want(t, exitFailed, nil, []string{"y.npy: another process is writing it\n"})
+	vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "y.npy"), "testdata/demo").want(t, exitFailed, nil, []string{"y.npy: another process is writing it\n"})
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestEncodeResume(t *testing.T) {
 		t.Error("it is another than without a break")
 	}
 	set, err := embeddings.Read(out)
-	if err != nil || len(set.Names) != 6 || set.Names[5] != filepath.Join(pictures, demoNames[5]) || set.Vectors[3] != nil || !slices.Equal(set.Vectors[5], direct(t, filepath.Join("demo", demoNames[5]), "embedding", -1)) {
+	if err != nil || len(set.Names) != 6 || set.Names[5] != filepath.Join(pictures, demoNames[5]) || set.Vectors[3] != nil || !slices.Equal(set.Vectors[5], direct(t, filepath.Join("testdata", "demo", demoNames[5]), "embedding", -1)) {
 		t.Errorf("read %v, %v", set, err)
 	}
 
@@ -213,7 +213,7 @@ func TestEncodeFull(t *testing.T) {
 	}
 	dir := t.TempDir()
 	out := filepath.Join(dir, "x.npy")
-	args := []string{"encode", "--model", tinyModel, "--features", "all", "--batch", "1", "--resume", "-o", out, "demo"} // 4352 bytes an image
+	args := []string{"encode", "--model", tinyModel, "--features", "all", "--batch", "1", "--resume", "-o", out, "testdata/demo"} // 4352 bytes an image
 	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `trap "" XFSZ; ulimit -f 18; exec "$0" "$@"`, self}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	said, err := cmd.CombinedOutput()
@@ -223,7 +223,7 @@ func TestEncodeFull(t *testing.T) {
 	vitago(args...).want(t, exitDone, nil, []string{"all [6,17,64] of 6 images, ", " of them from before, in "})
 	var want []float32
 	for _, name := range demoNames {
-		want = append(want, direct(t, filepath.Join("demo", name), "all", -1)...)
+		want = append(want, direct(t, filepath.Join("testdata", "demo", name), "all", -1)...)
 	}
 	if _, got, _ := readOutput(t, "npy", "all", []byte(read(t, out))); !slices.Equal(got, want) {
 		t.Error("other values")

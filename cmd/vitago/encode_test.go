@@ -167,13 +167,13 @@ func TestEncode(t *testing.T) {
 					args = append(args, "--layer", fmt.Sprint(c.layer))
 				}
 				path := filepath.Join(dir, "x."+format)
-				r := vitago(append(args, "--overwrite", "-o", path, "demo")...)
+				r := vitago(append(args, "--overwrite", "-o", path, "testdata/demo")...)
 				r.want(t, exitDone, nil, []string{"of 6 images in "})
 				inFile, err := os.ReadFile(path)
 				if err != nil {
 					t.Fatal(err)
 				}
-				r = vitago(append(args, "--format", format, "demo")...)
+				r = vitago(append(args, "--format", format, "testdata/demo")...)
 				r.want(t, exitDone, []string{""}, nil)
 				if r.out != string(inFile) {
 					t.Error("standard output and file differ")
@@ -184,7 +184,7 @@ func TestEncode(t *testing.T) {
 				}
 				n := len(got) / 6
 				for i, name := range demoNames {
-					name = filepath.Join("demo", name)
+					name = filepath.Join("testdata", "demo", name)
 					if want := direct(t, name, c.features, c.layer); !slices.Equal(got[i*n:(i+1)*n], want) { // shortest decimals are exact
 						t.Errorf("%s: got %v, want %v", name, got[i*n:(i+1)*n], want)
 					}
@@ -206,7 +206,7 @@ func TestEncode(t *testing.T) {
 // TestPrecision: with int8 or bf16 an embedding is another, and points where that of float32 does. The automatic choice is one
 // of bf16 and f32, and says which.
 func TestPrecision(t *testing.T) {
-	want := direct(t, "demo/cat.png", "embedding", -1)
+	want := direct(t, "testdata/demo/cat.png", "embedding", -1)
 	instruction := kernel.BF16Name() != "generic"
 	for _, c := range []struct {
 		precision string
@@ -220,7 +220,7 @@ func TestPrecision(t *testing.T) {
 		{"auto", !clipvit.BF16Pays(), 0.9999, map[bool]string{true: "precision: bf16, since " + kernel.BF16Name(), false: "precision: f32, since "}[clipvit.BF16Pays()]},
 	} {
 		precision, same := c.precision, c.same
-		r := vitago("encode", "--model", tinyModel, "--precision", precision, "demo/cat.png")
+		r := vitago("encode", "--model", tinyModel, "--precision", precision, "testdata/demo/cat.png")
 		if precision == "bf16" && !instruction {
 			r.want(t, exitUsage, nil, []string{"--precision bf16: the kernel in use, " + kernel.Name() + ", has no instruction for bfloat16, which is of AMX and AVX512-BF16: want f32, or auto, which chooses"})
 			continue
@@ -246,7 +246,7 @@ func TestPrecision(t *testing.T) {
 			t.Errorf("%s: cosine %v, want at least %v", precision, cosine, c.cosine)
 		}
 	}
-	vitago("encode", "--model", tinyModel, "--precision", "int4", "demo/cat.png").want(t, exitUsage, nil, []string{"int4", "f32", "int8"})
+	vitago("encode", "--model", tinyModel, "--precision", "int4", "testdata/demo/cat.png").want(t, exitUsage, nil, []string{"int4", "f32", "int8"})
 }
 
 func TestNormalize(t *testing.T) {
@@ -255,9 +255,9 @@ func TestNormalize(t *testing.T) {
 		t.Errorf("got %v and %v, want a zero vector as it is, and [0.6 0.8]", zero, other)
 	}
 	for _, features := range []string{"embedding", "cls", "patches", "all"} {
-		r := vitago("encode", "--model", tinyArchive, "--normalize", "--features", features, "demo/cat.png")
+		r := vitago("encode", "--model", tinyArchive, "--normalize", "--features", features, "testdata/demo/cat.png")
 		shape, got, _ := readOutput(t, "jsonl", features, []byte(r.out))
-		want := direct(t, "demo/cat.png", features, -1)
+		want := direct(t, "testdata/demo/cat.png", features, -1)
 		n := shape[len(shape)-1]
 		for i := 0; i < len(got); i += n {
 			var gg, gw, ww float64
@@ -277,7 +277,7 @@ func TestNormalize(t *testing.T) {
 func images(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	png, err := os.ReadFile("demo/red-circle.png")
+	png, err := os.ReadFile("testdata/demo/red-circle.png")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,15 +360,15 @@ func TestEncodeFolder(t *testing.T) {
 }
 
 func TestEncodeStdin(t *testing.T) {
-	data, err := os.ReadFile("demo/cat.jpg")
+	data, err := os.ReadFile("testdata/demo/cat.jpg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := vitagoContext(context.Background(), bytes.NewReader(data), "encode", "--model", tinyModel, "demo/cat.png", "-")
+	r := vitagoContext(context.Background(), bytes.NewReader(data), "encode", "--model", tinyModel, "testdata/demo/cat.png", "-")
 	r.want(t, exitDone, []string{`{"image":"-","embedding":[`}, nil)
 	_, x, names := readOutput(t, "jsonl", "embedding", []byte(r.out))
-	want := append(direct(t, "demo/cat.png", "embedding", -1), direct(t, "demo/cat.jpg", "embedding", -1)...)
-	if !slices.Equal(x, want) || !slices.Equal(names, []string{"demo/cat.png", "-"}) {
+	want := append(direct(t, "testdata/demo/cat.png", "embedding", -1), direct(t, "testdata/demo/cat.jpg", "embedding", -1)...)
+	if !slices.Equal(x, want) || !slices.Equal(names, []string{"testdata/demo/cat.png", "-"}) {
 		t.Errorf("got %v of %q, want %v", x, names, want)
 	}
 	vitago("encode", "--model", tinyModel, "-").want(t, exitFailed, nil, []string{"vitago: -: ", "empty"})
@@ -377,7 +377,7 @@ func TestEncodeStdin(t *testing.T) {
 func TestEncodeErrors(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "broken.jpg")
-	jpeg, err := os.ReadFile("demo/cat.jpg")
+	jpeg, err := os.ReadFile("testdata/demo/cat.jpg")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,17 +394,17 @@ func TestEncodeErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--model", tinyModel, "-o", out, "demo/cat.png"}, out + " exists, and overwriting was not asked for; give --overwrite"},
-		{[]string{"--model", tinyModel, "--overwrite", "-o", out, broken, "demo/cat.png"}, broken + ": "},
-		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "encode.go", "demo/cat.png"}, "encode.go: not an image"},
-		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "demo/cat.png", "absent.png"}, "absent.png"},
-		{[]string{"--model", "absent", "--overwrite", "-o", out, "demo/cat.png"}, "absent"},
-		{[]string{"--model", ".", "--overwrite", "-o", out, "demo/cat.png"}, ".: a directory without"},
-		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "sub", "deep", "x.npy"), broken, "demo/cat.png"}, broken + ": "},
-		{[]string{"--model", tinyModel, "-o", filepath.Join(broken, "x.npy"), "demo/cat.png"}, broken},
-		{[]string{"--model", tinyModel, "--format", "npy", "-o", filepath.Join(dir, "sub") + string(filepath.Separator), "demo/cat.png"}, "names a folder, want a file"},
-		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, long), "demo/cat.png"}, filepath.Join(dir, long) + ": cannot write in the folder " + dir + ": "},
-		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "demo/cat.png"}, "directory"},
+		{[]string{"--model", tinyModel, "-o", out, "testdata/demo/cat.png"}, out + " exists, and overwriting was not asked for; give --overwrite"},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, broken, "testdata/demo/cat.png"}, broken + ": "},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "encode.go", "testdata/demo/cat.png"}, "encode.go: not an image"},
+		{[]string{"--model", tinyModel, "--overwrite", "-o", out, "testdata/demo/cat.png", "absent.png"}, "absent.png"},
+		{[]string{"--model", "absent", "--overwrite", "-o", out, "testdata/demo/cat.png"}, "absent"},
+		{[]string{"--model", ".", "--overwrite", "-o", out, "testdata/demo/cat.png"}, ".: a directory without"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, "sub", "deep", "x.npy"), broken, "testdata/demo/cat.png"}, broken + ": "},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(broken, "x.npy"), "testdata/demo/cat.png"}, broken},
+		{[]string{"--model", tinyModel, "--format", "npy", "-o", filepath.Join(dir, "sub") + string(filepath.Separator), "testdata/demo/cat.png"}, "names a folder, want a file"},
+		{[]string{"--model", tinyModel, "-o", filepath.Join(dir, long), "testdata/demo/cat.png"}, filepath.Join(dir, long) + ": cannot write in the folder " + dir + ": "},
+		{[]string{"--model", tinyModel, "--format", "npy", "-o", dir, "testdata/demo/cat.png"}, "directory"},
 	} {
 		r := vitago(append([]string{"encode"}, c.args...)...)
 		r.want(t, exitFailed, nil, []string{"vitago: ", c.want})
@@ -421,14 +421,14 @@ func TestEncodeErrors(t *testing.T) {
 
 	// A full disk.
 	if _, err := os.Stat("/dev/full"); err == nil {
-		vitago("encode", "--model", tinyModel, "--format", "npy", "-o", "/dev/full", "demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
+		vitago("encode", "--model", tinyModel, "--format", "npy", "-o", "/dev/full", "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
 	}
 }
 
 // TestEncodeMakesFolders: as all other verbs do.
 func TestEncodeMakesFolders(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "sub", "deep", "x.npy")
-	vitago("encode", "--model", tinyModel, "-o", out, "demo/cat.png").want(t, exitDone, nil, []string{out + ": embedding [1,10] of 1 images in "})
+	vitago("encode", "--model", tinyModel, "-o", out, "testdata/demo/cat.png").want(t, exitDone, nil, []string{out + ": embedding [1,10] of 1 images in "})
 	if _, err := os.Stat(out); err != nil {
 		t.Error(err)
 	}
@@ -437,7 +437,7 @@ func TestEncodeMakesFolders(t *testing.T) {
 func TestSkipErrors(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"encode", "--model", tinyModel, "--skip-errors", "--batch", "2"}
-	pictures := []string{"absent.png", "encode.go", "demo/cat.png", "main.go", "demo/cat.jpg"}
+	pictures := []string{"absent.png", "encode.go", "testdata/demo/cat.png", "main.go", "testdata/demo/cat.jpg"}
 	messages := []string{"skipped: encode.go: not an image", "absent.png", "vitago: 3 of 5 images could not be read\n"}
 
 	r := vitago(append(args, pictures...)...)
@@ -488,19 +488,19 @@ func (r interrupting) Read([]byte) (int, error) {
 func TestEncodeInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := vitagoContext(ctx, interrupting{cancel}, "encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "-", "demo/cat.jpg")
+	r := vitagoContext(ctx, interrupting{cancel}, "encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "-", "testdata/demo/cat.jpg")
 	r.want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
 	if got := files(t, dir); len(got) > 0 {
 		t.Errorf("Ctrl-C before the first image left %q", got)
 	}
 	ctx, cancel = context.WithCancel(context.Background())
-	args := []string{"encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "demo", "demo", "-"}
+	args := []string{"encode", "--model", tinyModel, "--batch", "1", "-o", filepath.Join(dir, "x.npy"), "testdata/demo", "testdata/demo", "-"}
 	r = vitagoContext(ctx, interrupting{cancel}, args...)
 	r.want(t, exitInterrupted, nil, []string{filepath.Join(dir, "x.npy") + ": 1", " of 13 images are kept, and --resume goes on behind them\nvitago: interrupted\n"})
 	if got := files(t, dir); !slices.Equal(got, []string{"x.npy.partial", "x.npy.partial.journal"}) {
 		t.Errorf("Ctrl-C left %q", got)
 	}
-	cat, err := os.ReadFile("demo/cat.jpg")
+	cat, err := os.ReadFile("testdata/demo/cat.jpg")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -509,7 +509,7 @@ func TestEncodeInterrupted(t *testing.T) {
 	if got := files(t, dir); !slices.Equal(got, []string{"x.npy", "x.npy.about.json", "x.npy.names.jsonl"}) {
 		t.Errorf("in the end there are %q", got)
 	}
-	vitagoContext(ctx, nil, "encode", "--model", tinyModel, "demo/cat.png").want(t, exitInterrupted, nil, []string{"interrupted"})
+	vitagoContext(ctx, nil, "encode", "--model", tinyModel, "testdata/demo/cat.png").want(t, exitInterrupted, nil, []string{"interrupted"})
 	vitagoContext(ctx, nil, "inspect", tinyModel).want(t, exitInterrupted, nil, []string{"interrupted"})
 }
 
@@ -570,8 +570,8 @@ func TestEncodeNaN(t *testing.T) {
 	for _, ext := range []string{".npy", ".safetensors", ".jsonl"} {
 		out := filepath.Join(dir, "out"+ext)
 		var stderr bytes.Buffer
-		status := run(t.Context(), []string{"encode", "--model", dir, "-o", out, "demo/cat.png"}, nil, io.Discard, &stderr)
-		if status != 1 || !strings.Contains(stderr.String(), "demo/cat.png: embedding: value 1 of 10 is NaN") {
+		status := run(t.Context(), []string{"encode", "--model", dir, "-o", out, "testdata/demo/cat.png"}, nil, io.Discard, &stderr)
+		if status != 1 || !strings.Contains(stderr.String(), "testdata/demo/cat.png: embedding: value 1 of 10 is NaN") {
 			t.Errorf("%s: status %d, %s", ext, status, stderr.String())
 		}
 		if _, err := os.Stat(out); err == nil {

@@ -340,7 +340,7 @@ func TestEvalNone(t *testing.T) {
 	model := withVocabulary(t, fewWords)
 	pictures := colours(t, 3)
 	at, second := filepath.Join(pictures, "red", "00.png"), filepath.Join(pictures, "blue", "00.png")
-	other, err := filepath.Abs("demo/cat.png")
+	other, err := filepath.Abs("testdata/demo/cat.png")
 	if err != nil {
 		t.Fatal(err)
 	}

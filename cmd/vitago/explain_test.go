@@ -53,13 +53,13 @@ func explainedOf(t *testing.T, args ...string) (e explained) {
 func TestExplain(t *testing.T) {
 	dir, model := t.TempDir(), withVocabulary(t, fewWords)
 	out, values := filepath.Join(dir, "x.png"), filepath.Join(dir, "x.npy")
-	e := explainedOf(t, "--model", model, "--text", "photo of a cat", "-o", out, "--map", values, "demo/cat.jpg")
+	e := explainedOf(t, "--model", model, "--text", "photo of a cat", "-o", out, "--map", values, "testdata/demo/cat.jpg")
 	m, err := clip.Open(model)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	want, err := explain.Caption(t.Context(), m, clip.File("demo/cat.jpg"), "photo of a cat", explain.Options{})
+	want, err := explain.Caption(t.Context(), m, clip.File("testdata/demo/cat.jpg"), "photo of a cat", explain.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestExplain(t *testing.T) {
 		}
 	}
 
-	args := []string{"explain", "--model", model, "--text", "photo of a cat", "--text", "dog.", "-o", out, "--map", values, "demo/cat.jpg"}
+	args := []string{"explain", "--model", model, "--text", "photo of a cat", "--text", "dog.", "-o", out, "--map", values, "testdata/demo/cat.jpg"}
 	vitago(args...).want(t, exitFailed, nil, []string{"exists, and", "give --overwrite"})
 	r := vitago(append(args, "--overwrite")...)
 	r.want(t, exitDone, []string{"photo of a cat: cosine", "dog.: cosine", "counts most at"}, []string{""})
@@ -94,11 +94,11 @@ func TestExplain(t *testing.T) {
 		t.Errorf("%d lines of maps, want %d:\n%s", lines, 2*g, r.out)
 	}
 	copied := filepath.Join(t.TempDir(), "cat.png")
-	if err := os.WriteFile(copied, []byte(read(t, "demo/cat.png")), 0o666); err != nil {
+	if err := os.WriteFile(copied, []byte(read(t, "testdata/demo/cat.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	vitago("explain", "--model", model, "--text", "dog.", "-o", copied, "--overwrite", copied).want(t, exitUsage, nil, []string{copied + " is the image itself"})
-	if read(t, copied) != read(t, "demo/cat.png") {
+	if read(t, copied) != read(t, "testdata/demo/cat.png") {
 		t.Error("the image was overwritten by its map")
 	}
 	both := npyValues(t, values, 2, g, g)
@@ -110,19 +110,19 @@ func TestExplain(t *testing.T) {
 	}
 
 	// From standard input, and of a model that sees all of it.
-	jpeg := read(t, "demo/cat.jpg")
+	jpeg := read(t, "testdata/demo/cat.jpg")
 	piped := vitagoContext(t.Context(), strings.NewReader(jpeg), "explain", "--json", "--model", model, "--text", "photo of a cat", "-")
 	piped.want(t, exitDone, []string{`"image":"-"`}, []string{""})
-	squashed := explainedOf(t, "--model", model, "--text", "photo", "--fit", "squash", "demo/cat.jpg")
+	squashed := explainedOf(t, "--model", model, "--text", "photo", "--fit", "squash", "testdata/demo/cat.jpg")
 	if s := squashed.Seen; s.Left != 0 || s.Top != 0 || s.Right != float64(squashed.Width) || s.Bottom != float64(squashed.Height) {
 		t.Errorf("squashed, it sees %+v of %d×%d", s, squashed.Width, squashed.Height)
 	}
 	// Its blocks count from either end.
-	first, all := explainedOf(t, "--model", model, "--text", "photo", "--start-layer", "0", "demo/cat.jpg"), explainedOf(t, "--model", model, "--text", "photo", "--start-layer", "-2", "demo/cat.jpg")
+	first, all := explainedOf(t, "--model", model, "--text", "photo", "--start-layer", "0", "testdata/demo/cat.jpg"), explainedOf(t, "--model", model, "--text", "photo", "--start-layer", "-2", "testdata/demo/cat.jpg")
 	if first.Blocks != 2 || all.Blocks != 2 || !slices.Equal(first.Maps[0].Values[0], all.Maps[0].Values[0]) {
 		t.Errorf("%d and %d blocks, want 2 of 2", first.Blocks, all.Blocks)
 	}
-	rollout := explainedOf(t, "--model", model, "--method", "rollout", "demo/cat.jpg")
+	rollout := explainedOf(t, "--model", model, "--method", "rollout", "testdata/demo/cat.jpg")
 	if one := rollout.Maps[0]; one.Cosine != nil || one.Text != "" || rollout.Blocks != 2 {
 		t.Errorf("rollout is %+v", rollout)
 	}
@@ -130,9 +130,9 @@ func TestExplain(t *testing.T) {
 	if odd := filepath.Join(dir, "\xff.jpg"); os.WriteFile(odd, []byte(jpeg), 0o666) == nil && isThere(dir, "\xff.jpg") {
 		vitago("explain", "--json", "--model", model, "--text", "photo", odd).want(t, exitDone, []string{`\udcff.jpg"`}, []string{""})
 	}
-	vitago("explain", "--model", model, "--class", "cat", "demo/cat.jpg").want(t, exitUsage, nil, []string{"--class wants a model with a head"})
+	vitago("explain", "--model", model, "--class", "cat", "testdata/demo/cat.jpg").want(t, exitUsage, nil, []string{"--class wants a model with a head"})
 	// Without a model it is the one in the program, whose words are few.
-	vitago("explain", "--text", "a", "demo/cat.jpg").want(t, exitDone, []string{"a: cosine"}, []string{builtinNote})
+	vitago("explain", "--text", "a", "testdata/demo/cat.jpg").want(t, exitDone, []string{"a: cosine"}, []string{builtinNote})
 }
 
 // TestExplainClass: a head says what the map is of: the best class, or the one that is named.

@@ -145,7 +145,7 @@ func TestFinetuneProjector(t *testing.T) {
 	r.want(t, exitDone, []string{"best r2", "model "}, []string{"Projector ", "plora_sub_GN ", "plora_glb_GN ", "learns ", "in all ", "r2"})
 	first, last := losses(t, byTeacher)
 	model := filepath.Join(byTeacher, "model")
-	held := filepath.Join("demo", "cat.png")
+	held := filepath.Join("testdata", "demo", "cat.png")
 	before, after := difference(t, base, teacher, layout, held), difference(t, model, teacher, layout, held)
 	t.Logf("loss from %.3g to %.3g; of a picture that is not among them from %.3g to %.3g", first, last, before, after)
 	if !(first/last > 10) || !(before/after > 5) {

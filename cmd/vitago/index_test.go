@@ -56,7 +56,7 @@ func TestIndex(t *testing.T) {
 		if err := os.WriteFile(table, []byte(content), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		vitago("index", "--index", index, "--metadata", table, "demo/cat.png").want(t, exitUsage, nil, []string{want})
+		vitago("index", "--index", index, "--metadata", table, "testdata/demo/cat.png").want(t, exitUsage, nil, []string{want})
 	}
 	vitago("index", "--index", index, "--forget", photos, "--compact").want(t, exitDone, nil, []string{"forgot 6 pictures", ": 0 pictures"})
 	vitago("index", "--index", index).want(t, exitUsage, nil, []string{"nothing was put into it yet"})
@@ -65,7 +65,7 @@ func TestIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := filepath.Join(dir, "other")
-	vitago("index", "--index", other, "--model", lost, "demo/cat.png").want(t, exitDone, nil, []string{"1 added"})
+	vitago("index", "--index", other, "--model", lost, "testdata/demo/cat.png").want(t, exitDone, nil, []string{"1 added"})
 	os.RemoveAll(lost)
 	vitago("index", "--index", other).want(t, exitUsage, nil, []string{"was made with the model " + lost + ", which is not there any more: give --model DIR"})
 }

@@ -85,7 +85,7 @@ func files(t *testing.T, dir string) []string {
 
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
-	png := "demo/cat.png"
+	png := "testdata/demo/cat.png"
 	for _, c := range []struct {
 		args []string
 		err  []string
@@ -103,7 +103,7 @@ func TestUsage(t *testing.T) {
 			"vitago encode: no model: give --model DIR", "or any checkpoint.\nOpenAI's ViT-L/14@336px, 0.9 GB:\n  vitago download ViT-L/14@336px\n  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336\n",
 			"\nWithout a download: --model builtin:demo, the small model in this program\nRun 'vitago encode --help'",
 		}},
-		{[]string{"encode", "--model", png, tinyModel}, []string{"--model demo/cat.png is an image, want a model directory"}},
+		{[]string{"encode", "--model", png, tinyModel}, []string{"--model testdata/demo/cat.png is an image, want a model directory"}},
 		{[]string{"encode", "--model", tinyModel, "https://example.com/cat.jpg"}, []string{"https://example.com/cat.jpg: addresses are not read; download it", "curl"}},
 		{[]string{"encode", "--model", tinyModel, "--skip-errors", "HTTP://example.com/cat?size=[1]"}, []string{"addresses are not read"}},
 		{[]string{"encode", "--model", tinyModel, "-o", filepath.Join(dir, "x.npy"), "--format", "safetensors", png}, []string{"x.npy has the extension of npy, and --format is safetensors"}},
@@ -193,7 +193,7 @@ func TestInspect(t *testing.T) {
 		t.Errorf("got %+v, want %+v", info, want)
 	}
 	vitago("inspect", "absent.pt").want(t, exitFailed, nil, []string{"vitago: no model absent.pt: "})
-	vitago("inspect", "demo/cat.png").want(t, exitFailed, nil, []string{"demo/cat.png", "not a TorchScript archive"})
+	vitago("inspect", "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"testdata/demo/cat.png", "not a TorchScript archive"})
 }
 
 // A checkpoint that is sound but no model is shown, and is a failure.
@@ -337,7 +337,7 @@ func TestDemo(t *testing.T) {
 
 	dir := filepath.Join(tmp, "kept")
 	vitago("demo", "--dir", dir).want(t, exitDone, []string{"red-circle.png"}, []string{"vitago encode --model " + dir})
-	vitago("encode", "--model", dir, "demo/cat.png").want(t, exitDone, []string{`{"image":"demo/cat.png","embedding":[`}, nil)
+	vitago("encode", "--model", dir, "testdata/demo/cat.png").want(t, exitDone, []string{`{"image":"testdata/demo/cat.png","embedding":[`}, nil)
 	vitago("encode", "--model", dir, "--text", "A red circle.").want(t, exitDone, []string{`{"text":"A red circle.","embedding":[`}, nil)
 	vitago("classify", "--model", dir, "--labels", "star,red circle,three hearts", "../../demo/pictures/red-circle.png").want(t, exitDone, []string{"red-circle.png\n", " %  red circle\n"}, nil)
 	vitago("encode", "--model", dir, "--text", "a cat").want(t, exitFailed, nil, []string{`the vocabulary of 78 tokens lacks "cat"`})
@@ -382,7 +382,7 @@ func vocabularyOf(t *testing.T, dir string) map[string]int {
 // TestArchiveEmbeddings goes the whole way on an archive in OpenAI's form, and compares the embeddings with OpenAI's code.
 func TestArchiveEmbeddings(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "model")
-	vitago("convert", "demo/tiny-clip.pt", dir).want(t, exitDone, []string{"TorchScript archive", "OpenAI"}, []string{"converted"})
+	vitago("convert", "testdata/demo/tiny-clip.pt", dir).want(t, exitDone, []string{"TorchScript archive", "OpenAI"}, []string{"converted"})
 	m, err := converter.Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -392,7 +392,7 @@ func TestArchiveEmbeddings(t *testing.T) {
 	names := []string{"blue-square.png", "cat.jpg", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"}
 	var images []image.Image
 	for _, name := range names {
-		img, err := clipvit.DecodeImage(strings.NewReader(read(t, "demo/"+name)))
+		img, err := clipvit.DecodeImage(strings.NewReader(read(t, "testdata/demo/"+name)))
 		if err != nil {
 			t.Fatal(err)
 		}

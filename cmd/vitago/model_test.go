@@ -16,7 +16,7 @@ func TestModelByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	picture, err := filepath.Abs("demo/cat.png")
+	picture, err := filepath.Abs("testdata/demo/cat.png")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,8 +144,8 @@ func TestThreads(t *testing.T) {
 	if after := readVersion().Threads; after != before {
 		t.Errorf("after it there are %d threads, before it were %d", after, before)
 	}
-	vitago("--threads", "1", "encode", "--model", tinyModel, "demo/cat.png").want(t, exitDone, []string{`"embedding":[`}, nil)
-	vitago("encode", "--model", tinyModel, "demo/cat.png", "--threads=2").want(t, exitDone, []string{`"embedding":[`}, nil)
+	vitago("--threads", "1", "encode", "--model", tinyModel, "testdata/demo/cat.png").want(t, exitDone, []string{`"embedding":[`}, nil)
+	vitago("encode", "--model", tinyModel, "testdata/demo/cat.png", "--threads=2").want(t, exitDone, []string{`"embedding":[`}, nil)
 }
 
 // TestQuiet: results and errors stay, all else goes.
@@ -156,9 +156,9 @@ func TestQuiet(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, args := range []string{
-		"demo", "version", "models", "inspect " + tinyModel, "compare " + tinyModel + " " + tinyArchive, "encode --model " + tinyModel + " demo",
+		"demo", "version", "models", "inspect " + tinyModel, "compare " + tinyModel + " " + tinyArchive, "encode --model " + tinyModel + " testdata/demo",
 		"convert --overwrite " + tinyModel + " " + filepath.Join(dir, "m"), "export --overwrite --to openclip " + tinyModel + " " + filepath.Join(dir, "e"),
-		"tokens --model ../../testdata/families/llava --count demo", "finetune --dry-run --recipe full --model " + tinyModel + " --data " + colours(t, 2) + " --out " + filepath.Join(dir, "out"),
+		"tokens --model ../../testdata/families/llava --count testdata/demo", "finetune --dry-run --recipe full --model " + tinyModel + " --data " + colours(t, 2) + " --out " + filepath.Join(dir, "out"),
 	} {
 		loud, quiet := vitago(strings.Fields(args)...), vitago(append(strings.Fields(args), "--quiet")...)
 		if loud.status != exitDone || quiet.status != exitDone || quiet.err != "" || loud.out != quiet.out && !strings.HasPrefix(args, "finetune") { // which tells of times
@@ -167,7 +167,7 @@ func TestQuiet(t *testing.T) {
 	}
 	words := withVocabulary(t, fewWords)
 	for _, verb := range []string{"encode --model " + tinyModel, "tokens --format jsonl --model ../../testdata/families/llava", "tokens --count --model ../../testdata/families/llava", "classify --labels photo,dog. --template {} --vocab " + words + " --model " + words} {
-		args := append(strings.Fields(verb), "--quiet", "--skip-errors", broken, "demo/cat.png")
+		args := append(strings.Fields(verb), "--quiet", "--skip-errors", broken, "testdata/demo/cat.png")
 		r := vitago(args...)
 		if r.status != exitFailed || !strings.HasPrefix(r.err, "skipped: "+broken+": ") || strings.Count(r.err, "\n") != 2 {
 			t.Errorf("%s: %d %q, want the error of the picture and of the whole", verb, r.status, r.err)

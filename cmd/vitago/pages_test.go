@@ -195,7 +195,7 @@ func TestReadmeRuns(t *testing.T) {
 		"models/teacher": family("xcomposer2-hd"), "internlm-xcomposer2-vl-7b": family("xcomposer2-vl"),
 		"photos": filepath.Join(pictures, "red"), "pictures/train": pictures, "pictures/test": pictures, ".": filepath.Join(pictures, "blue"),
 	}
-	archive, err := os.ReadFile(golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"))
+	archive, err := os.ReadFile(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,11 +46,11 @@ func picturesWithCopy(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, path := range []string{"cat.png", "cat.jpg", "red-circle.png", "orange-circle.png", "blue-square.png", "gradient.png"} {
-		if err := os.WriteFile(filepath.Join(dir, path), []byte(read(t, filepath.Join("demo", path))), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, path), []byte(read(t, filepath.Join("testdata", "demo", path))), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "copy & <b>.png"), []byte(read(t, "demo/cat.png")), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "copy & <b>.png"), []byte(read(t, "testdata/demo/cat.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -60,7 +60,7 @@ func picturesWithCopy(t *testing.T) string {
 func TestSearch(t *testing.T) {
 	pictures := picturesWithCopy(t)
 	index := madeIndex(t, pictures, demo.Name)
-	r := vitago("search", "--index", index, "--image", "demo/cat.png", "--top", "3")
+	r := vitago("search", "--index", index, "--image", "testdata/demo/cat.png", "--top", "3")
 	r.want(t, exitDone, []string{"cat.png"}, []string{""})
 	lines := strings.Split(strings.TrimSpace(r.out), "\n")
 	// 1 but for the length of what is stored in float16, which is 1±2⁻¹¹.
@@ -73,11 +73,11 @@ func TestSearch(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "v.npy")
-	vitago("encode", "--model", demo.Name, "-o", file, "demo/cat.png").want(t, exitDone, nil, []string{""})
+	vitago("encode", "--model", demo.Name, "-o", file, "testdata/demo/cat.png").want(t, exitDone, nil, []string{""})
 	for _, got := range []ran{
-		vitagoContext(t.Context(), strings.NewReader(read(t, "demo/cat.png")), "search", "--index", index, "--image", "-", "--top", "3"),
+		vitagoContext(t.Context(), strings.NewReader(read(t, "testdata/demo/cat.png")), "search", "--index", index, "--image", "-", "--top", "3"),
 		vitago("search", "--index", index, "--vector", file, "--top", "3"),
-		vitago("search", "--index", index, "--image", "demo/cat.png", "--image", "demo/cat.png", "--weights", "3,0.5", "--top", "3"),
+		vitago("search", "--index", index, "--image", "testdata/demo/cat.png", "--image", "testdata/demo/cat.png", "--weights", "3,0.5", "--top", "3"),
 	} {
 		if got.status != exitDone || got.out != r.out {
 			t.Errorf("got %q, %q, want %q", got.out, got.err, r.out)
@@ -88,7 +88,7 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vectors, err := m.Encode(t.Context(), clip.File("demo/cat.png"), clip.File("demo/gradient.png"))
+	vectors, err := m.Encode(t.Context(), clip.File("testdata/demo/cat.png"), clip.File("testdata/demo/gradient.png"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r = vitago("search", "--index", index, "a circle", "--image", "demo/cat.png", "--vector", file, "--not", "a star", "--not-image", "demo/gradient.png", "--weights", "1,2,3,4,0.5", "--json", "--vectors")
+	r = vitago("search", "--index", index, "a circle", "--image", "testdata/demo/cat.png", "--vector", file, "--not", "a star", "--not-image", "testdata/demo/gradient.png", "--weights", "1,2,3,4,0.5", "--json", "--vectors")
 	r.want(t, exitDone, []string{""}, []string{""})
 	var got []found
 	for line := range strings.Lines(r.out) {
@@ -125,15 +125,15 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]int{
-		"--image demo/cat.png --where kind=jpg": 1, "--image demo/cat.png --path *.jpg": 1, "--image demo/cat.png --exclude *circle* --exclude copy*": 4,
-		"--image demo/cat.png --where kind!=png --where width>=1": 1, "--image demo/cat.png --threshold 0.9995": 2,
+		"--image testdata/demo/cat.png --where kind=jpg": 1, "--image testdata/demo/cat.png --path *.jpg": 1, "--image testdata/demo/cat.png --exclude *circle* --exclude copy*": 4,
+		"--image testdata/demo/cat.png --where kind!=png --where width>=1": 1, "--image testdata/demo/cat.png --threshold 0.9995": 2,
 	} {
 		r := vitago(append([]string{"search", "--index", index}, strings.Fields(line)...)...)
 		if n := strings.Count(r.out, "\n"); r.status != exitDone || n != want {
 			t.Errorf("%s: %d lines, want %d: %s%s", line, n, want, r.out, r.err)
 		}
 	}
-	vitago("search", "--index", index, "--image", "demo/cat.png", "--where", "kind=gif").want(t, exitDone, nil, []string{"none of the 7 pictures is chosen"})
+	vitago("search", "--index", index, "--image", "testdata/demo/cat.png", "--where", "kind=gif").want(t, exitDone, nil, []string{"none of the 7 pictures is chosen"})
 }
 
 // TestSearchDuplicates: a copy is found, as lines, as JSON and on a sheet.
@@ -161,7 +161,7 @@ func TestSearchSheet(t *testing.T) {
 	}
 	sheet := filepath.Join(t.TempDir(), "found.html")
 	evil := filepath.Join(t.TempDir(), "<script>.png")
-	if err := os.WriteFile(evil, []byte(read(t, "demo/gradient.png")), 0o666); err != nil {
+	if err := os.WriteFile(evil, []byte(read(t, "testdata/demo/gradient.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	line := []string{"search", "--index", index, "a circle", "--not-image", evil, "--sheet", sheet}
@@ -181,7 +181,7 @@ func TestSearchSheet(t *testing.T) {
 func TestSearchModel(t *testing.T) {
 	pictures := picturesWithCopy(t)
 	another := golden.Path(t, "testdata/families/hf5-clip")
-	query := []string{"--image", "demo/cat.png", "--top", "1"}
+	query := []string{"--image", "testdata/demo/cat.png", "--top", "1"}
 	lost := madeIndex(t, pictures, filepath.Join(t.TempDir(), "gone"))
 	vitago(append([]string{"search", "--index", lost}, query...)...).want(t, exitDone, []string{"cat.png"}, []string{builtinNote})
 	vitago(append([]string{"search", "--index", lost, "--model", another}, query...)...).want(t, exitFailed, nil, []string{"fingerprint", "number of values 64 against 10"})
@@ -227,15 +227,15 @@ func TestSearchText(t *testing.T) {
 	if err := errors.Join(w.Add(search.Record{Path: "/a.jpg", Width: 1, Height: 1}, v), w.Commit(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	vitago("search", "--index", dir, "--image", "demo/cat.png").want(t, exitDone, []string{"/a.jpg"}, []string{""})
-	vitago("search", "--index", dir, "--image", "demo/cat.png", "--not", "a cat").want(t, exitFailed, nil, []string{"the text tower of its model", "0000000000000000"})
+	vitago("search", "--index", dir, "--image", "testdata/demo/cat.png").want(t, exitDone, []string{"/a.jpg"}, []string{""})
+	vitago("search", "--index", dir, "--image", "testdata/demo/cat.png", "--not", "a cat").want(t, exitFailed, nil, []string{"the text tower of its model", "0000000000000000"})
 }
 
 // TestSearchRefuses: what is no query, and what is damaged.
 func TestSearchRefuses(t *testing.T) {
 	index := madeIndex(t, picturesWithCopy(t), demo.Name)
 	broken, vector := filepath.Join(t.TempDir(), "broken.png"), filepath.Join(t.TempDir(), "v.npy")
-	vitago("encode", "--model", tinyModel, "--features", "all", "-o", vector, "demo/cat.png").want(t, exitDone, nil, []string{""})
+	vitago("encode", "--model", tinyModel, "--features", "all", "-o", vector, "testdata/demo/cat.png").want(t, exitDone, nil, []string{""})
 	if err := os.WriteFile(broken, []byte("no picture"), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func wrongFiles(t *testing.T) string {
 	dir := t.TempDir()
 	weights, archive := read(t, tinyModel, "model.safetensors"), read(t, tinyArchive)
 	legacy := read(t, "../../testdata/tiny/state_legacy.pt")
-	jpeg := read(t, "demo/"+demoJPEG(t))
+	jpeg := read(t, "testdata/demo/"+demoJPEG(t))
 	for name, content := range map[string]string{
 		"empty.pt": "", "text.pt": "just some text\n", "zeros.pt": strings.Repeat("\x00", 4096),
 		"login.pt":        "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n",
@@ -52,7 +52,7 @@ func wrongFiles(t *testing.T) string {
 // demoJPEG returns the name of a JPEG of the demo.
 func demoJPEG(t *testing.T) string {
 	t.Helper()
-	names, err := filepath.Glob("demo/*.jpg")
+	names, err := filepath.Glob("testdata/demo/*.jpg")
 	if err != nil || len(names) == 0 {
 		t.Fatal("no JPEG", err)
 	}
@@ -410,7 +410,7 @@ func TestStatuses(t *testing.T) {
 	tried := map[string][]int{}
 	for _, c := range cases {
 		out := filepath.Join(t.TempDir(), "out")
-		names := strings.NewReplacer("TINY", tinyModel, "LLAVA", golden.Path(t, "testdata/families/llava"), "PICTURES", pictures, "PICTURE", "demo/cat.png", "WRONG", wrong, "OUT", out)
+		names := strings.NewReplacer("TINY", tinyModel, "LLAVA", golden.Path(t, "testdata/families/llava"), "PICTURES", pictures, "PICTURE", "testdata/demo/cat.png", "WRONG", wrong, "OUT", out)
 		args := strings.Fields(names.Replace(c.line))
 		r := vitago(args...)
 		if len(args) > 0 {

@@ -140,7 +140,7 @@ func ratios(t *testing.T) []string {
 }
 
 func TestTokens(t *testing.T) {
-	pictures := append(ratios(t), "demo/cat.jpg")
+	pictures := append(ratios(t), "testdata/demo/cat.jpg")
 	for _, c := range []struct {
 		family, layout, used string
 		hdNum                int
@@ -247,10 +247,10 @@ func TestTokensConverted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := vitago("tokens", "--model", dst, "--format", "safetensors", "demo/cat.png")
+	r := vitago("tokens", "--model", dst, "--format", "safetensors", "testdata/demo/cat.png")
 	all, metadata := readTokens(t, "safetensors", []byte(r.out))
-	want, _ := directTokens(t, families+"llava", "", 0, "demo/cat.png")
-	if metadata["model_sha256"] != info.SHA256 || len(info.SHA256) != 64 || !slices.Equal(all["demo/cat.png"].x, want) {
+	want, _ := directTokens(t, families+"llava", "", 0, "testdata/demo/cat.png")
+	if metadata["model_sha256"] != info.SHA256 || len(info.SHA256) != 64 || !slices.Equal(all["testdata/demo/cat.png"].x, want) {
 		t.Errorf("SHA-256 is %q, want %q; %s", metadata["model_sha256"], info.SHA256, r.err)
 	}
 }
@@ -262,25 +262,25 @@ func TestTokensUsage(t *testing.T) {
 		status int
 		err    string
 	}{
-		{[]string{"demo/cat.png"}, exitUsage, "no model: give --model DIR"},
+		{[]string{"testdata/demo/cat.png"}, exitUsage, "no model: give --model DIR"},
 		{[]string{"--model", families + "llava"}, exitUsage, "want at least one IMAGE"},
-		{[]string{"--model", families + "llava", "--layout", "hd", "demo/cat.png"}, exitUsage, "want processor, clip, clip-transformers, squash, pad, llava-1.6, xcomposer2-4khd"},
-		{[]string{"--model", families + "llava", "--hd-num", "9", "demo/cat.png"}, exitUsage, "layout pad has no tiles"},
-		{[]string{"--model", families + "xcomposer2-hd", "--layout", "xcomposer2.5", "--hd-num", "5000", "demo/cat.png"}, exitUsage, "at most 5000 tiles, want 1 to 1024"},
-		{[]string{"--model", families + "llava", "--hd-num", "0", "demo/cat.png"}, exitUsage, "--hd-num is 0"},
-		{[]string{"--model", families + "llava", "--batch", "0", "demo/cat.png"}, exitUsage, "--batch is 0, want 1 to 64"},
-		{[]string{"--model", families + "llava", "--batch", "65", "demo/cat.png"}, exitUsage, "--batch is 65"},
-		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npy"), "demo"}, exitUsage, "npy holds the tokens of one image, and there are 6; give --format npz"},
-		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.txt"), "demo"}, exitUsage, `no format has the extension ".txt"`},
-		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "demo/cat.png", "demo"}, exitUsage, "demo/cat.png: a second image of that name"},
+		{[]string{"--model", families + "llava", "--layout", "hd", "testdata/demo/cat.png"}, exitUsage, "want processor, clip, clip-transformers, squash, pad, llava-1.6, xcomposer2-4khd"},
+		{[]string{"--model", families + "llava", "--hd-num", "9", "testdata/demo/cat.png"}, exitUsage, "layout pad has no tiles"},
+		{[]string{"--model", families + "xcomposer2-hd", "--layout", "xcomposer2.5", "--hd-num", "5000", "testdata/demo/cat.png"}, exitUsage, "at most 5000 tiles, want 1 to 1024"},
+		{[]string{"--model", families + "llava", "--hd-num", "0", "testdata/demo/cat.png"}, exitUsage, "--hd-num is 0"},
+		{[]string{"--model", families + "llava", "--batch", "0", "testdata/demo/cat.png"}, exitUsage, "--batch is 0, want 1 to 64"},
+		{[]string{"--model", families + "llava", "--batch", "65", "testdata/demo/cat.png"}, exitUsage, "--batch is 65"},
+		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npy"), "testdata/demo"}, exitUsage, "npy holds the tokens of one image, and there are 6; give --format npz"},
+		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.txt"), "testdata/demo"}, exitUsage, `no format has the extension ".txt"`},
+		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "testdata/demo/cat.png", "testdata/demo"}, exitUsage, "testdata/demo/cat.png: a second image of that name"},
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "caf\xe9.png"}, exitFailed, "caf\xe9.png"},
 		{[]string{"--model", families + "llava", "--skip-errors", "-o", filepath.Join(dir, "x.npz"), "caf\xe9.png"}, exitUsage, `"caf\xe9.png" is not UTF-8, which names in npz are; rename the file, or give --format jsonl`},
-		{[]string{"--model", families + "llava", "--count", "--format", "npz", "demo"}, exitUsage, "--count writes lines of text"},
-		{[]string{"--model", tinyModel, "demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
-		{[]string{"--model", tinyModel, "--count", "demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
-		{[]string{"--model", families + "llava-projector", "demo/cat.png"}, exitFailed, "has a projector and no vision tower"},
-		{[]string{"--model", families + "llava", "--layout", "xcomposer2-4khd", "demo/cat.png"}, exitFailed, `projector takes 64 columns, and layout "xcomposer2-4khd" makes 256`},
-		{[]string{"--model", families + "xcomposer2-hd", "demo/cat.png"}, exitFailed, `"xcomposer2-4khd" or "xcomposer2.5"; --layout chooses it`},
+		{[]string{"--model", families + "llava", "--count", "--format", "npz", "testdata/demo"}, exitUsage, "--count writes lines of text"},
+		{[]string{"--model", tinyModel, "testdata/demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
+		{[]string{"--model", tinyModel, "--count", "testdata/demo/cat.png"}, exitFailed, "has a vision tower and no projector"},
+		{[]string{"--model", families + "llava-projector", "testdata/demo/cat.png"}, exitFailed, "has a projector and no vision tower"},
+		{[]string{"--model", families + "llava", "--layout", "xcomposer2-4khd", "testdata/demo/cat.png"}, exitFailed, `projector takes 64 columns, and layout "xcomposer2-4khd" makes 256`},
+		{[]string{"--model", families + "xcomposer2-hd", "testdata/demo/cat.png"}, exitFailed, `"xcomposer2-4khd" or "xcomposer2.5"; --layout chooses it`},
 		{[]string{"--model", families + "llava", "-o", filepath.Join(dir, "x.npz"), "tokens.go"}, exitFailed, "tokens.go: not an image"},
 		{[]string{"--model", families + "llava", "--count", "tokens.go"}, exitFailed, "tokens.go: not an image"},
 		{[]string{"--model", families + "llava", "--count", "absent.png"}, exitFailed, "absent.png"},
@@ -291,22 +291,22 @@ func TestTokensUsage(t *testing.T) {
 		t.Errorf("failures left %q", got)
 	}
 	if _, err := os.Stat("/dev/full"); err == nil {
-		vitago("tokens", "--model", families+"llava", "--format", "safetensors", "-o", "/dev/full", "demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
+		vitago("tokens", "--model", families+"llava", "--format", "safetensors", "-o", "/dev/full", "testdata/demo/cat.png").want(t, exitFailed, nil, []string{"no space left"})
 	}
 }
 
 func TestTokensSkipErrors(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.jpg")
-	jpeg, err := os.ReadFile("demo/cat.jpg")
+	jpeg, err := os.ReadFile("testdata/demo/cat.jpg")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(broken, jpeg[:len(jpeg)/2], 0o666); err != nil {
 		t.Fatal(err)
 	}
-	pictures := []string{"absent.png", "demo/cat.png", broken, "tokens.go", "-"}
+	pictures := []string{"absent.png", "testdata/demo/cat.png", broken, "tokens.go", "-"}
 	messages := []string{"skipped: " + broken + ": ", "skipped: tokens.go: not an image", "vitago: 3 of 5 images could not be read\n"}
-	want, _ := directTokens(t, families+"llava", "", 0, "demo/cat.jpg")
+	want, _ := directTokens(t, families+"llava", "", 0, "testdata/demo/cat.jpg")
 	for _, format := range []string{"jsonl", "npz", "safetensors"} {
 		for _, out := range []string{"", filepath.Join(t.TempDir(), "x."+format)} {
 			args := append([]string{"tokens", "--model", families + "llava", "--skip-errors", "--format", format, "-o", cmp.Or(out, "-")}, pictures...)
@@ -321,7 +321,7 @@ func TestTokensSkipErrors(t *testing.T) {
 				}
 			}
 			all, metadata := readTokens(t, format, data)
-			if len(all) != 2 || !slices.Equal(all["-"].x, want) || len(all["demo/cat.png"].x) != len(want) {
+			if len(all) != 2 || !slices.Equal(all["-"].x, want) || len(all["testdata/demo/cat.png"].x) != len(want) {
 				t.Errorf("%s: %d images, want the two that can be read", format, len(all))
 			}
 			var skipped []string
@@ -341,7 +341,7 @@ func TestTokensSkipErrors(t *testing.T) {
 	if _, err := os.Stat(out); err == nil {
 		t.Error("npy without an image was written")
 	}
-	vitago("tokens", "--model", families+"llava", "--skip-errors", "--count", "absent.png", "tokens.go", "demo/cat.png").want(t, exitFailed, []string{"16\t128x96\tdemo/cat.png\n"},
+	vitago("tokens", "--model", families+"llava", "--skip-errors", "--count", "absent.png", "tokens.go", "testdata/demo/cat.png").want(t, exitFailed, []string{"16\t128x96\ttestdata/demo/cat.png\n"},
 		[]string{"skipped: tokens.go", "vitago: 2 of 3 images could not be read\n"})
 }
 
@@ -351,13 +351,13 @@ func TestTokensInterrupted(t *testing.T) {
 	t.Setenv("TMP", dir)
 	for _, out := range []string{"", filepath.Join(dir, "x.safetensors")} {
 		ctx, cancel := context.WithCancel(t.Context())
-		r := vitagoContext(ctx, interrupting{cancel}, "tokens", "--model", families+"llava", "--format", "safetensors", "-o", cmp.Or(out, "-"), "demo/cat.png", "-", "demo/cat.jpg")
+		r := vitagoContext(ctx, interrupting{cancel}, "tokens", "--model", families+"llava", "--format", "safetensors", "-o", cmp.Or(out, "-"), "testdata/demo/cat.png", "-", "testdata/demo/cat.jpg")
 		r.want(t, exitInterrupted, nil, []string{"vitago: interrupted\n"})
 		if got := files(t, dir); len(got) > 0 {
 			t.Errorf("Ctrl-C left %q", got)
 		}
 	}
-	vitago("tokens", "--model", families+"llava", "--format", "safetensors", "demo/cat.png").want(t, exitDone, []string{"demo/cat.png"}, nil)
+	vitago("tokens", "--model", families+"llava", "--format", "safetensors", "testdata/demo/cat.png").want(t, exitDone, []string{"testdata/demo/cat.png"}, nil)
 	if got := files(t, dir); len(got) > 0 {
 		t.Errorf("a pipe left %q", got)
 	}
@@ -416,7 +416,7 @@ func TestTokensMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := func(n int) uint64 {
-		images := slices.Repeat([]string{"demo/gradient.png"}, n)
+		images := slices.Repeat([]string{"testdata/demo/gradient.png"}, n)
 		out, err := tokenFormats["npz"](io.Discard, tokenSpec{images: images, width: e.Projector.Config.Out})
 		if err != nil {
 			t.Fatal(err)

@@ -95,7 +95,7 @@ func TestVerify(t *testing.T) {
 
 // TestVerifyOwn: answers of a file, for which pictures lie beside it, are named, or are missing.
 func TestVerifyOwn(t *testing.T) {
-	r := vitago("encode", "--model", demo.Name, "demo/cat.png")
+	r := vitago("encode", "--model", demo.Name, "testdata/demo/cat.png")
 	var encoded struct{ Embedding []float64 }
 	if err := json.Unmarshal([]byte(r.out), &encoded); err != nil {
 		t.Fatal(err)
@@ -104,11 +104,11 @@ func TestVerifyOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hash, err := hashOf("demo/cat.png")
+	hash, err := hashOf("testdata/demo/cat.png")
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := hashOf("demo/gradient.png")
+	other, err := hashOf("testdata/demo/gradient.png")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,11 +123,11 @@ func TestVerifyOwn(t *testing.T) {
 	check := fmt.Sprintf(`{"picture":"c.png","embedding":%s,"tolerance":1e-6}`, vector)
 	file := write("own.json", `"c.png":{"sha256":"`+strings.ToUpper(hash)+`"}`, check)
 	vitago("verify", "--answers", file).want(t, exitFailed, nil, []string{"no answer can be checked without its picture: give --picture or --download; they are c.png"})
-	if v := verifyRun(t, exitDone, "--answers", file, "--picture", "demo/cat.png"); v.Checked != 1 || v.Answers[0].Difference > 1e-6 {
+	if v := verifyRun(t, exitDone, "--answers", file, "--picture", "testdata/demo/cat.png"); v.Checked != 1 || v.Answers[0].Difference > 1e-6 {
 		t.Errorf("a picture by its SHA-256: %+v", v)
 	}
 	two := write("two.json", "", check+`,{"picture":"absent.png","embedding":[1]}`)
-	if err := os.WriteFile(filepath.Join(dir, "c.png"), []byte(read(t, "demo/cat.png")), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "c.png"), []byte(read(t, "testdata/demo/cat.png")), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	v := verifyRun(t, exitDone, "--answers", two)
@@ -137,7 +137,7 @@ func TestVerifyOwn(t *testing.T) {
 	vitago("verify", "--answers", two).want(t, exitDone, []string{"  not checked: the embedding of absent.png, without absent.png\n", "pass: 1 of 1 answer\n"}, []string{builtinNote})
 	wrong := write("wrong.json", `"c.png":{"sha256":"`+other+`"}`, check)
 	namesake := filepath.Join(t.TempDir(), "cat.png") // another picture of that name
-	if data, err := os.ReadFile("demo/red-circle.png"); err != nil || os.WriteFile(namesake, data, 0o666) != nil {
+	if data, err := os.ReadFile("testdata/demo/red-circle.png"); err != nil || os.WriteFile(namesake, data, 0o666) != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -147,9 +147,9 @@ func TestVerifyOwn(t *testing.T) {
 	}{
 		{exitFailed, []string{"--answers", wrong}, "c.png has the SHA-256 " + hash + ", want " + other},
 		{exitFailed, []string{"--answers", wrong, "--picture", filepath.Join(dir, "c.png")}, "it is another picture"},
-		{exitUsage, []string{"--answers", file, "--picture", "demo/gradient.png"}, "--picture demo/gradient.png is none of those that the answers are of: c.png (SHA-256 "},
-		{exitUsage, []string{"--answers", file, "--picture", "demo/cat.png", "--picture", filepath.Join(dir, "c.png")}, "are one: give each once"},
-		{exitUsage, []string{"--answers", file, "--picture", "demo/cat.png", "--picture", namesake}, "have one name, by which answers may know a picture: rename one"},
+		{exitUsage, []string{"--answers", file, "--picture", "testdata/demo/gradient.png"}, "--picture testdata/demo/gradient.png is none of those that the answers are of: c.png (SHA-256 "},
+		{exitUsage, []string{"--answers", file, "--picture", "testdata/demo/cat.png", "--picture", filepath.Join(dir, "c.png")}, "are one: give each once"},
+		{exitUsage, []string{"--answers", file, "--picture", "testdata/demo/cat.png", "--picture", namesake}, "have one name, by which answers may know a picture: rename one"},
 		{exitFailed, []string{"--picture", "nope.png"}, "--picture: open nope.png"},
 		{exitUsage, []string{"--answers", "ViT-X/99"}, "--answers ViT-X/99 is neither a file nor one of ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px, builtin:demo"},
 		{exitUsage, []string{"--model", tinyModel}, "no answers are known of " + tinyModel + ": give --answers, one of ViT-B/32"},
@@ -171,7 +171,7 @@ func TestVerifyOwn(t *testing.T) {
 		if r.Method == http.MethodGet {
 			asked++
 		}
-		http.ServeFile(w, r, "demo/cat.png")
+		http.ServeFile(w, r, "testdata/demo/cat.png")
 	}))
 	defer server.Close()
 	far := write("far.json", `"far.png":{"sha256":"`+hash+`","url":"`+server.URL+`/c"}`, strings.ReplaceAll(check, "c.png", "far.png"))

@@ -704,7 +704,7 @@ func TestCompareShapes(t *testing.T) {
 	}
 
 	// Another size of tower has nothing in common.
-	demo := "../../cmd/vitago/demo/tiny-clip.pt"
+	demo := "../../cmd/vitago/testdata/demo/tiny-clip.pt"
 	if r, err := compareFiles(t.Context(), tiny(t, "huggingface"), demo, Options{}); err != nil || r.Verdict != Unrelated ||
 		!strings.HasPrefix(r.Summary, "The vision towers are unrelated;") || !strings.Contains(r.Summary, "only B has blocks 2-3") {
 		t.Errorf("got %v, %v", r, err)

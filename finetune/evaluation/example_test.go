@@ -28,7 +28,7 @@ func ExampleRun() {
 	}
 	ctx := context.Background()
 	probe, err := job.OpenProbe(ctx, job.Request{
-		Model: "../../cmd/vitago/demo/tiny-clip.pt", Data: filepath.Join(dir, "train"), Output: filepath.Join(dir, "out"),
+		Model: "../../cmd/vitago/testdata/demo/tiny-clip.pt", Data: filepath.Join(dir, "train"), Output: filepath.Join(dir, "out"),
 		Recipe: "probe", Solver: job.LBFGS, Split: 0.2,
 	})
 	if err != nil {

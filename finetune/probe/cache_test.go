@@ -17,7 +17,7 @@ import (
 // tower returns the tiny tower of the demonstration.
 func tower(t testing.TB) *clipvit.Model {
 	t.Helper()
-	m, err := converter.Load(golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"))
+	m, err := converter.Load(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}

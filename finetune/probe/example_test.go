@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	model, err := converter.Load("../../cmd/vitago/demo/tiny-clip.pt")
+	model, err := converter.Load("../../cmd/vitago/testdata/demo/tiny-clip.pt")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func read(t testing.TB, rel string) []byte {
 // picture returns one of the demo's.
 func picture(t testing.TB, name string) []byte {
 	t.Helper()
-	return read(t, "cmd/vitago/demo/"+name)
+	return read(t, "cmd/vitago/testdata/demo/"+name)
 }
 
 // start returns an engine, which is closed when the test ends.
@@ -210,7 +210,7 @@ func TestTasks(t *testing.T) {
 	ctx, m := t.Context(), model(t)
 	dir := t.TempDir()
 	index := filepath.Join(dir, "index")
-	photos, err := search.NewSource(golden.Path(t, "cmd/vitago/demo"))
+	photos, err := search.NewSource(golden.Path(t, "cmd/vitago/testdata/demo"))
 	if err != nil {
 		t.Fatal(err)
 	}

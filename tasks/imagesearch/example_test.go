@@ -17,7 +17,7 @@ import (
 
 // prepared returns a folder of models with one in it, "tiny", which has an index of the demo's pictures. It is what this does:
 //
-//	vitago index --index MODELS/tiny/index --model MODELS/tiny cmd/vitago/demo
+//	vitago index --index MODELS/tiny/index --model MODELS/tiny cmd/vitago/testdata/demo
 func prepared() string {
 	models, err := os.MkdirTemp("", "models")
 	if err != nil {
@@ -32,7 +32,7 @@ func prepared() string {
 		log.Fatal(err)
 	}
 	defer model.Close()
-	pictures, err := search.NewSource("../../cmd/vitago/demo")
+	pictures, err := search.NewSource("../../cmd/vitago/testdata/demo")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 """What the command's demo shows: a small CLIP with random weights in OpenAI's archive form, and pictures.
 
-Writes ../../cmd/vitago/demo/tiny-clip.pt and six pictures beside it, and demo/expected.npz:
+Writes ../../cmd/vitago/testdata/demo/tiny-clip.pt and six pictures beside it, and demo/expected.npz:
   embedding/PICTURE [1,E]      OpenAI's code in float32, transformers agreeing
   pixels/PICTURE [S,S,3] uint8 after OpenAI's resize, crop and RGB
   cosine [6,6]                 between the pictures in the order of the names below
@@ -21,7 +21,7 @@ import common
 import towers
 
 C = dict(P=8, G=8, C=64, H=1, F=256, L=4, E=64, N=16, V=64, W=64, LT=1)
-DEMO = os.path.join(os.path.dirname(common.TESTDATA), "cmd", "vitago", "demo")
+DEMO = os.path.join(os.path.dirname(common.TESTDATA), "cmd", "vitago", "testdata", "demo")
 NAMES = ["blue-square.png", "cat.jpg", "cat.png", "gradient.png", "orange-circle.png", "red-circle.png"]
 
 

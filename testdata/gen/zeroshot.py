@@ -20,7 +20,7 @@ from transformers import CLIPModel, CLIPProcessor
 from common import TESTDATA, TINY
 
 FAMILIES = os.path.join(TESTDATA, "families")
-DEMO = os.path.join(TESTDATA, "..", "cmd", "vitago", "demo")
+DEMO = os.path.join(TESTDATA, "..", "cmd", "vitago", "testdata", "demo")
 PICTURES = ["cat.png", "blue-square.png", "gradient.png"]
 LABELS = ["cat", "hat", "a cat", "photo"]
 CASES = [("hf5-clip", ["a photo of a {}"]), ("hf5-clip", ["{}", "a photo of a {}", "a {} of {}"]), ("openclip-pth/epoch_3.pth", ["a photo of a {}", "{} photo"])]

@@ -24,7 +24,7 @@ from transformers import CLIPModel, CLIPProcessor
 from common import TESTDATA, TINY
 
 MODEL = os.path.join(TESTDATA, "families", "hf5-clip")
-DEMO = os.path.join(TESTDATA, "..", "cmd", "vitago", "demo")
+DEMO = os.path.join(TESTDATA, "..", "cmd", "vitago", "testdata", "demo")
 PICTURES = ["cat.png", "blue-square.png", "gradient.png"]
 CASES = [
     dict(labels={"cat": ["cat"], "hat": ["hat"]}, templates=["a photo of a {}"], negatives=["a photo"], bias=0.0),

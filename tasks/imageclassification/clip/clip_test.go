@@ -73,7 +73,7 @@ func TestReference(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, w := range want.Pictures {
-			all, err := m.ClassifyImages(t.Context(), imageclassification.Request{Images: [][]byte{read(t, "cmd/vitago/demo/"+name)}, Labels: want.Labels, Templates: want.Templates})
+			all, err := m.ClassifyImages(t.Context(), imageclassification.Request{Images: [][]byte{read(t, "cmd/vitago/testdata/demo/"+name)}, Labels: want.Labels, Templates: want.Templates})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestZeroShot(t *testing.T) {
 // A classifier of a checkpoint says what it says to package finetune; the probabilities are those of transformers 5.24.0 for this
 // picture. So does the head that a run has written, and then labels can be asked for, too.
 func TestHead(t *testing.T) {
-	cat := [][]byte{read(t, "cmd/vitago/demo/cat.png")}
+	cat := [][]byte{read(t, "cmd/vitago/testdata/demo/cat.png")}
 	own := load(t, golden.Path(t, "testdata/families/hf5-classifier"))
 	all, err := own.ClassifyImages(t.Context(), imageclassification.Request{Images: cat, Threshold: zeroshot.Threshold{Probability: 0.9}})
 	if err != nil {

@@ -55,7 +55,7 @@ func copyModel(t testing.TB, rel string) string {
 // The pictures of the demo get the vectors that OpenAI's code gave them.
 func TestEncodeImage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	source, err := converter.Open(golden.Path(t, "cmd/vitago/demo/tiny-clip.pt"))
+	source, err := converter.Open(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestEncodeImage(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 { // many goroutines at once
 		for _, name := range []string{"cat.png", "red-circle.png", "orange-circle.png", "blue-square.png", "gradient.png"} {
-			data := read(t, "cmd/vitago/demo/"+name)
+			data := read(t, "cmd/vitago/testdata/demo/"+name)
 			wg.Go(func() {
 				got, err := m.EncodeImage(context.Background(), data)
 				if err != nil {
@@ -93,7 +93,7 @@ func TestEncodeImage(t *testing.T) {
 
 // All forms of the same tiny model give the same vector.
 func TestForms(t *testing.T) {
-	picture := read(t, "cmd/vitago/demo/cat.png")
+	picture := read(t, "cmd/vitago/testdata/demo/cat.png")
 	encode := func(t *testing.T, dir string) []float32 {
 		t.Helper()
 		m, err := tasks.Load[imageencoding.Interface](&tasks.Config{ModelsDir: filepath.Dir(dir), ModelName: filepath.Base(dir)})
@@ -176,7 +176,7 @@ func TestBadImages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := read(t, "cmd/vitago/demo/cat.png")
+	cat := read(t, "cmd/vitago/testdata/demo/cat.png")
 	bomb := bytes.Clone(cat)
 	copy(bomb[16:], "\x00\x0f\x42\x40\x00\x0f\x42\x40") // a million by a million pixels
 	for _, c := range []struct {
@@ -212,7 +212,7 @@ func TestContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := read(t, "cmd/vitago/demo/cat.png")
+	cat := read(t, "cmd/vitago/testdata/demo/cat.png")
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 { // not even decoded, although there is a slot
@@ -271,7 +271,7 @@ func TestDownload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.EncodeImage(t.Context(), read(t, "cmd/vitago/demo/cat.png")); err != nil {
+		if _, err := m.EncodeImage(t.Context(), read(t, "cmd/vitago/testdata/demo/cat.png")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -309,7 +309,7 @@ func TestEncodeImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := tower.Config
-	files := [][]byte{read(t, "demo/pictures/red-circle.png"), read(t, "demo/pictures/blue-square.png"), read(t, "cmd/vitago/demo/cat.png")}
+	files := [][]byte{read(t, "demo/pictures/red-circle.png"), read(t, "demo/pictures/blue-square.png"), read(t, "cmd/vitago/testdata/demo/cat.png")}
 	for len(files) < 2*transformer.Part(c.Tokens())+1 { // more than go through the tower at once
 		files = append(files, files[:3]...)
 	}
@@ -384,7 +384,7 @@ func TestEncodeImagesErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat := read(t, "cmd/vitago/demo/cat.png")
+	cat := read(t, "cmd/vitago/testdata/demo/cat.png")
 	for _, c := range []struct {
 		r    imageencoding.Request
 		kind error

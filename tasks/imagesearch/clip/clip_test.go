@@ -50,7 +50,7 @@ func prepared(t testing.TB, rel string, o ...clip.Option) (model, photos string)
 // put copies a picture of the demo to a folder.
 func put(t testing.TB, dir, as, name string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(dir, as), read(t, "cmd/vitago/demo/"+name), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, as), read(t, "cmd/vitago/testdata/demo/"+name), 0o666); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -142,13 +142,13 @@ func TestQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	red, err := m.model.Encode(t.Context(), clip.File(golden.Path(t, "cmd/vitago/demo/red-circle.png")))
+	red, err := m.model.Encode(t.Context(), clip.File(golden.Path(t, "cmd/vitago/testdata/demo/red-circle.png")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	own := slices.Repeat([]float32{3, -1}, m.space.Dim/2)
 	parts := []imagesearch.Part{
-		{Vector: own, Weight: 0.25}, {Text: "a cat"}, {Image: read(t, "cmd/vitago/demo/red-circle.png"), Weight: 2}, {Text: "a photo", Weight: -0.5},
+		{Vector: own, Weight: 0.25}, {Text: "a cat"}, {Image: read(t, "cmd/vitago/testdata/demo/red-circle.png"), Weight: 2}, {Text: "a photo", Weight: -0.5},
 	}
 	query := make([]float64, m.space.Dim)
 	for _, p := range []struct {
@@ -212,7 +212,7 @@ func TestAway(t *testing.T) {
 func TestRequests(t *testing.T) {
 	dir, _ := prepared(t, "testdata/families/hf5-clip")
 	m := load(t, dir)
-	cat := read(t, "cmd/vitago/demo/cat.png")
+	cat := read(t, "cmd/vitago/testdata/demo/cat.png")
 	words := []imagesearch.Part{{Text: "a cat"}}
 	above, zero := 1.5, make([]float32, m.space.Dim)
 	for _, c := range []struct {
@@ -343,7 +343,7 @@ func TestPrecision(t *testing.T) {
 	if m.space.Precision != "int8" {
 		t.Fatalf("precision is %s", m.space.Precision)
 	}
-	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/demo/cat.png")}}, TopK: 1})
+	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/testdata/demo/cat.png")}}, TopK: 1})
 	if len(hits) != 1 || hits[0].Name() != "cat.png" || math.Abs(hits[0].Score-1) > 1e-3 {
 		t.Errorf("%v, want cat.png", hits)
 	}
@@ -354,7 +354,7 @@ func TestPreprocessing(t *testing.T) {
 	pad := clip.Checkpoint(converter.Prepare(clipvit.Choice{Fit: clipvit.FitPad}))
 	dir, _ := prepared(t, "testdata/families/hf5-clip", pad)
 	m := load(t, dir)
-	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/demo/cat.png")}}, TopK: 1})
+	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/testdata/demo/cat.png")}}, TopK: 1})
 	if len(hits) != 1 || hits[0].Name() != "cat.png" || math.Abs(hits[0].Score-1) > 1e-3 {
 		t.Errorf("%v, want cat.png", hits)
 	}
@@ -367,7 +367,7 @@ func TestPreprocessing(t *testing.T) {
 func TestVisionAlone(t *testing.T) {
 	dir, _ := prepared(t, "testdata/tiny/huggingface-vision")
 	m := load(t, dir)
-	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: bytes.Clone(read(t, "cmd/vitago/demo/cat.png"))}}, TopK: 1})
+	hits := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: bytes.Clone(read(t, "cmd/vitago/testdata/demo/cat.png"))}}, TopK: 1})
 	if len(hits) != 1 || hits[0].Name() != "cat.png" {
 		t.Errorf("%v, want cat.png", hits)
 	}
@@ -418,7 +418,7 @@ func TestLoadErrors(t *testing.T) {
 	if err := errors.Join(w.Add(search.Record{Path: "/a.png"}, slices.Repeat([]float32{1}, other.Dim)), w.Commit(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if got := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/demo/cat.png")}}}); len(got) != 1 {
+	if got := find(t, m, imagesearch.Request{Query: []imagesearch.Part{{Image: read(t, "cmd/vitago/testdata/demo/cat.png")}}}); len(got) != 1 {
 		t.Errorf("%v, want one", got)
 	}
 	if _, err := m.FindImages(t.Context(), imagesearch.Request{Query: []imagesearch.Part{{Text: "a cat"}}}); !errors.Is(err, search.ErrSpace) {

@@ -25,7 +25,7 @@ func ExampleNew() {
 	}
 	defer os.RemoveAll(dir)
 	index := filepath.Join(dir, "photos.index")
-	photos, err := search.NewSource("../../../cmd/vitago/demo")
+	photos, err := search.NewSource("../../../cmd/vitago/testdata/demo")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestReference(t *testing.T) {
 	var names []string
 	for name := range want.Pictures {
 		names = append(names, name)
-		r.Images = append(r.Images, read(t, "cmd/vitago/demo/"+name))
+		r.Images = append(r.Images, read(t, "cmd/vitago/testdata/demo/"+name))
 	}
 	got, err := m.CompareImagesTexts(t.Context(), r)
 	if err != nil {

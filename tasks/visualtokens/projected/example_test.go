@@ -19,7 +19,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	picture, err := os.ReadFile("../../../cmd/vitago/demo/cat.png")
+	picture, err := os.ReadFile("../../../cmd/vitago/testdata/demo/cat.png")
 	if err != nil {
 		log.Fatal(err)
 	}

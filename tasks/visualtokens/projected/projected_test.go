@@ -35,7 +35,7 @@ func read(t *testing.T, rel string) []byte {
 // TestTokens: every family by the registry, as it is and converted, gives what its encoder gives, to many at once.
 func TestTokens(t *testing.T) {
 	t.Setenv("HF_ENDPOINT", "http://127.0.0.1:1") // no network
-	picture := read(t, "cmd/vitago/demo/cat.png")
+	picture := read(t, "cmd/vitago/testdata/demo/cat.png")
 	img, err := clipvit.DecodeImage(bytes.NewReader(picture))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestErrors(t *testing.T) {
 	if err := png.Encode(&line, image.NewGray(image.Rect(0, 0, 3000, 1))); err != nil {
 		t.Fatal(err)
 	}
-	cat := read(t, "cmd/vitago/demo/cat.png")
+	cat := read(t, "cmd/vitago/testdata/demo/cat.png")
 	for name, c := range map[string]struct {
 		data []byte
 		want error
@@ -165,7 +165,7 @@ func TestCancelBlocks(t *testing.T) {
 			cancel(enough)
 		})
 	}
-	picture := read(t, "cmd/vitago/demo/cat.png")
+	picture := read(t, "cmd/vitago/testdata/demo/cat.png")
 	if _, err := m.Tokens(ctx, picture); err != enough { //nolint:errorlint // the cause itself
 		t.Errorf("error is %v, want the cause of the end", err)
 	}
