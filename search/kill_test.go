@@ -123,11 +123,14 @@ func TestKill(t *testing.T) {
 	}
 	takes := time.Since(begun)
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)) // other moments every time
-	times := 0
-	for range 5 {
+	times, rounds := 0, 5
+	if testing.Short() { // the race detector makes each of them long
+		rounds = 1
+	}
+	for range rounds {
 		times += killOften(t, whole, takes, rng)
 	}
-	if times < 2 {
+	if rounds > 1 && times < 2 { // one may come to the end at once
 		t.Error("it was hardly killed")
 	}
 }
