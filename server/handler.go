@@ -339,9 +339,7 @@ func isGRPC(r *http.Request) bool {
 // refuse answers with an error, says when to come again, and throws away what the client is still sending.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	kind := kindOf(r.Context(), err)
-	if kind.Retry {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds(s.engine.RetryAfter())))
-	}
+	status.RetryAfter(w.Header(), kind, s.engine.RetryAfter())
 	if isGRPC(r) {
 		status.Record(r.Context(), err)
 		h := w.Header()
@@ -353,9 +351,6 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.linger(w, r, func() { s.writeError(w, r, err) })
 	}
 }
-
-// seconds rounds a time to wait up, to between 1 and 60: OpenAI's clients do not obey more.
-func seconds(d time.Duration) int { return min(max(int(math.Ceil(d.Seconds())), 1), 60) }
 
 // percent encodes a message as gRPC has it in a header.
 func percent(s string) string {

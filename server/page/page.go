@@ -48,6 +48,7 @@ func Register(mux *http.ServeMux, o Options) {
 			harden(w.Header())
 			w.Header().Set("Cache-Control", "no-store")
 			if err := h(w, r); err != nil {
+				status.RetryAfter(w.Header(), status.Of(err), o.Engine.RetryAfter())
 				status.Write(w, r, err)
 			}
 		})

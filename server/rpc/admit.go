@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/vitago/vitago/server/engine"
 )
 
 // waits says whether calls of a method take a place in the queue of the engine. Others compute nothing, or for hours.
@@ -93,21 +95,22 @@ func (o Options) enter(ctx context.Context, method string) (in context.Context, 
 	return ctx, leave, err
 }
 
-// counted is how many bytes a call counts for whose message has not been read.
-const counted = 1 << 20
-
-// weigh exchanges the place of a call for one of as many bytes as its message turned out to have, if these are more than were counted.
+// weigh takes room for the bytes that the message of a call turned out to have beside those that were counted.
 func (o Options) weigh(ctx context.Context, leave func(), request any) (func(), error) {
 	m, ok := request.(proto.Message)
 	if ctx.Value(placeKey{}) == nil || !ok {
 		return leave, nil
 	}
-	size := proto.Size(m)
-	if size <= counted {
+	more := int64(proto.Size(m)) - engine.UnknownBytes
+	if more <= 0 {
 		return leave, nil
 	}
-	leave()
-	return o.Engine.Reserve(ctx, int64(size))
+	less, err := o.Engine.ReserveBytes(ctx, more, false)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return func() { less(); leave() }, nil
 }
 
 // unary answers a call that has one message on each side.

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -176,24 +174,17 @@ func plain(ctx context.Context, err error) error {
 	return err
 }
 
-// retryAfter sets the header of an answer to one who should ask again.
-func (o Options) retryAfter(w http.ResponseWriter, err error) {
-	if status.Of(err).Retry {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(o.Engine.RetryAfter().Seconds()))))
-	}
-}
-
 // answerError is the gateway's error handler for services of package vitagov1.
 func (o Options) answerError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	err = plain(ctx, err)
-	o.retryAfter(w, err)
+	status.RetryAfter(w.Header(), status.Of(err), o.Engine.RetryAfter())
 	status.Write(w, r, err)
 }
 
 // answerStatus is the gateway's error handler for cybertron's service.
 func (o Options) answerStatus(ctx context.Context, _ *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 	err = plain(ctx, err)
-	o.retryAfter(w, err)
+	status.RetryAfter(w.Header(), status.Of(err), o.Engine.RetryAfter())
 	status.Header(w.Header(), status.Of(err))
 	text, wrong := m.Marshal(grpcstatus.Convert(o.fail(ctx, err)).Proto())
 	if wrong != nil {

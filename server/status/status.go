@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -190,7 +192,8 @@ type Body struct {
 	} `json:"error"`
 }
 
-// Write answers a request with an error, and records it. The header X-Should-Retry is "false" unless it helps to ask again.
+// Write answers a request with an error, and records it. The header X-Should-Retry is "false" unless it helps to ask again; then there is a
+// Retry-After.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	kind := Of(err)
 	Record(r.Context(), err)
@@ -206,12 +209,24 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	_ = json.NewEncoder(w).Encode(b) // unless nobody listens any more
 }
 
-// Header says in the header of an answer whether to ask again. For whom answers with an error in a form of its own.
+// Header says in the header of an answer whether to ask again, and when: after a second, unless it says already. For whom answers with an
+// error in a form of its own.
 func Header(h http.Header, kind Kind) {
-	if !kind.Retry {
+	switch {
+	case !kind.Retry:
 		h.Set("X-Should-Retry", "false")
+	case h.Get("Retry-After") == "":
+		RetryAfter(h, kind, 0)
 	}
 	h.Set("Cache-Control", "no-store")
+}
+
+// RetryAfter says in the header of an answer after how many seconds to ask again, rounded up, 1 to 60, if that helps. OpenAI's client for
+// Node waits half a second where it is told more, and those for Python and Go give up above 120.
+func RetryAfter(h http.Header, kind Kind, d time.Duration) {
+	if kind.Retry {
+		h.Set("Retry-After", strconv.Itoa(min(max(int(math.Ceil(d.Seconds())), 1), 60)))
+	}
 }
 
 type recordKey struct{}

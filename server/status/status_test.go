@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -97,6 +98,18 @@ func TestWrite(t *testing.T) {
 		}
 		if w.Code != status.HTTP(c.err) || w.Header().Get("X-Should-Retry") != c.asks || w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%v: status %d, header %v", c.err, w.Code, w.Header())
+		}
+		if got, want := w.Header().Get("Retry-After"), map[string]string{"": "1"}[c.asks]; got != want {
+			t.Errorf("%v: Retry-After is %q, want %q", c.err, got, want)
+		}
+	}
+	busy := status.Of(engine.ErrBusy)
+	for d, want := range map[time.Duration]string{0: "1", time.Millisecond: "1", 2 * time.Second: "2", 2100 * time.Millisecond: "3", 90 * time.Second: "60", -time.Second: "1"} {
+		h := http.Header{}
+		status.RetryAfter(h, busy, d)
+		status.Header(h, busy) // which leaves it
+		if got := h.Get("Retry-After"); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}
 	if err := kept(); err == nil || err.Error() != "at secret/place" {

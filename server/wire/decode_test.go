@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/demo"
@@ -382,13 +381,6 @@ func TestErrorShapes(t *testing.T) {
 		WriteError(w, httptest.NewRequest("POST", path, nil), fmt.Errorf("engine: %w", engine.ErrBusy))
 		if w.Code != 429 || w.Body.String() != want || w.Header().Get("Retry-After") != "1" || w.Header().Get("X-Should-Retry") != "" {
 			t.Errorf("%s: %d %s %v", path, w.Code, w.Body, w.Header())
-		}
-	}
-	for d, want := range map[time.Duration]string{0: "1", time.Millisecond: "1", 2 * time.Second: "2", 90 * time.Second: "60", -time.Second: "1"} {
-		h := http.Header{}
-		setRetryAfter(h, d)
-		if got := h.Get("Retry-After"); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}
 	w := httptest.NewRecorder()

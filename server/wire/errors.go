@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/server/engine"
@@ -35,9 +33,7 @@ func noModel(name string) error {
 
 // fail answers with an error, and when the queue is full with what the engine says of how long to wait.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if status.Of(err).Retry {
-		setRetryAfter(w.Header(), s.Engine.RetryAfter())
-	}
+	status.RetryAfter(w.Header(), status.Of(err), s.Engine.RetryAfter())
 	WriteError(w, r, err)
 }
 
@@ -48,9 +44,6 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	kind := status.Of(err)
 	status.Record(r.Context(), err)
 	status.Header(w.Header(), kind)
-	if kind.Retry && w.Header().Get("Retry-After") == "" {
-		setRetryAfter(w.Header(), time.Second)
-	}
 	var of refusal
 	param := ""
 	if errors.As(err, &of) {
@@ -79,12 +72,6 @@ func writeError(w http.ResponseWriter, r *http.Request, code int, word, param, m
 		})
 	}
 	write(w, code, b.buf)
-}
-
-// setRetryAfter says after how many seconds to come again: 1 to 60. OpenAI's client for Node waits half a second where it is told
-// more, and those for Python and Go give up above 120.
-func setRetryAfter(h http.Header, d time.Duration) {
-	h.Set("Retry-After", strconv.Itoa(int(min(max(d, time.Second), time.Minute).Round(time.Second)/time.Second)))
 }
 
 // A shape is how a format has errors.

@@ -213,7 +213,7 @@ func (s *server) fetch(ctx context.Context, items []item) (all []engine.Item, le
 	leave = func() {}
 	if urls > 0 {
 		room := min(urls*s.Engine.Limits().ImageBytes, s.FetchBytes)
-		if leave, err = s.Engine.Reserve(ctx, room); errors.Is(err, clip.ErrTooLarge) {
+		if leave, err = s.Engine.ReserveBytes(ctx, room, false); errors.Is(err, clip.ErrTooLarge) {
 			err = refusal{clip.ErrTooLarge, "input", fmt.Sprintf("%d pictures by their URL may have %d bytes, for which the queue has no room: send fewer in a request", urls, room)}
 		}
 		if err != nil {
