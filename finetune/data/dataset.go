@@ -39,7 +39,8 @@ type Dataset struct {
 	Multi   bool     // labels do not exclude each other: each sample has any number of them, in its LabelSet
 	Notes   []string // what was left out of the source and may have been wanted, a sentence each
 
-	root string // the folder that Fingerprint takes the paths from
+	root   string // the folder that Fingerprint takes the paths from
+	within string // the folder that pictures are read below; "" is any
 }
 
 // ending returns what follows the last dot of a file's name, in lower case.
@@ -198,13 +199,49 @@ func (d *Dataset) Open(i int) (io.ReadCloser, error) {
 	if s.part != nil {
 		return s.part.open()
 	}
+	stat, open, path := os.Stat, os.Open, s.Path
+	if d.within != "" {
+		root, err := os.OpenRoot(d.within)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close() // what it has opened stays open
+		stat, open = root.Stat, root.Open
+		if path, err = inside(d.within, s.Path); err != nil {
+			return nil, err
+		}
+	}
 	// Before it is opened: that of a pipe would wait for a writer.
-	if info, err := os.Stat(s.Path); err != nil {
+	if info, err := stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no regular file but %v", s.Path, info.Mode())
 	}
-	return os.Open(s.Path)
+	return open(path)
+}
+
+// inside returns a path relative to a folder below which it lies by its name.
+func inside(folder, path string) (string, error) {
+	rel, err := filepath.Rel(folder, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("%s: %w", path, ErrOutside)
+	}
+	return rel, nil
+}
+
+// keep lets pictures be read below a folder alone.
+func (d *Dataset) keep(name, folder string) error {
+	d.within = folder
+	if folder == "" {
+		return nil
+	}
+	var outside problems
+	for _, s := range d.Samples {
+		if _, err := inside(folder, s.Path); err != nil {
+			outside.add(s.Path)
+		}
+	}
+	return of(ErrOutside, outside.err(name, "of %d pictures lie outside of the folder of data", len(d.Samples)))
 }
 
 // Counts returns how many samples each class has; nil if there are no labels. Of a Dataset that is Multi a sample counts for each
@@ -301,8 +338,8 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 
 // part returns the samples that are not set aside, and those that are.
 func (d *Dataset) part(aside []bool) (train, validation *Dataset) {
-	train = &Dataset{Classes: d.Classes, Multi: d.Multi, Notes: d.Notes, root: d.root}
-	validation = &Dataset{Classes: d.Classes, Multi: d.Multi, root: d.root}
+	train = &Dataset{Classes: d.Classes, Multi: d.Multi, Notes: d.Notes, root: d.root, within: d.within}
+	validation = &Dataset{Classes: d.Classes, Multi: d.Multi, root: d.root, within: d.within}
 	for i, s := range d.Samples {
 		if aside[i] {
 			validation.Samples = append(validation.Samples, s)

@@ -10,6 +10,7 @@ var (
 	ErrParts      = errors.New("parts of a data set, not classes")              // folders called train, val and so on
 	ErrClasses    = errors.New("other classes to validate on than to train on") // or labels in one of the two alone
 	ErrFew        = errors.New("too few pictures of a class to split")
+	ErrOutside    = errors.New("outside of the folder of data") // of [Within]
 	// ErrSeparator is of a [Separator] that a source has no use for, or that it wants.
 	ErrSeparator = errors.New("separator")
 )

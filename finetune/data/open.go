@@ -21,7 +21,19 @@ func OpenTest(path string, o ...Option) (*Dataset, error) {
 	return open(path, true, toJudge, chosen(o))
 }
 
-func open(path string, labelled bool, least int, o options) (d *Dataset, err error) {
+func open(path string, labelled bool, least int, o options) (*Dataset, error) {
+	d, err := unkept(path, labelled, least, o)
+	if err == nil {
+		err = d.keep(path, o.within)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// unkept opens pictures wherever they lie.
+func unkept(path string, labelled bool, least int, o options) (d *Dataset, err error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() && o.separator != "" {
 		return nil, fmt.Errorf("data: %s: %w %q: a folder of classes has one label a picture, its folder", path, ErrSeparator, o.separator)

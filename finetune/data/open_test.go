@@ -2,6 +2,7 @@ package data
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,5 +46,49 @@ func TestOpenPath(t *testing.T) {
 	}
 	if _, err := OpenTest(captions); !errors.Is(err, ErrUnlabelled) {
 		t.Errorf("error %v, want that there are no labels", err)
+	}
+}
+
+// TestWithin: pictures that a table names are read below the folder alone, by whatever way they would lead elsewhere.
+func TestWithin(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	secret := filepath.Join(outside, "secret.png")
+	for path, text := range map[string]string{
+		secret:                         "secret",
+		filepath.Join(dir, "a.png"):    "a",
+		filepath.Join(dir, "in.csv"):   "path,label\na.png,cat\n" + filepath.Join(dir, "link.png") + ",dog\n",
+		filepath.Join(dir, "abs.csv"):  "path,label\na.png,cat\n" + secret + ",dog\n",
+		filepath.Join(dir, "up.jsonl"): `{"path":"a.png","label":"cat"}` + "\n" + `{"path":"../` + filepath.Base(outside) + `/secret.png","label":"dog"}` + "\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(secret, filepath.Join(dir, "link.png")); err != nil {
+		t.Skip(err)
+	}
+	for _, name := range []string{"abs.csv", "up.jsonl"} {
+		path := filepath.Join(dir, name)
+		if d, err := Open(path, true); err != nil || len(d.Samples) != 2 {
+			t.Errorf("%s: %v, %v, want both pictures where any folder will do", name, d, err)
+		}
+		if _, err := Open(path, true, Within(dir)); !errors.Is(err, ErrOutside) || !strings.Contains(err.Error(), "1 of 2 pictures lie outside") {
+			t.Errorf("%s: error %v, want that one lies outside", name, err)
+		}
+	}
+	d, err := Open(filepath.Join(dir, "in.csv"), true, Within(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(f); err != nil || string(text) != "a" {
+		t.Errorf("inside: %q, %v", text, err)
+	}
+	f.Close()
+	if _, err := d.Open(1); err == nil || !strings.Contains(err.Error(), "escapes") {
+		t.Errorf("a link to elsewhere: error %v, want one", err)
 	}
 }

@@ -76,7 +76,7 @@ func Table(path string, o ...Option) (*Dataset, error) { return tableOf(path, ch
 // An Option says how a source is read.
 type Option func(*options)
 
-type options struct{ separator string }
+type options struct{ separator, within string }
 
 // chosen returns what options say.
 func chosen(o []Option) (c options) {
@@ -91,6 +91,10 @@ func chosen(o []Option) (c options) {
 // label is empty or there twice, or if the source is no such table.
 func Separator(text string) Option { return func(o *options) { o.separator = text } }
 
+// Within says below which folder all pictures have to lie, for tables of others: one that a row of a table names and that lies elsewhere is an
+// [ErrOutside]. A link is followed as far as it stays below it; one that leads elsewhere is an error of [Dataset.Open].
+func Within(folder string) Option { return func(o *options) { o.within = folder } }
+
 func tableOf(path string, o options, least int) (*Dataset, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -100,7 +104,11 @@ func tableOf(path string, o options, least int) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return build(filepath.Base(path), filepath.Dir(path), found, false, least)
+	d, err := build(filepath.Base(path), filepath.Dir(path), found, false, least)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.keep(filepath.Base(path), o.within)
 }
 
 func readTable(data []byte, name, dir, separator string) ([]labelled, error) {

@@ -207,9 +207,12 @@ func (r Request) datasets(recipe finetune.Recipe, named bool) (train, validation
 	ordered := r.Targets != "" && !named
 	labelled := r.Teacher == "" && r.Targets == "" && !recipe.Captions
 	read := func(path string) (*data.Dataset, error) {
-		d, err := data.Open(path, labelled, data.Separator(r.LabelSeparator))
+		d, err := data.Open(path, labelled, data.Separator(r.LabelSeparator), data.Within(r.Within))
 		if errors.Is(err, data.ErrSeparator) {
 			return nil, bad("{label_separator}: %v", pillow.Bare(err, "data"))
+		}
+		if errors.Is(err, data.ErrOutside) {
+			return nil, of(ErrData, err)
 		}
 		return d, err
 	}

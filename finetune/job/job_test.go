@@ -271,7 +271,7 @@ func TestOpenCanceled(t *testing.T) {
 func TestJSON(t *testing.T) {
 	var r Request
 	fill(t, reflect.ValueOf(&r).Elem())
-	r.Model, r.DryRun, r.Given = "", false, nil
+	r.Model, r.Within, r.DryRun, r.Given = "", "", false, nil
 	zeros := Request{Layer: new(0), WiseFT: new(0.0), Overrides: Overrides{TextRate: new(0.0), EMA: new(0.0), Clip: new(0.0), Targets: []string{}}}
 	for _, r := range []Request{r, zeros, {}} {
 		b, err := json.Marshal(r)

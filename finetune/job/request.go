@@ -139,6 +139,9 @@ type Request struct {
 	// TensorBoard writes event files into the folder tensorboard of Output, too.
 	TensorBoard bool `json:"tensorboard,omitempty"`
 
+	// Within is the folder below which all pictures have to lie, those that tables name among them; "" is any. It is absolute, as Data and
+	// Validation are then.
+	Within string `json:"-"`
 	// DryRun puts the run together, and writes nothing.
 	DryRun bool `json:"-"`
 	// Given says which fields were asked for, by their names in JSON; nil is those that are not zero. It is for flags, which

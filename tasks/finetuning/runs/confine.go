@@ -23,6 +23,7 @@ func (r *Runs) confined(x *run) (q finetuning.Request, model string, err error) 
 	if model, err = r.o.Model(x.Model); err != nil {
 		return q, "", err
 	}
+	q.Within = r.o.Data
 	q.Model, q.Output = model, filepath.Join(r.o.Dir, x.ID, outFolder)
 	for _, f := range []struct {
 		name string

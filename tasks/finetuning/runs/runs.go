@@ -47,7 +47,7 @@ type Options struct {
 	// Dir is the folder of the runs, which is made if it is not there. One process at a time has it.
 	Dir string
 	// Data is the folder below which requests have pictures, captions, targets and vocabularies: their paths are relative to it, and
-	// lead out of it neither by .. nor by links. What stands in a table below it is not confined.
+	// lead out of it neither by .. nor by links, and no more do those of pictures in tables below it.
 	Data string
 	// Model returns the path of the model that requests have by this name, teachers among them, or an error if there is none. It may
 	// have any kind, which Start returns.

@@ -550,7 +550,7 @@ func TestConfined(t *testing.T) {
 	}
 	got := f.got[0]
 	if got.Data != filepath.Join(o.Data, "in") || got.ClassWeights != filepath.Join(o.Data, "weights.csv") || got.Cache != filepath.Join(o.Dir, "cache", "c") ||
-		got.Output != filepath.Join(o.Dir, x.ID, "out") || got.MemoryLimit != o.MemoryLimit || got.Resume {
+		got.Output != filepath.Join(o.Dir, x.ID, "out") || got.MemoryLimit != o.MemoryLimit || got.Within != o.Data || got.Resume {
 		t.Errorf("a run got %+v", got)
 	}
 	for _, bad := range []Options{{}, {Dir: o.Dir, Data: o.Data}, {Dir: o.Dir, Data: o.Dir, Model: o.Model}, {Dir: filepath.Join(o.Data, "x"), Data: o.Data, Model: o.Model},
