@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/rpc"
 	"github.com/vitago/vitago/server/status"
+	"github.com/vitago/vitago/tasks/finetuning/runs"
 )
 
 // Config says what a server is. Zero values of limits and times are the defaults.
@@ -49,6 +51,10 @@ type Config struct {
 
 	Fetch         func(ctx context.Context, url string) ([]byte, error) // pictures by URL; nil refuses them
 	CutDimensions bool                                                  // permits requests for fewer dimensions than a model has
+
+	Runs   string // folder of the runs of finetuning that clients begin, made if it is not there; "" refuses them
+	Data   string // folder that they learn from: what their requests name lies below it
+	NoPage bool   // leaves out the page at /
 
 	Log  *slog.Logger                    // nil is [slog.Default]
 	Wrap func(http.Handler) http.Handler // round all else, for traces as those of OpenTelemetry; may be nil
@@ -101,8 +107,17 @@ func (c Config) check() error {
 	switch {
 	case (c.Certificate == "") != (c.Key == ""):
 		all = append(all, errors.New("server: a certificate and its key belong together, got one of them"))
+	case (c.Runs == "") != (c.Data == ""):
+		all = append(all, errors.New("server: a folder of runs and one of data belong together, got one of them"))
 	case c.ClientCA != "" && c.Certificate == "":
 		all = append(all, errors.New("server: certificates of clients are asked for over TLS alone: want a certificate and key"))
+	}
+	if c.Runs != "" && c.Data != "" {
+		if info, err := os.Stat(c.Data); err != nil {
+			all = append(all, fmt.Errorf("server: data of runs: %w", err))
+		} else if !info.IsDir() {
+			all = append(all, fmt.Errorf("server: data of runs: %s is a file, want a folder", c.Data))
+		}
 	}
 	d, queue := c.withDefaults(), cmp.Or(c.Engine.QueueBytes, engine.DefaultQueueBytes)
 	if d.MaxBody > queue {
@@ -121,6 +136,7 @@ type Server struct {
 	rpc      *rpc.Server
 	grpc     http.Handler
 	services map[string]grpc.ServiceInfo
+	runs     *runs.Runs // nil where there are none
 	reserve  func(ctx context.Context, bytes int64) (leave func(), err error)
 	force    atomic.Pointer[inForce]
 	lingers  chan struct{} // places for bodies that are thrown away
@@ -169,7 +185,8 @@ func Check(c Config) error {
 	return err
 }
 
-// New returns a server of a configuration. It loads those models that are to be preloaded, and listens to nobody yet.
+// New returns a server of a configuration. It loads those models that are to be preloaded, and listens to nobody yet. What it holds, such as
+// the folder of runs, Serve lets go in the end.
 func New(ctx context.Context, c Config) (*Server, error) {
 	f, err := force(c)
 	if err != nil {
@@ -184,8 +201,13 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s.reserve = s.engine.Reserve
 	s.force.Store(f)
+	if c.Runs != "" {
+		if s.runs, err = runs.Open(runs.Options{Dir: c.Runs, Data: c.Data, Model: s.base}); err != nil {
+			return nil, errors.Join(err, s.engine.Close(ctx))
+		}
+	}
 	if err := s.mount(f.config); err != nil {
-		return nil, errors.Join(err, s.engine.Close(ctx))
+		return nil, errors.Join(err, s.endRuns(ctx, f.config), s.engine.Close(ctx))
 	}
 	s.handler = s.middleware(s.mux)
 	if c.Wrap != nil {
@@ -210,7 +232,7 @@ func (s *Server) Ready() error {
 
 // Serve answers on listeners until ctx ends or one of them fails. Then it says that it is not ready, goes on for the grace of the
 // configuration, listens no more, and returns when the requests in flight are answered or their time is over, which is an error. It
-// closes the listeners and the engine. A server serves once.
+// closes the listeners and the engine. Runs of finetuning stop with a checkpoint, and have the same time. A server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	c := s.force.Load().config
 	requests, cut := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -244,17 +266,28 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 	defer cancel()
 	s.leave()
+	ended := make(chan error, 1)
+	go func() { ended <- s.endRuns(deadline, c) }() // meanwhile: requests may wait for a run to stop
 	if err := srv.Shutdown(deadline); err != nil {
 		failure = errors.Join(failure, fmt.Errorf("server: %d requests are not answered after %v", s.inFlight.Load(), c.Drain))
 		cut(fmt.Errorf("server: %w", engine.ErrClosed))
 		srv.Close()
 	}
 	s.rpc.Stop() // which has nothing to do any more
-	if err := s.engine.Close(deadline); err != nil {
-		failure = errors.Join(failure, err)
-	}
+	failure = errors.Join(failure, <-ended, s.engine.Close(deadline))
 	s.log.Info("stopped")
 	return failure
+}
+
+// endRuns stops what trains, if anything does.
+func (s *Server) endRuns(ctx context.Context, c Config) error {
+	if s.runs == nil {
+		return nil
+	}
+	if err := s.runs.Close(ctx); err != nil {
+		return fmt.Errorf("server: the run of finetuning has not stopped after %v: it will go on from its last checkpoint", c.Drain)
+	}
+	return nil
 }
 
 // ServeAdmin answers probes and metrics on a listener, without tokens, until stop is called.
@@ -296,12 +329,13 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 
 // Reload replaces models, tokens, certificates, origins, limits and times by those of another configuration. What is wrong leaves the
 // old one in force whole, and is the error. Whether there is TLS stays as it was, as do the listeners, MaxConnections, CutDimensions,
-// Log and Wrap, and how large a message of gRPC may be.
+// Runs, Data, NoPage, Log and Wrap, and how large a message of gRPC may be.
 func (s *Server) Reload(ctx context.Context, c Config) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	old := s.force.Load()
 	c.Log, c.Wrap, c.MaxConnections, c.CutDimensions = old.config.Log, old.config.Wrap, old.config.MaxConnections, old.config.CutDimensions
+	c.Runs, c.Data, c.NoPage = old.config.Runs, old.config.Data, old.config.NoPage
 	f, err := force(c)
 	if err != nil {
 		return err

@@ -40,7 +40,8 @@ type serving struct {
 	admin, config, tokens, cert, key, clientCA                 string
 	precision, logFormat, logLevel                             *choice
 	prepared                                                   func() clipvit.Choice
-	lazy, insecure, fetchHTTP, cut, check                      bool
+	runs, data                                                 string
+	lazy, insecure, fetchHTTP, cut, check, noPage              bool
 	maxBody, maxImage, memory, queueBytes                      int64
 	maxItems, maxText, maxBatch, queueItems, connections       int
 	maxPixels                                                  int64
@@ -94,7 +95,7 @@ that before the file. In the file there are models as well, with what each has b
 A row has name, aliases, path, precision, preprocess, fit, exif, adapters, vocab, index and preload.
 
 SIGHUP reads all of that again, with tokens, certificates and models; what is wrong is logged, and leaves the old one in force.
---listen, --admin-listen, --connections, --cut-dimensions, --log and --log-level stay as they were. SIGTERM and SIGINT end it:
+--listen, --admin-listen, --connections, --cut-dimensions, --runs, --data, --no-page, --log and --log-level stay as they were. SIGTERM and SIGINT end it:
 /readyz says 503, after --grace nobody is let in, and requests in flight have --drain to be answered. A second one ends it
 at once. Exit status 0 if all were answered.
 
@@ -140,6 +141,9 @@ clients, or --insecure.`,
 	f.IntVar(&s.maxItems, "max-items", engine.DefaultItems, "`N` pictures and texts of a request")
 	f.IntVar(&s.maxText, "max-text", engine.DefaultTextBytes, "`N` bytes of a text")
 	f.BoolVar(&s.cut, "cut-dimensions", false, "permit requests for fewer dimensions: the first of a vector, of length 1 again")
+	f.StringVar(&s.runs, "runs", "", "`DIR` of runs of finetuning, which clients begin, watch, stop and resume; made if it is not there (default: refused)")
+	f.StringVar(&s.data, "data", "", "`DIR` that they learn from: what clients name lies below it")
+	f.BoolVar(&s.noPage, "no-page", false, "leave out the page at /")
 	f.IntVar(&s.connections, "connections", server.DefaultMaxConnections, "`N` connections at a time of an address")
 	f.DurationVar(&s.timeout, "timeout", server.DefaultTimeout, "longest `TIME` of a request")
 	f.DurationVar(&s.stall, "stall", server.DefaultStall, "`TIME` that a body may stand still")
@@ -402,10 +406,13 @@ func (s *serving) configOf(log io.Writer, logger *slog.Logger) (server.Config, e
 		},
 		Tokens: s.tokens, Origins: s.origins, Hosts: s.hosts, Certificate: s.cert, Key: s.key, ClientCA: s.clientCA, Insecure: s.insecure,
 		MaxBody: s.maxBody * mebibyte, MaxConnections: s.connections, Timeout: s.timeout, Stall: s.stall, Grace: s.grace, Drain: s.drain,
-		CutDimensions: s.cut, Log: logger,
+		CutDimensions: s.cut, Runs: s.runs, Data: s.data, NoPage: s.noPage, Log: logger,
 	}
 	if s.maxBatch == 1 && !s.flags.Changed("max-wait") {
 		c.Engine.MaxWait = 0
+	}
+	if (s.runs == "") != (s.data == "") {
+		return server.Config{}, usagef("--runs and --data go together: a run has a folder that it is kept in, and one that it learns from")
 	}
 	if len(s.fetch) == 0 && (s.fetchHTTP || len(s.fetchAllow) > 0) {
 		return server.Config{}, usagef("--fetch-http and --fetch-allow go with --fetch HOST: otherwise nothing is fetched")
@@ -507,19 +514,24 @@ func serve(cmd *cobra.Command) error {
 		}
 		listeners = append(listeners, l...)
 	}
-	srv, err := server.New(ctx, c)
-	if err != nil {
-		closeAll()
-		return err
-	}
+	var admin net.Listener
 	if s.admin != "" {
-		l, err := net.Listen("tcp", s.admin)
-		if err != nil {
+		if admin, err = net.Listen("tcp", s.admin); err != nil {
 			closeAll()
 			return fmt.Errorf("--admin-listen: %w", err)
 		}
-		defer srv.ServeAdmin(l)()
-		fmt.Fprintf(cmd.ErrOrStderr(), "probes and metrics: http://%s\n", l.Addr())
+	}
+	srv, err := server.New(ctx, c)
+	if err != nil {
+		closeAll()
+		if admin != nil {
+			admin.Close()
+		}
+		return err
+	}
+	if admin != nil {
+		defer srv.ServeAdmin(admin)()
+		fmt.Fprintf(cmd.ErrOrStderr(), "probes and metrics: http://%s\n", admin.Addr())
 	}
 	s.announce(cmd.ErrOrStderr(), c, listeners)
 	reloads := make(chan struct{})
@@ -585,6 +597,9 @@ func (s *serving) announce(w io.Writer, c server.Config, listeners []net.Listene
 	}
 	fmt.Fprintf(w, "serving %s to %s\nmodels: %s\nlimits: %d MiB a body, %d MiB and %d pixels a picture, %d items a request, %d items and %d MiB in the queue, %v a request\n",
 		strings.Join(where, ", "), who, strings.Join(what, "; "), s.maxBody, s.maxImage, s.maxPixels, s.maxItems, s.queueItems, s.queueBytes, s.timeout)
+	if c.Runs != "" {
+		fmt.Fprintf(w, "finetuning: runs in %s, data of %s\n", c.Runs, c.Data)
+	}
 	if c.Insecure {
 		fmt.Fprintln(w, "note: --insecure permits other machines without TLS or tokens")
 	}

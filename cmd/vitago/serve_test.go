@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -206,4 +208,117 @@ func FuzzServeFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestServeFinetuning: a run is begun, watched, stopped and resumed over HTTP, its model is one of the others; what trains when the server ends
+// stops with a checkpoint, and goes on in the next.
+func TestServeFinetuning(t *testing.T) {
+	dir := t.TempDir()
+	folder, data := filepath.Join(dir, "runs"), filepath.Join(dir, "data")
+	if err := os.CopyFS(filepath.Join(data, "pictures"), os.DirFS(colours(t, 4))); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--model", "demo,other=builtin:demo", "--listen", "127.0.0.1:0", "--runs", folder, "--data", data, "--no-page"}
+	log, stop, status := startServe(t, args...)
+	url := log.await(t, `serving (http://\S+) to anybody\n(?s:.*)finetuning: runs in `)[1]
+	type run struct {
+		ID, State, Error string
+		Events           int `json:",string"`
+		Response         struct{ Model, Adapter string }
+	}
+	ask := func(method, path, body string) (r run) {
+		t.Helper()
+		code, text := fetchText(t, method, url+"/v1/finetuning/runs"+path, body)
+		if err := json.Unmarshal([]byte(text), &r); code != 200 || err != nil {
+			t.Fatalf("%s %s: %d %s %v", method, path, code, text, err)
+		}
+		return r
+	}
+	watch := func(id string) (next func() string, end func()) { // a line, "" at the end
+		t.Helper()
+		res, err := http.Get(url + "/v1/finetuning/runs/" + id + ":watch")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != 200 {
+			t.Fatalf("watch: %d", res.StatusCode)
+		}
+		lines := bufio.NewScanner(res.Body)
+		return func() string {
+			if lines.Scan() {
+				return lines.Text()
+			}
+			return ""
+		}, func() { res.Body.Close() }
+	}
+
+	begun := ask("POST", "", `{"model":"other","request":{"data":"pictures","recipe":"probe","split":0.25}}`)
+	next, end := watch(begun.ID)
+	told := 0
+	for next() != "" {
+		told++
+	}
+	end()
+	done := ask("GET", "/"+begun.ID, "")
+	if done.State != "done" || told == 0 || told != done.Events {
+		t.Fatalf("%d events, and the run is %+v", told, done)
+	}
+	vitago("classify", "--model", filepath.Join(folder, done.Response.Model), filepath.Join(data, "pictures", "red", "00.png"), "--json").
+		want(t, exitDone, []string{`"red"`, `"blue"`}, []string{""})
+
+	long := ask("POST", "", `{"request":{"data":"pictures","recipe":"lora","overrides":{"epochs":1000000,"batch":4,"accumulate":1}}}`)
+	next, end = watch(long.ID)
+	for line := next(); !regexp.MustCompile(`"kind": *"train"`).MatchString(line); line = next() {
+		if line == "" {
+			t.Fatalf("it ended: %+v", ask("GET", "/"+long.ID, ""))
+		}
+	}
+	end()
+	if stopped := ask("POST", "/"+long.ID+":stop", ""); stopped.State != "stopped" {
+		t.Fatalf("stopped, it is %+v", stopped)
+	}
+	events := ask("POST", "/"+long.ID+":resume", "").Events
+	next, end = watch(long.ID)
+	for range events + 3 {
+		if line := next(); line == "" || strings.HasPrefix(line, `{"error"`) {
+			t.Fatalf("resumed, it ended: %s %+v", line, ask("GET", "/"+long.ID, ""))
+		}
+	}
+
+	stop()
+	last := ""
+	for line := next(); line != ""; line = next() {
+		last = line
+	}
+	end()
+	if !strings.Contains(last, "shutting") {
+		t.Errorf("who watched was told at last %s", last)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if s := <-status; s != exitDone {
+		t.Errorf("status %d, want %d: %s", s, exitDone, &log.b)
+	}
+
+	log, stop, status = startServe(t, args...)
+	url = log.await(t, `serving (http://\S+) to `)[1]
+	before := ask("GET", "/"+long.ID, "")
+	if before.State != "stopped" || before.Events <= events {
+		t.Errorf("after the end it is %+v", before)
+	}
+	ask("POST", "/"+long.ID+":resume", "")
+	next, end = watch(long.ID)
+	for range before.Events + 3 {
+		if line := next(); line == "" || strings.HasPrefix(line, `{"error"`) {
+			t.Fatalf("in the next server it ended: %s %+v", line, ask("GET", "/"+long.ID, ""))
+		}
+	}
+	end()
+	if code, text := fetchText(t, "GET", url+"/", "", "Accept", "text/html"); code != 200 || strings.Contains(text, "<html") {
+		t.Errorf("there is a page: %d %.100s", code, text)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	stop()
+	if s := <-status; s != exitDone {
+		t.Errorf("status %d, want %d: %s", s, exitDone, &log.b)
+	}
 }

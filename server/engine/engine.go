@@ -336,6 +336,17 @@ func (e *Engine) Models() []Info {
 	return all
 }
 
+// Model returns a model as the configuration has it, by a name that clients give; "" is the first. An unknown name is an [ErrModel].
+func (e *Engine) Model(name string) (Model, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en, err := e.find(name)
+	if err != nil {
+		return Model{}, err
+	}
+	return en.Model, nil
+}
+
 // Info says of a model what is known without loading it.
 type Info struct {
 	Name      string
