@@ -141,7 +141,7 @@ func TestPostNormByName(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.safetensors")
 	r := vitago("encode", "--model", model, "-o", out, path)
 	raw, err := os.ReadFile(out)
-	if err != nil || r.status != 0 || !strings.Contains(r.err, "post_norm") || strings.Contains(r.err, "embedding") || !strings.Contains(string(raw[:200]), `"post_norm"`) {
+	if err != nil || r.status != 0 || !strings.Contains(r.err, "post_norm") || strings.Contains(r.err, "embedding") || !strings.Contains(string(raw), `"post_norm":{"dtype":"F32"`) {
 		t.Errorf("status %d, %v: %s", r.status, err, r.err)
 	}
 	// A tower with a projection has both.
