@@ -41,6 +41,7 @@ func ReadTokens(path string) (*Tokens, error) {
 func parseTokens(file []byte) (*Tokens, error) {
 	t := &Tokens{}
 	seen := map[[sha256.Size]byte]int{}
+	file = bytes.TrimPrefix(file, []byte("\ufeff")) // Windows' editors put it there, and no client has it in its token
 	lines := bufio.NewScanner(bytes.NewReader(file))
 	for n := 1; lines.Scan(); n++ {
 		fields := strings.Fields(lines.Text())

@@ -45,11 +45,7 @@ func Listen(c Config, address string) ([]net.Listener, error) {
 		}
 		return []net.Listener{l}, nil
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("server: address %q: want HOST:PORT, unix:PATH or systemd", address)
-	}
-	if err := permitted(c, address, hostAddr(host)); err != nil {
+	if err := CheckAddress(c, address); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", address)
@@ -61,6 +57,22 @@ func Listen(c Config, address string) ([]net.Listener, error) {
 		return nil, err
 	}
 	return []net.Listener{l}, nil
+}
+
+// CheckAddress returns the error with which [Listen] would refuse an address without trying it: one that means nothing, or an
+// [ErrExposed]. What a name leads to it does not know.
+func CheckAddress(c Config, address string) error {
+	if address == "systemd" || strings.HasPrefix(address, "unix:") {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("server: address %q: want HOST:PORT, unix:PATH or systemd", address)
+	}
+	return permitted(c, address, hostAddr(host))
 }
 
 // hostAddr is the host of an address before anything listens there.

@@ -68,7 +68,7 @@ func certificate(t testing.TB, name string) (cert, key string, pool *x509.CertPo
 }
 
 func TestTokens(t *testing.T) {
-	tokens, err := parseTokens([]byte(fmt.Sprintf("# ours\n\nalice 0123456789abcdef\r\n  fedcba9876543210  \nbob sha256:%x\n", sha256.Sum256([]byte("a token of bob's")))))
+	tokens, err := parseTokens([]byte(fmt.Sprintf("\ufeff# ours\n\nalice 0123456789abcdef\r\n  fedcba9876543210  \nbob sha256:%x\n", sha256.Sum256([]byte("a token of bob's")))))
 	if err != nil || tokens.Len() != 3 {
 		t.Fatalf("%v: %v", tokens, err)
 	}

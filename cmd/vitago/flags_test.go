@@ -411,7 +411,7 @@ func TestFlags(t *testing.T) {
 		{serve, "--listen 127.0.0.1:1", ""},
 		{serve, "--admin-listen 127.0.0.1:2", ""},
 		{serve, "--config " + config, ""},
-		{"serve --model a=builtin:demo --listen nonsense", "--check", ""},
+		{"serve --model a=builtin:demo --listen unix:/no/such/folder/socket", "--check", ""},
 		{serve, "--tokens " + tokensOf, ""},
 		{serve, "--tls-cert " + config, "a certificate and its key belong together"},
 		{serve, "--tls-key " + config, "a certificate and its key belong together"},

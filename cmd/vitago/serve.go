@@ -115,7 +115,7 @@ clients, or --insecure.`,
 	f.StringArrayVar(&s.listen, "listen", []string{"127.0.0.1:8080"}, "`ADDRESS`: HOST:PORT, unix:PATH, or systemd for the sockets that it has opened; repeatable")
 	f.StringVar(&s.admin, "admin-listen", "", "`ADDRESS` of /healthz, /readyz and /metrics alone, without tokens and TLS")
 	f.StringVar(&s.config, "config", "", "`FILE` of flags and models, in YAML or JSON")
-	f.BoolVar(&s.check, "check", false, "write the configuration as it would be in force to standard output, and end")
+	f.BoolVar(&s.check, "check", false, "say what is wrong with the configuration, models and indexes, or write it as it would be in force to standard output, and end")
 	f.StringVar(&s.tokens, "tokens", "", "`FILE` of tokens that let clients in, one a line: TOKEN, NAME TOKEN or NAME sha256:HEX")
 	f.StringVar(&s.cert, "tls-cert", "", "`FILE`.pem of the certificate, read again when it changes")
 	f.StringVar(&s.key, "tls-key", "", "`FILE`.pem of its key")
@@ -140,7 +140,7 @@ clients, or --insecure.`,
 	f.Int64Var(&s.maxPixels, "max-pixels", engine.DefaultPixels, "`N` pixels of a picture")
 	f.IntVar(&s.maxItems, "max-items", engine.DefaultItems, "`N` pictures and texts of a request")
 	f.IntVar(&s.maxText, "max-text", engine.DefaultTextBytes, "`N` bytes of a text")
-	f.BoolVar(&s.cut, "cut-dimensions", false, "permit requests for fewer dimensions: the first of a vector, of length 1 again")
+	f.BoolVar(&s.cut, "cut-dimensions", false, "permit dimensions in the formats of other services, for less of a vector: its first values, of length 1 again; /v1/texts:encode and gRPC always do")
 	f.StringVar(&s.runs, "runs", "", "`DIR` of runs of finetuning, which clients begin, watch, stop and resume; made if it is not there (default: refused)")
 	f.StringVar(&s.data, "data", "", "`DIR` that they learn from: what clients name lies below it")
 	f.BoolVar(&s.noPage, "no-page", false, "leave out the page at /")
@@ -479,6 +479,32 @@ func (s *serving) logger(w io.Writer, quiet bool) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// exposed says of an address that others reach which flags would permit it.
+func exposed(err error) error {
+	if errors.Is(err, server.ErrExposed) {
+		return usagef("--listen %w: give --tls-cert and --tls-key, and --tokens or --client-ca, or --insecure", err)
+	}
+	return err
+}
+
+// dryRun returns the error with which the server would not start, as far as it can be known without loading a model or opening a port.
+func (s *serving) dryRun(c server.Config) error {
+	if err := engine.Check(c.Engine); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, address := range s.listen {
+		if seen[address] && !strings.HasSuffix(address, ":0") {
+			return usagef("--listen %s stands twice", address)
+		}
+		seen[address] = true
+		if err := server.CheckAddress(c, address); err != nil {
+			return exposed(err)
+		}
+	}
+	return nil
+}
+
 // serve is the verb.
 func serve(cmd *cobra.Command) error {
 	ctx, given := cmd.Context(), cmd.Flags()
@@ -492,6 +518,9 @@ func serve(cmd *cobra.Command) error {
 		return err
 	}
 	if s.check {
+		if err := s.dryRun(c); err != nil {
+			return err
+		}
 		return s.print(cmd.OutOrStdout(), c.Engine.Models)
 	}
 	frugal()
@@ -507,10 +536,7 @@ func serve(cmd *cobra.Command) error {
 		l, err := server.Listen(c, address)
 		if err != nil {
 			closeAll()
-			if errors.Is(err, server.ErrExposed) {
-				return usagef("--listen %w: give --tls-cert and --tls-key, and --tokens or --client-ca, or --insecure", err)
-			}
-			return err
+			return exposed(err)
 		}
 		listeners = append(listeners, l...)
 	}

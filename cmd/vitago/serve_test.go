@@ -167,6 +167,13 @@ func TestServeFile(t *testing.T) {
 		"models: [{name: '', path: x}]":       "model : ",
 		"precision: f64\n":                    `--precision is "f64": want f32, bf16, int8`,
 		`{"models":[{"name":"a","path":""}]}`: "model a: ",
+		"models: [{name: a, path: 'builtin:demo', index: nowhere}]":                   "nowhere",
+		"models: [{name: a, path: 'builtin:demo', precision: f16}]":                   `precision is "f16"`,
+		"models: [{name: a, path: 'builtin:demo'}, {name: a, path: nowhere}]":         "a",
+		"models: [{name: a, path: 'builtin:demo'}]\nlisten: nonsense":                 `address "nonsense": want HOST:PORT`,
+		"models: [{name: a, path: 'builtin:demo'}]\nlisten: '127.0.0.1:http2'":        `want HOST:PORT`,
+		"models: [{name: a, path: 'builtin:demo'}]\nlisten: '0.0.0.0:80'":             "give --tls-cert",
+		"models: [{name: a, path: 'builtin:demo'}]\nlisten: ['[::1]:80', '[::1]:80']": "stands twice",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -60,6 +60,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Check returns everything that is wrong with a configuration for which [New] would return an error before it loads a model. It opens
+// models and indexes, and reads no weights.
+func Check(c Config) error {
+	_, err := c.withDefaults().entries()
+	return err
+}
+
 // check returns everything that is wrong with a configuration without looking at models.
 func (c Config) check() error {
 	var errs []error
