@@ -329,11 +329,28 @@ func (e *Engine) Models() []Info {
 	defer e.mu.Unlock()
 	all := make([]Info, len(e.entries))
 	for i, en := range e.entries {
-		all[i] = en.info
-		all[i].Aliases, all[i].Tasks = slices.Clone(en.info.Aliases), slices.Clone(en.info.Tasks)
-		all[i].Loaded = en.now != nil
+		all[i] = en.copyInfo()
 	}
 	return all
+}
+
+// Info returns what [Engine.Models] has of one model, by a name that clients give; "" is the first. An unknown name is an [ErrModel].
+func (e *Engine) Info(name string) (Info, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en, err := e.find(name)
+	if err != nil {
+		return Info{}, err
+	}
+	return en.copyInfo(), nil
+}
+
+// copyInfo returns what is known of a model, for callers to keep. Engine.mu is held.
+func (en *entry) copyInfo() Info {
+	i := en.info
+	i.Aliases, i.Tasks = slices.Clone(i.Aliases), slices.Clone(i.Tasks)
+	i.Loaded = en.now != nil
+	return i
 }
 
 // Model returns a model as the configuration has it, by a name that clients give; "" is the first. An unknown name is an [ErrModel].

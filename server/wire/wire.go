@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -161,14 +160,8 @@ func uncut(got, want int) error {
 
 // known returns what the engine says of a model, of the first for "".
 func (s *server) known(name string) (*engine.Info, error) {
-	all := s.Engine.Models()
-	if name == "" && len(all) > 0 {
-		return &all[0], nil
-	}
-	for i := range all {
-		if all[i].Name == name || slices.Contains(all[i].Aliases, name) {
-			return &all[i], nil
-		}
+	if i, err := s.Engine.Info(name); err == nil {
+		return &i, nil
 	}
 	return nil, noModel(name)
 }
