@@ -142,9 +142,9 @@ var (
 	optioned = regexp.MustCompile(`--([a-z0-9-]+)(?: ([^ \[\]]+))?`)
 )
 
-// TestReadmeVerbs: README's table has a row for every verb, with flags and values that there are.
-func TestReadmeVerbs(t *testing.T) {
-	_, table, _ := strings.Cut(page(t, "README.md"), "| verb | does |")
+// TestTableOfVerbs: the table of docs/cli.md has a row for every verb, with flags and values that there are.
+func TestTableOfVerbs(t *testing.T) {
+	_, table, _ := strings.Cut(page(t, "docs/cli.md"), "| verb | does |")
 	table, _, _ = strings.Cut(table, "\n\n")
 	root, rows := newRoot(strings.NewReader(""), nil, nil), map[string]bool{}
 	for _, row := range tableRow.FindAllStringSubmatch(table, -1) {
@@ -170,14 +170,24 @@ func TestReadmeVerbs(t *testing.T) {
 	}
 	for _, verb := range root.Commands() {
 		if !rows[verb.Name()] && verb.Name() != "help" && verb.Name() != "completion" {
-			t.Errorf("README's table has no row for %s", verb.Name())
+			t.Errorf("the table of docs/cli.md has no row for %s", verb.Name())
 		}
 	}
 }
 
-// TestReadmeRuns runs what README shows, in its order, on small models and pictures that lie where README has them.
+// maxReadme bounds the lines of README: it is a page to begin with.
+const maxReadme = 150
+
+// TestReadmeRuns runs what README shows, and the pages behind it, in this order, on small models and pictures that lie where README has them.
 func TestReadmeRuns(t *testing.T) {
-	pictures, page := colours(t, 8), page(t, "README.md")
+	pictures := colours(t, 8)
+	if n := strings.Count(page(t, "README.md"), "\n"); n > maxReadme {
+		t.Errorf("README.md has %d lines, want at most %d", n, maxReadme)
+	}
+	var commands []pageCommand
+	for _, name := range []string{"README.md", "docs/cli.md", "docs/formats.md", "docs/visual-tokens.md", "docs/finetuning.md"} {
+		commands = append(commands, commandsIn(name, page(t, name), true)...)
+	}
 	letters := maps.Clone(fewWords) // and those of the words in README
 	for _, w := range []string{"r", "e", "r</w>", "d</w>", "bi", "bir", "bird</w>"} {
 		if _, ok := letters[w]; !ok {
@@ -227,7 +237,7 @@ func TestReadmeRuns(t *testing.T) {
 		"compare models/ViT-L-14-336px.pt": "ViT-B-32.pt", "export tuned/model": "converted",
 	}
 	done := 0
-	for _, c := range commandsIn("README.md", page, true) {
+	for _, c := range commands {
 		var args []string
 		for i, w := range c.args {
 			if other, ok := insteadOf[c.args[0]+" "+w]; i > 0 && ok {
