@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"finetune/job"},
 	{"finetune"},
 	{"finetune/adapter"},
-	{"zeroshot", "embeddings", "search", "explain", "demo", "finetune/data"},
+	{"zeroshot", "embeddings", "search", "explain", "demo", "finetune/data", "shard"},
 	{"clip"},
 	{"converter/compare"},
 	{"converter"},

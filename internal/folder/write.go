@@ -207,6 +207,54 @@ func (f *File) commit(durable bool) error {
 	return nil
 }
 
+// CommitNew makes the file appear, on the disk, unless something has its name already: that is an error of the kind
+// [fs.ErrExist]. Of many that do so at the same time, in one process or in several, one wins.
+func (f *File) CommitNew() error {
+	if f.path == "" {
+		return &fs.PathError{Op: "create", Path: f.Name(), Err: fs.ErrExist}
+	}
+	if err := f.Sync(); err != nil {
+		return f.Named(err)
+	}
+	if err := f.Close(); err != nil {
+		return f.Named(err)
+	}
+	if err := nameNew(f.Name(), f.path); err != nil {
+		if e := (*os.LinkError)(nil); errors.As(err, &e) {
+			err = e.Err // one of its paths is a temporary one
+		}
+		return &fs.PathError{Op: "create", Path: f.path, Err: err}
+	}
+	f.done = true
+	SyncDir(filepath.Dir(f.path))
+	return nil
+}
+
+// nameNew gives the file tmp the name path, which nothing may have yet.
+func nameNew(tmp, path string) error {
+	err := os.Link(tmp, path)
+	if errors.Is(err, fs.ErrExist) {
+		// A network file system may have done it, lost its answer, and have tried again.
+		if a, e := os.Lstat(tmp); e == nil {
+			if b, e := os.Lstat(path); e == nil && os.SameFile(a, b) {
+				err = nil
+			}
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		return renameNew(tmp, path, err) // not every file system has links
+	}
+	if err == nil {
+		os.Remove(tmp)
+	}
+	return err
+}
+
+// IsPartial says whether a name in a folder is that of an output which is not complete.
+func IsPartial(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, partial)
+}
+
 // isFresh says whether dir is one that [WriteDir] fills, and makes durable when it is full.
 func isFresh(dir string) bool {
 	return filepath.Base(dir) == fresh && strings.Contains(filepath.Base(filepath.Dir(dir)), partial)

@@ -319,3 +319,45 @@ func TestWriteDirLink(t *testing.T) {
 		t.Errorf("found %s", got)
 	}
 }
+
+// CommitNew takes no name that something has, whether by links or where there are none.
+func TestCommitNew(t *testing.T) {
+	write := func(path, content string) error {
+		f, err := Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Discard()
+		if _, err := f.WriteString(content); err != nil {
+			t.Fatal(err)
+		}
+		return f.CommitNew()
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "claim")
+	if err := write(path, "first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(path, "second"); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), partial) {
+		t.Errorf("got %v, want that %s exists", err, path)
+	}
+	failed := errors.New("no links here")
+	for _, name := range []string{"third", "fourth"} {
+		tmp := filepath.Join(dir, name)
+		if err := os.WriteFile(tmp, []byte(name), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		to := map[string]string{"third": path, "fourth": filepath.Join(dir, "new")}[name]
+		if err := renameNew(tmp, to, failed); errors.Is(err, failed) {
+			t.Log("this system replaces files whenever it renames")
+		} else if (err == nil) != (name == "fourth") || err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "first" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 { // claim, third, new; or fourth in its place
+		t.Errorf("got %v, %v", entries, err)
+	}
+}
