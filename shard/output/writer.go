@@ -27,7 +27,7 @@ type File struct {
 // A format is how rows are written and read.
 type format struct {
 	names  func(s *Spec, number int) []string
-	create func(s *Spec, files []*file) sink                               // as many as names
+	create func(s *Spec, files []*file) sink                              // as many as names
 	read   func(s *Spec, files []*input, rows int) iter.Seq2[*Row, error] // rows that are valid in themselves, in a slice that may be used again
 }
 
