@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"clipvit/transformer"},
 	{"internal/op", "internal/tiny"},
 	{"converter/checkpoint"}, // so that it can know nothing of a model
-	{"internal/pictures", "internal/sheet", "internal/scan"},
+	{"internal/webdataset", "internal/pictures", "internal/sheet", "internal/scan"},
 	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/pycsv", "internal/ftfy", "internal/builtin", "internal/journal", "internal/scenes"},
 }
 

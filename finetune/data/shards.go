@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,19 +14,15 @@ import (
 
 	"github.com/vitago/vitago/internal/pictures"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/webdataset"
 )
 
 // Bounds on what a shard may make us hold. Shards come from the network; their pictures are bounded
 // where they are decoded.
 const (
-	maxNote  = 1 << 20         // bytes of a .cls, .txt or .json file; img2dataset's, with EXIF, have a few thousand
-	maxName  = 4096            // bytes of a name: Linux's PATH_MAX
+	maxNote  = webdataset.MaxNote
 	maxImage = pillow.MaxBytes // bytes of a picture: no larger file is decoded
 )
-
-// notes are the endings of what WebDataset keeps beside a picture.
-// Source: webdataset/webdataset, README.md, "The WebDataset Format".
-var notes = []string{"cls", "txt", "json"}
 
 // part is where in a tar file a picture is.
 type part struct {
@@ -184,25 +179,24 @@ func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*me
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below, with what they are
 			return nil, fmt.Errorf("after %d samples: %w", len(members), err)
 		}
-		switch h.Typeflag {
-		case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont: // Source: CPython, Lib/tarfile.py, REGULAR_TYPES
-		case tar.TypeDir, tar.TypeXGlobalHeader:
+		switch webdataset.KindOf(h) {
+		case webdataset.Nothing:
 			continue
-		default:
-			left("entries that are links or devices, which WebDataset does not follow", h.Name)
+		case webdataset.Link:
+			left(webdataset.LeftLinks, h.Name)
 			continue
 		}
-		name, err := cleanName(h.Name)
+		name, err := webdataset.CleanName(h.Name)
 		if err != nil {
 			return nil, err
 		}
-		key, suffix := splitKey(name)
-		note := slices.Index(notes, suffix)
-		if what := stranger(key, suffix); what != "" {
+		key, suffix := webdataset.SplitKey(name)
+		note := slices.Index(webdataset.Notes, suffix)
+		if what := webdataset.Stranger(key, suffix); what != "" {
 			left(what, name)
 			continue
 		}
-		if sparse(h) {
+		if webdataset.Sparse(h) {
 			return nil, fmt.Errorf("%q is a sparse file, want its bytes in one piece", name)
 		}
 		m := byKey[key]
@@ -240,7 +234,7 @@ func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*me
 			return nil, fmt.Errorf("%q: %w", name, err)
 		}
 	}
-	if err := atEnd(f); err != nil {
+	if err := webdataset.AtEnd(f); err != nil {
 		return nil, err
 	}
 	var bare problems
@@ -253,39 +247,6 @@ func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*me
 		return nil, fmt.Errorf("%d of %d samples have no picture, the first is that of %s", bare.n, len(members), bare.first[0])
 	}
 	return members, nil
-}
-
-// stranger says what a file is that is no part of a sample, in the plural; "" if it is one.
-func stranger(key, suffix string) string {
-	known := func(e string) bool { return pictures.Ending(e) || slices.Contains(notes, e) }
-	switch last := ending(suffix); {
-	case key != "" && known(suffix):
-		return ""
-	case key != "" && pictures.Unread(suffix) != "":
-		return pictures.NotRead(pictures.Unread(suffix))
-	case key != "" && last != "" && (known(last) || pictures.Unread(last) != ""):
-		return "files with a second dot in their names: the key of a sample ends at the first"
-	case key != "" && suffix != "":
-		return "files that are neither pictures nor of the endings " + strings.Join(notes, ", ")
-	}
-	return "files whose names do not begin with the key of a sample and a dot"
-}
-
-// atEnd returns an error if there is anything but zeros in the rest of a tar file that has been read to the mark of its end.
-func atEnd(f io.Reader) error {
-	b := make([]byte, 1<<15)
-	for {
-		n, err := f.Read(b)
-		if slices.ContainsFunc(b[:n], func(v byte) bool { return v != 0 }) {
-			return errors.New("more follows the mark of the archive's end: two tar files in one, of which programs read the first")
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // note takes what a file beside the picture says.
@@ -341,55 +302,15 @@ func (m *member) note(suffix string, text []byte) error {
 	return nil
 }
 
-// cleanName returns the name of an entry without "./", or an error if it does not stay in the shard.
-func cleanName(name string) (string, error) {
-	if len(name) > maxName {
-		return "", fmt.Errorf("name of %d bytes, want at most %d: %.40q …", len(name), maxName, name)
-	}
-	if strings.HasPrefix(name, "/") || slices.Contains(strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == '\\' }), "..") ||
-		strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("name %.80q is absolute or leads upwards", name)
-	}
-	return path.Clean(name), nil
-}
-
-// splitKey splits a name at the first dot of its last part; key is empty if there is none or it is the
-// first character. Source: webdataset/webdataset, tariterators.py, base_plus_ext; the suffix in lower
-// case as in group_by_keys.
-func splitKey(name string) (key, suffix string) {
-	base := strings.LastIndexByte(name, '/') + 1
-	dot := strings.IndexByte(name[base:], '.')
-	if dot < 1 {
-		return "", ""
-	}
-	return name[:base+dot], strings.ToLower(name[base+dot+1:])
-}
-
-// sparse tells whether the bytes of an entry are not in one piece.
-func sparse(h *tar.Header) bool {
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return true
-		}
-	}
-	return h.Typeflag == tar.TypeGNUSparse
-}
-
-// compressions are how files begin that were a tar file once.
-var compressions = map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\xfd7zXZ": "xz", "\x28\xb5\x2f\xfd": "zstd"}
-
-// refuseCompressed says what is wrong with a compressed shard: a sample in it cannot be read without
-// all before it.
+// refuseCompressed returns an error of a compressed shard.
 func refuseCompressed(f io.ReadSeeker) error {
-	head := make([]byte, 6)
+	head := make([]byte, webdataset.HeadBytes)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	for magic, name := range compressions {
-		if strings.HasPrefix(string(head[:n]), magic) {
-			return fmt.Errorf("compressed with %s, want a plain tar file: pictures are read from its middle", name)
-		}
+	if err := webdataset.Plain(head[:n]); err != nil {
+		return err
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err

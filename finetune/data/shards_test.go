@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitago/vitago/internal/webdataset"
 )
 
 // entry is a file in a tar file; a name that ends in a slash is a folder.
@@ -243,7 +245,7 @@ func FuzzShards(f *testing.F) {
 			if p.offset < 512 || p.size < 0 || p.offset+p.size > int64(len(text)) {
 				t.Fatalf("%q is at %d, %d bytes, of a file of %d", m.name, p.offset, p.size, len(text))
 			}
-			if strings.Contains("/"+m.name+"/", "/../") || strings.HasPrefix(m.name, "/") || len(m.name) > maxName {
+			if strings.Contains("/"+m.name+"/", "/../") || strings.HasPrefix(m.name, "/") || len(m.name) > webdataset.MaxName {
 				t.Fatalf("name %q", m.name)
 			}
 		}
@@ -282,17 +284,4 @@ func FuzzTable(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestSplitKey: the values are those of base_plus_ext of webdataset 1.0.2; its key "d/" of a hidden file in a folder is none
-// here.
-func TestSplitKey(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"a.jpg": {"a", "jpg"}, "d/a.JPG": {"d/a", "jpg"}, "v1.0/a.jpg": {"v1.0/a", "jpg"}, "photo.2023.jpg": {"photo", "2023.jpg"}, "a.seg.png": {"a", "seg.png"},
-		".hidden.jpg": {}, "d/._a.jpg": {}, "README": {}, "d.x/README": {}, "a.": {"a", ""}, "a..jpg": {"a", ".jpg"}, "é.tar.gz": {"é", "tar.gz"}, "d/.x/b.png": {"d/.x/b", "png"},
-	} {
-		if key, suffix := splitKey(name); key != want[0] || suffix != want[1] {
-			t.Errorf("%q: %q and %q, want %q", name, key, suffix, want)
-		}
-	}
 }
