@@ -25,6 +25,10 @@ const (
 // Notes are the endings of what WebDataset keeps beside a picture: its label, its caption, and an object with more.
 var Notes = []string{"cls", "txt", "json"}
 
+// Captions are the keys that a caption may have in a .json file. Source: OpenCLIP's --csv-caption-key (title), the metadata files of
+// Hugging Face's imagefolder (text), img2dataset (caption).
+var Captions = []string{"caption", "text", "title"}
+
 // A Kind says what an entry of a tar is to who reads samples.
 type Kind int
 
@@ -118,6 +122,12 @@ func AtEnd(r io.Reader) error {
 
 // compressions are how files begin that were a tar file once.
 var compressions = map[string]string{"\x1f\x8b": "gzip", "BZh": "bzip2", "\xfd7zXZ": "xz", "\x28\xb5\x2f\xfd": "zstd"}
+
+// Compressed says whether a file is called as a compressed tar is.
+func Compressed(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"}, func(end string) bool { return strings.HasSuffix(name, end) })
+}
 
 // HeadBytes is how many bytes of a file [Plain] looks at.
 const HeadBytes = 6
