@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -31,19 +32,49 @@ func Check(ctx context.Context, st store.Store, files []File, s Spec) error {
 		}
 		seen.add(r.Key)
 	}
-	for _, f := range files {
-		if !isErrors(f) {
-			continue
-		}
-		in, err := openInput(ctx, st, f)
+	for _, err := range Failures(ctx, st, files) {
 		if err != nil {
-			return fmt.Errorf("output: %w", err)
-		}
-		if err := errors.Join(in.end(), in.close()); err != nil {
-			return fmt.Errorf("output: %s: %s: %w", st, f.Name, err)
+			return err
 		}
 	}
 	return nil
+}
+
+// Failures reads the failures of a shard back, as [Rows] reads its rows.
+func Failures(ctx context.Context, st store.Store, files []File) iter.Seq2[Failure, error] {
+	return func(yield func(Failure, error) bool) {
+		for _, f := range files {
+			if !isErrors(f) {
+				continue
+			}
+			in, err := openInput(ctx, st, f)
+			if err != nil {
+				yield(Failure{}, fmt.Errorf("output: %w", err))
+				return
+			}
+			lines, n := json.NewDecoder(in), 0
+			for err == nil {
+				var x failure
+				if err = lines.Decode(&x); err == nil {
+					n++
+					if !yield(Failure(x), nil) {
+						_ = in.close()
+						return
+					}
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			if err == nil && n != f.Rows {
+				err = fmt.Errorf("has %d failures, want %d", n, f.Rows)
+			}
+			if err = errors.Join(err, in.end(), in.close()); err != nil {
+				yield(Failure{}, fmt.Errorf("output: %s: %s: %w", st, f.Name, err))
+				return
+			}
+		}
+	}
 }
 
 // isErrors says whether a file is that of the failures.
@@ -89,10 +120,16 @@ func Rows(ctx context.Context, st store.Store, files []File, s Spec) iter.Seq2[*
 		for r, err := range formats[s.Format].read(&s, all, rows) {
 			if err == nil {
 				if err = r.check(&s); err != nil {
-					err = fmt.Errorf("%s: %s: %w", all[0].name, printable(r.Key), err)
+					err = fmt.Errorf("%s: %w", printable(r.Key), err)
 				}
 			}
 			if err != nil {
+				for _, in := range all { // a file that is damaged is the cause
+					if e := in.end(); e != nil {
+						err = fmt.Errorf("%s: %w", in.name, e)
+						break
+					}
+				}
 				failed(err)
 				return
 			}

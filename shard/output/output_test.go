@@ -205,6 +205,16 @@ func TestNames(t *testing.T) {
 		if err := Check(t.Context(), open(t, dir), files, s); err != nil {
 			t.Error(err)
 		}
+		var read []Failure
+		for x, err := range Failures(t.Context(), open(t, dir), files) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			read = append(read, x)
+		}
+		if want := []Failure{{`a\xff`, `/b"`, "decode", "no\npicture <b>"}, {"c", "", "download", "404"}}; !slices.Equal(read, want) {
+			t.Errorf("failures are %q, want %q", read, want)
+		}
 	}
 }
 
