@@ -1,0 +1,116 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/vitago/vitago/shard/store"
+)
+
+// version is that of the files beside a dataset.
+const version = 1
+
+// beside is the folder in which lies what is no dataset, but about one.
+const beside = "vitago/"
+
+// A dataset is an output and its plan.
+type dataset struct {
+	location string
+	store    store.Store
+	plan     *Plan
+	ends     []int64 // where the lines of all parts end
+}
+
+// openDataset reads the plan at a location. Without one the error is [ErrNoPlan].
+func openDataset(ctx context.Context, location string) (*dataset, error) {
+	s, err := store.Open(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataset{location: location, store: s}
+	text, _, err := store.Read(ctx, s, planName, maxSmall)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, fmt.Errorf("shard: %s: %w: it has no %s", location, ErrNoPlan, planName)
+	}
+	if err != nil {
+		return d, err
+	}
+	if d.plan, err = parsePlan(text); err != nil {
+		return d, fmt.Errorf("shard: %s: %s: %w", location, planName, err)
+	}
+	return d, nil
+}
+
+// number writes the number of a shard as the names of files have it.
+func (d *dataset) number(n int) string { return fmt.Sprintf("%0*d", d.plan.Spec.Digits, n) }
+
+func (d *dataset) failureName(n int) string { return beside + "failed/" + d.number(n) + ".json" }
+
+func (d *dataset) claimName(n, generation int) string {
+	return fmt.Sprintf("%sclaims/%s.%d.json", beside, d.number(n), generation)
+}
+
+func (d *dataset) recordName(n, generation int) string {
+	if generation == 0 {
+		return beside + "shards/" + d.number(n) + ".json"
+	}
+	return fmt.Sprintf("%sshards/%s.%d.json", beside, d.number(n), generation)
+}
+
+// temporary is the folder in which a worker writes a shard, with a slash at its end.
+func (d *dataset) temporary(n, generation int, worker string) string {
+	return fmt.Sprintf("%stmp/%s.%d.%s/", beside, d.number(n), generation, worker)
+}
+
+// parseName returns the number of a shard and the generation that the name of a claim or a record has.
+func (d *dataset) parseName(name string) (n, generation int, ok bool) {
+	parts := strings.Split(strings.TrimSuffix(path.Base(name), ".json"), ".")
+	if len(parts) > 2 || !strings.HasSuffix(name, ".json") {
+		return 0, 0, false
+	}
+	n, err := strconv.Atoi(parts[0])
+	if err != nil || n < 0 || n >= d.plan.Shards || d.number(n) != parts[0] {
+		return 0, 0, false
+	}
+	if len(parts) == 2 {
+		if generation, err = strconv.Atoi(parts[1]); err != nil || generation < 0 {
+			return 0, 0, false
+		}
+	}
+	return n, generation, true
+}
+
+// latest returns the highest generation of the files of a shard, -1 if there is none, with what the store knows of it. kind is "claims" or "shards".
+func (d *dataset) latest(ctx context.Context, kind string, shard int) (generation int, of store.Info, err error) {
+	generation = -1
+	for i, err := range d.store.List(ctx, beside+kind+"/"+d.number(shard)+".") {
+		if err != nil {
+			return -1, of, err
+		}
+		if n, g, ok := d.parseName(i.Name); ok && n == shard && g > generation {
+			generation, of = g, i
+		}
+	}
+	return generation, of, nil
+}
+
+// remove deletes all whose names begin with a prefix.
+func (d *dataset) remove(ctx context.Context, prefix string) error {
+	var names []string
+	for i, err := range d.store.List(ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		names = append(names, i.Name)
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, d.store.Delete(ctx, name))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,225 @@
+package shard
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/shard/input"
+	"github.com/vitago/vitago/shard/output"
+	"github.com/vitago/vitago/shard/store"
+)
+
+const planName = beside + "plan.json"
+
+// A Plan is what all workers at a dataset agree on: vitago/plan.json, which is written once.
+type Plan struct {
+	Version     int           `json:"version"`
+	Inputs      []string      `json:"inputs"` // as they were given
+	Input       input.Options `json:"input"`
+	Spec        output.Spec   `json:"output"`
+	Shards      int           `json:"shards"`
+	Parts       string        `json:"parts_sha256,omitempty"` // of vitago/parts/SHA256.jsonl, which has the part of each shard in a line; "" of what [Merge] made
+	Fingerprint string        `json:"fingerprint"`
+	Space       clip.Space    `json:"space"`
+	Model       string        `json:"model"` // as it was named, for people
+	Vitago      string        `json:"vitago"`
+}
+
+// maxShards bounds a plan: numbers of shards have at most 9 digits.
+const maxShards = 1_000_000_000
+
+// parsePlan reads a plan.
+func parsePlan(text []byte) (*Plan, error) {
+	p := &Plan{}
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	wrong := func(format string, args ...any) error { return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...) }
+	switch {
+	case p.Version != version:
+		return nil, wrong("it is of version %d, want %d", p.Version, version)
+	case p.Shards < 1 || p.Shards > maxShards:
+		return nil, wrong("it has %d shards, want 1 to %d", p.Shards, maxShards)
+	case p.Parts != "" && !isSum(p.Parts):
+		return nil, wrong("parts have the SHA-256 %.100q, want 64 hexadecimal digits", p.Parts)
+	case p.Fingerprint != p.Space.Fingerprint():
+		return nil, wrong("the fingerprint is %.16s, and that of the space %.16s", p.Fingerprint, p.Space.Fingerprint())
+	case p.Spec.Digits != digits(p.Shards):
+		return nil, wrong("numbers of %d shards have %d digits, want %d", p.Shards, p.Spec.Digits, digits(p.Shards))
+	case p.Spec.Dim != p.Space.Dim:
+		return nil, wrong("vectors have %d values, and those of the space %d", p.Spec.Dim, p.Space.Dim)
+	}
+	if err := p.Spec.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return p, nil
+}
+
+// digits returns how many digits the largest number of so many shards has: all get as many, since readers sort names as texts.
+func digits(shards int) int { return len(strconv.Itoa(max(shards-1, 0))) }
+
+func isSum(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size && s == strings.ToLower(s)
+}
+
+// compare returns a [MismatchError] if what is asked for now is not what the plan says.
+func (p *Plan) compare(where string, now *Plan) error {
+	differ := func(what string, was, is any) error {
+		if a, b := says(was), says(is); a != b {
+			return &MismatchError{where, what, a, b}
+		}
+		return nil
+	}
+	var errs []error
+	if now.Inputs != nil {
+		was := p.Input
+		was.Columns = now.Input.Columns // the inputs say them
+		errs = append(errs, differ("inputs", p.Inputs, now.Inputs), differ("the options of inputs", was, now.Input))
+	}
+	was, is := p.Spec, now.Spec
+	was.Digits, was.Columns = is.Digits, is.Columns // the inputs say them, too
+	errs = append(errs, differ("the output", was, is))
+	if all := p.Space.Differences(now.Space); p.Fingerprint != now.Fingerprint {
+		errs = append(errs, &MismatchError{where, "vectors of the space", fmt.Sprintf("%.16s (%s)", p.Fingerprint, strings.Join(all, "; ")), fmt.Sprintf("%.16s", now.Fingerprint)})
+	} else if was.Texts {
+		errs = append(errs, differ("a text tower of the fingerprint", p.Space.Text, now.Space.Text))
+	}
+	return errors.Join(errs...)
+}
+
+// says writes a value for people.
+func says(v any) string { return strings.TrimSpace(string(folder.MustJSON(v))) }
+
+func partsName(sum string) string { return beside + "parts/" + sum + ".jsonl" }
+func endsName(sum string) string  { return beside + "parts/" + sum + ".ends" }
+
+// maxPart bounds the line of a part: 10,000 names of files have about 1 MB.
+const maxPart = 1 << 30
+
+// putParts writes parts to the store under the name of their SHA-256, so that workers that do this at once write the same, and returns how many
+// there are. They lie in a file meanwhile, and not in memory.
+func putParts(ctx context.Context, s store.Store, parts iter.Seq2[input.Part, error]) (sum string, n int, err error) {
+	f, err := os.CreateTemp("", "vitago-parts-")
+	if err != nil {
+		return "", 0, fmt.Errorf("shard: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	h := sha256.New()
+	w := bufio.NewWriter(io.MultiWriter(f, h))
+	var ends []byte
+	end := int64(0)
+	for p, err := range parts {
+		if err != nil {
+			return "", 0, err
+		}
+		line, err := json.Marshal(p)
+		if err != nil {
+			return "", 0, fmt.Errorf("shard: %w", err)
+		}
+		if len(line) >= maxPart {
+			return "", 0, fmt.Errorf("shard: part %d takes %d bytes in the plan, want at most %d: fewer pictures a shard", n, len(line), maxPart)
+		}
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			return "", 0, fmt.Errorf("shard: %w", err)
+		}
+		end += int64(len(line)) + 1
+		ends = binary.LittleEndian.AppendUint64(ends, uint64(end))
+		if n++; n > maxShards {
+			return "", 0, fmt.Errorf("shard: more than %d shards: give more pictures a shard", maxShards)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return "", 0, fmt.Errorf("shard: %w", err)
+	}
+	sum = hex.EncodeToString(h.Sum(nil))
+	if err := s.Put(ctx, partsName(sum), f, end, store.PutOptions{}); err != nil {
+		return "", 0, err
+	}
+	return sum, n, store.Write(ctx, s, endsName(sum), ends, store.PutOptions{})
+}
+
+// parseEnds reads where the lines of n parts end.
+func parseEnds(b []byte, n int) ([]int64, error) {
+	if len(b) != 8*n {
+		return nil, fmt.Errorf("%w: the ends of parts take %d bytes, want %d for %d shards", ErrDamaged, len(b), 8*n, n)
+	}
+	ends := make([]int64, n)
+	before := int64(0)
+	for i := range ends {
+		end := binary.LittleEndian.Uint64(b[8*i:])
+		if end <= uint64(before) || end-uint64(before) > maxPart {
+			return nil, fmt.Errorf("%w: part %d lies from byte %d to %d", ErrDamaged, i, before, end)
+		}
+		before = int64(end)
+		ends[i] = before
+	}
+	return ends, nil
+}
+
+// readEnds reads where the lines of all parts end.
+func (d *dataset) readEnds(ctx context.Context) error {
+	b, _, err := store.Read(ctx, d.store, endsName(d.plan.Parts), 8*maxShards)
+	if err != nil {
+		return err
+	}
+	d.ends, err = parseEnds(b, d.plan.Shards)
+	return err
+}
+
+// part reads the part of a shard.
+func (d *dataset) part(ctx context.Context, n int) (p input.Part, err error) {
+	begin := int64(0)
+	if n > 0 {
+		begin = d.ends[n-1]
+	}
+	r, err := d.store.Open(ctx, partsName(d.plan.Parts), begin, d.ends[n]-begin)
+	if err != nil {
+		return p, err
+	}
+	defer r.Close()
+	line, err := io.ReadAll(r)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(line, &p); err != nil {
+		return p, fmt.Errorf("shard: %s: part %d: %w: %w", d.location, n, ErrDamaged, err)
+	}
+	return p, nil
+}
+
+// makePlan lists the inputs, and puts the plan, or reads the one that another worker was faster with.
+func (d *dataset) makePlan(ctx context.Context, p *Plan) (mine bool, err error) {
+	if p.Parts, p.Shards, err = putParts(ctx, d.store, input.Parts(ctx, p.Inputs, p.Input)); err != nil {
+		return false, err
+	}
+	if p.Shards == 0 {
+		return false, fmt.Errorf("shard: no pictures in %s", strings.Join(p.Inputs, ", "))
+	}
+	p.Spec.Digits = digits(p.Shards)
+	if err := p.Spec.Validate(); err != nil {
+		return false, err
+	}
+	err = store.Write(ctx, d.store, planName, folder.MustJSON(p), store.PutOptions{IfAbsent: true})
+	if errors.Is(err, store.ErrExists) {
+		other, err := openDataset(ctx, d.location)
+		d.plan = other.plan
+		return false, err
+	}
+	d.plan = p
+	return err == nil, err
+}
