@@ -1,0 +1,254 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/shard/output"
+	"github.com/vitago/vitago/shard/store"
+)
+
+// MergeOptions are choices of [Merge]. The zero value is fine.
+type MergeOptions struct {
+	Incomplete bool                  // leave out the shards that are not done, in place of an error
+	Progress   func(done, total int) // called after each shard; nil is fine
+}
+
+// Merged says what [Merge] has done.
+type Merged struct {
+	Shards int `json:"shards"` // of the dataset that was made
+	Rows   int `json:"rows"`
+	Before int `json:"before"` // shards that were there already
+	Left   int `json:"left"`   // shards that were left out: they are not done
+	Empty  int `json:"empty"`  // shards without rows, which have no number any more
+}
+
+// Merge makes one dataset of several, whose shards get numbers from 0 on without gaps. They have to be of one space, format and columns: a difference
+// is a [MismatchError]. Sums are compared while files are copied, and what was merged is read back. It may be done again, and goes on behind what is
+// there.
+func Merge(ctx context.Context, out string, locations []string, o MergeOptions) (m Merged, err error) {
+	var from []*dataset
+	var parts []merging
+	for i, location := range locations {
+		if same(location, out) || slices.ContainsFunc(locations[:i], func(l string) bool { return same(l, location) }) {
+			return m, fmt.Errorf("shard: %s is named twice", location)
+		}
+		d, err := openDataset(ctx, location)
+		if err != nil {
+			return m, err
+		}
+		if len(from) > 0 {
+			if err := mergeable(from[0], d); err != nil {
+				return m, err
+			}
+		}
+		from = append(from, d)
+		for n := range d.plan.Shards {
+			r, _, err := d.readRecord(ctx, n)
+			if err != nil {
+				return m, err
+			}
+			whole := r != nil
+			if whole {
+				if whole, err = d.settle(ctx, r); err != nil {
+					return m, err
+				}
+			}
+			switch {
+			case !whole && !o.Incomplete:
+				return m, fmt.Errorf("shard: %s: shard %d is not done", location, n)
+			case !whole:
+				m.Left++
+			case r.Rows == 0:
+				m.Empty++
+			default:
+				parts = append(parts, merging{d, n})
+				m.Rows += r.Rows
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return m, fmt.Errorf("shard: %s: no shard has rows", strings.Join(locations, ", "))
+	}
+	first := from[0].plan
+	p := &Plan{Version: version, Inputs: locations, Spec: first.Spec, Shards: len(parts), Fingerprint: first.Fingerprint, Space: first.Space, Model: first.Model, Vitago: build()}
+	p.Spec.Digits = digits(p.Shards)
+	to, err := mergeTarget(ctx, out, p)
+	if err != nil {
+		return m, err
+	}
+	m.Shards = len(parts)
+	j := &Job{dataset: to, worker: workerName()}
+	for n, part := range parts {
+		before, err := j.merge(ctx, n, part)
+		if err != nil {
+			return m, err
+		}
+		if before {
+			m.Before++
+		}
+		if o.Progress != nil {
+			o.Progress(n+1, len(parts))
+		}
+	}
+	return m, nil
+}
+
+// same says whether two locations are written alike.
+func same(a, b string) bool {
+	return path.Clean(strings.TrimSuffix(a, "/")) == path.Clean(strings.TrimSuffix(b, "/"))
+}
+
+// merging is a shard that becomes one of another dataset.
+type merging struct {
+	of *dataset
+	n  int
+}
+
+// mergeable returns a [MismatchError] if two datasets cannot become one.
+func mergeable(a, b *dataset) error {
+	now := *b.plan
+	now.Inputs = nil
+	err := a.plan.compare(b.location, &now)
+	if says(a.plan.Spec.Columns) != says(b.plan.Spec.Columns) {
+		err = errors.Join(err, &MismatchError{b.location, "columns", says(a.plan.Spec.Columns), says(b.plan.Spec.Columns)})
+	}
+	if err != nil {
+		return fmt.Errorf("shard: %s and %s cannot be merged: %w", a.location, b.location, err)
+	}
+	return nil
+}
+
+// mergeTarget puts the plan of what is to be made, or finds it there.
+func mergeTarget(ctx context.Context, out string, p *Plan) (*dataset, error) {
+	d, err := openDataset(ctx, out)
+	if errors.Is(err, ErrNoPlan) {
+		err = store.Write(ctx, d.store, planName, folder.MustJSON(p), store.PutOptions{IfAbsent: true})
+		if err == nil || errors.Is(err, store.ErrExists) {
+			d, err = openDataset(ctx, out)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a, b := says(d.plan), says(p); a != b {
+		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there", out, ErrExists)
+	}
+	return d, nil
+}
+
+// merge copies a shard, and says whether it was there before.
+func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err error) {
+	s, err := j.state(ctx, n)
+	if err != nil || s.record != nil {
+		return s.record != nil, err
+	}
+	was, _, err := from.of.readRecord(ctx, from.n)
+	if err != nil {
+		return false, err
+	}
+	if was == nil {
+		return false, fmt.Errorf("shard: %s: the record of shard %d is gone", from.of.location, from.n)
+	}
+	r := *was
+	r.Shard, r.Generation, r.Worker, r.Temporary, r.Files = n, s.generation+1, j.worker, j.temporary(n, s.generation+1, j.worker), nil
+	for _, f := range was.Files {
+		old := f.Name
+		f.Name = j.renumber(f.Name, n)
+		if err := copyFile(ctx, from.of.store, old, j.store, r.Temporary+f.Name); err != nil {
+			return false, err
+		}
+		r.Files = append(r.Files, f)
+	}
+	there, err := store.Open(ctx, below(j.location, r.Temporary))
+	if err != nil {
+		return false, err
+	}
+	if err := output.Check(ctx, there, r.Files, j.plan.Spec); err != nil {
+		return false, fmt.Errorf("shard: %s: shard %d, copied: %w", from.of.location, from.n, err)
+	}
+	if err := store.Write(ctx, j.store, j.recordName(n, r.Generation), folder.MustJSON(&r), store.PutOptions{IfAbsent: true}); err != nil {
+		return false, err
+	}
+	whole, err := j.settle(ctx, &r)
+	if err == nil && !whole {
+		err = fmt.Errorf("shard: %s: the files of shard %d are gone from %s", j.location, n, r.Temporary)
+	}
+	j.sweep(ctx, n, r.Generation)
+	return false, err
+}
+
+// renumber returns the name of a file of a shard with another number: what stands behind the last _.
+func (d *dataset) renumber(name string, n int) string {
+	i := strings.LastIndexByte(name, '_')
+	return name[:i+1] + d.number(n) + path.Ext(name)
+}
+
+// copyFile copies a file from one store to another.
+func copyFile(ctx context.Context, from store.Store, name string, to store.Store, as string) error {
+	i, err := from.Stat(ctx, name)
+	if err != nil {
+		return err
+	}
+	c := &copying{ctx: ctx, store: from, info: i}
+	defer c.close()
+	return to.Put(ctx, as, c, i.Size, store.PutOptions{})
+}
+
+// copying reads a file of a store, and goes back to its start when it is put again.
+type copying struct {
+	ctx   context.Context
+	store store.Store
+	info  store.Info
+	at    int64
+	r     store.Reader // nil before the first byte
+}
+
+func (c *copying) close() {
+	if c.r != nil {
+		c.r.Close()
+		c.r = nil
+	}
+}
+
+func (c *copying) Read(b []byte) (int, error) {
+	if c.at >= c.info.Size {
+		return 0, io.EOF
+	}
+	if c.r == nil {
+		r, err := c.store.Open(c.ctx, c.info.Name, c.at, -1)
+		if err != nil {
+			return 0, err
+		}
+		c.r = r
+		if err := store.Same(c.store, r.Info(), c.info); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.r.Read(b)
+	c.at += int64(n)
+	return n, err
+}
+
+func (c *copying) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += c.at
+	case io.SeekEnd:
+		offset += c.info.Size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("shard: %s: offset %d, want 0 or more", c.info.Name, offset)
+	}
+	if offset != c.at {
+		c.close()
+	}
+	c.at = offset
+	return offset, nil
+}
