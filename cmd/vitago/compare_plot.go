@@ -98,7 +98,14 @@ func driftPlot(r *compare.Comparison) (*plot.Plot, error) {
 	p.Title.Text = fmt.Sprintf("%s compared with %s", base(r.B.Path), base(r.A.Path))
 	p.X.Label.Text = "block, from input to output"
 	p.Y.Label.Text = "relative L2 distance,  |a − b| / |a|"
-	plotFonts(p)
+	sans := func(f *font.Font, size vg.Length) { f.Typeface, f.Variant, f.Size = "Liberation", "Sans", size }
+	sans(&p.Title.TextStyle.Font, 14)
+	sans(&p.X.Label.TextStyle.Font, 12)
+	sans(&p.Y.Label.TextStyle.Font, 12)
+	sans(&p.X.Tick.Label.Font, 10)
+	sans(&p.Y.Tick.Label.Font, 10)
+	sans(&p.Legend.TextStyle.Font, 11)
+	p.Title.Padding, p.X.Label.Padding, p.Y.Label.Padding = 8, 5, 5
 
 	least, most, last := math.Inf(1), 0.0, 0.0
 	for _, s := range series {
@@ -151,18 +158,6 @@ func driftPlot(r *compare.Comparison) (*plot.Plot, error) {
 	return p, nil
 }
 
-// plotFonts says in which fonts a plot is written.
-func plotFonts(p *plot.Plot) {
-	sans := func(f *font.Font, size vg.Length) { f.Typeface, f.Variant, f.Size = "Liberation", "Sans", size }
-	sans(&p.Title.TextStyle.Font, 14)
-	sans(&p.X.Label.TextStyle.Font, 12)
-	sans(&p.Y.Label.TextStyle.Font, 12)
-	sans(&p.X.Tick.Label.Font, 10)
-	sans(&p.Y.Tick.Label.Font, 10)
-	sans(&p.Legend.TextStyle.Font, 11)
-	p.Title.Padding, p.X.Label.Padding, p.Y.Label.Padding = 8, 5, 5
-}
-
 // legendRow is the part of the height of the axes that a row of the legend takes.
 const legendRow = 0.075
 
@@ -211,17 +206,12 @@ func plotCanvas(ext string) (vg.CanvasWriterTo, error) {
 	return draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(ext, "."))
 }
 
-// writePlot draws a comparison into a file.
+// writePlot draws into a file, which appears complete or not at all.
 func writePlot(path string, r *compare.Comparison) error {
 	p, err := driftPlot(r)
 	if err != nil {
 		return err
 	}
-	return drawPlot(path, p)
-}
-
-// drawPlot draws into a file, which appears complete or not at all.
-func drawPlot(path string, p *plot.Plot) error {
 	canvas, err := plotCanvas(strings.ToLower(filepath.Ext(path)))
 	if err != nil {
 		return err
