@@ -219,8 +219,8 @@ func (j *Job) folder(name string) string {
 func (j *Job) sweep(ctx context.Context, n, generation int) {
 	for g := range generation + 1 {
 		prefix := j.temporary(n, g, "")
-		prefix = prefix[:len(prefix)-1] // of all workers
-		_ = j.remove(ctx, prefix) // it harms nothing
+		prefix = prefix[:len(prefix)-1]                 // of all workers
+		_ = j.remove(ctx, prefix)                       // it harms nothing
 		if dir := j.folder(beside + "tmp"); dir != "" { // which has empty folders then
 			names, _ := filepath.Glob(filepath.Join(dir, filepath.Base(prefix)+"*"))
 			for _, name := range names {

@@ -47,7 +47,9 @@ func parsePlan(text []byte) (*Plan, error) {
 	if err := json.Unmarshal(text, p); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	wrong := func(format string, args ...any) error { return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...) }
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
+	}
 	switch {
 	case p.Version != version:
 		return nil, wrong("it is of version %d, want %d", p.Version, version)

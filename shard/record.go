@@ -40,7 +40,9 @@ func parseRecord(text []byte, shard, generation int) (*Record, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	wrong := func(format string, args ...any) error { return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...) }
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
+	}
 	switch {
 	case r.Version != version:
 		return nil, wrong("it is of version %d, want %d", r.Version, version)

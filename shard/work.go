@@ -28,12 +28,12 @@ import (
 
 // A Report says what a worker has done.
 type Report struct {
-	Done    int // shards that this worker has encoded
-	Before  int // that were done already, or by another worker first
-	Failed  int // that failed, now or before
-	Useless int // of those, the ones that would fail again
-	GivenUp int // since [Source.Alive] said so
-	Rows    int // that this worker has encoded
+	Done    int   // shards that this worker has encoded
+	Before  int   // that were done already, or by another worker first
+	Failed  int   // that failed, now or before
+	Useless int   // of those, the ones that would fail again
+	GivenUp int   // since [Source.Alive] said so
+	Rows    int   // that this worker has encoded
 	First   error // why the first of the failed ones failed
 }
 
@@ -86,8 +86,8 @@ type work struct {
 	*Job
 	source  Source
 	end     context.CancelCauseFunc // ends all with an error
-	queue   chan *item // from the reader to the tower
-	order   chan *item // from the tower to the writer, in the same order
+	queue   chan *item              // from the reader to the tower
+	order   chan *item              // from the tower to the writer, in the same order
 	encoded chan clip.Encoded
 	bytes   *semaphore.Weighted
 	slots   *semaphore.Weighted
