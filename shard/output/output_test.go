@@ -430,3 +430,15 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestSQL: the statements have the columns of the files, in their order.
+func TestSQL(t *testing.T) {
+	create, load := Spec{Format: "csv", Dim: 2, Texts: true, Columns: columns[:4], Header: true, Digits: 1}.SQL(`my "t"`)
+	const want = `CREATE EXTENSION IF NOT EXISTS vector;
+CREATE TABLE "my ""t""" ("image_path" text NOT NULL, "caption" text, "key" text NOT NULL, "width" bigint NOT NULL, "height" bigint NOT NULL, "sha256" text NOT NULL, ` +
+		`"note" text, "count" bigint, "score" double precision, "ok" boolean, "embedding" vector(2) NOT NULL, "text_embedding" vector(2) NOT NULL);
+`
+	if create != want || load != `COPY "my ""t""" FROM STDIN WITH (FORMAT csv, HEADER true)` {
+		t.Errorf("%s%s", create, load)
+	}
+}
