@@ -17,7 +17,7 @@ const module = "github.com/vitago/vitago/"
 // layers are the folders of the module, those that import first. A package belongs to the longest folder
 // that it is in, and may import those of its own layer and of later ones.
 var layers = [][]string{
-	{"cmd", "examples", "bench"},
+	{"cmd", "examples", "bench", "notebook"},
 	{"server"},
 	{"tasks"},
 	{"finetune/job"},

@@ -14,6 +14,8 @@ import (
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/compare"
+	"github.com/vitago/vitago/converter/compare/chart"
+	"github.com/vitago/vitago/internal/folder"
 )
 
 func newCompare() *cobra.Command {
@@ -197,12 +199,23 @@ func cosineText(m compare.Measure) string {
 	return fmt.Sprintf("%.6f", float64(m))
 }
 
-// base is what a plot calls a checkpoint.
-func base(path string) string {
-	const most = 40 // characters that half a title has room for
-	name := []rune(filepath.Base(path))
-	if len(name) > most {
-		name = append(name[:most-1], '…')
+// checkPlot returns an error if a file of that name cannot be drawn.
+func checkPlot(path string) error {
+	if ext := filepath.Ext(path); !slices.Contains(chart.Extensions, strings.ToLower(ext)) {
+		return usagef("no plot has the extension %q, want .pdf, .png or .svg", ext)
 	}
-	return string(name)
+	return nil
+}
+
+// writePlot draws into a file, which appears complete or not at all.
+func writePlot(path string, r *compare.Comparison) error {
+	p, err := chart.Drift(r)
+	if err != nil {
+		return err
+	}
+	file, err := chart.Encode(p, strings.ToLower(filepath.Ext(path)))
+	if err != nil {
+		return err
+	}
+	return folder.WithParents(path, func() error { return folder.WriteBytes(path, file) })
 }

@@ -1,4 +1,5 @@
-package main
+// Package chart draws plots: how far the blocks of two checkpoints are apart, and curves over steps.
+package chart
 
 import (
 	"bytes"
@@ -20,19 +21,13 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/vitago/vitago/converter/compare"
-	"github.com/vitago/vitago/internal/folder"
 )
 
-// plotExtensions are the formats of a plot.
-var plotExtensions = []string{".pdf", ".png", ".svg"}
+// Extensions are the formats of a plot.
+var Extensions = []string{".pdf", ".png", ".svg"}
 
-// checkPlot returns an error if a file of that name cannot be drawn.
-func checkPlot(path string) error {
-	if ext := filepath.Ext(path); !slices.Contains(plotExtensions, strings.ToLower(ext)) {
-		return usagef("no plot has the extension %q, want .pdf, .png or .svg", ext)
-	}
-	return nil
-}
+// Two colours that the colour-blind tell apart. Source: Okabe and Ito, "Color Universal Design", 2008.
+var blue, orange = color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}
 
 // A driftSeries is a line of the plot: how far one half of the blocks of a tower is from A's.
 type driftSeries struct {
@@ -46,8 +41,6 @@ type driftSeries struct {
 // driftSeriesOf returns the lines of a comparison. Towers that are identical have none if another has
 // some.
 func driftSeriesOf(r *compare.Comparison) []driftSeries {
-	// Two colours that the colour-blind tell apart. Source: Okabe and Ito, "Color Universal Design", 2008.
-	blue, orange := color.RGBA{0, 114, 178, 255}, color.RGBA{213, 94, 0, 255}
 	var all, moving []driftSeries
 	for _, tower := range []struct {
 		name   string
@@ -84,20 +77,8 @@ func driftSeriesOf(r *compare.Comparison) []driftSeries {
 	return all
 }
 
-// logRatio is how many times the largest value must be the smallest for the smaller ones to vanish on a
-// linear axis.
-const logRatio = 20
-
-// driftPlot draws how far the blocks of B are from those of A, over depth.
-func driftPlot(r *compare.Comparison) (*plot.Plot, error) {
-	series := driftSeriesOf(r)
-	if len(series) == 0 {
-		return nil, fmt.Errorf("nothing to draw: A and B have no block in common")
-	}
-	p := plot.New()
-	p.Title.Text = fmt.Sprintf("%s compared with %s", base(r.B.Path), base(r.A.Path))
-	p.X.Label.Text = "block, from input to output"
-	p.Y.Label.Text = "relative L2 distance,  |a − b| / |a|"
+// style sets fonts and distances.
+func style(p *plot.Plot) {
 	sans := func(f *font.Font, size vg.Length) { f.Typeface, f.Variant, f.Size = "Liberation", "Sans", size }
 	sans(&p.Title.TextStyle.Font, 14)
 	sans(&p.X.Label.TextStyle.Font, 12)
@@ -106,6 +87,23 @@ func driftPlot(r *compare.Comparison) (*plot.Plot, error) {
 	sans(&p.Y.Tick.Label.Font, 10)
 	sans(&p.Legend.TextStyle.Font, 11)
 	p.Title.Padding, p.X.Label.Padding, p.Y.Label.Padding = 8, 5, 5
+}
+
+// logRatio is how many times the largest value must be the smallest for the smaller ones to vanish on a
+// linear axis.
+const logRatio = 20
+
+// Drift draws how far the blocks of B are from those of A, over depth. It returns an error if they have none in common.
+func Drift(r *compare.Comparison) (*plot.Plot, error) {
+	series := driftSeriesOf(r)
+	if len(series) == 0 {
+		return nil, fmt.Errorf("nothing to draw: A and B have no block in common")
+	}
+	p := plot.New()
+	p.Title.Text = fmt.Sprintf("%s compared with %s", base(r.B.Path), base(r.A.Path))
+	p.X.Label.Text = "block, from input to output"
+	p.Y.Label.Text = "relative L2 distance,  |a − b| / |a|"
+	style(p)
 
 	least, most, last := math.Inf(1), 0.0, 0.0
 	for _, s := range series {
@@ -198,31 +196,82 @@ const (
 	plotDPI    = 192
 )
 
-// plotCanvas returns what a plot in a format is drawn on.
-func plotCanvas(ext string) (vg.CanvasWriterTo, error) {
-	if ext == ".png" {
-		return vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(plotWidth, plotHeight), vgimg.UseDPI(plotDPI))}, nil
-	}
-	return draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(ext, "."))
-}
-
-// writePlot draws into a file, which appears complete or not at all.
-func writePlot(path string, r *compare.Comparison) error {
-	p, err := driftPlot(r)
+// Encode draws a plot in the format of an extension, one of [Extensions].
+func Encode(p *plot.Plot, extension string) ([]byte, error) {
+	canvas, err := canvasOf(extension)
 	if err != nil {
-		return err
-	}
-	canvas, err := plotCanvas(strings.ToLower(filepath.Ext(path)))
-	if err != nil {
-		return err
+		return nil, err
 	}
 	page := draw.NewCanvas(canvas, plotWidth, plotHeight)
 	page.SetColor(color.White)
 	page.Fill(page.Path())
 	p.Draw(draw.Crop(page, plotMargin, -plotMargin, plotMargin, -plotMargin))
 	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return err
+	_, err = canvas.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// canvasOf returns what a plot in a format is drawn on.
+func canvasOf(extension string) (vg.CanvasWriterTo, error) {
+	if extension == ".png" {
+		return vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(plotWidth, plotHeight), vgimg.UseDPI(plotDPI))}, nil
 	}
-	return folder.WithParents(path, func() error { return folder.WriteBytes(path, b.Bytes()) })
+	return draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(extension, "."))
+}
+
+// base is what a plot calls a checkpoint.
+func base(path string) string {
+	const most = 40 // characters that half a title has room for
+	name := []rune(filepath.Base(path))
+	if len(name) > most {
+		name = append(name[:most-1], '…')
+	}
+	return string(name)
+}
+
+// A Line is a line of [Curves].
+type Line struct {
+	Name string
+	X, Y []float64 // as many of both
+}
+
+// Curves draws at most two lines, such as those of training and of validation.
+func Curves(title, across, up string, lines ...Line) (*plot.Plot, error) {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, across, up
+	style(p)
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{235}, color.Gray{225}
+	p.Add(grid)
+	for i, l := range lines {
+		if len(l.X) == 0 || len(l.X) != len(l.Y) {
+			return nil, fmt.Errorf("chart: the line %q has %d points across and %d up, want some, and as many of both", l.Name, len(l.X), len(l.Y))
+		}
+		points := make(plotter.XYs, len(l.X))
+		for j := range points {
+			points[j] = plotter.XY{X: l.X[j], Y: l.Y[j]}
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return nil, fmt.Errorf("chart: the line %q: %w", l.Name, err)
+		}
+		line.Width, line.Color = 1.6, []color.Color{blue, orange}[i%2]
+		dots.Color, dots.Shape, dots.Radius = line.Color, []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}}[i%2], 2
+		p.Add(line, dots)
+		p.Legend.Add(l.Name, line, dots)
+	}
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(plainTicks), plot.TickerFunc(plainTicks)
+	p.Legend.Top, p.Legend.Padding, p.Legend.ThumbnailWidth = true, 3, vg.Points(26)
+	return p, nil
+}
+
+// plainTicks are gonum's, with as many digits as tell one from the other.
+func plainTicks(least, most float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(least, most)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = strconv.FormatFloat(ticks[i].Value, 'g', 4, 64)
+		}
+	}
+	return ticks
 }
