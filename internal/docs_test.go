@@ -16,7 +16,7 @@ import (
 )
 
 // pages are what a reader is sent to. What they name must be there.
-var pages = []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "testdata/README.md", "docs/*.md"}
+var pages = []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "testdata/README.md", "docs/*.md"}
 
 var (
 	goBlock = regexp.MustCompile("(?s)```go[ \n].*?\n```")    // in which f[T](x) is no link
@@ -82,6 +82,38 @@ func TestPages(t *testing.T) {
 	}
 	if found < len(pages) {
 		t.Errorf("%d pages were read, want at least %d", found, len(pages))
+	}
+}
+
+// codeBlock is a block of a page, with its language.
+var codeBlock = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
+
+// comment is that of a line of the shell or of Go: words that differ from language to language.
+var comment = regexp.MustCompile(`(?m)[ \t]*(#|//) .*$`)
+
+// TestTranslation: the README in Chinese has the commands and the Go of the English one, up to their comments, and as many rows of what works.
+func TestTranslation(t *testing.T) {
+	blocksOf := func(name string) (blocks []string, rows int) {
+		b, err := os.ReadFile(filepath.Join("..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range codeBlock.FindAllStringSubmatch(string(b), -1) {
+			blocks = append(blocks, m[1]+"\n"+comment.ReplaceAllString(m[2], ""))
+		}
+		_, works, _ := strings.Cut(string(b), "|---|---|---|\n")
+		works, _, _ = strings.Cut(works, "\n\n")
+		return blocks, strings.Count(works, "\n|")
+	}
+	want, rows := blocksOf("README.md")
+	got, translated := blocksOf("README.zh-CN.md")
+	if len(want) < 4 || len(got) != len(want) || rows < 5 || translated != rows {
+		t.Fatalf("README.zh-CN.md has %d blocks and %d rows of what works, README.md %d and %d", len(got), translated, len(want), rows)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("block %d of README.zh-CN.md is\n%s\nwant\n%s", i+1, got[i], want[i])
+		}
 	}
 }
 

@@ -59,6 +59,17 @@ func demoJPEG(t *testing.T) string {
 	return filepath.Base(names[0])
 }
 
+// troubles returns the messages that docs/troubleshooting.md explains.
+func troubles(t *testing.T) (all []string) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(page(t, "docs/troubleshooting.md"), -1) {
+		all = append(all, row[1])
+	}
+	if len(all) < 20 {
+		t.Errorf("%d messages were found in docs/troubleshooting.md, want 20 or more", len(all))
+	}
+	return all
+}
+
 // leftovers are what only a programmer understands in a message.
 var leftovers = regexp.MustCompile(`strconv|<nil>|%!|runtime error|struct \{|goroutine|panic|\b(l?stat|ParseBool|ParseInt) |invalid syntax|map\[`)
 
@@ -404,6 +415,14 @@ func TestStatuses(t *testing.T) {
 	}
 	for _, value := range []string{"--rank 0", "--rank -1", "--rank 100000", "--alpha 0", "--alpha nan", "--lora-targets foo", "--lora-targets q_proj,", "--blocks 1"} {
 		cases = append(cases, statusCase{usage, finetune + "--recipe lora " + value, strings.Fields(value)[0]})
+	}
+
+	told := troubles(t)
+	for _, c := range cases {
+		told = slices.DeleteFunc(told, func(message string) bool { return c.want != "" && strings.Contains(c.want, message) })
+	}
+	if len(told) > 0 {
+		t.Errorf("docs/troubleshooting.md has messages that no case here has: %q", told)
 	}
 
 	wrong, pictures := wrongFiles(t), colours(t, 2)
