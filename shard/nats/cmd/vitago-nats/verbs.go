@@ -1,0 +1,268 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	client "github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/shard"
+	"github.com/vitago/vitago/shard/nats"
+)
+
+func newDrive() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drive --model DIR -o OUT [flags] INPUT...",
+		Short: "Put shards into the queue until all are done",
+		Long: `Drive makes the plan of a dataset, or reads the one that is there, puts its model and the shards that have no record into the broker, and
+waits until workers have encoded all. It may be killed and begun again, here or elsewhere, with --resume.
+
+Without --nats or --context a server in this process is the broker; with --listen it takes workers from elsewhere.`,
+		Args: wantInputs,
+	}
+	b, d := brokerFlags(cmd), datasetFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return drive(cmd, b, d, args, false) }
+	return cmd
+}
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run --model DIR -o OUT [flags] INPUT...",
+		Short: "Drive, and work as well, in one process",
+		Long: `Run is drive and a worker in one process. With --listen, and with --nats, other workers may help.
+
+Without --nats or --context a server in this process is the broker, so that nothing need be installed.`,
+		Args: wantInputs,
+	}
+	b, d := brokerFlags(cmd), datasetFlags(cmd)
+	cmd.Flags().IntVar(&d.o.Batch, "batch", 0, "pictures that are encoded together (default: as suits the tower)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return drive(cmd, b, d, args, true) }
+	return cmd
+}
+
+func wantInputs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("got no argument, want at least one INPUT")
+	}
+	return nil
+}
+
+// drive drives a job, and works at it too if that is asked for.
+func drive(cmd *cobra.Command, b *broker, d *dataset, inputs []string, works bool) error {
+	ctx := cmd.Context()
+	m, job, s, err := d.open(ctx, inputs)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	nc, end, err := b.open(cmd)
+	if err != nil {
+		return err
+	}
+	defer end()
+	var model *nats.Model
+	if s.Builtin == "" {
+		if model, err = nats.DescribeModel(d.model); err != nil {
+			return err
+		}
+	}
+	q, err := nats.Create(ctx, nc, b.queue, nats.Description{Model: model, Settings: marshal(s), Choices: marshal(choices{d.o.MaxErrors})})
+	if err != nil {
+		return err
+	}
+	if err := q.PutModel(ctx, d.model); err != nil {
+		return err
+	}
+	if d.o.RetryFailed {
+		if err := q.Forgive(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	worker := make(chan error, 1)
+	if works {
+		go func() {
+			err := work(ctx, cmd, q, job, 0)
+			if err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+			worker <- err
+		}()
+	} else {
+		worker <- nil
+	}
+	sum, err := q.Drive(ctx, job, nats.DriveOptions{Log: teller(cmd, job.Shards()), Say: say(cmd)})
+	if err != nil {
+		stop(err)
+		return errors.Join(err, <-worker)
+	}
+	if err := <-worker; err != nil {
+		return err
+	}
+	return summarize(cmd, d, sum)
+}
+
+// teller says what workers do: a line for each shard that ends.
+func teller(cmd *cobra.Command, shards int) func(nats.Event) {
+	var ended atomic.Int64
+	return func(e nats.Event) {
+		switch e.What {
+		case nats.Finished:
+			say(cmd)(fmt.Sprintf("%s: shard %d, %d rows; %d of %d shards have ended since the start", e.Worker, e.Shard, e.Rows, ended.Add(1), shards))
+		case nats.Again, nats.Failed, nats.Lost:
+			say(cmd)(fmt.Sprintf("%s: shard %d: %s: %s", e.Worker, e.Shard, e.What, cmp.Or(e.Error, "another worker has it")))
+		}
+	}
+}
+
+// summarize writes how the job ended, by its records.
+func summarize(cmd *cobra.Command, d *dataset, sum nats.Summary) error {
+	status, err := shard.ReadStatus(cmd.Context(), d.o.Output)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	if d.json {
+		status.Each = nil // "vitago status" has them
+		err = json.NewEncoder(out).Encode(struct {
+			Status *shard.Status `json:"status"`
+			Queue  nats.Summary  `json:"queue"`
+		}{status, sum})
+	} else {
+		fmt.Fprintf(out, "%d of %d shards are done, %d rows; %d put into the queue\n", status.Done, status.Shards, status.Rows, sum.Published)
+		for _, worker := range slices.Sorted(maps.Keys(sum.Rows)) {
+			fmt.Fprintf(out, "%s: %d rows\n", worker, sum.Rows[worker])
+		}
+		for _, l := range sum.Dead {
+			_, err = fmt.Fprintf(out, "shard %d is given up: %s\n", l.Shard, l.Reason)
+		}
+	}
+	switch left := status.Shards - status.Done; {
+	case err != nil:
+		return err
+	case left > 0 && !slices.ContainsFunc(sum.Dead, func(l nats.Letter) bool { return l.Used }):
+		return fmt.Errorf("%w: %d of %d; --resume --retry-failed tries them again", errUseless, left, status.Shards)
+	case left > 0:
+		return fmt.Errorf("%d of %d shards have no record; --resume --retry-failed tries them again", left, status.Shards)
+	}
+	return nil
+}
+
+// work encodes shards that a queue gives until the job is over.
+func work(ctx context.Context, cmd *cobra.Command, q *nats.Queue, job *shard.Job, idle time.Duration) error {
+	w := q.Worker(job.Worker(), nil)
+	defer w.Release()
+	_, err := job.Work(ctx, w.Source(idle))
+	return err
+}
+
+func newWork() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "work --nats URL [flags]",
+		Short: "Encode shards of a queue until the job is over",
+		Long: `Work waits for a job, takes its model from the broker, and encodes one shard after the other. Of the dataset it needs access alone: a
+folder under the driver's path, or the credentials of the bucket. The model is kept in the cache, for the next worker.`,
+		Args: cobra.NoArgs,
+	}
+	access := accessFlags(cmd)
+	var o nats.Options
+	jobFlag(cmd, &o)
+	var cache string
+	var idle time.Duration
+	var batch int
+	f := cmd.Flags()
+	f.StringVar(&cache, "cache", "", "`DIR` in which models are kept (default: in the user's cache)")
+	f.DurationVar(&idle, "idle", 0, "end after this `TIME` without a shard (default: with the job)")
+	f.IntVar(&batch, "batch", 0, "pictures that are encoded together (default: as suits the tower)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !external(access) {
+			return usagef("no broker: give --nats URL or --context NAME")
+		}
+		if cache == "" {
+			dir, err := os.UserCacheDir()
+			if err != nil {
+				return fmt.Errorf("the cache of models: %w; give --cache", err)
+			}
+			cache = filepath.Join(dir, "vitago", "models")
+		}
+		nc, err := connect(cmd, access)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		return join(cmd, nc, o, cache, idle, batch)
+	}
+	return cmd
+}
+
+// join works at the job of a queue.
+func join(cmd *cobra.Command, nc *client.Conn, o nats.Options, cache string, idle time.Duration, batch int) error {
+	ctx := cmd.Context()
+	q, err := nats.Attach(ctx, nc, o)
+	if err != nil {
+		return err
+	}
+	var s settings
+	var c choices
+	if err := errors.Join(json.Unmarshal(q.Description.Settings, &s), json.Unmarshal(q.Description.Choices, &c)); err != nil {
+		return fmt.Errorf("job %s at the broker: %w", q.Job, err)
+	}
+	path := s.Builtin
+	if !isBuiltin(path) {
+		if path, err = q.GetModel(ctx, cache); err != nil {
+			return err
+		}
+	}
+	m, err := openModel(path, s.Precision)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	job, err := shard.Open(ctx, m, shard.Options{Output: s.Output, Resume: true, RetryFailed: true, MaxErrors: c.MaxErrors, Batch: batch}) // the driver says which are tried
+	if err != nil {
+		return err
+	}
+	w := q.Worker(job.Worker(), func(e nats.Event) {
+		if e.What != nats.Working {
+			say(cmd)(fmt.Sprintf("shard %d: %s %s", e.Shard, e.What, e.Error))
+		}
+	})
+	defer w.Release()
+	r, err := job.Work(ctx, w.Source(idle))
+	fmt.Fprintf(cmd.OutOrStdout(), "%d shards encoded, %d rows; %d were done before, %d failed, %d went to others\n", r.Done, r.Rows, r.Before, r.Failed, r.GivenUp)
+	return err
+}
+
+func newRemove() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remove --nats URL [--job NAME]",
+		Short: "Remove a job from the broker; its dataset stays",
+		Args:  cobra.NoArgs,
+	}
+	access := accessFlags(cmd)
+	var o nats.Options
+	jobFlag(cmd, &o)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !external(access) {
+			return usagef("no broker: give --nats URL or --context NAME")
+		}
+		nc, err := connect(cmd, access)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		return nats.Remove(cmd.Context(), nc, o.Job)
+	}
+	return cmd
+}
