@@ -50,6 +50,9 @@ type Progress struct {
 	Rows    int // of them, those that have vectors
 }
 
+// Formats returns the names of the formats of datasets, sorted.
+func Formats() []string { return output.Formats() }
+
 // A Job is a dataset that this process works at.
 type Job struct {
 	*dataset
@@ -72,8 +75,11 @@ func Open(ctx context.Context, m *clip.Model, o Options) (*Job, error) {
 	if err != nil && (!errors.Is(err, ErrNoPlan) || len(o.Inputs) == 0) {
 		return nil, err
 	}
-	if begun && !o.Resume {
+	switch {
+	case begun && !o.Resume:
 		return nil, fmt.Errorf("shard: %s: %w", o.Output, ErrExists)
+	case begun && d.plan.Parts == "":
+		return nil, fmt.Errorf("shard: %s: %w: by merging, and there is nothing to encode", o.Output, ErrOther)
 	}
 	if len(o.Inputs) == 0 {
 		o.Captions = d.plan.Spec.Texts

@@ -87,7 +87,7 @@ func (p *Plan) compare(where string, now *Plan) error {
 		return nil
 	}
 	var errs []error
-	if now.Inputs != nil {
+	if len(now.Inputs) > 0 {
 		was := p.Input
 		was.Columns = now.Input.Columns // the inputs say them
 		errs = append(errs, differ("inputs", p.Inputs, now.Inputs), differ("the options of inputs", was, now.Input))
@@ -104,7 +104,13 @@ func (p *Plan) compare(where string, now *Plan) error {
 }
 
 // says writes a value for people.
-func says(v any) string { return strings.TrimSpace(string(folder.MustJSON(v))) }
+func says(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // all are texts, numbers and bools
+	}
+	return string(text)
+}
 
 func partsName(sum string) string { return beside + "parts/" + sum + ".jsonl" }
 func endsName(sum string) string  { return beside + "parts/" + sum + ".ends" }

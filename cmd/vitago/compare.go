@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"gonum.org/v1/plot"
 
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/compare"
@@ -207,12 +208,17 @@ func checkPlot(path string) error {
 	return nil
 }
 
-// writePlot draws into a file, which appears complete or not at all.
+// writePlot draws a comparison into a file.
 func writePlot(path string, r *compare.Comparison) error {
 	p, err := chart.Drift(r)
 	if err != nil {
 		return err
 	}
+	return drawPlot(path, p)
+}
+
+// drawPlot draws into a file, which appears complete or not at all.
+func drawPlot(path string, p *plot.Plot) error {
 	file, err := chart.Encode(p, strings.ToLower(filepath.Ext(path)))
 	if err != nil {
 		return err

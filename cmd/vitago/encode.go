@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/embeddings"
+	"github.com/vitago/vitago/shard"
 )
 
 // maxBatch bounds the activations: those of ViT-L/14-336 take 45 MB an image.
@@ -41,6 +42,7 @@ type encoding struct {
 	precision  string // f32, bf16 or int8
 	prepare    clipvit.Choice
 	adapters   []converter.OpenOption // are merged with the model
+	sharding   sharding
 }
 
 func newEncode() *cobra.Command {
@@ -89,13 +91,16 @@ as it is. --overwrite begins again.
 
 An image that cannot be read ends it with status 1. With --skip-errors all others are encoded, and
 the status is 1 in the end: the image has an "error" in place of features, or a row of NaN. --resume does not
-try it again.`,
+try it again.
+
+` + shardsHelp,
 		Example: `  vitago encode --model models/vit-l-14-336 photo.jpg
   vitago encode --model models/vit-l-14-336 --normalize -o photos.npy photos/
   vitago encode --model models/vit-l-14-336 --features patches --layer -2 -o llava.safetensors *.png
   vitago encode --model models/vit-l-14-336 --resume --skip-errors -o photos.npy photos/
   vitago encode --model models/vit-l-14-336 --text "a red car" "a dog in the snow"
   vitago encode --model models/vit-l-14-336 --text-file captions.txt -o captions.npy
+  vitago encode --model models/vit-l-14-336 --shards -o dataset --resume tars/
   curl -s https://example.com/cat.jpg | vitago encode --model models/vit-l-14-336 -`,
 	}
 	var e encoding
@@ -109,8 +114,8 @@ try it again.`,
 		string(clipvit.Embedding), string(clipvit.PostNorm), string(clipvit.ClassToken), string(clipvit.Patches), string(clipvit.AllTokens))
 	f.IntVar(&e.features.Layer, "layer", -1, "layer of cls, patches or all")
 	f.BoolVar(&e.normalize, "normalize", false, "divide every vector by its length")
-	format := choiceFlag(cmd, "format", "", "how to write it", embeddings.Formats()...)
-	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output")
+	format := choiceFlag(cmd, "format", "", "how to write it", encodeFormats()...)
+	f.StringVarP(&e.output, "output", "o", "", "write to `FILE`, in place of standard output; with --shards to OUT")
 	f.BoolVar(&e.keep.Resume, "resume", false, "go on with FILE, behind what is done")
 	f.BoolVar(&e.keep.Overwrite, "overwrite", false, "begin again, and replace FILE if it is there")
 	f.IntVar(&e.batch, "batch", 4, "images that are encoded together; more is faster for small models only")
@@ -119,8 +124,12 @@ try it again.`,
 	merged := newAdapters(cmd)
 	merged.flag()
 	f.BoolVar(&e.skipErrors, "skip-errors", false, "go on after an image that cannot be read")
+	e.sharding.flag(cmd)
+	groupHelp(cmd, encodeGroups())
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
+		case e.sharding.on && e.keep.Resume: // with those of the plan
+			return nil
 		case e.textFile != "" && len(args) > 0:
 			return usagef("--text-file has the texts: got %s, want none", some(len(args), "argument"))
 		case e.textFile != "":
@@ -147,16 +156,45 @@ try it again.`,
 			return err
 		}
 		frugal()
+		if e.sharding.on {
+			return e.shards(cmd, args)
+		}
 		return e.run(cmd, args)
 	}
 	return cmd
+}
+
+// encodeFormats are those of files, and those of shards alone.
+func encodeFormats() []string {
+	all := embeddings.Formats()
+	for _, f := range shard.Formats() {
+		if !slices.Contains(all, f) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// encodeGroups are the flags of encode as the help shows them.
+func encodeGroups() []flagGroup {
+	return []flagGroup{
+		{title: "Model", flags: []string{"model", "activation", "precision", "preprocess", "fit", "exif", "adapter", "combination-type"}},
+		{title: "What is encoded", flags: []string{"text", "text-file", "vocab", "features", "layer", "normalize"}},
+		{title: "Output", flags: []string{"format", "output", "resume", "overwrite", "skip-errors", "batch"}},
+		{title: "Shards", flags: append([]string{"shards"}, shardFlags...)},
+	}
 }
 
 // check finds what can be wrong with the flags together.
 func (e *encoding) check(cmd *cobra.Command) error {
 	flags := cmd.Flags()
 	e.text = e.text || e.textFile != ""
+	if err := e.sharding.check(cmd, e); err != nil {
+		return err
+	}
 	switch {
+	case !e.sharding.on && e.format != "" && !slices.Contains(embeddings.Formats(), e.format):
+		return usagef("--format %s goes with --shards", e.format)
 	case e.features.HasLayer() && e.text:
 		return usagef("--features %s: a text has an embedding alone", e.features.Kind)
 	case !e.features.HasLayer() && flags.Changed("layer"):
@@ -167,7 +205,7 @@ func (e *encoding) check(cmd *cobra.Command) error {
 		return usagef("--resume goes on, and --overwrite begins again: give one of them")
 	case e.keep != embeddings.Options{} && e.output == "":
 		return usagef("--%s goes with -o FILE: nothing is kept of what goes to standard output", map[bool]string{true: "resume", false: "overwrite"}[e.keep.Resume])
-	case !e.text && flags.Changed("vocab"):
+	case !e.text && flags.Changed("vocab") && !e.sharding.on:
 		return usagef("--vocab goes with --text: images have no words")
 	}
 	for _, name := range []string{"features", "preprocess", "fit", "exif"} {
@@ -181,8 +219,10 @@ func (e *encoding) check(cmd *cobra.Command) error {
 	if !e.features.HasLayer() {
 		e.features.Layer = 0
 	}
-	if err := chooseFormat(cmd, &e.format, e.output, embeddings.Formats()); err != nil {
-		return err
+	if !e.sharding.on {
+		if err := chooseFormat(cmd, &e.format, e.output, embeddings.Formats()); err != nil {
+			return err
+		}
 	}
 	return checkModel(cmd, &e.model)
 }

@@ -23,6 +23,9 @@ import (
 // changing is what differs from one run to the next of the same command line.
 var changing = regexp.MustCompile(`\b[0-9][0-9.e+-]* ?(s|images/s)\b|[0-9.]+ MB in`)
 
+// whoAndWhen is what differs of the records of shards.
+var whoAndWhen = regexp.MustCompile(`(?m)^  "(worker|temporary|began|ended|time)": .*$`)
+
 // outcome returns all that a command came to, but for times and the paths in dir.
 func outcome(t *testing.T, r ran, dir string) map[string]string {
 	t.Helper()
@@ -40,6 +43,8 @@ func outcome(t *testing.T, r ran, dir string) map[string]string {
 		switch base := filepath.Base(path); {
 		case base == "report.md" || base == "curve.svg" || base == "state.json" || strings.HasPrefix(base, "sweep.") || strings.HasPrefix(base, "events."):
 			text = "" // with times, or what was asked for
+		case strings.Contains(name, "/vitago/shards/") || strings.Contains(name, "/vitago/failed/"):
+			text = whoAndWhen.ReplaceAllString(text, "")
 		case base == "metrics.jsonl":
 			text = ""
 			for line := range strings.Lines(string(b)) {
@@ -114,12 +119,57 @@ func TestFlags(t *testing.T) {
 		return path
 	}
 	config, tokensOf, indexOf := write("serve.yaml", "max-body: 3\n"), write("tokens", "0123456789abcdef\n"), t.TempDir()
+	const shards = "encode --model MODEL --shards --max-errors 0.9 -o OUT/d FOLDER"
+	inShards, dataset, half := t.TempDir(), filepath.Join(t.TempDir(), "dataset"), filepath.Join(t.TempDir(), "half")
+	if err := os.CopyFS(inShards, os.DirFS(filepath.Join(pictures, "red"))); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(inShards, "broken.png"), []byte("no picture"), 0o666)
+	for out, part := range map[string]string{dataset: "0/1", half: "0/2"} {
+		vitago("encode", "--model", model, "--shards", "--max-errors", "1", "--per-shard", "2", "--part", part, "-o", out, inShards).want(t, exitDone, nil, []string{"shard"})
+	}
 	bf16 := "" // or that there is no instruction
 	if kernel.BF16Name() == "generic" {
 		bf16 = "--precision bf16: the kernel in use"
 	}
 	cases := []flagCase{
 		{encode, "--model " + llava, ""},
+		{encode, "--shards", "--shards goes with -o OUT"},
+		{"encode --model MODEL -o OUT/d.npy FOLDER", "--shards", ""},
+		{shards, "--per-shard 2", ""},
+		{shards, "--per-shard 0", "--per-shard is 0, want at least 1"},
+		{encode, "--per-shard 2", "--per-shard goes with --shards"},
+		{shards, "--float32", ""},
+		{shards + " --format jsonl", "--float32", "--float32 is of --format npy"},
+		{shards, "--format parquet", ""},
+		{shards, "--format safetensors", "--format safetensors does not go with --shards"},
+		{encode, "--format parquet", "--format parquet goes with --shards"},
+		{shards, "--captions", ""},
+		{shards, "--max-errors 0", ""},
+		{shards, "--max-errors 2", "--max-errors is 2, want 0 to 1"},
+		{shards, "--part 0/2", ""},
+		{shards, "--part 2/2", `--part is "2/2", want I/N`},
+		{shards, "--lease 0s", "want more than 0 and at most 24h"},
+		{shards + " --part 0/2", "--lease 3s", "--lease is of workers that share"},
+		{shards, "--retry-failed", "--retry-failed goes with --resume"},
+		{shards + " --bytes-column jpg", "--bytes-column png", ""}, // the plan has it
+		{shards, "--caption-column text", ""},
+		{shards, "--key-column id", ""},
+		{shards, "--normalize", "--normalize does not go with --shards"},
+		{shards, "--skip-errors", "--skip-errors does not go with --shards"},
+		{shards, "--overwrite", "--overwrite does not go with --shards"},
+		{shards, "--text", "--text does not go with --shards"},
+		{shards, "--features cls", "--features does not go with --shards"},
+		{shards, "--vocab nope", "--vocab does not go with --shards"},
+		{"encode --model MODEL --shards -o DATASET --resume", "--per-shard 3", "--per-shard stands in the plan of"},
+		{"status DATASET", "--all", ""},
+		{"status DATASET", "--json", ""},
+		{"status DATASET --json", "--all", "--all goes without --json"},
+		{"status DATASET", "--plot OUT/x.svg", ""},
+		{"verify-shards DATASET", "--json", ""},
+		{"merge -o OUT/m DATASET", "--json", ""},
+		{"merge -o OUT/m DATASET", "-o OUT/n", ""},
+		{"merge -o OUT/m HALF", "--incomplete", ""},
 		{encode, "--activation gelu", ""}, // the model says another
 		{encode, "--features cls", ""},
 		{"encode --model MODEL --features cls PICTURE", "--layer 0", ""},
@@ -478,7 +528,7 @@ func TestFlags(t *testing.T) {
 			vitago("index", "--index", filepath.Join(dir, "indexed"), "--model", model, filepath.Dir(path)).want(t, exitDone, nil, []string{"1 added"})
 			write("behind")
 		}
-		args := strings.Fields(strings.NewReplacer("INDEXED", filepath.Join(dir, "indexed"), "EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
+		args := strings.Fields(strings.NewReplacer("FOLDER", inShards, "DATASET", dataset, "HALF", half, "INDEXED", filepath.Join(dir, "indexed"), "EXISTING", filepath.Join(dir, "existing.jsonl"), "LINES", lines, "TEXTS", texts, "PROMPTS", prompts, "OWN", own, "EXISTS", filepath.Join(dir, "exists"), "OUT", dir, "HEAD", filepath.Join(head, "model"), "MODEL", model,
 			"HFLLAVA", golden.Path(t, "testdata/families/hf5-llava-next"), "CLEAR", transformPicture(t, "rgba-101x33.png"), "TURNED", transformPicture(t, "orientation/exif6.jpg"),
 			"LLAVA", llava, "HD", hd, "INDEX", index, "VECTOR", vector, "SHEET", page, "PICTURE", picture, "BROKEN", broken).Replace(line))
 		return outcome(t, vitago(args...), dir)

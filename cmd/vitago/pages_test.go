@@ -137,7 +137,7 @@ func TestPagesParse(t *testing.T) {
 }
 
 var (
-	tableRow = regexp.MustCompile("(?m)^\\| `([a-z]+)[ `].*$")
+	tableRow = regexp.MustCompile("(?m)^\\| `([a-z-]+)[ `].*$")
 	coded    = regexp.MustCompile("`[^`]+`")
 	optioned = regexp.MustCompile(`--([a-z0-9-]+)(?: ([^ \[\]]+))?`)
 )

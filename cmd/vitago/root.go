@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/search"
+	"github.com/vitago/vitago/shard"
 )
 
 // The exit statuses.
@@ -30,6 +31,7 @@ const (
 	exitDone        = 0
 	exitFailed      = 1
 	exitUsage       = 2
+	exitNever       = 42  // failed, and would again: what an Indexed Job of Kubernetes does not try once more
 	exitInterrupted = 130 // what shells report of a program that Ctrl-C ended
 )
 
@@ -77,6 +79,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 		return exitInterrupted
 	}
 	fmt.Fprintln(errw, "vitago: "+plain(err, args...)+hint(cmd, err))
+	if errors.As(err, new(neverAgain)) {
+		return exitNever
+	}
 	return exitFailed
 }
 
@@ -108,6 +113,7 @@ var hints = []struct {
 	{"layout", "--layout chooses it", []error{converter.ErrLayout}},
 	{"projector-only", "--projector-only writes it", []error{converter.ErrProjectorAlone}},
 	{"resume", "--resume does", []error{finetune.ErrExists}},
+	{"shards", "--resume goes on with it", []error{shard.ErrExists}},
 	{"model", mergeAdapter, []error{converter.ErrAdapter}},
 	{"adapter", mergeAdapter, []error{converter.ErrAdapter}},
 	{"val", "give more of them, or others to validate on by --val", []error{data.ErrFew}},
@@ -172,7 +178,7 @@ embedding that OpenAI's own code computes. It names pictures, learns from them, 
 Results go to standard output, everything else to standard error, and with --quiet errors alone.
 It computes on the CPU alone, with as many threads as there are cores; --threads or the environment
 variable GOMAXPROCS says how many. "vitago models" lists the models that are known to work.
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode --shards), 130 interrupted.`,
 		Example: `  vitago demo
   vitago download ViT-B/32
   vitago encode --model ViT-B/32 photo.jpg
@@ -192,7 +198,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newServe(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newStatus(), newVerifyShards(), newMerge(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newServe(), newModels(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -224,7 +230,7 @@ var otherVerbs = map[string][]string{
 	"encode": {"embed", "embedding", "embeddings", "features", "extract", "vectorize"}, "tokens": {"tokenize"},
 	"classify": {"predict", "zeroshot", "zero-shot", "label"}, "explain": {"saliency", "attention", "heatmap", "gradcam", "attribute"}, "finetune": {"train", "tune", "fine-tune", "fit"},
 	"download": {"pull", "fetch", "get", "install"}, "inspect": {"info", "show", "describe"}, "models": {"list", "ls", "zoo"},
-	"compare": {"diff"}, "verify": {"check", "selftest", "self-test", "doctor"}, "export": {"save"}, "convert": {"import", "merge"}, "eval": {"evaluate", "test", "validate", "score"},
+	"compare": {"diff"}, "verify": {"check", "selftest", "self-test", "doctor"}, "export": {"save"}, "convert": {"import"}, "eval": {"evaluate", "test", "validate", "score"},
 	"serve": {"server", "api", "http", "listen", "daemon", "start"},
 }
 

@@ -80,6 +80,7 @@ func TestStatuses(t *testing.T) {
 		done  = exitDone
 		world = exitFailed
 		usage = exitUsage
+		never = exitNever
 	)
 	encode, tokens, classify := "encode --model TINY ", "tokens --model LLAVA ", "classify --model TINY --labels a,b "
 	eval, finetune := "eval --model TINY ", "finetune --model TINY --data PICTURES --out OUT "
@@ -157,7 +158,7 @@ func TestStatuses(t *testing.T) {
 		{usage, encode + "--batch 99999999999999999999 PICTURE", "want a whole number that is not so large"},
 		{usage, finetune + "--recipe full --seed -1", `--seed is "-1": want a whole number, 0 or more`},
 		{usage, finetune + "--recipe full --rate fast", `--rate is "fast": want a number`},
-		{usage, encode + "--format nyp PICTURE", `--format is "nyp": want jsonl, npy, safetensors; did you mean "npy"?`},
+		{usage, encode + "--format nyp PICTURE", `--format is "nyp": want jsonl, npy, safetensors, csv, parquet; did you mean "npy"?`},
 		{usage, encode + "--features CLS PICTURE", `did you mean "cls"?`},
 		{usage, finetune + "--recipe lroa", `did you mean "lora"?`},
 		{usage, "export TINY OUT --to opencilp", `did you mean "openclip"?`},
@@ -195,6 +196,32 @@ func TestStatuses(t *testing.T) {
 		{usage, encode + "-o OUT.foo PICTURE", `no format has the extension ".foo"`},
 		{usage, encode + "-o OUT.npy --format jsonl PICTURE", "has the extension of npy, and --format is jsonl"},
 		{usage, encode + "- -", "standard input is named twice"},
+		{done, "encode --model TINY --shards -o OUT PICTURES", "OUT: 1 shard of 1, 6 rows in "},
+		{world, "encode --model TINY --shards -o OUT nowhere", "nowhere"},
+		{world, "encode --model TINY --shards -o OUT WRONG/nothing", "WRONG/nothing"},
+		{never, "encode --model TINY --shards -o OUT WRONG/broken.png WRONG/picture.jpg", "many of its pictures could not be encoded: 1 of 2"},
+		{world, "encode --model TINY --shards -o OUT --resume", "OUT: no dataset has been begun there"},
+		{world, "encode --model TINY --shards -o DATASET PICTURES", "DATASET: a dataset has been begun there, and resuming was not asked for; --resume goes on with it"},
+		{done, "encode --model TINY --shards -o DATASET --resume", "DATASET: 0 shards of 2, 0 rows in "},
+		{never, "encode --model TINY --shards -o DATASET --resume PICTURE", "DATASET: was begun with inputs "},
+		{never, "encode --model LLAVA --shards -o DATASET --resume", "vectors of the space"},
+		{usage, "encode --model TINY --shards PICTURES", "a folder or s3://BUCKET/PREFIX"},
+		{usage, "encode --model TINY --shards -o OUT", "got 0 arguments, want at least one IMAGE"},
+		{usage, "encode --model TINY --shards -o OUT --part 3/x PICTURES", `--part is "3/x", want I/N`},
+		{usage, "encode --model TINY --part 0/2 PICTURE", "--part goes with --shards"},
+		{world, "encode --model TINY --shards -o OUT --captions PICTURES", "no vocabulary"},
+		{done, "status DATASET", ""},
+		{world, "status WRONG/nothing", "WRONG/nothing: no dataset has been begun there: it has no vitago/plan.json"},
+		{usage, "status", "got 0 arguments, want one"},
+		{usage, "status DATASET --plot x.bmp", `no plot has the extension ".bmp"`},
+		{done, "verify-shards DATASET", ""},
+		{world, "verify-shards nowhere", "nowhere: no dataset has been begun there"},
+		{usage, "verify-shards a b", "got 2 arguments, want one"},
+		{done, "merge -o OUT DATASET", ""},
+		{world, "merge -o OUT nowhere", "nowhere: no dataset has been begun there"},
+		{world, "merge -o DATASET DATASET", "DATASET is named twice"},
+		{usage, "merge DATASET", "no output: give -o "},
+		{usage, "merge -o OUT", "got 0 arguments, want at least one"},
 		{usage, encode + "https://example.com/cat.jpg", "addresses are not read"},
 		{usage, encode + "--resume --overwrite -o OUT.npy PICTURE", "give one of them"},
 		{usage, encode + "--resume PICTURE", "--resume goes with -o FILE"},
@@ -426,10 +453,12 @@ func TestStatuses(t *testing.T) {
 	}
 
 	wrong, pictures := wrongFiles(t), colours(t, 2)
+	dataset := filepath.Join(t.TempDir(), "dataset")
+	vitago("encode", "--model", tinyModel, "--shards", "--per-shard", "3", "-o", dataset, pictures).want(t, exitDone, nil, []string{"2 shards of 2, 6 rows"})
 	tried := map[string][]int{}
 	for _, c := range cases {
 		out := filepath.Join(t.TempDir(), "out")
-		names := strings.NewReplacer("TINY", tinyModel, "LLAVA", golden.Path(t, "testdata/families/llava"), "PICTURES", pictures, "PICTURE", "testdata/demo/cat.png", "WRONG", wrong, "OUT", out)
+		names := strings.NewReplacer("DATASET", dataset, "TINY", tinyModel, "LLAVA", golden.Path(t, "testdata/families/llava"), "PICTURES", pictures, "PICTURE", "testdata/demo/cat.png", "WRONG", wrong, "OUT", out)
 		args := strings.Fields(names.Replace(c.line))
 		r := vitago(args...)
 		if len(args) > 0 {

@@ -25,7 +25,7 @@ func globalFlags(root *cobra.Command) {
 }
 
 // idle are the verbs that compute nothing.
-var idle = []string{"download", "models", "recipes", "help", "completion", "bash", "zsh", "fish", "powershell"}
+var idle = []string{"download", "models", "status", "merge", "recipes", "help", "completion", "bash", "zsh", "fish", "powershell"}
 
 // setGlobals does what the flags of all verbs say. What it returns takes that back.
 func setGlobals(cmd *cobra.Command, args []string) (restore func(), err error) {
