@@ -61,6 +61,9 @@ var reserved = []struct {
 	{"github.com/nlpodyssey/gopickle", []string{"converter"}},
 	// examples/bert is about cybertron's text models, and has to name their interface; examples/cybertronserver is about its server.
 	{"github.com/nlpodyssey/cybertron", []string{"tasks", "server", "cmd", "examples/bert", "examples/cybertronserver"}},
+	// Buckets are for programs that import them.
+	{"github.com/aws/aws-sdk-go-v2", []string{"shard/store/s3"}},
+	{module + "shard/store/s3", []string{"cmd"}},
 	// These help tests, whose imports do not count here.
 	{module + "internal/golden", []string{"internal/tiny"}},
 	{module + "internal/tiny", nil},

@@ -99,7 +99,7 @@ func put(t *testing.T, s store.Store) {
 	// What does not come whole does not appear, nor takes it the place of what is there.
 	broken := errors.New("the disk is on fire")
 	for name, want := range map[string]string{"a/b/c.txt": "4", "new/d": ""} {
-		if err := s.Put(t.Context(), name, breaking{strings.NewReader("begins"), broken}, 1000, store.PutOptions{}); !errors.Is(err, broken) {
+		if err := s.Put(t.Context(), name, breaking{strings.NewReader(strings.Repeat("x", 1000)), broken}, 1000, store.PutOptions{}); !errors.Is(err, broken) {
 			t.Errorf("got %v, want the error of the content", err)
 		}
 		for _, wrong := range []int64{5, 7} {
@@ -123,18 +123,17 @@ func put(t *testing.T, s store.Store) {
 	}
 }
 
-// breaking is content whose reading fails.
+// breaking is content whose reading fails before its end.
 type breaking struct {
 	*strings.Reader
 	err error
 }
 
 func (b breaking) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if errors.Is(err, io.EOF) {
-		err = b.err
+	if b.Len() <= 500 {
+		return 0, b.err
 	}
-	return n, err
+	return b.Reader.Read(p[:min(len(p), b.Len()-500)])
 }
 
 func ifAbsent(t *testing.T, s store.Store) {
