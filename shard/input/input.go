@@ -63,8 +63,8 @@ func (o Options) maxBytes() int64 {
 
 // A Sample is a picture with what its source says of it, or the error of one.
 type Sample struct {
-	Key        string // of WebDataset; of a file its name below the folder, or its line in the list; of a row its key column, or FILE#ROW. It is UTF-8
-	Path       string // the location of the file, TAR/NAME or PARQUET#ROW; of a download the URL. It is UTF-8
+	Key        string // of WebDataset; of a file its name below the folder, or its line in the list; of a row its key column, or FILE#ROW. Names of files may be no UTF-8
+	Path       string // the location of the file, TAR/NAME or PARQUET#ROW; of a download the URL
 	Caption    string
 	HasCaption bool
 	Image      []byte   // the file of the picture
@@ -263,7 +263,6 @@ func (r *Reader) Samples() iter.Seq2[Sample, error] {
 				yield(Sample{}, fmt.Errorf("input: %s: %w", text(r.part.Location), err))
 				return
 			}
-			s.Key, s.Path = text(s.Key), text(s.Path)
 			if !yield(s, nil) {
 				return
 			}

@@ -57,11 +57,10 @@ func (a *access) openParquet(location string, size int64, version string) (*parq
 	r := &ranges{access: a, store: s, info: store.Info{Name: name, Size: size, Version: version}}
 	p := &parquetFile{ranges: r}
 	err = safely(func() (err error) {
-		if size < 12 { // magic words and the length of a footer
-			return fmt.Errorf("%d bytes, want a parquet", size)
+		if err := r.readTail(footer); err != nil {
+			return err
 		}
-		p.File, err = parquet.OpenFile(r, size, parquet.SkipMagicBytes(true), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true),
-			parquet.OptimisticRead(true), parquet.ReadBufferSize(footer))
+		p.File, err = parquet.OpenFile(r, size, parquet.SkipMagicBytes(true), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true), parquet.ReadBufferSize(footer))
 		if err != nil {
 			return err
 		}
@@ -503,6 +502,9 @@ func (l *lister) rows(location string, i store.Info, f *parquetFile) error {
 	}
 	p := Part{Kind: parquetPart, Location: location, Size: i.Size, Version: i.Version}
 	limit := int64(l.o.perShard())
+	if f.isTable() { // img2dataset has cut it
+		limit = max(f.NumRows(), 1)
+	}
 	give := func() error {
 		done := p
 		p.First, p.Rows = p.First+p.Rows, 0
@@ -548,11 +550,10 @@ func (r *Reader) parquet(yield func(Sample, error) bool) {
 	keys := map[key]bool{}
 	err = f.each(rows.columns, p.First, p.Rows, func(row int64, values []parquet.Value) bool {
 		s := rows.sample(values, fmt.Sprintf("%s#%d", p.Location, row), r.options.maxBytes())
-		if rows.key < 0 {
-			s.Key = fmt.Sprintf("%s#%d", base(p.Location), row)
-		} else if s.Key == "" {
-			s.Key = fmt.Sprintf("%s#%d", base(p.Location), row)
-			s.fail(errors.New("has no key"))
+		if s.Key == "" {
+			if s.Key = fmt.Sprintf("%s#%d", base(p.Location), row); rows.key >= 0 {
+				s.fail(errors.New("has no key"))
+			}
 		}
 		if k := keyOf(s.Key); keys[k] {
 			s.fail(fmt.Errorf("key %.80q is there twice", s.Key))

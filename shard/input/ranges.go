@@ -1,7 +1,9 @@
 package input
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
@@ -16,9 +18,10 @@ type ranges struct {
 	info   store.Info
 	ends   []int64 // of the chunks of columns, sorted; none yet while the footer is read
 	open   []*piece
-	read   int64 // bytes
-	asked  int   // requests
-	err    error // of the store
+	tail   []byte // the end of the file, while the footer is read
+	read   int64  // bytes
+	asked  int    // requests
+	err    error  // of the store
 }
 
 // A piece is a request: of the bytes from one offset, the next to be read, to another.
@@ -35,6 +38,10 @@ func (r *ranges) ReadAt(b []byte, off int64) (n int, err error) {
 		at := off + int64(n)
 		if at < 0 || at >= r.info.Size {
 			return n, io.EOF
+		}
+		if from := r.info.Size - int64(len(r.tail)); at >= from {
+			n += copy(b[n:], r.tail[at-from:])
+			continue
 		}
 		p, err := r.from(at, int64(len(b)-n))
 		if err != nil {
@@ -55,6 +62,32 @@ func (r *ranges) ReadAt(b []byte, off int64) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// A parquet ends with the length of its footer and a word. Source: apache/parquet-format, README.md, "File format".
+const (
+	magic    = "PAR1"
+	tailSize = 4 + len(magic)
+)
+
+// readTail reads so many bytes at the end of the file, by which the footer is read, and finds what it claims to be larger than the file.
+func (r *ranges) readTail(size int64) error {
+	tail := make([]byte, min(size, r.info.Size))
+	if len(tail) < len(magic)+tailSize {
+		return fmt.Errorf("%d bytes, want a parquet", len(tail))
+	}
+	if _, err := r.ReadAt(tail, r.info.Size-int64(len(tail))); err != nil {
+		return err
+	}
+	r.tail = tail
+	end := tail[len(tail)-tailSize:]
+	if string(end[4:]) != magic {
+		return fmt.Errorf("ends with %q, want %q, a parquet", end[4:], magic)
+	}
+	if n := int64(binary.LittleEndian.Uint32(end)); n > r.info.Size-int64(len(magic)+tailSize) {
+		return fmt.Errorf("claims a footer of %d bytes, and has %d", n, r.info.Size)
+	}
+	return nil
 }
 
 // from returns a piece that begins at an offset.
@@ -92,6 +125,7 @@ func (r *ranges) drop(p *piece) {
 
 // close ends all requests.
 func (r *ranges) close() {
+	r.tail = nil
 	for len(r.open) > 0 {
 		r.drop(r.open[0])
 	}
