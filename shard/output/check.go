@@ -94,7 +94,7 @@ func Rows(ctx context.Context, st store.Store, files []File, s Spec) iter.Seq2[*
 			return
 		}
 		rows := files[0].Rows
-		names := formats[s.Format].names(&s, 0)
+		names := s.Names(0)
 		if len(files) != len(names) || rows < 1 {
 			failed(fmt.Errorf("a shard has %d files and %d rows, want %d and 1 or more", len(files), rows, len(names)))
 			return

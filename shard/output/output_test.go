@@ -191,6 +191,14 @@ func TestNames(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
+		if got := append(s.Names(12), s.ErrorsName(12)); !slices.Equal(got, names) {
+			t.Errorf("files are %q, by their Spec %q", names, got)
+		}
+		for i, name := range names {
+			if got := s.Renumbered(name, 4321); got != append(s.Names(4321), s.ErrorsName(4321))[i] || s.Renumbered("other/"+name, 1) != "" {
+				t.Errorf("%s becomes %s", name, got)
+			}
+		}
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("files are %s, want %s", got, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -296,6 +297,24 @@ func clean(s string) string {
 		i += n
 	}
 	return b.String()
+}
+
+// Names returns the names in the dataset of the files that a shard with rows has.
+func (s Spec) Names(number int) []string { return formats[s.Format].names(&s, number) }
+
+// ErrorsName returns the name of the file that a shard has for its failures.
+func (s Spec) ErrorsName(number int) string {
+	return s.numbered("vitago/errors/errors_", number, ".jsonl")
+}
+
+// Renumbered returns the name that a file of a shard has as one of another number, "" if it is none of a shard.
+func (s Spec) Renumbered(name string, number int) string {
+	for _, n := range append(s.Names(number), s.ErrorsName(number)) {
+		if path.Dir(n) == path.Dir(name) {
+			return n
+		}
+	}
+	return ""
 }
 
 // numbered returns the name of a file of a shard.

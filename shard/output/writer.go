@@ -120,15 +120,14 @@ func (w *Writer) Write(r Row) error {
 		return fmt.Errorf("output: %s: %w: %w", printable(r.Key), ErrRow, err)
 	}
 	if w.sink == nil {
-		f := formats[w.spec.Format]
-		for _, name := range f.names(&w.spec, w.number) {
+		for _, name := range w.spec.Names(w.number) {
 			file, err := create(w.dir, name)
 			if err != nil {
 				return w.end(err)
 			}
 			w.files = append(w.files, file)
 		}
-		w.sink = f.create(&w.spec, w.files)
+		w.sink = formats[w.spec.Format].create(&w.spec, w.files)
 	}
 	if err := w.sink.write(clean); err != nil {
 		return w.end(err)
@@ -152,7 +151,7 @@ func (w *Writer) Fail(f Failure) error {
 		return w.err
 	}
 	if w.failed == nil {
-		file, err := create(w.dir, w.spec.numbered("vitago/errors/errors_", w.number, ".jsonl"))
+		file, err := create(w.dir, w.spec.ErrorsName(w.number))
 		if err != nil {
 			return w.end(err)
 		}
