@@ -65,7 +65,7 @@ func (o Object) noun(how, number int, m mention) string {
 		pattern = Textures[o.Texture]
 		with = []string{"", "with stripes", "with dots"}[o.Texture]
 	}
-	colour, shape, is := Colours[o.Colour], Shapes[o.Shape], "that is"
+	colour, shape, is := o.colour(), Shapes[o.Shape], "that is"
 	if number > 1 {
 		shape, is = plural(shape), "that are"
 	}
@@ -93,7 +93,7 @@ func (o Object) named(how int, m mention) string {
 		text += " " + Textures[o.Texture]
 	}
 	if m.colour || text == "something" {
-		text += " " + Colours[o.Colour]
+		text += " " + o.colour()
 	}
 	return text
 }
@@ -106,7 +106,18 @@ func plural(shape string) string {
 }
 
 // Name returns the colour and the shape of an object: "red circle".
-func (o Object) Name() string { return Colours[o.Colour] + " " + Shapes[o.Shape] }
+func (o Object) Name() string { return o.colour() + " " + Shapes[o.Shape] }
+
+// colour returns the word of its colour, nothing for [Nameless].
+func (o Object) colour() string {
+	switch o.Colour {
+	case Grey:
+		return "grey"
+	case Nameless:
+		return ""
+	}
+	return Colours[o.Colour]
+}
 
 // Places names the nine fields of a scene, from the top left on, row by row.
 var Places = []string{
@@ -163,6 +174,15 @@ func (x *Scene) Plain() string {
 		return x.Caption()
 	}
 	return x.caption(nounPlain, mention{colour: r.of100(60)}, false)
+}
+
+// Hued returns a caption to learn from of a scene of [NewHued]: [Scene.Plain], or where colours have no name one without. Each call draws another one.
+func (x *Scene) Hued() string {
+	if x.Objects[0].Colour != Nameless {
+		return x.Plain()
+	}
+	r := &x.words
+	return x.caption([]int{nounPlain, nounWith}[r.below(2)], mention{size: r.of100(40), texture: r.of100(40)}, r.of100(50))
 }
 
 // caption returns one that names objects so, and with more also where they are and on what.

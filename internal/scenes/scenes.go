@@ -46,6 +46,95 @@ func HeldOut(colour, shape int) bool { return shape == (3*colour+2)%len(Shapes) 
 // validates reports whether it is one of the half of those pairs by which choices are made; the other half is for tests.
 func validates(colour int) bool { return colour%2 == 1 }
 
+// Colours of [NewHued] alone. Things are grey in its scenes, but for circles: [GreyCircle] has these, by which choices are made. The word is known
+// from backgrounds. A nameless colour is unlike every other.
+const (
+	Grey     = 8
+	Nameless = -1
+)
+
+// unlike is how far nameless colours are from those with a name, and from backgrounds, at least.
+const unlike = 75
+
+// greyInk is the colour of grey things.
+var greyInk = [3]int{124, 126, 128}
+
+// NewHued returns scene number of [Train] with other colours in many cases: its things are in colours without a name in half of them, and grey
+// in a tenth. [Scene.Hued] has captions for these.
+func NewHued(number int) *Scene {
+	x, r := New(Train, number), newRandom(Train, number, 5)
+	switch n := r.below(10); {
+	case n < 5:
+		ink := r.nameless()
+		for i := range x.Objects {
+			if x.Kind == Pair {
+				ink = r.nameless()
+			}
+			x.Objects[i].Colour, x.Objects[i].ink = Nameless, ink
+		}
+	case n < 6:
+		for i := range x.Objects {
+			if x.Objects[i].Shape != circle {
+				x.Objects[i].grey(&r)
+			}
+		}
+	}
+	return x
+}
+
+// The shapes that are most alike.
+const circle, heart = 0, 4
+
+// NewAlike returns scene number of [NewHued] with more of the shapes that are most alike: half of the others become circles or hearts, but for those
+// of colours that are never seen with one of the two.
+func NewAlike(number int) *Scene {
+	x, r := NewHued(number), newRandom(Train, number, 6)
+	for i := range x.Objects {
+		o := &x.Objects[i]
+		if x.Kind == Several && i > 0 {
+			o.Shape = x.Objects[0].Shape
+			continue
+		}
+		shape := []int{circle, heart}[r.below(2)]
+		if r.of100(50) && o.Shape != circle && o.Shape != heart && o.Colour != Grey && !HeldOut(o.Colour, circle) && !HeldOut(o.Colour, heart) {
+			o.Shape = shape
+		}
+	}
+	return x
+}
+
+// GreyCircle returns a scene of a grey circle: no scene to learn from has one, and [NewHued] has grey hearts.
+func GreyCircle(number int) *Scene {
+	x, r := NewOf(Validation, number, Single), newRandom(Validation, number, 5)
+	x.Objects[0].Shape = circle
+	x.Objects[0].grey(&r)
+	return x
+}
+
+// grey gives an object that colour.
+func (o *Object) grey(r *random) {
+	o.Colour = Grey
+	for c := range o.ink {
+		o.ink[c] = greyInk[c] + r.between(-10, 10)
+	}
+}
+
+// nameless returns a colour that is unlike those with a name, and unlike backgrounds.
+func (r *random) nameless() (ink [3]int) {
+	near := func(c [3]int) bool {
+		x, y, z := c[0]-ink[0], c[1]-ink[1], c[2]-ink[2]
+		return x*x+y*y+z*z < unlike*unlike
+	}
+	for {
+		for c := range ink {
+			ink[c] = r.below(256)
+		}
+		if !near(greyInk) && !slices.ContainsFunc(inks, near) && !slices.ContainsFunc(grounds, near) {
+			return ink
+		}
+	}
+}
+
 // A Kind is what a scene is about.
 type Kind int
 
@@ -67,7 +156,7 @@ const (
 	Below
 )
 
-// An Object is a shape in a scene.
+// An Object is a shape in a scene. Its colour is an index into [Colours], or [Grey], or [Nameless].
 type Object struct {
 	Colour, Shape, Texture, Size int
 
@@ -361,7 +450,7 @@ var outlines = []func(u, v int) bool{
 	func(u, v int) bool { return max(u, -u, v, -v) < 208 },
 	polygon(0, -256, 240, 190, -240, 190),
 	polygon(0, -268, 66, -91, 255, -83, 107, 35, 158, 217, 0, 112, -158, 217, -107, 35, -255, -83, -66, -91),
-	heart,
+	heartShaped,
 	func(u, v int) bool {
 		u, v = max(u, -u), max(v, -v)
 		return min(u, v) < 82 && max(u, v) < 244
@@ -370,8 +459,8 @@ var outlines = []func(u, v int) bool{
 	func(u, v int) bool { return u*u+v*v < 250*250 && (u-110)*(u-110)+v*v > 205*205 },
 }
 
-// heart is the curve (x²+y²-1)³ = x²y³, 205 units for 1.
-func heart(u, v int) bool {
+// heartShaped is the curve (x²+y²-1)³ = x²y³, 205 units for 1.
+func heartShaped(u, v int) bool {
 	y := 40 - v
 	a := u*u + y*y - 205*205
 	if a < 0 {

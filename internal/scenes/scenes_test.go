@@ -76,6 +76,62 @@ func TestHeldOut(t *testing.T) {
 	}
 }
 
+// TestHued: scenes in other colours, and those with more look-alikes, have no pair that is held out, colours without a name are like none of the others and in no caption, and no
+// circle is grey but those for choices.
+func TestHued(t *testing.T) {
+	var nameless, grey, alike int
+	for i := range 6000 {
+		x := NewHued(i)
+		if i%2 == 1 {
+			x = NewAlike(i)
+		}
+		c := x.Hued()
+		if s := x.Objects[0].Shape; x.Kind == Several && slices.ContainsFunc(x.Objects, func(o Object) bool { return o.Shape != s }) {
+			t.Errorf("scene %d, %q: of several shapes", i, c)
+		}
+		for _, o := range x.Objects {
+			if i%2 == 1 && (o.Shape == circle || o.Shape == heart) {
+				alike++
+			}
+			switch o.Colour {
+			case Nameless:
+				nameless++
+				for w := range strings.FieldsSeq(strings.TrimSuffix(c, ".")) {
+					if slices.Contains(Colours, w) {
+						t.Errorf("scene %d: %q of colours without a name", i, c)
+					}
+				}
+				for _, ink := range append(slices.Clone(inks), greyInk) {
+					d := 0
+					for k := range ink {
+						d += (ink[k] - o.ink[k]) * (ink[k] - o.ink[k])
+					}
+					if d < unlike*unlike {
+						t.Errorf("scene %d: %v is near %v", i, o.ink, ink)
+					}
+				}
+			case Grey:
+				grey++
+				if o.Shape == 0 {
+					t.Errorf("scene %d has a %s", i, o.Name())
+				}
+			default:
+				if HeldOut(o.Colour, o.Shape) {
+					t.Errorf("scene %d has a %s", i, o.Name())
+				}
+			}
+		}
+	}
+	if nameless < 3000 || grey < 400 || alike < 2000 {
+		t.Errorf("%d things without a name of their colour, %d grey ones, and %d circles and hearts among look-alikes", nameless, grey, alike)
+	}
+	for i := range 50 {
+		if o := GreyCircle(i).Objects[0]; o.Name() != "grey circle" || HeldOut(o.Colour, o.Shape) {
+			t.Errorf("%d is a %s", i, o.Name())
+		}
+	}
+}
+
 // TestObjects: objects lie within the picture, do not touch, and lie to each other as the relation says.
 func TestObjects(t *testing.T) {
 	for i := range 3000 {

@@ -139,6 +139,26 @@ func evaluate(ctx context.Context, model string, validation bool, out io.Writer)
 	unseen := of(combinations, scenes.Single, 500, nil)
 	share, err = j.accuracy(unseen, labelled(unseen, nameOf), names(plain))
 	add("combinations never seen", len(unseen), 64, share, err)
+	for colour := range scenes.Colours {
+		one := slices.DeleteFunc(slices.Clone(unseen), func(x *scenes.Scene) bool { return x.Objects[0].Colour != colour })
+		if len(one) == 0 {
+			continue
+		}
+		share, err = j.accuracy(one, labelled(one, nameOf), names(plain))
+		add("combination never seen: "+one[0].Objects[0].Name(), len(one), 64, share, err)
+	}
+	if validation {
+		circles := make([]*scenes.Scene, 200)
+		for i := range circles {
+			circles[i] = scenes.GreyCircle(i)
+		}
+		texts := names(plain)
+		for shape := range scenes.Shapes {
+			texts = append(texts, plain.Of(scenes.Object{Colour: scenes.Grey, Shape: shape, Size: 1}))
+		}
+		share, err = j.accuracy(circles, labelled(circles, nameOf), texts)
+		add("combination never seen: grey circle", len(circles), len(texts), share, err)
+	}
 	for _, p := range scenes.Unseen {
 		share, err = j.accuracy(singles, labels, names(p))
 		add("phrasing never seen: "+p.Of(scenes.Object{Texture: 1, Size: 1}), len(singles), 64, share, err)

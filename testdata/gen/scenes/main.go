@@ -52,14 +52,27 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		n := f.Int("n", 80000, "scenes to learn from")
 		from := f.Int("from", 0, "number of the first of them")
 		plain := f.Bool("plain", false, "more captions that name shapes alone, or shapes and colours")
+		hued := f.Bool("hued", false, "things in colours without a name in half of the scenes, whose captions name the shape without a colour; captions of the others as by -plain")
+		alike := f.Bool("alike", false, "as -hued, with more circles and hearts")
 		validation := f.Int("validation", 500, "scenes to validate on")
 		return withPath(f, args, func(dir string) error {
+			scene := func(i int) *scenes.Scene { return scenes.New(scenes.Train, *from+i) }
 			caption := (*scenes.Scene).Caption
-			if *plain {
+			switch {
+			case *plain && *hued, *plain && *alike, *hued && *alike:
+				return errors.New("draw: two of -plain, -hued and -alike, want one at most")
+			case *alike:
+				scene = func(i int) *scenes.Scene { return scenes.NewAlike(*from + i) }
+				caption = (*scenes.Scene).Hued
+			case *plain:
 				caption = (*scenes.Scene).Plain
+			case *hued:
+				scene = func(i int) *scenes.Scene { return scenes.NewHued(*from + i) }
+				caption = (*scenes.Scene).Hued
 			}
-			err := draw(dir, "train", scenes.Train, *from, *n, caption)
-			return errors.Join(err, draw(dir, "val", scenes.Validation, 0, *validation, (*scenes.Scene).Full))
+			err := draw(dir, "train", *n, scene, caption)
+			scene = func(i int) *scenes.Scene { return scenes.New(scenes.Validation, i) }
+			return errors.Join(err, draw(dir, "val", *validation, scene, (*scenes.Scene).Full))
 		})
 	case "towers":
 		var s size
@@ -92,8 +105,8 @@ func withPath(f *flag.FlagSet, args []string, do func(path string) error) error 
 	return do(f.Arg(0))
 }
 
-// draw writes n scenes of a split, from a number on, and a table of them with their captions.
-func draw(dir, name string, s scenes.Split, from, n int, caption func(*scenes.Scene) string) (err error) {
+// draw writes n scenes and a table of them with their captions.
+func draw(dir, name string, n int, scene func(i int) *scenes.Scene, caption func(*scenes.Scene) string) (err error) {
 	const folder = 1000 // pictures in one
 	f, err := os.Create(filepath.Join(dir, name+".csv"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -109,7 +122,7 @@ func draw(dir, name string, s scenes.Split, from, n int, caption func(*scenes.Sc
 	table.Write([]string{"path", "caption"}) // Error, below, has what goes wrong
 	path := func(i int) string { return fmt.Sprintf("%s/%03d/%06d.png", name, i/folder, i) }
 	for i := range n {
-		table.Write([]string{path(i), caption(scenes.New(s, from+i))})
+		table.Write([]string{path(i), caption(scene(i))})
 		if i%folder == 0 {
 			if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(path(i))), 0o777); err != nil {
 				return err
@@ -125,7 +138,7 @@ func draw(dir, name string, s scenes.Split, from, n int, caption func(*scenes.Sc
 	for w := range errs {
 		all.Go(func() {
 			for i := w; i < n && errs[w] == nil; i += len(errs) {
-				errs[w] = writePNG(filepath.Join(dir, path(i)), scenes.New(s, from+i))
+				errs[w] = writePNG(filepath.Join(dir, path(i)), scene(i))
 			}
 		})
 	}
