@@ -13,6 +13,7 @@ import (
 
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
@@ -26,16 +27,22 @@ import (
 // manifests are the objects in the folder kubernetes, by kind and name.
 type manifests map[string]runtime.Object
 
-// readManifests decodes every document as a server would that takes no field that it does not know.
-func readManifests(t *testing.T) manifests {
+// strict decodes as a server would that takes no field that it does not know.
+func strict(t *testing.T) runtime.Decoder {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, autoscaling.AddToScheme, core.AddToScheme, networking.AddToScheme, policy.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, autoscaling.AddToScheme, batch.AddToScheme, core.AddToScheme, networking.AddToScheme, policy.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
 	}
-	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	return json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+}
+
+// readManifests decodes every document as a server would that takes no field that it does not know.
+func readManifests(t *testing.T) manifests {
+	t.Helper()
+	decoder := strict(t)
 	paths, err := filepath.Glob("kubernetes/*.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -46,32 +53,47 @@ func readManifests(t *testing.T) manifests {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(file))); ; {
-			document := make([]byte, len(file))
-			n, err := r.Read(document)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			object, kind, err := decoder.Decode(document[:n], nil, nil)
-			if err != nil {
-				t.Errorf("%s: %v", path, err)
-				continue
-			}
-			named := object.(meta.Object)
-			key := kind.Kind + " " + named.GetName()
+		name := "vitago"
+		if filepath.Base(path) == encodeJob {
+			name = "vitago-encode" // kubectl apply -l does not take them with the servers
+		}
+		for key, object := range decode(t, decoder, path, file) {
 			if all[key] != nil {
 				t.Errorf("%s: %s is there twice", path, key)
 			}
-			if named.GetLabels()[nameLabel] != "vitago" {
-				t.Errorf("%s: %s has labels %v", path, key, named.GetLabels())
+			if labels := object.(meta.Object).GetLabels(); labels[nameLabel] != name {
+				t.Errorf("%s: %s has labels %v", path, key, labels)
 			}
 			all[key] = object
 		}
 	}
 	return all
+}
+
+// decode returns the objects of a file.
+func decode(t *testing.T, decoder runtime.Decoder, path string, file []byte) manifests {
+	t.Helper()
+	all := manifests{}
+	for r := yaml.NewDocumentDecoder(io.NopCloser(bytes.NewReader(file))); ; {
+		document := make([]byte, len(file))
+		n, err := r.Read(document)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, kind, err := decoder.Decode(document[:n], nil, nil)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		key := kind.Kind + " " + object.(meta.Object).GetName()
+		if all[key] != nil {
+			t.Errorf("%s: %s is there twice", path, key)
+		}
+		all[key] = object
+	}
 }
 
 const nameLabel = "app.kubernetes.io/name"
