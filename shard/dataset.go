@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +34,9 @@ func openDataset(ctx context.Context, location string) (*dataset, error) {
 	s, err := store.Open(ctx, location)
 	if err != nil {
 		return nil, err
+	}
+	if !store.IsLocal(location) {
+		s = patient{s, wait}
 	}
 	d := &dataset{location: location, store: s}
 	text, _, err := store.Read(ctx, s, planName, maxSmall)
@@ -113,4 +119,41 @@ func (d *dataset) remove(ctx context.Context, prefix string) error {
 		errs = append(errs, d.store.Delete(ctx, name))
 	}
 	return errors.Join(errs...)
+}
+
+// folder returns where this machine has the files that lie under a name of the output, "" if it is a store elsewhere.
+func (d *dataset) folder(name string) string {
+	if !store.IsLocal(d.location) {
+		return ""
+	}
+	return filepath.Join(d.location, filepath.FromSlash(name))
+}
+
+// sweep deletes what workers have left of a shard that has a record of a generation.
+func (d *dataset) sweep(ctx context.Context, n, generation int) {
+	for g := range generation + 1 {
+		prefix := d.temporary(n, g, "")
+		prefix = prefix[:len(prefix)-1]                 // of all workers
+		_ = d.remove(ctx, prefix)                       // it harms nothing
+		if dir := d.folder(beside + "tmp"); dir != "" { // which has empty folders then
+			names, _ := filepath.Glob(filepath.Join(dir, filepath.Base(prefix)+"*"))
+			for _, name := range names {
+				removeEmpty(name)
+			}
+		}
+	}
+}
+
+// removeEmpty removes a folder and those in it, as far as they are empty.
+func removeEmpty(dir string) {
+	var dirs []string
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil
+	})
+	for _, dir := range slices.Backward(dirs) {
+		os.Remove(dir) // fails if it is not empty
+	}
 }

@@ -6,16 +6,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
-	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/shard/input"
 	"github.com/vitago/vitago/shard/output"
-	"github.com/vitago/vitago/shard/store"
 )
 
 // Options are choices of [Open]. Output is wanted.
@@ -176,18 +175,59 @@ func (j *Job) state(ctx context.Context, n int) (s state, err error) {
 }
 
 // Todo returns the numbers of the shards that are to be done, in order: those that have no record whose files are there. Those of which
-// [Useless] was said are left out, unless Options.RetryFailed is set.
+// [Useless] was said are left out, unless Options.RetryFailed is set. It lists what there is, and reads the records of those shards alone of
+// which not all files are there.
 func (j *Job) Todo(ctx context.Context) (all []int, err error) {
-	for n := range j.plan.Shards {
-		s, err := j.state(ctx, n)
+	recorded, files, failed := map[int]bool{}, map[int]int{}, map[int]bool{}
+	for i, err := range j.store.List(ctx, "") {
 		if err != nil {
 			return nil, err
 		}
-		if s.record == nil && (s.failure == nil || !s.failure.Useless || j.o.RetryFailed) {
-			all = append(all, n)
+		folder, base := path.Split(i.Name)
+		switch {
+		case folder == beside+"shards/":
+			if n, _, ok := j.parseName(base); ok {
+				recorded[n] = true
+			}
+		case folder == beside+"failed/":
+			if n, _, ok := j.parseName(base); ok {
+				failed[n] = true
+			}
+		case !strings.HasPrefix(folder, beside):
+			if n, ok := j.numberOf(base); ok {
+				files[n]++
+			}
 		}
 	}
+	whole := 1 // files of a shard
+	if j.plan.Spec.Format == "npy" {
+		if whole = 2; j.plan.Spec.Texts {
+			whole = 3
+		}
+	}
+	for n := range j.plan.Shards {
+		switch {
+		case recorded[n] && files[n] == whole:
+			continue
+		case recorded[n] || failed[n]:
+			s, err := j.state(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+			if s.record != nil || s.failure != nil && s.failure.Useless && !j.o.RetryFailed {
+				continue
+			}
+		}
+		all = append(all, n)
+	}
 	return all, nil
+}
+
+// numberOf returns the number that the name of a file of a shard has, behind its last _.
+func (d *dataset) numberOf(base string) (n int, ok bool) {
+	text := strings.TrimSuffix(base[strings.LastIndexByte(base, '_')+1:], path.Ext(base))
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 0 && n < d.plan.Shards && d.number(n) == text
 }
 
 // Shard encodes one shard, and returns its record: that which is there, if it is done. An error is of this shard alone or of the worker; [Useless]
@@ -211,41 +251,4 @@ func (j *Job) Shard(ctx context.Context, n int) (r *Record, err error) {
 		err = failed
 	}
 	return r, err
-}
-
-// folder returns where this machine has the files that lie under a name of the output, "" if it is a store elsewhere.
-func (j *Job) folder(name string) string {
-	if !store.IsLocal(j.location) {
-		return ""
-	}
-	return filepath.Join(j.location, filepath.FromSlash(name))
-}
-
-// sweep deletes what workers have left of a shard that has a record of a generation.
-func (j *Job) sweep(ctx context.Context, n, generation int) {
-	for g := range generation + 1 {
-		prefix := j.temporary(n, g, "")
-		prefix = prefix[:len(prefix)-1]                 // of all workers
-		_ = j.remove(ctx, prefix)                       // it harms nothing
-		if dir := j.folder(beside + "tmp"); dir != "" { // which has empty folders then
-			names, _ := filepath.Glob(filepath.Join(dir, filepath.Base(prefix)+"*"))
-			for _, name := range names {
-				removeEmpty(name)
-			}
-		}
-	}
-}
-
-// removeEmpty removes a folder and those in it, as far as they are empty.
-func removeEmpty(dir string) {
-	var dirs []string
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			dirs = append(dirs, path)
-		}
-		return nil
-	})
-	for _, d := range slices.Backward(dirs) {
-		os.Remove(d) // fails if it is not empty
-	}
 }

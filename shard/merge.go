@@ -166,11 +166,7 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 		}
 		r.Files = append(r.Files, f)
 	}
-	there, err := store.Open(ctx, below(j.location, r.Temporary))
-	if err != nil {
-		return false, err
-	}
-	if err := output.Check(ctx, there, r.Files, j.plan.Spec); err != nil {
+	if err := output.Check(ctx, below{j.store, r.Temporary}, r.Files, j.plan.Spec); err != nil {
 		return false, fmt.Errorf("shard: %s: shard %d, copied: %w", from.of.location, from.n, err)
 	}
 	if err := store.Write(ctx, j.store, j.recordName(n, r.Generation), folder.MustJSON(&r), store.PutOptions{IfAbsent: true}); err != nil {
@@ -180,7 +176,6 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 	if err == nil && !whole {
 		err = fmt.Errorf("shard: %s: the files of shard %d are gone from %s", j.location, n, r.Temporary)
 	}
-	j.sweep(ctx, n, r.Generation)
 	return false, err
 }
 

@@ -222,6 +222,12 @@ func (d *dataset) makePlan(ctx context.Context, p *Plan) (mine bool, err error) 
 	if err := p.Spec.Validate(); err != nil {
 		return false, err
 	}
+	if p.Spec.Format == "csv" {
+		create, load := p.Spec.SQL("pictures")
+		if err := store.Write(ctx, d.store, beside+"load.sql", fmt.Appendf(nil, "%s-- each file of csv: %s\n", create, load), store.PutOptions{}); err != nil {
+			return false, err
+		}
+	}
 	err = store.Write(ctx, d.store, planName, folder.MustJSON(p), store.PutOptions{IfAbsent: true})
 	if errors.Is(err, store.ErrExists) {
 		other, err := openDataset(ctx, d.location)

@@ -84,6 +84,7 @@ func (d *dataset) readRecord(ctx context.Context, n int) (r *Record, generation 
 
 // settle publishes the files of a record, if that is left to do, and says whether all of them are there. If not, the record is void.
 func (d *dataset) settle(ctx context.Context, r *Record) (whole bool, err error) {
+	moved := false
 	for _, f := range r.Files {
 		// The temporary one first: a file of that name may be that of a void record.
 		there, err := d.has(ctx, r.Temporary+f.Name, f)
@@ -94,10 +95,14 @@ func (d *dataset) settle(ctx context.Context, r *Record) (whole bool, err error)
 			if err := d.store.Rename(ctx, r.Temporary+f.Name, f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return false, err
 			}
+			moved = true
 		}
 		if there, err = d.has(ctx, f.Name, f); err != nil || !there {
 			return false, err
 		}
+	}
+	if moved {
+		d.sweep(ctx, r.Shard, r.Generation)
 	}
 	return true, nil
 }

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -343,4 +344,37 @@ func readAlone(t testing.TB, j *Job, n int) *flight {
 	}
 	f.sum = r.SHA256()
 	return f
+}
+
+// writeTar writes a tar of WebDataset with a picture for each caption; "" is none.
+func writeTar(t testing.TB, path string, captions []string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(name string, content []byte) {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o666, Size: int64(len(content)), Typeflag: tar.TypeReg})
+		if err == nil {
+			_, err = w.Write(content)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := photos(t, len(captions), nil)
+	for i, c := range captions {
+		content, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%03d.png", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(fmt.Sprintf("%03d.png", i), content)
+		if c != "" {
+			add(fmt.Sprintf("%03d.txt", i), []byte(c))
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
 }

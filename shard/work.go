@@ -516,11 +516,7 @@ func (w *work) record(ctx context.Context, f *flight) (*Record, error) {
 			}
 		}
 	}
-	there, err := store.Open(ctx, below(w.location, f.temporary))
-	if err != nil {
-		return nil, err
-	}
-	if err := output.Check(ctx, there, files, w.plan.Spec); err != nil {
+	if err := output.Check(ctx, below{w.store, f.temporary}, files, w.plan.Spec); err != nil {
 		return nil, err
 	}
 	r := &Record{Version: version, Shard: f.n, Generation: f.generation, Input: f.input, InputSHA256: f.sum, Samples: f.samples, Rows: int(f.rows.Load()), Failed: f.failed, Missing: f.missing,
@@ -553,7 +549,7 @@ func (w *work) record(ctx context.Context, f *flight) (*Record, error) {
 	}
 	// What cannot be deleted harms nothing.
 	_ = w.store.Delete(ctx, w.failureName(f.n))
-	w.sweep(ctx, f.n, f.generation)
+	w.sweep(ctx, f.n, f.generation) // of a shard without files, too
 	if f.dir != w.folder(f.temporary) {
 		os.RemoveAll(f.dir)
 	}
@@ -574,25 +570,18 @@ func (w *work) upload(ctx context.Context, path, name string) error {
 	return w.store.Put(ctx, name, f, info.Size(), store.PutOptions{})
 }
 
-// below returns the location of a folder in another.
-func below(location, name string) string {
-	name = strings.TrimSuffix(name, "/")
-	if store.IsLocal(location) {
-		return filepath.Join(location, filepath.FromSlash(name))
-	}
-	return strings.TrimSuffix(location, "/") + "/" + name
-}
-
-// discard deletes what was written of a shard. What a record may name stays.
+// discard deletes what was written of a shard. What a record may name stays in the output.
 func (w *work) discard(f *flight) {
-	if f.writer != nil {
-		f.writer.Discard()
+	local := f.dir == w.folder(f.temporary)
+	if !f.put || !local {
+		if f.writer != nil {
+			f.writer.Discard()
+		}
+		if f.dir != "" {
+			os.RemoveAll(f.dir)
+		}
 	}
-	local := w.folder(f.temporary) != ""
-	if f.dir != "" && !(local && f.put) {
-		os.RemoveAll(f.dir)
-	}
-	if !local && !f.put {
+	if !f.put && !local {
 		ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 		defer cancel()
 		_ = w.remove(ctx, f.temporary) // what is left is swept with the shard
