@@ -9,7 +9,7 @@ import (
 	"os"
 	"path"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/vitago/vitago/clip"
@@ -178,36 +178,30 @@ func (j *Job) state(ctx context.Context, n int) (s state, err error) {
 // [Useless] was said are left out, unless Options.RetryFailed is set. It lists what there is, and reads the records of those shards alone of
 // which not all files are there.
 func (j *Job) Todo(ctx context.Context) (all []int, err error) {
-	recorded, files, failed := map[int]bool{}, map[int]int{}, map[int]bool{}
+	recorded, failed, files := map[int]bool{}, map[int]bool{}, map[string]bool{}
 	for i, err := range j.store.List(ctx, "") {
 		if err != nil {
 			return nil, err
 		}
-		folder, base := path.Split(i.Name)
-		switch {
-		case folder == beside+"shards/":
+		switch folder, base := path.Split(i.Name); folder {
+		case beside + "shards/":
 			if n, _, ok := j.parseName(base); ok {
 				recorded[n] = true
 			}
-		case folder == beside+"failed/":
+		case beside + "failed/":
 			if n, _, ok := j.parseName(base); ok {
 				failed[n] = true
 			}
-		case !strings.HasPrefix(folder, beside):
-			if n, ok := j.numberOf(base); ok {
-				files[n]++
+		default:
+			if !strings.HasPrefix(folder, beside) {
+				files[i.Name] = true
 			}
 		}
 	}
-	whole := 1 // files of a shard
-	if j.plan.Spec.Format == "npy" {
-		if whole = 2; j.plan.Spec.Texts {
-			whole = 3
-		}
-	}
+	lacks := func(name string) bool { return !files[name] }
 	for n := range j.plan.Shards {
 		switch {
-		case recorded[n] && files[n] == whole:
+		case recorded[n] && !slices.ContainsFunc(j.plan.Spec.Names(n), lacks):
 			continue
 		case recorded[n] || failed[n]:
 			s, err := j.state(ctx, n)
@@ -221,13 +215,6 @@ func (j *Job) Todo(ctx context.Context) (all []int, err error) {
 		all = append(all, n)
 	}
 	return all, nil
-}
-
-// numberOf returns the number that the name of a file of a shard has, behind its last _.
-func (d *dataset) numberOf(base string) (n int, ok bool) {
-	text := strings.TrimSuffix(base[strings.LastIndexByte(base, '_')+1:], path.Ext(base))
-	n, err := strconv.Atoi(text)
-	return n, err == nil && n >= 0 && n < d.plan.Shards && d.number(n) == text
 }
 
 // Shard encodes one shard, and returns its record: that which is there, if it is done. An error is of this shard alone or of the worker; [Useless]

@@ -160,7 +160,9 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 	r.Shard, r.Generation, r.Worker, r.Temporary, r.Files = n, s.generation+1, j.worker, j.temporary(n, s.generation+1, j.worker), nil
 	for _, f := range was.Files {
 		old := f.Name
-		f.Name = j.renumber(f.Name, n)
+		if f.Name = j.plan.Spec.Renumbered(old, n); f.Name == "" {
+			return false, fmt.Errorf("shard: %s: %w: the record of shard %d has the file %s", from.of.location, ErrDamaged, from.n, old)
+		}
 		if err := copyFile(ctx, from.of.store, old, j.store, r.Temporary+f.Name); err != nil {
 			return false, err
 		}
@@ -177,12 +179,6 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 		err = fmt.Errorf("shard: %s: the files of shard %d are gone from %s", j.location, n, r.Temporary)
 	}
 	return false, err
-}
-
-// renumber returns the name of a file of a shard with another number: what stands behind the last _.
-func (d *dataset) renumber(name string, n int) string {
-	i := strings.LastIndexByte(name, '_')
-	return name[:i+1] + d.number(n) + path.Ext(name)
 }
 
 // copyFile copies a file from one store to another.

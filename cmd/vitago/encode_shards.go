@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/shard"
 	"github.com/vitago/vitago/shard/input"
+	_ "github.com/vitago/vitago/shard/store/s3" // s3://
 )
 
 // shardsHelp is what encode says of --shards.
