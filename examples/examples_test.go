@@ -346,7 +346,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"folder", "model"}, 2, "usage: folder MODEL FOLDER PHOTOS.npy\n"},
 		{[]string{"search", "photos"}, 2, "usage: search [-model MODEL] FOLDER INDEX SENTENCE\n"},
 		{[]string{"zeroshot"}, 2, "usage: zeroshot MODEL LABEL,LABEL... IMAGE...\n"},
-		{[]string{"tune"}, 2, "usage: tune MODEL TRAIN TEST OUT\n"},
+		{[]string{"tune"}, 2, "usage: tune [-recipe RECIPE] MODEL TRAIN TEST OUT\n"},
 		{[]string{"classify"}, 2, "usage: classify TUNED FOLDER\n"},
 		{[]string{"serve"}, 2, "usage: serve TUNED ADDRESS\n"},
 		{[]string{"text", golden.Path(t, "testdata/families/hf5-vision"), "a cat"}, 1, "no text tower"},

@@ -322,7 +322,7 @@ func TestShortMistakes(t *testing.T) {
 		{[]string{"zeroshot", model, "cat,hat", "absent.png"}, "absent.png"},
 		{[]string{"classify", model}, "usage: classify TUNED FOLDER"},
 		{[]string{"classify", model, t.TempDir()}, "no classifier"},
-		{[]string{"tune", model}, "usage: tune MODEL TRAIN TEST OUT"},
+		{[]string{"tune", model}, "usage: tune [-recipe RECIPE] MODEL TRAIN TEST OUT"},
 		{[]string{"tune", model, "absent", t.TempDir(), "out"}, "no folders of classes"},
 		{[]string{"serve", model}, "usage: serve TUNED ADDRESS"},
 		{[]string{"serve", model, "localhost:0"}, "no classifier"},

@@ -1,18 +1,21 @@
 // Tune trains a classifier on the features of a model, and says how well it does on pictures that it has not seen.
 //
 //	go run ./examples/tune MODEL TRAIN TEST OUT
+//	go run ./examples/tune -recipe lora MODEL TRAIN TEST OUT
 //
 // TRAIN and TEST have a folder of pictures for each class. OUT gets the model with its classifier, for examples/classify,
-// and a report. With Recipe "lora", "last-n" or "full" the tower learns as well.
+// and a report. With the recipes lora, last-n and full the tower learns as well; of lora peft loads OUT/adapter.
 package main
 
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"os"
 
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/evaluation"
@@ -21,18 +24,20 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: tune MODEL TRAIN TEST OUT")
+	recipe := flag.String("recipe", "probe", "what learns: probe, lora, last-n or full")
+	flag.Parse()
+	if flag.NArg() != 4 {
+		fmt.Fprintln(os.Stderr, "usage: tune [-recipe RECIPE] MODEL TRAIN TEST OUT")
 		os.Exit(2)
 	}
-	trainer, err := clip.LoadFineTuning(os.Args[1])
-	test, errTest := data.Folder(os.Args[3])
+	trainer, err := clip.LoadFineTuning(flag.Arg(0))
+	test, errTest := data.Folder(flag.Arg(2))
 	if err := cmp.Or(err, errTest); err != nil {
 		log.Fatal(err)
 	}
-	request := finetuning.Request{Data: os.Args[2], Recipe: "probe", Output: os.Args[4]}
+	request := finetuning.Request{Data: flag.Arg(1), Recipe: *recipe, Output: flag.Arg(3)}
 	_, err = trainer.FineTune(context.Background(), request, nil)
-	model, errModel := finetune.Open(context.Background(), os.Args[4])
+	model, errModel := finetune.Open(context.Background(), flag.Arg(3))
 	if err := cmp.Or(err, errModel); err != nil {
 		log.Fatal(err)
 	}

@@ -1,0 +1,165 @@
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"image/png"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/internal/golden"
+)
+
+// The map of a caption is largest where its object is, and lies over the whole picture.
+func TestExplain(t *testing.T) {
+	picture, out := golden.Path(t, "demo/pictures/circle-left-of-cross.png"), filepath.Join(t.TempDir(), "map.png")
+	for caption, left := range map[string]bool{"a red circle": true, "a blue cross": false} {
+		stdout, errs, status := example(t, "explain", picture, caption, out)
+		var said string
+		var cosine, x, y float64
+		if _, err := fmt.Sscanf(stdout, "%q, cosine %f, most at %f,%f", &said, &cosine, &x, &y); err != nil || status != 0 || errs != "" || said != caption || cosine < 0.1 {
+			t.Fatalf("status %d, %q, %v: %s", status, stdout, err, errs)
+		}
+		f, err := os.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if width := float64(img.Bounds().Dx()); (x < 0.4*width) != left {
+			t.Errorf("%s: most at %g of %g", caption, x, width)
+		}
+	}
+	if _, errs, status := example(t, "explain", picture, "a red dog", out); status != 1 || !strings.Contains(errs, `lacks "dog"`) {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
+
+// What is converted and exported is the same model.
+func TestConvert(t *testing.T) {
+	dir := t.TempDir()
+	out, errs, status := example(t, "convert", golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"), filepath.Join(dir, "model"), filepath.Join(dir, "again.pt"))
+	if want := "OpenAI, 74 parameters in TorchScript archive\nThe vision tower is identical. The text tower is identical.\n"; status != 0 || errs != "" || out != want {
+		t.Errorf("status %d, got %q, want %q: %s", status, out, want, errs)
+	}
+}
+
+// Two captions are told apart after ten epochs, and a run that has ended stays as it is.
+func TestContrastive(t *testing.T) {
+	dir := t.TempDir()
+	table := "path,caption\n"
+	for _, name := range []string{"blue-square", "red-circle", "yellow-circle", "purple-moon-top-right"} {
+		table += golden.Path(t, "demo/pictures/"+name+".png") + ",a " + strings.Join(strings.Split(name, "-")[:2], " ") + "\n"
+	}
+	captions, run := filepath.Join(dir, "captions.csv"), filepath.Join(dir, "run")
+	if err := os.WriteFile(captions, []byte(table), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, steps := range []int{10, 0} {
+		out, errs, status := example(t, "contrastive", demo.Name, captions, run)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if status != 0 || errs != "" || len(lines) != steps+1 || lines[steps] != filepath.Join(run, "model") {
+			t.Fatalf("status %d, %q, want %d steps: %s", status, out, steps, errs)
+		}
+		if steps == 0 {
+			continue
+		}
+		var losses [2]float64
+		for i, line := range []string{lines[0], lines[steps-1]} {
+			if _, err := fmt.Sscanf(line, fmt.Sprintf("step %d of 10: loss %%f", 1+9*i), &losses[i]); err != nil {
+				t.Fatalf("%v in %q", err, line)
+			}
+		}
+		if losses[1] > losses[0] {
+			t.Errorf("losses %v do not fall", losses)
+		}
+	}
+	if m, err := clip.Open(filepath.Join(run, "model")); err != nil || !m.HasText() {
+		t.Error(err)
+	}
+}
+
+// LoRA learns with the same program as a probe.
+func TestLoRA(t *testing.T) {
+	dir := t.TempDir()
+	folder, tuned := filepath.Join(dir, "pictures"), filepath.Join(dir, "tuned")
+	if _, errs, status := example(t, "shapes", "-n", "6", "-test", "2", "-size", "32", folder); status != 0 {
+		t.Fatal(errs)
+	}
+	out, errs, status := example(t, "tune", "-recipe", "lora", golden.Path(t, "testdata/tiny/huggingface"), filepath.Join(folder, "train"), filepath.Join(folder, "test"), tuned)
+	var accuracy float64
+	if _, err := fmt.Sscanf(out, "%f %% of 12 pictures\n", &accuracy); err != nil || status != 0 || errs != "" {
+		t.Fatalf("status %d, %q: %s", status, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(tuned, "adapter", "adapter_config.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A server of one's own answers, and a client gets the cosine of the model itself from it in both protocols.
+func TestServerAndClient(t *testing.T) {
+	server := exec.Command(filepath.Join(bin, program("embedserver")), "127.0.0.1:0")
+	var log bytes.Buffer
+	server.Stderr = &log
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		if t.Failed() {
+			t.Logf("%s", &log)
+		}
+	}()
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = strings.TrimSpace(address)
+	r, err := http.Get("http://" + address + "/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(r.Body)
+	r.Body.Close()
+	if err != nil || string(body) != "hello\n" {
+		t.Errorf("%v, %q", err, body)
+	}
+
+	m, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture := golden.Path(t, "demo/pictures/red-circle.png")
+	image, err := m.Encode(t.Context(), clip.File(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := m.EncodeText(t.Context(), []string{"a red circle"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cosine := clip.Cosine(image[0], text[0])
+	stdout, errs, status := example(t, "client", address, "a red circle", picture)
+	if want := fmt.Sprintf("HTTP  %.6f\ngRPC  %.6f\n", cosine, cosine); status != 0 || stdout != want {
+		t.Errorf("status %d, got %q, want %q: %s", status, stdout, want, errs)
+	}
+	if _, errs, status := example(t, "client", address, "a red dog", picture); status != 1 || !strings.Contains(errs, "422") || !strings.Contains(errs, "dog") {
+		t.Errorf("status %d: %s", status, errs)
+	}
+}
