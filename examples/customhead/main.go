@@ -21,6 +21,7 @@ import (
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/clip"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 )

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 )
 
 func main() {

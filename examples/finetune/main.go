@@ -24,6 +24,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/optim"

@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"github.com/vitago/vitago/clip"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 	"github.com/vitago/vitago/embeddings"
 )
 

@@ -12,6 +12,7 @@ import (
 	"os"
 
 	"github.com/vitago/vitago/clip"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 )
 
 func main() {

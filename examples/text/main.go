@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/vitago/vitago/clip"
+	_ "github.com/vitago/vitago/demo" // builtin:demo
 )
 
 func main() {

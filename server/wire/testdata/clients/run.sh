@@ -32,3 +32,5 @@ INDEX=found "$dir/venv/bin/python" -W ignore clients.py "$address" "$dir/vitago"
 "$dir/vitago" encode --model builtin:demo --normalize --text "a red circle" >>"$dir/vectors"
 "$dir/golang" "$address" "$dir/vectors" "$pictures/red-circle.png"
 node "$dir/clients.mjs" "$address" "$dir/vectors" "$pictures/red-circle.png"
+(cd ../../../../examples/openai && go run . "$address/v1" "a red circle" "a blue square") | tee "$dir/openai"
+[ "$(grep -c ': 64 values' "$dir/openai")" = 2 ]

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Draws the pictures of the examples' index, of what they print here and now: pictures/NAME.svg. Examples that want other models than
+# builtin:demo run on the small ones under testdata.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+dir=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$dir"' EXIT
+mkdir -p examples/pictures
+GOBIN=$dir/bin CGO_ENABLED=0 go install ./examples/... ./cmd/vitago
+go build -o "$dir/picture" examples/picture.go
+cp -r demo/pictures "$dir/pictures"
+cp demo/pictures/{circle-left-of-cross,red-circle,blue-square}.png "$dir"
+cp "$root/demo/pictures/red-circle.png" "$dir/photo.png"
+for family in llava hf5-clip; do ln -s "$root/testdata/families/$family" "$dir/$family"; done
+ln -s "$root/tasks/testdata" "$dir/models"
+cd "$dir"
+
+
+# draw NAME ARGUMENTS...: runs it and draws its output, with what it says on standard error.
+draw() {
+	local name=$1
+	shift
+	local words
+	words=$(printf ' %q' "$@")
+	"$dir/bin/$name" "$@" >"$dir/out" 2>&1 || true
+	"$dir/picture" "$root/examples/pictures/$name.svg" "go run ./examples/$name$words" <"$dir/out"
+}
+
+draw shapes -n 40 -test 10 -size 32 shapes
+draw encode builtin:demo photo.png
+draw similarity builtin:demo photo.png red-circle.png blue-square.png
+draw folder builtin:demo pictures photos.npy
+draw search pictures photos.index "a red circle"
+draw zeroshot builtin:demo "red circle,blue square,green star" pictures/red-circle.png pictures/blue-square.png
+draw explain circle-left-of-cross.png "a blue cross" map.png
+cp map.png "$root/examples/pictures/map.png"
+draw tune builtin:demo shapes/train shapes/test tuned
+draw classify tuned shapes/test
+printf 'path,caption\npictures/red-circle.png,a red circle\npictures/blue-square.png,a blue square\npictures/yellow-circle.png,a yellow circle\npictures/purple-moon-top-right.png,a purple moon\n' >captions.csv
+draw contrastive builtin:demo captions.csv contrastive
+"$dir/bin/customhead" train builtin:demo shapes/train head >/dev/null
+draw customhead predict builtin:demo head shapes/test/ring/0004*.png
+draw finetune -learns last -epochs 5 builtin:demo shapes/train own
+draw convert builtin:demo small small.pt
+draw tokens llava tokens.safetensors photo.png
+draw text builtin:demo "a red circle" "a blue circle" "a star"
+draw task -models . -model demo photo.png
+draw bert -models models -model bert "hello"
+"$dir/bin/embedserver" 127.0.0.1:0 >"$dir/address" 2>/dev/null &
+for _ in $(seq 100); do [ -s "$dir/address" ] && break; sleep 0.1; done
+draw client "$(cat "$dir/address")" "a red circle" red-circle.png
+ls "$root/examples/pictures"
