@@ -13,6 +13,7 @@ cp -r demo/pictures "$dir/pictures"
 cp demo/pictures/{circle-left-of-cross,red-circle,blue-square}.png "$dir"
 cp "$root/demo/pictures/red-circle.png" "$dir/photo.png"
 for family in llava hf5-clip; do ln -s "$root/testdata/families/$family" "$dir/$family"; done
+ln -s "$root/testdata/tiny/huggingface" "$dir/tiny"
 ln -s "$root/tasks/testdata" "$dir/models"
 cd "$dir"
 
@@ -22,12 +23,12 @@ draw() {
 	local name=$1
 	shift
 	local words
-	words=$(printf ' %q' "$@")
-	"$dir/bin/$name" "$@" >"$dir/out" 2>&1 || true
-	"$dir/picture" "$root/examples/pictures/$name.svg" "go run ./examples/$name$words" <"$dir/out"
+	words=$(for w in "$@"; do case $w in *[\ ,]*) printf ' "%s"' "$w" ;; *) printf ' %s' "$w" ;; esac; done)
+	"$dir/bin/$name" "$@" >"$dir/out" 2>&1
+	sed "s#$dir/##g" "$dir/out" | "$dir/picture" "$root/examples/pictures/$name.svg" "$(sed "s#$dir#.#g; s#127.0.0.1:[0-9]*#localhost:8080#" <<<"go run ./examples/$name$words")"
 }
 
-draw shapes -n 40 -test 10 -size 32 shapes
+"$dir/bin/shapes" -n 40 -test 10 -size 32 shapes
 draw encode builtin:demo photo.png
 draw similarity builtin:demo photo.png red-circle.png blue-square.png
 draw folder builtin:demo pictures photos.npy
@@ -37,15 +38,15 @@ draw explain circle-left-of-cross.png "a blue cross" map.png
 cp map.png "$root/examples/pictures/map.png"
 draw tune builtin:demo shapes/train shapes/test tuned
 draw classify tuned shapes/test
-printf 'path,caption\npictures/red-circle.png,a red circle\npictures/blue-square.png,a blue square\npictures/yellow-circle.png,a yellow circle\npictures/purple-moon-top-right.png,a purple moon\n' >captions.csv
-draw contrastive builtin:demo captions.csv contrastive
+printf 'path,caption\npictures/red-circle.png,a cat\npictures/blue-square.png,a hat\npictures/yellow-circle.png,a photo\npictures/three-stars.png,a photo of a cat\n' >captions.csv
+draw contrastive hf5-clip captions.csv contrastive
 "$dir/bin/customhead" train builtin:demo shapes/train head >/dev/null
 draw customhead predict builtin:demo head shapes/test/ring/0004*.png
-draw finetune -learns last -epochs 5 builtin:demo shapes/train own
-draw convert builtin:demo small small.pt
+draw finetune -learns last -epochs 5 tiny shapes/train own
+draw convert builtin:demo small exported
 draw tokens llava tokens.safetensors photo.png
 draw text builtin:demo "a red circle" "a blue circle" "a star"
-draw task -models . -model demo photo.png
+draw task -models "$dir" -model hf5-clip photo.png
 draw bert -models models -model bert "hello"
 "$dir/bin/embedserver" 127.0.0.1:0 >"$dir/address" 2>/dev/null &
 for _ in $(seq 100); do [ -s "$dir/address" ] && break; sleep 0.1; done

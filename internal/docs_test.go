@@ -16,7 +16,7 @@ import (
 )
 
 // pages are what a reader is sent to. What they name must be there.
-var pages = []string{"README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "testdata/README.md", "docs/*.md"}
+var pages = []string{"README.md", "README.zh-CN.md", "examples/README.md", "CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "testdata/README.md", "docs/*.md"}
 
 var (
 	goBlock = regexp.MustCompile("(?s)```go[ \n].*?\n```")    // in which f[T](x) is no link

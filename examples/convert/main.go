@@ -1,7 +1,7 @@
-// Convert makes a directory that transformers loads of any checkpoint, exports it to OpenAI's form again, and says how the two are related.
+// Convert makes a directory that transformers loads of any checkpoint, exports it to OpenCLIP's form, and says how the two are related.
 //
-//	go run ./examples/convert ViT-B-32.pt vit-b-32 again.pt
-//	go run ./examples/convert builtin:demo small small.pt
+//	go run ./examples/convert ViT-B-32.pt vit-b-32 openclip
+//	go run ./examples/convert builtin:demo small exported
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 
 func main() {
 	if len(os.Args) != 4 {
-		fmt.Fprintln(os.Stderr, "usage: convert MODEL DIRECTORY ARCHIVE.pt")
+		fmt.Fprintln(os.Stderr, "usage: convert MODEL DIRECTORY EXPORTED")
 		os.Exit(2)
 	}
 	if err := convert(context.Background(), os.Args[1], os.Args[2], os.Args[3]); err != nil {
@@ -26,7 +26,7 @@ func main() {
 }
 
 // convert writes both forms of a model, and compares them.
-func convert(ctx context.Context, path, dir, archive string) error {
+func convert(ctx context.Context, path, dir, exported string) error {
 	model, err := converter.Open(path)
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func convert(ctx context.Context, path, dir, archive string) error {
 	if _, err := model.Convert(ctx, dir, converter.Options{}); err != nil {
 		return err
 	}
-	if _, err := model.Export(ctx, archive, converter.ExportOptions{To: "openai"}); err != nil {
+	if _, err := model.Export(ctx, exported, converter.ExportOptions{To: "openclip"}); err != nil {
 		return err
 	}
 	a, err := converter.Open(dir)
@@ -44,7 +44,7 @@ func convert(ctx context.Context, path, dir, archive string) error {
 		return err
 	}
 	defer a.Close()
-	b, err := converter.Open(archive)
+	b, err := converter.Open(exported)
 	if err != nil {
 		return err
 	}
