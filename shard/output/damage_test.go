@@ -146,6 +146,24 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestFooter: a length of the footer beyond the file's is refused before memory is asked for.
+func TestFooter(t *testing.T) {
+	s := specs()[len(specs())-1]
+	files := write(t, t.TempDir(), 0, s, rowsOf(&s, 2)...)
+	whole, err := os.ReadFile(files[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := slices.Clone(whole)
+	copy(long[len(long)-8:], "\xff\xff\xff\x7f")
+	for want, b := range map[string][]byte{"": whole, "its footer has 2147483647 bytes": long, "has 11 bytes, want at least 12": whole[:11]} {
+		err := eachRow(bytes.NewReader(b), int64(len(b)), s.fields(true), 2, func([]any) bool { return true })
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
 // resummed returns files with the sums that they have now.
 func resummed(t testing.TB, files []File) []File {
 	t.Helper()

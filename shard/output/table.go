@@ -1,6 +1,7 @@
 package output
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -176,6 +177,9 @@ func eachRow(r io.ReaderAt, size int64, fields []field, rows int, yield func([]a
 			}
 		}
 	}()
+	if err := checkFooter(r, size); err != nil {
+		return err
+	}
 	f, err := parquet.OpenFile(r, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 	if err != nil {
 		return err
@@ -222,6 +226,22 @@ func eachRow(r io.ReaderAt, size int64, fields []field, rows int, yield func([]a
 	}
 	if done != rows {
 		return fmt.Errorf("its groups have %d rows, want %d", done, rows)
+	}
+	return nil
+}
+
+// checkFooter returns an error if a file's last 8 bytes say that its footer has more bytes than it, which the library would ask memory for.
+func checkFooter(r io.ReaderAt, size int64) error {
+	const head, tail = 4, 8
+	var end [tail]byte
+	if size < head+tail {
+		return fmt.Errorf("has %d bytes, want at least %d", size, head+tail)
+	}
+	if _, err := r.ReadAt(end[:], size-tail); err != nil {
+		return noEOF(err)
+	}
+	if n := int64(binary.LittleEndian.Uint32(end[:])); n > size-head-tail {
+		return fmt.Errorf("its footer has %d bytes, want at most %d", n, size-head-tail)
 	}
 	return nil
 }
@@ -289,7 +309,7 @@ func valuesOf(row parquet.Row, fields []field) ([]any, error) {
 	return all, nil
 }
 
-// floats has the numbers that JSON has not, as Postgres writes them.
+// special returns a number that JSON has not as Postgres writes it, and "" of any other.
 func special(f float64) string {
 	switch {
 	case math.IsNaN(f):
