@@ -169,7 +169,7 @@ var (
 		"clip": module + "clip", "zeroshot": module + "zeroshot", "explain": module + "explain", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
 		"finetune": module + "finetune", "data": module + "finetune/data", "evaluation": module + "finetune/evaluation", "job": module + "finetune/job",
 		"search": module + "search", "tasks": module + "tasks", "imageencoding": module + "tasks/imageencoding", "fmt": "fmt", "log": "log", "os": "os",
-		"errors": "errors", "client": module + "server/client",
+		"errors": "errors", "client": module + "server/client", "notebook": module + "notebook",
 	}
 	goGiven = map[string]string{"ctx": "context.Context", "img": "image.Image", "model": "*clip.Model"}
 )

@@ -71,7 +71,7 @@ func (c *Comparison) bundle() (bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := chart.Encode(p, ".png")
+	file, err := chart.PNG(p, plotDPI)
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,9 @@ func (p *pipe) display(path string, all []bundle) error {
 		if err != nil {
 			return err
 		}
+		if p.w != nil {
+			p.w.Close() // a program with more than one, as tests have
+		}
 		p.path, p.w = path, w
 		p.buf.Reset()
 		p.enc = gob.NewEncoder(&p.buf)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"path/filepath"
 	"strings"
 
 	"github.com/vitago/vitago/explain"
@@ -77,7 +76,7 @@ func (l *Looks) String() string {
 func (l *Looks) SimpleRender() map[string]any { return render(l) }
 
 func (l *Looks) bundle() (bundle, error) {
-	cells := []sheet.Cell{{Picture: l.Picture.of.Decode, Lines: []sheet.Line{{Text: filepath.Base(l.Picture.Name())}}}}
+	cells := []sheet.Cell{{Picture: l.Picture.of.Decode, Lines: []sheet.Line{{Text: l.Picture.short()}}}}
 	for _, m := range l.Maps {
 		lines := []sheet.Line{{Text: "attention"}}
 		if m.Caption != "" {
@@ -89,5 +88,5 @@ func (l *Looks) bundle() (bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pictureBundle(img, l.String())
+	return photoBundle(img, l.String())
 }

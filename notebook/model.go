@@ -249,7 +249,7 @@ func (a *Answers) Best() (best []string) {
 func (a *Answers) String() string {
 	var b strings.Builder
 	for i, l := range a.Labels {
-		fmt.Fprintf(&b, "%s: %s %s\n", filepath.Base(a.Pictures[i].Name()), l[0].Name, percent(l[0].Probability))
+		fmt.Fprintf(&b, "%s: %s %s\n", a.Pictures[i].short(), l[0].Name, percent(l[0].Probability))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

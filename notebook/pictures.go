@@ -2,6 +2,7 @@ package notebook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -18,7 +19,10 @@ import (
 )
 
 // A Picture is a picture with a name. It is decoded when it is used.
-type Picture struct{ of clip.Picture }
+type Picture struct {
+	of    clip.Picture
+	shown string // what stands below it; "" is the last part of its name
+}
 
 // Pictures are several.
 type Pictures []Picture
@@ -40,6 +44,11 @@ func Folder(dir string) (all Pictures) {
 			failf("%s has no pictures", dir)
 		}
 		all = wrap(list)
+		for i := range all {
+			if path, err := filepath.Rel(dir, all[i].Name()); err == nil {
+				all[i].shown = filepath.ToSlash(path)
+			}
+		}
 		return nil
 	})
 	return all
@@ -50,11 +59,11 @@ func File(path string) Picture {
 	if _, err := os.Stat(path); err != nil {
 		panic(&Error{Sentence: fmt.Sprintf("no picture %s: %v", path, err), Cause: err})
 	}
-	return Picture{clip.File(path)}
+	return Picture{of: clip.File(path)}
 }
 
 // FromImage returns the picture of an image in memory.
-func FromImage(name string, img image.Image) Picture { return Picture{clip.Image(name, img)} }
+func FromImage(name string, img image.Image) Picture { return Picture{of: clip.Image(name, img)} }
 
 // Temp returns a path for tries, in the system's folder for temporary files. It is the same each time.
 func Temp(name string) string { return filepath.Join(os.TempDir(), "vitago-notebook", name) }
@@ -78,13 +87,16 @@ func Shapes(dir string, perClass int, seed uint64) string {
 
 func wrap(list []clip.Picture) (all Pictures) {
 	for _, p := range list {
-		all = append(all, Picture{p})
+		all = append(all, Picture{of: p})
 	}
 	return all
 }
 
 // Name returns the name of the picture: of a file its path.
 func (p Picture) Name() string { return p.of.Name() }
+
+// short is the name as it is shown.
+func (p Picture) short() string { return cmp.Or(p.shown, filepath.Base(p.Name())) }
 
 // String returns the name.
 func (p Picture) String() string { return p.Name() }
@@ -112,7 +124,7 @@ func (p Picture) bundle() (bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pictureBundle(img, fmt.Sprintf("%s, %d×%d pixels", p.Name(), img.Bounds().Dx(), img.Bounds().Dy()))
+	return photoBundle(img, fmt.Sprintf("%s, %d×%d pixels", p.short(), img.Bounds().Dx(), img.Bounds().Dy()))
 }
 
 // Named returns the pictures in whose names all of the words are.
@@ -143,8 +155,14 @@ func (p Pictures) Names() (names []string) {
 	return names
 }
 
-// String returns the names, a line each.
-func (p Pictures) String() string { return strings.Join(p.Names(), "\n") }
+// String returns the names as they are shown, a line each: from Folder on, or the last part.
+func (p Pictures) String() string {
+	var names []string
+	for _, picture := range p {
+		names = append(names, picture.short())
+	}
+	return strings.Join(names, "\n")
+}
 
 // SimpleRender shows a contact sheet in gophernotes.
 func (p Pictures) SimpleRender() map[string]any { return render(p) }
@@ -222,12 +240,12 @@ func sheetBundle(p Pictures, lines func(i int) []sheet.Line, text string) (bundl
 	}
 	var cells []sheet.Cell
 	for i, picture := range p {
-		base := filepath.Base(picture.Name())
-		cells = append(cells, sheet.Cell{Picture: picture.of.Decode, Lines: append([]sheet.Line{{Text: strings.TrimSuffix(base, filepath.Ext(base))}}, lines(i)...)})
+		name := picture.short()
+		cells = append(cells, sheet.Cell{Picture: picture.of.Decode, Lines: append([]sheet.Line{{Text: strings.TrimSuffix(name, filepath.Ext(name))}}, lines(i)...)})
 	}
 	img, err := sheet.Draw(context.Background(), cells)
 	if err != nil {
 		return nil, err
 	}
-	return pictureBundle(img, text)
+	return photoBundle(img, text)
 }

@@ -74,7 +74,7 @@ func (x *Index) Close() {
 
 // String says what it is.
 func (x *Index) String() string {
-	return fmt.Sprintf("%s: %d pictures, vectors of %d numbers", x.dir, x.Len(), x.of.Dim())
+	return fmt.Sprintf("%s: %d pictures, vectors of %d numbers", filepath.Base(x.dir), x.Len(), x.of.Dim())
 }
 
 // SimpleRender shows it in words.
@@ -89,7 +89,7 @@ func (x *Index) Find(words string, n int) *Hits {
 
 // FindLike returns the n pictures that are most like another.
 func (x *Index) FindLike(p Picture, n int) *Hits {
-	return x.find("like "+filepath.Base(p.Name()), n, func(ctx context.Context) ([][]float32, error) { return x.model.clip().Encode(ctx, p.of) })
+	return x.find("like "+p.short(), n, func(ctx context.Context) ([][]float32, error) { return x.model.clip().Encode(ctx, p.of) })
 }
 
 func (x *Index) find(query string, n int, vector func(context.Context) ([][]float32, error)) *Hits {
@@ -109,7 +109,7 @@ func (x *Index) find(query string, n int, vector func(context.Context) ([][]floa
 		for _, hit := range found {
 			record := hit.Record
 			h.Cosines = append(h.Cosines, hit.Cosine)
-			h.Pictures = append(h.Pictures, Picture{clip.Opened(record.Path, record.Open)})
+			h.Pictures = append(h.Pictures, Picture{of: clip.Opened(record.Path, record.Open)})
 		}
 		return nil
 	})
@@ -128,7 +128,7 @@ func (h *Hits) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s:\n", h.Query)
 	for i, p := range h.Pictures {
-		fmt.Fprintf(&b, "%.3f  %s\n", h.Cosines[i], filepath.Base(p.Name()))
+		fmt.Fprintf(&b, "%.3f  %s\n", h.Cosines[i], p.short())
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"image"
+	"image/jpeg"
 	"image/png"
 	"maps"
 	"os"
@@ -15,11 +16,12 @@ import (
 // MIME types of what is shown.
 const (
 	mimePNG  = "image/png"
+	mimeJPEG = "image/jpeg"
 	mimeHTML = "text/html"
 	mimeText = "text/plain"
 )
 
-// A bundle is one output of a cell: the same thing by MIME types, PNG as []byte and others as string. There is always text.
+// A bundle is one output of a cell: the same thing by MIME types, pictures as []byte and others as string. There is always text.
 type bundle map[string]any
 
 // A shower is what shows itself.
@@ -66,7 +68,7 @@ func bundleOf(thing any) (b bundle, err error) {
 		case shower:
 			b, err = t.bundle()
 		case image.Image:
-			b, err = pictureBundle(t, fmt.Sprintf("a picture of %d×%d pixels", t.Bounds().Dx(), t.Bounds().Dy()))
+			b, err = photoBundle(t, fmt.Sprintf("a picture of %d×%d pixels", t.Bounds().Dx(), t.Bounds().Dy()))
 		default:
 			b = bundle{mimeText: fmt.Sprint(t)}
 		}
@@ -84,7 +86,28 @@ func render(s shower) map[string]any {
 	return b
 }
 
-// pictureBundle shows an image.
+// Above so many pixels a picture is shown as JPEG: notebooks keep what was shown, and a photograph as PNG has megabytes.
+const (
+	mostPNG = 256 * 256
+	quality = 80
+)
+
+// plotDPI makes a plot 693 pixels wide: a column of a notebook has some 800.
+const plotDPI = 110
+
+// photoBundle shows an image that may be a photograph.
+func photoBundle(img image.Image, text string) (bundle, error) {
+	if size := img.Bounds().Size(); size.X*size.Y <= mostPNG {
+		return pictureBundle(img, text)
+	}
+	var w bytes.Buffer
+	if err := jpeg.Encode(&w, img, &jpeg.Options{Quality: quality}); err != nil {
+		return nil, err
+	}
+	return bundle{mimeJPEG: w.Bytes(), mimeText: text}, nil
+}
+
+// pictureBundle shows an image that was drawn, to the bit.
 func pictureBundle(img image.Image, text string) (bundle, error) {
 	var w bytes.Buffer
 	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&w, img); err != nil {
@@ -104,9 +127,15 @@ func joined(all []bundle) bundle {
 	for _, b := range all {
 		text, _ := b[mimeText].(string)
 		texts = append(texts, text)
-		switch file, ok := b[mimePNG].([]byte); {
-		case ok:
-			fmt.Fprintf(&page, `<div><img src="data:image/png;base64,%s" alt="%s"></div>`+"\n", base64.StdEncoding.EncodeToString(file), html.EscapeString(text))
+		file := func(mime string) bool {
+			file, ok := b[mime].([]byte)
+			if ok {
+				fmt.Fprintf(&page, `<div><img src="data:%s;base64,%s" alt="%s"></div>`+"\n", mime, base64.StdEncoding.EncodeToString(file), html.EscapeString(text))
+			}
+			return ok
+		}
+		switch {
+		case file(mimePNG) || file(mimeJPEG):
 			rich = true
 		case b[mimeHTML] != nil:
 			fmt.Fprintf(&page, "<div>%s</div>\n", b[mimeHTML])

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/vitago/vitago/converter/compare/chart"
 	"github.com/vitago/vitago/finetune"
@@ -171,7 +170,7 @@ func (run *Run) bundle() (bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := chart.Encode(p, ".png")
+	file, err := chart.PNG(p, plotDPI)
 	if err != nil {
 		return nil, err
 	}
@@ -209,19 +208,34 @@ func (t *Tuned) Classify(pictures Pictures) *Answers {
 	return a
 }
 
-// Judge counts how many of the pictures in the folders of a folder are named as their folder is called.
-func (t *Tuned) Judge(dir string) (right, all int) {
-	pictures := Folder(dir)
-	for i, best := range t.Classify(pictures).Best() {
-		all++
-		if filepath.Base(filepath.Dir(pictures[i].Name())) == best {
-			right++
+// Judge classifies the pictures in a folder that has a folder for each class, and says how many are right.
+func (t *Tuned) Judge(dir string) *Judged {
+	j := &Judged{All: Folder(dir)}
+	for i, best := range t.Classify(j.All).Best() {
+		if filepath.Base(filepath.Dir(j.All[i].Name())) == best {
+			j.Right++
+		} else {
+			j.Wrong = append(j.Wrong, j.All[i])
 		}
 	}
-	return right, all
+	return j
 }
+
+// Judged says how many pictures were classified as their folders are called.
+type Judged struct {
+	All, Wrong Pictures
+	Right      int
+}
+
+// String says how many are right.
+func (j *Judged) String() string { return fmt.Sprintf("%d of %d right", j.Right, len(j.All)) }
+
+// SimpleRender shows it in words.
+func (j *Judged) SimpleRender() map[string]any { return render(j) }
+
+func (j *Judged) bundle() (bundle, error) { return bundle{mimeText: j.String()}, nil }
 
 // String says where it is from.
 func (t *Tuned) String() string {
-	return strings.TrimSuffix(t.dir, string(filepath.Separator)) + ", with a head"
+	return filepath.Base(t.dir) + ", with a head"
 }

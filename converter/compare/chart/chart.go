@@ -198,25 +198,30 @@ const (
 
 // Encode draws a plot in the format of an extension, one of [Extensions].
 func Encode(p *plot.Plot, extension string) ([]byte, error) {
-	canvas, err := canvasOf(extension)
+	if extension == ".png" {
+		return PNG(p, plotDPI)
+	}
+	canvas, err := draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(extension, "."))
 	if err != nil {
 		return nil, err
 	}
+	return drawn(p, canvas)
+}
+
+// PNG draws a plot of 16 by 10 cm with so many pixels an inch.
+func PNG(p *plot.Plot, dpi int) ([]byte, error) {
+	return drawn(p, vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(plotWidth, plotHeight), vgimg.UseDPI(dpi))})
+}
+
+// drawn draws a plot on white.
+func drawn(p *plot.Plot, canvas vg.CanvasWriterTo) ([]byte, error) {
 	page := draw.NewCanvas(canvas, plotWidth, plotHeight)
 	page.SetColor(color.White)
 	page.Fill(page.Path())
 	p.Draw(draw.Crop(page, plotMargin, -plotMargin, plotMargin, -plotMargin))
 	var b bytes.Buffer
-	_, err = canvas.WriteTo(&b)
+	_, err := canvas.WriteTo(&b)
 	return b.Bytes(), err
-}
-
-// canvasOf returns what a plot in a format is drawn on.
-func canvasOf(extension string) (vg.CanvasWriterTo, error) {
-	if extension == ".png" {
-		return vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(plotWidth, plotHeight), vgimg.UseDPI(plotDPI))}, nil
-	}
-	return draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(extension, "."))
 }
 
 // base is what a plot calls a checkpoint.
