@@ -119,6 +119,8 @@ type progress struct {
 	start       time.Time
 	mu          sync.Mutex
 	done, total int
+	first       int    // where it began: not at 0 if it goes on with what was done before
+	begun       bool   // whether that is known
 	note        string // in the place of the counts
 	shown       int    // characters
 	ended       chan struct{}
@@ -144,6 +146,9 @@ func startProgress(doing string) *progress {
 func (p *progress) set(done, total int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.begun {
+		p.first, p.begun = max(done-1, 0), true // the first that is heard of may be the first that is done
+	}
 	p.done, p.total = done, total
 }
 
@@ -161,8 +166,8 @@ func (p *progress) line(elapsed time.Duration) string {
 	switch {
 	case p.note != "":
 		return p.doing + ": " + p.note
-	case p.total > 0 && p.done > 0 && p.done < p.total:
-		left := time.Duration(float64(elapsed) / float64(p.done) * float64(p.total-p.done))
+	case p.total > 0 && p.done > p.first && p.done < p.total:
+		left := time.Duration(float64(elapsed) / float64(p.done-p.first) * float64(p.total-p.done))
 		return fmt.Sprintf("%s: %d of %d, %v left", p.doing, p.done, p.total, left.Round(time.Second))
 	case p.total > 0:
 		return fmt.Sprintf("%s: %d of %d", p.doing, p.done, p.total)

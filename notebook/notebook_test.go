@@ -306,12 +306,19 @@ func TestInterrupt(t *testing.T) {
 
 func TestProgress(t *testing.T) {
 	p := startProgress("encoding")
+	p.set(0, 100)
 	p.set(25, 100)
 	if got, want := p.line(10*time.Second), "encoding: 25 of 100, 30s left"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	p.set(100, 100)
 	if got, want := p.line(10*time.Second), "encoding: 100 of 100"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	resumed := &progress{doing: "training"}
+	resumed.set(61, 100) // after 60 of another time
+	resumed.set(70, 100)
+	if got, want := resumed.line(10*time.Second), "training: 70 of 100, 30s left"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	p.say("fitting")

@@ -79,8 +79,7 @@ var kernels = []kernelForm{
 }
 
 // gonbSetup takes the module from this clone. A cell of GoNB is compiled in a module of the kernel's.
-const gonbSetup = "!*go mod edit -require=github.com/vitago/vitago@v0.0.0 -replace=github.com/vitago/vitago=$GONB_DIR/../../.. && cp $GONB_DIR/../../../go.sum .\n" +
-	"%goflags -trimpath -ldflags=-w"
+const gonbSetup = "!*go mod edit -require=github.com/vitago/vitago@v0.0.0 -replace=github.com/vitago/vitago=$GONB_DIR/../../.. && cp $GONB_DIR/../../../go.sum ."
 
 // notebook makes a notebook of parts.
 func (k kernelForm) notebook(parts []part) *notebook {
