@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -202,6 +203,7 @@ func (in *input) copied() (_ io.ReaderAt, size int64, err error) {
 	if in.local, err = os.CreateTemp("", "vitago-check-*"); err != nil {
 		return nil, 0, err
 	}
+	_ = os.Remove(in.local.Name()) // already, where a system permits it, so that a process that is killed leaves none
 	if _, err := io.Copy(in.local, in); err != nil {
 		return nil, 0, err
 	}
@@ -211,7 +213,10 @@ func (in *input) copied() (_ io.ReaderAt, size int64, err error) {
 func (in *input) close() error {
 	err := in.r.Close()
 	if in.local != nil {
-		err = errors.Join(err, in.local.Close(), os.Remove(in.local.Name()))
+		err = errors.Join(err, in.local.Close())
+		if e := os.Remove(in.local.Name()); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }
