@@ -115,9 +115,9 @@ func (c *claims) next(ctx context.Context) (int, bool, error) {
 		}
 		c.todo = append(append(make([]int, 0, len(all)), all[at:]...), all[:at]...)
 	}
-	for {
+	for pause := firstPause; ; pause = min(2*pause, c.lease) {
 		left := c.todo[:0:0]
-		soonest := c.lease
+		soonest := c.lease / 3 // what another has done, it has for no longer than that
 		for i, n := range c.todo {
 			got, free, err := c.claim(ctx, n)
 			if err != nil {
@@ -135,12 +135,14 @@ func (c *claims) next(ctx context.Context) (int, bool, error) {
 		if c.todo = left; len(left) == 0 {
 			return 0, false, nil
 		}
-		// As often as claims are renewed: what another has done, it has for no longer than that.
-		if err := c.wait(ctx, min(soonest, c.lease/3)); err != nil {
+		if err := c.wait(ctx, min(max(soonest, firstPause), pause)); err != nil {
 			return 0, false, err
 		}
 	}
 }
+
+// firstPause is how long a worker waits for others at first: small shards are done in that. It doubles.
+const firstPause = 100 * time.Millisecond
 
 // claim tries to get a shard. If another has it, free is how long it will be until the claim can be taken over; it is negative if there is nothing
 // left to do.

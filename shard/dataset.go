@@ -157,3 +157,48 @@ func removeEmpty(dir string) {
 		os.Remove(dir) // fails if it is not empty
 	}
 }
+
+// tidy deletes what workers that died have left of shards that are done: temporary files, and claims.
+func (d *dataset) tidy(ctx context.Context) error {
+	left := map[int]bool{}
+	note := func(base string) {
+		if number, _, ok := strings.Cut(base, "."); ok {
+			if n, err := strconv.Atoi(number); err == nil && n >= 0 && n < d.plan.Shards {
+				left[n] = true
+			}
+		}
+	}
+	if dir := d.folder(beside + "tmp"); dir != "" { // which has empty folders, too
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			note(e.Name())
+		}
+	}
+	for _, folder := range []string{beside + "tmp/", beside + "claims/"} {
+		for i, err := range d.store.List(ctx, folder) {
+			if err != nil {
+				return err
+			}
+			base, _, _ := strings.Cut(strings.TrimPrefix(i.Name, folder), "/")
+			note(base)
+		}
+	}
+	for n := range left {
+		r, _, err := d.readRecord(ctx, n)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			continue
+		}
+		if whole, err := d.settle(ctx, r); err != nil {
+			return err
+		} else if whole {
+			d.sweep(ctx, n, r.Generation)
+			if err := d.remove(ctx, beside+"claims/"+d.number(n)+"."); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -132,6 +132,9 @@ func (j *Job) Work(ctx context.Context, s Source) (Report, error) {
 		w.discard(f)
 		w.ended(f.n, nil, err)
 	}
+	if err == nil {
+		err = j.tidy(ctx)
+	}
 	return w.report, err
 }
 
