@@ -1,6 +1,8 @@
 package nats
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -24,23 +26,40 @@ type Access struct {
 	TLSFirst bool   // TLS before the server says anything
 }
 
-// Connect returns a connection that waits for its servers, and comes back to them for ever, at random intervals below 4 seconds.
-// say gets what happens to it; nil is nobody. What the servers refuse, as a wrong password, is an error at once.
-func (a Access) Connect(name string, say func(text string), more ...client.Option) (*client.Conn, error) {
+// Connect returns a connection that comes back to its servers for ever, at random intervals below 4 seconds. As long as none is there
+// it waits, until ctx ends; what a server refuses, as a wrong password, is an error at once. say gets what happens to the connection;
+// nil is nobody.
+func (a Access) Connect(ctx context.Context, name string, say func(text string)) (*client.Conn, error) {
+	if say == nil {
+		say = func(string) {}
+	}
 	o, err := a.options()
 	if err != nil {
 		return nil, err
 	}
-	o = append(append(o, lasting(name, say)...), more...)
+	o = append(o, lasting(name, say)...)
+	for said := false; ; said = true {
+		nc, err := a.connect(o)
+		if err == nil || !errors.Is(err, client.ErrNoServers) {
+			return nc, err
+		}
+		if !said {
+			say(err.Error() + ": waiting")
+		}
+		if sleep(ctx, retryWait) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a Access) connect(o []client.Option) (nc *client.Conn, err error) {
 	if a.Context != "" {
-		nc, _, err := natscontext.Connect(a.Context, o...)
-		if err != nil {
+		if nc, _, err = natscontext.Connect(a.Context, o...); err != nil {
 			return nil, fmt.Errorf("nats: context %s: %w", a.Context, err)
 		}
 		return nc, nil
 	}
-	nc, err := client.Connect(a.URL, o...)
-	if err != nil {
+	if nc, err = client.Connect(a.URL, o...); err != nil {
 		return nil, fmt.Errorf("nats: %s: %w", redacted(a.URL), err)
 	}
 	return nc, nil
@@ -93,9 +112,6 @@ func (a Access) options() (o []client.Option, err error) {
 
 // lasting makes a connection one that outlives its servers.
 func lasting(name string, say func(string)) []client.Option {
-	if say == nil {
-		say = func(string) {}
-	}
 	return []client.Option{
 		client.Name(name), client.MaxReconnects(-1), client.PingInterval(10 * time.Second), client.MaxPingsOutstanding(2),
 		client.CustomReconnectDelay(func(int) time.Duration { return time.Duration(rand.Int64N(int64(4 * time.Second))) }),

@@ -135,7 +135,7 @@ func work(t *testing.T, ctx context.Context, q *Queue, name string, l *ledger) (
 	t.Helper()
 	w := q.Worker(name, func(e Event) { t.Logf("%+v", e) })
 	done := make(chan error, 1)
-	go func() { done <- l.Work(ctx, w.Source(0)) }()
+	go func() { done <- l.Work(ctx, w.Source(l, 0)) }()
 	return func() {
 		t.Helper()
 		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
@@ -291,7 +291,7 @@ func TestLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second := q.Worker("first", nil), q.Worker("second", nil)
-	if n, ok, err := first.Source(0).Next(ctx); n != 0 || !ok || err != nil {
+	if n, ok, err := first.Source(l, 0).Next(ctx); n != 0 || !ok || err != nil {
 		t.Fatal(n, ok, err)
 	}
 	// Two leases with rows that move: nobody else gets it.
@@ -299,7 +299,7 @@ func TestLeases(t *testing.T) {
 	defer stop()
 	none := make(chan error, 1)
 	go func() {
-		_, _, err := second.Source(0).Next(short)
+		_, _, err := second.Source(l, 0).Next(short)
 		none <- err
 	}()
 	rows := 0
@@ -318,7 +318,7 @@ func TestLeases(t *testing.T) {
 	// Now they do not move.
 	got := make(chan error, 1)
 	go func() {
-		_, _, err := second.Source(0).Next(ctx)
+		_, _, err := second.Source(l, 0).Next(ctx)
 		got <- err
 	}()
 	for done := false; !done; {
@@ -356,11 +356,11 @@ func TestRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := q.Worker("first", nil)
-	if _, ok, err := first.next(ctx, 0); !ok || err != nil {
+	if _, ok, err := first.next(ctx, l, 0); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	first.Release()
-	if n, ok, err := q.Worker("second", nil).next(ctx, 0); n != 0 || !ok || err != nil {
+	if n, ok, err := q.Worker("second", nil).next(ctx, l, 0); n != 0 || !ok || err != nil {
 		t.Fatal(n, ok, err)
 	}
 }
@@ -387,7 +387,19 @@ func TestIdle(t *testing.T) {
 	ctx := within(t)
 	_, nc := embedded(t, t.TempDir())
 	q := create(t, nc, Options{})
-	if n, ok, err := q.Worker("w", nil).next(ctx, time.Millisecond); ok || err != nil {
+	if n, ok, err := q.Worker("w", nil).next(ctx, newLedger(1), time.Millisecond); ok || err != nil {
+		t.Errorf("got shard %d, %v, want an end", n, err)
+	}
+}
+
+// TestBrokerEnds: a worker whose broker went away for good ends when the records say that all is done.
+func TestBrokerEnds(t *testing.T) {
+	ctx := within(t)
+	s, nc := embedded(t, t.TempDir())
+	q, l := create(t, nc, Options{}), newLedger(1)
+	l.records[0] = 1
+	s.Close()
+	if n, ok, err := q.Worker("w", nil).next(ctx, l, 0); ok || err != nil {
 		t.Errorf("got shard %d, %v, want an end", n, err)
 	}
 }

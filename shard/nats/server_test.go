@@ -46,7 +46,7 @@ func TestAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	nc, err := Access{URL: s.URL(), User: "ann", Password: "s3cret"}.Connect("test", nil)
+	nc, err := Access{URL: s.URL(), User: "ann", Password: "s3cret"}.Connect(within(t), "test", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestAccess(t *testing.T) {
 		t.Error(err)
 	}
 	nc.Close()
-	if _, err := (Access{URL: strings.Replace(s.URL(), "//", "//bob:t0psecret@", 1)}).Connect("test", nil); err == nil || strings.Contains(err.Error(), "t0psecret") {
+	if _, err := (Access{URL: strings.Replace(s.URL(), "//", "//bob:t0psecret@", 1)}).Connect(within(t), "test", nil); err == nil || strings.Contains(err.Error(), "t0psecret") {
 		t.Errorf("a wrong password: %v", err)
 	}
 	for _, c := range []struct {
@@ -64,7 +64,7 @@ func TestAccess(t *testing.T) {
 		{Access{}, "no URL"}, {Access{URL: "x", Password: "p"}, "want a user"}, {Access{URL: "x", Cert: "c"}, "want both"}, {Access{URL: "x", User: "u", Creds: "c"}, "more than one"},
 		{Access{URL: "x", Context: "c"}, "the one or the other"}, {Access{URL: "x", NKey: filepath.Join(dir, "none")}, "nkey"},
 	} {
-		if _, err := c.a.Connect("test", nil); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.a.Connect(within(t), "test", nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: got %v, want %s", c.a, err, c.want)
 		}
 	}

@@ -77,12 +77,12 @@ func (q *Queue) Worker(name string, log func(Event)) *Worker {
 	return &Worker{q: q, name: name, mark: []byte(name + " " + client.NewInbox()), log: log, ended: make(chan struct{}, 1), held: map[int]*hold{}}
 }
 
-// Source is where shards come from, and to whom their ends are told. Next waits for a shard until the job is over, or for idle, if
-// that is not 0. A shard that Next gave and whose Done did not come is given back by [Worker.Release].
-func (w *Worker) Source(idle time.Duration) shard.Source {
+// Source is where the shards of a plan come from, and to whom their ends are told. Next waits for a shard until the job is over, or for
+// idle, if that is not 0. A shard that Next gave and whose Done did not come is given back by [Worker.Release].
+func (w *Worker) Source(plan Plan, idle time.Duration) shard.Source {
 	w.listen()
 	return shard.Source{
-		Next:  func(ctx context.Context) (int, bool, error) { return w.next(ctx, idle) },
+		Next:  func(ctx context.Context) (int, bool, error) { return w.next(ctx, plan, idle) },
 		Alive: w.alive,
 		Done:  w.done,
 		Beat:  w.q.Lease / 4, // three may be lost
@@ -102,9 +102,9 @@ func (w *Worker) listen() {
 }
 
 // next waits for a shard, and claims it.
-func (w *Worker) next(ctx context.Context, idle time.Duration) (int, bool, error) {
-	var since, failing time.Time // since there was nothing; since the broker does not answer
-	since = time.Now()
+func (w *Worker) next(ctx context.Context, plan Plan, idle time.Duration) (int, bool, error) {
+	since := time.Now()           // there was nothing
+	var failing, looked time.Time // since the broker does not answer; when the records were read
 	for {
 		n, ok, err := w.take(ctx)
 		switch {
@@ -122,9 +122,14 @@ func (w *Worker) next(ctx context.Context, idle time.Duration) (int, bool, error
 			}
 			continue
 		case failing.IsZero():
-			failing = time.Now()
+			failing, looked = time.Now(), time.Now()
 		case time.Since(failing) > patience:
 			return 0, false, w.q.wrap(fmt.Sprintf("no answer for %v", patience), err)
+		case time.Since(looked) > lookAgain: // a driver with the broker in it ends when all is done
+			if todo, err := plan.Todo(ctx); err == nil && len(todo) == 0 {
+				return 0, false, nil
+			}
+			looked = time.Now()
 		}
 		if err := sleep(ctx, retryWait); err != nil {
 			return 0, false, context.Cause(ctx)
@@ -134,6 +139,9 @@ func (w *Worker) next(ctx context.Context, idle time.Duration) (int, bool, error
 
 // patience is how long a broker may be away. The records are the truth, so that nothing is lost when it does not come back.
 const patience = 10 * time.Minute
+
+// lookAgain is how long a worker waits for a broker that is away before it looks whether the records say that nothing is left to do.
+const lookAgain = 5 * time.Second
 
 // retryWait is the pause before a broker that did not answer is asked again.
 const retryWait = 250 * time.Millisecond

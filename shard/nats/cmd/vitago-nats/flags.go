@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	client "github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -35,16 +36,48 @@ func accessFlags(cmd *cobra.Command) *nats.Access {
 	return a
 }
 
+// secrets are the flags that say who connects to a broker that is there already.
+var secrets = []string{"creds", "nkey", "tlscert", "tlskey", "tlsca", "tlsfirst"}
+
+// settle makes what the command line says go before what the environment says.
+func settle(cmd *cobra.Command, a *nats.Access) {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("context"):
+		was := *a
+		*a = nats.Access{Context: was.Context}
+		for name, to := range map[string]struct{ to, from *string }{
+			"nats": {&a.URL, &was.URL}, "user": {&a.User, &was.User}, "creds": {&a.Creds, &was.Creds}, "nkey": {&a.NKey, &was.NKey},
+			"tlscert": {&a.Cert, &was.Cert}, "tlskey": {&a.Key, &was.Key}, "tlsca": {&a.CA, &was.CA},
+		} {
+			if f.Changed(name) { // together with a context, which is an error
+				*to.to = *to.from
+			}
+		}
+		a.TLSFirst = was.TLSFirst
+	case f.Changed("nats"):
+		a.Context = ""
+	}
+}
+
 // external says whether a broker is named that is there already.
 func external(a *nats.Access) bool { return a.URL != "" || a.Context != "" }
 
-// connect connects to a broker that is there already.
-func connect(cmd *cobra.Command, a *nats.Access) (*client.Conn, error) {
+// defaultWait is for processes that are started together.
+const defaultWait = time.Minute
+
+// waitFlag adds how long a broker may not be there yet.
+func waitFlag(cmd *cobra.Command) *time.Duration {
+	return cmd.Flags().Duration("wait", defaultWait, "`TIME` to wait for the broker, and for a driver that describes the job")
+}
+
+// connect connects to a broker that is there already, for which it waits as long as ctx does.
+func connect(ctx context.Context, cmd *cobra.Command, a *nats.Access) (*client.Conn, error) {
 	with := *a
 	if with.User != "" {
 		with.Password = os.Getenv("NATS_PASSWORD")
 	}
-	return with.Connect("vitago-nats "+cmd.Name(), say(cmd))
+	return with.Connect(ctx, "vitago-nats "+cmd.Name(), say(cmd))
 }
 
 // A broker is the server that this process starts, or one that is there already.
@@ -75,17 +108,28 @@ func jobFlag(cmd *cobra.Command, o *nats.Options) {
 
 // open connects to the broker, and returns what ends it: that waits a while for the workers to hear that the job is over.
 func (b *broker) open(cmd *cobra.Command) (nc *client.Conn, end func(), err error) {
+	settle(cmd, b.access)
 	if external(b.access) {
 		for _, name := range []string{"dir", "listen", "config"} {
 			if cmd.Flags().Changed(name) {
 				return nil, nil, usagef("--%s is of an embedded server, and one is named that is there already", name)
 			}
 		}
-		nc, err := connect(cmd, b.access)
+		ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+		defer cancel()
+		nc, err := connect(ctx, cmd, b.access)
 		if err != nil {
 			return nil, nil, err
 		}
 		return nc, nc.Close, nil
+	}
+	for _, name := range secrets {
+		if cmd.Flags().Changed(name) {
+			return nil, nil, usagef("--%s is of a broker that is there already: give --nats URL with it", name)
+		}
+	}
+	if b.embed.Config == "" && (cmd.Flags().Changed("user") || b.queue.Replicas != 1) {
+		return nil, nil, usagef("--user and --replicas go with --nats, or with --config, which says the embedded server's users and cluster")
 	}
 	if b.embed.Dir == "" && b.embed.Config == "" {
 		cache, err := os.UserCacheDir()
@@ -100,7 +144,7 @@ func (b *broker) open(cmd *cobra.Command) (nc *client.Conn, end func(), err erro
 		return nil, nil, err
 	}
 	var o []client.Option
-	if b.access.User != "" {
+	if b.access.User != "" && b.embed.Config != "" {
 		o = append(o, client.UserInfo(b.access.User, os.Getenv("NATS_PASSWORD")))
 	}
 	if nc, err = s.Connect(o...); err != nil {
@@ -117,7 +161,6 @@ func (b *broker) open(cmd *cobra.Command) (nc *client.Conn, end func(), err erro
 type dataset struct {
 	model, precision string
 	o                shard.Options
-	cache            string
 	json             bool
 }
 
@@ -150,7 +193,8 @@ type settings struct {
 
 // choices are what a driver may say otherwise than the one before it.
 type choices struct {
-	MaxErrors float64 `json:"max_errors"`
+	MaxErrors   float64 `json:"max_errors"`
+	RetryFailed bool    `json:"retry_failed"`
 }
 
 // open opens model and job, as a driver does.
@@ -160,6 +204,14 @@ func (d *dataset) open(ctx context.Context, inputs []string) (m *clip.Model, j *
 		return nil, nil, s, usagef("no model: give --model DIR, or --model %s", demo.Name)
 	case d.o.Output == "":
 		return nil, nil, s, usagef("no output: give -o FOLDER or -o s3://BUCKET/PREFIX")
+	case d.o.Input.PerShard < 1:
+		return nil, nil, s, usagef("--per-shard is %d, want at least 1", d.o.Input.PerShard)
+	case !(d.o.MaxErrors >= 0 && d.o.MaxErrors <= 1):
+		return nil, nil, s, usagef("--max-errors is %v, want 0 to 1", d.o.MaxErrors)
+	case d.o.Batch < 0:
+		return nil, nil, s, usagef("--batch is %d, want at least 1", d.o.Batch)
+	case d.o.RetryFailed && !d.o.Resume:
+		return nil, nil, s, usagef("--retry-failed goes with --resume")
 	}
 	if !strings.Contains(d.o.Output, "://") { // workers are elsewhere
 		if d.o.Output, err = filepath.Abs(d.o.Output); err != nil {

@@ -60,17 +60,6 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return c
 }
 
-// freePort returns an address of this machine that nobody listens at.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // fleet returns processes that encode tars: a driver and workers, with the driver's flags of the broker and those of the workers.
 func fleet(t *testing.T, p shardtest.Pictures, out string, driver, worker []string) (shardtest.Fleet, shardtest.Dataset) {
 	t.Helper()

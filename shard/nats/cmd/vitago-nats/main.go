@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/shard"
+	_ "github.com/vitago/vitago/shard/store/s3" // s3://
 )
 
 // The exit statuses, those of vitago.

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	client "github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/shard"
@@ -76,7 +75,7 @@ func drive(cmd *cobra.Command, b *broker, d *dataset, inputs []string, works boo
 			return err
 		}
 	}
-	q, err := nats.Create(ctx, nc, b.queue, nats.Description{Model: model, Settings: marshal(s), Choices: marshal(choices{d.o.MaxErrors})})
+	q, err := nats.Create(ctx, nc, b.queue, nats.Description{Model: model, Settings: marshal(s), Choices: marshal(choices{d.o.MaxErrors, d.o.RetryFailed})})
 	if err != nil {
 		return err
 	}
@@ -133,6 +132,11 @@ func summarize(cmd *cobra.Command, d *dataset, sum nats.Summary) error {
 		return err
 	}
 	out := cmd.OutOrStdout()
+	for _, l := range sum.Dead { // of a record whose files are lost, nobody but the driver knows
+		if each := status.Each[l.Shard]; each.State == shard.StateDone {
+			status.Done, status.Rows, status.Failed = status.Done-1, status.Rows-each.Rows, status.Failed+1
+		}
+	}
 	if d.json {
 		status.Each = nil // "vitago status" has them
 		err = json.NewEncoder(out).Encode(struct {
@@ -163,7 +167,7 @@ func summarize(cmd *cobra.Command, d *dataset, sum nats.Summary) error {
 func work(ctx context.Context, cmd *cobra.Command, q *nats.Queue, job *shard.Job, idle time.Duration) error {
 	w := q.Worker(job.Worker(), nil)
 	defer w.Release()
-	_, err := job.Work(ctx, w.Source(idle))
+	_, err := job.Work(ctx, w.Source(job, idle))
 	return err
 }
 
@@ -178,6 +182,7 @@ folder under the driver's path, or the credentials of the bucket. The model is k
 	access := accessFlags(cmd)
 	var o nats.Options
 	jobFlag(cmd, &o)
+	wait := waitFlag(cmd)
 	var cache string
 	var idle time.Duration
 	var batch int
@@ -186,8 +191,12 @@ folder under the driver's path, or the credentials of the bucket. The model is k
 	f.DurationVar(&idle, "idle", 0, "end after this `TIME` without a shard (default: with the job)")
 	f.IntVar(&batch, "batch", 0, "pictures that are encoded together (default: as suits the tower)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		settle(cmd, access)
 		if !external(access) {
 			return usagef("no broker: give --nats URL or --context NAME")
+		}
+		if batch < 0 {
+			return usagef("--batch is %d, want at least 1", batch)
 		}
 		if cache == "" {
 			dir, err := os.UserCacheDir()
@@ -196,23 +205,25 @@ folder under the driver's path, or the credentials of the bucket. The model is k
 			}
 			cache = filepath.Join(dir, "vitago", "models")
 		}
-		nc, err := connect(cmd, access)
+		ctx, cancel := context.WithTimeout(cmd.Context(), *wait)
+		defer cancel()
+		nc, err := connect(ctx, cmd, access)
 		if err != nil {
 			return err
 		}
 		defer nc.Close()
-		return join(cmd, nc, o, cache, idle, batch)
+		q, err := nats.Attach(ctx, nc, o)
+		if err != nil {
+			return err
+		}
+		return join(cmd, q, cache, idle, batch)
 	}
 	return cmd
 }
 
 // join works at the job of a queue.
-func join(cmd *cobra.Command, nc *client.Conn, o nats.Options, cache string, idle time.Duration, batch int) error {
+func join(cmd *cobra.Command, q *nats.Queue, cache string, idle time.Duration, batch int) (err error) {
 	ctx := cmd.Context()
-	q, err := nats.Attach(ctx, nc, o)
-	if err != nil {
-		return err
-	}
 	var s settings
 	var c choices
 	if err := errors.Join(json.Unmarshal(q.Description.Settings, &s), json.Unmarshal(q.Description.Choices, &c)); err != nil {
@@ -229,7 +240,7 @@ func join(cmd *cobra.Command, nc *client.Conn, o nats.Options, cache string, idl
 		return err
 	}
 	defer m.Close()
-	job, err := shard.Open(ctx, m, shard.Options{Output: s.Output, Resume: true, RetryFailed: true, MaxErrors: c.MaxErrors, Batch: batch}) // the driver says which are tried
+	job, err := shard.Open(ctx, m, shard.Options{Output: s.Output, Resume: true, RetryFailed: c.RetryFailed, MaxErrors: c.MaxErrors, Batch: batch})
 	if err != nil {
 		return err
 	}
@@ -239,7 +250,7 @@ func join(cmd *cobra.Command, nc *client.Conn, o nats.Options, cache string, idl
 		}
 	})
 	defer w.Release()
-	r, err := job.Work(ctx, w.Source(idle))
+	r, err := job.Work(ctx, w.Source(job, idle))
 	fmt.Fprintf(cmd.OutOrStdout(), "%d shards encoded, %d rows; %d were done before, %d failed, %d went to others\n", r.Done, r.Rows, r.Before, r.Failed, r.GivenUp)
 	return err
 }
@@ -254,10 +265,13 @@ func newRemove() *cobra.Command {
 	var o nats.Options
 	jobFlag(cmd, &o)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		settle(cmd, access)
 		if !external(access) {
 			return usagef("no broker: give --nats URL or --context NAME")
 		}
-		nc, err := connect(cmd, access)
+		ctx, cancel := context.WithTimeout(cmd.Context(), defaultWait)
+		defer cancel()
+		nc, err := connect(ctx, cmd, access)
 		if err != nil {
 			return err
 		}
