@@ -68,6 +68,7 @@ type driver struct {
 // Drive fills the queue with the shards of a plan that are to be done, sees to it that none is missing, and returns when all have a
 // record or are given up. It may be ended and begun again at any time, and by another machine: what is done, the records say.
 func (q *Queue) Drive(ctx context.Context, plan Plan, o DriveOptions) (Summary, error) {
+	ctx = undated{ctx}
 	o.Check = cmp.Or(o.Check, max(q.Lease/10, time.Second))
 	if o.Log == nil {
 		o.Log = func(Event) {}

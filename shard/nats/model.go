@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -132,6 +133,8 @@ func (q *Queue) PutModel(ctx context.Context, from string) error {
 }
 
 func put(ctx context.Context, objects jetstream.ObjectStore, from string, f ModelFile) error {
+	ctx, cancel := context.WithTimeout(ctx, patienceOf(f))
+	defer cancel()
 	if info, err := objects.GetInfo(ctx, f.Name); err == nil && sumOf(info) == f.SHA256 {
 		return nil
 	}
@@ -252,7 +255,14 @@ func (q *Queue) download(ctx context.Context, m *Model, at string) error {
 	return m.compare(at)
 }
 
+// patienceOf is how long a file may be on its way: at least 1 MB/s. Without it the client gives a whole file 5 seconds.
+func patienceOf(f ModelFile) time.Duration {
+	return patience + time.Duration(f.Size/1e6)*time.Second
+}
+
 func get(ctx context.Context, objects jetstream.ObjectStore, f ModelFile, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, patienceOf(f))
+	defer cancel()
 	r, err := objects.Get(ctx, f.Name)
 	if err != nil {
 		return err

@@ -347,6 +347,12 @@ func again(ctx context.Context, f func() error) (err error) {
 	return err
 }
 
+// undated is a context without its deadline, though it ends with it: a request whose context has none waits 5 seconds for the
+// broker, and one whose context has one waits as long.
+type undated struct{ context.Context }
+
+func (undated) Deadline() (deadline time.Time, ok bool) { return }
+
 // sleep waits, and returns early with the error of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -103,6 +103,7 @@ func (w *Worker) listen() {
 
 // next waits for a shard, and claims it.
 func (w *Worker) next(ctx context.Context, plan Plan, idle time.Duration) (int, bool, error) {
+	ctx = undated{ctx}
 	since := time.Now()           // there was nothing
 	var failing, looked time.Time // since the broker does not answer; when the records were read
 	for {

@@ -178,3 +178,30 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestPage: the commands of docs/shards.md and of the help are verbs and flags that there are.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/shards.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(newRoot().Example + "\n" + string(page)) {
+		words := strings.Fields(line)
+		if len(words) == 0 || words[0] != "vitago-nats" {
+			continue
+		}
+		found++
+		root := newRoot()
+		cmd, rest, err := root.Find(words[1:])
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err != nil || cmd == root {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if found < 8 {
+		t.Errorf("found %d commands, want 8 or more", found)
+	}
+}
