@@ -126,7 +126,7 @@ func TestSearch(t *testing.T) {
 	}
 	for line, want := range map[string]int{
 		"--image testdata/demo/cat.png --where kind=jpg": 1, "--image testdata/demo/cat.png --path *.jpg": 1, "--image testdata/demo/cat.png --exclude *circle* --exclude copy*": 4,
-		"--image testdata/demo/cat.png --where kind!=png --where width>=1": 1, "--image testdata/demo/cat.png --threshold 0.9995": 2,
+		"--image testdata/demo/cat.png --where kind!=png --where width>=1": 1, "--image testdata/demo/cat.png --threshold 0.99995": 2,
 	} {
 		r := vitago(append([]string{"search", "--index", index}, strings.Fields(line)...)...)
 		if n := strings.Count(r.out, "\n"); r.status != exitDone || n != want {

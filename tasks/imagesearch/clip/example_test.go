@@ -45,6 +45,6 @@ func ExampleNew() {
 		fmt.Printf("%.2f %s\n", hit.Score, hit.Name())
 	}
 	// Output:
-	// 0.60 red-circle.png
+	// 0.57 red-circle.png
 	// 0.46 orange-circle.png
 }
