@@ -8,6 +8,7 @@
 //	go run ./bench page [flags] JSON...    the page of speed, of what -json of the others wrote
 //	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
 //	go run ./bench serve [flags]    a server with many clients, beside encode and a service in Python
+//	go run ./bench shards [flags]   tars to embeddings by shards, beside encode and clip-retrieval
 //
 // The README beside it says what is measured and how.
 package main
@@ -78,14 +79,14 @@ func run(ctx context.Context, args []string) error {
 		return writePage(*out, *plot, flags.Args())
 	}
 	mode := ""
-	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search", "serve"}, args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search", "serve", "shards"}, args[0]) {
 		mode, args = args[0], args[1:]
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var o options
 	var out, raw string
 	tower := "vit-l-14-336"
-	if mode == "files" || mode == "serve" {
+	if mode == "files" || mode == "serve" || mode == "shards" {
 		tower = "vit-b-32"
 	}
 	flags.StringVar(&o.name, "config", tower, "the tower: "+configNames())
@@ -99,17 +100,19 @@ func run(ctx context.Context, args []string) error {
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "32", fileParts
 	case "serve":
 		some = serveParts
+	case "shards":
+		some = shardParts
 	case "train":
 		someThreads, someBatches = strconv.Itoa(runtime.NumCPU()), "1"
 	case "search":
 		someThreads, someBatches, some = strconv.Itoa(runtime.NumCPU()), "1,"+strconv.Itoa(searchQueries), []string{"data"}
 	}
 	threads := &someThreads
-	if mode != "serve" { // which has all
+	if mode != "serve" && mode != "shards" { // which have all
 		threads = flags.String("threads", someThreads, "numbers of threads")
 	}
 	batches := &someBatches
-	if mode != "serve" {
+	if mode != "serve" && mode != "shards" {
 		batches = flags.String("batch", someBatches, "numbers of images or texts at once; the default is that of the tower")
 	}
 	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train, and best for the best of our kernels; the default is all")
@@ -141,6 +144,12 @@ func run(ctx context.Context, args []string) error {
 		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")
 		flags.StringVar(&only, "only", "", "some of "+strings.Join(serveParts, ",")+"; the default is all")
+	case "shards":
+		flags.IntVar(&o.files, "files", 512, "how many pictures")
+		flags.StringVar(&o.pictures, "pictures", "", "folder of .jpg that are taken by turns; the default makes some of 500×375")
+		flags.IntVar(&o.workers, "workers", runtime.NumCPU(), "processes of Python that decode")
+		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
+		flags.StringVar(&only, "only", "", "some of "+strings.Join(shardParts, ",")+"; the default is all")
 	case "search":
 		flags.StringVar(&rows, "rows", rows, "numbers of vectors")
 		flags.StringVar(&cases, "cases", searchData[0], "kinds of vectors, of "+strings.Join(searchData, ","))
@@ -152,7 +161,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train, files, search, serve, page or flags", flags.Arg(0))
+		return fmt.Errorf("argument %q, want scale, train, files, search, serve, shards, page or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {
@@ -192,7 +201,9 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case mode == "serve" && (o.files < 32 || o.clients < 1):
 		return fmt.Errorf("%d -files, %d -clients: want 32 or more, 1 or more", o.files, o.clients)
-	case o.before != "" && (mode == "scale" || mode == "files" || mode == "search" || mode == "serve"):
+	case mode == "shards" && (o.files < 32 || o.files%8 != 0 || o.workers < 0):
+		return fmt.Errorf("%d -files, %d -workers: want a multiple of 8 from 32 on, 0 or more", o.files, o.workers)
+	case o.before != "" && (mode == "shards" || mode == "scale" || mode == "files" || mode == "search" || mode == "serve"):
 		return fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
 	case mode == "files" && (o.files < 1 || o.workers < 1 || len(o.batches) != 1):
 		return fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
@@ -250,7 +261,7 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll, "serve": serveAll}[mode]
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll, "serve": serveAll, "shards": shardsAll}[mode]
 	if mode != "search" {
 		if err := writeModel(o.dir, o.config); err != nil {
 			return err
