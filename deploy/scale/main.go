@@ -40,7 +40,7 @@ func run(args []string, out io.Writer) error {
 	bytes := flags.Float64("bytes", 0, "bytes of a picture; 0: as the parameters say")
 	single := flags.Bool("single", false, "pictures are objects of their own, not members of tars")
 	simulate := flags.Bool("simulate", false, "simulate the job as well")
-	assigned := flags.Bool("assigned", false, "simulate: pod i of P has shards i, i+P, …, as in an Indexed Job; otherwise each claims the next")
+	assigned := flags.Bool("assigned", false, "each pod has a share, as in an Indexed Job; otherwise each claims the next shard")
 	kills := flags.Float64("kills", -1, "simulate: interruptions of a pod in an hour; -1: as the parameters say")
 	slow := flags.Float64("slow", 0, "simulate: share of the pods that take twice as long")
 	failures := flags.Float64("errors", 0, "simulate: chance that a shard fails at its end and is tried again")
@@ -82,7 +82,7 @@ func run(args []string, out io.Writer) error {
 		}
 		return os.WriteFile(*page, []byte(filled), 0o644)
 	}
-	l, err := p.MakePlan(Job{Images: *images, Model: *model, Precision: *precision, Pods: *pods, Cores: *cores, PerShard: *perShard, Picture: *bytes, Single: *single})
+	l, err := p.MakePlan(Job{Images: *images, Model: *model, Precision: *precision, Pods: *pods, Cores: *cores, PerShard: *perShard, Picture: *bytes, Single: *single, Claimed: !*assigned})
 	if err != nil {
 		return err
 	}

@@ -95,10 +95,10 @@ func even(p Parameters, job Job) (string, error) {
 
 // flows says what is read, written and asked for.
 func flows(p Parameters, job Job) (string, error) {
-	t := &table{head: []string{"images", "model", "shards", "read, TB", "Gbit/s", "written, TB", "USD a month", "GET, thousands", "PUT, thousands", "USD", "with a picture an object, USD", "GB of a pod"}}
+	t := &table{head: []string{"images", "model", "shards", "read, TB", "Gbit/s", "written, TB", "USD a month", "GET, thousands", "PUT, thousands", "USD", "with claims, USD", "with a picture an object, USD", "GB of a pod"}}
 	for _, n := range sizes {
 		for _, m := range p.Models {
-			job.Images, job.Model, job.Precision, job.Single = n, m.Name, "float32", false
+			job.Images, job.Model, job.Precision, job.Single, job.Claimed = n, m.Name, "float32", false, false
 			l, err := p.MakePlan(job)
 			if err != nil {
 				return "", err
@@ -108,7 +108,12 @@ func flows(p Parameters, job Job) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			t.add(number(n), m.Name, number(l.Shards), number(l.Read), number(l.Gbits), number(l.Written), number(l.Storage), number(l.Gets/1e3), number(l.Puts/1e3), number(l.Requests), number(single.Requests), number(l.Memory))
+			job.Single, job.Claimed = false, true
+			claimed, err := p.MakePlan(job)
+			if err != nil {
+				return "", err
+			}
+			t.add(number(n), m.Name, number(l.Shards), number(l.Read), number(l.Gbits), number(l.Written), number(l.Storage), number(l.Gets/1e3), number(l.Puts/1e3), number(l.Requests), number(claimed.Requests), number(single.Requests), number(l.Memory))
 		}
 	}
 	return t.String(), nil

@@ -47,7 +47,7 @@ type Parameters struct {
 	Cores  []Rate  `json:"cores"`
 	GPUs   []Rate  `json:"gpus"`
 	Data   struct {
-		Picture, Row, PerShard, Start, Shard, Gets, Puts, Kills Value
+		Picture, Row, PerShard, Start, Shard, Gets, Puts, Renew, Kills Value
 	} `json:"data"`
 	Limits struct {
 		Get, Put, Indexes, Pods, Memory Value
@@ -64,7 +64,7 @@ func read(file []byte) (p Parameters, err error) {
 		"prices.core": p.Prices.Core, "prices.spot": p.Prices.Spot, "prices.gpu": p.Prices.GPU, "prices.get": p.Prices.Get,
 		"prices.put": p.Prices.Put, "prices.storage": p.Prices.Storage, "data.picture": p.Data.Picture, "data.row": p.Data.Row,
 		"data.pershard": p.Data.PerShard, "data.start": p.Data.Start, "data.shard": p.Data.Shard, "data.gets": p.Data.Gets,
-		"data.puts": p.Data.Puts, "data.kills": p.Data.Kills, "limits.get": p.Limits.Get, "limits.put": p.Limits.Put,
+		"data.puts": p.Data.Puts, "data.renew": p.Data.Renew, "data.kills": p.Data.Kills, "limits.get": p.Limits.Get, "limits.put": p.Limits.Put,
 		"limits.indexes": p.Limits.Indexes, "limits.pods": p.Limits.Pods, "limits.memory": p.Limits.Memory,
 	}
 	for _, r := range p.Cores {
@@ -124,6 +124,7 @@ type Job struct {
 	PerShard         float64 // images; 0: as the parameters say
 	Picture          float64 // bytes; 0: as the parameters say
 	Single           bool    // pictures are objects of their own, not members of tars
+	Claimed          bool    // shards are claimed by files, and claims are renewed; otherwise each pod has a share assigned
 }
 
 // A Plan is what a job takes when nothing goes wrong.
@@ -148,8 +149,8 @@ const hour, gigabyte, terabyte = 3600, 1e9, 1e12
 
 // MakePlan computes a job.
 //
-// Shards are dealt out in turn: pod i of P has shards i, i+P, and so on, one after the other. So the last pod is done after
-// start + ⌈S/P⌉·(n/r + o) seconds for S shards of n images, r images/s of a pod, and o seconds of a shard that are not encoding.
+// Each pod has a share of consecutive shards, as [assigned] says. So the last pod is done after start + ⌈S/P⌉·(n/r + o) seconds for S
+// shards of n images, r images/s of a pod, and o seconds of a shard that are not encoding.
 func (p Parameters) MakePlan(j Job) (Plan, error) {
 	m, rate, err := p.model(j.Model, j.Precision)
 	if err != nil {
@@ -162,10 +163,14 @@ func (p Parameters) MakePlan(j Job) (Plan, error) {
 	}
 	var seconds, last float64
 	work := p.shards(j, rate.Value.Value)
-	for i := range min(j.Pods, len(work)) { // the others have no shard, and are not started
+	for i := range j.Pods {
+		from, to := assigned(i, j.Pods, len(work))
+		if from == to { // it has no shard, and is not started
+			continue
+		}
 		mine := p.Data.Start.Value
-		for n := i; n < len(work); n += j.Pods {
-			mine += work[n]
+		for _, s := range work[from:to] {
+			mine += s
 		}
 		seconds += mine
 		last = max(last, mine)
@@ -182,6 +187,9 @@ func (p Parameters) MakePlan(j Job) (Plan, error) {
 	if j.Single {
 		l.Gets += j.Images
 	}
+	if j.Claimed {
+		l.Puts += l.Shards * math.Floor(l.ShardSeconds/p.Data.Renew.Value)
+	}
 	l.Requests = l.Gets/1e6*p.Prices.Get.Value + l.Puts/1e6*p.Prices.Put.Value
 	l.Storage = l.Written * terabyte / gigabyte * p.Prices.Storage.Value
 	l.Even = rate.Value.Value * p.Prices.GPU.Value / p.Prices.Core.Value
@@ -192,6 +200,9 @@ func (p Parameters) MakePlan(j Job) (Plan, error) {
 	}
 	return l, nil
 }
+
+// assigned returns the shards from and to, without the latter, that pod i of so many has of n: shard.Job.Assigned.
+func assigned(i, of, n int) (from, to int) { return i * n / of, (i + 1) * n / of }
 
 // shards returns the seconds that each shard of a job takes a pod.
 func (p Parameters) shards(j Job, rate float64) []float64 {

@@ -25,7 +25,7 @@ func round() (p Parameters) {
 	p.Cores = []Rate{{Model: "M", Precision: "float32", Value: v(10)}}
 	p.GPUs = []Rate{{Model: "M", Precision: "float16", Value: v(1000)}}
 	d := &p.Data
-	d.Picture, d.Row, d.PerShard, d.Start, d.Shard, d.Gets, d.Puts, d.Kills = v(1e5), v(24), v(1000), v(100), v(10), v(3), v(5), v(1e-9)
+	d.Picture, d.Row, d.PerShard, d.Start, d.Shard, d.Gets, d.Puts, d.Renew, d.Kills = v(1e5), v(24), v(1000), v(100), v(10), v(3), v(5), v(20), v(1e-9)
 	l := &p.Limits
 	l.Get, l.Put, l.Indexes, l.Pods, l.Memory = v(100), v(50), v(1000), v(1e4), v(10)
 	return p
@@ -83,6 +83,12 @@ func TestMakePlan(t *testing.T) {
 	near("hours", l.Hours, 210.0/3600)
 	near("core-hours", l.CoreHours, (210+210+160)/3600.0)
 	near("GET", l.Gets, 2500+9)
+
+	l, err = p.MakePlan(Job{Images: 1e6, Model: "M", Precision: "float32", Pods: 100, Cores: 2, Claimed: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near("PUT with three renewals a shard", l.Puts, 5000+3000)
 
 	for _, wrong := range []Job{{}, {Images: 1, Model: "N", Precision: "float32", Pods: 1, Cores: 1}, {Images: 1, Model: "M", Precision: "int4", Pods: 1, Cores: 1}, {Images: math.NaN(), Model: "M", Precision: "float32", Pods: 1, Cores: 1}, {Images: 1, Model: "M", Precision: "float32", Pods: 0, Cores: 1}} {
 		if _, err := p.MakePlan(wrong); err == nil {

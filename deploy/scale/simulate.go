@@ -13,7 +13,7 @@ import (
 type Simulation struct {
 	Shards   []float64 // what each shard takes a pod of full speed
 	Pods     int
-	Assigned bool    // pod i of P has shards i, i+P, …, as in an Indexed Job; otherwise each takes the next that nobody has
+	Assigned bool    // each pod has a share of consecutive shards, as in an Indexed Job; otherwise each takes the next that nobody has
 	Lease    float64 // without Assigned: how long after its last sign of life a pod's shard is taken over
 	Start    float64 // of a pod until its first shard
 	Replaced float64 // from a kill until the pod in its place starts
@@ -95,11 +95,14 @@ func (s Simulation) Run(seed uint64) (o Outcome) {
 		speeds = make([]float64, s.Pods)
 		first  = math.Inf(1) // when the first pod had no work
 	)
-	for n := range s.Shards {
-		if s.Assigned {
-			own[n%s.Pods] = append(own[n%s.Pods], n)
-		} else {
-			free = append(free, n)
+	for pod := range own {
+		from, to := assigned(pod, s.Pods, len(s.Shards))
+		for n := from; n < to; n++ {
+			if s.Assigned {
+				own[pod] = append(own[pod], n)
+			} else {
+				free = append(free, n)
+			}
 		}
 	}
 	// start begins a pod's life: it is ready, or is killed before.
@@ -170,8 +173,10 @@ func (s Simulation) Run(seed uint64) (o Outcome) {
 			queue.add(event{at: at, kind: ready, pod: pod})
 		}
 	}
-	for pod := range min(s.Pods, len(s.Shards)) {
-		start(pod, 0)
+	for pod := range own {
+		if from, to := assigned(pod, s.Pods, len(s.Shards)); from < to { // the others have nothing to do
+			start(pod, 0)
+		}
 	}
 	for o.Done < len(s.Shards) {
 		e := heap.Pop(queue).(event)

@@ -29,7 +29,10 @@ type Fleet struct {
 	// After says what becomes of a worker whose process has ended; nil starts it again unless its status is 0, 2 or 42.
 	After func(Exit) Next
 	// Driver returns a process that hands out shards, not yet started, nil if there is none. It is there until the workers are done.
+	// It may end with status 0 before that, when it has nothing left to hand out.
 	Driver func() *exec.Cmd
+	// Tick is called when the number of shards that are done has changed, and before the first is; nil is fine. An error ends the run.
+	Tick func(done int) error
 
 	Seed        uint64
 	Kills       int // with SIGKILL, of workers
@@ -157,7 +160,7 @@ func (f Fleet) Run(ctx context.Context) (faults Faults, err error) {
 		waiting = append(waiting, i)
 	}
 	tries := make([]int, f.Workers)
-	done, changed := 0, time.Now()
+	done, told, changed := 0, -1, time.Now()
 	// do does what a fault says, if there is somebody to do it to.
 	do := func(x fault) (bool, error) {
 		if x.kind == killDriver {
@@ -216,6 +219,10 @@ func (f Fleet) Run(ctx context.Context) (faults Faults, err error) {
 		case p := <-ends:
 			changed = time.Now()
 			if p == driver {
+				if !p.killed && p.err == nil {
+					driver = nil
+					continue
+				}
 				if !p.killed {
 					return faults, fmt.Errorf("shardtest: the driver ended by itself: %v: %s", p.err, p.out)
 				}
@@ -251,6 +258,13 @@ func (f Fleet) Run(ctx context.Context) (faults Faults, err error) {
 			n, err := f.Done(ctx)
 			if err != nil {
 				return faults, err
+			}
+			if n != told {
+				if told = n; f.Tick != nil {
+					if err := f.Tick(n); err != nil {
+						return faults, err
+					}
+				}
 			}
 			if n != done {
 				done, changed = n, time.Now()

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/shard"
+	_ "github.com/vitago/vitago/shard/store/s3" // buckets
+	"github.com/vitago/vitago/shard/store/storetest"
 )
 
 // environment variables of the processes that work, which are this test's binary
@@ -112,35 +113,62 @@ func self(t *testing.T, out, part string, env ...string) *exec.Cmd {
 	return c
 }
 
-// Workers claim shards by files in a folder, or have parts assigned, and are killed, paused and doubled meanwhile.
+// Workers claim shards by files, or have parts assigned, and are killed, paused and doubled meanwhile: in a folder, and in a bucket of a server that
+// answers 500 and 503, cuts bodies, closes connections, and loses answers.
 func TestFleet(t *testing.T) {
-	for _, assigned := range []bool{false, true} {
-		t.Run("assigned="+strconv.FormatBool(assigned), func(t *testing.T) {
-			p, workers, faults := size()
-			out := t.TempDir()
-			want := begin(t, t.TempDir(), out, p)
-			f := Fleet{
-				Workers: workers, Shards: p.Shards, Seed: 1, Kills: faults, Pauses: faults, Twins: faults / 2,
-				Start: func(i int) *exec.Cmd {
-					part := ""
-					if assigned {
-						part = fmt.Sprintf("%d/%d", i, workers)
-					}
-					return self(t, out, part)
-				},
-				Done: func(ctx context.Context) (int, error) { return Records(ctx, out) },
+	for _, bucket := range []bool{false, true} {
+		for _, assigned := range []bool{false, true} {
+			name := "folder"
+			if bucket {
+				name = "bucket"
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
-			got, err := f.Run(ctx)
-			if err != nil {
-				t.Fatal(err)
+			if bucket && assigned && !*full {
+				continue // as in a folder
 			}
-			t.Logf("%d killed, %d paused, %d doubled", got.Kills, got.Pauses, got.Twins)
-			if len(got.Ended) > 0 || got.Kills == 0 || got.Pauses == 0 {
-				t.Errorf("%+v, want workers that end well, and some that were killed and paused", got)
-			}
-			Whole(t, out, want)
-		})
+			t.Run(fmt.Sprintf("%s, assigned %v", name, assigned), func(t *testing.T) { fleet(t, bucket, assigned) })
+		}
 	}
+}
+
+func fleet(t *testing.T, bucket, assigned bool) {
+	p, workers, faults := size()
+	in, out := t.TempDir(), t.TempDir()
+	var server *storetest.Server
+	if bucket {
+		server = storetest.NewServer(t)
+		server.Setenv(t)
+		t.Setenv("AWS_MAX_ATTEMPTS", "20")
+		in, out = server.Location+"/in", server.Location+"/out"
+	}
+	want := begin(t, in, out, p)
+	if bucket {
+		server.Fail(storetest.Random(7, 0.05, storetest.Error500, storetest.Error503, storetest.Cut, storetest.Reset, storetest.LostAnswer))
+	}
+	f := Fleet{
+		Workers: workers, Shards: p.Shards, Seed: 1, Kills: faults, Pauses: faults, Twins: faults / 2,
+		Start: func(i int) *exec.Cmd {
+			part := ""
+			if assigned {
+				part = fmt.Sprintf("%d/%d", i, workers)
+			}
+			return self(t, out, part)
+		},
+		Done: func(ctx context.Context) (int, error) { return Records(ctx, out) },
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	defer cancel()
+	got, err := f.Run(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bucket {
+		requests, faults := server.Counts()
+		t.Logf("%d requests, %d of them with a fault", requests, faults)
+		server.Fail(nil)
+	}
+	t.Logf("%d killed, %d paused, %d doubled, %d ended by themselves", got.Kills, got.Pauses, got.Twins, len(got.Ended))
+	if len(got.Ended) > 0 && !bucket || len(got.Failed) > 0 || got.Kills == 0 || got.Pauses == 0 {
+		t.Errorf("%+v, want workers that end well, and some that were killed and paused", got)
+	}
+	Whole(t, out, want)
 }
