@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/logging"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -74,8 +75,9 @@ type client struct {
 	api         *s3.Client
 	attempts    int
 	region      string
-	endpoint    string // "" for AWS
-	credentials string // where they come from
+	endpoint    string                  // "" for AWS
+	credentials string                  // where they come from
+	checksum    types.ChecksumAlgorithm // of parts; "" for none. The SDK gives parts one, and does not tell the server beforehand
 
 	conditionsMu sync.Mutex
 	conditions   map[string]bool // buckets that were seen to keep If-None-Match
@@ -178,6 +180,9 @@ func newClient(ctx context.Context, l limits) (*client, error) {
 			if o.Region == "" {
 				o.Region = "us-east-1" // what they are usually set up with, or do not look at
 			}
+		}
+		if o.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenSupported {
+			c.checksum = types.ChecksumAlgorithmCrc32
 		}
 		if pathStyle != nil {
 			o.UsePathStyle = *pathStyle

@@ -2,6 +2,8 @@ package s3
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -319,5 +322,36 @@ func TestListOdd(t *testing.T) {
 	}
 	if !errors.Is(last, store.ErrName) || !strings.Contains(last.Error(), `"/x"`) {
 		t.Errorf("got %v", last)
+	}
+}
+
+// The server that VITAGO_S3_TEST names, as s3://BUCKET/PREFIX, does all that a store has to do; AWS_… say how it is reached.
+func TestRealServer(t *testing.T) {
+	location := os.Getenv("VITAGO_S3_TEST")
+	if location == "" {
+		t.Skip("VITAGO_S3_TEST names no bucket")
+	}
+	for name, l := range map[string]limits{
+		"usual":    usual,
+		"in parts": {stall: time.Minute, backoff: usual.backoff, multipart: 1, part: 5 << 20, copy: 0, copyPart: 5 << 20, page: 7}, // 5 MiB is the least that S3 takes
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) store.Store {
+				s := opened(t, location+"/"+rand.Text()+"/"+strings.ToLower(t.Name()), l)
+				t.Cleanup(func() {
+					ctx := context.WithoutCancel(t.Context())
+					for i, err := range s.List(ctx, "") {
+						if err == nil {
+							err = s.Delete(ctx, i.Name)
+						}
+						if err != nil {
+							t.Error(err)
+							break
+						}
+					}
+				})
+				return s
+			})
+		})
 	}
 }

@@ -45,7 +45,7 @@ func (b *bucket) Put(ctx context.Context, name string, content io.ReadSeeker, si
 	case o.IfAbsent:
 		return b.putNew(ctx, name, key, content, size)
 	case size >= b.multipart:
-		err = b.inParts(ctx, key, size, b.part, func(upload string, number int32, offset, length int64) (types.CompletedPart, error) {
+		err = b.inParts(ctx, key, size, b.part, b.checksum, func(upload string, number int32, offset, length int64) (types.CompletedPart, error) {
 			part := make([]byte, length)
 			if _, err := io.ReadFull(content, part); err != nil {
 				return types.CompletedPart{}, err
@@ -54,7 +54,7 @@ func (b *bucket) Put(ctx context.Context, name string, content io.ReadSeeker, si
 			if err != nil {
 				return types.CompletedPart{}, err
 			}
-			return types.CompletedPart{ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32, ChecksumCRC64NVME: out.ChecksumCRC64NVME}, nil
+			return types.CompletedPart{ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32}, nil
 		})
 	default:
 		_, err = b.api.PutObject(ctx, &s3.PutObjectInput{Bucket: &b.name, Key: &key, Body: content, ContentLength: &size})
@@ -150,12 +150,12 @@ func (b *bucket) keepsConditions() bool { return b.keeps(b.name, false) }
 func (b *bucket) keepConditions()       { b.keeps(b.name, true) }
 
 // inParts makes an object of parts, which put puts one by one, or leaves nothing of it.
-func (b *bucket) inParts(ctx context.Context, key string, size, part int64, put func(upload string, number int32, offset, length int64) (types.CompletedPart, error)) error {
+func (b *bucket) inParts(ctx context.Context, key string, size, part int64, checksum types.ChecksumAlgorithm, put func(upload string, number int32, offset, length int64) (types.CompletedPart, error)) error {
 	for part*maxParts < size {
 		part *= 2
 	}
 	ours := rand.Text()
-	created, err := b.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &b.name, Key: &key, Metadata: map[string]string{mark: ours}})
+	created, err := b.api.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &b.name, Key: &key, ChecksumAlgorithm: checksum, Metadata: map[string]string{mark: ours}})
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (b *bucket) copyObject(ctx context.Context, source, target string, i store.
 		_, err := b.api.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &b.name, Key: &target, CopySource: &escaped, CopySourceIfMatch: tag(i.Version)})
 		return err
 	}
-	return b.inParts(ctx, target, i.Size, b.copyPart, func(upload string, number int32, offset, length int64) (types.CompletedPart, error) {
+	return b.inParts(ctx, target, i.Size, b.copyPart, "", func(upload string, number int32, offset, length int64) (types.CompletedPart, error) {
 		out, err := b.api.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
 			Bucket: &b.name, Key: &target, UploadId: &upload, PartNumber: &number, CopySource: &escaped, CopySourceIfMatch: tag(i.Version),
 			CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
@@ -224,8 +224,7 @@ func (b *bucket) copyObject(ctx context.Context, source, target string, i store.
 		if err != nil {
 			return types.CompletedPart{}, err
 		}
-		r := out.CopyPartResult
-		return types.CompletedPart{ETag: r.ETag, ChecksumCRC32: r.ChecksumCRC32, ChecksumCRC64NVME: r.ChecksumCRC64NVME}, nil
+		return types.CompletedPart{ETag: out.CopyPartResult.ETag}, nil
 	})
 }
 
