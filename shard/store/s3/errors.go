@@ -26,7 +26,7 @@ func code(err error) string {
 
 // response returns the answer that an error is about, or nil.
 func response(err error) *http.Response {
-	if e := (*smithyhttp.ResponseError)(nil); errors.As(err, &e) && e.Response != nil {
+	if e := (*smithyhttp.ResponseError)(nil); errors.As(err, &e) && e.Response != nil && e.Response.StatusCode != 0 { // which is 0 if none came
 		return e.Response.Response
 	}
 	return nil

@@ -29,7 +29,7 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Info, 
 				yield(store.Info{}, b.failed(ctx, "list", prefix, err))
 				return
 			}
-			infos, err := b.items(page, prefix, &last)
+			infos, err := b.items(page, prefix, aws.ToString(in.ContinuationToken), &last)
 			for _, i := range infos {
 				if ctx.Err() != nil {
 					yield(store.Info{}, b.failed(ctx, "list", prefix, ctx.Err()))
@@ -51,9 +51,11 @@ func (b *bucket) List(ctx context.Context, prefix string) iter.Seq2[store.Info, 
 	}
 }
 
-// items returns what a page of a list has. last is the key that the page before ended with.
-func (b *bucket) items(page *s3.ListObjectsV2Output, prefix string, last *string) (infos []store.Info, err error) {
-	before := *last
+// items returns what a page of a list has, which token asked for. last is the key that the page before ended with.
+func (b *bucket) items(page *s3.ListObjectsV2Output, prefix, token string, last *string) (infos []store.Info, err error) {
+	if page.Name == nil && page.KeyCount == nil && page.IsTruncated == nil {
+		return nil, errors.New("the server's answer is no list of a bucket")
+	}
 	for _, o := range page.Contents {
 		key := aws.ToString(o.Key)
 		if page.EncodingType == types.EncodingTypeUrl {
@@ -76,10 +78,13 @@ func (b *bucket) items(page *s3.ListObjectsV2Output, prefix string, last *string
 			return infos, fmt.Errorf("an object there cannot be used: %w", err)
 		}
 		size, modified := aws.ToInt64(o.Size), aws.ToTime(o.LastModified)
+		if size < 0 {
+			return infos, fmt.Errorf("the server's list has %q with %d bytes", key, size)
+		}
 		infos = append(infos, store.Info{Name: name, Size: size, Modified: modified, Version: version(o.ETag, size, modified)})
 	}
-	if aws.ToBool(page.IsTruncated) && (aws.ToString(page.NextContinuationToken) == "" || *last == before) {
-		return infos, errors.New("the server says that its list goes on, and not where")
+	if next := aws.ToString(page.NextContinuationToken); aws.ToBool(page.IsTruncated) && (next == "" || next == token) {
+		return infos, fmt.Errorf("the server says that its list goes on, and that %q comes next, as it was before", next)
 	}
 	return infos, nil
 }

@@ -114,26 +114,31 @@ func (b *bucket) putNew(ctx context.Context, name, key string, content io.ReadSe
 		}
 	}
 	if unmet(err) {
-		if b.isOurs(ctx, key, ours) {
+		b.keepConditions()
+		if found, e := b.isOurs(ctx, key, ours); found {
 			return nil
+		} else if err = store.ErrExists; e != nil {
+			err = e // nobody knows whose it is
 		}
-		err = store.ErrExists
 	}
 	return b.failed(ctx, "put", name, err)
 }
 
 // isOurs says whether an object is the one that was put with a mark.
-func (b *bucket) isOurs(ctx context.Context, key, ours string) bool {
+func (b *bucket) isOurs(ctx context.Context, key, ours string) (bool, error) {
 	h, err := b.api.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.name, Key: &key})
 	if err != nil {
-		return false
+		if missing(err) {
+			err = nil // it has gone again
+		}
+		return false, err
 	}
 	for k, v := range h.Metadata { // some servers change the case of names
 		if strings.EqualFold(k, mark) && v == ours {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }
 
 func (c *client) keeps(bucket string, now bool) bool {
@@ -173,8 +178,10 @@ func (b *bucket) inParts(ctx context.Context, key string, size, part int64, chec
 			Bucket: &b.name, Key: &key, UploadId: created.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 		})
 	}
-	if code(err) == "NoSuchUpload" && b.isOurs(ctx, key, ours) { // the answer that said so was lost
-		return nil
+	if code(err) == "NoSuchUpload" { // perhaps since it is done, and the answer that said so was lost
+		if found, _ := b.isOurs(ctx, key, ours); found {
+			return nil
+		}
 	}
 	if err != nil { // parts cost money until they are gone, and the context may have ended
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
