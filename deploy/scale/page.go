@@ -233,9 +233,7 @@ func parts(p Parameters, r Run) (map[string]string, error) {
 		}
 		all[name] = text
 	}
-	if len(r.Cases) > 0 {
-		all["run"] = r.table()
-	}
+	all["run"] = r.table()
 	return all, nil
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what run.yaml has: encode --shards of 10,000 pictures, by one process on one core and by two.
+# Measures what run.yaml has: encode --shards of 10,000 pictures, by two processes on one core each, and what predicts it.
 #
 #   deploy/scale/run.sh FOLDER [MODEL [FLAGS of encode...]]   # a folder of .jpg, which are taken by turns; the default model is builtin:demo
 set -euo pipefail
@@ -47,7 +47,14 @@ tars few 2 1000
 tars many 20 100
 tars all 100 100
 timed "start" encode out-one one
+# Rates are those of a process beside another, since cores share a memory.
+beside() { # two processes, each with an output of its own
+	encode "$1-a" "$2" &
+	encode "$1-b" "$2" &
+	wait
+}
 timed "2 shards of 1000, one process" encode out-few few
-timed "20 shards of 100, one process" encode out-many many
+timed "2 shards of 1000, each of two processes" beside out-two few
+timed "20 shards of 100, each of two processes" beside out-many many
 timed "100 shards of 100, two processes that claim" both out-claims all --lease 3s
 timed "100 shards of 100, two parts" parts out-parts all

@@ -163,6 +163,9 @@ func TestRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(runs.Cases) == 0 {
+		t.Error("no runs")
+	}
 	for _, c := range runs.Cases {
 		if r := c.predicted() / c.Measured; r < 0.9 || r > 1.1 {
 			t.Errorf("%s: predicted %.1f s, measured %.1f s", c.Name, c.predicted(), c.Measured)
