@@ -30,20 +30,26 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: tune [-recipe RECIPE] MODEL TRAIN TEST OUT")
 		os.Exit(2)
 	}
-	trainer, err := clip.LoadFineTuning(flag.Arg(0))
-	test, errTest := data.Folder(flag.Arg(2))
-	if err := cmp.Or(err, errTest); err != nil {
-		log.Fatal(err)
-	}
-	request := finetuning.Request{Data: flag.Arg(1), Recipe: *recipe, Output: flag.Arg(3)}
-	_, err = trainer.FineTune(context.Background(), request, nil)
-	model, errModel := finetune.Open(context.Background(), flag.Arg(3))
-	if err := cmp.Or(err, errModel); err != nil {
-		log.Fatal(err)
-	}
-	result, err := evaluation.Run(context.Background(), model, test, evaluation.Options{})
+	result, err := tune(context.Background(), *recipe, flag.Arg(0), flag.Arg(1), flag.Arg(2), flag.Arg(3))
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("%.1f %% of %d pictures\n", 100*result.Accuracy, result.Pictures)
+}
+
+// tune trains, and judges what came out by the pictures in test.
+func tune(ctx context.Context, recipe, path, train, test, out string) (*evaluation.Result, error) {
+	trainer, err := clip.LoadFineTuning(path)
+	pictures, errTest := data.Folder(test)
+	if err := cmp.Or(err, errTest); err != nil {
+		return nil, err
+	}
+	if _, err := trainer.FineTune(ctx, finetuning.Request{Data: train, Recipe: recipe, Output: out}, nil); err != nil {
+		return nil, err
+	}
+	model, err := finetune.Open(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	return evaluation.Run(ctx, model, pictures, evaluation.Options{})
 }
