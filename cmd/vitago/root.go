@@ -198,7 +198,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode 
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newStatus(), newVerifyShards(), newMerge(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newServe(), newModels(), newVersion())
+	root.AddCommand(newDemo(), newDownload(), newConvert(), newExport(), newInspect(), newCompare(), newEncode(), newStatus(), newVerifyShards(), newMerge(), newTokens(), newIndex(), newSearch(), newClassify(), newExplain(), newEval(), newVerify(), newFinetune(), newServe(), newModels(), newMan(), newVersion())
 	globalFlags(root)
 	root.SetIn(in)
 	root.SetOut(out)

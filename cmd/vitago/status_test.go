@@ -427,6 +427,9 @@ func TestStatuses(t *testing.T) {
 		{usage, "models a b", "got 2 arguments"},
 		{world, "models nonesuch", `no model that is known has "nonesuch"`},
 		{done, "models", ""},
+		{usage, "man", "got 0 arguments, want DIR"},
+		{world, "man PICTURES", "is there already: choose another folder"},
+		{done, "man OUT", ""},
 		{usage, "version x", "got 1 argument, want none"},
 		{done, "version", ""},
 	}
