@@ -2,6 +2,8 @@ package shard
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +28,7 @@ type dataset struct {
 	location string
 	store    store.Store
 	plan     *Plan
+	sum      string  // the SHA-256 of the plan's file
 	ends     []int64 // where the lines of all parts end
 }
 
@@ -49,7 +52,26 @@ func openDataset(ctx context.Context, location string) (*dataset, error) {
 	if d.plan, err = parsePlan(text); err != nil {
 		return d, fmt.Errorf("shard: %s: %s: %w", location, planName, err)
 	}
+	d.sum = sumOf(text)
 	return d, nil
+}
+
+// sumOf returns the SHA-256 of a file in hexadecimal digits.
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// samePlan returns an error if the plan in the store is not that of this worker any more.
+func (d *dataset) samePlan(ctx context.Context) error {
+	text, _, err := store.Read(ctx, d.store, planName, maxSmall)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("shard: %s: %w: the plan of this worker has been deleted", d.location, ErrOther)
+	}
+	if err == nil && sumOf(text) != d.sum {
+		err = fmt.Errorf("shard: %s: %w: it has another plan than this worker began with", d.location, ErrOther)
+	}
+	return err
 }
 
 // number writes the number of a shard as the names of files have it.
@@ -68,9 +90,11 @@ func (d *dataset) recordName(n, generation int) string {
 	return fmt.Sprintf("%sshards/%s.%d.json", beside, d.number(n), generation)
 }
 
+const temporaryFolder = beside + "tmp/"
+
 // temporary is the folder in which a worker writes a shard, with a slash at its end.
 func (d *dataset) temporary(n, generation int, worker string) string {
-	return fmt.Sprintf("%stmp/%s.%d.%s/", beside, d.number(n), generation, worker)
+	return fmt.Sprintf("%s%s.%d.%s/", temporaryFolder, d.number(n), generation, worker)
 }
 
 // parseName returns the number of a shard and the generation that the name of a claim or a record has.
@@ -133,9 +157,9 @@ func (d *dataset) folder(name string) string {
 func (d *dataset) sweep(ctx context.Context, n, generation int) {
 	for g := range generation + 1 {
 		prefix := d.temporary(n, g, "")
-		prefix = prefix[:len(prefix)-1]                 // of all workers
-		_ = d.remove(ctx, prefix)                       // it harms nothing
-		if dir := d.folder(beside + "tmp"); dir != "" { // which has empty folders then
+		prefix = prefix[:len(prefix)-1]                  // of all workers
+		_ = d.remove(ctx, prefix)                        // it harms nothing
+		if dir := d.folder(temporaryFolder); dir != "" { // which has empty folders then
 			names, _ := filepath.Glob(filepath.Join(dir, filepath.Base(prefix)+"*"))
 			for _, name := range names {
 				removeEmpty(name)
@@ -168,13 +192,13 @@ func (d *dataset) tidy(ctx context.Context) error {
 			}
 		}
 	}
-	if dir := d.folder(beside + "tmp"); dir != "" { // which has empty folders, too
+	if dir := d.folder(temporaryFolder); dir != "" { // which has empty folders, too
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			note(e.Name())
 		}
 	}
-	for _, folder := range []string{beside + "tmp/", beside + "claims/"} {
+	for _, folder := range []string{temporaryFolder, beside + "claims/"} {
 		for i, err := range d.store.List(ctx, folder) {
 			if err != nil {
 				return err

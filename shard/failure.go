@@ -95,7 +95,10 @@ func (d *dataset) readFailure(ctx context.Context, n int) (*Failure, error) {
 	return f, nil
 }
 
-// fail writes why a shard has failed.
+// fail writes why a shard has failed, unless the dataset has another plan by now.
 func (j *Job) fail(ctx context.Context, n int, err error) error {
+	if err := j.samePlan(ctx); err != nil {
+		return err
+	}
 	return store.Write(ctx, j.store, j.failureName(n), folder.MustJSON(Failure{version, n, err.Error(), Useless(err), j.worker, time.Now().UTC()}), store.PutOptions{})
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/shard/input"
@@ -36,7 +37,7 @@ type Options struct {
 	// says was not downloaded does not count.
 	MaxErrors float64
 	Batch     int    // as of [clip.StreamOptions]
-	Temp      string // the folder for what goes to a store that is none of this machine; "" is the system's
+	Temp      string // the folder for the list of parts while it is made, and for files on their way to a store that is none of this machine; "" is the system's
 
 	// Progress is called after each sample of a shard, from one goroutine; nil is fine.
 	Progress func(Progress)
@@ -57,8 +58,9 @@ type Job struct {
 	*dataset
 	model  *clip.Model
 	o      Options
-	worker string // a name of its own
-	made   bool   // it has made the plan
+	worker string       // a name of its own
+	made   bool         // it has made the plan
+	begun  atomic.Int64 // shards, so that each has a folder of its own: a source may give a number again while it is in work
 
 	recording, recorded func(n int) // hooks of tests, before and behind the record; nil is fine
 }
@@ -102,7 +104,7 @@ func Open(ctx context.Context, m *clip.Model, o Options) (*Job, error) {
 			return nil, err
 		}
 		p.Spec.Columns = p.Input.Columns
-		if j.made, err = d.makePlan(ctx, p); err != nil {
+		if j.made, err = d.makePlan(ctx, p, o.Temp); err != nil {
 			return nil, err
 		}
 		if !j.made && !o.Resume {

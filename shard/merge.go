@@ -137,7 +137,9 @@ func mergeTarget(ctx context.Context, out string, p *Plan) (*dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a, b := says(d.plan), says(p); a != b {
+	was := *d.plan
+	was.Vitago = p.Vitago // another version may go on
+	if a, b := says(was), says(p); a != b {
 		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there", out, ErrExists)
 	}
 	return d, nil
@@ -157,7 +159,7 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 		return false, fmt.Errorf("shard: %s: the record of shard %d is gone", from.of.location, from.n)
 	}
 	r := *was
-	r.Shard, r.Generation, r.Worker, r.Temporary, r.Files = n, s.generation+1, j.worker, j.temporary(n, s.generation+1, j.worker), nil
+	r.Plan, r.Shard, r.Generation, r.Worker, r.Temporary, r.Files = j.sum, n, s.generation+1, j.worker, j.temporary(n, s.generation+1, j.worker), nil
 	for _, f := range was.Files {
 		old := f.Name
 		if f.Name = j.plan.Spec.Renumbered(old, n); f.Name == "" {

@@ -119,9 +119,9 @@ func endsName(sum string) string  { return beside + "parts/" + sum + ".ends" }
 const maxPart = 1 << 30
 
 // putParts writes parts to the store under the name of their SHA-256, so that workers that do this at once write the same, and returns how many
-// there are. They lie in a file meanwhile, and not in memory.
-func putParts(ctx context.Context, s store.Store, parts iter.Seq2[input.Part, error]) (sum string, n int, err error) {
-	f, err := os.CreateTemp("", "vitago-parts-")
+// there are. They lie in a file of the folder temp meanwhile, and not in memory.
+func putParts(ctx context.Context, s store.Store, parts iter.Seq2[input.Part, error], temp string) (sum string, n int, err error) {
+	f, err := os.CreateTemp(temp, "vitago-parts-")
 	if err != nil {
 		return "", 0, fmt.Errorf("shard: %w", err)
 	}
@@ -211,8 +211,8 @@ func (d *dataset) part(ctx context.Context, n int) (p input.Part, err error) {
 }
 
 // makePlan lists the inputs, and puts the plan, or reads the one that another worker was faster with.
-func (d *dataset) makePlan(ctx context.Context, p *Plan) (mine bool, err error) {
-	if p.Parts, p.Shards, err = putParts(ctx, d.store, input.Parts(ctx, p.Inputs, p.Input)); err != nil {
+func (d *dataset) makePlan(ctx context.Context, p *Plan, temp string) (mine bool, err error) {
+	if p.Parts, p.Shards, err = putParts(ctx, d.store, input.Parts(ctx, p.Inputs, p.Input), temp); err != nil {
 		return false, err
 	}
 	if p.Shards == 0 {
@@ -228,12 +228,15 @@ func (d *dataset) makePlan(ctx context.Context, p *Plan) (mine bool, err error) 
 			return false, err
 		}
 	}
-	err = store.Write(ctx, d.store, planName, folder.MustJSON(p), store.PutOptions{IfAbsent: true})
+	text := folder.MustJSON(p)
+	err = store.Write(ctx, d.store, planName, text, store.PutOptions{IfAbsent: true})
 	if errors.Is(err, store.ErrExists) {
 		other, err := openDataset(ctx, d.location)
-		d.plan = other.plan
+		if err == nil {
+			d.plan, d.sum = other.plan, other.sum
+		}
 		return false, err
 	}
-	d.plan = p
+	d.plan, d.sum = p, sumOf(text)
 	return err == nil, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/vitago/vitago/shard/output"
@@ -17,6 +18,7 @@ import (
 type Record struct {
 	Version     int           `json:"version"`
 	Shard       int           `json:"shard"`
+	Plan        string        `json:"plan_sha256"`  // of vitago/plan.json
 	Generation  int           `json:"generation"`   // 0, or one more than that of the record before, which was void
 	Input       string        `json:"input"`        // what was read
 	InputSHA256 string        `json:"input_sha256"` // of all bytes that were read of it
@@ -52,7 +54,7 @@ func parseRecord(text []byte, shard, generation int) (*Record, error) {
 		return nil, wrong("%d samples are %d rows, %d failed and %d missing", r.Samples, r.Rows, r.Failed, r.Missing)
 	case !isSum(r.InputSHA256) || !isSum(r.Fingerprint):
 		return nil, wrong("the input has the SHA-256 %.100q and the space the fingerprint %.100q, want 64 hexadecimal digits", r.InputSHA256, r.Fingerprint)
-	case r.Temporary != "" && store.CheckName(r.Temporary[:len(r.Temporary)-1]) != nil:
+	case !isTemporary(r.Temporary):
 		return nil, wrong("the temporary folder is %.100q", r.Temporary)
 	}
 	for _, f := range r.Files {
@@ -63,7 +65,24 @@ func parseRecord(text []byte, shard, generation int) (*Record, error) {
 	return r, nil
 }
 
-// readRecord returns the newest record of a shard, nil if there is none. One that cannot be read counts as none, with its generation.
+// isTemporary says whether a text is what [dataset.temporary] returns.
+func isTemporary(s string) bool {
+	name, slash := strings.CutSuffix(s, "/")
+	return slash && strings.HasPrefix(s, temporaryFolder) && store.CheckName(name) == nil
+}
+
+// record reads the record of a shard, and returns an error for one of another plan: a worker that was paused may put it when the dataset was
+// deleted, and begun in another way.
+func (d *dataset) record(text []byte, shard, generation int) (*Record, error) {
+	r, err := parseRecord(text, shard, generation)
+	if err == nil && r.Plan != d.sum {
+		return nil, fmt.Errorf("%w: it is of the plan %.16s, want %.16s", ErrDamaged, r.Plan, d.sum)
+	}
+	return r, err
+}
+
+// readRecord returns the newest record of a shard, nil if there is none. One that cannot be read, or is of another plan, counts as none, with its
+// generation.
 func (d *dataset) readRecord(ctx context.Context, n int) (r *Record, generation int, err error) {
 	generation, _, err = d.latest(ctx, "shards", n)
 	if err != nil || generation < 0 {
@@ -76,7 +95,7 @@ func (d *dataset) readRecord(ctx context.Context, n int) (r *Record, generation 
 	if err != nil {
 		return nil, generation, err
 	}
-	if r, err = parseRecord(text, n, generation); err != nil {
+	if r, err = d.record(text, n, generation); err != nil {
 		return nil, generation, nil
 	}
 	return r, generation, nil

@@ -3,6 +3,7 @@ package shard
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image/png"
@@ -260,6 +261,31 @@ func TestTwo(t *testing.T) {
 		t.Errorf("rows %q, want 4", keys)
 	}
 	clean(t, out)
+}
+
+// TestAgain: a number that comes again while its shard is in work, as from a queue that heard nothing of it, is a shard that is done before, and
+// neither is in the other's way.
+func TestAgain(t *testing.T) {
+	in := photos(t, 6, nil)
+	for range 5 {
+		out := t.TempDir()
+		j := open(t, Options{Output: out, Inputs: []string{in}, Input: input.Options{PerShard: 2}})
+		numbers := []int{0, 0, 1, 1, 0, 2, 2}
+		r, err := j.Work(t.Context(), Source{Next: func(context.Context) (n int, ok bool, err error) {
+			if len(numbers) == 0 {
+				return 0, false, nil
+			}
+			n, numbers = numbers[0], numbers[1:]
+			return n, true, nil
+		}})
+		if err != nil || r.Done != 3 || r.Before != 4 || r.Rows != 6 {
+			t.Errorf("%+v, error %v, want 3 done and 4 before", r, err)
+		}
+		if v, err := Verify(t.Context(), out, func(err error) { t.Error(err) }); err != nil || v.Rows != 6 {
+			t.Errorf("%+v, error %v", v, err)
+		}
+		clean(t, out)
+	}
 }
 
 // TestVoid: a record whose files are gone is void, and a new one takes its place.

@@ -90,7 +90,7 @@ func ReadStatus(ctx context.Context, location string) (*Status, error) {
 			}
 		}},
 		{"shards", func(e *ShardStatus, text []byte, n, generation int) {
-			r, err := parseRecord(text, n, generation)
+			r, err := d.record(text, n, generation)
 			if err != nil {
 				*e = ShardStatus{Shard: n, State: StateOpen, Reason: err.Error()}
 				return

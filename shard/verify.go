@@ -92,7 +92,7 @@ func Verify(ctx context.Context, location string, fault func(error)) (v Verified
 func (d *dataset) verify(ctx context.Context, n int, r *Record, generation int) error {
 	switch {
 	case r == nil && generation >= 0:
-		return fmt.Errorf("%s cannot be read", d.recordName(n, generation))
+		return fmt.Errorf("%s cannot be read, or is of another plan", d.recordName(n, generation))
 	case r == nil:
 		f, err := d.readFailure(ctx, n)
 		if err == nil && f != nil {

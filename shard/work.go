@@ -161,7 +161,9 @@ func (w *work) read(ctx context.Context) error {
 			return err
 		}
 		if n < 0 || n >= w.plan.Shards {
-			return fmt.Errorf("shard: the source gives the number %d, want 0 to %d", n, w.plan.Shards-1)
+			err := fmt.Errorf("shard: the source gives the number %d, want 0 to %d", n, w.plan.Shards-1)
+			w.ended(n, nil, err)
+			return err
 		}
 		f, err := w.open(ctx, n)
 		if err != nil {
@@ -196,7 +198,7 @@ func (w *work) open(ctx context.Context, n int) (*flight, error) {
 	}
 	f := &flight{n: n, generation: s.generation + 1, began: time.Now().UTC()}
 	f.ctx, f.cancel = context.WithCancelCause(ctx)
-	f.temporary = w.temporary(n, f.generation, w.worker)
+	f.temporary = w.temporary(n, f.generation, fmt.Sprintf("%s-%d", w.worker, w.begun.Add(1)))
 	w.mu.Lock()
 	w.inFlight[f] = true
 	w.mu.Unlock()
@@ -411,6 +413,9 @@ func (f *flight) row(r output.Row) error {
 	err := f.writer.Write(r)
 	if errors.Is(err, output.ErrRow) {
 		f.failed++
+		if f.first == "" {
+			f.first = r.Path + ": " + err.Error()
+		}
 		return f.writer.Fail(output.Failure{Key: r.Key, Path: r.Path, Stage: stageRow, Reason: err.Error()})
 	}
 	if err == nil {
@@ -488,7 +493,7 @@ func (w *work) land(ctx context.Context, f *flight) {
 	case f.ctx.Err() != nil: // it was given up
 		w.count(func(x *Report) { x.GivenUp++ })
 		w.ended(f.n, nil, err)
-	case f.part == nil && !Useless(err): // of the disk or the store: the next shard would have it as well
+	case f.part == nil && (!Useless(err) || errors.Is(err, ErrOther)): // of the disk, the store or the plan: the next shard would have it as well
 		w.ended(f.n, nil, err)
 		w.end(err)
 	default:
@@ -522,7 +527,10 @@ func (w *work) record(ctx context.Context, f *flight) (*Record, error) {
 	if err := output.Check(ctx, below{w.store, f.temporary}, files, w.plan.Spec); err != nil {
 		return nil, err
 	}
-	r := &Record{Version: version, Shard: f.n, Generation: f.generation, Input: f.input, InputSHA256: f.sum, Samples: f.samples, Rows: int(f.rows.Load()), Failed: f.failed, Missing: f.missing,
+	if err := w.samePlan(ctx); err != nil {
+		return nil, err
+	}
+	r := &Record{Version: version, Shard: f.n, Plan: w.sum, Generation: f.generation, Input: f.input, InputSHA256: f.sum, Samples: f.samples, Rows: int(f.rows.Load()), Failed: f.failed, Missing: f.missing,
 		Files: files, Temporary: f.temporary, Fingerprint: w.plan.Fingerprint, Kernel: kernel.Name(), Vitago: build(), Worker: w.worker, Began: f.began, Ended: time.Now().UTC()}
 	if w.recording != nil {
 		w.recording(f.n)
