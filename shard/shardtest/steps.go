@@ -24,8 +24,8 @@ func (o Op) Changes() bool { return o.Kind == "put" || o.Kind == "rename" || o.K
 
 func (o Op) String() string { return fmt.Sprintf("%d: %s %s", o.Number, o.Kind, o.Name) }
 
-// ErrEnd is what a worker gets of its store once that has ended for it.
-var ErrEnd = errors.New("shardtest: this worker has ended")
+// ErrEnd is what a worker gets of its store once that has ended for it. It is a [context.Canceled], so that nobody waits and tries again.
+var ErrEnd = fmt.Errorf("shardtest: this worker has ended: %w", context.Canceled)
 
 // Steps is a store, at a location of its own, whose operations a test sees: before each of them it can wait, and the store can end for the
 // worker, as if it had been killed there. It is no folder of this machine to a job, and so all goes through it.
