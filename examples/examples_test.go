@@ -94,12 +94,17 @@ func program(name string) string {
 	return name
 }
 
+// command is one that has no network, and a cache of its own.
+func command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(bin, program(name)), args...)
+	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1", "XDG_CACHE_HOME="+cache, "HOME="+cache, "LocalAppData="+cache)
+	return cmd
+}
+
 // example runs one and returns its standard output, standard error and exit status.
 func example(t *testing.T, name string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(bin, program(name)), args...)
-	cmd.Env = append(os.Environ(), "HF_ENDPOINT=http://127.0.0.1:1", // no network
-		"XDG_CACHE_HOME="+cache, "HOME="+cache, "LocalAppData="+cache)
+	cmd := command(name, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +89,51 @@ func TestContrastive(t *testing.T) {
 	}
 	if m, err := clip.Open(filepath.Join(run, "model")); err != nil || !m.HasText() {
 		t.Error(err)
+	}
+}
+
+// TestAsWritten runs the first line of each example's comment as it stands, from the root. Others begin servers, or are modules of their own.
+func TestAsWritten(t *testing.T) {
+	dir := t.TempDir()
+	others := []string{"client", "cybertronserver", "embedserver", "learning", "notebooks", "openai", "owntask", "serve"}
+	first := regexp.MustCompile(`(?m)^//\tgo run \./examples/(\w+) (.*?)(?: {2,}#.*)?$`)
+	files, err := filepath.Glob("*/main.go")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	rank := map[string]int{"shapes": -1, "classify": 1} // shapes are learnt from, and classify asks what tune made
+	slices.SortStableFunc(files, func(a, b string) int { return rank[filepath.Dir(a)] - rank[filepath.Dir(b)] })
+	for _, file := range files {
+		name := filepath.Dir(file)
+		if slices.Contains(others, name) {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := first.FindStringSubmatch(string(text))
+		if m == nil || m[1] != name {
+			t.Errorf("%s: no line begins with go run ./examples/%s", file, name)
+			continue
+		}
+		var args []string
+		for _, w := range regexp.MustCompile(`"[^"]*"|\S+`).FindAllString(m[2], -1) {
+			w = strings.Trim(w, `"`)
+			for _, folder := range []string{"demo/", "testdata/", "tasks/", "examples/"} { // of the clone; the others are written
+				if strings.HasPrefix(w, folder) {
+					w = golden.Path(t, w)
+				}
+			}
+			args = append(args, w)
+		}
+		t.Run(name, func(t *testing.T) {
+			cmd := command(name, args...)
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil || len(out) == 0 && name != "shapes" {
+				t.Errorf("%s: %v, %q", m[0], err, out)
+			}
+		})
 	}
 }
 

@@ -24,7 +24,7 @@ var patience = []time.Duration{time.Second, 3 * time.Second, 9 * time.Second, 17
 
 // final says whether an error would be the same again.
 func final(err error) bool {
-	for _, kind := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, store.ErrChanged, context.Canceled, context.DeadlineExceeded} {
+	for _, kind := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, errors.ErrUnsupported, store.ErrChanged, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -1,7 +1,8 @@
 // Bert encodes a text with a BERT of cybertron's, through the same registry of tasks as CLIP: what is registered with nobody
 // goes to cybertron. The first time it downloads the model from Hugging Face.
 //
-//	go run ./examples/bert [-models DIR] [-model NAME] TEXT
+//	go run ./examples/bert -models tasks/testdata -model bert "hello"   # a small one in this repository
+//	go run ./examples/bert "hello"
 //
 // Cybertron converts a model where it lies. This happens in the user's cache, into which a model of DIR is copied.
 package main

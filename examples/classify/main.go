@@ -1,8 +1,8 @@
 // Classify names all pictures of a folder by a classifier that was trained: by examples/tune, say, or "vitago finetune".
 //
-//	go run ./examples/classify TUNED FOLDER
+//	go run ./examples/classify tuned shapes/test
 //
-// TUNED is the folder that the training has written. Pictures are decoded ahead, so it may be any number of them.
+// The first is the folder that the training has written. Pictures are decoded ahead, so it may be any number of them.
 package main
 
 import (

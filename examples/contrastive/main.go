@@ -1,8 +1,9 @@
 // Contrastive trains both towers from pictures with captions, as CLIP was trained, and says how the loss falls.
 //
-//	go run ./examples/contrastive MODEL CAPTIONS.csv OUT
+//	go run ./examples/contrastive testdata/families/hf5-clip examples/contrastive/captions.csv contrastive
 //
-// CAPTIONS.csv has the columns path and caption. OUT/model is a CLIP, for clip.Open. A run that was stopped goes on when it is started again.
+// The table has the columns path and caption. contrastive/model is a CLIP, for clip.Open. A run that was stopped goes on when it is
+// started again.
 package main
 
 import (

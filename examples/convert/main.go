@@ -1,7 +1,7 @@
 // Convert makes a directory that transformers loads of any checkpoint, exports it to OpenCLIP's form, and says how the two are related.
 //
-//	go run ./examples/convert ViT-B-32.pt vit-b-32 openclip
 //	go run ./examples/convert builtin:demo small exported
+//	go run ./examples/convert ViT-B-32.pt vit-b-32 openclip
 package main
 
 import (

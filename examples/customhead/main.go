@@ -1,10 +1,10 @@
 // Customhead trains a head of one's own, a network of two layers, on the embeddings of a frozen tower, saves it with its
 // classes, and loads it again to name pictures.
 //
-//	go run ./examples/customhead train MODEL PICTURES HEAD
-//	go run ./examples/customhead predict MODEL HEAD IMAGE...
+//	go run ./examples/customhead train builtin:demo shapes/train head
+//	go run ./examples/customhead predict builtin:demo head shapes/test/ring/*.png
 //
-// PICTURES has a folder for each class. HEAD is a folder that gets the file head.safetensors.
+// shapes/train, which examples/shapes writes, has a folder for each class. head is a folder that gets the file head.safetensors.
 package main
 
 import (

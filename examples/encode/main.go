@@ -1,9 +1,9 @@
 // Encode prints the CLIP embedding of an image. It imports no more than it takes: the tower and the
 // reader of checkpoints.
 //
-//	go run ./examples/encode MODEL IMAGE
+//	go run ./examples/encode builtin:demo demo/pictures/red-circle.png
 //
-// MODEL is a checkpoint, say OpenAI's ViT-L-14-336px.pt, or a model directory.
+// In the place of builtin:demo stands any checkpoint, say OpenAI's ViT-L-14-336px.pt, or a model directory.
 package main
 
 import (

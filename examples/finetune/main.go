@@ -1,10 +1,10 @@
 // Finetune trains a classifier in a loop of one's own, made of spago's parts, on a tower that is frozen, learns in its last
 // block, or learns as a whole.
 //
-//	go run ./examples/finetune [flags] MODEL PICTURES OUT
-//	vitago classify --model OUT/model IMAGE...
+//	go run ./examples/finetune -learns last -epochs 5 testdata/tiny/huggingface shapes/train own
+//	vitago classify --model own/model shapes/test/ring
 //
-// PICTURES has a folder for each class. OUT/model is a model directory with the head and its classes in it, OUT/tuned.pt
+// shapes/train, which examples/shapes writes, has a folder for each class. own/model is a model directory with the head and its classes in it, own/tuned.pt
 // what OpenAI's own code loads. The recipes of package finetune do more: averages, checkpoints, validation. A head of
 // several layers is in examples/customhead.
 package main

@@ -1,8 +1,8 @@
 // Folder embeds all pictures of a folder, those in folders of it as well. Stopped at any moment, it goes on where it was.
 //
-//	go run ./examples/folder MODEL FOLDER PHOTOS.npy
+//	go run ./examples/folder builtin:demo demo/pictures photos.npy
 //
-// The names of the rows are in PHOTOS.npy.names.jsonl. A PHOTOS.jsonl or PHOTOS.safetensors has them in it.
+// The names of the rows are in photos.npy.names.jsonl. A photos.jsonl or photos.safetensors has them in it.
 package main
 
 import (

@@ -1,7 +1,7 @@
 // Openai asks Vitago's server by the official client of OpenAI: nothing in this program is Vitago's.
 //
 //	vitago serve --model demo=builtin:demo
-//	go run . http://localhost:8080/v1 "a red circle" "a blue square"
+//	go -C examples/openai run . http://localhost:8080/v1 "a red circle" "a blue square"
 //
 // It is a module of its own, so that nobody else has its dependencies.
 package main

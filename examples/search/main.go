@@ -1,8 +1,8 @@
 // Search finds the pictures in a folder that a sentence describes. Their vectors are kept in an index: when it is run again, it
 // encodes what is new or changed, and no more.
 //
-//	go run ./examples/search PHOTOS photos.index "a red circle above a blue square"
-//	go run ./examples/search -model ViT-B-32.pt PHOTOS photos.index "a red car in the snow"
+//	go run ./examples/search demo/pictures photos.index "a red circle to the left of a blue cross"
+//	go run ./examples/search -model ViT-B-32.pt photos b32.index "a red car in the snow"
 //
 // Without -model it takes the small one in the program, which knows drawn shapes and nothing else.
 package main

@@ -1,9 +1,9 @@
 // Serve answers over HTTP what a classifier says of a picture, as JSON: the labels, the most probable first.
 //
-//	go run ./examples/serve TUNED localhost:8080
-//	curl --data-binary @photo.jpg localhost:8080/classify
+//	go run ./examples/serve tuned localhost:8080
+//	curl --data-binary @demo/pictures/red-circle.png localhost:8080/classify
 //
-// TUNED is the folder that training has written. The status is 400 without a picture, 413 for one that is too large and 422 for what
+// tuned is the folder that examples/tune has written. The status is 400 without a picture, 413 for one that is too large and 422 for what
 // is no picture.
 package main
 

@@ -1,8 +1,8 @@
 // Shapes draws pictures to learn from, in the folders that fine-tuning reads.
 //
-//	go run ./examples/shapes [-hard] [-n 100] [-test 50] [-size 64] [-seed 1] DIR
+//	go run ./examples/shapes -n 40 -test 10 shapes
 //
-// It writes DIR/train/CLASS/00000.png and so on, n of each of six shapes, and others in DIR/test. Colour,
+// It writes shapes/train/CLASS/00000.png and so on, n of each of six shapes, and others in shapes/test. Colour,
 // size, place and noise vary; with -hard any shape may have any colour, and blots lie about.
 package main
 

@@ -1,8 +1,8 @@
 // Similarity prints how alike images are to CLIP: the cosine of the first one's embedding and each other's.
 //
-//	go run ./examples/similarity MODEL IMAGE OTHER...
+//	go run ./examples/similarity builtin:demo demo/pictures/red-circle.png demo/pictures/yellow-circle.png demo/pictures/blue-square.png
 //
-// MODEL is a checkpoint, say OpenAI's ViT-L-14-336px.pt, or a model directory.
+// In the place of builtin:demo stands any checkpoint, say OpenAI's ViT-L-14-336px.pt, or a model directory.
 package main
 
 import (

@@ -1,7 +1,8 @@
 // Task encodes an image through the registry of tasks, as cybertron's programs encode text. The first
 // time it downloads the model from Hugging Face, into the user's cache unless -models says otherwise.
 //
-//	go run ./examples/task [-models DIR] [-model NAME] IMAGE
+//	go run ./examples/task -models testdata/tiny -model huggingface demo/pictures/red-circle.png   # a small one in this repository
+//	go run ./examples/task demo/pictures/red-circle.png
 package main
 
 import (

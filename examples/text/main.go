@@ -1,8 +1,8 @@
 // Text compares texts by CLIP's text tower: it prints the tokens of each, and the cosines of their embeddings.
 //
-//	go run ./examples/text MODEL TEXT...
+//	go run ./examples/text builtin:demo "a red circle" "a blue circle" "a star"
 //
-// MODEL is a checkpoint with both towers, say OpenAI's ViT-L-14-336px.pt.
+// In the place of builtin:demo stands any checkpoint with both towers, say OpenAI's ViT-L-14-336px.pt.
 package main
 
 import (

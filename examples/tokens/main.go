@@ -1,9 +1,9 @@
 // Tokens turns images into what a vision-language model's language model reads in their place, and writes a
 // safetensors file with a tensor for each image.
 //
-//	go run ./examples/tokens MODEL OUT.safetensors IMAGE...
+//	go run ./examples/tokens testdata/families/llava tokens.safetensors demo/pictures/red-circle.png
 //
-// MODEL is a checkpoint of LLaVA or InternLM-XComposer, or what "vitago convert" made of one. consume.py beside this
+// The model, here a LLaVA with few and random weights, is a checkpoint of LLaVA or InternLM-XComposer, or what "vitago convert" made of one. consume.py beside this
 // file gives such tokens to a language model. The command "vitago tokens" does the same, and streams.
 package main
 

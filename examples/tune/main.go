@@ -1,10 +1,11 @@
 // Tune trains a classifier on the features of a model, and says how well it does on pictures that it has not seen.
 //
-//	go run ./examples/tune MODEL TRAIN TEST OUT
-//	go run ./examples/tune -recipe lora MODEL TRAIN TEST OUT
+//	go run ./examples/tune builtin:demo shapes/train shapes/test tuned
+//	go run ./examples/tune -recipe lora builtin:demo shapes/train shapes/test lora
 //
-// TRAIN and TEST have a folder of pictures for each class. OUT gets the model with its classifier, for examples/classify,
-// and a report. With the recipes lora, last-n and full the tower learns as well; of lora peft loads OUT/adapter.
+// shapes/train and shapes/test, which examples/shapes writes, have a folder of pictures for each class. The last folder gets the model
+// with its classifier, for examples/classify, and a report. With the recipes lora, last-n and full the tower learns as well; of lora peft
+// loads lora/adapter.
 package main
 
 import (

@@ -1,8 +1,8 @@
 // Zeroshot names pictures: it says which of some labels fits each of them best, without training.
 //
-//	go run ./examples/zeroshot MODEL cat,dog,bird IMAGE...
+//	go run ./examples/zeroshot builtin:demo "red circle,blue square,green heart" demo/pictures/red-circle.png demo/pictures/green-heart.png
 //
-// MODEL has both towers. One of the labels always fits best, whatever the picture shows.
+// The model has both towers. One of the labels always fits best, whatever the picture shows.
 package main
 
 import (

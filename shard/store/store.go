@@ -44,7 +44,8 @@ type PutOptions struct {
 // A Store holds files or objects by names. Its methods may be called from many goroutines and processes at once.
 //
 // Errors have the location, and are of a kind, for [errors.Is]: [fs.ErrNotExist], [ErrExists], [ErrChanged], [ErrName],
-// [fs.ErrPermission], or the cause of a context that has ended.
+// [fs.ErrPermission], [fs.ErrInvalid] of a location or setting that is wrong, such as a bucket that is not there, or the cause of a
+// context that has ended.
 type Store interface {
 	// Open reads length bytes from offset on, or to the end if length is negative. Where fewer are left it reads these.
 	// An offset behind the end is an error. ctx is that of the reading too.

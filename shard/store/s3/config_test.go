@@ -80,16 +80,16 @@ func TestErrors(t *testing.T) {
 		kind   error
 		want   []string
 	}{
-		"no bucket":   {&answering{status: 404, body: word("NoSuchBucket", "The specified bucket does not exist")}, nil, []string{`no bucket "pictures"`}},
+		"no bucket":   {&answering{status: 404, body: word("NoSuchBucket", "The specified bucket does not exist")}, fs.ErrInvalid, []string{`no bucket "pictures"`}},
 		"no object":   {&answering{status: 404, body: word("NoSuchKey", "The specified key does not exist")}, fs.ErrNotExist, []string{"no such object"}},
 		"denied":      {&answering{status: 403, body: word("AccessDenied", "Access Denied"), header: map[string]string{"x-amz-request-id": "R1"}}, fs.ErrPermission, []string{"EnvConfigCredentials, do not allow it", "s3:ListBucket", "AccessDenied: Access Denied, status 403, request R1"}},
 		"wrong key":   {&answering{status: 403, body: word("InvalidAccessKeyId", "no such key")}, fs.ErrPermission, []string{"credentials, which are from EnvConfigCredentials, are not valid"}},
 		"signature":   {&answering{status: 403, body: word("SignatureDoesNotMatch", "differs")}, fs.ErrPermission, []string{"are not valid there"}},
 		"expired":     {&answering{status: 400, body: word("ExpiredToken", "The provided token has expired.")}, fs.ErrPermission, []string{"are not valid there", "expired"}},
-		"region":      {&answering{status: 301, body: word("PermanentRedirect", "elsewhere"), header: map[string]string{"x-amz-bucket-region": "eu-west-1"}}, nil, []string{"bucket is in region eu-west-1, and the request went to us-east-1: set AWS_REGION=eu-west-1"}},
-		"no region":   {&answering{status: 301, body: word("PermanentRedirect", "elsewhere")}, nil, []string{"another region than us-east-1: set AWS_REGION"}},
-		"signed for":  {&answering{status: 400, body: word("AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-1'")}, nil, []string{"set AWS_REGION", "expecting 'eu-west-1'"}},
-		"clock":       {&answering{status: 403, body: word("RequestTimeTooSkewed", "15 minutes")}, nil, []string{"clock of this machine is wrong"}},
+		"region":      {&answering{status: 301, body: word("PermanentRedirect", "elsewhere"), header: map[string]string{"x-amz-bucket-region": "eu-west-1"}}, fs.ErrInvalid, []string{"bucket is in region eu-west-1, and the request went to us-east-1: set AWS_REGION=eu-west-1"}},
+		"no region":   {&answering{status: 301, body: word("PermanentRedirect", "elsewhere")}, fs.ErrInvalid, []string{"another region than us-east-1: set AWS_REGION"}},
+		"signed for":  {&answering{status: 400, body: word("AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-1'")}, fs.ErrInvalid, []string{"set AWS_REGION", "expecting 'eu-west-1'"}},
+		"clock":       {&answering{status: 403, body: word("RequestTimeTooSkewed", "15 minutes")}, fs.ErrInvalid, []string{"clock of this machine is wrong"}},
 		"not there":   {&answering{status: 501, body: word("NotImplemented", "A header you provided implies functionality that is not implemented")}, errors.ErrUnsupported, []string{"does not have what was asked for"}},
 		"too often":   {&answering{status: 503, body: word("SlowDown", "Please reduce your request rate.")}, nil, []string{"SlowDown: Please reduce your request rate., status 503, tried 2 times"}},
 		"unknown":     {&answering{status: 400, body: word("Whatever", "is wrong")}, nil, []string{"Whatever: is wrong, status 400"}},

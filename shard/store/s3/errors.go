@@ -112,27 +112,27 @@ func (b *bucket) explain(err error) (what string, kind error) {
 	said := strings.TrimSuffix(strings.TrimSpace(word+": "+message), ":")
 	if r := response(err); r != nil {
 		if region := r.Header.Get("x-amz-bucket-region"); region != "" && region != b.region {
-			return fmt.Sprintf("the bucket is in region %s, and the request went to %s: set AWS_REGION=%s", region, b.region, region), nil
+			return fmt.Sprintf("the bucket is in region %s, and the request went to %s: set AWS_REGION=%s", region, b.region, region), fs.ErrInvalid
 		}
 		said = strings.TrimPrefix(fmt.Sprintf("%s, status %d", said, r.StatusCode), ": ")
 		if id := r.Header.Get("x-amz-request-id"); id != "" {
 			said += ", request " + id
 		}
 	}
-	if e := (*retry.MaxAttemptsError)(nil); errors.As(err, &e) {
+	if e := (*retry.MaxAttemptsError)(nil); errors.As(err, &e) && e.Attempt > 1 {
 		said += fmt.Sprintf(", tried %d times", e.Attempt)
 	}
 	switch {
 	case word == "NoSuchBucket":
-		return fmt.Sprintf("there is no bucket %q", b.name), nil
+		return fmt.Sprintf("there is no bucket %q", b.name), fs.ErrInvalid
 	case missing(err):
 		return "there is no such object", fs.ErrNotExist
 	case word == "PermanentRedirect", word == "AuthorizationHeaderMalformed", word == "IllegalLocationConstraintException", status(err) == http.StatusMovedPermanently:
-		return fmt.Sprintf("the bucket is in another region than %s: set AWS_REGION (%s)", b.region, said), nil
+		return fmt.Sprintf("the bucket is in another region than %s: set AWS_REGION (%s)", b.region, said), fs.ErrInvalid
 	case word == "InvalidAccessKeyId", word == "SignatureDoesNotMatch", word == "InvalidToken", word == "ExpiredToken", word == "InvalidSecurity":
 		return fmt.Sprintf("the credentials, which are from %s, are not valid there (%s)", b.source(), said), fs.ErrPermission
 	case word == "RequestTimeTooSkewed":
-		return fmt.Sprintf("the clock of this machine is wrong (%s)", said), nil
+		return fmt.Sprintf("the clock of this machine is wrong (%s)", said), fs.ErrInvalid
 	case word == "AccessDenied", word == "AllAccessDisabled", word == "AccountProblem", status(err) == http.StatusForbidden, status(err) == http.StatusUnauthorized:
 		return fmt.Sprintf("the credentials, which are from %s, do not allow it; for an object that is not there this is the answer too where s3:ListBucket is not allowed (%s)", b.source(), said), fs.ErrPermission
 	case word == "NotImplemented", status(err) == http.StatusNotImplemented:
