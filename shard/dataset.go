@@ -97,6 +97,9 @@ func (d *dataset) temporary(n, generation int, worker string) string {
 	return fmt.Sprintf("%s%s.%d.%s/", temporaryFolder, d.number(n), generation, worker)
 }
 
+// maxGeneration bounds generations: a name with a larger one is none that a worker wrote.
+const maxGeneration = 1_000_000_000
+
 // parseName returns the number of a shard and the generation that the name of a claim or a record has.
 func (d *dataset) parseName(name string) (n, generation int, ok bool) {
 	parts := strings.Split(strings.TrimSuffix(path.Base(name), ".json"), ".")
@@ -108,7 +111,7 @@ func (d *dataset) parseName(name string) (n, generation int, ok bool) {
 		return 0, 0, false
 	}
 	if len(parts) == 2 {
-		if generation, err = strconv.Atoi(parts[1]); err != nil || generation < 0 {
+		if generation, err = strconv.Atoi(parts[1]); err != nil || generation < 0 || generation > maxGeneration || strconv.Itoa(generation) != parts[1] {
 			return 0, 0, false
 		}
 	}
@@ -155,14 +158,25 @@ func (d *dataset) folder(name string) string {
 
 // sweep deletes what workers have left of a shard that has a record of a generation.
 func (d *dataset) sweep(ctx context.Context, n, generation int) {
-	for g := range generation + 1 {
-		prefix := d.temporary(n, g, "")
-		prefix = prefix[:len(prefix)-1]                  // of all workers
-		_ = d.remove(ctx, prefix)                        // it harms nothing
-		if dir := d.folder(temporaryFolder); dir != "" { // which has empty folders then
-			names, _ := filepath.Glob(filepath.Join(dir, filepath.Base(prefix)+"*"))
-			for _, name := range names {
-				removeEmpty(name)
+	prefix := temporaryFolder + d.number(n) + "." // of all workers
+	old := func(folder string) bool {             // N.GENERATION.WORKER
+		parts := strings.SplitN(folder, ".", 3)
+		g, err := strconv.Atoi(parts[min(1, len(parts)-1)])
+		return len(parts) == 3 && err == nil && g >= 0 && g <= generation
+	}
+	for i, err := range d.store.List(ctx, prefix) {
+		if err != nil {
+			break // it harms nothing
+		}
+		if folder, _, _ := strings.Cut(strings.TrimPrefix(i.Name, temporaryFolder), "/"); old(folder) {
+			_ = d.store.Delete(ctx, i.Name)
+		}
+	}
+	if dir := d.folder(temporaryFolder); dir != "" { // which has empty folders then
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), d.number(n)+".") && old(e.Name()) {
+				removeEmpty(filepath.Join(dir, e.Name()))
 			}
 		}
 	}

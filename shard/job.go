@@ -11,11 +11,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/shard/input"
 	"github.com/vitago/vitago/shard/output"
+	"github.com/vitago/vitago/shard/store"
 )
 
 // Options are choices of [Open]. Output is wanted.
@@ -68,7 +70,7 @@ type Job struct {
 // Open makes the plan of a dataset, or reads the one that is there and compares it with what is asked for: a difference is a [MismatchError]. Workers
 // that open at the same time agree on one plan.
 func Open(ctx context.Context, m *clip.Model, o Options) (*Job, error) {
-	if o.MaxErrors < 0 || o.MaxErrors > 1 {
+	if !(o.MaxErrors >= 0 && o.MaxErrors <= 1) {
 		return nil, fmt.Errorf("shard: errors of at most %v of all pictures, want 0 to 1", o.MaxErrors)
 	}
 	d, err := openDataset(ctx, o.Output)
@@ -177,10 +179,10 @@ func (j *Job) state(ctx context.Context, n int) (s state, err error) {
 }
 
 // Todo returns the numbers of the shards that are to be done, in order: those that have no record whose files are there. Those of which
-// [Useless] was said are left out, unless Options.RetryFailed is set. It lists what there is, and reads the records of those shards alone of
-// which not all files are there.
+// [Useless] was said are left out, unless Options.RetryFailed is set. It lists what there is. Of a folder it reads the records, and finds files
+// of other sizes; of a bucket, where each is a request, those of shards alone of which not all files are there.
 func (j *Job) Todo(ctx context.Context) (all []int, err error) {
-	recorded, failed, files := map[int]bool{}, map[int]bool{}, map[string]bool{}
+	recorded, failed, files := map[int]bool{}, map[int]bool{}, map[string]int64{}
 	for i, err := range j.store.List(ctx, "") {
 		if err != nil {
 			return nil, err
@@ -196,14 +198,37 @@ func (j *Job) Todo(ctx context.Context) (all []int, err error) {
 			}
 		default:
 			if !strings.HasPrefix(folder, beside) {
-				files[i.Name] = true
+				files[i.Name] = i.Size
 			}
 		}
 	}
-	lacks := func(name string) bool { return !files[name] }
+	lacks := func(name string) bool { _, there := files[name]; return !there }
+	whole := map[int]bool{}
+	if store.IsLocal(j.location) {
+		var mu sync.Mutex
+		err := j.each(ctx, "shards", func(text []byte, n, generation int) {
+			r, err := j.record(text, n, generation)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			whole[n] = !slices.ContainsFunc(r.Files, func(f output.File) bool {
+				size, there := files[f.Name]
+				return !strings.HasPrefix(f.Name, beside) && (!there || size != f.Bytes)
+			})
+		})
+		if err != nil {
+			return nil, err
+		}
+	} else {
+		for n := range recorded {
+			whole[n] = !slices.ContainsFunc(j.plan.Spec.Names(n), lacks)
+		}
+	}
 	for n := range j.plan.Shards {
 		switch {
-		case recorded[n] && !slices.ContainsFunc(j.plan.Spec.Names(n), lacks):
+		case whole[n]:
 			continue
 		case recorded[n] || failed[n]:
 			s, err := j.state(ctx, n)

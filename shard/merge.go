@@ -48,6 +48,9 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 				return m, err
 			}
 		}
+		if err := d.checkShards(ctx); err != nil {
+			return m, err
+		}
 		from = append(from, d)
 		for n := range d.plan.Shards {
 			r, _, err := d.readRecord(ctx, n)

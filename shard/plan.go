@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"strconv"
@@ -38,8 +39,8 @@ type Plan struct {
 	Vitago      string        `json:"vitago"`
 }
 
-// maxShards bounds a plan: numbers of shards have at most 9 digits.
-const maxShards = 1_000_000_000
+// maxShards bounds a plan. What reads one takes some hundred bytes for each shard.
+const maxShards = 10_000_000
 
 // parsePlan reads a plan.
 func parsePlan(text []byte) (*Plan, error) {
@@ -185,7 +186,24 @@ func (d *dataset) readEnds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.ends, err = parseEnds(b, d.plan.Shards)
+	if d.ends, err = parseEnds(b, d.plan.Shards); err != nil {
+		return fmt.Errorf("shard: %s: %s: %w", d.location, endsName(d.plan.Parts), err)
+	}
+	return nil
+}
+
+// checkShards returns an error if the plan has another number of shards than there are parts. All that needs memory for each shard asks it first.
+func (d *dataset) checkShards(ctx context.Context) error {
+	if d.plan.Parts == "" {
+		return nil
+	}
+	i, err := d.store.Stat(ctx, endsName(d.plan.Parts))
+	if errors.Is(err, fs.ErrNotExist) { // what is done can be read without
+		return nil
+	}
+	if err == nil && i.Size != 8*int64(d.plan.Shards) {
+		err = fmt.Errorf("shard: %s: %s: %w: it has %d shards, and %s has %d bytes, want 8 for each", d.location, planName, ErrDamaged, d.plan.Shards, i.Name, i.Size)
+	}
 	return err
 }
 
@@ -195,8 +213,12 @@ func (d *dataset) part(ctx context.Context, n int) (p input.Part, err error) {
 	if n > 0 {
 		begin = d.ends[n-1]
 	}
-	r, err := d.store.Open(ctx, partsName(d.plan.Parts), begin, d.ends[n]-begin)
+	name := partsName(d.plan.Parts)
+	r, err := d.store.Open(ctx, name, begin, d.ends[n]-begin)
 	if err != nil {
+		if i, e := d.store.Stat(ctx, name); e == nil && i.Size < d.ends[n] {
+			err = fmt.Errorf("shard: %s: %s: part %d: %w: %d bytes, want %d", d.location, name, n, ErrDamaged, i.Size, d.ends[n])
+		}
 		return p, err
 	}
 	defer r.Close()
@@ -204,8 +226,13 @@ func (d *dataset) part(ctx context.Context, n int) (p input.Part, err error) {
 	if err != nil {
 		return p, err
 	}
-	if err := json.Unmarshal(line, &p); err != nil {
-		return p, fmt.Errorf("shard: %s: part %d: %w: %w", d.location, n, ErrDamaged, err)
+	if want := d.ends[n] - begin; int64(len(line)) != want {
+		err = fmt.Errorf("%d bytes, want %d", len(line), want)
+	} else {
+		err = json.Unmarshal(line, &p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("shard: %s: %s: part %d: %w: %w", d.location, name, n, ErrDamaged, err)
 	}
 	return p, nil
 }

@@ -68,6 +68,9 @@ func ReadStatus(ctx context.Context, location string) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := d.checkShards(ctx); err != nil {
+		return nil, err
+	}
 	s := &Status{Output: location, Model: d.plan.Model, Fingerprint: d.plan.Fingerprint, Shards: d.plan.Shards, Each: make([]ShardStatus, d.plan.Shards)}
 	for n := range s.Each {
 		s.Each[n] = ShardStatus{Shard: n, State: StateOpen}

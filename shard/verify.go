@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitago/vitago/shard/output"
+	"github.com/vitago/vitago/shard/store"
 )
 
 // Verified says what [Verify] has read.
@@ -28,6 +29,9 @@ type Verified struct {
 func Verify(ctx context.Context, location string, fault func(error)) (v Verified, err error) {
 	d, err := openDataset(ctx, location)
 	if err != nil {
+		return v, err
+	}
+	if err := d.checkShards(ctx); err != nil {
 		return v, err
 	}
 	v.Shards = d.plan.Shards
@@ -92,7 +96,11 @@ func Verify(ctx context.Context, location string, fault func(error)) (v Verified
 func (d *dataset) verify(ctx context.Context, n int, r *Record, generation int) error {
 	switch {
 	case r == nil && generation >= 0:
-		return fmt.Errorf("%s cannot be read, or is of another plan", d.recordName(n, generation))
+		text, _, err := store.Read(ctx, d.store, d.recordName(n, generation), maxSmall)
+		if err == nil {
+			_, err = d.record(text, n, generation)
+		}
+		return fmt.Errorf("%s cannot be read, or is of another plan: %w", d.recordName(n, generation), err)
 	case r == nil:
 		f, err := d.readFailure(ctx, n)
 		if err == nil && f != nil {

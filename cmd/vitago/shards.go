@@ -105,7 +105,7 @@ func statusText(s *shard.Status, all bool) []byte {
 		}
 		switch {
 		case e.State == shard.StateDone:
-			took = seconds(e.Ended.Sub(e.Began))
+			took = seconds(max(e.Ended.Sub(e.Began), 0)) // the clock may have been set meanwhile
 		case !e.Began.IsZero():
 			took = "since " + e.Began.Format(time.DateTime)
 		case !e.Ended.IsZero():

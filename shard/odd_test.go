@@ -1,0 +1,122 @@
+package shard
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// edit replaces a text in a file.
+func edit(t *testing.T, path, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(b), from) {
+		t.Fatalf("%s has no %q: %v", path, from, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMadeAgain: a shard whose record or files are not what was written is encoded again by a worker with claims, to what verify finds complete.
+func TestMadeAgain(t *testing.T) {
+	for name, harm := range map[string]func(t *testing.T, out string){
+		"record cut off": func(t *testing.T, out string) { os.Truncate(out+"/vitago/shards/1.json", 20) },
+		"record empty":   func(t *testing.T, out string) { os.Truncate(out+"/vitago/shards/1.json", 0) },
+		"later record":   func(t *testing.T, out string) { edit(t, out+"/vitago/shards/1.json", `"version": 1`, `"version": 2`) },
+		"file cut off":   func(t *testing.T, out string) { os.Truncate(out+"/img_emb/img_emb_1.npy", 10) },
+		"file longer": func(t *testing.T, out string) {
+			f, err := os.OpenFile(out+"/metadata/metadata_1.parquet", os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Write([]byte("x"))
+			f.Close()
+		},
+		"a name that is no record's": func(t *testing.T, out string) {
+			os.WriteFile(out+"/vitago/shards/1.9223372036854775807.json", nil, 0o666)
+			os.WriteFile(out+"/vitago/claims/1.9223372036854775807.json", nil, 0o666)
+			os.Remove(out + "/img_emb/img_emb_1.npy")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := made(t, 6, Options{})
+			want, err := os.ReadFile(out + "/img_emb/img_emb_1.npy")
+			if err != nil {
+				t.Fatal(err)
+			}
+			harm(t, out)
+			j := open(t, Options{Output: out, Resume: true})
+			source, end, err := j.Claims(t.Context(), ClaimOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := j.Work(t.Context(), source)
+			end()
+			if err != nil || r.Done != 1 {
+				t.Errorf("%+v, %v, want one shard done", r, err)
+			}
+			if got, err := os.ReadFile(out + "/img_emb/img_emb_1.npy"); err != nil || string(got) != string(want) {
+				t.Errorf("other bytes than before, %v", err)
+			}
+			v, err := Verify(t.Context(), out, func(err error) { t.Error(err) })
+			if err != nil || v.Done != 3 {
+				t.Errorf("%+v, %v", v, err)
+			}
+		})
+	}
+}
+
+// TestDamagedPlan: what is damaged is named by its file, and is no reason to try again.
+func TestDamagedPlan(t *testing.T) {
+	glob := func(t *testing.T, pattern string) string {
+		all, err := filepath.Glob(pattern)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: %q, %v", pattern, all, err)
+		}
+		return all[0]
+	}
+	for name, c := range map[string]struct {
+		harm func(t *testing.T, out string)
+		want string // in the error of a worker
+		read bool   // status and verify have it too
+	}{
+		"empty": {func(t *testing.T, out string) { os.Truncate(out+"/vitago/plan.json", 0) }, "plan.json", true},
+		"later": {func(t *testing.T, out string) { edit(t, out+"/vitago/plan.json", `"version": 1`, `"version": 2`) }, "version 2, want 1", true},
+		"many shards": {func(t *testing.T, out string) {
+			edit(t, out+"/vitago/plan.json", `"shards": 3`, `"shards": 10000000`)
+			edit(t, out+"/vitago/plan.json", `"digits": 1`, `"digits": 7`)
+		}, ".ends", true},
+		"more shards than can be": {func(t *testing.T, out string) {
+			edit(t, out+"/vitago/plan.json", `"shards": 3`, `"shards": 1000000000`)
+		}, "want 1 to 10000000", true},
+		"ends":   {func(t *testing.T, out string) { os.Truncate(glob(t, out+"/vitago/parts/*.ends"), 3) }, ".ends", true},
+		"parts":  {func(t *testing.T, out string) { os.Truncate(glob(t, out+"/vitago/parts/*.jsonl"), 3) }, ".jsonl: part 0: damaged: 3 bytes, want", false},
+		"a part": {func(t *testing.T, out string) { edit(t, glob(t, out+"/vitago/parts/*.jsonl"), `{`, `[`) }, ".jsonl: part 0", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := made(t, 6, Options{})
+			os.Remove(out + "/img_emb/img_emb_0.npy")
+			c.harm(t, out)
+			j, err := Open(t.Context(), model(), Options{Output: out, Resume: true})
+			if err == nil {
+				_, err = j.Shard(t.Context(), 0)
+			}
+			if !errors.Is(err, ErrDamaged) || !Useless(err) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), out) {
+				t.Errorf("error %v, want %v of %s with %q", err, ErrDamaged, out, c.want)
+			}
+			if _, err := ReadStatus(t.Context(), out); c.read != errors.Is(err, ErrDamaged) {
+				t.Errorf("status: %v", err)
+			}
+			if _, err := Verify(t.Context(), out, func(error) {}); c.read != errors.Is(err, ErrDamaged) {
+				t.Errorf("verify: %v", err)
+			}
+		})
+	}
+	if _, err := Open(t.Context(), model(), Options{Output: t.TempDir(), Inputs: []string{t.TempDir()}, MaxErrors: math.NaN()}); err == nil || !strings.Contains(err.Error(), "NaN") {
+		t.Errorf("errors of at most NaN: %v", err)
+	}
+}
