@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"archive/tar"
+	"bytes"
 	"errors"
 	"math"
 	"os"
@@ -119,4 +121,65 @@ func TestDamagedPlan(t *testing.T) {
 	if _, err := Open(t.Context(), model(), Options{Output: t.TempDir(), Inputs: []string{t.TempDir()}, MaxErrors: math.NaN()}); err == nil || !strings.Contains(err.Error(), "NaN") {
 		t.Errorf("errors of at most NaN: %v", err)
 	}
+}
+
+// TestLeftOut: what of a tar is no sample stands in the record of its shard.
+func TestLeftOut(t *testing.T) {
+	in, out := t.TempDir(), t.TempDir()
+	writeTar(t, filepath.Join(in, "x.tar"), []string{"a", "b"})
+	plain, err := os.ReadFile(filepath.Join(in, "x.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "link.png", Linkname: "000.png", Typeflag: tar.TypeSymlink}), w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(in, "x.tar"), append(b.Bytes(), plain...), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	r, err := open(t, Options{Output: out, Inputs: []string{in}}).Shard(t.Context(), 0)
+	if err != nil || r.Rows != 2 || len(r.LeftOut) != 1 || !strings.HasPrefix(r.LeftOut[0], "left out 1 ") || !strings.HasSuffix(r.LeftOut[0], ": link.png") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestFirstReason: the error of a shard with too many failures has the reason of the first one, whatever failed, and names its picture once.
+func TestFirstReason(t *testing.T) {
+	in := photos(t, 3, nil)
+	twice := filepath.Join(t.TempDir(), "list.txt")
+	at := filepath.Join(in, "001.png")
+	if err := os.WriteFile(twice, []byte(at+"\n"+at+"\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	gone := photos(t, 1, nil)
+	for name, c := range map[string]struct{ input, want string }{
+		"row":   {twice, "1 of 2, want at most 0 of them; the first: " + at + ": output: "},
+		"file":  {gone, "1 of 1, want at most 0 of them; the first: " + filepath.Join(gone, "000.png") + ": no such file"},
+		"empty": {photos(t, 1, nil), "000.png: empty file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := open(t, Options{Output: t.TempDir(), Inputs: []string{c.input}})
+			switch name {
+			case "file":
+				os.Remove(filepath.Join(c.input, "000.png"))
+			case "empty":
+				j = open(t, Options{Output: t.TempDir(), Inputs: []string{emptied(t, c.input)}})
+			}
+			_, err := j.Shard(t.Context(), 0)
+			if !errors.Is(err, ErrThreshold) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// emptied makes the first picture of a folder an empty file.
+func emptied(t *testing.T, dir string) string {
+	t.Helper()
+	if err := os.Truncate(filepath.Join(dir, "000.png"), 0); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

@@ -18,18 +18,19 @@ import (
 type Record struct {
 	Version     int           `json:"version"`
 	Shard       int           `json:"shard"`
-	Plan        string        `json:"plan_sha256"`  // of vitago/plan.json
-	Generation  int           `json:"generation"`   // 0, or one more than that of the record before, which was void
-	Input       string        `json:"input"`        // what was read
-	InputSHA256 string        `json:"input_sha256"` // of all bytes that were read of it
-	Samples     int           `json:"samples"`      // that the part had
-	Rows        int           `json:"rows"`         // that have vectors
-	Failed      int           `json:"failed"`       // that could not be encoded, or had no caption
-	Missing     int           `json:"missing"`      // that the input itself says were not downloaded
-	Files       []output.File `json:"files"`        // by their names in the dataset
-	Temporary   string        `json:"temporary"`    // the folder that has the files until they are published, with a slash at its end
-	Fingerprint string        `json:"fingerprint"`  // of the space of the vectors
-	Kernel      string        `json:"kernel"`       // the implementation of the products: the bits depend on it
+	Plan        string        `json:"plan_sha256"`        // of vitago/plan.json
+	Generation  int           `json:"generation"`         // 0, or one more than that of the record before, which was void
+	Input       string        `json:"input"`              // what was read
+	InputSHA256 string        `json:"input_sha256"`       // of all bytes that were read of it
+	Samples     int           `json:"samples"`            // that the part had
+	Rows        int           `json:"rows"`               // that have vectors
+	Failed      int           `json:"failed"`             // that could not be encoded, or had no caption
+	Missing     int           `json:"missing"`            // that the input itself says were not downloaded
+	LeftOut     []string      `json:"left_out,omitempty"` // what is no sample, such as links in a tar, a sentence each
+	Files       []output.File `json:"files"`              // by their names in the dataset
+	Temporary   string        `json:"temporary"`          // the folder that has the files until they are published, with a slash at its end
+	Fingerprint string        `json:"fingerprint"`        // of the space of the vectors
+	Kernel      string        `json:"kernel"`             // the implementation of the products: the bits depend on it
 	Vitago      string        `json:"vitago"`
 	Worker      string        `json:"worker"`
 	Began       time.Time     `json:"began"` // by the clock of the worker

@@ -57,6 +57,7 @@ type flight struct {
 	input      string
 	began      time.Time
 	sum        string // of all that was read
+	leftOut    []string
 	samples    int
 	failed     int
 	missing    int
@@ -240,7 +241,7 @@ func (w *work) readPart(ctx context.Context, f *flight) error {
 			return err
 		}
 	}
-	f.sum = f.reader.SHA256()
+	f.sum, f.leftOut = f.reader.SHA256(), f.reader.Notes()
 	return end(nil)
 }
 
@@ -401,9 +402,14 @@ func (w *work) add(ctx context.Context, f *flight, i *item, x clip.Encoded) erro
 
 // reason returns the text of an error without the name of the picture and of packages before it.
 func reason(err error, name string) string {
-	text := err.Error()
-	for _, prefix := range []string{"clip: ", "input: ", name + ": "} {
-		text = strings.TrimPrefix(text, prefix)
+	text, more := err.Error(), true
+	for more {
+		more = false
+		for _, prefix := range []string{"clip: ", "input: ", "store: ", "stat " + name + ": ", "open " + name + ": ", name + ": "} {
+			var cut bool
+			text, cut = strings.CutPrefix(text, prefix)
+			more = more || cut
+		}
 	}
 	return text
 }
@@ -530,7 +536,7 @@ func (w *work) record(ctx context.Context, f *flight) (*Record, error) {
 	if err := w.samePlan(ctx); err != nil {
 		return nil, err
 	}
-	r := &Record{Version: version, Shard: f.n, Plan: w.sum, Generation: f.generation, Input: f.input, InputSHA256: f.sum, Samples: f.samples, Rows: int(f.rows.Load()), Failed: f.failed, Missing: f.missing,
+	r := &Record{Version: version, Shard: f.n, Plan: w.sum, Generation: f.generation, Input: f.input, InputSHA256: f.sum, Samples: f.samples, Rows: int(f.rows.Load()), Failed: f.failed, Missing: f.missing, LeftOut: f.leftOut,
 		Files: files, Temporary: f.temporary, Fingerprint: w.plan.Fingerprint, Kernel: kernel.Name(), Vitago: build(), Worker: w.worker, Began: f.began, Ended: time.Now().UTC()}
 	if w.recording != nil {
 		w.recording(f.n)

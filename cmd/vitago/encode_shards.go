@@ -180,13 +180,16 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 	defer end()
 	p, began = startProgress(log, "worker "+j.Worker(), count), time.Now()
 	p.set(0, int64(total))
-	ended, done := 0, source.Done
+	ended, done, left := 0, source.Done, leftOut{}
 	source.Done = func(n int, r *shard.Record, err error) {
 		mu.Lock()
 		ended++
 		delete(at, n)
 		p.set(int64(ended), int64(max(total, ended)))
 		mu.Unlock()
+		if r != nil && r.Worker == j.Worker() {
+			left.add(n, r.LeftOut)
+		}
 		if done != nil {
 			done(n, r, err)
 		}
@@ -199,6 +202,7 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 	}
 	r, err := j.Work(ctx, source)
 	elapsed := p.stop()
+	note(log, left.notes(e.output))
 	if err != nil {
 		return forGood(err)
 	}
@@ -214,6 +218,37 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 		}
 	}
 	return err
+}
+
+// A leftOut collects what shards have left out.
+type leftOut struct {
+	mu     sync.Mutex
+	shards int
+	first  []string // of a few shards
+}
+
+// add adds what a shard has left out.
+func (l *leftOut) add(n int, notes []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	const shown = 3
+	if len(notes) == 0 {
+		return
+	}
+	if l.shards++; l.shards > shown {
+		return
+	}
+	for _, text := range notes {
+		l.first = append(l.first, fmt.Sprintf("shard %d: %s", n, text))
+	}
+}
+
+// notes returns what is said of it.
+func (l *leftOut) notes(output string) []string {
+	if l.shards == 0 {
+		return nil
+	}
+	return append(l.first, fmt.Sprintf("%s left files out; left_out in %s says which", some(l.shards, "shard"), strings.TrimSuffix(output, "/")+"/vitago/shards"))
 }
 
 // captions says whether texts are encoded beside images.

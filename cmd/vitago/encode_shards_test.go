@@ -1,6 +1,11 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,6 +37,27 @@ func TestEncodeHelp(t *testing.T) {
 			t.Errorf("--%s stands in %d groups, want 1", f.Name, groups[f.Name])
 		}
 	})
+}
+
+// TestLeftOut: files of tars that are no samples are said, of a few shards each by each.
+func TestLeftOut(t *testing.T) {
+	t.Chdir(t.TempDir())
+	picture := read(t, filepath.Join(colours(t, 1), "red"), "00.png")
+	for i := range 4 {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, m := range []struct{ name, text string }{{"a.png", picture}, {"README.md", "x"}} {
+			if err := w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o666, Size: int64(len(m.text))}); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(w, m.text)
+		}
+		if err := errors.Join(w.Close(), os.WriteFile(fmt.Sprintf("%d.tar", i), b.Bytes(), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vitago("encode", "--model", "builtin:demo", "--shards", "-o", "out", "0.tar", "1.tar", "2.tar", "3.tar").want(t, exitDone, nil,
+		[]string{"out: 4 shards of 4, 4 rows in ", "note: shard ", ": left out 1 ", "README.md\n", "note: 4 shards left files out; left_out in out/vitago/shards says which\n"})
 }
 
 // TestEncodeShards: two parts make what one worker makes, merge and verify-shards agree, and status says what was done.

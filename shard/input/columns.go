@@ -2,6 +2,7 @@ package input
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,10 +16,13 @@ const looked = 16
 // a parquet that are texts, numbers, times or truth values, one a row; img2dataset's likewise; of other tars "metadata", KEY.json, and "cls", KEY.cls.
 // A column that has the name of one of a dataset's own gets "source_" in front of it.
 //
-// Parts without such a column have no values of it. Two types of one column become one that holds both.
+// Parts without such a column have no values of it. Two types of one column become one that holds both. A part that is damaged says
+// nothing, and the next of its input is asked; the error is that of the first one if all are.
 func Columns(ctx context.Context, inputs []string, o Options) ([]output.Column, error) {
 	var all []output.Column
+	var damaged error
 	o.Note = nil
+	looked := false
 	for _, in := range inputs {
 		for p, err := range Parts(ctx, []string{in}, o) {
 			if err != nil {
@@ -26,8 +30,15 @@ func Columns(ctx context.Context, inputs []string, o Options) ([]output.Column, 
 			}
 			found, err := p.columns(ctx, o)
 			if err != nil {
-				return nil, fmt.Errorf("input: %s: %w", text(p.Location), err)
+				if err = fmt.Errorf("input: %s: %w", text(p.Location), err); !errors.Is(err, ErrDamaged) {
+					return nil, err
+				}
+				if damaged == nil {
+					damaged = err
+				}
+				continue
 			}
+			looked = true
 			for _, c := range found {
 				i := slices.IndexFunc(all, func(a output.Column) bool { return a.Name == c.Name })
 				if i < 0 {
@@ -38,6 +49,9 @@ func Columns(ctx context.Context, inputs []string, o Options) ([]output.Column, 
 			}
 			break
 		}
+	}
+	if !looked {
+		return nil, damaged
 	}
 	return all, nil
 }
@@ -81,7 +95,10 @@ func (p Part) columns(ctx context.Context, o Options) ([]output.Column, error) {
 	}
 	defer r.Close()
 	has, n := make([]bool, len(o.Columns)), 0
-	for s, err := range r.Samples() {
+	for s, err := range r.samples { // whose error has no location yet
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
 			return nil, err
 		}

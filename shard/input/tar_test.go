@@ -164,8 +164,15 @@ func TestColumns(t *testing.T) {
 		"json.tar":  tarOf(t, tar.FormatPAX, entry{"a.jpg", "A"}, entry{"b.jpg", "B"}, entry{"b.json", "{}"}),
 		"cls.tar":   tarOf(t, tar.FormatPAX, entry{"a.jpg", "A"}, entry{"a.cls", "1"}),
 		"c/a.jpg":   "A",
+		"cut/0.tar": "",
+		"cut/1.tar": strings.Repeat("x", 2000),
+		"cut/2.tar": tarOf(t, tar.FormatPAX, entry{"a.jpg", "A"}, entry{"a.cls", "1"}),
 	})
-	for _, c := range []struct{ inputs, want string }{{"plain.tar", "[]"}, {"json.tar", "[{metadata text}]"}, {"c cls.tar json.tar", "[{cls text} {metadata text}]"}, {"none.tar", "input: $DIR/none.tar: no such file or directory"}} {
+	for _, c := range []struct{ inputs, want string }{
+		{"cut", "[{cls text}]"}, {"cut/0.tar plain.tar", "[]"}, {"cut/0.tar json.tar", "[{metadata text}]"}, {"json.tar cut/1.tar", "[{metadata text}]"},
+		{"cut/0.tar cut/1.tar", "input: $DIR/cut/0.tar: 0 bytes, want a tar file"},
+		{"plain.tar", "[]"}, {"json.tar", "[{metadata text}]"}, {"c cls.tar json.tar", "[{cls text} {metadata text}]"}, {"none.tar", "input: $DIR/none.tar: no such file or directory"},
+	} {
 		var inputs []string
 		for _, name := range strings.Fields(c.inputs) {
 			inputs = append(inputs, filepath.Join(dir, name))
