@@ -18,6 +18,9 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/shard/store"
+	_ "github.com/vitago/vitago/shard/store/s3"
+	"github.com/vitago/vitago/shard/store/storetest"
 )
 
 // The map of a caption is largest where its object is, and lies over the whole picture.
@@ -208,5 +211,33 @@ func TestServerAndClient(t *testing.T) {
 	}
 	if _, errs, status := example(t, "client", address, "a red dog", picture); status != 1 || !strings.Contains(errs, "422") || !strings.Contains(errs, "dog") {
 		t.Errorf("status %d: %s", status, errs)
+	}
+}
+
+// Pictures of a bucket are encoded into another folder of it, once: the second worker finds nothing to do.
+func TestBucket(t *testing.T) {
+	server := storetest.NewServer(t)
+	server.Setenv(t)
+	bucket, err := store.Open(t.Context(), server.Location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"red-circle.png", "blue-square.png"} {
+		b, err := os.ReadFile(golden.Path(t, "demo/pictures/"+name))
+		if err == nil {
+			err = store.Write(t.Context(), bucket, "pictures/"+name, b, store.PutOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"1 shards with 2 rows; 0 were done before\n", "0 shards with 0 rows; 0 were done before\n"} {
+		out, errs, status := example(t, "bucket", server.Location+"/vectors", server.Location+"/pictures")
+		if want += "verified: 1 shards, 2 rows\n"; status != 0 || errs != "" || out != want {
+			t.Errorf("status %d, got %q, want %q: %s", status, out, want, errs)
+		}
+	}
+	if _, err := bucket.Stat(t.Context(), "vectors/img_emb/img_emb_0.npy"); err != nil {
+		t.Error(err)
 	}
 }

@@ -32,6 +32,7 @@ draw() {
 draw encode builtin:demo photo.png
 draw similarity builtin:demo photo.png red-circle.png blue-square.png
 draw folder builtin:demo pictures photos.npy
+draw bucket vectors pictures
 draw search pictures photos.index "a red circle"
 draw zeroshot builtin:demo "red circle,blue square,green star" pictures/red-circle.png pictures/blue-square.png
 draw explain circle-left-of-cross.png "a blue cross" map.png

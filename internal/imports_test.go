@@ -63,7 +63,7 @@ var reserved = []struct {
 	{"github.com/nlpodyssey/cybertron", []string{"tasks", "server", "cmd", "examples/bert", "examples/cybertronserver"}},
 	// Buckets are for programs that import them.
 	{"github.com/aws/aws-sdk-go-v2", []string{"shard/store/s3"}},
-	{module + "shard/store/s3", []string{"cmd"}},
+	{module + "shard/store/s3", []string{"cmd", "examples/bucket"}},
 	// These help tests, whose imports do not count here.
 	{module + "internal/golden", []string{"internal/tiny"}},
 	{module + "internal/tiny", nil},
