@@ -223,6 +223,12 @@ func TestTokens(t *testing.T) {
 		t.Error("LLaVA has no tiles, and takes their number")
 	}
 	e.Close()
+	for what, f := range map[string]func(){"Tokens": func() { e.Tokens(p) }, "Count": func() { e.Count(60, 30) }, "HD": func() { e.HD(4) }} {
+		if err := Try(f); err == nil || !strings.Contains(err.Error(), "has been closed") {
+			t.Errorf("%s of a closed encoder: %v", what, err)
+		}
+	}
+	e.Close()
 }
 
 // What goes wrong is a sentence without the names of packages, and the next call works.

@@ -39,28 +39,41 @@ func OpenEncoder(path string, layout ...string) *Encoder {
 
 // Close gives the memory back, and closes the files.
 func (e *Encoder) Close() {
+	if e.of == nil {
+		return
+	}
 	call("closing "+e.path, func(context.Context, *progress) error { return e.model.Close() })
 	e.of = nil
 }
 
+// encoder returns the encoder, if it is open.
+func (e *Encoder) encoder() *projector.Encoder {
+	if e == nil || e.of == nil {
+		failf("this encoder has been closed: open it again by notebook.OpenEncoder")
+	}
+	return e.of
+}
+
 // HD sets the most tiles that a picture is cut into, for models with tiles.
 func (e *Encoder) HD(tiles int) *Encoder {
-	if e.of.Layout.Fit != projector.Tile {
-		failf("%s does not cut pictures into tiles of that kind: its layout is %s", e.path, e.of.Layout.Name)
+	of := e.encoder()
+	l := of.Layout
+	if l.Fit != projector.Tile {
+		failf("%s does not cut pictures into tiles of that kind: its layout is %s", e.path, l.Name)
 	}
-	l := e.of.Layout
 	l.HDNum = tiles
 	if err := l.Validate(); err != nil {
 		panic(&Error{Sentence: sentence(err), Cause: err})
 	}
-	e.of.Layout = l
+	of.Layout = l
 	return e
 }
 
 // Count returns how many tokens a picture of so many pixels has; nothing is computed for it.
 func (e *Encoder) Count(width, height int) (n int) {
+	of := e.encoder()
 	call("counting", func(context.Context, *progress) (err error) {
-		n, err = e.of.Count(width, height)
+		n, err = of.Count(width, height)
 		return err
 	})
 	return n
@@ -77,18 +90,19 @@ type Tokens struct {
 
 // Tokens computes the tokens of a picture.
 func (e *Encoder) Tokens(p Picture) *Tokens {
-	t := &Tokens{Picture: p, layout: e.of.Layout.Name}
+	of := e.encoder()
+	t := &Tokens{Picture: p, layout: of.Layout.Name}
 	call("encoding "+p.Name(), func(ctx context.Context, _ *progress) error {
 		img, err := p.of.Decode()
 		if err != nil {
 			return err
 		}
-		tiles, err := e.of.Split(img)
+		tiles, err := of.Split(img)
 		if err != nil {
 			return err
 		}
-		t.Rows, t.Cols, t.Views = tiles.Rows, tiles.Cols, views(tiles, e.of.Tower.Config)
-		y, err := e.of.ForwardContext(ctx, tiles)
+		t.Rows, t.Cols, t.Views = tiles.Rows, tiles.Cols, views(tiles, of.Tower.Config)
+		y, err := of.ForwardContext(ctx, tiles)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func (j *Job) Claims(ctx context.Context, o ClaimOptions) (s Source, end func(),
 	if o.Lease < 0 || o.Lease > maxLease {
 		return s, nil, fmt.Errorf("shard: a lease of %v, want more than 0 and at most %v", o.Lease, maxLease)
 	}
-	c := &claims{job: j, lease: o.Lease, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, now: time.Now, wait: wait}
+	c := &claims{job: j, lease: o.Lease, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, relist: relistAfter, now: time.Now, wait: wait}
 	if c.unlock, err = markAlive(j.worker); err != nil {
 		return s, nil, err
 	}
@@ -75,6 +76,7 @@ type claims struct {
 	unlock func()
 	now    func() time.Time
 	wait   func(ctx context.Context, d time.Duration) error
+	relist int // relistAfter
 
 	todo  []int // numbers in the order in which this worker tries them; nil before the first
 	mu    sync.Mutex
@@ -115,7 +117,10 @@ func (c *claims) next(ctx context.Context) (int, bool, error) {
 		}
 		c.todo = append(append(make([]int, 0, len(all)), all[at:]...), all[:at]...)
 	}
-	for pause := firstPause; ; pause = min(2*pause, c.lease) {
+	passed := 0
+	pause := firstPause
+pass:
+	for {
 		left := c.todo[:0:0]
 		soonest := c.lease / 3 // what another has done, it has for no longer than that
 		for i, n := range c.todo {
@@ -130,6 +135,14 @@ func (c *claims) next(ctx context.Context) (int, bool, error) {
 			case free >= 0: // another has it
 				left = append(left, n)
 				soonest = min(soonest, free)
+			default: // it is done
+				if passed++; passed == c.relist {
+					passed = 0
+					if c.todo, err = c.still(ctx, append(left, c.todo[i+1:]...)); err != nil {
+						return 0, false, err
+					}
+					continue pass
+				}
 			}
 		}
 		if c.todo = left; len(left) == 0 {
@@ -138,7 +151,18 @@ func (c *claims) next(ctx context.Context) (int, bool, error) {
 		if err := c.wait(ctx, min(max(soonest, firstPause), pause)); err != nil {
 			return 0, false, err
 		}
+		pause = min(2*pause, c.lease)
 	}
+}
+
+// relistAfter is how many shards in a row a worker finds done before it lists what is left: each is some eight requests, and a list of a thousand
+// names is one, so that this is less for a hundred thousand shards too.
+const relistAfter = 64
+
+// still returns those of some shards that are to be done still.
+func (c *claims) still(ctx context.Context, some []int) ([]int, error) {
+	all, err := c.job.Todo(ctx) // sorted
+	return slices.DeleteFunc(some, func(n int) bool { _, is := slices.BinarySearch(all, n); return !is }), err
 }
 
 // firstPause is how long a worker waits for others at first: small shards are done in that. It doubles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/shard/input"
+	"github.com/vitago/vitago/shard/store"
 )
 
 // claimsOf returns the claims of a job by a clock of its own, which goes on when they wait. After most waits the error is errWaited.
@@ -20,7 +22,7 @@ func claimsOf(t *testing.T, j *Job, clock *time.Time, most int) *claims {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &claims{job: j, lease: time.Minute, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, unlock: unlock,
+	c := &claims{job: j, lease: time.Minute, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, relist: relistAfter, unlock: unlock,
 		now: func() time.Time { return *clock },
 		wait: func(_ context.Context, d time.Duration) error {
 			if most--; most < 0 {
@@ -104,6 +106,64 @@ func TestClaimsOfTheDead(t *testing.T) {
 	b := claimsOf(t, open(t, o), &clock, 0)
 	if got := take(t, b, 2); len(got) != 2 {
 		t.Errorf("taken over are %v, want both", got)
+	}
+}
+
+// counting is a store that counts requests.
+type counting struct {
+	store.Store
+	n *int
+}
+
+func (c counting) Open(ctx context.Context, name string, offset, length int64) (store.Reader, error) {
+	*c.n++
+	return c.Store.Open(ctx, name, offset, length)
+}
+
+func (c counting) Stat(ctx context.Context, name string) (store.Info, error) {
+	*c.n++
+	return c.Store.Stat(ctx, name)
+}
+
+func (c counting) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	*c.n++
+	return c.Store.List(ctx, prefix)
+}
+
+// TestClaimsPassed: a worker that comes to what another has done meanwhile lists what is left, in place of asking for each, and takes all of it.
+func TestClaimsPassed(t *testing.T) {
+	in, out := photos(t, 24, nil), t.TempDir()
+	o := Options{Output: out, Inputs: []string{in}, Input: input.Options{PerShard: 1}, Resume: true}
+	clock := time.Now()
+	c := claimsOf(t, open(t, o), &clock, 0)
+	c.relist = 3
+	first := take(t, c, 1)[0]
+	other := open(t, o)
+	var left []int
+	for n := range 24 {
+		if n == first {
+			continue
+		}
+		if n%12 == 5 {
+			left = append(left, n)
+		} else if _, err := other.Shard(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests := 0
+	c.job.store = counting{c.job.store, &requests}
+	got := take(t, c, len(left))
+	slices.Sort(got)
+	if !slices.Equal(got, left) {
+		t.Errorf("claimed are %v, want %v", got, left)
+	}
+	if n, ok, err := c.next(t.Context()); ok || err != nil {
+		t.Errorf("number %d, ok %v, error %v, want nothing to do", n, ok, err)
+	}
+	// Of each of three that are found done its claims, its records, the newest of these, and its two files under two names; the list; and of each that is
+	// claimed its claims, its records and its failure. Without the list it were 7 for each of 21.
+	if most := 3*7 + 1 + 3*len(left); requests > most {
+		t.Errorf("%d requests, want at most %d", requests, most)
 	}
 }
 

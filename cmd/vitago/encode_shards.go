@@ -156,12 +156,10 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 	}
 	p := startProgress(log, "loading "+e.model, megabytes)
 	var mu sync.Mutex
-	at := map[int]int{}
 	began, samples := time.Time{}, 0
 	o.Progress = func(x shard.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
-		at[x.Shard] = x.Samples
 		samples++
 		p.note.Store(fmt.Sprintf("%s images, %.1f images/s, shard %d", grouped(int64(samples)), float64(samples)/time.Since(began).Seconds(), x.Shard))
 	}
@@ -184,7 +182,6 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 	source.Done = func(n int, r *shard.Record, err error) {
 		mu.Lock()
 		ended++
-		delete(at, n)
 		p.set(int64(ended), int64(max(total, ended)))
 		mu.Unlock()
 		if r != nil && r.Worker == j.Worker() {
