@@ -203,6 +203,11 @@ func (l local) entries(dir, prefix string) (names []string, err error) {
 		return nil, failed(err)
 	}
 	defer d.Close()
+	return l.namesIn(d, dir, prefix)
+}
+
+// namesIn is entries of a folder that is open. Another process may remove it, as long as it is empty.
+func (l local) namesIn(d *os.File, dir, prefix string) (names []string, err error) {
 	for {
 		const some = 1024
 		entries, err := d.ReadDir(some)
@@ -230,7 +235,7 @@ func (l local) entries(dir, prefix string) (names []string, err error) {
 				names = append(names, name)
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
 			return names, nil
 		}
 		if err != nil {
