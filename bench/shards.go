@@ -30,6 +30,8 @@ type shardRun struct {
 	Contender string  `json:"contender"`
 	Round     int     `json:"round"`
 	Rate      float64 `json:"rate"`             // images per second, without the start
+	CPU       float64 `json:"cpu"`              // seconds of all its processes per image, without the start
+	Server    float64 `json:"server,omitempty"` // seconds of processor per image that the server of the bucket took
 	Peak      int64   `json:"peak,omitempty"`   // bytes, the sum of the peaks of its processes (VmHWM)
 	Memory    int64   `json:"memory,omitempty"` // bytes, the most that all its processes had resident at once, shared pages once (PSS)
 	Cosine    float64 `json:"cosine,omitempty"` // to what encode gives, the least of any file
@@ -209,7 +211,7 @@ func (s *shardRace) rate(ctx context.Context, o options) error {
 				progress("%s: %v", c.name, err)
 				continue
 			}
-			progress("%s, round %d of %d: %.1f images/s, peak %s GB, cosine %.6f", c.name, round+1, o.rounds, r.Rate, gigabytes(r.Peak), r.Cosine)
+			progress("%s, round %d of %d: %.1f images/s, %.1f ms of processor an image, of the server %.1f, peak %s GB, cosine %.6f", c.name, round+1, o.rounds, r.Rate, 1e3*r.CPU, 1e3*r.Server, gigabytes(r.Peak), r.Cosine)
 			s.Runs = append(s.Runs, r)
 		}
 	}
@@ -218,7 +220,7 @@ func (s *shardRace) rate(ctx context.Context, o options) error {
 
 // race measures a contender: of a quarter of the pictures the memory, which slows it down to look at, then the time of a quarter and of all.
 func (r *shardRun) race(ctx context.Context, o options, c contender, env []string) error {
-	var seconds [2]float64
+	var seconds, cpu, server [2]float64
 	var counts [2]int
 	for _, run := range []struct {
 		i      int
@@ -238,6 +240,7 @@ func (r *shardRun) race(ctx context.Context, o options, c contender, env []strin
 		}
 		counts[i] = len(entries)
 		var took fileRun
+		before := cpuSeconds()
 		switch c.kind {
 		case "encode":
 			took = fileRun{Contender: r.Contender, Threads: runtime.NumCPU()}
@@ -255,9 +258,13 @@ func (r *shardRun) race(ctx context.Context, o options, c contender, env []strin
 		if err != nil {
 			return err
 		}
-		seconds[i], r.Peak, r.Memory = took.Seconds, max(r.Peak, took.Peaks), max(r.Memory, took.Memory)
+		if c.kind == "s3" {
+			server[i] = cpuSeconds() - before
+		}
+		seconds[i], cpu[i], r.Peak, r.Memory = took.Seconds, took.CPU, max(r.Peak, took.Peaks), max(r.Memory, took.Memory)
 	}
-	r.Rate = float64(counts[1]-counts[0]) / (seconds[1] - seconds[0])
+	n := float64(counts[1] - counts[0])
+	r.Rate, r.CPU, r.Server = n/(seconds[1]-seconds[0]), (cpu[1]-cpu[0])/n, (server[1]-server[0])/n
 	var err error
 	r.Cosine, err = r.agrees(ctx, o, c, counts[1])
 	return err
@@ -344,6 +351,7 @@ func (r *fileRun) time(ctx context.Context, memory bool, argv, env []string) err
 	if err != nil {
 		return errors.New(stderr.last(err))
 	}
+	r.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
 	return nil
 }
 
@@ -351,19 +359,18 @@ func (r *fileRun) time(ctx context.Context, memory bool, argv, env []string) err
 func (s *shardRace) processes(ctx context.Context, o options) error {
 	for round := range o.rounds {
 		for _, n := range []int{1, 2} {
-			var seconds [2]float64
+			var seconds, cpu [2]float64
 			for i, tars := range []string{fewTars, allTars} {
 				out := filepath.Join(o.dir, "shards")
 				if err := os.RemoveAll(out); err != nil {
 					return err
 				}
 				begun := time.Now()
-				errs := make(chan error, n)
+				errs, runs := make(chan error, n), make([]fileRun, n)
 				for p := range n {
 					argv := []string{o.vitago, "encode", "--shards", "--model", o.dir, "--batch", "32", "--resume", "--part", fmt.Sprintf("%d/%d", p, n), "-o", out, filepath.Join(o.dir, tars)}
 					go func() {
-						var r fileRun
-						errs <- r.time(ctx, false, argv, []string{"GOMAXPROCS=1"})
+						errs <- runs[p].time(ctx, false, argv, []string{"GOMAXPROCS=1"})
 					}()
 				}
 				for range n {
@@ -372,9 +379,13 @@ func (s *shardRace) processes(ctx context.Context, o options) error {
 					}
 				}
 				seconds[i] = time.Since(begun).Seconds()
+				for _, r := range runs {
+					cpu[i] += r.CPU
+				}
 			}
-			r := shardRun{Contender: []string{oneProcess, twoProcesses}[n-1], Round: round, Rate: float64(s.Files-2*s.Tar) / (seconds[1] - seconds[0])}
-			progress("%s, round %d of %d: %.1f images/s", r.Contender, round+1, o.rounds, r.Rate)
+			images := float64(s.Files - 2*s.Tar)
+			r := shardRun{Contender: []string{oneProcess, twoProcesses}[n-1], Round: round, Rate: images / (seconds[1] - seconds[0]), CPU: (cpu[1] - cpu[0]) / images}
+			progress("%s, round %d of %d: %.1f images/s, %.1f ms of processor an image", r.Contender, round+1, o.rounds, r.Rate, 1e3*r.CPU)
 			s.Runs = append(s.Runs, r)
 		}
 	}
@@ -442,18 +453,20 @@ func repeatTar(folder, to string, n int) error {
 	return errors.Join(w.Close(), f.Close())
 }
 
-// of returns the median rate of a contender's runs, and the most memory; NaN if there are none.
-func (s *shardRace) of(name string) (rate, peak, memory float64) {
-	var rates []float64
+// of returns the medians of a contender's runs, with the most memory; the rate is NaN if there are none.
+func (s *shardRace) of(name string) shardRun {
+	all := shardRun{Contender: name, Rate: math.NaN()}
+	var rates, cpu, server []float64
 	for _, r := range s.Runs {
 		if r.Contender == name {
-			rates, peak, memory = append(rates, r.Rate), max(peak, float64(r.Peak)), max(memory, float64(r.Memory))
+			rates, cpu, server = append(rates, r.Rate), append(cpu, r.CPU), append(server, r.Server)
+			all.Peak, all.Memory = max(all.Peak, r.Peak), max(all.Memory, r.Memory)
 		}
 	}
-	if rates == nil {
-		return math.NaN(), math.NaN(), math.NaN()
+	if rates != nil {
+		all.Rate, all.CPU, all.Server = median(rates), median(cpu), median(server)
 	}
-	return median(rates), peak, memory
+	return all
 }
 
 // wrong returns an error that names every contender whose vectors are not encode's.
@@ -477,18 +490,19 @@ func (s *shardRace) markdown() string {
 		fmt.Fprintf(&b, "\nNot measured: %s (%s).\n", name, why)
 	}
 	var rows [][]string
-	ours, _, memory := s.of(shardContenders[1].name)
+	ours := s.of(shardContenders[1].name)
 	for _, c := range shardContenders {
-		if rate, peak, pss := s.of(c.name); !math.IsNaN(rate) {
-			rows = append(rows, []string{c.name, number(rate, 1), gigabytes(int64(pss)), gigabytes(int64(peak)), number(ours/rate, 2), number(pss/memory, 2)})
+		if r := s.of(c.name); !math.IsNaN(r.Rate) {
+			rows = append(rows, []string{c.name, number(r.Rate, 1), number(1e3*r.CPU, 1), number(1e3*r.Server, 1), gigabytes(r.Memory), gigabytes(r.Peak), number(ours.Rate/r.Rate, 2), number(float64(r.Memory)/float64(ours.Memory), 2)})
 		}
 	}
 	if rows != nil {
-		fmt.Fprintf(&b, "\n### %s, all cores\n\n%s", s.Config, table([]string{"", "images/s", "peak resident, GB (PSS)", "sum of peaks, GB", "images/s of shards to it", "its memory to that of shards"}, rows...))
+		fmt.Fprintf(&b, "\n### %s, all cores\n\n%s", s.Config, table([]string{"", "images/s", "processor, ms an image", "of the server, ms an image", "peak resident, GB (PSS)", "sum of peaks, GB", "images/s of shards to it", "its memory to that of shards"}, rows...))
 	}
-	if one, _, _ := s.of(oneProcess); !math.IsNaN(one) {
-		two, _, _ := s.of(twoProcesses)
-		fmt.Fprintf(&b, "\n### %s, processes\n\n%s", s.Config, table([]string{"", "images/s", "to one"}, []string{oneProcess, number(one, 1), "1.00"}, []string{twoProcesses, number(two, 1), number(two/one, 2)}))
+	if one := s.of(oneProcess); !math.IsNaN(one.Rate) {
+		two := s.of(twoProcesses)
+		fmt.Fprintf(&b, "\n### %s, processes\n\n%s", s.Config, table([]string{"", "images/s", "processor, ms an image", "to one"},
+			[]string{oneProcess, number(one.Rate, 1), number(1e3*one.CPU, 1), "1.00"}, []string{twoProcesses, number(two.Rate, 1), number(1e3*two.CPU, 1), number(two.Rate/one.Rate, 2)}))
 	}
 	rows = nil
 	for _, p := range s.Growth {

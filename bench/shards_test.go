@@ -16,13 +16,13 @@ import (
 // TestShardTables: medians of the runs, ratios to shards, and no row of what was not measured.
 func TestShardTables(t *testing.T) {
 	s := &shardRace{Config: "tiny", Files: 64, Tar: 8, Failed: map[string]string{"memory": "no room"}, Runs: []shardRun{
-		{Contender: "vitago encode, local files", Rate: 50, Peak: 2e9, Memory: 1e9, Cosine: 1},
-		{Contender: "vitago encode --shards, tars on S3", Rate: 48, Peak: 2e9, Memory: 1e9, Cosine: 1}, {Contender: "vitago encode --shards, tars on S3", Rate: 52, Peak: 2e9, Memory: 1e9, Cosine: 1},
-		{Contender: oneProcess, Rate: 20}, {Contender: twoProcesses, Rate: 38},
+		{Contender: "vitago encode, local files", Rate: 50, CPU: 0.04, Peak: 2e9, Memory: 1e9, Cosine: 1},
+		{Contender: "vitago encode --shards, tars on S3", Rate: 48, CPU: 0.041, Server: 0.0002, Peak: 2e9, Memory: 1e9, Cosine: 1}, {Contender: "vitago encode --shards, tars on S3", Rate: 52, CPU: 0.043, Server: 0.0004, Peak: 2e9, Memory: 1e9, Cosine: 1},
+		{Contender: oneProcess, Rate: 20, CPU: 0.04}, {Contender: twoProcesses, Rate: 38, CPU: 0.05},
 	}, Growth: []shardPoint{{1000, 70e6}, {10000, 77e6}}}
 	got := s.markdown()
 	for _, want := range []string{
-		"| vitago encode, local files | 50.0 | 1.00 | 2.00 | 1.00 | 1.00 |", "| " + twoProcesses + " | 38.0 | 1.90 |", "| 10000 | 77.0 | 1.10 |", "Not measured: memory (no room).", "64 JPEG files, 8 in a tar",
+		"| vitago encode, local files | 50.0 | 40.0 | 0.0 | 1.00 | 2.00 | 1.00 | 1.00 |", "tars on S3 | 50.0 | 42.0 | 0.3 | 1.00 |", "| " + twoProcesses + " | 38.0 | 50.0 | 1.90 |", "| 10000 | 77.0 | 1.10 |", "Not measured: memory (no room).", "64 JPEG files, 8 in a tar",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
@@ -38,8 +38,8 @@ func TestShardTables(t *testing.T) {
 	if err := s.wrong(); err == nil || !strings.Contains(err.Error(), "tars on S3: the cosine") {
 		t.Errorf("%v, want that the vectors are others", err)
 	}
-	if r, _, _ := s.of("none"); !math.IsNaN(r) {
-		t.Errorf("rate %v of what was not measured", r)
+	if r := s.of("none"); !math.IsNaN(r.Rate) {
+		t.Errorf("rate %v of what was not measured", r.Rate)
 	}
 }
 

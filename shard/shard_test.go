@@ -209,6 +209,54 @@ func clean(t testing.TB, out string) {
 	}
 }
 
+// TestAhead: shards are read while the tower waits, and it goes on while shards are being published. No more than maxInFlight are in work.
+func TestAhead(t *testing.T) {
+	const each, shards = 5, maxInFlight + 3
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	wait := func(what string, c <-chan struct{}) {
+		select {
+		case <-c:
+		case <-ctx.Done():
+			t.Errorf("%s: it stands still", what)
+		}
+	}
+	read, written := make(chan struct{}), make(chan struct{})
+	var begun, published atomic.Int64
+	o := Options{Output: t.TempDir(), Inputs: []string{photos(t, each*shards, nil)}, Input: input.Options{PerShard: each}, Batch: 4}
+	o.Progress = func(p Progress) {
+		switch p {
+		case Progress{Shard: 0, Samples: 1, Rows: 1}:
+			wait("the first row, while others are read", read)
+		case Progress{Shard: maxInFlight - 1, Samples: each, Rows: each}:
+			if n, p := begun.Load(), published.Load(); n != maxInFlight || p != 0 {
+				t.Errorf("%d shards are begun and %d published, want %d and 0", n, p, maxInFlight)
+			}
+			close(written)
+		}
+	}
+	j := open(t, o)
+	j.recording = func(n int) {
+		wait(fmt.Sprintf("publishing shard %d, while others are encoded", n), written)
+		published.Add(1)
+	}
+	s, err := j.Assigned(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := s.Next
+	s.Next = func(ctx context.Context) (int, bool, error) {
+		n, ok, err := next(ctx)
+		if ok && begun.Add(1) == maxInFlight {
+			close(read)
+		}
+		return n, ok, err
+	}
+	if r, err := j.Work(ctx, s); err != nil || r.Done != shards || r.Rows != each*shards {
+		t.Errorf("%+v, %v, want %d shards of %d rows", r, err, shards, each)
+	}
+}
+
 // TestBytes: the files of a dataset are the same bytes, whatever the order in which workers made them.
 func TestBytes(t *testing.T) {
 	in := photos(t, 10, nil)

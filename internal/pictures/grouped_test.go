@@ -95,6 +95,40 @@ func TestGroupedWaits(t *testing.T) {
 	settled(t, before)
 }
 
+// TestGroupedFull: a group is full if so many are begun while the caller has the one before it, however long each takes.
+func TestGroupedFull(t *testing.T) {
+	const size, items = 4, 18
+	more := make(chan struct{}, items)
+	source := func(yield func(int) bool) {
+		for i := range items {
+			if !yield(i) {
+				return
+			}
+			more <- struct{}{} // it has its place
+		}
+	}
+	slow := func(_, s int) int {
+		time.Sleep(2 * grace)
+		return s
+	}
+	placed, taken, ahead := 0, 0, false
+	for group, err := range Grouped(t.Context(), source, size, 1, slow) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ahead && len(group) != min(size, items-taken) {
+			t.Errorf("after %d items a group of %d, want %d", taken, len(group), size)
+		}
+		taken += len(group)
+		for ahead = true; placed < min(taken+size, items); placed++ {
+			<-more
+		}
+	}
+	if taken != items {
+		t.Errorf("%d items, want %d", taken, items)
+	}
+}
+
 // TestGroupedEnds: a loop that is left, or whose context ends, waits neither for the source nor for an item.
 func TestGroupedEnds(t *testing.T) {
 	before := runtime.NumGoroutine()
