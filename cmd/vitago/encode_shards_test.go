@@ -83,7 +83,7 @@ func TestEncodeShards(t *testing.T) {
 	vitago("merge", "-o", "all", "one", "two").want(t, exitDone, []string{"all: 4 shards with 6 rows\n"}, nil)
 	vitago("merge", "-o", "all", "one", "two").want(t, exitDone, []string{"all: 4 shards with 6 rows; 4 there before\n"}, nil)
 	vitago("verify-shards", "all").want(t, exitDone, []string{"all: complete: 4 shards with 6 rows in "}, nil)
-	vitago("status", "--plot", "x.svg", "--all", "all").want(t, exitDone, []string{"shards   4 of 4 done", "\n3      done   1     0 "}, []string{"x.svg: rows over time"})
+	vitago("status", "--plot", "x.svg", "--all", "all").want(t, exitDone, []string{"shards   4 of 4 done", "  reason\n", "\n3      done   1     0 "}, []string{"x.svg: rows over time"})
 	if svg := read(t, "x.svg"); !strings.Contains(svg, "4 of 4 shards, 6 rows") {
 		t.Errorf("the plot has no title: %.200s", svg)
 	}

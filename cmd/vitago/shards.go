@@ -97,7 +97,7 @@ func statusText(s *shard.Status, all bool) []byte {
 	}
 	b.WriteString("\n")
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "shard\tstate\trows\tfailed\ttime\tworker\t")
+	fmt.Fprintln(t, "shard\tstate\trows\tfailed\ttime\tworker\treason")
 	for _, e := range listed {
 		state, took := e.State, ""
 		if e.Useless {
@@ -111,7 +111,8 @@ func statusText(s *shard.Status, all bool) []byte {
 		case !e.Ended.IsZero():
 			took = "at " + e.Ended.Format(time.DateTime)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%s\t%s\t%s\n", e.Shard, state, e.Rows, e.Failed, took, e.Worker, oneLine(plain(errors.New(e.Reason))))
+		row := fmt.Sprintf("%d\t%s\t%d\t%d\t%s\t%s\t%s", e.Shard, state, e.Rows, e.Failed, took, e.Worker, oneLine(plain(errors.New(e.Reason))))
+		fmt.Fprintln(t, strings.TrimRight(row, "\t"))
 	}
 	t.Flush() // w is a buffer
 	return b.Bytes()
