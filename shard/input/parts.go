@@ -83,7 +83,7 @@ func (l *lister) all(inputs []string) error {
 			if l.ctx.Err() != nil {
 				return context.Cause(l.ctx)
 			}
-			return fmt.Errorf("input: %s: %w", text(in), err)
+			return fmt.Errorf("input: %s: %w", text(store.Redacted(in)), err)
 		}
 	}
 	if err := l.flush(); err != nil {

@@ -238,7 +238,7 @@ func parseField(f field, text string, quoted bool) (any, error) {
 	if want := f.kind == Text || f.kind == vector; quoted != want && (quoted || text != "" || !f.optional) {
 		return nil, fmt.Errorf("is %.40q, in quotes %v, want %v", text, quoted, want)
 	}
-	if text == "" && !quoted {
+	if text == "" && !quoted && f.optional {
 		return nil, nil
 	}
 	switch f.kind {

@@ -111,6 +111,27 @@ func IsLocal(location string) bool {
 	return s == ""
 }
 
+// Redacted returns a location without the password of USER:PASSWORD@ before its bucket: people put secret keys there, where no store takes them.
+func Redacted(location string) string {
+	s, rest := scheme(location)
+	colon, at := strings.IndexByte(rest, ':'), strings.LastIndexByte(rest, '@')
+	if slash := strings.IndexByte(rest, '/'); s == "" || colon < 0 || at < colon || slash >= 0 && slash < colon { // a secret key may have slashes
+		return location
+	}
+	return location[:len(location)-len(rest)] + rest[:colon] + ":…" + rest[at:]
+}
+
+// almost returns an error for a path that looks like a location of a registered scheme, with a slash too few.
+func almost(location string) error {
+	before, _, found := strings.Cut(location, ":/")
+	schemesMu.RLock()
+	defer schemesMu.RUnlock()
+	if s := strings.ToLower(before); found && schemes[s] != nil {
+		return fmt.Errorf("store: %s: want %s://BUCKET/PREFIX, or ./%s for a folder", location, s, location)
+	}
+	return nil
+}
+
 // Open opens the store at a location: a folder, which need not be there yet, or one of a registered scheme such as "s3://BUCKET/PREFIX".
 func Open(ctx context.Context, location string) (Store, error) {
 	if location == "" {
@@ -118,13 +139,16 @@ func Open(ctx context.Context, location string) (Store, error) {
 	}
 	s, _ := scheme(location)
 	if s == "" {
+		if err := almost(location); err != nil {
+			return nil, err
+		}
 		return newLocal(location)
 	}
 	schemesMu.RLock()
 	defer schemesMu.RUnlock()
 	open := schemes[s]
 	if open == nil {
-		return nil, fmt.Errorf("store: %s: nothing here opens %s://, want a folder or one of %q", location, s, slices.Sorted(maps.Keys(schemes)))
+		return nil, fmt.Errorf("store: %s: nothing here opens %s://, want a folder or one of %q", Redacted(location), s, slices.Sorted(maps.Keys(schemes)))
 	}
 	return open(ctx, location)
 }
@@ -138,7 +162,7 @@ func Locate(location string) (root, name string, err error) {
 	}
 	bucket, path, _ := strings.Cut(rest, "/")
 	if bucket == "" || CheckName(path) != nil {
-		return "", "", fmt.Errorf("store: %s: names no object, want %s://BUCKET/NAME", location, s)
+		return "", "", fmt.Errorf("store: %s: names no object, want %s://BUCKET/NAME", Redacted(location), s)
 	}
 	root = location[:len(location)-len(path)-1]
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {

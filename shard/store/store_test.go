@@ -210,6 +210,32 @@ func TestRegister(t *testing.T) {
 	store.Register("test", open)
 }
 
+// TestAlmost: a location with a slash too few is no folder, and a password is not shown.
+func TestAlmost(t *testing.T) {
+	store.Register("almost", func(context.Context, string) (store.Store, error) { return nil, fs.ErrPermission })
+	for _, location := range []string{"almost:/b/x", "Almost:/b"} {
+		if _, err := store.Open(t.Context(), location); err == nil || !strings.Contains(err.Error(), "want almost://BUCKET/PREFIX") {
+			t.Errorf("%q: error %v", location, err)
+		}
+	}
+	for location, want := range map[string]string{
+		"s3://b/a:b@c": "s3://b/a:b@c", "s3://k:a/b@c/d": "s3://k:…@c/d", "s3://k:a@b": "s3://k:…@b", "s3://k@b/x": "s3://k@b/x", "a:b@c": "a:b@c", "s3://b:x/y": "s3://b:x/y", "gs://k:s@b": "gs://k:…@b",
+	} {
+		if got := store.Redacted(location); got != want {
+			t.Errorf("%q: got %q, want %q", location, got, want)
+		}
+	}
+	if _, err := store.Open(t.Context(), "nowhere://k:secret@b"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %v", err)
+	}
+	if _, _, err := store.Locate("s3://k:secret@b"); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := store.Open(t.Context(), "./almost:/b"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLocate(t *testing.T) {
 	for _, c := range []struct{ location, root, name string }{
 		{"s3://b/a/x.tar", "s3://b/a", "x.tar"},

@@ -175,6 +175,7 @@ func TestSettings(t *testing.T) {
 		"no URL":         {map[string]string{"AWS_ENDPOINT_URL": "localhost:9000"}, "s3://b-1", "AWS_ENDPOINT_URL is no URL"},
 		"no bucket":      {nil, "s3://", `bucket ""`},
 		"no bucket, /":   {nil, "s3:///x", `bucket ""`},
+		"a secret":       {nil, "s3://AKIA:the/secret+key@bucket/x", "s3://AKIA:…@bucket/x: no credentials stand in a location"},
 		"odd bucket":     {nil, "s3://user@b/x", `bucket "user@b"`},
 		"short bucket":   {nil, "s3://b/x", `bucket "b"`},
 		"odd prefix":     {nil, "s3://b-1/a/../b", "a/../b"},

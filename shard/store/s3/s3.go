@@ -94,6 +94,9 @@ func Open(ctx context.Context, location string) (store.Store, error) {
 func open(ctx context.Context, location string, l limits) (store.Store, error) {
 	_, rest, _ := strings.Cut(location, "://")
 	name, prefix, _ := strings.Cut(rest, "/")
+	if shown := store.Redacted(location); shown != location {
+		return nil, fmt.Errorf("store: %s: no credentials stand in a location: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", shown)
+	}
 	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
 		if err := store.CheckName(prefix); err != nil {
 			return nil, fmt.Errorf("store: %s: %w", location, err)
