@@ -45,9 +45,13 @@ type MismatchError struct {
 	Output   string
 	What     string // a setting, or the space of the vectors
 	Was, Now string
+	Other    string // the dataset that Now is of, where [Merge] compares two; else it is what was asked for
 }
 
 func (e *MismatchError) Error() string {
+	if e.Other != "" {
+		return fmt.Sprintf("shard: %s: was begun with %s %s, and %s with %s", e.Output, e.What, e.Was, e.Other, e.Now)
+	}
 	return fmt.Sprintf("shard: %s: was begun with %s %s, which is now %s", e.Output, e.What, e.Was, e.Now)
 }
 

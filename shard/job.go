@@ -100,6 +100,13 @@ func Open(ctx context.Context, m *clip.Model, o Options) (*Job, error) {
 	if len(o.Inputs) == 0 {
 		p.Spec = d.plan.Spec
 	}
+	if !begun {
+		for _, in := range o.Inputs {
+			if within(in, o.Output) {
+				return nil, fmt.Errorf("shard: %s: the input %s lies in it, want an output that has nothing but its dataset", o.Output, in)
+			}
+		}
+	}
 	j := &Job{dataset: d, model: m, o: o, worker: workerName()}
 	if !begun {
 		if p.Input.Columns, err = input.Columns(ctx, p.Inputs, p.Input); err != nil {
@@ -114,7 +121,7 @@ func Open(ctx context.Context, m *clip.Model, o Options) (*Job, error) {
 		}
 	}
 	if !j.made {
-		if err := d.plan.compare(o.Output, p); err != nil {
+		if err := d.plan.compare(o.Output, p, ""); err != nil {
 			return nil, err
 		}
 	}

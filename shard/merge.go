@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -38,6 +39,9 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 	for i, location := range locations {
 		if same(location, out) || slices.ContainsFunc(locations[:i], func(l string) bool { return same(l, location) }) {
 			return m, fmt.Errorf("shard: %s is named twice", location)
+		}
+		if within(out, location) || within(location, out) {
+			return m, fmt.Errorf("shard: of %s and %s one lies in the other, want an output beside them", out, location)
 		}
 		d, err := openDataset(ctx, location)
 		if err != nil {
@@ -103,9 +107,34 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 	return m, nil
 }
 
-// same says whether two locations are written alike.
-func same(a, b string) bool {
-	return path.Clean(strings.TrimSuffix(a, "/")) == path.Clean(strings.TrimSuffix(b, "/"))
+// same says whether two locations are one: links and relative paths of this machine are followed.
+func same(a, b string) bool { return place(a) == place(b) }
+
+// within says whether a location lies in another, or is it.
+func within(a, b string) bool {
+	a, b = place(a), place(b)
+	return a == b || strings.HasPrefix(a, strings.TrimSuffix(b, "/")+"/")
+}
+
+// place returns a location in a form that others of the same place have too, with slashes.
+func place(location string) string {
+	if !store.IsLocal(location) {
+		scheme, rest, _ := strings.Cut(location, "://")
+		return strings.ToLower(scheme) + "://" + strings.TrimPrefix(path.Clean("/"+rest), "/")
+	}
+	at, err := filepath.Abs(location)
+	if err != nil {
+		at = filepath.Clean(location)
+	}
+	// What is not there yet lies in a folder that is.
+	for dir, behind := at, ""; ; dir, behind = filepath.Dir(dir), filepath.Join(filepath.Base(dir), behind) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.ToSlash(filepath.Join(real, behind))
+		}
+		if dir == filepath.Dir(dir) {
+			return filepath.ToSlash(at)
+		}
+	}
 }
 
 // merging is a shard that becomes one of another dataset.
@@ -116,11 +145,11 @@ type merging struct {
 
 // mergeable returns a [MismatchError] if two datasets cannot become one.
 func mergeable(a, b *dataset) error {
-	now := *b.plan
-	now.Inputs = nil
-	err := a.plan.compare(b.location, &now)
+	first := *a.plan
+	first.Inputs = nil
+	err := b.plan.compare(b.location, &first, a.location)
 	if says(a.plan.Spec.Columns) != says(b.plan.Spec.Columns) {
-		err = errors.Join(err, &MismatchError{b.location, "columns", says(a.plan.Spec.Columns), says(b.plan.Spec.Columns)})
+		err = errors.Join(err, &MismatchError{b.location, "columns", says(b.plan.Spec.Columns), says(a.plan.Spec.Columns), a.location})
 	}
 	if err != nil {
 		return fmt.Errorf("shard: %s and %s cannot be merged: %w", a.location, b.location, err)
@@ -143,7 +172,7 @@ func mergeTarget(ctx context.Context, out string, p *Plan) (*dataset, error) {
 	was := *d.plan
 	was.Vitago = p.Vitago // another version may go on
 	if a, b := says(was), says(p); a != b {
-		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there", out, ErrExists)
+		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there, of %d shards from %s; to be merged are %d from %s", out, ErrOther, d.plan.Shards, strings.Join(d.plan.Inputs, ", "), p.Shards, strings.Join(p.Inputs, ", "))
 	}
 	return d, nil
 }

@@ -183,3 +183,53 @@ func emptied(t *testing.T, dir string) string {
 	}
 	return dir
 }
+
+// TestPlaces: a dataset is not merged with itself under another name, nor into itself, and an output holds no input.
+func TestPlaces(t *testing.T) {
+	a := made(t, 2, Options{})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(a, link); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct {
+		out  string
+		from []string
+		want string
+	}{
+		{t.TempDir(), []string{a, link}, "is named twice"},
+		{t.TempDir(), []string{a, a + "/../" + filepath.Base(a)}, "is named twice"},
+		{link, []string{a}, "is named twice"},
+		{a + "/more", []string{link}, "one lies in the other"},
+		{filepath.Dir(a), []string{a}, "one lies in the other"},
+	} {
+		if _, err := Merge(t.Context(), c.out, c.from, MergeOptions{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s from %q: error %v, want %q", c.out, c.from, err, c.want)
+		}
+	}
+	b := made(t, 2, Options{Format: "jsonl"})
+	_, err := Merge(t.Context(), t.TempDir(), []string{a, b}, MergeOptions{})
+	e := (*MismatchError)(nil)
+	if !errors.As(err, &e) || e.Output != b || e.Other != a || !strings.Contains(e.Was, "jsonl") || !strings.Contains(e.Now, "npy") || !Useless(err) {
+		t.Errorf("error %v of %+v, want jsonl of the second and npy of the first", err, e)
+	}
+	for _, c := range []struct{ a, b string }{{"s3://b/x/", "S3://b/x"}, {"s3://b", "s3://b/"}} {
+		if !same(c.a, c.b) {
+			t.Errorf("%s and %s are not one", c.a, c.b)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"s3://b/x/y", "s3://b/x", true}, {"s3://b/xy", "s3://b/x", false}, {"s3://b/x", "s3://b/x/y", false}, {"s3://bb", "s3://b", false}, {"/x", "/", true}} {
+		if within(c.a, c.b) != c.want {
+			t.Errorf("%s in %s: %v, want %v", c.a, c.b, !c.want, c.want)
+		}
+	}
+	in := photos(t, 2, nil)
+	for _, out := range []string{in, filepath.Dir(in)} {
+		if _, err := Open(t.Context(), model(), Options{Output: out, Inputs: []string{in}}); err == nil || !strings.Contains(err.Error(), "the input "+in+" lies in it") {
+			t.Errorf("%s: error %v", out, err)
+		}
+	}
+	open(t, Options{Output: in + "/out", Inputs: []string{in}})
+}

@@ -79,11 +79,11 @@ func isSum(s string) bool {
 	return err == nil && len(b) == sha256.Size && s == strings.ToLower(s)
 }
 
-// compare returns a [MismatchError] if what is asked for now is not what the plan says.
-func (p *Plan) compare(where string, now *Plan) error {
+// compare returns a [MismatchError] if what is asked for now, or another dataset has, is not what the plan says.
+func (p *Plan) compare(where string, now *Plan, other string) error {
 	differ := func(what string, was, is any) error {
 		if a, b := says(was), says(is); a != b {
-			return &MismatchError{where, what, a, b}
+			return &MismatchError{where, what, a, b, other}
 		}
 		return nil
 	}
@@ -97,7 +97,7 @@ func (p *Plan) compare(where string, now *Plan) error {
 	was.Digits, was.Columns = is.Digits, is.Columns // the inputs say them, too
 	errs = append(errs, differ("the output", was, is))
 	if all := p.Space.Differences(now.Space); p.Fingerprint != now.Fingerprint {
-		errs = append(errs, &MismatchError{where, "vectors of the space", fmt.Sprintf("%.16s (%s)", p.Fingerprint, strings.Join(all, "; ")), fmt.Sprintf("%.16s", now.Fingerprint)})
+		errs = append(errs, &MismatchError{where, "vectors of the space", fmt.Sprintf("%.16s (%s)", p.Fingerprint, strings.Join(all, "; ")), fmt.Sprintf("%.16s", now.Fingerprint), other})
 	} else if was.Texts {
 		errs = append(errs, differ("a text tower of the fingerprint", p.Space.Text, now.Space.Text))
 	}
