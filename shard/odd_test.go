@@ -233,3 +233,30 @@ func TestPlaces(t *testing.T) {
 	}
 	open(t, Options{Output: in + "/out", Inputs: []string{in}})
 }
+
+// TestFolderNames: the name of a folder may have any bytes that the system permits.
+func TestFolderNames(t *testing.T) {
+	for _, name := range []string{"a\xffb", "a b,\"c'", "a\nb", "[x]*?", "100%25", "ä"} {
+		in, dir := photos(t, 2, nil), filepath.Join(t.TempDir(), name)
+		err := os.CopyFS(dir, os.DirFS(in))
+		if err == nil {
+			writeTar(t, filepath.Join(dir, "x.tar"), []string{"a", "b"})
+			err = os.WriteFile(filepath.Join(dir, "list.txt"), []byte("000.png\n"), 0o666)
+		}
+		if err != nil {
+			t.Logf("%q: %v", name, err) // of file systems that do not permit it
+			continue
+		}
+		out := filepath.Join(t.TempDir(), name)
+		j := open(t, Options{Output: out, Inputs: []string{dir, filepath.Join(dir, "list.txt")}, Resume: true})
+		if r := all(t, j); r.Rows != 5 || r.Done != 3 {
+			t.Errorf("%q: %+v, want 5 rows of 3 shards", name, r)
+		}
+		if v, err := Verify(t.Context(), out, func(err error) { t.Error(err) }); err != nil || v.Rows != 5 {
+			t.Errorf("%q: %+v, %v", name, v, err)
+		}
+		if left, err := os.ReadDir(filepath.Join(out, "vitago", "tmp")); err == nil && len(left) > 0 {
+			t.Errorf("%q: %v is left", name, left)
+		}
+	}
+}

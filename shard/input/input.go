@@ -2,6 +2,7 @@ package input
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -135,6 +136,46 @@ type Table struct {
 	Location string `json:"location"`
 	Size     int64  `json:"size"`
 	Version  string `json:"version"`
+}
+
+// As JSON a location is a [pyjson.Name]: folders may have names that are no UTF-8.
+type (
+	plainPart  Part
+	plainTable Table
+	partJSON   struct {
+		Location pyjson.Name `json:"location,omitempty"`
+		*plainPart
+	}
+	tableJSON struct {
+		Location pyjson.Name `json:"location"`
+		*plainTable
+	}
+)
+
+// MarshalJSON writes a JSON object.
+func (p Part) MarshalJSON() ([]byte, error) {
+	return json.Marshal(partJSON{pyjson.Name(p.Location), (*plainPart)(&p)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Part) UnmarshalJSON(text []byte) error {
+	j := partJSON{plainPart: (*plainPart)(p)}
+	err := json.Unmarshal(text, &j)
+	p.Location = string(j.Location)
+	return err
+}
+
+// MarshalJSON writes a JSON object.
+func (t Table) MarshalJSON() ([]byte, error) {
+	return json.Marshal(tableJSON{pyjson.Name(t.Location), (*plainTable)(&t)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *Table) UnmarshalJSON(text []byte) error {
+	j := tableJSON{plainTable: (*plainTable)(t)}
+	err := json.Unmarshal(text, &j)
+	t.Location = string(j.Location)
+	return err
 }
 
 // A File is a picture's file in a [Part].
