@@ -62,7 +62,10 @@ func (j *Job) Claims(ctx context.Context, o ClaimOptions) (s Source, end func(),
 	if o.Lease < 0 || o.Lease > maxLease {
 		return s, nil, fmt.Errorf("shard: a lease of %v, want more than 0 and at most %v", o.Lease, maxLease)
 	}
-	c := &claims{job: j, lease: o.Lease, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, relist: relistAfter, now: time.Now, wait: wait}
+	c := &claims{job: j, lease: o.Lease, mine: map[int]*held{}, seen: map[int]sight{}, tried: map[int]bool{}, now: time.Now, wait: wait}
+	if !store.IsLocal(j.location) {
+		c.relist = relistAfter
+	}
 	if c.unlock, err = markAlive(j.worker); err != nil {
 		return s, nil, err
 	}
@@ -76,7 +79,7 @@ type claims struct {
 	unlock func()
 	now    func() time.Time
 	wait   func(ctx context.Context, d time.Duration) error
-	relist int // relistAfter
+	relist int // relistAfter, or 0 for never, in a folder, where asking for each is as fast
 
 	todo  []int // numbers in the order in which this worker tries them; nil before the first
 	mu    sync.Mutex
