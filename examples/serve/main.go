@@ -1,7 +1,7 @@
 // Serve answers over HTTP what a classifier says of a picture, as JSON: the labels, the most probable first.
 //
 //	go run ./examples/serve tuned localhost:8080
-//	curl --data-binary @demo/pictures/red-circle.png localhost:8080/classify
+//	curl --data-binary @shapes/test/ring/00040.png localhost:8080/classify
 //
 // tuned is the folder that examples/tune has written. The status is 400 without a picture, 413 for one that is too large and 422 for what
 // is no picture.
