@@ -30,6 +30,11 @@ func TestServeTables(t *testing.T) {
 	if err := s.wrong(); err == nil || !strings.Contains(err.Error(), "vitago serve: the cosine") {
 		t.Errorf("%v, want that the vectors are others", err)
 	}
+	s.Runs[3].Cosine = 1
+	s.Runs = append(s.Runs, serveRun{Contender: "vitago serve, bf16", Rate: 80, Cosine: 0.99995})
+	if err := s.wrong(); err != nil {
+		t.Errorf("%v, and bfloat16 has its own bound", err)
+	}
 	if r, _, _, _ := s.of("none"); !math.IsNaN(r) {
 		t.Errorf("rate %v of what was not measured", r)
 	}
