@@ -132,6 +132,31 @@ func (d *dataset) latest(ctx context.Context, kind string, shard int) (generatio
 	return generation, of, nil
 }
 
+// A newest has the highest generation of each shard that has one.
+type newest map[int]int
+
+// of returns that of a shard, -1 if there is none.
+func (m newest) of(n int) int {
+	if g, ok := m[n]; ok {
+		return g
+	}
+	return -1
+}
+
+// newest is latest of all shards, by one listing: in a folder, and for many shards in a bucket too, one for each takes longer than all else.
+func (d *dataset) newest(ctx context.Context, kind string) (newest, error) {
+	all := newest{}
+	for i, err := range d.store.List(ctx, beside+kind+"/") {
+		if err != nil {
+			return nil, err
+		}
+		if n, g, ok := d.parseName(i.Name); ok {
+			all[n] = max(g, all[n])
+		}
+	}
+	return all, nil
+}
+
 // remove deletes all whose names begin with a prefix.
 func (d *dataset) remove(ctx context.Context, prefix string) error {
 	var names []string
@@ -221,8 +246,15 @@ func (d *dataset) tidy(ctx context.Context) error {
 			note(base)
 		}
 	}
+	if len(left) == 0 {
+		return nil
+	}
+	records, err := d.newest(ctx, "shards")
+	if err != nil {
+		return err
+	}
 	for n := range left {
-		r, _, err := d.readRecord(ctx, n)
+		r, _, err := d.recordAt(ctx, n, records.of(n))
 		if err != nil {
 			return err
 		}

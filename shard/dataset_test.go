@@ -1,16 +1,20 @@
 package shard
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vitago/vitago/shard/input"
+	"github.com/vitago/vitago/shard/store"
 )
 
 // made encodes pictures in shards of two and returns the output.
@@ -182,5 +186,53 @@ func TestClaimed(t *testing.T) {
 	s, err := ReadStatus(t.Context(), out)
 	if err != nil || s.Claimed != 1 || s.Open != 1 || s.Each[n].State != StateClaimed || s.Each[n].Rows != 1 || s.Each[n].Worker != j.worker || s.Workers != 1 {
 		t.Errorf("%+v, error %v", s, err)
+	}
+}
+
+// A listing is a store of this machine that counts how often records are listed.
+type listing struct{ store.Store }
+
+var listings atomic.Int64
+
+func (l listing) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	if strings.HasPrefix(prefix, "vitago/shards/") {
+		listings.Add(1)
+	}
+	return l.Store.List(ctx, prefix)
+}
+
+func init() {
+	store.Register("listing", func(ctx context.Context, location string) (store.Store, error) {
+		s, err := store.Open(ctx, strings.TrimPrefix(location, "listing://"))
+		return listing{s}, err
+	})
+}
+
+// TestListedOnce: who looks at all shards lists the records once, and not once for each.
+func TestListedOnce(t *testing.T) {
+	a, out := made(t, 30, Options{}), filepath.Join(t.TempDir(), "out")
+	for name, of := range map[string]struct {
+		do   func() error
+		most int64
+	}{
+		"verify": {func() error {
+			v, err := Verify(t.Context(), "listing://"+filepath.ToSlash(a), func(err error) { t.Error(err) })
+			if v.Shards < 10 {
+				t.Errorf("%d shards, want 10 or more", v.Shards)
+			}
+			return err
+		}, 1},
+		"merge": {func() error {
+			_, err := Merge(t.Context(), "listing://"+filepath.ToSlash(out), []string{"listing://" + filepath.ToSlash(a)}, MergeOptions{})
+			return err
+		}, 2},
+	} {
+		listings.Store(0)
+		if err := of.do(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := listings.Load(); n < 1 || n > of.most {
+			t.Errorf("%s lists records %d times, want at most %d", name, n, of.most)
+		}
 	}
 }

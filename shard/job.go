@@ -171,7 +171,16 @@ type state struct {
 
 // state reads what is known of a shard, and publishes what has a record and was not published.
 func (j *Job) state(ctx context.Context, n int) (s state, err error) {
-	if s.record, s.generation, err = j.readRecord(ctx, n); err != nil {
+	generation, _, err := j.latest(ctx, "shards", n)
+	if err != nil {
+		return s, err
+	}
+	return j.stateAt(ctx, n, generation)
+}
+
+// stateAt is state where the generation of the newest record is known, -1 if there is none.
+func (j *Job) stateAt(ctx context.Context, n, generation int) (s state, err error) {
+	if s.record, s.generation, err = j.recordAt(ctx, n, generation); err != nil {
 		return s, err
 	}
 	if s.record != nil {

@@ -56,8 +56,12 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 			return m, err
 		}
 		from = append(from, d)
+		records, err := d.newest(ctx, "shards")
+		if err != nil {
+			return m, err
+		}
 		for n := range d.plan.Shards {
-			r, _, err := d.readRecord(ctx, n)
+			r, _, err := d.recordAt(ctx, n, records.of(n))
 			if err != nil {
 				return m, err
 			}
@@ -75,7 +79,7 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 			case r.Rows == 0:
 				m.Empty++
 			default:
-				parts = append(parts, merging{d, n})
+				parts = append(parts, merging{d, n, r.Generation})
 				m.Rows += r.Rows
 			}
 		}
@@ -92,8 +96,12 @@ func Merge(ctx context.Context, out string, locations []string, o MergeOptions) 
 	}
 	m.Shards = len(parts)
 	j := &Job{dataset: to, worker: workerName()}
+	records, err := to.newest(ctx, "shards")
+	if err != nil {
+		return m, err
+	}
 	for n, part := range parts {
-		before, err := j.merge(ctx, n, part)
+		before, err := j.merge(ctx, n, records.of(n), part)
 		if err != nil {
 			return m, err
 		}
@@ -139,8 +147,9 @@ func place(location string) string {
 
 // merging is a shard that becomes one of another dataset.
 type merging struct {
-	of *dataset
-	n  int
+	of         *dataset
+	n          int
+	generation int // of its record
 }
 
 // mergeable returns a [MismatchError] if two datasets cannot become one.
@@ -177,13 +186,13 @@ func mergeTarget(ctx context.Context, out string, p *Plan) (*dataset, error) {
 	return d, nil
 }
 
-// merge copies a shard, and says whether it was there before.
-func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err error) {
-	s, err := j.state(ctx, n)
+// merge copies a shard, whose newest record here is of a generation, -1 if it has none, and says whether it was there before.
+func (j *Job) merge(ctx context.Context, n, generation int, from merging) (before bool, err error) {
+	s, err := j.stateAt(ctx, n, generation)
 	if err != nil || s.record != nil {
 		return s.record != nil, err
 	}
-	was, _, err := from.of.readRecord(ctx, from.n)
+	was, _, err := from.of.recordAt(ctx, from.n, from.generation)
 	if err != nil {
 		return false, err
 	}
@@ -205,7 +214,13 @@ func (j *Job) merge(ctx context.Context, n int, from merging) (before bool, err 
 	if err := output.Check(ctx, below{j.store, r.Temporary}, r.Files, j.plan.Spec); err != nil {
 		return false, fmt.Errorf("shard: %s: shard %d, copied: %w", from.of.location, from.n, err)
 	}
-	if err := store.Write(ctx, j.store, j.recordName(n, r.Generation), folder.MustJSON(&r), store.PutOptions{IfAbsent: true}); err != nil {
+	if err := store.Write(ctx, j.store, j.recordName(n, r.Generation), folder.MustJSON(&r), store.PutOptions{IfAbsent: true}); errors.Is(err, store.ErrExists) { // another merge was first
+		s, err := j.state(ctx, n)
+		if err == nil && s.record == nil {
+			err = fmt.Errorf("shard: %s: %w: shard %d has a record of somebody else, and not its files", j.location, ErrDamaged, n)
+		}
+		return true, errors.Join(err, j.remove(ctx, r.Temporary))
+	} else if err != nil {
 		return false, err
 	}
 	whole, err := j.settle(ctx, &r)

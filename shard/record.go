@@ -85,9 +85,16 @@ func (d *dataset) record(text []byte, shard, generation int) (*Record, error) {
 // readRecord returns the newest record of a shard, nil if there is none. One that cannot be read, or is of another plan, counts as none, with its
 // generation.
 func (d *dataset) readRecord(ctx context.Context, n int) (r *Record, generation int, err error) {
-	generation, _, err = d.latest(ctx, "shards", n)
-	if err != nil || generation < 0 {
+	if generation, _, err = d.latest(ctx, "shards", n); err != nil {
 		return nil, -1, err
+	}
+	return d.recordAt(ctx, n, generation)
+}
+
+// recordAt is readRecord of a generation that is known from [dataset.newest]; -1 is none.
+func (d *dataset) recordAt(ctx context.Context, n, generation int) (r *Record, _ int, err error) {
+	if generation < 0 {
+		return nil, -1, nil
 	}
 	text, _, err := store.Read(ctx, d.store, d.recordName(n, generation), maxSmall)
 	if errors.Is(err, fs.ErrNotExist) { // deleted by a person meanwhile

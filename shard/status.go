@@ -111,14 +111,9 @@ func ReadStatus(ctx context.Context, location string) (*Status, error) {
 
 // each reads the newest file of each shard of a kind: "shards", "claims" or "failed". Several goroutines call f, each with another shard.
 func (d *dataset) each(ctx context.Context, kind string, f func(text []byte, n, generation int)) error {
-	newest := map[int]int{}
-	for i, err := range d.store.List(ctx, beside+kind+"/") {
-		if err != nil {
-			return err
-		}
-		if n, g, ok := d.parseName(i.Name); ok {
-			newest[n] = max(g, newest[n])
-		}
+	newest, err := d.newest(ctx, kind)
+	if err != nil {
+		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)

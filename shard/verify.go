@@ -43,6 +43,10 @@ func Verify(ctx context.Context, location string, fault func(error)) (v Verified
 		v.Faults++
 		fault(err)
 	}
+	records, err := d.newest(ctx, "shards")
+	if err != nil {
+		return v, err
+	}
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for n := range d.plan.Shards {
@@ -50,7 +54,7 @@ func Verify(ctx context.Context, location string, fault func(error)) (v Verified
 			if inner.Err() != nil {
 				return context.Cause(inner)
 			}
-			r, generation, err := d.readRecord(inner, n)
+			r, generation, err := d.recordAt(inner, n, records.of(n))
 			if err != nil {
 				return err
 			}
