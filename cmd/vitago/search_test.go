@@ -385,17 +385,17 @@ func TestVerifyIndex(t *testing.T) {
 // in that way, which need not be said again, and in no other.
 func TestPrepared(t *testing.T) {
 	pictures, index := picturesWithCopy(t), filepath.Join(t.TempDir(), "index")
-	cat := filepath.Join(pictures, "cat.png")
+	square := filepath.Join(pictures, "blue-square.png")
 	const hint = "; --preprocess, --fit and --exif say how pictures are prepared"
 	vitago("index", "--index", index, "--model", demo.Name, "--fit", "pad", pictures).want(t, exitDone, nil, []string{"7 added"})
 	vitago("index", "--index", index).want(t, exitDone, nil, []string{"7 unchanged"})
 	vitago("index", "--index", index, "--fit", "pad").want(t, exitDone, nil, []string{"7 unchanged"})
 	vitago("index", "--index", index, "--fit", "squash").want(t, exitFailed, nil, []string{"preprocessing", hint})
-	said := vitago("search", "--index", index, "--image", cat, "--fit", "pad", "--top", "1")
-	said.want(t, exitDone, []string{"\t" + cat + "\n"}, nil)
-	if plain := vitago("search", "--index", index, "--image", cat, "--top", "1"); plain.status != exitDone || plain.out != said.out {
+	said := vitago("search", "--index", index, "--image", square, "--fit", "pad", "--top", "1")
+	said.want(t, exitDone, []string{"\t" + square + "\n"}, nil)
+	if plain := vitago("search", "--index", index, "--image", square, "--top", "1"); plain.status != exitDone || plain.out != said.out {
 		t.Errorf("as the index says: status %d, %q, want %q", plain.status, plain.out, said.out)
 	}
-	vitago("search", "--index", index, "--image", cat, "--fit", "squash").want(t, exitFailed, nil, []string{"preprocessing", hint})
-	vitago("search", "--index", index, "--image", cat, "--exif").want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("search", "--index", index, "--image", square, "--fit", "squash").want(t, exitFailed, nil, []string{"preprocessing", hint})
+	vitago("search", "--index", index, "--image", square, "--exif").want(t, exitFailed, nil, []string{"preprocessing", hint})
 }

@@ -1,8 +1,8 @@
 // Bucket encodes the tars of a bucket, or the pictures of a folder, in shards. Start it on as many machines as there are, and again after
 // any of them died: each takes the shards that nobody else has.
 //
-//	go run ./examples/bucket s3://photos/vectors s3://photos/tars
 //	go run ./examples/bucket vectors demo/pictures
+//	go run ./examples/bucket s3://photos/vectors s3://photos/tars
 //
 // Credentials, region and address of the bucket are those of AWS's own tools: AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL. -model names
 // another model than the small one in the program.
