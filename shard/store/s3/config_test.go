@@ -90,7 +90,7 @@ func TestErrors(t *testing.T) {
 		"no region":   {&answering{status: 301, body: word("PermanentRedirect", "elsewhere")}, fs.ErrInvalid, []string{"another region than us-east-1: set AWS_REGION"}},
 		"signed for":  {&answering{status: 400, body: word("AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-1'")}, fs.ErrInvalid, []string{"set AWS_REGION", "expecting 'eu-west-1'"}},
 		"clock":       {&answering{status: 403, body: word("RequestTimeTooSkewed", "15 minutes")}, fs.ErrInvalid, []string{"clock of this machine is wrong"}},
-		"not there":   {&answering{status: 501, body: word("NotImplemented", "A header you provided implies functionality that is not implemented")}, errors.ErrUnsupported, []string{"does not have what was asked for"}},
+		"not there":   {&answering{status: 501, body: word("NotImplemented", "no such header here")}, errors.ErrUnsupported, []string{"does not have what was asked for"}},
 		"too often":   {&answering{status: 503, body: word("SlowDown", "Please reduce your request rate.")}, nil, []string{"SlowDown: Please reduce your request rate., status 503, tried 2 times"}},
 		"unknown":     {&answering{status: 400, body: word("Whatever", "is wrong")}, nil, []string{"Whatever: is wrong, status 400"}},
 		"no XML":      {&answering{status: 502, body: "<html>Bad Gateway</html>"}, nil, []string{"status 502", "tried 2 times"}},
