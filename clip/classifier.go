@@ -10,8 +10,8 @@ import (
 
 // A Label is one of those that a picture may have.
 type Label struct {
-	Name        string  `json:"label"`
-	Probability float64 `json:"probability"`
+	Name        string  `json:"label"`           // as it was given, or as the head calls it
+	Probability float64 `json:"probability"`     // from 0 to 1; all of a picture's sum to 1, unless labels do not exclude each other
 	Cosine      float64 `json:"cosine,omitzero"` // of the picture and the texts of the label; 0 without such texts
 }
 

@@ -28,7 +28,7 @@ var _ nn.Model = &Model{}
 // Source: openai/CLIP, clip/model.py, CLIP.encode_text.
 type Model struct {
 	nn.Module
-	Config     Config
+	Config     Config             // sizes; do not change it
 	Token      *nn.Param          // [V,C]
 	Position   *nn.Param          // [N,C]
 	Blocks     transformer.Blocks // causal

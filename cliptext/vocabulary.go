@@ -44,8 +44,8 @@ func FileNames() []string { return slices.Clone(fileNames) }
 
 // A File is one of the files that a tokenizer has in a directory of Hugging Face's form.
 type File struct {
-	Name string
-	Data []byte
+	Name string // without a folder: "vocab.json", "merges.txt", "tokenizer.json", …
+	Data []byte // its bytes
 }
 
 // ReadTokenizer reads a tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz, a tokenizer.json, or a directory with that or with vocab.json and

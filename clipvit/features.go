@@ -34,7 +34,7 @@ const (
 
 // Features says what of a tower's output is taken. The zero value is none.
 type Features struct {
-	Kind FeatureKind `json:"kind"`
+	Kind FeatureKind `json:"kind"` // what is taken: the embedding, the class token, patches, …
 	// Layer of the last four kinds, counted like Hugging Face's hidden_states: 0 is the output of the
 	// pre-norm, -1 that of the last block. The others have none.
 	Layer int `json:"layer"`

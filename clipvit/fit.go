@@ -161,7 +161,9 @@ func scaledLongest(width, height, size int) (int, int) {
 
 // A Window is the part of an image that becomes a tower's square, from its left and upper to its right and lower edge, in pixels
 // of the image from 0 at its own left and upper edge. Where something is added to an image, the window goes beyond it.
-type Window struct{ Left, Top, Right, Bottom float64 }
+type Window struct {
+	Left, Top, Right, Bottom float64 // the edges; Left < Right and Top < Bottom
+}
 
 // Window returns which part of an image of width by height pixels, turned if t turns it, becomes the square of a tower of size
 // pixels per side. All arguments are at least 1.

@@ -26,12 +26,12 @@ var _ nn.Model = &Model{}
 // Source: openai/CLIP, clip/model.py, VisionTransformer.
 type Model struct {
 	nn.Module
-	Config   Config
-	Embed    *Embed
-	PreNorm  *layernorm.Model // W [C], B [C]
-	Blocks   transformer.Blocks
-	PostNorm *layernorm.Model // W [C], B [C]; nil if [Config.NoPostNorm]
-	Proj     *nn.Param        // [E,C]; nil if the tower has no projection
+	Config   Config             // sizes, and how pictures are prepared; do not change it
+	Embed    *Embed             // patches [B·G²,3P²] → tokens [B·T,C]
+	PreNorm  *layernorm.Model   // W [C], B [C]
+	Blocks   transformer.Blocks // [L], of [B·T,C] → [B·T,C]
+	PostNorm *layernorm.Model   // W [C], B [C]; nil if [Config.NoPostNorm]
+	Proj     *nn.Param          // [E,C]; nil if the tower has no projection
 
 	// Recompute makes every block keep only its input for the gradient and compute the rest again,
 	// which takes a third more time and a sixteenth of the memory.

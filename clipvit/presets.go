@@ -10,7 +10,7 @@ import (
 // A Preset is how a library prepares images. Libraries differ in Rounding and Alpha; Fit, Filter, Mean, Std, Resize and
 // Fill belong to a model, whose files say them to every library.
 type Preset struct {
-	Name      string
+	Name      string    // as [ParseChoice] takes it
 	Transform Transform // what the library does if the files of a model say nothing
 }
 

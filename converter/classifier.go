@@ -17,10 +17,10 @@ import (
 //
 //	logits [K] = Weight [K,C] · features [C] + Bias [K]
 type Classifier struct {
-	Classes  []string // [K]; LABEL_0, LABEL_1, … where the configuration has no names
-	Features clipvit.Features
-	Weight   []float32 // [K,C]
-	Bias     []float32 // [K]
+	Classes  []string         // [K]; LABEL_0, LABEL_1, … where the configuration has no names
+	Features clipvit.Features // what of the tower it judges: [C], one row a picture
+	Weight   []float32        // [K,C]
+	Bias     []float32        // [K]
 	// Multi says that classes do not exclude each other: their probabilities are sigmoids of the logits, not a softmax.
 	Multi bool
 }

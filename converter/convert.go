@@ -37,14 +37,14 @@ type Options struct {
 
 // A Report says what a conversion read and wrote.
 type Report struct {
-	Source    string `json:"source"`
+	Source    string `json:"source"`    // the path that was read
 	Dir       string `json:"dir"`       // where the model lies now
 	Container string `json:"container"` // of the source
 	Dialect   string `json:"dialect"`   // of the source
 	// Adapters are those that have been merged, in their order.
 	Adapters []string `json:"adapters,omitempty"`
 	SHA256   string   `json:"sha256"` // of the source; "" if it has a language model, which is not read
-	Config   Config   `json:"config"`
+	Config   Config   `json:"config"` // of what was written
 	// Projector is nil if there is none.
 	Projector  *ProjectorConfig `json:"projector,omitempty"`
 	Tensors    int              `json:"tensors"`    // written

@@ -11,12 +11,12 @@ import (
 
 // Info says what a checkpoint holds. What [Info.Problem] is about may be zero in Config.
 type Info struct {
-	Path      string `json:"path"` // of an adapter that of its base model
-	Container string `json:"container"`
+	Path      string `json:"path"`      // of an adapter that of its base model
+	Container string `json:"container"` // of the files: "safetensors", "TorchScript", …
 	// Adapters are those that lie on the model, in their order. Bytes, SHA256 and all that is said of tensors are without them.
 	Adapters []string `json:"adapters,omitempty"`
-	Dialect  string   `json:"dialect,omitempty"`
-	Config   *Config  `json:"config,omitempty"`
+	Dialect  string   `json:"dialect,omitempty"` // whose names the tensors have: "OpenAI", "Hugging Face", …; "" if Problem keeps it from being known
+	Config   *Config  `json:"config,omitempty"`  // of the towers; nil if they are not known
 	// Projector is nil if there is none; Extras are the vectors beside it, by canonical name.
 	Projector *ProjectorConfig `json:"projector,omitempty"`
 	Extras    []string         `json:"extras,omitempty"`
@@ -25,17 +25,17 @@ type Info struct {
 	LanguageModel int            `json:"language_model"`
 	Problem       string         `json:"problem,omitempty"` // why it can be loaded neither as a tower nor as a projector
 	Bytes         int64          `json:"bytes"`             // of the files of tensors
-	SHA256        string         `json:"sha256"`
-	Parameters    int64          `json:"parameters"` // elements of floating type
-	DTypes        map[string]int `json:"dtypes"`     // how many tensors of each
-	Tensors       []TensorInfo   `json:"tensors"`
+	SHA256        string         `json:"sha256"`            // of the files of tensors, in hexadecimal digits
+	Parameters    int64          `json:"parameters"`        // elements of floating type
+	DTypes        map[string]int `json:"dtypes"`            // how many tensors of each
+	Tensors       []TensorInfo   `json:"tensors"`           // of the files, in their order
 }
 
 // TensorInfo describes a tensor.
 type TensorInfo struct {
-	Name  string           `json:"name"`
-	DType checkpoint.DType `json:"dtype"`
-	Shape []int            `json:"shape"`
+	Name  string           `json:"name"`  // as it stands in the file
+	DType checkpoint.DType `json:"dtype"` // of the elements in the file: "F16", "BF16", "F32", …
+	Shape []int            `json:"shape"` // elements along each dimension
 }
 
 // Inspect says what the checkpoint at path holds. It reads all of it, for the SHA-256 and to

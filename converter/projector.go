@@ -218,7 +218,7 @@ func (m *Model) family() {
 // A Projector is what turns the tokens of a tower into those of a language model, with the vectors
 // that are put between them.
 type Projector struct {
-	Config ProjectorConfig
+	Config ProjectorConfig  // sizes, and which features of a tower it takes
 	Model  *projector.Model // frozen
 	// Newline [O] follows every row of projected patches (LLaVA 1.6); nil if there is none.
 	Newline []float32

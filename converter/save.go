@@ -22,9 +22,9 @@ import (
 
 // Models are models in memory; a nil one is not there.
 type Models struct {
-	Vision    *clipvit.Model
-	Text      *cliptext.Model // with LogitScale, and beside a vision tower
-	Projector *projector.Model
+	Vision    *clipvit.Model   // with its Config.Transform, which is written beside it
+	Text      *cliptext.Model  // with LogitScale, and beside a vision tower
+	Projector *projector.Model // alone, or beside the tower that feeds it
 	// Encoder is in the place of Projector: its projector with the vectors that are put between tokens, the layer
 	// that feeds it, and its layout's family. Its tower is not saved by it; see Vision.
 	Encoder *projector.Encoder

@@ -129,8 +129,8 @@ func newSource(f *checkpoint.File, options []OpenOption) *source {
 
 // A NotFoundError is of a path at which there is no model.
 type NotFoundError struct {
-	Path string
-	Err  error // "no such file or directory", or what else keeps it from being looked at
+	Path string // as it was given
+	Err  error  // "no such file or directory", or what else keeps it from being looked at
 }
 
 // Error implements error.

@@ -231,7 +231,7 @@ func number(pattern string, block int) string {
 
 // A MismatchError lists everything that keeps the tensors of a checkpoint from being a model.
 type MismatchError struct {
-	File       string
+	File       string   // the path that was opened
 	Dialect    string   // whose names the tensors come nearest to
 	Missing    []string // tensors that are wanted and not there
 	Unexpected []string // tensors that are there and not wanted

@@ -13,10 +13,10 @@ import (
 
 // About is what FILE.about.json says of a file that [Encode] has written.
 type About struct {
-	Kind     string // of what the rows are: "image" or "text"
-	Feature  string // what a row is, such as "embedding"
-	Shape    []int  // of a row
-	Rows     int
+	Kind     string            // of what the rows are: "image" or "text"
+	Feature  string            // what a row is, such as "embedding"
+	Shape    []int             // of a row
+	Rows     int               // that the file has
 	Model    string            // the fingerprint of the model's file
 	Settings map[string]string // that the values depend on
 	Space    *clip.Space       // of the vectors, nil if it was not known; of texts it has that of the text tower alone

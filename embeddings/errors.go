@@ -31,9 +31,10 @@ var (
 type MismatchError struct {
 	Path     string // of the file
 	What     string // a setting, or the model, or a name
-	Was, Now string
+	Was, Now string // in the file, and as it is asked for
 }
 
+// Error implements error.
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("embeddings: %s: was begun with %s %s, which is now %s", e.Path, e.What, e.Was, e.Now)
 }

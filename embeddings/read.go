@@ -368,9 +368,9 @@ func formatOf(path string) string {
 
 // A Hit is a row that was found.
 type Hit struct {
-	Index  int
-	Name   string
-	Cosine float64
+	Index  int     // of the row, from 0
+	Name   string  // of the row
+	Cosine float64 // of the row and the query, from -1 to 1
 }
 
 // Nearest returns the k rows with the largest cosine to a vector, the best first; rows that have failed are none. Vectors need

@@ -28,16 +28,16 @@ type Map struct {
 
 // A Token is a piece of a caption.
 type Token struct {
-	Text  string
+	Text  string  // as it stands in the caption
 	Share float64 // of the relevance of all tokens, which sums to 1; all are 0 if nothing is relevant
 }
 
 // A Place is a patch of a picture.
 type Place struct {
-	Column, Row int     // from 0
-	Value       float32 // of the map
-	X, Y        float64 // in pixels from the left and upper edge of the picture
-	Patch       clipvit.Window
+	Column, Row int            // from 0
+	Value       float32        // of the map
+	X, Y        float64        // in pixels from the left and upper edge of the picture
+	Patch       clipvit.Window // the edges of the patch, in pixels of the picture
 }
 
 // Peak returns the patch with the largest value, the first of several in reading order. X and Y are finer than patches: the mean

@@ -45,8 +45,8 @@ var _ Objective = &Contrastive{}
 // Source: openai/CLIP, clip/model.py, CLIP.forward; mlfoundations/open_clip, src/open_clip/loss.py and
 // src/open_clip_train/train.py, train_one_epoch.
 type Contrastive struct {
-	Text      *cliptext.Model // it is changed as the tower is
-	Tokenizer *cliptext.Tokenizer
+	Text      *cliptext.Model     // it is changed as the tower is
+	Tokenizer *cliptext.Tokenizer // of Text
 	// Truncate cuts captions of more words than the text tower takes, as OpenAI's tokenize does if it is
 	// asked to. Otherwise they are an error before the first step.
 	Truncate bool

@@ -72,6 +72,8 @@ func forward(h Head, x mat.Tensor) (y mat.Tensor, err error) {
 // judges. It may be any spago model with such a method; projector.Model is one.
 type Head interface {
 	nn.Model
+	// Forward maps features [N,M] to what the objective judges, with a graph where gradients are wanted. With an M that does not
+	// fit it panics, as [Linear] does, and the trainer returns that as an error.
 	Forward(x mat.Tensor) mat.Tensor
 }
 

@@ -130,15 +130,15 @@ func headActivations(h Head, rows int64) (n int64) {
 // A MemoryError says that a run would take more memory than it may, although blocks are computed again for
 // the gradients.
 type MemoryError struct {
-	Need   Memory
+	Need   Memory   // of the run, by what takes it
 	Limit  int64    // bytes
 	Advice []Saving // what would take less, the least first
 }
 
 // A Saving is another way to run, and the bytes that it would take, about.
 type Saving struct {
-	What  string
-	Total int64
+	What  string // in words: "with a batch of 8", …
+	Total int64  // bytes
 }
 
 // Error implements error.

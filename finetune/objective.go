@@ -161,7 +161,7 @@ func (d Distance) loss(y mat.Tensor, target []float32) mat.Tensor {
 // Regression is the distance of the head's rows to given ones, as many for every image: embeddings, or the
 // tokens of its patches.
 type Regression struct {
-	Distance Distance
+	Distance Distance // one of the constants
 	// Target returns the rows of sample i of the data, one after the other. See [Config.SetTargets].
 	Target func(i int) ([]float32, error)
 	// What says where the targets are from, for [Objective.Name].
@@ -198,8 +198,8 @@ func cosines(y mat.Tensor, target []float32, images int) float64 {
 // Distillation is the distance to what another tower, which must be frozen, gives for the same patches. The
 // two have inputs and patches of one size.
 type Distillation struct {
-	Distance Distance
-	Teacher  *clipvit.Model
+	Distance Distance         // one of the constants
+	Teacher  *clipvit.Model   // which is frozen, and not changed
 	Features clipvit.Features // of the teacher; zero is the embedding
 	What     string           // names the teacher, for [Objective.Name]
 }

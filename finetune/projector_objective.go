@@ -22,8 +22,8 @@ func (c *Config) SetTokenTargets(t *data.Tokens, d Distance) {
 
 // TokenRegression is the distance of an encoder's tokens to given ones, as many as each picture has.
 type TokenRegression struct {
-	Distance Distance
-	Targets  *data.Tokens
+	Distance Distance     // one of the constants
+	Targets  *data.Tokens // by the names of the pictures
 }
 
 // Name implements [Objective].
@@ -92,9 +92,9 @@ func (c *Config) SetTeacherEncoder(teacher *projector.Encoder, name string, d Di
 // TokenDistillation is the distance of an encoder's tokens to those that another one, which must be frozen, gives for the
 // same views.
 type TokenDistillation struct {
-	Distance Distance
-	Teacher  *projector.Encoder
-	What     string // names the teacher, for [Objective.Name]
+	Distance Distance           // one of the constants
+	Teacher  *projector.Encoder // which is frozen, and not changed
+	What     string             // names the teacher, for [Objective.Name]
 }
 
 // sharedWith returns o if the features of e's tower, when it is frozen, are the teacher's too; otherwise nil.

@@ -51,9 +51,9 @@ func (s Schedule) of(warmup, total int) optim.Schedule {
 
 // A Recipe says what learns, and how.
 type Recipe struct {
-	Name, About string
+	Name, About string // what presets are asked for by, and what it is, in a few words
 
-	Tower    Part
+	Tower    Part         // which part of the tower learns
 	Blocks   int          // how many of the last blocks learn, for Last
 	LoRA     adapter.LoRA // for LowRank
 	Captions bool         // it is captions that are learnt: by [Contrastive], which other recipes may have as well
@@ -74,7 +74,7 @@ type Recipe struct {
 	EMA         float64    // decay of an average of the weights, which is what counts in the end; lower in the first steps; 0 is none
 	Smoothing   float64    // of labels
 
-	Epochs     int
+	Epochs     int // times that every picture is learnt
 	Batch      int // images that go through the tower together
 	Accumulate int // batches that make a step
 }

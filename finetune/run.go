@@ -18,7 +18,7 @@ import (
 
 // A Result says how a run went.
 type Result struct {
-	Steps    int
+	Steps    int               // that were made, those before a resumption too
 	History  []history.Event   // all of them, those before a resumption too
 	Best     *history.Event    // the validation with the best score; nil if there was none
 	Stopped  string            // why before its last step; "" otherwise

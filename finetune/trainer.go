@@ -49,11 +49,11 @@ type Config struct {
 	// Encoder is what learns to turn pictures into tokens of a language model: it has the tower, its layer are the features,
 	// and its projector and separators are the head. Tower, Features and Head stay zero; loaders have its Layout.
 	Encoder    *projector.Encoder
-	Objective  Objective
-	Recipe     Recipe
-	Train      Source
-	Validation Source // nil for none
-	Seed       uint64 // of LoRA's first values; sources have their own
+	Objective  Objective // what judges a batch; it must be set
+	Recipe     Recipe    // what learns, and how; it must be set
+	Train      Source    // what is learnt from; it must be set
+	Validation Source    // nil for none
+	Seed       uint64    // of LoRA's first values; sources have their own
 
 	// Cache keeps what a frozen tower gives for pictures, so that each goes through it once. It is used
 	// if the recipe's tower is None and pictures come from a [data.Loader] that does not vary them.

@@ -10,17 +10,17 @@ import (
 
 // A Comparison says how two checkpoints are related.
 type Comparison struct {
-	Summary string // in a sentence or a few
-	Verdict string // "identical", "tuned", "unrelated", …
-	Blocks  []Block
+	Summary string  // in a sentence or a few
+	Verdict string  // "identical", "tuned", "unrelated", …
+	Blocks  []Block // of both towers, in their order
 	of      *compare.Comparison
 }
 
 // A Block says how far one of B's blocks is from A's.
 type Block struct {
-	Tower    string // "vision" or "text"
-	Number   int    // from 0
-	Verdict  string
+	Tower    string  // "vision" or "text"
+	Number   int     // from 0
+	Verdict  string  // as of [Comparison]
 	Distance float64 // |a-b| / |a|; NaN if they have no numbers in common
 }
 

@@ -15,7 +15,7 @@ import (
 
 // An Error is what a call panics with that cannot do what it was asked for. Kernels print its sentence below the cell.
 type Error struct {
-	Sentence string
+	Sentence string // what is wrong, and what was wanted
 	Cause    error  // nil of what panicked inside
 	Stack    string // of what panicked inside: a fault of this module's
 }

@@ -13,14 +13,14 @@ import (
 // Looks are where in a picture a model looks: for each caption by the attention that its gradient picks out, or without captions by all
 // attention.
 type Looks struct {
-	Picture Picture
-	Maps    []*Look
+	Picture Picture // that was looked at
+	Maps    []*Look // one a caption, or one alone
 }
 
 // A Look is a map of a picture: how much each patch counts.
 type Look struct {
-	Caption string // "" of one without
-	Cosine  float64
+	Caption string    // "" of one without
+	Cosine  float64   // of picture and caption; 0 without one
 	Grid    int       // G patches across and down
 	Values  []float32 // [G,G], row by row
 	overlay image.Image

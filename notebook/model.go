@@ -99,7 +99,7 @@ func (m *Model) bundle() (bundle, error) { return bundle{mimeText: m.String()}, 
 
 // Vectors are rows of numbers with names, each of the length 1, so that the product of two is their cosine.
 type Vectors struct {
-	Names []string
+	Names []string    // of the rows
 	Rows  [][]float32 // [N,E]
 }
 
@@ -186,7 +186,7 @@ func short(names []string) (all []string) {
 
 // Answers say which labels fit pictures best.
 type Answers struct {
-	Pictures Pictures
+	Pictures Pictures  // those that were asked about
 	Labels   [][]Label // of each picture all labels, the most probable first
 }
 

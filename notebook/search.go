@@ -118,9 +118,9 @@ func (x *Index) find(query string, n int, vector func(context.Context) ([][]floa
 
 // Hits are pictures that were found, the nearest first.
 type Hits struct {
-	Query    string
-	Pictures Pictures
-	Cosines  []float64
+	Query    string    // in words
+	Pictures Pictures  // the nearest first
+	Cosines  []float64 // of each with the query, from -1 to 1
 }
 
 // String says names and cosines, a line each.

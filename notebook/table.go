@@ -11,8 +11,8 @@ import (
 
 // A Table is numbers with names, such as cosines.
 type Table struct {
-	Title         string
-	Rows, Columns []string
+	Title         string      // "" is none
+	Rows, Columns []string    // names
 	Values        [][]float64 // [Rows][Columns]
 	Digits        int         // behind the point
 }

@@ -81,10 +81,10 @@ func (e *Encoder) Count(width, height int) (n int) {
 
 // Tokens are what a language model gets in the place of a picture.
 type Tokens struct {
-	Picture    Picture
-	Rows, Cols int         // of tiles, beside the view of the whole; 0 without tiles
-	Values     [][]float32 // [N,O]
-	Views      []image.Image
+	Picture    Picture       // that they are of
+	Rows, Cols int           // of tiles, beside the view of the whole; 0 without tiles
+	Values     [][]float32   // [N,O]
+	Views      []image.Image // what the tower saw, squares: the whole first, then the tiles
 	layout     string
 }
 

@@ -15,11 +15,11 @@ import (
 
 // A Run is a training that has ended, with its curves. Its model is in a folder.
 type Run struct {
-	Folder   string // of all that was written
-	Model    string // the folder of the model: a path for [Open] and [Compare]
-	Classes  []string
-	Accuracy float64 // of the pictures to validate on, from 0 to 1; NaN without any
-	Curves   []Curve
+	Folder   string   // of all that was written
+	Model    string   // the folder of the model: a path for [Open] and [Compare]
+	Classes  []string // as the folders are called; nil if captions were learnt
+	Accuracy float64  // of the pictures to validate on, from 0 to 1; NaN without any
+	Curves   []Curve  // of the loss and the score, over steps
 	title    string
 	across   string
 	up       string
@@ -28,8 +28,8 @@ type Run struct {
 
 // A Curve is a line of a plot.
 type Curve struct {
-	Name string
-	X, Y []float64
+	Name string    // for the legend
+	X, Y []float64 // as many of both
 }
 
 // Probe trains a head for the classes of a folder, which has a folder of pictures for each class, on a tower that stays as it is: the linear
@@ -223,8 +223,8 @@ func (t *Tuned) Judge(dir string) *Judged {
 
 // Judged says how many pictures were classified as their folders are called.
 type Judged struct {
-	All, Wrong Pictures
-	Right      int
+	All, Wrong Pictures // pictures that were judged, and those of them that got another class
+	Right      int      // how many got theirs
 }
 
 // String says how many are right.

@@ -29,12 +29,12 @@ var _ nn.Model = &Encoder{}
 // build_mlp.py, CLIPVisionTower.forward, and modeling_internlm_xcomposer2.py, img2emb.
 type Encoder struct {
 	nn.Module
-	Tower  *clipvit.Model
-	Layout Layout
+	Tower  *clipvit.Model // which gives Select of a batch of views
+	Layout Layout         // how a picture becomes views
 	// Select is what of the tower is projected: [clipvit.Patches] or, with LLaVA perhaps, [clipvit.AllTokens], of
 	// layer -2 with LLaVA, -1 with XComposer.
 	Select    clipvit.Features
-	Projector *Model
+	Projector *Model // [N,M] → [N,O]
 	// Newline [1,O] follows every row of projected patches: LLaVA-1.6's image_newline. [AnyRes] with [MergeUnpad] needs it;
 	// others do not use it.
 	Newline *nn.Param

@@ -88,8 +88,8 @@ const (
 // padding_336; finetune/ixc_utils.py, R560_HD18_Identity_transform; InternLM-XComposer-2.5-OmniLive,
 // base/ixc_utils.py, Image_transform, and base/build_mlp.py, CLIPVisionTower.forward.
 type Layout struct {
-	Name string
-	Fit  Fit
+	Name string // for people, and in files; [Layouts] has theirs by it
+	Fit  Fit    // how a picture becomes views: [Squash], [Tile], …
 
 	// For [AnyRes]: the rows and columns of tiles that there are; the first of equals is taken.
 	Grids [][2]int

@@ -91,7 +91,7 @@ func (c Config) Validate() error {
 // InternLM-XComposer2, build_mlp.py, which has it from there.
 type Model struct {
 	nn.Module
-	Config Config
+	Config Config          // sizes; do not change it
 	Layers []*linear.Model // W [O,M], then [O,O]; B [O]
 }
 

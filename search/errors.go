@@ -26,10 +26,11 @@ var (
 
 // A SpaceError says that vectors are of another space than those of an index. It is an [ErrSpace].
 type SpaceError struct {
-	Path     string // of the index
-	Was, Now clip.Space
+	Path     string     // of the index
+	Was, Now clip.Space // of the index, and of the vectors
 }
 
+// Error implements error.
 func (e *SpaceError) Error() string {
 	return fmt.Sprintf("search: %s: its vectors have the fingerprint %.16s, and those of the model %.16s: %s", e.Path, e.Was.Fingerprint(), e.Now.Fingerprint(), strings.Join(e.Was.Differences(e.Now), "; "))
 }

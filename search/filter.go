@@ -30,7 +30,7 @@ var ErrFilter = errors.New("search: a filter is wrong")
 type Condition struct {
 	Column string // of the user, or path, caption, width, height, size or sha256
 	Op     string // =, !=, <, <=, > or >=
-	Value  string
+	Value  string // a number where the column has numbers; else compared as text
 }
 
 // ops are the operators, those that begin like others first.

@@ -18,8 +18,8 @@ import (
 type FindOptions struct {
 	K      int      // how many rows at most; 0 is 10
 	Least  *float64 // the cosine that a row must have, nil for any
-	Filter Filter
-	Halves bool // reads the vectors in float16 and not the codes first: of a single query it takes longer, and finds the same
+	Filter Filter   // rows that may be found; the zero value is all
+	Halves bool     // reads the vectors in float16 and not the codes first: of a single query it takes longer, and finds the same
 }
 
 // A Hit is a row that was found.
@@ -189,7 +189,7 @@ type Cluster []Hit // with the cosine to the first
 
 // DuplicatesOptions are choices of [Index.Duplicates].
 type DuplicatesOptions struct {
-	Filter   Filter
+	Filter   Filter                // rows that take part; the zero value is all
 	Progress func(done, total int) // rows that have been compared with all behind them; nil is fine
 }
 

@@ -210,7 +210,7 @@ func (x *Index) each(yield func(Row, error) bool) {
 
 // A Row is a row with its index.
 type Row struct {
-	Index int
+	Index int // of the row in the index, from 0
 	Record
 }
 

@@ -17,7 +17,7 @@ type Record struct {
 	Path     string            `json:"path"`              // of the picture, absolute; of one in a tar the path of the tar, a slash and the name in it
 	Caption  string            `json:"caption,omitempty"` // "" if the source has none
 	Width    int               `json:"width"`             // in pixels
-	Height   int               `json:"height"`
+	Height   int               `json:"height"`            // in pixels
 	SHA256   Hash              `json:"sha256"`            // of the file's bytes
 	Size     int64             `json:"size"`              // of the file, in bytes
 	Modified int64             `json:"modified"`          // when the file, or the tar, was changed, in nanoseconds since 1970
@@ -27,6 +27,7 @@ type Record struct {
 // A Hash is the SHA-256 of a file. As text it has 64 hexadecimal digits.
 type Hash [32]byte
 
+// String returns it in hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // MarshalText implements [encoding.TextMarshaler].

@@ -8,8 +8,8 @@ import (
 
 // A Term is a part of a query: a vector of any length, and how much it counts. A negative weight leads away from it.
 type Term struct {
-	Vector []float32
-	Weight float64
+	Vector []float32 // [E]
+	Weight float64   // any finite number
 }
 
 // ErrQuery is of a query that says nothing: of no terms, or of terms that cancel each other.

@@ -21,13 +21,13 @@ import (
 
 // A Claim is what vitago/claims/N.GENERATION.json says: which worker has a shard. It is a hint, and saves work: two workers on one shard damage nothing.
 type Claim struct {
-	Version int       `json:"version"`
-	Shard   int       `json:"shard"`
-	Worker  string    `json:"worker"`
-	Lease   float64   `json:"lease"` // seconds after which it is another's, if it does not change
-	Beat    int       `json:"beat"`  // how often it was renewed
-	Rows    int       `json:"rows"`  // so far
-	Since   time.Time `json:"since"` // by the clock of the worker, for people
+	Version int       `json:"version"` // of the format
+	Shard   int       `json:"shard"`   // its number
+	Worker  string    `json:"worker"`  // who has it, by name
+	Lease   float64   `json:"lease"`   // seconds after which it is another's, if it does not change
+	Beat    int       `json:"beat"`    // how often it was renewed
+	Rows    int       `json:"rows"`    // so far
+	Since   time.Time `json:"since"`   // by the clock of the worker, for people
 }
 
 // parseClaim reads a claim.

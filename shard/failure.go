@@ -42,12 +42,13 @@ func Useless(err error) bool {
 
 // A MismatchError says in what a dataset that has been begun differs from what is asked for. It is an [ErrOther].
 type MismatchError struct {
-	Output   string
+	Output   string // the dataset's location
 	What     string // a setting, or the space of the vectors
-	Was, Now string
+	Was, Now string // in the dataset, and as it is asked for
 	Other    string // the dataset that Now is of, where [Merge] compares two; else it is what was asked for
 }
 
+// Error implements error.
 func (e *MismatchError) Error() string {
 	if e.Other != "" {
 		return fmt.Sprintf("shard: %s: was begun with %s %s, and %s with %s", e.Output, e.What, e.Was, e.Other, e.Now)
@@ -60,12 +61,12 @@ func (e *MismatchError) Is(target error) bool { return target == ErrOther }
 
 // A Failure is what vitago/failed/N.json says of a shard that could not be encoded.
 type Failure struct {
-	Version int       `json:"version"`
-	Shard   int       `json:"shard"`
-	Reason  string    `json:"reason"`
+	Version int       `json:"version"` // of the format
+	Shard   int       `json:"shard"`   // its number
+	Reason  string    `json:"reason"`  // in words
 	Useless bool      `json:"useless"` // whether trying again is, as of [Useless]
-	Worker  string    `json:"worker"`
-	Time    time.Time `json:"time"`
+	Worker  string    `json:"worker"`  // who tried it last
+	Time    time.Time `json:"time"`    // by the clock of the worker
 }
 
 // maxSmall bounds the files beside a dataset that hold one object.

@@ -26,11 +26,11 @@ type Options struct {
 
 	// What makes the plan. Without Inputs a worker joins a dataset that has been begun, with the settings of its plan.
 	Inputs   []string
-	Input    input.Options
-	Format   string // one of output.Formats; "" is "npy"
-	Float32  bool   // npy alone: float32 in place of float16
-	Header   bool   // csv alone: the first line has the names of the columns
-	Captions bool   // every row has the vector of its caption as well; samples without a caption fail
+	Input    input.Options // how Inputs are read
+	Format   string        // one of output.Formats; "" is "npy"
+	Float32  bool          // npy alone: float32 in place of float16
+	Header   bool          // csv alone: the first line has the names of the columns
+	Captions bool          // every row has the vector of its caption as well; samples without a caption fail
 
 	Resume      bool // go on with a dataset that has been begun, or join others at it
 	RetryFailed bool // try shards again of which [Useless] was said
@@ -47,7 +47,7 @@ type Options struct {
 
 // Progress says how far a worker is with a shard.
 type Progress struct {
-	Shard   int
+	Shard   int // its number
 	Samples int // of the shard, so far
 	Rows    int // of them, those that have vectors
 }

@@ -24,7 +24,7 @@ type MergeOptions struct {
 // Merged says what [Merge] has done.
 type Merged struct {
 	Shards int `json:"shards"` // of the dataset that was made
-	Rows   int `json:"rows"`
+	Rows   int `json:"rows"`   // of them all
 	Before int `json:"before"` // shards that were there already
 	Left   int `json:"left"`   // shards that were left out: they are not done
 	Empty  int `json:"empty"`  // shards without rows, which have no number any more

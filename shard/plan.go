@@ -27,16 +27,16 @@ const planName = beside + "plan.json"
 
 // A Plan is what all workers at a dataset agree on: vitago/plan.json, which is written once.
 type Plan struct {
-	Version     int           `json:"version"`
-	Inputs      []string      `json:"inputs"` // as they were given
-	Input       input.Options `json:"input"`
-	Spec        output.Spec   `json:"output"`
-	Shards      int           `json:"shards"`
+	Version     int           `json:"version"`                // of the format
+	Inputs      []string      `json:"inputs"`                 // as they were given
+	Input       input.Options `json:"input"`                  // how they are read
+	Spec        output.Spec   `json:"output"`                 // what is written
+	Shards      int           `json:"shards"`                 // how many
 	Parts       string        `json:"parts_sha256,omitempty"` // of vitago/parts/SHA256.jsonl, which has the part of each shard in a line; "" of what [Merge] made
-	Fingerprint string        `json:"fingerprint"`
-	Space       clip.Space    `json:"space"`
-	Model       string        `json:"model"` // as it was named, for people
-	Vitago      string        `json:"vitago"`
+	Fingerprint string        `json:"fingerprint"`            // of Space
+	Space       clip.Space    `json:"space"`                  // that all vectors are of
+	Model       string        `json:"model"`                  // as it was named, for people
+	Vitago      string        `json:"vitago"`                 // the version that made it
 }
 
 // maxShards bounds a plan. What reads one takes some hundred bytes for each shard.

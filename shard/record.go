@@ -16,8 +16,8 @@ import (
 
 // A Record is what vitago/shards/N.json says of a shard that is done. It is put once, and decides whose files are the shard's.
 type Record struct {
-	Version     int           `json:"version"`
-	Shard       int           `json:"shard"`
+	Version     int           `json:"version"`            // of the format
+	Shard       int           `json:"shard"`              // its number
 	Plan        string        `json:"plan_sha256"`        // of vitago/plan.json
 	Generation  int           `json:"generation"`         // 0, or one more than that of the record before, which was void
 	Input       string        `json:"input"`              // what was read
@@ -31,10 +31,10 @@ type Record struct {
 	Temporary   string        `json:"temporary"`          // the folder that has the files until they are published, with a slash at its end
 	Fingerprint string        `json:"fingerprint"`        // of the space of the vectors
 	Kernel      string        `json:"kernel"`             // the implementation of the products: the bits depend on it
-	Vitago      string        `json:"vitago"`
-	Worker      string        `json:"worker"`
-	Began       time.Time     `json:"began"` // by the clock of the worker
-	Ended       time.Time     `json:"ended"`
+	Vitago      string        `json:"vitago"`             // the version of the worker's program
+	Worker      string        `json:"worker"`             // who made it
+	Began       time.Time     `json:"began"`              // by the clock of the worker
+	Ended       time.Time     `json:"ended"`              // likewise
 }
 
 // parseRecord reads the record of a shard.

@@ -23,14 +23,14 @@ const (
 
 // A Status says how far a dataset is, by its records, claims and failures.
 type Status struct {
-	Output      string        `json:"output"`
-	Model       string        `json:"model"`
-	Fingerprint string        `json:"fingerprint"`
-	Shards      int           `json:"shards"`
-	Done        int           `json:"done"`
-	Failed      int           `json:"failed"`
-	Claimed     int           `json:"claimed"`
-	Open        int           `json:"open"`
+	Output      string        `json:"output"`           // the dataset's location
+	Model       string        `json:"model"`            // as it was named
+	Fingerprint string        `json:"fingerprint"`      // of the space of the vectors
+	Shards      int           `json:"shards"`           // of the plan: the sum of the next four
+	Done        int           `json:"done"`             // shards with a record
+	Failed      int           `json:"failed"`           // shards that failed, and no worker is at them
+	Claimed     int           `json:"claimed"`          // shards that a worker has, by claims in the output
+	Open        int           `json:"open"`             // all other shards
 	Rows        int           `json:"rows"`             // of shards that are done
 	FailedRows  int           `json:"failed_samples"`   // that could not be encoded, in shards that are done
 	Missing     int           `json:"missing"`          // that had not been downloaded, in shards that are done
@@ -46,15 +46,15 @@ type Status struct {
 
 // A ShardStatus says how far a shard is.
 type ShardStatus struct {
-	Shard   int       `json:"shard"`
-	State   string    `json:"state"`
-	Rows    int       `json:"rows,omitempty"` // so far, of one that is claimed
-	Failed  int       `json:"failed,omitempty"`
-	Missing int       `json:"missing,omitempty"`
-	Worker  string    `json:"worker,omitempty"`
-	Kernel  string    `json:"kernel,omitempty"`
-	Began   time.Time `json:"began,omitzero"`
-	Ended   time.Time `json:"ended,omitzero"`
+	Shard   int       `json:"shard"`             // its number
+	State   string    `json:"state"`             // [StateDone], [StateFailed], [StateClaimed] or [StateOpen]
+	Rows    int       `json:"rows,omitempty"`    // so far, of one that is claimed
+	Failed  int       `json:"failed,omitempty"`  // samples that could not be encoded, of one that is done
+	Missing int       `json:"missing,omitempty"` // samples that had not been downloaded, of one that is done
+	Worker  string    `json:"worker,omitempty"`  // who made it, has it, or tried it last
+	Kernel  string    `json:"kernel,omitempty"`  // the implementation of the products, of one that is done
+	Began   time.Time `json:"began,omitzero"`    // by the clock of the worker; zero if it is not known
+	Ended   time.Time `json:"ended,omitzero"`    // likewise
 	Reason  string    `json:"reason,omitempty"`  // of one that has failed
 	Useless bool      `json:"useless,omitempty"` // to try it again
 }

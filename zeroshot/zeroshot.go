@@ -71,7 +71,7 @@ func Progress(f func(done, total int)) Option { return func(o *options) { o.prog
 
 // A Label is a name with the prompts that describe it.
 type Label struct {
-	Name    string
+	Name    string   // what is answered; prompts need not have it
 	Prompts []string // at least one; each is put into every template
 }
 

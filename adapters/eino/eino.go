@@ -20,8 +20,8 @@ import (
 
 // An Embedder embeds texts and pictures by a model. It may be used by many goroutines at once.
 type Embedder struct {
-	Model     *clip.Model
-	Normalize bool // every vector is divided by its length, for stores that compare by the inner product
+	Model     *clip.Model // what computes the vectors; it must not be nil
+	Normalize bool        // every vector is divided by its length, for stores that compare by the inner product
 }
 
 var _ embedding.Embedder = (*Embedder)(nil)

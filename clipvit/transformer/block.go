@@ -22,9 +22,9 @@ var _ nn.Model = &Block{}
 type Block struct {
 	nn.Module
 	Norm1 *layernorm.Model // W [C], B [C]
-	Attn  *Attention
+	Attn  *Attention       // [B·T,C] → [B·T,C], of the T tokens of each image or text among themselves
 	Norm2 *layernorm.Model // W [C], B [C]
-	MLP   *MLP
+	MLP   *MLP             // [B·T,C] → [B·T,C], of every token by itself
 
 	mixed bool // some products of the tower are rounded and others are not, since Quantize; what learns is not
 }

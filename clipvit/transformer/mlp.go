@@ -19,7 +19,7 @@ var _ nn.Model = &MLP{}
 // Source: openai/CLIP, clip/model.py, ResidualAttentionBlock.mlp.
 type MLP struct {
 	nn.Module
-	Activation Activation
+	Activation Activation    // what stands between the two products; one of [Activations]
 	Up         *linear.Model // W [F,C], B [F]
 	Down       *linear.Model // W [C,F], B [C]
 

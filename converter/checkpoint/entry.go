@@ -11,9 +11,9 @@ import (
 
 // An Entry is a tensor that is to be written.
 type Entry struct {
-	Name  string
-	DType DType
-	Shape []int
+	Name  string // of the tensor, as it stands in the file
+	DType DType  // that its elements are written in
+	Shape []int  // elements along each dimension; empty is a single number
 }
 
 // Len returns the number of elements.

@@ -191,8 +191,8 @@ func newFile(name, container string) *File {
 
 // A Member is a file whose tensors are to have a prefix in front of their names.
 type Member struct {
-	File   *File
-	Prefix string
+	File   *File  // which must not be nil
+	Prefix string // "" leaves the names as they are
 }
 
 // Join returns the tensors of all members, in their order, as one File, which closes them with itself. The

@@ -38,8 +38,8 @@ func isGGUF(head []byte) bool { return bytes.HasPrefix(head, []byte(ggufMagic)) 
 // A KeyValue is what a file of GGUF says of itself: a key with a value of type uint32, float32, bool, string,
 // []int32 or []float32.
 type KeyValue struct {
-	Key   string
-	Value any
+	Key   string // such as "clip.vision.image_size"
+	Value any    // of one of the types above
 }
 
 // ggufValueTypes are the types of values. Source: ggml-org/ggml, docs/gguf.md.

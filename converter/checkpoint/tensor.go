@@ -70,9 +70,9 @@ func (l later) ReadAt(p []byte, off int64) (int, error) { return l.r.ReadAt(p, o
 
 // A Tensor is a named array in a checkpoint. Its elements stay in the file until they are read.
 type Tensor struct {
-	Name  string
-	DType DType
-	Shape []int
+	Name  string // as it stands in the file
+	DType DType  // of its elements in the file
+	Shape []int  // elements along each dimension; empty is a single number
 
 	data    *storage
 	offset  int64   // elements before the first

@@ -33,7 +33,10 @@ type Script struct {
 }
 
 // A Submodule is a module without tensors.
-type Submodule struct{ Name, Class string }
+type Submodule struct {
+	Name  string // inside of the module: "gelu"
+	Class string // of Python
+}
 
 // attribute is what a module or a tensor may be called: a name in Python, or a number, as in a list of modules.
 var attribute = regexp.MustCompile(`^(?:[A-Za-z_][A-Za-z_0-9]*|[0-9]+)$`)

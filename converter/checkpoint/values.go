@@ -12,8 +12,8 @@ import (
 
 // Values is a named array in memory.
 type Values struct {
-	Name  string
-	Shape []int
+	Name  string    // of the array
+	Shape []int     // elements along each dimension; their product is len(Data)
 	Data  []float32 // in row-major order
 }
 

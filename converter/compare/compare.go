@@ -87,16 +87,16 @@ func (m Measure) Defined() bool { return !math.IsNaN(float64(m)) && !math.IsInf(
 // A Drift is how far elements of B are from the same elements of A. Sums are in float64, over the
 // elements that are finite in both.
 type Drift struct {
-	Verdict Verdict `json:"verdict"`
+	Verdict Verdict `json:"verdict"` // how they are related, in a word
 	// Derived is the side, "A" or "B", that was made from the other by rounding or resizing. It is
 	// empty with other verdicts.
 	Derived     string  `json:"derived,omitempty"`
-	Elements    int64   `json:"elements"`    // that were compared
-	MaxAbs      Measure `json:"max_abs"`     // largest |a-b|
-	RelativeL2  Measure `json:"relative_l2"` // |a-b| / |a|
-	Cosine      Measure `json:"cosine"`      // a·b / |a||b|
-	Correlation Measure `json:"correlation"` // cosine after every tensor's mean has been taken off
-	NotFinite   int64   `json:"not_finite,omitempty"`
+	Elements    int64   `json:"elements"`             // that were compared
+	MaxAbs      Measure `json:"max_abs"`              // largest |a-b|
+	RelativeL2  Measure `json:"relative_l2"`          // |a-b| / |a|
+	Cosine      Measure `json:"cosine"`               // a·b / |a||b|
+	Correlation Measure `json:"correlation"`          // cosine after every tensor's mean has been taken off
+	NotFinite   int64   `json:"not_finite,omitempty"` // elements that are NaN or infinite in A or B
 }
 
 // A TensorDrift compares a parameter of two checkpoints.
@@ -108,8 +108,8 @@ type TensorDrift struct {
 	Block  int              `json:"block"`             // -1 outside the blocks
 	Shape  []int            `json:"shape"`             // in A, or in B if only B has it
 	ShapeB []int            `json:"shape_b,omitempty"` // if it differs
-	DTypeA checkpoint.DType `json:"dtype_a,omitempty"`
-	DTypeB checkpoint.DType `json:"dtype_b,omitempty"`
+	DTypeA checkpoint.DType `json:"dtype_a,omitempty"` // of the elements in A's file; "" if only B has it
+	DTypeB checkpoint.DType `json:"dtype_b,omitempty"` // of those in B's; "" if only A has it
 	// Filter is the one that a resized position embedding was made with; of one that was tuned since,
 	// the one that comes nearer.
 	Filter clipvit.Bicubic `json:"filter,omitempty"`
@@ -118,10 +118,10 @@ type TensorDrift struct {
 
 // A GroupDrift compares a part of a tower: a block, or what is before and after the blocks.
 type GroupDrift struct {
-	Tower   string `json:"tower"` // "vision", "text" or "projector"
-	Part    string `json:"part"`  // "embed", "pre_norm", "block", "post_norm", "proj", …
-	Block   int    `json:"block"` // -1 outside the blocks
-	Tensors int    `json:"tensors"`
+	Tower   string `json:"tower"`   // "vision", "text" or "projector"
+	Part    string `json:"part"`    // "embed", "pre_norm", "block", "post_norm", "proj", …
+	Block   int    `json:"block"`   // -1 outside the blocks
+	Tensors int    `json:"tensors"` // parameters in it
 	Drift
 	Attention *Drift `json:"attention,omitempty"` // of a block: with the norm before it
 	MLP       *Drift `json:"mlp,omitempty"`       // of a block: with the norm before it
@@ -129,18 +129,18 @@ type GroupDrift struct {
 
 // A TowerDrift compares two towers.
 type TowerDrift struct {
-	Tower   string `json:"tower"`
-	Tensors int    `json:"tensors"`
+	Tower   string `json:"tower"`   // "vision", "text" or "projector"
+	Tensors int    `json:"tensors"` // parameters in it
 	Drift
 }
 
 // A Side says what one side of a comparison is.
 type Side struct {
-	Path      string           `json:"path"`
+	Path      string           `json:"path"`               // as it was given
 	Adapters  []string         `json:"adapters,omitempty"` // directories of those that have been merged with it
-	Container string           `json:"container"`
-	Dialect   string           `json:"dialect"`
-	Config    converter.Config `json:"config"`
+	Container string           `json:"container"`          // of the file: "safetensors", "TorchScript", …
+	Dialect   string           `json:"dialect"`            // whose names the tensors have: "OpenAI", "Hugging Face", …
+	Config    converter.Config `json:"config"`             // sizes of the towers
 	// Projector is nil if there is none.
 	Projector  *converter.ProjectorConfig `json:"projector,omitempty"`
 	Parameters int64                      `json:"parameters"` // elements
@@ -149,13 +149,13 @@ type Side struct {
 
 // A Comparison says how far B is from A: in a sentence, by tower, by block and by tensor.
 type Comparison struct {
-	A       Side          `json:"a"`
-	B       Side          `json:"b"`
-	Verdict Verdict       `json:"verdict"`
-	Summary string        `json:"summary"`
-	Towers  []TowerDrift  `json:"towers"`
-	Groups  []GroupDrift  `json:"groups"`
-	Tensors []TensorDrift `json:"tensors"`
+	A       Side          `json:"a"`       // the first checkpoint
+	B       Side          `json:"b"`       // the second
+	Verdict Verdict       `json:"verdict"` // of all tensors together
+	Summary string        `json:"summary"` // the verdict in a sentence or a few
+	Towers  []TowerDrift  `json:"towers"`  // "vision", "text" and "projector", as far as A or B has them
+	Groups  []GroupDrift  `json:"groups"`  // parts and blocks, in the order in which data pass them
+	Tensors []TensorDrift `json:"tensors"` // every parameter of A or B, in the same order
 }
 
 // Models measures how far b is from a. Parameters are aligned by their canonical names, whatever

@@ -55,7 +55,7 @@ type Config struct {
 	Alpha float64 // likewise
 	// RSLoRA scales by α/√R, in the place of α/R.
 	RSLoRA        bool
-	DoRA          bool
+	DoRA          bool // rows of a corrected weight have learnt lengths (arXiv 2402.09353)
 	ranks, alphas []pattern
 	// Of what is corrected, which the tensors say as well: see [Config.Corrects].
 	targets []string       // of target_modules; nil if it is a pattern
@@ -285,8 +285,8 @@ type Change struct {
 type LowRank struct {
 	A     []float32 // [Rank,in]
 	B     []float32 // [out,Rank]
-	Rank  int
-	Scale float64 // α/R, or α/√R
+	Rank  int       // R, at least 1
+	Scale float64   // α/R, or α/√R
 }
 
 // LowRank returns the correction that c is of the weights [out,in] of a linear layer; ok is false if it is another change: a whole
@@ -352,8 +352,8 @@ func (c *Change) product(values []float32) {
 
 // An Adapter is what a directory of peft's holds.
 type Adapter struct {
-	Dir     string
-	Config  *Config
+	Dir     string    // as it was given to [Open]
+	Config  *Config   // never nil
 	Changes []*Change // in the order of their parameters
 	// Others are names of tensors of modules that were not asked for.
 	Others []string

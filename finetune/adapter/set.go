@@ -31,8 +31,8 @@ type member struct {
 
 // Weighted is an adapter of a [Set], and what its corrections are multiplied by: 1 as it is, a negative number to subtract it.
 type Weighted struct {
-	Name   string
-	Weight float64
+	Name   string  // that the [Set] knows it by
+	Weight float64 // 0 leaves it out
 }
 
 // NewSet returns a set without adapters of a tower, which it freezes. It is an error if the tower has corrections already.

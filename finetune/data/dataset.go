@@ -34,7 +34,7 @@ type Sample struct {
 // A Dataset is a list of samples that have all a label, or all a list of labels, or all a caption, or none of them either.
 // Those that have labels can have captions too.
 type Dataset struct {
-	Samples []Sample
+	Samples []Sample // in the order of the source
 	Classes []string // names of the labels; nil if the samples have none
 	Multi   bool     // labels do not exclude each other: each sample has any number of them, in its LabelSet
 	Notes   []string // what was left out of the source and may have been wanted, a sentence each

@@ -22,7 +22,7 @@ import (
 // Shuffle, DropLast, Augment, Seed and the epoch, and on nothing else: not on Workers, nor on where a
 // run began.
 type Loader struct {
-	Data      *Dataset
+	Data      *Dataset       // what is loaded; it must not be nil
 	Config    clipvit.Config // of the tower: the size of its input and of its patches
 	BatchSize int            // B, samples a batch; the last one of an epoch may have fewer
 	Shuffle   bool           // a new order every epoch; otherwise that of Data

@@ -26,7 +26,8 @@ const (
 
 // Files are the names of the files that a page refers to; "" of those that there are not.
 type Files struct {
-	Classes, Confusion, Wrong, Sheet string
+	Classes, Confusion, Wrong string // of the tables of classes, of labels and what they were taken for, and of pictures that got another class
+	Sheet                     string // of the picture that shows these
 }
 
 // Below returns the same files in a folder.

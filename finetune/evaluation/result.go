@@ -45,7 +45,7 @@ type Scores struct {
 
 // A Class is how well pictures of a class are told from others.
 type Class struct {
-	Name      string `json:"class"`
+	Name      string `json:"class"`     // as the classifier calls it
 	Pictures  int    `json:"pictures"`  // that have it
 	Predicted int    `json:"predicted"` // that got it
 	Right     int    `json:"right"`     // both
@@ -70,8 +70,8 @@ func (w Wrong) compare(other Wrong) int {
 
 // A Skipped picture could not be read.
 type Skipped struct {
-	Path string
-	Err  error
+	Path string // of the picture
+	Err  error  // why it could not be read
 }
 
 // reason returns why, without the path.

@@ -14,23 +14,24 @@ const (
 
 // An Event is what is known after a step, or after a validation.
 type Event struct {
-	Kind    string  `json:"kind"` // [TrainEvent] or [ValidationEvent]
-	Step    int     `json:"step"` // made so far
-	Steps   int     `json:"steps"`
-	Epoch   int     `json:"epoch"`          // from 0
-	Loss    float64 `json:"loss"`           // mean over the images
-	Score   float64 `json:"score"`          // mean over the images, of the objective: accuracy, say
-	Factor  float64 `json:"factor"`         // of the rates, of a step
-	Norm    float64 `json:"norm,omitempty"` // of all gradients, before they were clipped, of a step
-	Images  int     `json:"images"`
+	Kind    string  `json:"kind"`              // [TrainEvent] or [ValidationEvent]
+	Step    int     `json:"step"`              // made so far
+	Steps   int     `json:"steps"`             // of the whole run
+	Epoch   int     `json:"epoch"`             // from 0
+	Loss    float64 `json:"loss"`              // mean over the images
+	Score   float64 `json:"score"`             // mean over the images, of the objective: accuracy, say
+	Factor  float64 `json:"factor"`            // of the rates, of a step
+	Norm    float64 `json:"norm,omitempty"`    // of all gradients, before they were clipped, of a step
+	Images  int     `json:"images"`            // of the step or validation
 	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
 	Seconds float64 `json:"seconds"`           // since the step or validation before
-	Rate    float64 `json:"images_per_second"`
-	Best    bool    `json:"best,omitempty"` // of a validation: better than all before
+	Rate    float64 `json:"images_per_second"` // images a second, of the step or validation
+	Best    bool    `json:"best,omitempty"`    // of a validation: better than all before
 }
 
 // A Sink hears of every event. An error ends the run.
 type Sink interface {
+	// Write is called after each step and each validation, in their order.
 	Write(e Event) error
 }
 

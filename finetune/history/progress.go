@@ -15,8 +15,8 @@ type Progress struct {
 	Batch, Batches int
 	// Validated is how many batches of the validation at hand have been judged, of Validation; 0 while it trains.
 	Validated, Validation int
-	Images                int // of this batch
-	Pace                  Pace
+	Images                int  // of this batch
+	Pace                  Pace // so far
 	// Left is about how long the rest takes at the pace so far; 0 as long as nobody can say.
 	Left time.Duration
 }

@@ -14,15 +14,15 @@ var ErrOtherRun = errors.New("of another run")
 
 // A Reached is how far the run of a checkpoint has come.
 type Reached struct {
-	Recipe string
-	Step   int // made
-	Epochs int // that it was asked for
+	Recipe string // its name
+	Step   int    // made
+	Epochs int    // that it was asked for
 }
 
 // A Length is how long a run was asked to be, from a step on: its rates follow the schedule of so many epochs.
 type Length struct {
-	From   int `json:"from"` // step
-	Epochs int `json:"epochs"`
+	From   int `json:"from"`   // step
+	Epochs int `json:"epochs"` // of the whole run, from its beginning
 }
 
 // A LengthError says that a run is to be made shorter than it is.
@@ -44,8 +44,8 @@ type Difference struct {
 
 // An OtherRunError says in what the run is not the one that a checkpoint is of. It is an [ErrOtherRun].
 type OtherRunError struct {
-	Checkpoint  string // its directory
-	Differences []Difference
+	Checkpoint  string       // its directory
+	Differences []Difference // at least one
 }
 
 // Error implements error.

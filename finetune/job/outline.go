@@ -25,8 +25,8 @@ type Outline struct {
 
 // A ClassCount is how many pictures a class has.
 type ClassCount struct {
-	Name              string
-	Train, Validation int
+	Name              string // of the class
+	Train, Validation int    // pictures to train on, and to validate on
 }
 
 // Rows are what a person wants to know, names and values.

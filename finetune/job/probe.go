@@ -88,7 +88,7 @@ func (p *Probe) Close() error { return p.like.Close() }
 type Fitted struct {
 	*probe.Result
 	Written
-	Duration time.Duration
+	Duration time.Duration // of reading, encoding and fitting
 }
 
 // Facts are what a person wants to know, names and values.

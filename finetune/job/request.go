@@ -178,7 +178,7 @@ func (r *Request) UnmarshalJSON(text []byte) error {
 
 // Overrides are what is to be other than in a preset: Epochs: new(3). A nil field changes nothing.
 type Overrides struct {
-	Epochs     *int `json:"epochs,omitempty"`
+	Epochs     *int `json:"epochs,omitempty"`     // times that every picture is learnt
 	Batch      *int `json:"batch,omitempty"`      // images that go through the model together
 	Accumulate *int `json:"accumulate,omitempty"` // batches that make a step
 

@@ -26,8 +26,8 @@ import (
 
 // An Axis is a field of [Overrides] and the values that it has in the runs of a sweep.
 type Axis struct {
-	Field  string    `json:"field"` // its name in JSON: "rate", "head_rate", "rank"
-	Values []float64 `json:"values"`
+	Field  string    `json:"field"`  // its name in JSON: "rate", "head_rate", "rank"
+	Values []float64 `json:"values"` // in the order in which they are tried
 }
 
 // The files of a sweep in its output. The folders beside them are those of its runs; [history.ModelFolder] leads to that of the best.
@@ -50,13 +50,13 @@ type SweepRun struct {
 	Loss    float64  `json:"loss,omitempty"`    // in the validation with the best score
 	Step    int      `json:"step,omitempty"`    // after which that was
 	Steps   int      `json:"steps,omitempty"`   // in all
-	Seconds float64  `json:"seconds,omitempty"`
-	Error   string   `json:"error,omitempty"` // why it failed; then the others go on
+	Seconds float64  `json:"seconds,omitempty"` // of the run
+	Error   string   `json:"error,omitempty"`   // why it failed; then the others go on
 }
 
 // Swept says what a sweep came to.
 type Swept struct {
-	Axes  []Axis
+	Axes  []Axis     // as they were asked for
 	Runs  []SweepRun // the best score first, those that failed last
 	Model string     // that of the best run; "" if all failed
 	Page  string     // of Markdown

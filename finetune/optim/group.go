@@ -16,14 +16,14 @@ import (
 
 // Named is a parameter and the path of Go field names that leads to it, such as Blocks.3.Attn.QKV.W.
 type Named struct {
-	Path string
+	Path string // as above; it is the parameter's name in a checkpoint of a run
 	*nn.Param
 }
 
 // A Group is parameters that learn alike.
 type Group struct {
-	Name        string // for tables
-	Params      []Named
+	Name        string  // for tables
+	Params      []Named // with gradients of the same step
 	Rate        float64 // of learning; a step multiplies it by the factor it is given
 	WeightDecay float64 // of [AdamW]: a step makes weights smaller by rate·WeightDecay of themselves; of [SGD]: added to the gradient
 }

@@ -20,11 +20,11 @@ import (
 
 // An Extractor makes features of pictures, each once. Model and Features are needed.
 type Extractor struct {
-	Model    *clipvit.Model // better frozen: otherwise a graph is kept for every batch
-	Features clipvit.Features
-	Cache    *Cache // where features are looked up and kept; nil is nowhere
-	Batch    int    // pictures that go through the tower together; 0 means 4, which keeps activations below 0.2 GB
-	Strict   bool   // a picture that cannot be read is an error; otherwise it is skipped
+	Model    *clipvit.Model   // better frozen: otherwise a graph is kept for every batch
+	Features clipvit.Features // what of the tower is made: [D], one row a picture
+	Cache    *Cache           // where features are looked up and kept; nil is nowhere
+	Batch    int              // pictures that go through the tower together; 0 means 4, which keeps activations below 0.2 GB
+	Strict   bool             // a picture that cannot be read is an error; otherwise it is skipped
 	// Progress, if it is not nil, is called with the number of pictures that are done, and of them
 	// how many came from the cache.
 	Progress func(done, cached, total int)

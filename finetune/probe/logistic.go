@@ -28,7 +28,7 @@ const (
 
 // A Fit is what logistic regression found.
 type Fit struct {
-	Lambda     float64
+	Lambda     float64   // λ of the penalty λ/2·‖W‖²
 	W          []float64 // [K,D]
 	B          []float64 // [K]
 	Iterations int       // of L-BFGS

@@ -31,13 +31,13 @@ const ValidationShare = 0.2
 
 // A Result is what [Run] found.
 type Result struct {
-	Head       *Head   // fitted to the training and validation data together, as the CLIP paper does it
-	Fit        *Fit    // the same in float64
-	Trials     []Trial // of the sweep, if there was one
-	Validation *Score  // of the best trial, which has not seen the validation data; nil if λ was given
-	Train      Score   // of the head, on what it was fitted to
-	Test       *Score  // of the head; nil if there are no test data
-	Skipped    []data.Broken
+	Head       *Head         // fitted to the training and validation data together, as the CLIP paper does it
+	Fit        *Fit          // the same in float64
+	Trials     []Trial       // of the sweep, if there was one
+	Validation *Score        // of the best trial, which has not seen the validation data; nil if λ was given
+	Train      Score         // of the head, on what it was fitted to
+	Test       *Score        // of the head; nil if there are no test data
+	Skipped    []data.Broken // pictures that could not be read
 }
 
 // Run makes features of all pictures, finds λ, and fits a head. If λ is given, validation data are

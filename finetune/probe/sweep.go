@@ -67,7 +67,7 @@ func (s Score) better(other Score) bool {
 // A Trial is a value of λ that was tried.
 type Trial struct {
 	*Fit
-	Train, Validation Score
+	Train, Validation Score // of its fit, on what it was fitted to and on what it was not
 }
 
 // Sweep finds λ by fitting to the training set and judging by the validation set: by accuracy, and by

@@ -1,4 +1,7 @@
 // Package report writes what a run of fine-tuning did, for a person: a page of Markdown and a curve.
+//
+// Begin with [Report.Write] of a [Report], once the run has ended. [NewTensorBoard] is a sink that hears of the run while it lasts, and
+// writes what TensorBoard shows.
 package report
 
 import (
@@ -31,11 +34,11 @@ const (
 
 // A Report is what is known of a run.
 type Report struct {
-	Title   string
-	Facts   [][2]string // name and value, in order
-	Table   string      // what learnt; see finetune.Trainer.Table
-	Measure string      // of the score
-	Result  *finetune.Result
+	Title   string           // the page's heading
+	Facts   [][2]string      // name and value, in order
+	Table   string           // what learnt; see finetune.Trainer.Table
+	Measure string           // of the score
+	Result  *finetune.Result // which must not be nil
 	// Evaluation is what the pictures to validate on say of what is left of the run; nil if it learns no classes, or there
 	// are none. Files are those that its tables are in.
 	Evaluation *evaluation.Result

@@ -1,5 +1,9 @@
 // Package api has the protocol of a Vitago server: the .proto files in vitago/v1 with the Go code that is generated from them, and the
 // OpenAPI document.
+//
+// Programs in Go take package server/client, which speaks the protocol by the interfaces of tasks. Begin here to make a client for another
+// language: [OpenAPI] has the routes over HTTP, and the .proto files beside package vitagov1 the calls over gRPC. [Reason] and [Word] are
+// the names of errors on the wire.
 package api
 
 import (

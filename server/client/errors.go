@@ -17,8 +17,8 @@ import (
 // An Error is one that a server answered with, or that kept it from answering. It is what errors.Is finds on the server's side: an error of
 // package clip, of the tasks, of package engine or of package status; and context.Canceled or context.DeadlineExceeded.
 type Error struct {
-	Code       codes.Code
-	Message    string
+	Code       codes.Code    // gRPC's
+	Message    string        // the server's sentence, or the client's of what kept it from answering
 	Field      string        // of the request, which was wrong, as "images[3]"; "" if it is not known
 	RetryAfter time.Duration // for how long to wait before asking again; 0 if that does not help or is not known
 
@@ -26,6 +26,7 @@ type Error struct {
 	status *grpcstatus.Status
 }
 
+// Error implements error.
 func (e *Error) Error() string { return "client: " + e.Message }
 
 // Unwrap returns the errors that it is of, as far as they are known.

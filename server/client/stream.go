@@ -17,11 +17,11 @@ import (
 
 // StreamOptions say how pictures become vectors. The zero value gives embeddings as they are.
 type StreamOptions struct {
-	Features   clipvit.Features
-	Normalize  bool           // every vector is divided by its length
-	Dimensions int            // the first so many values, of length 1 again; 0 is all
-	Preprocess clipvit.Choice // in the place of the model's
-	SkipErrors bool           // a picture that cannot be read is an Encoded with Err; otherwise it ends the stream
+	Features   clipvit.Features // what of the tower is taken; the zero value is the embedding
+	Normalize  bool             // every vector is divided by its length
+	Dimensions int              // the first so many values, of length 1 again; 0 is all
+	Preprocess clipvit.Choice   // in the place of the model's
+	SkipErrors bool             // a picture that cannot be read is an Encoded with Err; otherwise it ends the stream
 }
 
 // Encoded is a picture of a stream.

@@ -13,7 +13,7 @@ import (
 
 // An Item is what becomes a vector: a text, or a picture.
 type Item struct {
-	Text  string
+	Text  string // "" of a picture
 	Image []byte // the content of a file; nil of a text
 }
 
@@ -22,8 +22,8 @@ func (i Item) IsImage() bool { return i.Image != nil }
 
 // An EmbedRequest asks for vectors.
 type EmbedRequest struct {
-	Model      string // "" is the first
-	Items      []Item
+	Model      string           // "" is the first
+	Items      []Item           // pictures and texts, mixed as one likes
 	Features   clipvit.Features // of pictures; the zero value is the embedding
 	Normalize  bool             // every vector is divided by its length; for features of several rows, every row
 	Dimensions int              // the first so many values of every row, of length 1 again; 0 is all
@@ -49,17 +49,20 @@ type Embeddings struct {
 
 // A Size is the width and height of a picture in pixels, and the name of its format in lower case ("jpeg").
 type Size struct {
-	Width, Height int
-	Format        string
+	Width, Height int    // in pixels
+	Format        string // "jpeg", "png", …
 }
 
 // An ItemError is the error of one item of a request.
 type ItemError struct {
-	Index int // from 0
-	Err   error
+	Index int   // from 0
+	Err   error // of a kind, for errors.Is; see package clip
 }
 
+// Error implements error; it counts items from 1.
 func (e *ItemError) Error() string { return fmt.Sprintf("item %d: %v", e.Index+1, e.Err) }
+
+// Unwrap returns Err.
 func (e *ItemError) Unwrap() error { return e.Err }
 
 // refused returns an error of a kind.

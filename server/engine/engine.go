@@ -33,21 +33,21 @@ type Config struct {
 	QueueItems int           // pictures and texts that wait or are computed, of all requests; 0 is [DefaultQueueItems]
 	QueueBytes int64         // bytes of bodies that wait or are computed, of all requests; 0 is [DefaultQueueBytes]
 
-	Limits Limits
-	Hooks  Hooks
+	Limits Limits // of a request; the zero value has defaults
+	Hooks  Hooks  // the zero value tells nobody
 }
 
 // A Model is one that clients may name.
 type Model struct {
-	Name      string   // that clients give
-	Aliases   []string // other names of the same
-	Path      string   // of a directory or a checkpoint, or builtin:demo
-	Precision string   // "f32", "bf16" or "int8"; "" is f32
-	Prepare   clipvit.Choice
-	Adapters  []string // directories that peft wrote, merged when the model is loaded
-	Vocab     string   // of the tokenizer; "" is the model's own
-	Index     string   // folder of a search index that the model made; "" is none
-	Preload   bool     // load it before the first request
+	Name      string         // that clients give
+	Aliases   []string       // other names of the same
+	Path      string         // of a directory or a checkpoint, or builtin:demo
+	Precision string         // "f32", "bf16" or "int8"; "" is f32
+	Prepare   clipvit.Choice // how pictures are prepared; the zero value is as the model says
+	Adapters  []string       // directories that peft wrote, merged when the model is loaded
+	Vocab     string         // of the tokenizer; "" is the model's own
+	Index     string         // folder of a search index that the model made; "" is none
+	Preload   bool           // load it before the first request
 }
 
 // Limits are what one request may ask for. Zero values are the defaults.
@@ -62,9 +62,9 @@ type Limits struct {
 // Hooks are told what an engine does, for metrics. Any may be nil; they must return at once.
 type Hooks struct {
 	Batch  func(model string, items int, waited, took time.Duration) // one went through a tower; waited is that of its oldest item
-	Load   func(model string, took time.Duration, err error)
-	Unload func(model string)
-	Panic  func(v any, stack []byte) // a mistake of the program, which one batch or one picture ended with
+	Load   func(model string, took time.Duration, err error)         // a model was loaded, or could not be
+	Unload func(model string)                                        // one was let go
+	Panic  func(v any, stack []byte)                                 // a mistake of the program, which one batch or one picture ended with
 }
 
 // The kinds of errors that are of the engine, beside those of package clip.
@@ -285,22 +285,22 @@ func (e *Engine) RetryAfter() time.Duration {
 
 // Stats say what an engine has to do and what it has, for gauges and for who decides how many servers are wanted.
 type Stats struct {
-	Requests    int   // that have a place, by [Engine.Reserve]
-	Bytes       int64 // of their bodies
-	Items       int   // pictures and texts that wait or are computed
-	Computing   int   // those of them that are in a tower
-	Computed    int64 // those that ever were
-	Loaded      int   // models
-	LoadedBytes int64 // that their weights take, and those that are being loaded, as an estimate
-	Memory      int64 // that they may take; 0 is any
-	Models      []LoadedModel
+	Requests    int           // that have a place, by [Engine.Reserve]
+	Bytes       int64         // of their bodies
+	Items       int           // pictures and texts that wait or are computed
+	Computing   int           // those of them that are in a tower
+	Computed    int64         // those that ever were
+	Loaded      int           // models
+	LoadedBytes int64         // that their weights take, and those that are being loaded, as an estimate
+	Memory      int64         // that they may take; 0 is any
+	Models      []LoadedModel // those that are loaded
 }
 
 // A LoadedModel is a model that is loaded, with an estimate of its bytes.
 type LoadedModel struct {
-	Name  string
-	Bytes int64
-	Users int // requests that use it now
+	Name  string // that clients give
+	Bytes int64  // of its weights, as an estimate
+	Users int    // requests that use it now
 }
 
 // Stats returns what the engine has to do now.
@@ -366,12 +366,12 @@ func (e *Engine) Model(name string) (Model, error) {
 
 // Info says of a model what is known without loading it.
 type Info struct {
-	Name      string
-	Aliases   []string
-	Loaded    bool
-	Dim       int      // of embeddings; 0 if it is not known
-	ImageSize int      // pixels of the square that the tower sees
-	Context   int      // tokens of a text at most; 0 without a text tower
-	Tasks     []string // the names of tasks that it can do, as their packages are called, and "explain" if it has maps; sorted
-	Created   time.Time
+	Name      string    // that clients give
+	Aliases   []string  // other names of the same
+	Loaded    bool      // its weights are in memory now
+	Dim       int       // of embeddings; 0 if it is not known
+	ImageSize int       // pixels of the square that the tower sees
+	Context   int       // tokens of a text at most; 0 without a text tower
+	Tasks     []string  // the names of tasks that it can do, as their packages are called, and "explain" if it has maps; sorted
+	Created   time.Time // when its file was last changed; zero of a model in the program
 }

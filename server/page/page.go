@@ -27,7 +27,7 @@ import (
 
 // Options say what a page is of.
 type Options struct {
-	Engine *engine.Engine
+	Engine *engine.Engine // that computes; it must not be nil
 	// Examples are pictures that a visitor may take, whose names say what they show, as those of demo.Pictures do. Nil is none.
 	Examples []clip.Picture
 	// Other answers GET / of clients that do not accept HTML. Nil is the page for all.

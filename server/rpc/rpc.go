@@ -28,8 +28,8 @@ const DefaultMaxReceive = 64 << 20
 
 // Options say what services stand on.
 type Options struct {
-	Engine *engine.Engine
-	Runs   *runs.Runs // of finetuning; nil refuses it
+	Engine *engine.Engine // that computes; it must not be nil
+	Runs   *runs.Runs     // of finetuning; nil refuses it
 
 	// Auth decides by the header of a call whether it is permitted, and may put into its context who asks. It must not wait. Errors are
 	// those of package status. Calls of health and reflection are asked as well. nil permits all.
@@ -37,9 +37,9 @@ type Options struct {
 	// Ready says whether calls are answered, for health; nil is the engine's.
 	Ready func() error
 
-	Unary     []grpc.UnaryServerInterceptor
-	Stream    []grpc.StreamServerInterceptor
-	Stats     []stats.Handler
+	Unary     []grpc.UnaryServerInterceptor                // interceptors around calls with one answer, the outermost first
+	Stream    []grpc.StreamServerInterceptor               // those around streams
+	Stats     []stats.Handler                              // hear of every call, as of grpc.StatsHandler
 	Recovered func(method string, value any, stack []byte) // is told of a handler that panicked
 
 	MaxReceive int             // bytes of a message; 0 is DefaultMaxReceive

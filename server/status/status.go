@@ -47,10 +47,10 @@ const StatusClientGone = 499
 
 // A Kind is what an error is to a client.
 type Kind struct {
-	HTTP  int
-	Code  codes.Code
-	Word  string // for machines
-	Retry bool   // the same request may succeed later
+	HTTP  int        // the status: 400, 404, …
+	Code  codes.Code // gRPC's
+	Word  string     // for machines
+	Retry bool       // the same request may succeed later
 }
 
 // Internal is the kind of all errors that have no other. What they say is not for clients.
@@ -184,11 +184,12 @@ const maxMessage = 2000
 
 // A Body is an error in the form of OpenAI's, which is what package server answers with itself.
 type Body struct {
+	// Error is all of it, since clients of OpenAI look there.
 	Error struct {
-		Message   string `json:"message"`
-		Type      string `json:"type"`
-		Code      string `json:"code"`
-		RequestID string `json:"request_id,omitempty"`
+		Message   string `json:"message"`              // the error in a sentence
+		Type      string `json:"type"`                 // "invalid_request_error", "server_error", …
+		Code      string `json:"code"`                 // [Kind.Word]
+		RequestID string `json:"request_id,omitempty"` // by which the server's log has it; "" if it has none
 	} `json:"error"`
 }
 

@@ -37,7 +37,7 @@ const FingerprintHeader = "Vitago-Fingerprint"
 
 // Options are what the handlers stand on.
 type Options struct {
-	Engine *engine.Engine
+	Engine *engine.Engine // that computes; it must not be nil
 	// Fetch returns the file of a picture that a request names by URL. Nil refuses all.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 	// FetchBytes is how many bytes the pictures that one request names by URL may have together; 0 is [DefaultFetchBytes].

@@ -27,8 +27,8 @@ func init() {
 
 // A Result is what came of a shard.
 type Result struct {
-	Shard  int    `beam:"shard"`
-	Rows   int    `beam:"rows"`
+	Shard  int    `beam:"shard"`  // its number
+	Rows   int    `beam:"rows"`   // that have vectors; 0 if it failed
 	Failed string `beam:"failed"` // why it would fail again, "" if it is done
 }
 

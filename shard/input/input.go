@@ -64,10 +64,10 @@ func (o Options) maxBytes() int64 {
 
 // A Sample is a picture with what its source says of it, or the error of one.
 type Sample struct {
-	Key        string // of WebDataset; of a file its name below the folder, or its line in the list; of a row its key column, or FILE#ROW. Names of files may be no UTF-8
-	Path       string // the location of the file, TAR/NAME or PARQUET#ROW; of a download the URL
-	Caption    string
-	HasCaption bool
+	Key        string   // of WebDataset; of a file its name below the folder, or its line in the list; of a row its key column, or FILE#ROW. Names of files may be no UTF-8
+	Path       string   // the location of the file, TAR/NAME or PARQUET#ROW; of a download the URL
+	Caption    string   // "" if HasCaption is false
+	HasCaption bool     // the source has one, which may be ""
 	Image      []byte   // the file of the picture
 	SHA256     [32]byte // of Image
 	Columns    []any    // by Options.Columns: a value of the column's type, or nil
@@ -117,10 +117,10 @@ type Part struct {
 	Kind string `json:"kind"` // "files", "list", "tar" or "parquet"
 	// Location is of the tar, the parquet, the list, or the folder that files are in; "" if files have locations for names.
 	Location string `json:"location,omitempty"`
-	Size     int64  `json:"size,omitempty"` // of the tar, the parquet or the list, in bytes
-	Version  string `json:"version,omitempty"`
+	Size     int64  `json:"size,omitempty"`    // of the tar, the parquet or the list, in bytes
+	Version  string `json:"version,omitempty"` // as of store.Info, when it was listed; "" is not known
 
-	Files []File `json:"files,omitempty"`
+	Files []File `json:"files,omitempty"` // of a part of files, or those of a tar's samples; nil of others
 	// Offset and Length are the bytes of a list. First and Rows are rows of a parquet, or lines of a list with paths.
 	Offset int64 `json:"offset,omitempty"`
 	Length int64 `json:"length,omitempty"`
@@ -133,9 +133,9 @@ type Part struct {
 
 // A Table is a parquet beside pictures that has a row of each.
 type Table struct {
-	Location string `json:"location"`
-	Size     int64  `json:"size"`
-	Version  string `json:"version"`
+	Location string `json:"location"` // of the parquet
+	Size     int64  `json:"size"`     // in bytes
+	Version  string `json:"version"`  // as of store.Info, when it was listed
 }
 
 // As JSON a location is a [pyjson.Name]: folders may have names that are no UTF-8.
@@ -180,9 +180,9 @@ func (t *Table) UnmarshalJSON(text []byte) error {
 
 // A File is a picture's file in a [Part].
 type File struct {
-	Name    pyjson.Name `json:"name"`
-	Size    int64       `json:"size,omitempty"` // as it was listed
-	Version string      `json:"version,omitempty"`
+	Name    pyjson.Name `json:"name"`              // below the part's Location, or a whole location
+	Size    int64       `json:"size,omitempty"`    // as it was listed
+	Version string      `json:"version,omitempty"` // as of store.Info, when it was listed; "" is not known
 }
 
 // String says what of which input the part is.

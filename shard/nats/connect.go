@@ -16,12 +16,12 @@ import (
 type Access struct {
 	URL      string // of servers, with commas between them: nats://HOST:PORT, or tls:// or wss://
 	Context  string // the name of a context of NATS' command, in the place of all others
-	User     string
-	Password string
+	User     string // with Password
+	Password string // of User
 	Creds    string // a file of credentials: a JWT and its seed
 	NKey     string // a file with the seed of an nkey
 	Cert     string // a file in PEM of the client's certificate, with Key
-	Key      string
+	Key      string // a file in PEM of the certificate's private key, with Cert
 	CA       string // a file in PEM of the authorities that servers' certificates are from
 	TLSFirst bool   // TLS before the server says anything
 }

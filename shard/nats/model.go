@@ -24,15 +24,15 @@ import (
 
 // A Model is what the object store of a job has: the files of a folder, or one file.
 type Model struct {
-	Name  string      `json:"name"` // of the file or folder
-	File  bool        `json:"file"` // it is one file
-	Files []ModelFile `json:"files"`
+	Name  string      `json:"name"`  // of the file or folder
+	File  bool        `json:"file"`  // it is one file
+	Files []ModelFile `json:"files"` // in the order of their names
 }
 
 // A ModelFile is one of them.
 type ModelFile struct {
-	Name   string `json:"name"` // below the folder, with slashes
-	Size   int64  `json:"size"`
+	Name   string `json:"name"`   // below the folder, with slashes
+	Size   int64  `json:"size"`   // in bytes
 	SHA256 string `json:"sha256"` // hexadecimal
 }
 

@@ -82,10 +82,10 @@ func (o Options) filled() (Options, error) {
 
 // A Description is what workers have to know of a job, which lies at the broker.
 type Description struct {
-	Lease      time.Duration   `json:"lease"`
-	Stuck      time.Duration   `json:"stuck"`
-	Deliveries int             `json:"deliveries"`
-	Replicas   int             `json:"replicas"`
+	Lease      time.Duration   `json:"lease"`              // in JSON nanoseconds, as of [Options]
+	Stuck      time.Duration   `json:"stuck"`              // likewise
+	Deliveries int             `json:"deliveries"`         // as of [Options]
+	Replicas   int             `json:"replicas"`           // as of [Options]
 	Model      *Model          `json:"model,omitempty"`    // nil: workers have one
 	Settings   json.RawMessage `json:"settings,omitempty"` // the command's, of the same job always
 	Choices    json.RawMessage `json:"choices,omitempty"`  // the command's, which another driver may change

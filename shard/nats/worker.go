@@ -26,11 +26,11 @@ const fetchWait = 2 * time.Second
 
 // An Event is what a worker says of a shard, for people: an event that is lost changes nothing.
 type Event struct {
-	Worker string `json:"worker"`
-	Shard  int    `json:"shard"`
-	What   string `json:"what"` // Began, Working, Finished, Again, Failed or Lost
-	Rows   int    `json:"rows,omitempty"`
-	Error  string `json:"error,omitempty"`
+	Worker string `json:"worker"`          // its name
+	Shard  int    `json:"shard"`           // its number
+	What   string `json:"what"`            // Began, Working, Finished, Again, Failed or Lost
+	Rows   int    `json:"rows,omitempty"`  // so far
+	Error  string `json:"error,omitempty"` // why, of Again, Failed and Lost
 }
 
 // What an Event tells.
@@ -354,10 +354,10 @@ func (q *Queue) consumer(ctx context.Context) (jetstream.Consumer, error) {
 
 // A Letter is a dead letter: why a shard is not tried again.
 type Letter struct {
-	Shard  int    `json:"shard"`
-	Worker string `json:"worker,omitempty"`
-	Reason string `json:"reason"`
-	Used   bool   `json:"used,omitempty"` // its deliveries are used up: its workers died
+	Shard  int    `json:"shard"`            // its number
+	Worker string `json:"worker,omitempty"` // who had it last; "" if it is not known
+	Reason string `json:"reason"`           // in words
+	Used   bool   `json:"used,omitempty"`   // its deliveries are used up: its workers died
 }
 
 // bury writes a dead letter.

@@ -31,8 +31,8 @@ func Types() []Type { return []Type{Text, Int64, Float64, Bool} }
 
 // A Column is one of the user's. Any of its values may be missing.
 type Column struct {
-	Name string `json:"name"`
-	Type Type   `json:"type"`
+	Name string `json:"name"` // in the dataset
+	Type Type   `json:"type"` // of its values
 }
 
 // A Spec says what the files of a dataset are. All shards of a dataset have the same.
@@ -61,10 +61,10 @@ type Row struct {
 
 // A Failure says why a sample has no row.
 type Failure struct {
-	Key    string
-	Path   string
+	Key    string // of the sample, as of input.Sample
+	Path   string // as of input.Sample
 	Stage  string // at what it failed, such as "download" or "decode"
-	Reason string
+	Reason string // in words
 }
 
 // ErrRow is what is wrong with one row, of which nothing has been written.

@@ -17,11 +17,11 @@ import (
 
 // A File is one that a shard has.
 type File struct {
-	Name   string `json:"name"` // in the dataset, with slashes
-	Path   string `json:"-"`    // where [Writer.Close] has left it
-	Bytes  int64  `json:"bytes"`
+	Name   string `json:"name"`   // in the dataset, with slashes
+	Path   string `json:"-"`      // where [Writer.Close] has left it
+	Bytes  int64  `json:"bytes"`  // of the file
 	SHA256 string `json:"sha256"` // in hexadecimal digits
-	Rows   int    `json:"rows"`
+	Rows   int    `json:"rows"`   // of vectors in it; 0 of a file without any
 }
 
 // A format is how rows are written and read.

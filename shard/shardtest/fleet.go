@@ -21,7 +21,7 @@ import (
 type Fleet struct {
 	Workers int // 0, 1, …; those of an Indexed Job are its indexes
 	AtOnce  int // at most so many at the same time; 0: all
-	Shards  int
+	Shards  int // of the dataset
 	// Start returns the process of a worker, not yet started. It ends with status 0 when it has nothing left to do.
 	Start func(worker int) *exec.Cmd
 	// Done returns how many shards are done.
@@ -34,16 +34,16 @@ type Fleet struct {
 	// Tick is called when the number of shards that are done has changed, and before the first is; nil is fine. An error ends the run.
 	Tick func(done int) error
 
-	Seed        uint64
-	Kills       int // with SIGKILL, of workers
-	Pauses      int // with SIGSTOP; it ends when a few more shards are done, or nothing happens any more
-	Twins       int // a second process of a worker that has one
-	DriverKills int
+	Seed        uint64 // of the moments of faults, and whom they meet
+	Kills       int    // with SIGKILL, of workers
+	Pauses      int    // with SIGSTOP; it ends when a few more shards are done, or nothing happens any more
+	Twins       int    // a second process of a worker that has one
+	DriverKills int    // with SIGKILL, of the driver
 }
 
 // An Exit is the end of a worker's process.
 type Exit struct {
-	Worker int
+	Worker int    // its number
 	Status int    // -1 after a signal
 	Killed bool   // by the fleet
 	Output string // the end of what it wrote
@@ -71,9 +71,9 @@ func after(e Exit) Next {
 
 // Faults are what a fleet did, and what became of its workers.
 type Faults struct {
-	Kills, Pauses, Twins, DriverKills int
+	Kills, Pauses, Twins, DriverKills int    // how often each was done
 	Ended                             []Exit // those that were not killed by the fleet and whose status was not 0
-	Failed                            []Exit
+	Failed                            []Exit // those whose worker was not started again, for a fault
 }
 
 // kinds of faults

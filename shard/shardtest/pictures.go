@@ -24,7 +24,7 @@ import (
 
 // Pictures say what [Tars] writes.
 type Pictures struct {
-	Shards   int
+	Shards   int // tars
 	PerShard int // samples of a tar
 	Broken   int // every so manieth sample is no picture; 0: the 23rd
 }
@@ -88,7 +88,7 @@ func Options(output string, inputs []string) shard.Options {
 
 // A Dataset is what a run has to come to.
 type Dataset struct {
-	Shards, Rows int
+	Shards, Rows int               // that must have records, and rows of all together
 	Files        map[string]string // SHA-256 by the names in the dataset
 }
 

@@ -22,6 +22,7 @@ type Op struct {
 // Changes says whether the operation changes the store.
 func (o Op) Changes() bool { return o.Kind == "put" || o.Kind == "rename" || o.Kind == "delete" }
 
+// String returns it in a line, for messages of tests.
 func (o Op) String() string { return fmt.Sprintf("%d: %s %s", o.Number, o.Kind, o.Name) }
 
 // ErrEnd is what a worker gets of its store once that has ended for it. It is a [context.Canceled], so that nobody waits and tries again.

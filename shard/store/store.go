@@ -22,9 +22,9 @@ import (
 
 // Info is what a store knows of a file or an object.
 type Info struct {
-	Name     string // in the store
-	Size     int64  // in bytes
-	Modified time.Time
+	Name     string    // in the store
+	Size     int64     // in bytes
+	Modified time.Time // when it was last changed; zero if the store does not say
 	// Version changes when the content does: an ETag in quotes, or size and time of a local file.
 	Version string
 }

@@ -69,15 +69,15 @@ const (
 
 // Progress is what is known at some point of a run.
 type Progress struct {
-	Kind    Kind    `json:"kind"`
-	Run     string  `json:"run,omitempty"` // of a sweep: the name of the run
-	Step    int     `json:"step"`          // made so far
-	Steps   int     `json:"steps"`         // of the whole run
-	Epoch   int     `json:"epoch"`         // from 0
-	Loss    float64 `json:"loss"`          // mean over the images
-	Score   float64 `json:"score"`         // mean over the images: the share that is told right, the cosine with what is to be given, R² of tokens
-	Best    bool    `json:"best,omitempty"`
-	Images  int     `json:"images"`
+	Kind    Kind    `json:"kind"`              // what it is about
+	Run     string  `json:"run,omitempty"`     // of a sweep: the name of the run
+	Step    int     `json:"step"`              // made so far
+	Steps   int     `json:"steps"`             // of the whole run
+	Epoch   int     `json:"epoch"`             // from 0
+	Loss    float64 `json:"loss"`              // mean over the images
+	Score   float64 `json:"score"`             // mean over the images: the share that is told right, the cosine with what is to be given, R² of tokens
+	Best    bool    `json:"best,omitempty"`    // of Validated: better than all before
+	Images  int     `json:"images"`            // of the step or validation
 	Skipped int     `json:"skipped,omitempty"` // pictures that cannot be read
 	Seconds float64 `json:"seconds"`           // since the step or validation before
 

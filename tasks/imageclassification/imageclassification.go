@@ -1,6 +1,9 @@
 // Package imageclassification is the task of saying which labels fit a picture: any labels, without training, or those of a classifier
 // that finetune trained. It says what the task is; package clip beside it does it, and registers itself with package tasks when it is
 // imported.
+//
+// Begin with tasks.Load[imageclassification.Interface], which gives an [Interface]: file contents and labels go in, probabilities come
+// out. Errors are of the kinds below, for errors.Is.
 package imageclassification
 
 import (

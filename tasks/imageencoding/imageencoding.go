@@ -1,6 +1,9 @@
 // Package imageencoding is the task of turning images into vectors that lie near each other where
 // the images show similar things. It says what the task is; package clip beside it does
 // it, and registers itself with package tasks when it is imported.
+//
+// Begin with tasks.Load[imageencoding.Interface], which gives an [Interface]: file contents go in, vectors [E,1] come out. Errors are of
+// the kinds below, for errors.Is.
 package imageencoding
 
 import (

@@ -1,5 +1,8 @@
 // Package imagesearch is the task of finding pictures in an index, by words, by pictures and by vectors. It says what the task
 // is; package clip beside it does it, and registers itself with package tasks when it is imported.
+//
+// Begin with tasks.Load[imagesearch.Interface], which gives an [Interface] of a model that has an index in its folder. Errors are of the
+// kinds below, for errors.Is.
 package imagesearch
 
 import (
@@ -51,7 +54,7 @@ type Request struct {
 
 // A Part is a part of a query. It has one of Text, Image and Vector.
 type Part struct {
-	Text   string
+	Text   string    // any words that the model's text tower takes
 	Image  []byte    // the content of a file: JPEG, PNG, GIF, WebP, BMP, TIFF, ICO, PPM or QOI
 	Vector []float32 // [E], of any length but 0, of the model that made the index
 	Weight float64   // how much it counts; 0 is 1, and a negative weight leads away
@@ -59,7 +62,7 @@ type Part struct {
 
 // A Response has what was found.
 type Response struct {
-	Hits        []Hit  `json:"hits"`
+	Hits        []Hit  `json:"hits"`        // the nearest first
 	Fingerprint string `json:"fingerprint"` // of the space of the vectors, as clip.Space has it
 }
 

@@ -1,5 +1,8 @@
 // Package imagetextsimilarity is the task of saying how alike pictures and texts are. It says what the task is; package clip beside it
 // does it, and registers itself with package tasks when it is imported.
+//
+// Begin with tasks.Load[imagetextsimilarity.Interface], which gives an [Interface]: B pictures and N texts go in, cosines [B][N] come
+// out. Errors are of the kinds below, for errors.Is.
 package imagetextsimilarity
 
 import (

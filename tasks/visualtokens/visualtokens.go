@@ -1,6 +1,9 @@
 // Package visualtokens is the task of turning images into what a language model that can see reads in their place. It
 // says what the task is; package projected beside it does it, and registers itself with package tasks when it is
 // imported.
+//
+// Begin with tasks.Load[visualtokens.Interface], which gives an [Interface]: the content of a file goes in, tokens [N,O] come out. Errors
+// are of the kinds below, for errors.Is.
 package visualtokens
 
 import (

@@ -46,16 +46,16 @@ func Known() []Answer {
 
 // An Answer is what is known of a model from one source.
 type Answer struct {
-	Models   []string          `json:"models,omitempty"` // names of the model; none stands for any
-	Source   string            `json:"source"`           // where it was published, or what computed it
-	Pictures map[string]Origin `json:"pictures,omitempty"`
-	Checks   []Check           `json:"checks"`
+	Models   []string          `json:"models,omitempty"`   // names of the model; none stands for any
+	Source   string            `json:"source"`             // where it was published, or what computed it
+	Pictures map[string]Origin `json:"pictures,omitempty"` // by the names that Checks have
+	Checks   []Check           `json:"checks"`             // at least one
 }
 
 // An Origin says which file a picture is, and where it can be had.
 type Origin struct {
-	SHA256 string `json:"sha256,omitempty"`
-	URL    string `json:"url,omitempty"`
+	SHA256 string `json:"sha256,omitempty"` // of the file's bytes, in hexadecimal digits; "" is not known
+	URL    string `json:"url,omitempty"`    // "" is not known
 }
 
 // A Check is one answer: the embedding of a picture or a text, or the probabilities or logits of texts for a picture.
@@ -164,11 +164,11 @@ func (c *Check) What() string {
 
 // An Outcome is what a check came to.
 type Outcome struct {
-	Want, Got []float64
+	Want, Got []float64 // as many values of both
 	// Difference is the greatest of a value; of an embedding divided by the greatest absolute value that is wanted.
 	Difference float64
-	Tolerance  float64
-	Pass       bool // Difference is at most Tolerance
+	Tolerance  float64 // of the check, or [DefaultTolerance]
+	Pass       bool    // Difference is at most Tolerance
 }
 
 // Run asks a model. p is the picture of the check, if it has one.

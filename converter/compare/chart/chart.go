@@ -1,4 +1,6 @@
 // Package chart draws plots: how far the blocks of two checkpoints are apart, and curves over steps.
+//
+// Begin with [Drift], of what compare.Compare returns, or with [Curves]. [Encode] makes a file of either, in a format of [Extensions].
 package chart
 
 import (
@@ -236,7 +238,7 @@ func base(path string) string {
 
 // A Line is a line of [Curves].
 type Line struct {
-	Name string
+	Name string    // for the legend
 	X, Y []float64 // as many of both
 }
 

@@ -121,15 +121,15 @@ func (f *faulty) Delete(ctx context.Context, name string) error {
 type Fault int
 
 const (
-	None       Fault = iota
-	Error500         // the answer is InternalError
-	Error503         // the answer is SlowDown
-	Reset            // the connection is closed before the request was carried out
-	LostAnswer       // and behind that
-	Cut              // half of the answer's body comes
-	Slow             // the answer comes a piece at a time
-	Stall            // half of the body comes, and then nothing until the client gives up
-	OtherTag         // the answer has another ETag
+	None       Fault = iota // the request is answered
+	Error500                // the answer is InternalError
+	Error503                // the answer is SlowDown
+	Reset                   // the connection is closed before the request was carried out
+	LostAnswer              // and behind that
+	Cut                     // half of the answer's body comes
+	Slow                    // the answer comes a piece at a time
+	Stall                   // half of the body comes, and then nothing until the client gives up
+	OtherTag                // the answer has another ETag
 )
 
 // A Plan says what happens to a request.

@@ -25,7 +25,7 @@ const Bucket = "vitago-test"
 
 // A Server speaks S3 on loopback, and keeps its objects in memory. It fails as its plan says.
 type Server struct {
-	URL      string
+	URL      string // of the endpoint: http://127.0.0.1:PORT
 	Location string // of its bucket, for store.Open
 
 	plan     atomic.Pointer[Plan]

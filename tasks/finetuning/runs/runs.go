@@ -78,14 +78,14 @@ func (s State) Ended() bool { return s != Queued && s != Running }
 
 // A Run is what is known of one.
 type Run struct {
-	ID      string             `json:"id"`
-	Model   string             `json:"model"`   // its name
-	Request finetuning.Request `json:"request"` // as it came
-	State   State              `json:"state"`
-	Created time.Time          `json:"created"`
-	Changed time.Time          `json:"changed"` // the state
-	Ahead   int                `json:"ahead,omitzero"`
-	Events  int                `json:"events"` // that were told, those before it was resumed among them
+	ID      string             `json:"id"`             // by which it is asked for; unique in its folder
+	Model   string             `json:"model"`          // its name
+	Request finetuning.Request `json:"request"`        // as it came
+	State   State              `json:"state"`          // what has become of it
+	Created time.Time          `json:"created"`        // when it was asked for
+	Changed time.Time          `json:"changed"`        // the state
+	Ahead   int                `json:"ahead,omitzero"` // runs that come before it, while it is queued
+	Events  int                `json:"events"`         // that were told, those before it was resumed among them
 	// Last is the last event; nil if there is none.
 	Last *finetuning.Progress `json:"last,omitzero"`
 	// Error says why it failed, or has stopped.

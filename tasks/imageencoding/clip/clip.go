@@ -1,5 +1,7 @@
 // Package clip encodes images with the vision towers of CLIP. Importing it registers the model types
 // "clip" (both towers) and "clip_vision_model" (the vision tower alone) for the task imageencoding.
+//
+// Programs call tasks.Load, which finds it. [New] makes one of a model that is loaded already.
 package clip
 
 import (

@@ -1,5 +1,7 @@
 // Package clip finds pictures in an index of package search, with the towers of CLIP that made it. Importing it registers the model
 // types "clip" (both towers) and "clip_vision_model" (no words) for the task imagesearch.
+//
+// Programs call tasks.Load, which finds it. [New] makes one of a model that is loaded already, and of an index anywhere.
 package clip
 
 import (
@@ -49,8 +51,11 @@ var _ imagesearch.Interface = &ImageSearch{}
 
 // An Encoder makes vectors of pictures and texts, and knows their space, as [clip.Model] does.
 type Encoder interface {
+	// Space says what vectors must have in common with those of the index.
 	Space(ctx context.Context) (clip.Space, error)
+	// Encode returns the embedding [E] of each picture.
 	Encode(ctx context.Context, pictures ...clip.Picture) ([][]float32, error)
+	// EncodeText returns the embedding [E] of each text.
 	EncodeText(ctx context.Context, texts []string) ([][]float32, error)
 }
 

@@ -1,5 +1,7 @@
 // Package clip compares pictures with texts by the towers of CLIP. Importing it registers the model type "clip" for the task
 // imagetextsimilarity.
+//
+// Programs call tasks.Load, which finds it. [New] makes one of a model that is loaded already.
 package clip
 
 import (

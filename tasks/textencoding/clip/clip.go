@@ -1,5 +1,7 @@
 // Package clip encodes texts with the text towers of CLIP, for cybertron's own task textencoding. Importing it registers
 // the model type "clip"; all other types are loaded as before, by cybertron.
+//
+// Programs call tasks.Load, which finds it. [New] makes one of a model that is loaded already.
 package clip
 
 import (

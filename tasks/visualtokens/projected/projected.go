@@ -1,6 +1,8 @@
 // Package projected makes visual tokens with a vision tower and a projector, as LLaVA and InternLM-XComposer do.
 // Importing it registers the model types of their checkpoints, and of what vitago converts them to, for the task
 // visualtokens.
+//
+// Programs call tasks.Load, which finds it. [New] makes one of an encoder that is loaded already.
 package projected
 
 import (
