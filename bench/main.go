@@ -54,12 +54,17 @@ type options struct {
 	cases            []string // of training; of rows that are searched
 	before           string   // another build of this program, to be compared with; "" for none
 	command          string   // as it is to be repeated
+	mode             string   // what is measured; "" is a comparison
+	out, raw         string   // files for the tables and for all that was measured
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -78,13 +83,44 @@ func run(ctx context.Context, args []string) error {
 		}
 		return writePage(*out, *plot, flags.Args())
 	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.dir == "" {
+		dir, err := os.MkdirTemp("", "vitago-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		o.dir = dir
+	}
+	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll, "serve": serveAll, "shards": shardsAll}[o.mode]
+	if o.mode != "search" {
+		if err := writeModel(o.dir, o.config); err != nil {
+			return err
+		}
+	}
+	report, data, err := measure(ctx, o)
+	if report != "" { // also when a result was wrong
+		err = errors.Join(err, writeOut(o.out, report))
+	}
+	if o.raw != "" && data != nil {
+		b, jerr := json.MarshalIndent(data, "", " ")
+		err = errors.Join(err, jerr, os.WriteFile(o.raw, append(b, '\n'), 0o644))
+	}
+	return err
+}
+
+// parse reads a command line but for page.
+func parse(args []string) (options, error) {
+	var o options
 	mode := ""
 	if len(args) > 0 && slices.Contains([]string{"scale", "train", "files", "search", "serve", "shards"}, args[0]) {
 		mode, args = args[0], args[1:]
 	}
-	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	var o options
-	var out, raw string
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	o.mode = mode
 	tower := "vit-l-14-336"
 	if mode == "files" || mode == "serve" || mode == "shards" {
 		tower = "vit-b-32"
@@ -118,8 +154,8 @@ func run(ctx context.Context, args []string) error {
 	kinds := flags.String("contenders", "", "which to measure, by their kinds in contenders.go, such as avx2,torch,numpy,train, and best for the best of our kernels; the default is all")
 	flags.StringVar(&o.python, "python", "", "interpreter that has the peers; the default is bench/.venv's")
 	flags.StringVar(&o.dir, "dir", "", "folder to keep the model in (4 GB of ViT-L), and to find it in again")
-	flags.StringVar(&out, "o", "", "file for the tables; the default is standard output")
-	flags.StringVar(&raw, "json", "", "file for all that was measured")
+	flags.StringVar(&o.out, "o", "", "file for the tables; the default is standard output")
+	flags.StringVar(&o.raw, "json", "", "file for all that was measured")
 	isa := flags.String("isa", "", "avx2 measures as on a processor without AVX-512: our AVX2 kernels, and those peers that can be told")
 	flags.StringVar(&o.before, "before", "", "another build of this program: each of our contenders takes turns with the same one of it")
 	cases, only, tokens, gridded, rows := "", "", 0, list(gridTokens), "10000,100000,1000000"
@@ -158,22 +194,22 @@ func run(ctx context.Context, args []string) error {
 		flags.StringVar(&cases, "cases", "full,lora,projector", "what is trained")
 	}
 	if err := flags.Parse(args); err != nil {
-		return err
+		return o, err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q, want scale, train, files, search, serve, shards, page or flags", flags.Arg(0))
+		return o, fmt.Errorf("argument %q, want scale, train, files, search, serve, shards, page or flags", flags.Arg(0))
 	}
 	var ok bool
 	if o.config, ok = configs[o.name]; !ok {
-		return fmt.Errorf("-config is %q, want one of %s", o.name, configNames())
+		return o, fmt.Errorf("-config is %q, want one of %s", o.name, configNames())
 	}
 	switch c := o.config; {
 	case c.ofTexts() && mode != "":
-		return fmt.Errorf("-config is %s, want a tower of images: %s measures no texts", o.name, mode)
+		return o, fmt.Errorf("-config is %s, want a tower of images: %s measures no texts", o.name, mode)
 	case tokens != 0 && !c.ofTexts():
-		return fmt.Errorf("-tokens is %d, and %s is a tower of images", tokens, o.name)
+		return o, fmt.Errorf("-tokens is %d, and %s is a tower of images", tokens, o.name)
 	case tokens != 0 && (tokens < 2 || tokens > c.text.Context):
-		return fmt.Errorf("-tokens is %d, want 2 to %d", tokens, c.text.Context)
+		return o, fmt.Errorf("-tokens is %d, want 2 to %d", tokens, c.text.Context)
 	case tokens != 0:
 		o.config.tokens = tokens
 	}
@@ -185,13 +221,13 @@ func run(ctx context.Context, args []string) error {
 		o.batches, err2 = ints(*batches)
 	}
 	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
+		return o, err
 	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
 		for _, part := range o.only {
 			if !slices.Contains(some, part) {
-				return fmt.Errorf("-only is %q, want some of %s", part, strings.Join(some, ","))
+				return o, fmt.Errorf("-only is %q, want some of %s", part, strings.Join(some, ","))
 			}
 		}
 	}
@@ -200,18 +236,18 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch {
 	case mode == "serve" && (o.files < 32 || o.clients < 1):
-		return fmt.Errorf("%d -files, %d -clients: want 32 or more, 1 or more", o.files, o.clients)
+		return o, fmt.Errorf("%d -files, %d -clients: want 32 or more, 1 or more", o.files, o.clients)
 	case mode == "shards" && (o.files < 32 || o.files%8 != 0 || o.workers < 0):
-		return fmt.Errorf("%d -files, %d -workers: want a multiple of 8 from 32 on, 0 or more", o.files, o.workers)
+		return o, fmt.Errorf("%d -files, %d -workers: want a multiple of 8 from 32 on, 0 or more", o.files, o.workers)
 	case o.before != "" && (mode == "shards" || mode == "scale" || mode == "files" || mode == "search" || mode == "serve"):
-		return fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
+		return o, fmt.Errorf("-before is compared by encoding, multiplying and training, and not by %s", mode)
 	case mode == "files" && (o.files < 1 || o.workers < 1 || len(o.batches) != 1):
-		return fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
+		return o, fmt.Errorf("%d -files, %d -workers, %d numbers of -batch: want 1 or more, 1 or more, 1", o.files, o.workers, len(o.batches))
 	case *isa != "" && *isa != "avx2":
-		return fmt.Errorf("-isa is %q, want avx2, or nothing", *isa)
+		return o, fmt.Errorf("-isa is %q, want avx2, or nothing", *isa)
 	case *isa != "":
 		if err := limitISA(); err != nil {
-			return err
+			return o, err
 		}
 		if o.kinds == nil {
 			o.kinds = avx2Kinds
@@ -219,7 +255,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.before != "" {
 		if err := checkBefore(o.before); err != nil {
-			return err
+			return o, err
 		}
 	}
 	if mode == "train" || mode == "search" {
@@ -228,17 +264,17 @@ func run(ctx context.Context, args []string) error {
 	if mode == "search" {
 		var err error
 		if o.rows, err = ints(rows); err != nil {
-			return fmt.Errorf("-rows: %w", err)
+			return o, fmt.Errorf("-rows: %w", err)
 		}
 		if slices.Max(o.batches) > searchQueries || slices.ContainsFunc(o.cases, func(c string) bool { return !slices.Contains(searchData, c) }) {
-			return fmt.Errorf("-batch is %v and -cases %v, want at most %d queries, and some of %s", o.batches, o.cases, searchQueries, strings.Join(searchData, ","))
+			return o, fmt.Errorf("-batch is %v and -cases %v, want at most %d queries, and some of %s", o.batches, o.cases, searchQueries, strings.Join(searchData, ","))
 		}
 	}
 	if *quick {
 		o.rounds = 2
 	}
 	if o.rounds < 1 {
-		return fmt.Errorf("-rounds is %d, want 1 or more", o.rounds)
+		return o, fmt.Errorf("-rounds is %d, want 1 or more", o.rounds)
 	}
 	if o.python == "" {
 		o.python = filepath.Join("bench", ".venv", "bin", "python")
@@ -252,30 +288,7 @@ func run(ctx context.Context, args []string) error {
 			o.command += fmt.Sprintf(" -%s=%v", f.Name, f.Value)
 		}
 	})
-
-	if o.dir == "" {
-		dir, err := os.MkdirTemp("", "vitago-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		o.dir = dir
-	}
-	measure := map[string]func(context.Context, options) (string, any, error){"": compare, "scale": grow, "train": train, "files": race, "search": searchAll, "serve": serveAll, "shards": shardsAll}[mode]
-	if mode != "search" {
-		if err := writeModel(o.dir, o.config); err != nil {
-			return err
-		}
-	}
-	report, data, err := measure(ctx, o)
-	if report != "" { // also when a result was wrong
-		err = errors.Join(err, writeOut(out, report))
-	}
-	if raw != "" && data != nil {
-		b, jerr := json.MarshalIndent(data, "", " ")
-		err = errors.Join(err, jerr, os.WriteFile(raw, append(b, '\n'), 0o644))
-	}
-	return err
+	return o, nil
 }
 
 func writeOut(path, text string) error {

@@ -1,14 +1,7 @@
 package internal_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"go/ast"
-	"go/format"
-	"go/parser"
-	"go/token"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -163,56 +156,6 @@ func TestLayersAreDrawn(t *testing.T) {
 	}
 }
 
-// goImports are the packages that the blocks of Go in pages name, and goGiven the names that they do not define.
-var (
-	goImports = map[string]string{
-		"clip": module + "clip", "zeroshot": module + "zeroshot", "explain": module + "explain", "embeddings": module + "embeddings", "converter": module + "converter", "clipvit": module + "clipvit",
-		"finetune": module + "finetune", "data": module + "finetune/data", "evaluation": module + "finetune/evaluation", "job": module + "finetune/job",
-		"search": module + "search", "tasks": module + "tasks", "imageencoding": module + "tasks/imageencoding", "fmt": "fmt", "log": "log", "os": "os",
-		"errors": "errors", "client": module + "server/client", "notebook": module + "notebook",
-	}
-	goGiven = map[string]string{"ctx": "context.Context", "img": "image.Image", "model": "*clip.Model"}
-)
-
-// goFile makes a file of a page's block of Go, with all that the block leaves out.
-func goFile(block string) (string, error) {
-	files := token.NewFileSet()
-	const before, after = "package blocks\n\nfunc block() error {\n", "\n}\n"
-	file, err := parser.ParseFile(files, "", before+block+after, 0)
-	if err != nil {
-		return "", err
-	}
-	imports, given, uses := map[string]bool{"context": true, "image": true, module + "clip": true}, "", ""
-	for name, kind := range goGiven {
-		for _, u := range file.Unresolved {
-			if u.Name == name {
-				given += name + " " + kind + ", "
-				break
-			}
-		}
-	}
-	for _, u := range file.Unresolved {
-		if path, ok := goImports[u.Name]; ok {
-			imports[path] = true
-		}
-	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		if a, ok := n.(*ast.AssignStmt); ok && a.Tok == token.DEFINE {
-			for _, left := range a.Lhs {
-				if id, ok := left.(*ast.Ident); ok && id.Name != "_" {
-					uses += "_ = " + id.Name + "\n"
-				}
-			}
-		}
-		return true
-	})
-	text := "package blocks\n\n"
-	for path := range imports {
-		text += fmt.Sprintf("import %q\n", path)
-	}
-	return text + "\nvar _ context.Context\nvar _ image.Image\nvar _ clip.Picture\n\nfunc block(" + given + ") error {\n" + block + "\n" + uses + "return nil\n}\n", nil
-}
-
 // quoted is a file that a page shows whole.
 var quoted = regexp.MustCompile("(?s)```go (\\S+)\n(.*?)```")
 
@@ -238,67 +181,5 @@ func TestQuotedFiles(t *testing.T) {
 	}
 	if compared < 3 {
 		t.Errorf("%d files are shown, want those of docs/tasks.md", compared)
-	}
-}
-
-// TestGoBlocks builds the Go that pages show, and wants it as gofmt writes it.
-func TestGoBlocks(t *testing.T) {
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace, where, dir := map[string]string{}, map[string]string{}, t.TempDir()
-	var folders []string
-	for _, pattern := range pages {
-		found, err := filepath.Glob(filepath.Join("..", pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range found {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, part := range strings.Split(strings.ReplaceAll(string(b), "\r\n", "\n"), "```go\n")[1:] {
-				block, _, _ := strings.Cut(part, "\n```")
-				name := fmt.Sprintf("%s, block %d of Go", filepath.Base(file), i+1)
-				if f, err := format.Source([]byte(block)); err == nil && string(f) != block {
-					t.Errorf("%s: gofmt makes of it\n%s", name, f)
-				}
-				text, err := goFile(block)
-				if err != nil {
-					t.Errorf("%s: %v", name, err)
-					continue
-				}
-				folder := fmt.Sprintf("internal/block%d", len(folders))
-				real := filepath.Join(dir, fmt.Sprintf("%d.go", len(folders)))
-				if err := os.WriteFile(real, []byte(text), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				folders = append(folders, "./"+folder)
-				replace[filepath.Join(root, filepath.FromSlash(folder), "block.go")] = real
-				where[folder] = name
-			}
-		}
-	}
-	if len(folders) < 3 {
-		t.Errorf("%d blocks of Go were found, want 3 or more", len(folders))
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, overlay, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("go", append([]string{"build", "-overlay", list}, folders...)...)
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		text := string(out)
-		for folder, name := range where {
-			text = strings.ReplaceAll(text, folder+"\n", folder+", which is "+name+"\n")
-		}
-		t.Errorf("%v\n%s", err, text)
 	}
 }

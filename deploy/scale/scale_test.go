@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"path/filepath"
+
 	"bytes"
 	"math"
 	"os"
@@ -187,5 +190,43 @@ func TestCommand(t *testing.T) {
 		if err := run(wrong, &out); err == nil {
 			t.Errorf("%q is taken", wrong)
 		}
+	}
+}
+
+// TestCommandsOfPages runs this program's commands of docs/scale.md and deploy/README.md, on copies of the files that they name.
+func TestCommandsOfPages(t *testing.T) {
+	dir, found := t.TempDir(), 0
+	for _, name := range []string{"docs/scale.md", "deploy/README.md"} {
+		page, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(page)) {
+			line, _, _ = strings.Cut(line, " #")
+			rest, ok := strings.CutPrefix(line, "go run ./scale ")
+			if !ok {
+				continue
+			}
+			found++
+			args := strings.Fields(rest)
+			for i, w := range args {
+				if from := map[string]string{"mine.yaml": "deploy/scale/scale.yaml", "../docs/scale.md": "docs/scale.md"}[w]; from != "" {
+					file, err := os.ReadFile(filepath.Join("../..", from))
+					if err != nil {
+						t.Fatal(err)
+					}
+					args[i] = filepath.Join(dir, filepath.Base(w))
+					if err := os.WriteFile(args[i], file, 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := run(args, io.Discard); err != nil {
+				t.Errorf("%s: %s: %v", name, line, err)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("%d commands were found, want 5 or more", found)
 	}
 }

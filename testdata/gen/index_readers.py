@@ -1,10 +1,13 @@
-"""What index_readers.sh does in Python: pictures to index, and reading the index with embedding-reader and autofaiss."""
+"""What index_readers.sh does in Python: pictures to index, and reading the index by the block of Python of docs/search.md, which takes
+embedding-reader and autofaiss."""
 
 import json
 import os
 import sys
 
 import numpy as np
+
+import pages
 
 
 def pictures(folder):
@@ -20,28 +23,32 @@ def pictures(folder):
 def read(index, encoded):
     import faiss
     import importlib.metadata as metadata
-    from autofaiss import build_index
-    from embedding_reader import EmbeddingReader
+    import pandas
 
+    encoded = os.path.abspath(encoded)
     want = dict(zip(map(json.loads, open(encoded + ".names.jsonl")), np.load(encoded)))
-    reader = EmbeddingReader(
-        f"{index}/dataset/img_emb", file_format="parquet_npy", metadata_folder=f"{index}/dataset/metadata",
-        meta_columns=["image_path", "caption", "width", "height", "sha256"],
-    )
+    index = os.path.abspath(index)
+    os.chdir(os.path.dirname(index))
+    if not os.path.islink("photos.index"):
+        os.symlink(index, "photos.index")
+    (code,) = pages.python("docs/search.md")
+    reader = pages.run("docs/search.md", code)["reader"]
     print(f"embedding-reader {metadata.version('embedding-reader')}: {reader.count} rows of {reader.dimension} values")
     assert reader.count == len(want)
     rows = {}
     for vectors, meta in reader(batch_size=17):
         for v, (_, m) in zip(vectors, meta.iterrows()):
             rows[m["image_path"]] = v
+    metadata_files = f"{index}/dataset/metadata"
+    for name in sorted(os.listdir(metadata_files)):
+        for _, m in pandas.read_parquet(f"{metadata_files}/{name}").iterrows():
             assert m["width"] == 64 and m["height"] == 64 and len(m["sha256"]) == 64
     assert rows.keys() == {os.path.abspath(p) for p in want}
     worst = max(np.abs(rows[os.path.abspath(p)].astype(np.float32) - v).max() for p, v in want.items())
     print(f"largest difference to encode's float32: {worst:.2e}")
     assert worst < 2**-11
     paths = [m for _, meta in reader(batch_size=1000) for m in meta["image_path"]]
-    build_index(f"{index}/dataset/img_emb", index_path=f"{index}/../knn.index", index_infos_path=f"{index}/../infos.json", metric_type="ip", verbose=40)
-    knn = faiss.read_index(f"{index}/../knn.index")
+    knn = faiss.read_index("knn.index")
     found = 0
     for p, v in want.items():
         _, ids = knn.search(v[None], 1)

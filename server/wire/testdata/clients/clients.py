@@ -60,6 +60,12 @@ print("openai", __import__("openai").__version__)
 import openai
 
 client = openai.OpenAI(base_url=base + "/v1", api_key="none")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[4] / "testdata" / "gen"))
+import pages
+
+(code,) = pages.python("docs/serving.md")
+shown = pages.run("docs/serving.md", code.replace("http://localhost:8080", base), {"OpenAI": openai.OpenAI})
+same("the block of docs/serving.md", [d.embedding for d in shown["vectors"].data], texts)
 create = client.with_options(max_retries=2).embeddings.create
 r = create(model="demo", input=["a red circle", "a blue square"])  # the client asks for base64
 same("texts", [d.embedding for d in r.data], texts)
