@@ -1,6 +1,8 @@
 package explain_test
 
 import (
+	"flag"
+	"fmt"
 	"image"
 	"testing"
 
@@ -65,6 +67,53 @@ func TestPointing(t *testing.T) {
 			}
 		})
 	}
+}
+
+var countMethods = flag.Bool("methods", false, "count how often each method points at the object: the table of docs/explain.md")
+
+// TestMethods writes the table of docs/explain.md, with -methods: in scenes to validate on, how often the largest place of a map lies within the bounds
+// of the object that the caption names.
+func TestMethods(t *testing.T) {
+	if !*countMethods {
+		t.Skip("it takes a minute: -methods")
+	}
+	m, err := demo.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	const scenesOfKind, layers = 200, 4
+	table := "| method | start layer | one object | one of two |\n|---|---|---|---|\n"
+	rows := []explain.Options{{Method: explain.Relevance, Blocks: layers}, {Method: explain.Relevance, Blocks: 3}, {Method: explain.Relevance, Blocks: 2}, {Method: explain.Relevance, Blocks: 1}, {Method: explain.Rollout, Blocks: layers}, {Method: explain.Similarity}}
+	for _, o := range rows {
+		var hits, of [3]int // by kind
+		for i := 0; of[scenes.Single] < scenesOfKind || of[scenes.Pair] < scenesOfKind; i++ {
+			x := scenes.New(scenes.Validation, i)
+			if x.Kind == scenes.Several || of[x.Kind] == scenesOfKind {
+				continue
+			}
+			of[x.Kind]++
+			picture := clip.Image("scene", x.Draw(scenes.Side))
+			var seen *explain.Map
+			if o.Method == explain.Rollout {
+				seen, err = explain.Attention(t.Context(), m, picture, o)
+			} else {
+				seen, err = explain.Caption(t.Context(), m, picture, "a "+x.Objects[0].Name(), o)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := seen.Peak(); image.Pt(int(p.X), int(p.Y)).In(bounds(x)) {
+				hits[x.Kind]++
+			}
+		}
+		layer := fmt.Sprint(layers - o.Blocks)
+		if o.Method == explain.Similarity {
+			layer = ""
+		}
+		table += fmt.Sprintf("| %s | %s | %.0f %% | %.0f %% |\n", o.Method, layer, 100*float64(hits[scenes.Single])/scenesOfKind, 100*float64(hits[scenes.Pair])/scenesOfKind)
+	}
+	t.Log("\n" + table)
 }
 
 // bounds returns the least rectangle around the first object of a scene.
