@@ -281,3 +281,21 @@ func ExampleNormalize() {
 	fmt.Printf("%v %.2f\n", v, clip.Cosine(v, []float32{0, 10}))
 	// Output: [0.6 0.8] 0.80
 }
+
+// A picture far away: it is opened when it is encoded, and no earlier.
+func ExampleOpened() {
+	ctx := context.Background()
+	model, err := clip.Open(modelDir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	archive := os.DirFS("../cmd/vitago/testdata/demo") // or a zip.Reader, or an embed.FS
+	picture := clip.Opened("cat.jpg", func() (io.ReadCloser, error) { return archive.Open("cat.jpg") })
+	vectors, err := model.Encode(ctx, picture)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(picture.Name(), len(vectors[0]))
+	// Output: cat.jpg 10
+}

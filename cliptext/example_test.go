@@ -1,6 +1,7 @@
 package cliptext_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -107,4 +108,74 @@ func ExampleNewOpenAI() {
 	// Output:
 	// openai [15304]
 	// transformers [20867 261 68 19734 282]
+}
+
+// The tokenizer that stands beside a model's weights.
+func ExampleReadTokenizer() {
+	tokenizer, err := cliptext.ReadTokenizer("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ids, err := tokenizer.Encode("a photo of a cat")
+	fmt.Println(tokenizer.Rules(), ids, err)
+	_, err = tokenizer.Encode("a dog")
+	fmt.Println(errors.Is(err, cliptext.ErrText), err)
+	// Output:
+	// transformers [8 22 18 8 17] <nil>
+	// true cliptext: the vocabulary of 25 tokens lacks "dog": none of them is "d"
+}
+
+// The same files, in memory.
+func ExampleNewTokenizerFiles() {
+	files, err := cliptext.ReadFiles("../testdata/families/hf5-clip")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tokenizer, err := cliptext.NewTokenizerFiles(files)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(files), tokenizer.Len())
+	// Output: 2 25
+}
+
+// A vocabulary of one's own: what it has no token for cannot be encoded.
+func ExampleNewTokenizerOf() {
+	words := map[string]int{"a</w>": 0, "c": 1, "at</w>": 2, "t</w>": 3, "a": 4, "cat</w>": 5, "<|startoftext|>": 6, "<|endoftext|>": 7}
+	tokenizer, err := cliptext.NewTokenizerOf(words, []string{"a t</w>", "c at</w>"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(tokenizer.Encode("a cat"))
+	fmt.Println(tokenizer.Encode("a dog"))
+	// Output:
+	// [0 5] <nil>
+	// [] cliptext: the vocabulary of 8 tokens lacks "dog": none of them is "d"
+}
+
+// A frozen tower, filled one parameter at a time.
+func ExampleNewFrozen() {
+	paths := 0
+	model, err := cliptext.NewFrozen(cliptext.Config{
+		Vocab: 10, Context: 5, Width: 8, Heads: 2, Layers: 1, MLPWidth: 16, EmbedDim: 4, Activation: transformer.GELU, NormEps: 1e-5, End: 9,
+	}, func(path string, values []float32) error {
+		paths++
+		clear(values) // a reader of files would set them
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	embeddings, err := model.Forward([][]int{{8, 1, 2, 9}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(paths, "parameters", embeddings.Shape())
+	// Output: 18 parameters [1 4]
 }

@@ -193,3 +193,29 @@ func ExampleNewFrozen() {
 	fmt.Println(paths, "parameters for", model.Config.Layers, "block")
 	// Output: 20 parameters for 1 block
 }
+
+// Patches become tokens: one for each, and the class token in front.
+func ExampleNewEmbed() {
+	c := clipvit.Config{ImageSize: 32, PatchSize: 8, Width: 64, Heads: 4, Layers: 2, MLPWidth: 256, EmbedDim: 16, Activation: transformer.QuickGELU, NormEps: 1e-5}
+	if err := c.Validate(); err != nil {
+		log.Fatal(err)
+	}
+	patches, err := clipvit.Preprocess(open("../cmd/vitago/testdata/demo/cat.png"), c)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(patches.Shape(), clipvit.NewEmbed(c).Forward(patches).Shape())
+	// Output: [16 192] [17 64]
+}
+
+// Features as flags and requests name them.
+func ExampleParseFeatures() {
+	for _, name := range []string{"embedding", "patches", "colours"} {
+		f, err := clipvit.ParseFeatures(name)
+		fmt.Println(f, err)
+	}
+	// Output:
+	// embedding <nil>
+	//  clipvit: features are "patches", want "patches of layer -1"
+	//  clipvit: features are "colours", want embedding, post_norm, cls, mean, patches or all
+}

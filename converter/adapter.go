@@ -31,7 +31,7 @@ func Adapter(dir string) OpenOption { return Combine(peft.Cat, Weighted{dir, 1})
 // A Weighted adapter is one in a directory, whose corrections are multiplied by a weight, which may be below 0.
 type Weighted struct {
 	Dir    string  // with adapter_config.json and its weights, as peft writes them
-	Weight float64 // 1 is the adapter as it is
+	Weight float64 // 1 is the adapter as it is; it must not be 0
 }
 
 // String returns the directory, with =WEIGHT where that is not 1.

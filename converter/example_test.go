@@ -1,6 +1,7 @@
 package converter_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,4 +183,58 @@ func ExampleCombine() {
 	// Output:
 	// plain=0.7
 	// second=0.3
+}
+
+// A checkpoint that lies on no disk.
+func ExampleOpenReader() {
+	content, err := os.ReadFile(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m, err := converter.OpenReader(bytes.NewReader(content), int64(len(content)), "an archive from elsewhere")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer m.Close()
+	fmt.Println(m.Dialect(), m.Stated().Vision.Layers)
+	// Output: OpenAI 2
+}
+
+// A tower that has changed in memory is written with all else that its checkpoint has.
+func ExampleSave() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	source, err := converter.Open(archive)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Close()
+	tower, err := source.Vision(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tower.Unfreeze()
+	tower.Proj.Data().F32()[0] = 0.5 // here a program would train
+	report, err := converter.Save(ctx, converter.Models{Vision: tower}, source, filepath.Join(dir, "changed"), converter.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	again, err := converter.Load(report.Dir)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	again.Unfreeze()
+	fmt.Println(again.Proj.Data().F32()[0], report.Config.Text != nil)
+	// Output: 0.5 true
 }

@@ -11,7 +11,7 @@ import (
 type Map struct {
 	Picture string    // its name
 	Caption string    // or the name of a direction; "" of [Rollout]
-	Method  Method    //
+	Method  Method    // that made it
 	Blocks  int       // that took part; 0 of [Similarity]
 	Grid    int       // G
 	Values  []float32 // [G,G], row by row: at least 0, but for [Similarity], where they are cosines

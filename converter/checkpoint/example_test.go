@@ -1,6 +1,9 @@
 package checkpoint_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -63,4 +66,99 @@ func ExampleWriteNPZ() {
 	})
 	fmt.Println(len(entries), "arrays", err)
 	// Output: 62 arrays <nil>
+}
+
+// A model that is spread over several files.
+func ExampleOpenIndex() {
+	f, err := checkpoint.OpenIndex("../../testdata/families/hf-vision/model.safetensors.index.json", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	fmt.Println(f.Container(), len(f.Tensors()), len(f.Absent()))
+	// Output: 2 files of safetensors 55 0
+}
+
+// A file that lies on no disk.
+func ExampleOpenReader() {
+	var file bytes.Buffer
+	entry := checkpoint.Entry{Name: "w", DType: checkpoint.F32, Shape: []int{2}}
+	err := checkpoint.WriteSafetensors(&file, nil, []checkpoint.Entry{entry}, func(_ int, w io.Writer) error {
+		return binary.Write(w, binary.LittleEndian, []float32{1, 2})
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	f, err := checkpoint.OpenReader(bytes.NewReader(file.Bytes()), int64(file.Len()), "in memory")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	w, _ := f.Tensor("w")
+	values := make([]float32, w.Len())
+	fmt.Println(w.Float32s(values), values)
+	// Output: <nil> [1 2]
+}
+
+// A tensor as float32, a chunk at a time.
+func ExampleNewCopier() {
+	f, err := checkpoint.Open("../../testdata/tiny/huggingface/model.safetensors")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	t, _ := f.Tensor("visual_projection.weight")
+	var single bytes.Buffer
+	c := checkpoint.NewCopier()
+	if err := c.Copy(context.Background(), &single, t, 0, t.Len(), checkpoint.F32); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(t.DType, t.Shape, t.Bytes(), "bytes, then", single.Len())
+	// Output: F16 [10 64] 1280 bytes, then 2560
+}
+
+// Arrays whose number nobody knows before.
+func ExampleNewNPZWriter() {
+	var file bytes.Buffer
+	z := checkpoint.NewNPZWriter(&file)
+	for _, name := range []string{"a", "b"} {
+		w, err := z.Create(checkpoint.Entry{Name: name, DType: checkpoint.F32, Shape: []int{1, 2}})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := binary.Write(w, binary.LittleEndian, []float32{1, 2}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	if err := z.Close(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	f, err := checkpoint.OpenReader(bytes.NewReader(file.Bytes()), int64(file.Len()), "in memory")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer f.Close()
+	fmt.Println(f.Names())
+	// Output: [a b]
+}
+
+// A file of checkpoints with a tensor more, which is in memory alone.
+func ExampleNewTensor() {
+	bias, err := checkpoint.NewTensor("bias", checkpoint.F32, []int{2}, bytes.NewReader(make([]byte, 8)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	values := make([]float32, bias.Len())
+	fmt.Println(bias.Float32s(values), values)
+	// Output: <nil> [0 0]
 }

@@ -22,6 +22,8 @@ const (
 
 // Combine returns one adapter that changes what several do, each with a weight, which may be below 0. More than corrections by
 // LoRA without magnitudes can only be combined by [Cat] and with a weight of 1.
+// It returns an error for these otherwise, for a weight that is 0 or no number, for ranks that differ with [Linear], and where one adapter
+// has a whole parameter that another changes too. The error names the adapter and the parameter.
 //
 // Where rank-stabilised adapters are combined, peft scales its result once more, by √r; here the scales are as said above.
 //

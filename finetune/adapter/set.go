@@ -32,7 +32,7 @@ type member struct {
 // Weighted is an adapter of a [Set], and what its corrections are multiplied by: 1 as it is, a negative number to subtract it.
 type Weighted struct {
 	Name   string  // that the [Set] knows it by
-	Weight float64 // 0 leaves it out
+	Weight float64 // a finite number other than 0
 }
 
 // NewSet returns a set without adapters of a tower, which it freezes. It is an error if the tower has corrections already.

@@ -2,13 +2,15 @@ package clip_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
 
+	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/imageencoding"
-	_ "github.com/vitago/vitago/tasks/imageencoding/clip"
+	"github.com/vitago/vitago/tasks/imageencoding/clip"
 )
 
 func Example() {
@@ -29,4 +31,41 @@ func Example() {
 	}
 	fmt.Println(response.Vector.Shape())
 	// Output: [10 1]
+}
+
+// Of a model that is loaded already, here the small one of the program. A folder is loaded by [clip.LoadImageEncoding].
+func ExampleNew() {
+	ctx := context.Background()
+	model, err := demo.Open()
+	if err != nil {
+		log.Fatal(err)
+	}
+	encoder, err := clip.New(ctx, model)
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture, err := os.ReadFile("../../../demo/pictures/red-circle.png")
+	if err != nil {
+		log.Fatal(err)
+	}
+	responses, err := encoder.EncodeImages(ctx, imageencoding.Request{Images: [][]byte{picture, picture}, Normalize: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range responses {
+		fmt.Println(r.Kind, r.Vector.Shape())
+	}
+	// Output:
+	// embedding [64 1]
+	// embedding [64 1]
+}
+
+func ExampleLoadImageEncoding() {
+	encoder, err := clip.LoadImageEncoding("../../../testdata/tiny/huggingface")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = encoder.EncodeImage(context.Background(), []byte("no picture"))
+	fmt.Println(errors.Is(err, imageencoding.ErrImage))
+	// Output: true
 }

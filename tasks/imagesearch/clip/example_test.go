@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	vitago "github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/search"
 	"github.com/vitago/vitago/tasks/imagesearch"
@@ -47,4 +48,39 @@ func ExampleNew() {
 	// Output:
 	// 0.57 red-circle.png
 	// 0.46 orange-circle.png
+}
+
+// With the model in a folder, and the index that it made.
+func ExampleLoadImageSearch() {
+	ctx := context.Background()
+	const folder = "../../../testdata/families/hf5-clip" // of random weights
+	model, err := vitago.Open(folder)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	photos, err := search.NewSource("../../../cmd/vitago/testdata/demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := search.Update(ctx, model, dir, []search.Source{photos}, search.UpdateOptions{}); err != nil {
+		log.Fatal(err)
+	}
+
+	finder, err := clip.LoadImageSearch(ctx, folder, dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer finder.Close()
+	found, err := finder.FindImages(ctx, imagesearch.Request{Query: []imagesearch.Part{{Text: "a photo of a cat"}}, TopK: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(found.Hits[0].Name())
+	// Output: cat.jpg
 }

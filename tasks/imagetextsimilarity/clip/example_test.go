@@ -35,3 +35,20 @@ func Example() {
 	fmt.Println(got.Probabilities[0][0] > 0.9)
 	// Output: true
 }
+
+func ExampleLoadSimilarity() {
+	m, err := clip.LoadSimilarity("../../../testdata/families/hf5-clip") // of random weights
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture, err := os.ReadFile("../../../cmd/vitago/testdata/demo/cat.jpg")
+	if err != nil {
+		log.Fatal(err)
+	}
+	got, err := m.CompareImagesTexts(context.Background(), imagetextsimilarity.Request{Images: [][]byte{picture}, Texts: []string{"a photo of a cat", "a"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%.3f\n", got.Cosines[0])
+	// Output: [0.342 0.121]
+}

@@ -6,9 +6,10 @@ import (
 	"log"
 	"os"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/tasks"
 	"github.com/vitago/vitago/tasks/visualtokens"
-	_ "github.com/vitago/vitago/tasks/visualtokens/projected"
+	"github.com/vitago/vitago/tasks/visualtokens/projected"
 )
 
 func Example() {
@@ -29,4 +30,24 @@ func Example() {
 	}
 	fmt.Println(response.Tokens.Shape())
 	// Output: [16 12]
+}
+
+// Of an encoder that is loaded already: how many tokens a picture would have is known without looking at one.
+func ExampleNew() {
+	source, err := converter.Open("../../../testdata/families/xcomposer2-hd") // of random weights
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer source.Close()
+	encoder, err := source.Encoder(context.Background(), "xcomposer2-4khd")
+	if err != nil {
+		log.Fatal(err)
+	}
+	model, err := projected.New(encoder)
+	if err != nil {
+		log.Fatal(err)
+	}
+	n, err := model.Count(640, 480)
+	fmt.Println(n, err)
+	// Output: 95 <nil>
 }
