@@ -187,9 +187,8 @@ func (p *panelProduct) runAMX() {
 	run(len(starts)-1, func(i int) {
 		b := &amxBlock{productBlock: p.newBlock(starts, i, amxTile), terms: terms}
 		room := b.count * amxTileLen
-		b.bias = Get(room)
-		defer Put(b.bias)
 		b.broadcastBias()
+		defer Put(b.bias)
 		staged := Get(extra * room)
 		defer Put(staged)
 		weights := getWords(b.count * min(maxSteps, steps) * terms * amxTileLen)

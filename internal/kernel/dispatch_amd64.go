@@ -39,36 +39,65 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 // whose rows lie as far apart as C's. It reports whether it added them; the generic tile leaves that to the caller.
 func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn []float32) bool {
 	mr, nr := tileShape()
-	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 	if k == 0 || !useAVX2 && !useAVX512 {
+		_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
 		tileGeneric(c, ldc, a, b, k, mr, nr, accumulate)
 		return false
 	}
-	var bp, rp, dp *float32
-	if bias != nil {
-		bp = &bias[:nr][0]
-	}
-	if residual != nil {
-		rp = &residual[:(min(rows, mr)-1)*ldc+nr][0]
-	}
-	if biasColumn != nil {
-		dp = &biasColumn[:min(rows, mr)][0]
-	}
-	_, _ = a[mr*k-1], b[nr*k-1] // the assembly checks nothing
-	if next == nil {
-		next = (*byte)(unsafe.Pointer(&a[0])) // an address that is not mapped would cost a walk through the page table
-	}
+	at := tilePointers(c, ldc, rows, a, b, k, next, bias, residual, biasColumn)
 	switch {
 	case !useAVX512:
-		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
+		tileAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, at.bias, at.residual, at.biasColumn)
 	case rows <= 4:
-		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
+		tile4OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, at.bias, at.residual, at.biasColumn)
 	case rows <= 8:
-		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
+		tile8OfAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, at.bias, at.residual, at.biasColumn)
 	default:
-		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, next, step, bp, rp, dp)
+		tileAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, at.bias, at.residual, at.biasColumn)
 	}
 	return true
+}
+
+// tileWidening is tileAdd of all rows without a bias for every row, and sets wide [k,mr] to halves meanwhile. Where
+// canWiden says that there is such a routine, k must be at least 2.
+func tileWidening(c []float32, ldc int, a, b []float32, k int, accumulate bool, next *byte, step int, residual, biasColumn, wide []float32, halves []uint16) {
+	mr, _ := tileShape()
+	at := tilePointers(c, ldc, mr, a, b, k, next, nil, residual, biasColumn)
+	to, from := &wide[: mr*k : mr*k][0], &halves[:mr*k][0]
+	if useAVX512 {
+		tileWideningAVX512(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, nil, at.residual, at.biasColumn, to, from)
+	} else {
+		tileWideningAVX2(&c[0], ldc, &a[0], &b[0], k, accumulate, at.next, step, nil, at.residual, at.biasColumn, to, from)
+	}
+}
+
+// canWiden reports whether there is tileWidening for a depth of k.
+func canWiden(k int) bool { return (useAVX512 || useAVX2) && k >= 2 }
+
+// A tileOperands has what a tile may do without: nil, or where it lies.
+type tileOperands struct {
+	next                       *byte
+	bias, residual, biasColumn *float32
+}
+
+// tilePointers checks the operands of a tile, since the assembly checks nothing.
+func tilePointers(c []float32, ldc, rows int, a, b []float32, k int, next *byte, bias, residual, biasColumn []float32) (at tileOperands) {
+	mr, nr := tileShape()
+	_, _ = c[(mr-1)*ldc+nr-1], c[nr-1]
+	if bias != nil {
+		at.bias = &bias[:nr][0]
+	}
+	if residual != nil {
+		at.residual = &residual[:(min(rows, mr)-1)*ldc+nr][0]
+	}
+	if biasColumn != nil {
+		at.biasColumn = &biasColumn[:min(rows, mr)][0]
+	}
+	_, _ = a[mr*k-1], b[nr*k-1]
+	if at.next = next; next == nil {
+		at.next = (*byte)(unsafe.Pointer(&a[0])) // an address that is not mapped would cost a walk through the page table
+	}
+	return at
 }
 
 // A panelTile has the routines of tileRows and tileTurned for a number of rows: for all columns of a panel, and for half

@@ -85,7 +85,7 @@ func TestFence(t *testing.T) {
 
 // TestFenceTile: the tile itself, whose panels in a product lie in buffers that go on behind them.
 func TestFenceTile(t *testing.T) {
-	a, b, c := newFence(t), newFence(t), newFence(t)
+	a, b, c, d, h := newFence(t), newFence(t), newFence(t), newFence(t), newFence(t)
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
 		mr, nr := tileShape()
@@ -94,6 +94,9 @@ func TestFenceTile(t *testing.T) {
 				for _, ldc := range []int{nr, nr + 1} {
 					x, y, z := a.last(rng, mr*k), b.last(rng, nr*k), c.last(rng, (mr-1)*ldc+nr)
 					checkTile(t, z, x, y, ldc, rows, k, rows%2 == 0)
+					if rows == mr && canWiden(k) {
+						tileWidening(z, ldc, x, y, k, true, nil, 0, nil, nil, d.last(rng, mr*k), h.halves(mr*k))
+					}
 				}
 			}
 		}

@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func tileAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
 
+// tileWideningAVX2 is tileGeneric for 6 rows of a panel of 6, and 16 columns; k is at least 2. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c. It sets wide [k,6] to halves.
+//
+//go:noescape
+func tileWideningAVX2(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32, wide *float32, halves *uint16)
+
 // tileRows6x16AVX2 is tileRowsGeneric for 6 rows and 16 columns; k is at least 1.
 //
 //go:noescape
@@ -263,6 +268,11 @@ func copyPanelsBAVX2(dst *float32, apart int, src *float32, ld int, rows int, pa
 //
 //go:noescape
 func tileAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32)
+
+// tileWideningAVX512 is tileGeneric for 14 rows of a panel of 14, and 32 columns; k is at least 2. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c. It sets wide [k,14] to halves.
+//
+//go:noescape
+func tileWideningAVX512(c *float32, ldc int, a *float32, b *float32, k int, accumulate bool, next *byte, step int, bias *float32, residual *float32, biasColumn *float32, wide *float32, halves *uint16)
 
 // tileRows14x32AVX512 is tileRowsGeneric for 14 rows and 32 columns; k is at least 1.
 //

@@ -18,7 +18,7 @@ type panelProduct struct {
 // run computes the product.
 //
 //	for every nc rows of W:          in parallel; each worker for itself:
-//	  for every kc of k:             nc·kc of W, widened
+//	  for every kc of k:             nc·kc of W, widened: a panel beside the tile of the panel before
 //	    for every panel of X:        for every panel of W, one tile
 //	                                 at the last kc, the epilogue of rows that are still warm
 //	    for the rows of X:           few
@@ -70,11 +70,7 @@ func (p *panelProduct) run() {
 			scratch = Get(b.count * mr * kc)
 			defer Put(scratch)
 		}
-		if p.panels+extra > 0 {
-			b.bias = Get(room)
-			defer Put(b.bias)
-			b.broadcastBias()
-		}
+		defer func() { Put(b.bias) }() // which broadcastBias makes
 		staged := Get(extra * room)
 		defer Put(staged)
 		for k0 := 0; k0 < k; k0 += kc {
@@ -88,7 +84,12 @@ func (p *panelProduct) run() {
 				b.multiplyRows(nil, p.w.halves(b.n0, b.width, k0, b.d), p.rest[k0:], next)
 				continue
 			}
-			b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
+			if p.w.half != nil && p.panels > 0 && canWiden(b.d) {
+				b.w, b.narrow = scratch[:b.count*mr*b.d], p.w.halves(b.n0, b.width, k0, b.d)
+				widen(b.w[:mr*b.d], b.narrow[:mr*b.d])
+			} else {
+				b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
+			}
 			share := next.size / (p.panels + (rest+nr-1)/nr + extra)
 			for q := range p.panels {
 				var ahead prefetch
@@ -97,6 +98,7 @@ func (p *panelProduct) run() {
 				}
 				ahead.b = next.cut(share)
 				b.multiplyPanel(q, p.x[(q*k+k0)*nr:], ahead)
+				b.narrow = nil
 			}
 			for q := range extra {
 				b.multiplyRest(p.panels+q, staged[q*room:], padded[(q*k+k0)*nr:])
@@ -165,7 +167,8 @@ type productBlock struct {
 	*panelProduct
 	n0, width, count, d int
 	w                   []float32 // [count][d][mr]
-	bias                []float32 // [width,nr]: that of the epilogue, in every column
+	narrow              []uint16  // the same as halves, of which the first panel has been widened; or nil
+	bias                []float32 // [width,nr]: that of the epilogue, in every column; nil until it is needed
 	first, last         bool      // of the depths
 }
 
@@ -178,7 +181,8 @@ func (p *panelProduct) newBlock(starts []int, i, mr int) *productBlock {
 // broadcastBias sets bias to the epilogue's, once for every column of the tile.
 func (b *productBlock) broadcastBias() {
 	_, nr := tileShape()
-	x := b.bias[:b.width*nr]
+	b.bias = Get(b.width * nr)
+	x := b.bias
 	if b.e.Bias == nil {
 		clear(x)
 		return
@@ -256,6 +260,11 @@ func (b *productBlock) multiply(y, x, residual []float32, ahead prefetch) {
 			if fused && b.e.Bias != nil {
 				biasColumn = b.e.Bias[b.n0+row:]
 			}
+			if b.narrow != nil && j+1 < b.count {
+				after := (j + 1) * mr * b.d
+				tileWidening(y, nr, w, x, b.d, !b.first, next, step, add, biasColumn, b.w[after:], b.narrow[after:])
+				return
+			}
 			if tileAdd(y, nr, mr, w, x, b.d, !b.first, next, step, nil, add, biasColumn) {
 				return
 			}
@@ -272,13 +281,20 @@ func (b *productBlock) multiply(y, x, residual []float32, ahead prefetch) {
 // applyEpilogue applies the epilogue to y, whole rows of a panel from the block's given row on, with this residual.
 func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	_, nr := tileShape()
+	f := b.e.Activation.of()
+	if f == nil && residual == nil && b.e.Bias == nil {
+		return
+	}
+	if b.bias == nil {
+		b.broadcastBias()
+	}
 	bias := b.bias[row*nr:][:len(y)]
-	switch f := b.e.Activation.of(); {
+	switch {
 	case f != nil:
 		f.bias(y, y, bias)
 	case residual != nil:
 		addBias2(y, bias, residual[:len(y)])
-	case b.e.Bias != nil:
+	default:
 		addBias(y, bias)
 	}
 }

@@ -40,6 +40,43 @@ func checkTile(t *testing.T, c, a, b []float32, ldc, rows, k int, accumulate boo
 	}
 }
 
+// TestTileWidening: the tile has the bits of one that widens nothing, and what it widens those of widen.
+func TestTileWidening(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(23, 24))
+		mr, nr := tileShape()
+		for k := range 20 {
+			if !canWiden(k) {
+				continue
+			}
+			for _, ldc := range []int{nr, nr + 3} {
+				for i := range 4 {
+					a, b, before := random(rng, mr*k).data, random(rng, nr*k).data, random(rng, (mr-1)*ldc+nr).data
+					var residual, bias []float32
+					if i%2 == 1 {
+						residual, bias = random(rng, len(before)).data, random(rng, mr).data
+					}
+					halves := make([]uint16, mr*k)
+					for j := range halves {
+						halves[j] = uint16(rng.Uint32()) &^ 0x400 // no NaN
+					}
+					want, wantWide := slices.Clone(before), make([]float32, mr*k)
+					tileAdd(want, ldc, mr, a, b, k, i < 2, nil, 0, nil, residual, bias)
+					widen(wantWide, halves)
+					c, wide := newGuarded(len(before)), newGuarded(mr*k)
+					copy(c.data, before)
+					tileWidening(c.data, ldc, a, b, k, i < 2, nil, 0, residual, bias, wide.data, halves)
+					c.check(t, "c")
+					wide.check(t, "wide")
+					if !slices.Equal(c.data, want) || !slices.Equal(wide.data, wantWide) {
+						t.Fatalf("k=%d ldc=%d residual=%v: other bits", k, ldc, residual != nil)
+					}
+				}
+			}
+		}
+	})
+}
+
 // TestTile: every number of rows, every depth, rows of C close together and far apart, with and
 // without what C held before.
 func TestTile(t *testing.T) {

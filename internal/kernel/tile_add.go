@@ -8,6 +8,13 @@ func tileAdd(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool,
 	return false
 }
 
+// canWiden says that there is no tileWidening.
+func canWiden(int) bool { return false }
+
+func tileWidening(c []float32, ldc int, a, b []float32, k int, accumulate bool, next *byte, step int, residual, biasColumn, wide []float32, halves []uint16) {
+	panic("kernel: tileWidening: no such routine")
+}
+
 func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, bApart, cols, k int, accumulate bool) {
 	tileRowsGeneric(c, ldc, rows, a, apart, b, bApart, cols, k, accumulate)
 }

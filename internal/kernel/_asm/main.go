@@ -65,7 +65,8 @@ func floats(f float64) Mem { return words(math.Float32bits(float32(f))) }
 func main() {
 	ConstraintExpr("!purego")
 	for _, m := range []machine{avx2, avx512} {
-		m.tile("tile", m.mr)
+		m.tile("tile", m.mr, false)
+		m.tile("tileWidening", m.mr, true)
 		for _, rows := range m.panelTiles {
 			for _, nv := range []int{2, 1} {
 				m.panelTile(false, rows, nv)
@@ -73,7 +74,7 @@ func main() {
 			}
 		}
 		for _, rows := range m.short {
-			m.tile(fmt.Sprintf("tile%dOf", rows), rows)
+			m.tile(fmt.Sprintf("tile%dOf", rows), rows, false)
 		}
 		m.widen()
 		m.narrow()
@@ -123,11 +124,18 @@ func main() {
 //
 // Two k a turn and no more: with four the loop is too long for the cache of decoded instructions
 // (0.93 of the peak instead of 0.98 on a Sapphire Rapids).
-func (m machine) tile(name string, rows int) {
+//
+// A tile that is widening turns a panel of halves into float32 meanwhile, two k of it in a turn by two registers that
+// overlap. Storing them by themselves waits for the second-level cache; here it costs next to nothing.
+func (m machine) tile(name string, rows int, widening bool) {
 	id := name + m.name
-	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn *float32)")
+	parameters, least, also := "", 1, ""
+	if widening {
+		parameters, least, also = ", wide *float32, halves *uint16", 2, fmt.Sprintf(" It sets wide [k,%d] to halves.", m.mr)
+	}
+	TEXT(id, NOSPLIT, "func(c *float32, ldc int, a, b *float32, k int, accumulate bool, next *byte, step int, bias, residual, biasColumn *float32"+parameters+")")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least 1. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.", id, rows, m.mr, m.nv*m.lanes))
+	Doc(fmt.Sprintf("%s is tileGeneric for %d rows of a panel of %d, and %d columns; k is at least %d. It prefetches from next on, step bytes for every two k. Unless they are nil, it adds bias to every row, biasColumn to every column, and residual. Rows of residual lie as far apart as those of c.%s", id, rows, m.mr, m.nv*m.lanes, least, also))
 	c := Load(Param("c"), GP64())
 	ldc := Load(Param("ldc"), GP64())
 	a := Load(Param("a"), GP64())
@@ -136,6 +144,15 @@ func (m machine) tile(name string, rows int) {
 	next := Load(Param("next"), GP64())
 	step := Load(Param("step"), GP64())
 	SHLQ(U8(2), ldc)
+	var wide, halves Register
+	if widening {
+		wide, halves = Load(Param("wide"), GP64()), Load(Param("halves"), GP64())
+	}
+	widen := func(at int) {
+		v := m.vec()
+		VCVTPH2PS(Mem{Base: halves, Disp: 2 * at}, v)
+		VMOVUPS(v, Mem{Base: wide, Disp: 4 * at})
+	}
 
 	acc := make([][]VecVirtual, rows)
 	for i := range acc {
@@ -173,9 +190,16 @@ func (m machine) tile(name string, rows int) {
 	turn := func() {
 		for p := range 2 {
 			depth(p)
+			if widening {
+				widen(p * (2*m.mr - m.lanes))
+			}
 		}
 		PREFETCHT1(Mem{Base: next})
 		ADDQ(step, next)
+		if widening {
+			ADDQ(I32(2*m.mr*4), wide)
+			ADDQ(I32(2*m.mr*2), halves)
+		}
 		ADDQ(I32(2*m.mr*4), a)
 		ADDQ(I32(2*m.nv*width), b)
 	}
@@ -199,6 +223,9 @@ func (m machine) tile(name string, rows int) {
 	TESTQ(U32(1), k)
 	JZ(LabelRef(id + "Store"))
 	depth(0)
+	if widening {
+		widen(m.mr - m.lanes) // begins in what was widened before
+	}
 
 	Label(id + "Store")
 	add := Load(Param("accumulate"), GP8())
