@@ -71,8 +71,11 @@ func (p *panelProduct) run() {
 			defer Put(scratch)
 		}
 		defer func() { Put(b.bias) }() // which broadcastBias makes
-		staged := Get(extra * room)
-		defer Put(staged)
+		var staged []float32
+		if extra > 0 {
+			staged = Get(extra * room)
+			defer Put(staged)
+		}
 		for k0 := 0; k0 < k; k0 += kc {
 			b.d = min(kc, k-k0)
 			b.first, b.last = k0 == 0, k0+b.d == k

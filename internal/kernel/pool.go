@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // classes is how many size classes there are.
@@ -132,8 +133,8 @@ func get(n int) []float32 {
 		if x := shelves.take(class, n); x != nil {
 			return x[:n]
 		}
-	} else if p, ok := buffers[class].Get().(*[]float32); ok {
-		return (*p)[:n]
+	} else if first, ok := buffers[class].Get().(*float32); ok {
+		return unsafe.Slice(first, size)[:n]
 	}
 	x := make([]float32, n, size)
 	if poisoned {
@@ -162,7 +163,6 @@ func Put(x []float32) {
 	case size >= shared:
 		shelves.put(class, x[:0])
 	default:
-		x = x[:0]
-		buffers[class].Put(&x)
+		buffers[class].Put(unsafe.SliceData(x)) // the class says the rest; a slice in a pool would be an allocation
 	}
 }

@@ -55,6 +55,19 @@ func TestShelf(t *testing.T) {
 	}
 }
 
+// TestPoolAllocates: what comes from the pool and goes back to it costs no allocation.
+func TestPoolAllocates(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() {
+		x := Get(300)
+		if poisoned {
+			clear(x[:cap(x)])
+		}
+		Put(x)
+	}); n > 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
 // TestShelfTidy: the second run of the collector lets go of what has lain idle, and of nothing else.
 func TestShelfTidy(t *testing.T) {
 	s := shelf{watched: true}
