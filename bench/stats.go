@@ -58,7 +58,7 @@ func sumBits(x []float32) uint64 {
 	return h.Sum64()
 }
 
-// flops returns the operations of one image: a multiply-add is two.
+// flops returns the operations of one image, of all tokens in all blocks: a multiply-add is two.
 func flops(c clipvit.Config) float64 {
 	t, w, f := float64(c.Tokens()), float64(c.Width), float64(c.MLPWidth)
 	block := t*w*3*w + 2*t*t*w + t*w*w + 2*t*w*f // QKV, q·kᵀ and p·v, Out, MLP

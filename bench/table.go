@@ -181,7 +181,8 @@ func (p *page) markdown(plot string) string {
 	w("# Speed\n\n")
 	w("Made by `bench/all.sh`, which runs [`bench`](../bench/README.md) and writes this page. Times are medians by turns, of random weights, images and texts in\n")
 	w("memory; every contender computes in float32 unless it says otherwise, and the results agree. *Times ours* is the best peer's time by ours, in bold where the\n")
-	w("peer is faster. *Of the peak* is of the multiply-adds of float32 that the processor reaches with as many threads, measured in the same run.\n\n")
+	w("peer is faster. *Of the peak* is of the multiply-adds of float32 that the processor reaches with as many threads, measured in the same run. It\n")
+	w("counts all operations of a tower; ours leaves out those of the last block that no embedding depends on.\n\n")
 	versions := map[string]bool{}
 	for _, c := range p.comparisons {
 		for name, v := range c.Versions {

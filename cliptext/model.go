@@ -194,11 +194,19 @@ func (m *Model) probe(ctx context.Context, texts [][]int, ends []int, visit func
 		copy(words[i*t:], text[:ends[i]+1])
 		rows[i] = i*t + ends[i]
 	}
+	grad := transformer.WantsGrad(m)
 	x := op.WordEmbed(words, t, m.Token, m.Position) // [B·T,C]
-	if m.Blocks.InPanels() && !transformer.WantsGrad(m) {
+	if m.Blocks.InPanels() && !grad {
 		x = op.ToPanels(x, t)
 	}
-	x = step("embed", x, nil)                                       // [B·T,C]
+	x = step("embed", x, nil) // [B·T,C]
+	if visit == nil && !grad {
+		x, err := m.Blocks.ForwardRows(ctx, x, t, rows) // [B,C]
+		if err != nil {
+			return nil, err
+		}
+		return m.embedding(x, step), nil // [B,E]
+	}
 	x, err := m.Blocks.ForwardContext(ctx, x, t, m.Recompute, step) // [B·T,C]
 	if err != nil {
 		return nil, err
@@ -208,7 +216,11 @@ func (m *Model) probe(ctx context.Context, texts [][]int, ends []int, visit func
 
 // head makes embeddings [B,E] of given rows of the tokens x [B·T,C] that leave the blocks.
 func (m *Model) head(x mat.Tensor, rows []int, step transformer.Step) mat.Tensor {
-	x = step("end", op.Gather(x, rows), x)                  // [B,C]
+	return m.embedding(step("end", op.Gather(x, rows), x), step) // [B,E]
+}
+
+// embedding makes embeddings [B,E] of the ends of texts [B,C].
+func (m *Model) embedding(x mat.Tensor, step transformer.Step) mat.Tensor {
 	x = step("final_norm", op.LayerNorm(x, m.FinalNorm), x) // [B,C]
 	return step("embedding", op.Project(x, m.Proj), x)      // [B,E]
 }

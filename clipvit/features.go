@@ -72,26 +72,27 @@ func ParseFeatures(s string) (Features, error) {
 	return f, nil
 }
 
-// featureKinds says of every kind whether it has a layer, its shape, and how it is computed of the tokens [B·T,C] of that layer, or of
-// the last, which it releases.
+// featureKinds says of every kind whether it has a layer, its shape, whether the class tokens are enough for it, and how it is computed
+// of these [B,C], or else of all tokens [B·T,C], of that layer, or of the last. It releases them.
 var featureKinds = map[FeatureKind]struct {
 	layer bool
 	shape func(c Config) []int
+	class bool
 	of    func(m *Model, tokens mat.Tensor) mat.Tensor
 }{
-	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, (*Model).head}, // [B,E]
-	PostNorm: {false, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
-		return m.postNormed(tokens, transformer.Visit(nil)) // [B,C]
+	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, true, func(m *Model, class mat.Tensor) mat.Tensor {
+		return m.embedding(class, transformer.Visit(nil)) // [B,E]
 	}},
-	ClassToken: {true, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
-		return op.Release(m.Config.classRows(tokens), tokens) // [B,C]
+	PostNorm: {false, widthOnly, true, func(m *Model, class mat.Tensor) mat.Tensor {
+		return op.Release(op.LayerNorm(class, m.PostNorm), class) // [B,C]
 	}},
-	PatchMean: {true, widthOnly, func(m *Model, tokens mat.Tensor) mat.Tensor {
+	ClassToken: {true, widthOnly, true, func(_ *Model, class mat.Tensor) mat.Tensor { return class }}, // [B,C]
+	PatchMean: {true, widthOnly, false, func(m *Model, tokens mat.Tensor) mat.Tensor {
 		x := op.FromPanels(tokens)
 		y := patchMeans(x.Value().Data().F32(), m.Config)
 		return op.Release(y, x) // [B,C]
 	}},
-	Patches: {true, func(c Config) []int { return []int{c.Patches(), c.Width} }, func(m *Model, tokens mat.Tensor) mat.Tensor {
+	Patches: {true, func(c Config) []int { return []int{c.Patches(), c.Width} }, false, func(m *Model, tokens mat.Tensor) mat.Tensor {
 		x := op.FromPanels(tokens)
 		y := m.Config.PatchRows(x)
 		if y == x {
@@ -99,7 +100,7 @@ var featureKinds = map[FeatureKind]struct {
 		}
 		return op.Release(y, x) // [B·G²,C]
 	}},
-	AllTokens: {true, func(c Config) []int { return []int{c.Tokens(), c.Width} }, func(_ *Model, tokens mat.Tensor) mat.Tensor {
+	AllTokens: {true, func(c Config) []int { return []int{c.Tokens(), c.Width} }, false, func(_ *Model, tokens mat.Tensor) mat.Tensor {
 		return op.FromPanels(tokens) // [B·T,C]
 	}},
 }
@@ -194,11 +195,17 @@ func (f Features) OfContext(ctx context.Context, m *Model, patches mat.Tensor) (
 	if err := f.Validate(m.Config); err != nil {
 		return nil, err
 	}
+	kind, n := featureKinds[f.Kind], f.Blocks(m.Config)
 	return m.inParts(patches, func(x mat.Tensor) (mat.Tensor, error) {
-		x, err := m.tokens(ctx, x, f.Blocks(m.Config), transformer.Visit(nil)) // [B·T,C]
+		var err error
+		if kind.class {
+			x, err = m.classes(ctx, x, n) // [B,C]
+		} else {
+			x, err = m.tokens(ctx, x, n, transformer.Visit(nil)) // [B·T,C]
+		}
 		if err != nil {
 			return nil, err
 		}
-		return featureKinds[f.Kind].of(m, x), nil
+		return kind.of(m, x), nil
 	})
 }

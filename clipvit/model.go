@@ -115,17 +115,22 @@ func (m *Model) head(x mat.Tensor) mat.Tensor {
 		both := append(slices.Clone(m.Config.classRows(x).Value().Data().F32()), means...)
 		return mat.NewDense[float32](mat.WithShape(len(both)/m.Config.Width, m.Config.Width), mat.WithBacking(both))
 	}
-	x = m.postNormed(x, transformer.Visit(nil)) // [B,C]
-	if m.Proj != nil {
-		x = op.Release(op.Project(x, m.Proj), x) // [B,E]
-	}
-	return x
+	step := transformer.Visit(nil)
+	return m.embedding(m.pooled(x, step), step) // [B,E]
 }
 
-// postNormed makes one row for each image [B,C] of the tokens [B·T,C] that leave the blocks.
-func (m *Model) postNormed(x mat.Tensor, step transformer.Step) mat.Tensor {
-	x = step("class", pools[m.Config.Pool](m.Config, x), x)  // [B,C]
-	return step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
+// pooled makes one row for each image [B,C] of the tokens [B·T,C] that leave the blocks.
+func (m *Model) pooled(x mat.Tensor, step transformer.Step) mat.Tensor {
+	return step("class", pools[m.Config.Pool](m.Config, x), x) // [B,C]
+}
+
+// embedding makes embeddings [B,E] of one row for each image [B,C].
+func (m *Model) embedding(x mat.Tensor, step transformer.Step) mat.Tensor {
+	x = step("post_norm", op.LayerNorm(x, m.PostNorm), x) // [B,C]
+	if m.Proj != nil {
+		x = step("embedding", op.Project(x, m.Proj), x) // [B,E]
+	}
+	return x
 }
 
 // Int8Pays reports whether this processor is faster with 8 bits than with float32.
@@ -220,16 +225,16 @@ func (m *Model) wantsGrad(patches mat.Tensor) bool {
 //	class, post_norm                      [B,C]
 //	embedding                             [B,E]
 func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)) mat.Tensor {
-	step := transformer.Visit(visit)
 	if m.PostNorm == nil {
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
-	x, _ := m.tokens(context.Background(), patches, len(m.Blocks), step) // [B·T,C]; that context does not end
-	x = m.postNormed(x, step)                                            // [B,C]
-	if m.Proj != nil {
-		x = step("embedding", op.Project(x, m.Proj), x) // [B,E]
+	ctx, step := context.Background(), transformer.Visit(visit) // that context does not end
+	if visit == nil && m.Config.Pool == PoolClass {
+		x, _ := m.classes(ctx, patches, len(m.Blocks)) // [B,C]
+		return m.embedding(x, step)                    // [B,E]
 	}
-	return x
+	x, _ := m.tokens(ctx, patches, len(m.Blocks), step) // [B·T,C]
+	return m.embedding(m.pooled(x, step), step)         // [B,E]
 }
 
 // tokens maps patches [B·G²,3P²] to the tokens [B·T,C] after the first n blocks, or ends with the cause of ctx's end before one of
@@ -237,6 +242,21 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 func (m *Model) tokens(ctx context.Context, patches mat.Tensor, n int, step transformer.Step) (mat.Tensor, error) {
 	x := m.embed(patches, step)                                                      // [B·T,C]
 	return m.Blocks[:n].ForwardContext(ctx, x, m.Config.Tokens(), m.Recompute, step) // [B·T,C]
+}
+
+// classes maps patches [B·G²,3P²] to the class tokens [B,C] after the first n blocks, as tokens does to all. Unless a gradient is
+// wanted, the last of these blocks computes no others; see [transformer.Block.ForwardRows].
+func (m *Model) classes(ctx context.Context, patches mat.Tensor, n int) (mat.Tensor, error) {
+	step := transformer.Visit(nil)
+	if m.wantsGrad(patches) {
+		x, err := m.tokens(ctx, patches, n, step) // [B·T,C]
+		if err != nil {
+			return nil, err
+		}
+		return step("class", m.Config.classRows(x), x), nil // [B,C]
+	}
+	x := m.embed(patches, step)                                                          // [B·T,C]
+	return m.Blocks[:n].ForwardRows(ctx, x, m.Config.Tokens(), m.Config.classNumbers(x)) // [B,C]
 }
 
 // embed maps patches [B·G²,3P²] to the tokens [B·T,C] that enter the blocks.

@@ -40,6 +40,15 @@ func (c Config) Tokens() int { return c.ClassTokens() + c.Patches() }
 // classRows maps tokens [B·T,C] to the class tokens [B,C].
 func (c Config) classRows(tokens mat.Tensor) mat.Tensor { return op.ClassRows(tokens, c.Tokens()) }
 
+// classNumbers returns which of the tokens [B·T,C] are class tokens.
+func (c Config) classNumbers(tokens mat.Tensor) []int {
+	numbers := make([]int, tokens.Shape()[0]/c.Tokens())
+	for i := range numbers {
+		numbers[i] = i * c.Tokens()
+	}
+	return numbers
+}
+
 // PatchRows maps tokens [B·T,C] to those of the patches [B·G²,C], or to themselves if there are no others.
 func (c Config) PatchRows(tokens mat.Tensor) mat.Tensor {
 	if c.NoClassToken {

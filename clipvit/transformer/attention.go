@@ -56,6 +56,21 @@ func (m *Attention) forward(x, residual mat.Tensor, t int, see observer, attend 
 	return op.Release(y, qkv, mix)
 }
 
+// forwardRows is forward of given rows of x alone, one of each image, whose residual [B,C] is given:
+//
+//	x [B·T,C] ─┬─ rows ─▶ [B,C] ─ Q ─▶ [B,C] ──┬─ softmax(q·kᵀ/√D)·v ──▶ [B,C] ── Out ──▶ [B,C]
+//	           └─ KV ─▶ [B·T,2C] ──────────────┘
+//
+// Keys and values are of all tokens.
+func (m *Attention) forwardRows(x, residual mat.Tensor, t int, rows []int) mat.Tensor {
+	toQ, toKV := op.SplitLinear(m.QKV, x, x.Shape()[1])
+	at := op.TokensAt(x, rows)                                            // [B,C]
+	q := op.Linear(at, toQ)                                               // [B,C]
+	kv := op.Linear(x, toKV)                                              // [B·T,2C], and some columns before
+	mix := op.AttentionAt(q, kv, m.Heads, t, rows, m.Causal)              // [B,C]
+	return op.Release(op.LinearAdd(mix, m.Out, residual), at, q, kv, mix) // [B,C]
+}
+
 // An attender mixes projections [B·T,3C] of images of t tokens into [B·T,C].
 type attender func(qkv mat.Tensor, t int) mat.Tensor
 

@@ -43,6 +43,24 @@ func (m Blocks) ForwardContext(ctx context.Context, x mat.Tensor, t int, recompu
 	return x, nil
 }
 
+// ForwardRows is [Blocks.ForwardContext] for who reads only the given rows of x, one of each image in order: it returns them
+// [B,C], as they leave the last block. That computes no others; see [Block.ForwardRows].
+func (m Blocks) ForwardRows(ctx context.Context, x mat.Tensor, t int, rows []int) (mat.Tensor, error) {
+	if len(m) == 0 {
+		return op.Release(op.Gather(x, rows), x), nil
+	}
+	last := len(m) - 1
+	x, err := m[:last].ForwardContext(ctx, x, t, false, Visit(nil)) // [B·T,C]
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		op.Release(x, x)
+		return nil, context.Cause(ctx)
+	}
+	return op.Release(m[last].ForwardRows(x, t, rows), x), nil // [B,C]
+}
+
 // run is [Block.Forward], or with recompute the same in less memory.
 func (m *Block) run(x mat.Tensor, t int, recompute bool) mat.Tensor {
 	forward := func(x mat.Tensor) mat.Tensor { return m.Forward(x, t) }
@@ -86,10 +104,11 @@ func (m Blocks) RoundBF16() {
 // InPanels reports whether what enters the blocks should lie in panels: no weights of the first attention are rounded, which
 // read rows. Where only some products are rounded, each half of a block lays its tokens anew.
 func (m Blocks) InPanels() bool {
-	return len(m) == 0 || !slices.ContainsFunc([]*nn.Param{m[0].Attn.QKV.W, m[0].Attn.Out.W}, func(w *nn.Param) bool {
-		return op.Quantized(w) || op.RoundedBF16(w)
-	})
+	return len(m) == 0 || !isRounded(m[0].Attn.QKV.W) && !isRounded(m[0].Attn.Out.W)
 }
+
+// isRounded reports whether weights are in 8 or 16 bits.
+func isRounded(w *nn.Param) bool { return op.Quantized(w) || op.RoundedBF16(w) }
 
 // A Step names the intermediate x and returns it. x was computed from old, which nobody needs any more. x is nil, and has no name, when
 // nothing more is computed.

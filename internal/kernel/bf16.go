@@ -16,6 +16,7 @@ type BF16 struct {
 	tile  *bf16Tile
 	n, k  int
 	pairs []uint32 // panels of nr rows, [panels][depth][nr]: two numbers of consecutive depths, the first in the lower half
+	whole *BF16    // what it is a part of, or nil; see Split
 }
 
 // A bf16Tile is an implementation of the product in bfloat16: an instruction and the layout that it reads.
@@ -79,6 +80,18 @@ func (w *BF16) Shape() (n, k int) { return w.n, w.k }
 
 // Bytes returns the memory that w holds.
 func (w *BF16) Bytes() int { return 4 * len(w.pairs) }
+
+// Split returns the first n rows of W, and the rows from n on, before which there may be others: a part begins with a panel. They
+// have the memory of w.
+func (w *BF16) Split(n int) (first, rest *BF16) {
+	if n < 0 || n > w.n {
+		panic(fmt.Sprintf("kernel: BF16.Split: %d of %d rows", n, w.n))
+	}
+	part := func(from, to int) *BF16 {
+		return &BF16{tile: w.tile, n: to - from, k: w.k, pairs: w.pairs[from*w.tile.depth(w.k):], whole: w}
+	}
+	return part(0, n), part(n/w.tile.nr*w.tile.nr, w.n)
+}
 
 // Unpack sets dst [n,k] to the weights as they were rounded.
 func (w *BF16) Unpack(dst []float32) {

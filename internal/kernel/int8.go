@@ -24,6 +24,7 @@ type Int8 struct {
 	factors []float32 // [k], of the columns of A: 1/s, and 0 for those apart; nil if all are 1
 	columns []int     // the columns apart
 	apart   []float32 // W[:,columns] as panels [panels][columns][nr]
+	whole   *Int8     // what it is a part of, or nil; see Split
 }
 
 // A Rounding says how [PackRounded] rounds weights W [n,k], and [MatMulInt8] what they are multiplied with. The zero value is
@@ -353,6 +354,22 @@ func (t *int8Tile) multiply(acc []int32, ld, rows int, a, b []uint32, quads int,
 			addBias(row, f.residual[r*f.ldc:][:f.columns])
 		}
 	}
+}
+
+// Split returns the first n rows of W, and the rows from n on, before which there may be others: a part begins with a panel. They
+// have the memory of w.
+func (w *Int8) Split(n int) (first, rest *Int8) {
+	if n < 0 || n > w.n {
+		panic(fmt.Sprintf("kernel: Int8.Split: %d of %d rows", n, w.n))
+	}
+	part := func(from, to int) *Int8 {
+		p := *w
+		p.n, p.whole = to-from, w
+		p.quads, p.scales, p.sums = w.quads[from*w.tile.depth(w.k):], w.scales[from:], w.sums[from:]
+		p.apart = w.apart[from*len(w.columns):]
+		return &p
+	}
+	return part(0, n), part(n/w.tile.nr*w.tile.nr, w.n)
 }
 
 // Unpack sets dst [n,k] to the weights as they were rounded.

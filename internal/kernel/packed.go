@@ -20,6 +20,11 @@ type Packed struct {
 	half            []uint16  // [k/kcMax][panels][kc][width]
 	full            []float32 // the same; one of the two is nil
 
+	// Of a part of other weights, see Split: what they are, and the rows before the part.
+	whole  *Packed
+	before int
+	parts  atomic.Pointer[packedParts]
+
 	following atomic.Value // see Precedes; a weak.Pointer[Packed], since weights may be replaced
 }
 
@@ -89,7 +94,32 @@ func (p *Packed) forEachPanel(f func(panel []float32, at int), w []float32) {
 }
 
 // at returns the offset of the panel of row n0, a multiple of panelRows, at depth k0, a multiple of kcMax.
-func (p *Packed) at(n0, k0, d int) int { return roundUp(p.n, p.panelRows)*k0 + n0*d }
+func (p *Packed) at(n0, k0, d int) int {
+	n := p.n
+	if p.whole != nil {
+		n = p.whole.n
+	}
+	return roundUp(n, p.panelRows)*k0 + (p.before+n0)*d
+}
+
+// Split returns the first n rows of W, and the rows from n on, before which there may be others: a part begins with a panel. They
+// have the memory of p, and are the same at the next call. Weights in tiles for AMX are not split.
+func (p *Packed) Split(n int) (first, rest *Packed) {
+	if n < 0 || n > p.n || p.amx || p.whole != nil {
+		panic(fmt.Sprintf("kernel: Packed.Split: %d of %d rows, in tiles for AMX: %v, a part: %v", n, p.n, p.amx, p.whole != nil))
+	}
+	if parts := p.parts.Load(); parts != nil && parts.first.n == n {
+		return parts.first, parts.rest
+	}
+	part := func(from, to int) *Packed {
+		return &Packed{n: to - from, k: p.k, panelRows: p.panelRows, half: p.half, full: p.full, whole: p, before: from}
+	}
+	parts := &packedParts{part(0, n), part(n/p.panelRows*p.panelRows, p.n)}
+	p.parts.Store(parts)
+	return parts.first, parts.rest
+}
+
+type packedParts struct{ first, rest *Packed }
 
 // Unpack sets w [n,k] to what was packed.
 func (p *Packed) Unpack(w []float32) {

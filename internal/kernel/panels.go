@@ -27,6 +27,10 @@ func LayoutOf(images, tokens int) PanelLayout {
 	return PanelLayout{1, images * tokens}
 }
 
+// SameAlone reports whether each element of a product in float32 has the same bits whatever others are computed, in rows or in
+// panels. With AMX they tell which routine it is.
+func SameAlone() bool { return !amx() }
+
 // perSpan returns how many panels a span has, and how many of its rows fill none.
 func (o PanelLayout) perSpan() (panels, rest int) {
 	_, nr := tileShape()
@@ -81,6 +85,10 @@ func (o PanelLayout) Row(y, x []float32, n, r int) {
 func (o PanelLayout) forEachPart(n, from, count int, f func(at, first, rows int, inPanel bool)) {
 	_, nr := tileShape()
 	perSpan, restRows := o.perSpan()
+	if perSpan == 0 { // nothing but rows
+		f(from*n, 0, count, false)
+		return
+	}
 	for done := 0; done < count; {
 		span, row := (from+done)/o.Rows, (from+done)%o.Rows
 		at, rows, inPanel := 0, 0, row < perSpan*nr
@@ -198,7 +206,7 @@ func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSi
 	items := images * heads
 	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
 	perShare := (groups + shares - 1) / shares
-	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, tokens: tokens, heads: heads, d: d, causal: causal}
+	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, n: 3 * c, tokens: tokens, heads: heads, d: d, causal: causal}
 	packed := make([]*packedHead, items)
 	if shares > 1 {
 		parallel(items, func(i int) { packed[i] = a.packHead(i) })
@@ -222,10 +230,39 @@ func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSi
 	}
 }
 
+// AttentionAt is [PanelLayout.Attention] of one query an image: q [B,C] has those of the tokens that are rows of kv, the first of
+// image 0. kv [B·T,n] has this layout; the last 2C of its columns are keys and values. out [B,C] are rows, as q. Each has the bits
+// that it has among the results of all tokens.
+func (o PanelLayout) AttentionAt(out, q, kv []float32, n int, rows []int, tokens, heads, headSize int, causal bool) {
+	t, d := tokens, headSize
+	c := heads * d
+	if len(out) < len(rows)*c || len(q) < len(rows)*c || o.Spans*o.Rows < len(rows)*t || len(kv) < len(rows)*t*n || n < 2*c {
+		panic("kernel: PanelLayout.AttentionAt: slice shorter than its shape")
+	}
+	mr, nr := tileShape()
+	a := panelAttention{PanelLayout: o, qkv: kv, n: n, tokens: t, heads: heads, d: d, causal: causal}
+	parallel(len(rows)*heads, func(i int) {
+		h := a.packHead(i)
+		defer h.release()
+		scratch := Get((roundUp(t, mr) + 2*d) * nr)
+		defer Put(scratch)
+		query, mix, score := scratch[:d*nr], scratch[d*nr:2*d*nr], scratch[2*d*nr:]
+		clear(query)
+		for p, v := range q[h.image*c+h.index*d:][:d] {
+			query[p*nr] = v
+		}
+		a.attendQueries(h, mix, query, score, rows[h.image]-h.image*t)
+		for p := range d {
+			out[h.image*c+h.index*d+p] = mix[p*nr]
+		}
+	})
+}
+
 // panelAttention is what all heads of a call have in common.
 type panelAttention struct {
 	PanelLayout
 	out, qkv         []float32
+	n                int // columns of qkv, the last 2C of which are keys and values
 	tokens, heads, d int
 	causal           bool
 }
@@ -238,12 +275,12 @@ func (a *panelAttention) packHead(item int) *packedHead {
 	h := &packedHead{item / a.heads, item % a.heads, Get(tPad * d), Get(dPad * t)}
 	part := Get(d * tPad) // [D,T], of keys and then of values
 	defer Put(part)
-	a.gather(part, tPad, a.qkv, 3*c, h.image*t, t, c+h.index*d, d)
+	a.gather(part, tPad, a.qkv, a.n, h.image*t, t, a.n-2*c+h.index*d, d)
 	for p := range d {
 		clear(part[p*tPad+t : (p+1)*tPad])
 	}
 	copyPanels(h.keys, mr, part, tPad, d, tPad/mr, mr*d)
-	a.gather(part, tPad, a.qkv, 3*c, h.image*t, t, 2*c+h.index*d, d)
+	a.gather(part, tPad, a.qkv, a.n, h.image*t, t, a.n-c+h.index*d, d)
 	for r := 0; r < d; r += mr {
 		packTransposed(h.values[r*t:], mr, part[r*tPad:], tPad, min(mr, d-r), t)
 	}

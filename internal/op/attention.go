@@ -1,6 +1,8 @@
 package op
 
 import (
+	"fmt"
+
 	"github.com/nlpodyssey/spago/mat"
 
 	"github.com/vitago/vitago/internal/kernel"
@@ -20,6 +22,31 @@ func CausalAttention(qkv mat.Tensor, heads, t int) mat.Tensor {
 func attend(name string, qkv mat.Tensor, heads, t int, causal bool) mat.Tensor {
 	s := headsOf(name, qkv, heads, t)
 	return run(&attentionOp{qkv: qkv, images: s.images, tokens: t, heads: heads, size: s.size, causal: causal})
+}
+
+// AttentionAt is [SelfAttention], or [CausalAttention], of one query an image: queries [B,C] has those of the tokens that are rows
+// of x, one of each image in order. The last 2C columns of x [B·T,n] are the keys and values of all tokens. The result [B,C] has the
+// bits of these rows of the other two. It has no gradient.
+func AttentionAt(queries, x mat.Tensor, heads, t int, rows []int, causal bool) mat.Tensor {
+	b, c := dims(queries)
+	m, n := dims(x)
+	if t < 1 || heads < 1 || m != b*t || c%heads != 0 || n < 2*c {
+		panic(&ShapeError{"AttentionAt", x.Shape(), fmt.Sprintf("[%d·%d,≥2·%d], of %d heads", b, t, c, heads)})
+	}
+	requireRows("AttentionAt", rows, m)
+	for i, r := range rows {
+		if r/t != i || len(rows) != b {
+			panic(fmt.Sprintf("op: AttentionAt: row %d of %d is %d, want one of each of %d images of %d tokens", i, len(rows), r, b, t))
+		}
+	}
+	y := fresh(b, c)
+	if a, ok := x.(*panels); ok {
+		a.layout.AttentionAt(data(y), data(queries), a.values, n, rows, t, heads, c/heads, causal)
+		return after(ToPanels(y, 1), queries)
+	}
+	// A span of one row fills no panel.
+	kernel.PanelLayout{Spans: m, Rows: 1}.AttentionAt(data(y), data(queries), data(x), n, rows, t, heads, c/heads, causal)
+	return y
 }
 
 type attentionOp struct {

@@ -147,6 +147,22 @@ func (f *Frozen) packed(left bool) *kernel.Packed {
 	return p
 }
 
+// split returns the first n rows of the weights, and those from n on, before which there may be others.
+func (f *Frozen) split(inPanels bool, n int) (first, rest *Frozen) {
+	var a, b weights
+	if w := f.packed(inPanels); w != nil {
+		a, b = w.Split(n)
+	} else {
+		switch w := f.weights().(type) {
+		case *kernel.BF16:
+			a, b = w.Split(n)
+		case *kernel.Int8:
+			a, b = w.Split(n)
+		}
+	}
+	return newFrozen(a), newFrozen(b)
+}
+
 // repacked is how many bytes have been packed anew.
 var repacked atomic.Int64
 

@@ -32,6 +32,27 @@ func Project(x mat.Tensor, w *nn.Param) mat.Tensor {
 	return runLinear("Project", x, w, nil, nil, kernel.None)
 }
 
+// SplitLinear returns m as two layers without gradient, for x [m,in]: the first n outputs, and the outputs from n on, before which
+// there may be others of m. They have the weights of m.
+func SplitLinear(m *linear.Model, x mat.Tensor, n int) (first, rest *linear.Model) {
+	out, in := dims(m.W)
+	w := [2]mat.Matrix{}
+	if f := packed(m.W); f != nil {
+		w[0], w[1] = f.split(inPanels(x), n)
+	} else {
+		values := data(m.W)
+		w[0] = mat.NewDense[float32](mat.WithShape(n, in), mat.WithBacking(values[:n*in]))
+		w[1] = mat.NewDense[float32](mat.WithShape(out-n, in), mat.WithBacking(values[n*in:]))
+	}
+	part := func(w mat.Matrix, from int) *linear.Model {
+		rows, _ := dims(w)
+		b := mat.NewDense[float32](mat.WithShape(rows), mat.WithBacking(data(m.B)[from:from+rows]))
+		return &linear.Model{W: &nn.Param{Matrix: w}, B: &nn.Param{Matrix: b}}
+	}
+	rows, _ := dims(w[1])
+	return part(w[0], 0), part(w[1], out-rows)
+}
+
 // bias returns the bias of m, as a nil interface if it has none.
 func bias(m *linear.Model) mat.Tensor {
 	if m.B == nil {

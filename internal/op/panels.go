@@ -92,6 +92,24 @@ func Copy(x mat.Tensor) mat.Tensor {
 	return y
 }
 
+func inPanels(x mat.Tensor) bool {
+	_, ok := x.(*panels)
+	return ok
+}
+
+// TokensAt returns the given rows of tokens x [B·T,n], as [len(rows),n] in the layout of x. It has no gradient.
+func TokensAt(x mat.Tensor, rows []int) mat.Tensor {
+	return Laid(Gather(x, rows), 1, inPanels(x))
+}
+
+// after returns y, which lies in panels and comes from the same weights as x.
+func after(y, x mat.Tensor) mat.Tensor {
+	if x, ok := x.(*panels); ok {
+		y.(*panels).last = x.last
+	}
+	return y
+}
+
 func newPanels(o kernel.PanelLayout, n int) *panels {
 	a := &panels{values: kernel.Get(o.Spans * o.Rows * n), layout: o, n: n}
 	a.source = a

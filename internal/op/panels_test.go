@@ -75,6 +75,26 @@ func TestPanels(t *testing.T) {
 			"rows: LinearAdd to rows": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
 				return LinearAdd(x, layer(freeze), residual)
 			},
+			"AttentionAt": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				rows := []int{0, tokens + 30, 3*tokens - 1}
+				return AttentionAt(queriesOf(qkv, rows), qkv, heads, tokens, rows, true)
+			},
+			"TokensAt": func(x, _ mat.Tensor, _ func(*nn.Param)) mat.Tensor {
+				return TokensAt(x, []int{0, images*tokens - 1, 40, 40})
+			},
+			"SplitLinear": func(x, _ mat.Tensor, freeze func(*nn.Param)) mat.Tensor {
+				m := layer(freeze)
+				first, rest := SplitLinear(m, x, c)
+				all, a, b := data(Linear(x, m)), data(Linear(x, first)), data(Linear(x, rest))
+				n := rest.W.Shape()[0]
+				for i := range images * tokens {
+					row := all[i*3*c : (i+1)*3*c]
+					if !slices.Equal(row[:c], a[i*c:(i+1)*c]) || !slices.Equal(row[3*c-n:], b[i*n:(i+1)*n]) || n < 2*c {
+						t.Fatalf("%s: row %d of %d and %d outputs is not that of all", impl, i, c, n)
+					}
+				}
+				return Linear(x, first)
+			},
 			"SelfAttention of other images": func(_, qkv mat.Tensor, _ func(*nn.Param)) mat.Tensor {
 				return SelfAttention(qkv, heads, images*tokens)
 			},
@@ -90,6 +110,44 @@ func TestPanels(t *testing.T) {
 				golden.Compare(t, fmt.Sprint(impl, ": ", name, " from panels"), data(FromPanels(y)), data(want), 2e-5)
 			}
 		}
+	}
+}
+
+// queriesOf returns the first columns of rows of projections, in their layout.
+func queriesOf(qkv mat.Tensor, rows []int) mat.Tensor {
+	all := Gather(qkv, rows)
+	_, n := dims(all)
+	y := fresh(len(rows), n/3)
+	for i := range rows {
+		copy(data(y)[i*n/3:(i+1)*n/3], data(all)[i*n:])
+	}
+	return Laid(y, 1, inPanels(qkv))
+}
+
+// TestAttentionAtRefuses: what does not fit is a mistake of the program.
+func TestAttentionAtRefuses(t *testing.T) {
+	of := func(b, c, m, n int, rows ...int) func() {
+		return func() {
+			AttentionAt(mat.NewDense[float32](mat.WithShape(b, c)), mat.NewDense[float32](mat.WithShape(m, n)), 2, 3, rows, false)
+		}
+	}
+	of(2, 4, 6, 9, 0, 5)() // fits
+	for name, f := range map[string]func(){
+		"fewer tokens":          of(2, 4, 5, 9, 0, 4),
+		"few columns":           of(2, 4, 6, 7, 0, 5),
+		"a width of odd heads":  of(2, 3, 6, 9, 0, 5),
+		"a row of another":      of(2, 4, 6, 9, 0, 2),
+		"a row that is missing": of(2, 4, 6, 9, 0),
+		"a row of nobody":       of(2, 4, 6, 9, 0, 6),
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
 	}
 }
 
