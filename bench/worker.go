@@ -169,7 +169,7 @@ func (w *worker) blocks(batch, tokens, calls int) (float64, []float32) {
 	c := w.model.Config.Width
 	x := values(batch * tokens * c)
 	seconds, y := timed(calls, func() mat.Tensor {
-		y, _ := transformer.InParts(batch, transformer.Part(tokens), func(from, to int) (mat.Tensor, error) {
+		y, _ := transformer.InParts(batch, tokens, func(from, to int) (mat.Tensor, error) {
 			part := mat.NewDense[float32](mat.WithShape((to-from)*tokens, c), mat.WithBacking(x[from*tokens*c:to*tokens*c]))
 			return op.FromPanels(w.model.Blocks.Forward(op.ToPanels(part, tokens), tokens, false, transformer.Visit(nil))), nil
 		})

@@ -138,7 +138,7 @@ func (m *Model) ForwardContext(ctx context.Context, texts [][]int) (mat.Tensor, 
 	if transformer.WantsGrad(m) {
 		return m.probe(ctx, texts, ends, nil)
 	}
-	return transformer.InParts(len(texts), transformer.Part(1+slices.Max(ends)), func(from, to int) (mat.Tensor, error) {
+	return transformer.InParts(len(texts), 1+slices.Max(ends), func(from, to int) (mat.Tensor, error) {
 		return m.probe(ctx, texts[from:to], ends[from:to], nil) // [B,E]
 	})
 }

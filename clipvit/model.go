@@ -197,18 +197,23 @@ func (m *Model) Features(patches mat.Tensor, layer int) (mat.Tensor, error) {
 	return Features{AllTokens, layer}.Of(m, patches)
 }
 
-// part returns how many images go through a frozen tower together.
+// part returns how many images go through a frozen tower together at most.
 func (c Config) part() int { return transformer.Part(c.Tokens()) }
 
 // inParts applies f, which maps images to rows, to the patches of a few images after the other, if no
 // gradient has to flow through all of them: then a large batch takes no more memory than a small one. The first error of f ends it.
 func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) (mat.Tensor, error)) (mat.Tensor, error) {
 	n, length, g := patches.Shape()[0], patches.Shape()[1], m.Config.Patches()
-	if n <= m.Config.part()*g || n%g != 0 || m.wantsGrad(patches) {
+	if n%g != 0 || m.wantsGrad(patches) {
+		return f(patches)
+	}
+	if n <= m.Config.part()*g { // in one piece, whose memory the tower may take
+		kernel.Enter()
+		defer kernel.Leave()
 		return f(patches)
 	}
 	values := patches.Value().Data().F32()
-	return transformer.InParts(n/g, m.Config.part(), func(from, to int) (mat.Tensor, error) {
+	return transformer.InParts(n/g, m.Config.Tokens(), func(from, to int) (mat.Tensor, error) {
 		return f(mat.NewDense[float32](mat.WithShape((to-from)*g, length), mat.WithBacking(values[from*g*length:to*g*length])))
 	})
 }

@@ -130,35 +130,3 @@ func Visit(visit func(stage string, x mat.Tensor)) Step {
 		return x
 	}
 }
-
-// partTokens is how many tokens go through a frozen tower together at least: 800 rows are as fast as 1200 to half a
-// percent, and what lies between the products, 43 KB a token in ViT-B, is memory and should stay in cache.
-const partTokens = 800
-
-// Part returns how many images or texts of t tokens each go through a frozen tower together.
-func Part(t int) int { return (partTokens + t - 1) / t }
-
-// InParts returns the rows of n images or texts. It calls f for at most part of them at a time, one after the other; f
-// returns a matrix with as many rows for each. So a large batch takes no more memory than a small one. No gradient
-// flows through several parts. The first error of f ends it.
-func InParts(n, part int, f func(from, to int) (mat.Tensor, error)) (mat.Tensor, error) {
-	if n <= part {
-		return f(0, n)
-	}
-	var out *mat.Dense[float32]
-	filled := 0
-	for from := 0; from < n; from += part {
-		to := min(from+part, n)
-		y, err := f(from, to)
-		if err != nil {
-			return nil, err
-		}
-		if out == nil {
-			s := y.Shape()
-			out = mat.NewDense[float32](mat.WithShape(n*(s[0]/(to-from)), s[1]))
-		}
-		filled += copy(out.Data().F32()[filled:], y.Value().Data().F32())
-		op.Release(out, y)
-	}
-	return out, nil
-}

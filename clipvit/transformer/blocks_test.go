@@ -105,40 +105,6 @@ func TestCausal(t *testing.T) {
 	}
 }
 
-func TestInParts(t *testing.T) {
-	for _, c := range []struct{ n, part, rows, calls int }{
-		{5, 2, 1, 3}, {4, 2, 3, 2}, {1, 2, 2, 1}, {2, 2, 1, 1}, {3, 1, 2, 3},
-	} {
-		calls := 0
-		y, err := InParts(c.n, c.part, func(from, to int) (mat.Tensor, error) {
-			calls++
-			var values []float32
-			for i := from; i < to; i++ {
-				for r := range c.rows {
-					values = append(values, float32(10*i+r), -1)
-				}
-			}
-			return mat.NewDense[float32](mat.WithShape((to-from)*c.rows, 2), mat.WithBacking(values)), nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if calls != c.calls || !slices.Equal(y.Shape(), []int{c.n * c.rows, 2}) {
-			t.Fatalf("%+v: %d calls, shape %v", c, calls, y.Shape())
-		}
-		for i, v := range y.Value().Data().F32() {
-			if want := float32(10*(i/2/c.rows) + i/2%c.rows); i%2 == 0 && v != want {
-				t.Errorf("%+v: value %d is %v, want %v", c, i, v, want)
-			}
-		}
-	}
-	for tokens, want := range map[int]int{50: 16, 257: 4, 577: 2, 800: 1, 1200: 1, 5000: 1} {
-		if got := Part(tokens); got != want {
-			t.Errorf("%d images of %d tokens go together, want %d", got, tokens, want)
-		}
-	}
-}
-
 func TestVisit(t *testing.T) {
 	m := newTower(t, small)
 	var stages []string

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"math"
-	"runtime"
 )
 
 // Attention sets out [B·T,C] to softmax(q·kᵀ/√D)·v, for every head of every image. A row of qkv [B·T,3C] holds q, k
@@ -42,7 +41,7 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 	groups := (t + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
 	items := images * heads
-	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
+	shares := min(groups, max(1, (4*processors()+items-1)/items))
 	per := (groups + shares - 1) / shares
 	temperature := float32(1 / math.Sqrt(float64(d)))
 	pack := func(item int) *packedHead {

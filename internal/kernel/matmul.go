@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"runtime"
 	"unsafe"
 )
 
@@ -194,7 +193,7 @@ func gemm(run func(int, func(int)), c []float32, ldc int, a matrix, b matrixB, m
 // after the last depth, of the item that the worker will most likely get next.
 func nextSpan(b matrixB, starts []int, i, k0, kc, k, nr int) span {
 	if k0 >= k {
-		if i += runtime.GOMAXPROCS(0); i >= len(starts)-1 {
+		if i += processors(); i >= len(starts)-1 {
 			return span{}
 		}
 		k0 = 0
@@ -214,7 +213,7 @@ func serial(items int, f func(int)) {
 func partitionColumns(n, nr int) []int {
 	starts := make([]int, 1, n/ncMax+16)
 	for at := 0; at < n; {
-		w := roundUp((n-at)/(3*runtime.GOMAXPROCS(0)), nr)
+		w := roundUp((n-at)/(3*processors()), nr)
 		at += min(max(w, nr), ncMax/nr*nr, n-at)
 		starts = append(starts, at)
 	}

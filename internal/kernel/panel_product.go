@@ -133,7 +133,7 @@ func (p *panelProduct) widest(halves bool) int {
 // last. A worker reads all of X for each item, so that items are as large as they may be: widest. With several workers
 // the last items are smaller, since workers may run at different speeds.
 func partitionRows(n, mr, widest int) []int {
-	workers := runtime.GOMAXPROCS(0)
+	workers := processors()
 	left := (n + mr - 1) / mr // panels
 	even := left
 	if items := (left*mr + widest - 1) / (widest / mr * mr); workers == 1 {
@@ -157,7 +157,7 @@ func partitionRows(n, mr, widest int) []int {
 // after the last depth, of the item that the worker will most likely get next. Items below 0 are of the product before.
 func (p *Packed) nextSpan(starts []int, i, k0 int) span {
 	if k0 >= p.k {
-		if i += runtime.GOMAXPROCS(0); i < 0 || i >= len(starts)-1 {
+		if i += processors(); i < 0 || i >= len(starts)-1 {
 			return span{}
 		}
 		k0 = 0

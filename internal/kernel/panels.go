@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"math"
-	"runtime"
 )
 
 // A PanelLayout says how the rows of X [m,n], which are tokens, lie for products with packed weights: in spans of as
@@ -204,7 +203,7 @@ func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSi
 	groups := (tokens + nr - 1) / nr
 	// One item is a share of the queries of one head; the shares are many enough for all workers.
 	items := images * heads
-	shares := min(groups, max(1, (4*runtime.GOMAXPROCS(0)+items-1)/items))
+	shares := min(groups, max(1, (4*processors()+items-1)/items))
 	perShare := (groups + shares - 1) / shares
 	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, n: 3 * c, tokens: tokens, heads: heads, d: d, causal: causal}
 	packed := make([]*packedHead, items)

@@ -8,11 +8,13 @@ import (
 // parallel calls f for every item in [0,items), on as many processors as there are, and returns when all calls have.
 // It hands items out one by one, so that cores of different speeds end together.
 //
+// Where as many goroutines compute as there are processors, each does its items alone; see [Enter].
+//
 // An image takes hundreds of such calls, a few milliseconds each. Goroutines started for each call would have to wake
 // a sleeping core every time, which takes longer than some of the calls. The workers therefore stay, and spin for a
 // while before they sleep.
 func parallel(items int, f func(item int)) {
-	n := min(items, runtime.GOMAXPROCS(0))
+	n := min(items, processors())
 	if n <= 1 {
 		for i := range items {
 			f(i)
@@ -33,6 +35,28 @@ func parallel(items int, f func(item int)) {
 		}
 	}
 	workers.job.CompareAndSwap(j, nil)
+}
+
+// inside is how many goroutines are between [Enter] and [Leave].
+var inside atomic.Int64
+
+// Enter says that the calling goroutine computes, one call of this package after the other, until it calls [Leave]. While as many
+// goroutines do so as there are processors, no call hands out items: each processor has work of its own, waits for no other, and
+// what it computes lies in its own cache. When one of them leaves, the others are helped again. The results have the same bits.
+func Enter() { inside.Add(1) }
+
+// Leave ends what [Enter] began.
+func Leave() { inside.Add(-1) }
+
+// Idle returns how many processors have no goroutine that has entered.
+func Idle() int { return runtime.GOMAXPROCS(0) - int(inside.Load()) }
+
+// processors returns how many processors a call computes on.
+func processors() int {
+	if n := runtime.GOMAXPROCS(0); int(inside.Load()) < n {
+		return n
+	}
+	return 1
 }
 
 // spins is how often a worker looks for the next job, and a caller whether its job is done, before it sleeps: for some

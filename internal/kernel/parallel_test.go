@@ -8,6 +8,41 @@ import (
 	"time"
 )
 
+// TestEnter: while as many goroutines have entered as there are processors, items are done in their order by who calls; they are
+// handed out before and after.
+func TestEnter(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	handedOut := func() bool {
+		var together sync.WaitGroup
+		together.Add(3)
+		parallel(3, func(int) {
+			together.Done()
+			together.Wait() // for ever if one goroutine does all
+		})
+		return true
+	}
+	for entered := range 3 {
+		if idle := Idle(); idle != 3-entered || !handedOut() {
+			t.Fatalf("%d goroutines have entered: %d processors are idle", entered, idle)
+		}
+		Enter()
+	}
+	var order []int
+	parallel(100, func(i int) { order = append(order, i) })
+	for i, got := range order {
+		if got != i {
+			t.Fatalf("item %d is done as number %d", got, i)
+		}
+	}
+	if len(order) != 100 || Idle() != 0 {
+		t.Errorf("%d items of 100, %d processors are idle", len(order), Idle())
+	}
+	Leave()
+	handedOut()
+	Leave()
+	Leave()
+}
+
 // TestParallel: every item is done once, and before parallel returns: with more callers than processors, with calls within
 // calls, and with an item for which the others wait longer than they spin.
 func TestParallel(t *testing.T) {
