@@ -185,6 +185,21 @@ func (x *Scene) Hued() string {
 	return x.caption([]int{nounPlain, nounWith}[r.below(2)], mention{size: r.of100(40), texture: r.of100(40)}, r.of100(50))
 }
 
+// Alike returns a caption to learn from of a scene of [NewAlike]: textures are named more often than by [Scene.Caption], and things in colours without
+// a name in most cases without a place and a background. Each call draws another one.
+func (x *Scene) Alike() string {
+	r := &x.words
+	if x.Objects[0].Colour != Nameless {
+		how := []int{nounPlain, nounPlain, nounWith, nounThat}[r.below(4)]
+		return x.caption(how, mention{r.of100(70), r.of100(90), r.of100(85), r.of100(8)}, r.of100(60))
+	}
+	m := mention{size: r.of100(50), texture: r.of100(80)}
+	if x.Kind != Single || r.of100(25) {
+		return x.caption([]int{nounPlain, nounWith}[r.below(2)], m, true)
+	}
+	return Phrasing{Frame: []string{"{}", "a photo of {}", "a photo of {}."}[r.below(3)]}.In(x.Objects[0].named(nounPlain, m))
+}
+
 // caption returns one that names objects so, and with more also where they are and on what.
 func (x *Scene) caption(how int, m mention, more bool) string {
 	r := &x.words
@@ -203,6 +218,9 @@ func (x *Scene) caption(how int, m mention, more bool) string {
 	case Several:
 		frame = framesOfSeveral[r.below(len(framesOfSeveral))]
 		what = numbers[len(x.Objects)] + " " + o.noun(how, len(x.Objects), m)
+		if x.uncounted && r.of100(15) {
+			what = o.noun(how, len(x.Objects), m)
+		}
 	case Pair:
 		p, relation := x.Objects[1], x.Relation
 		if r.of100(50) {

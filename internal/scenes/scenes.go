@@ -85,19 +85,40 @@ func NewHued(number int) *Scene {
 // The shapes that are most alike.
 const circle, heart = 0, 4
 
-// NewAlike returns scene number of [NewHued] with more of the shapes that are most alike: half of the others become circles or hearts, but for those
-// of colours that are never seen with one of the two.
+// NewAlike returns scene number of [Train] by which the shapes that are most alike are told apart: half of its things are circles or hearts, and many
+// of these are small. Things are in colours without a name in three of five scenes, and grey in some. A colour that is never seen with one of the
+// two is not seen with the other here, so that no colour says which it is. [Scene.Alike] has captions.
 func NewAlike(number int) *Scene {
-	x, r := NewHued(number), newRandom(Train, number, 6)
+	x, r := New(Train, number), newRandom(Train, number, 6)
+	if x.Kind == Pair && r.of100(40) {
+		x = NewOf(Train, number, Single)
+	}
+	x.uncounted = true
+	hue, two := r.below(100), []int{circle, heart}
+	ink, shape := r.nameless(), two[r.below(2)]
 	for i := range x.Objects {
 		o := &x.Objects[i]
+		if x.Kind == Pair && i > 0 {
+			ink, shape = r.nameless(), two[r.below(2)]
+		}
 		if x.Kind == Several && i > 0 {
 			o.Shape = x.Objects[0].Shape
-			continue
-		}
-		shape := []int{circle, heart}[r.below(2)]
-		if r.of100(50) && o.Shape != circle && o.Shape != heart && o.Colour != Grey && !HeldOut(o.Colour, circle) && !HeldOut(o.Colour, heart) {
+		} else if r.of100(45) {
 			o.Shape = shape
+		}
+		switch {
+		case hue < 60:
+			o.Colour, o.ink = Nameless, ink
+		case hue < 68:
+			o.grey(&r)
+		}
+		switch alone := o.Colour == Grey || o.Colour >= 0 && (HeldOut(o.Colour, circle) || HeldOut(o.Colour, heart)); {
+		case !slices.Contains(two, o.Shape):
+		case alone:
+			o.Shape = []int{1, 2, 3, 5, 6, 7}[r.below(6)] // one of the others
+		case x.Kind == Single && r.of100(50):
+			o.Size, o.Texture, o.radius = 0, 0, pixel*r.between(7, 9)
+			o.x, o.y = r.within(x.Place%3, o.radius), r.within(x.Place/3, o.radius)
 		}
 	}
 	return x
@@ -175,6 +196,8 @@ type Scene struct {
 
 	ground [2][3]int // at the top and at the bottom
 	words  random    // of captions
+
+	uncounted bool // captions of several may leave their number out
 }
 
 // side is how many units a picture has on a side.

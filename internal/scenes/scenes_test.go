@@ -86,12 +86,18 @@ func TestHued(t *testing.T) {
 			x = NewAlike(i)
 		}
 		c := x.Hued()
+		if i%2 == 1 {
+			c = x.Alike()
+		}
 		if s := x.Objects[0].Shape; x.Kind == Several && slices.ContainsFunc(x.Objects, func(o Object) bool { return o.Shape != s }) {
 			t.Errorf("scene %d, %q: of several shapes", i, c)
 		}
 		for _, o := range x.Objects {
 			if i%2 == 1 && (o.Shape == circle || o.Shape == heart) {
 				alike++
+				if o.Colour == Grey || o.Colour != Nameless && (HeldOut(o.Colour, circle) || HeldOut(o.Colour, heart)) {
+					t.Errorf("scene %d has a %s, whose colour is never seen with the other of the two", i, o.Name())
+				}
 			}
 			switch o.Colour {
 			case Nameless:

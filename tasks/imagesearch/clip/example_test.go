@@ -46,7 +46,7 @@ func ExampleNew() {
 		fmt.Printf("%.2f %s\n", hit.Score, hit.Name())
 	}
 	// Output:
-	// 0.57 red-circle.png
+	// 0.59 red-circle.png
 	// 0.46 orange-circle.png
 }
 

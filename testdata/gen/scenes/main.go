@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		from := f.Int("from", 0, "number of the first of them")
 		plain := f.Bool("plain", false, "more captions that name shapes alone, or shapes and colours")
 		hued := f.Bool("hued", false, "things in colours without a name in half of the scenes, whose captions name the shape without a colour; captions of the others as by -plain")
-		alike := f.Bool("alike", false, "as -hued, with more circles and hearts")
+		alike := f.Bool("alike", false, "many circles and hearts, small ones too, most of them in colours without a name")
 		validation := f.Int("validation", 500, "scenes to validate on")
 		return withPath(f, args, func(dir string) error {
 			scene := func(i int) *scenes.Scene { return scenes.New(scenes.Train, *from+i) }
@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 				return errors.New("draw: two of -plain, -hued and -alike, want one at most")
 			case *alike:
 				scene = func(i int) *scenes.Scene { return scenes.NewAlike(*from + i) }
-				caption = (*scenes.Scene).Hued
+				caption = (*scenes.Scene).Alike
 			case *plain:
 				caption = (*scenes.Scene).Plain
 			case *hued:
