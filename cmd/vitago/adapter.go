@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +37,9 @@ func (a *adapters) options(how peft.Combination) ([]converter.OpenOption, error)
 		w, err := weightedAdapter(text)
 		if err != nil {
 			return nil, err
+		}
+		if slices.ContainsFunc(all, func(o converter.Weighted) bool { return filepath.Clean(o.Dir) == filepath.Clean(w.Dir) }) {
+			return nil, usagef("--adapter %s stands twice; --adapter DIR=2 counts it twice", w.Dir)
 		}
 		all = append(all, w)
 	}

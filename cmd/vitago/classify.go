@@ -107,11 +107,11 @@ Formats:
   text   the name of each image, and a line for each of its 5 best labels. With --top 1 there is one
          line an image: its name, label and probability, with tabs between
   jsonl  {"image":"cat.jpg","labels":[{"label":"cat","probability":0.9,"cosine":0.27},...]} a line,
-         the best label first; a head has no cosines. --json is the same. Where labels are accepted or not,
-         "accepted" is the list of the names of those that are, empty if there is none
-  csv    the columns image, rank, label, probability, cosine and error, and a row for each label of each
-         image, the best first; quotes as in RFC 4180, lines end with LF. Where labels are accepted or
-         not, there is the column accepted, with true or false
+         the best label first; a head has no cosines. --json is the same. Where labels are accepted
+         or not, "accepted" is the list of the names of those that are, empty if there is none
+  csv    the columns image, rank, label, probability, cosine and error, and a row for each label of
+         each image, the best first; quotes as in RFC 4180, lines end with LF. Where labels are
+         accepted or not, there is the column accepted, with true or false
 As text an accepted label has a star, and an image without one is "none of these".
 Without --format the extension of FILE decides; without FILE it is text. FILE appears complete or not
 at all. jsonl and csv have all labels, unless --top says how many.
@@ -119,10 +119,12 @@ at all. jsonl and csv have all labels, unless --top says how many.
 An image that cannot be read ends it with status 1. With --skip-errors all others are classified, and
 the status is 1 in the end: the image has an "error" in place of labels, and as text none.`,
 		Example: `  vitago classify --model models/vit-l-14-336 --labels cat,dog,bird photo.jpg
-  vitago classify --model models/vit-l-14-336 --labels "sunny,raining,\"dark, at night\"" --template "a photo taken when it is {}." *.jpg
+  vitago classify --model models/vit-l-14-336 --labels "sunny,raining,\"dark, at night\"" \
+      --template "a photo taken when it is {}." *.jpg
   vitago classify --model tuned/model photo.jpg
   vitago classify --model ViT-L-14-336px.pt --labels cat,dog --json photos/
-  vitago classify --model ViT-L-14-336px.pt --labels-file labels.txt --templates-file templates.txt --cache labels --top 1 photos/
+  vitago classify --model ViT-L-14-336px.pt --labels-file labels.txt \
+      --templates-file templates.txt --cache labels --top 1 photos/
   vitago classify --model tuned/model --skip-errors -o photos.csv photos/`,
 		Args: wantArgs(1, math.MaxInt, "at least one IMAGE"),
 	}

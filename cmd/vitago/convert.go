@@ -48,6 +48,7 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 	adapters.flag()
 	combination := choiceFlag(cmd, "combination-type", string(peft.Cat), "how several adapters become one, as peft calls it", string(peft.Cat), string(peft.Linear))
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a model directory that exists")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.VisionOnly && cmd.Flags().Changed("vocab") {
 			return usagef("--vocab is of the text tower, and --vision-only leaves that out")
@@ -75,7 +76,12 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(convertText(r)); err != nil {
+		if *asJSON {
+			err = writeJSON(cmd.OutOrStdout(), r)
+		} else {
+			_, err = cmd.OutOrStdout().Write(convertText(r))
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "converted in %s\n", seconds(elapsed))

@@ -40,6 +40,7 @@ is named.`,
 	}
 	dir := cmd.Flags().String("dir", "", "write the model directory to `DIR`")
 	file := cmd.Flags().String("sheet", "", "write what is shown as a page with the pictures to `FILE`.html")
+	asJSON := jsonFlag(cmd)
 	overwrite := cmd.Flags().Bool("overwrite", false, "replace a model directory or a page that is there")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch ext := strings.ToLower(filepath.Ext(*file)); {
@@ -66,7 +67,12 @@ is named.`,
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(r.text()); err != nil {
+		if *asJSON {
+			err = writeJSON(cmd.OutOrStdout(), r.json())
+		} else {
+			_, err = cmd.OutOrStdout().Write(r.text())
+		}
+		if err != nil {
 			return err
 		}
 		if *file != "" {
@@ -219,6 +225,56 @@ func (r *demoResult) nearest(query string, y []float32, x [][]float32) answer {
 		return 0
 	})
 	return answer{query, []string{r.names[order[0]], r.names[order[1]]}, cosines[order[0]]}
+}
+
+// A demoJSON is what the demo found in JSON.
+type demoJSON struct {
+	Model      string       `json:"model"`
+	Parameters int64        `json:"parameters"`
+	Pictures   []demoLabel  `json:"pictures"`
+	Queries    []demoAnswer `json:"queries"`
+	Alike      demoAlike    `json:"alike"`
+	Looks      []demoLook   `json:"looks"`
+}
+
+type demoLabel struct {
+	Image       string  `json:"image"`
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"`
+}
+
+type demoAnswer struct {
+	Query  string  `json:"query"`
+	Image  string  `json:"image"`
+	Cosine float64 `json:"cosine"`
+}
+
+type demoAlike struct {
+	Images []string `json:"images"`
+	Cosine float64  `json:"cosine"`
+}
+
+type demoLook struct {
+	Image   string    `json:"image"`
+	Caption string    `json:"caption"`
+	Cosine  float64   `json:"cosine"`
+	Grid    int       `json:"grid"` // patches of a side
+	Map     []float32 `json:"map"`  // [grid,grid]
+}
+
+// json is what the text has.
+func (r *demoResult) json() demoJSON {
+	j := demoJSON{Model: demo.Name, Parameters: r.parameters, Alike: demoAlike{r.alike.names, r.alike.cosine}}
+	for i, name := range r.names {
+		j.Pictures = append(j.Pictures, demoLabel{name, r.labels[i][0].Name, r.labels[i][0].Probability})
+	}
+	for _, f := range r.found {
+		j.Queries = append(j.Queries, demoAnswer{f.query, f.names[0], f.cosine})
+	}
+	for _, m := range r.maps {
+		j.Looks = append(j.Looks, demoLook{m.Picture, m.Caption, m.Score, m.Grid, m.Values})
+	}
+	return j
 }
 
 // text is the same on every run.

@@ -17,7 +17,7 @@ import (
 // A downloadSpec says what to download, and where to.
 type downloadSpec struct {
 	name, dir, mirror, revision string
-	all, list, overwrite        bool
+	all, list, overwrite, json  bool
 }
 
 func newDownload() *cobra.Command {
@@ -49,6 +49,7 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 	cmd.Flags().BoolVar(&d.all, "all-files", false, "all that the model's repository has")
 	cmd.Flags().BoolVar(&d.list, "list", false, "only print what would be downloaded: size, hash, file and address")
 	cmd.Flags().BoolVar(&d.overwrite, "overwrite", false, "replace files that are there and are others")
+	cmd.Flags().BoolVar(&d.json, "json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if d.list && cmd.Flags().Changed("overwrite") {
 			return usagef("--overwrite is of files that are written, and --list only prints")
@@ -60,7 +61,7 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 		}
 		if len(args) == 0 {
 			if d.list {
-				return listArchives(cmd.OutOrStdout())
+				return listArchives(cmd.OutOrStdout(), d.json)
 			}
 			return usagef("no name, want one of %s, or OWNER/NAME of Hugging Face's hub", strings.Join(hub.ArchiveNames(), ", "))
 		}
@@ -70,18 +71,52 @@ count. What Python has in its caches (HF_HUB_CACHE, ~/.cache/clip) is copied fro
 	return cmd
 }
 
-func listArchives(out io.Writer) error {
+func listArchives(out io.Writer, asJSON bool) error {
 	c := hub.New()
 	var files []hub.File
 	for _, name := range hub.ArchiveNames() {
 		f, _ := c.Archive(name)
 		files = append(files, f)
 	}
-	return listFiles(out, files)
+	return listFiles(out, files, asJSON)
+}
+
+// A listedFile is a file of a download in JSON.
+type listedFile struct {
+	Name   string `json:"name"`
+	Bytes  *int64 `json:"bytes,omitempty"`  // none if nobody said
+	Digest string `json:"digest,omitempty"` // sha256:… or git:…
+	URL    string `json:"url"`
+}
+
+// listed are files in JSON.
+func listed(files []hub.File) []listedFile {
+	all := []listedFile{}
+	for _, f := range files {
+		l := listedFile{Name: f.Name, Digest: f.Digest(), URL: f.URL}
+		if n := max(f.Size, hub.ArchiveSize(f.SHA256)); n >= 0 {
+			l.Bytes = &n
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// A downloaded model is what a download says in JSON.
+type downloaded struct {
+	Name  string       `json:"name"`
+	Path  string       `json:"path"`
+	Bytes int64        `json:"bytes"` // that came over the network, or from another program's cache
+	Files []listedFile `json:"files"`
 }
 
 // listFiles writes a line for each file: bytes, hash, name, address.
-func listFiles(out io.Writer, files []hub.File) error {
+func listFiles(out io.Writer, files []hub.File, asJSON bool) error {
+	if asJSON {
+		return writeJSON(out, struct {
+			Files []listedFile `json:"files"`
+		}{listed(files)})
+	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range files {
 		size, digest := "-", f.Digest()
@@ -131,7 +166,7 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return listFiles(out, found.files)
+		return listFiles(out, found.files, d.json)
 	}
 	b.expect(found.files)
 	c.Progress = b.set
@@ -152,12 +187,18 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 		}
 	}
 	elapsed := b.stop()
-	if came := b.done() - b.skipped; came > 0 {
+	came := b.done() - b.skipped
+	if came > 0 {
 		fmt.Fprintf(errw, "downloaded %s in %s\n", megabytes(came), seconds(elapsed))
 	} else {
 		fmt.Fprintln(errw, "nothing to download: it is there, and its hash is right")
 	}
-	if _, err := fmt.Fprintln(out, found.path); err != nil {
+	if d.json {
+		err = writeJSON(out, downloaded{d.name, found.path, max(came, 0), listed(found.files)})
+	} else {
+		_, err = fmt.Fprintln(out, found.path)
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(errw, "next: vitago convert %s %s\n", found.path, found.to)

@@ -71,9 +71,9 @@ Images are prepared as the model's own library does it and its files say. --prep
 another library, --fit another way to a square; docs/preprocessing.md has what each does.
 
 Formats:
-  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names, and "text" in
-               the place of "image" with --text. A byte of a file's name that is no UTF-8 is \udc80 to \udcff,
-               as Python writes and reads it
+  jsonl        {"image":"a.jpg","embedding":[...]} a line; other features under their own names, and
+               "text" in the place of "image" with --text. A byte of a name that is no UTF-8 is
+               \udc80 to \udcff, as Python writes and reads it
   npy          float32, C order, one row per image: [N,E] or [N,T,C]. The names of the rows are in
                FILE.names.jsonl, a JSON string a line
   safetensors  float32, one tensor with the name of the feature; its metadata has the file names as
@@ -428,7 +428,7 @@ func (e *encoding) checkFeatures(c clipvit.Config) error {
 // unread returns an error if images were skipped.
 func unread(skipped, images int) error {
 	if skipped > 0 {
-		return fmt.Errorf("%d of %d images could not be read", skipped, images)
+		return fmt.Errorf("%d of %s could not be read", skipped, some(images, "image"))
 	}
 	return nil
 }

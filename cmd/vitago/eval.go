@@ -59,10 +59,12 @@ The classifier is the head that "vitago finetune" has trained (give OUT/model as
 itself. It knows its classes by name. Where there is none, or with --labels, the model tells the
 classes apart by their names, without training (zero-shot; see "vitago classify --help"):
   - Without --labels the labels are the names of the classes, with spaces for underscores.
-  - --labels and --labels-file say all labels that a picture may get, in any order. The label of a class is
-    that of its name, with or without underscores. Others are there to be mistaken for.
-  - Classes that are called otherwise, as n01440764, have lines in --labels-file: CLASS, a tab, and LABEL.
-  - Classes that are all numbers take the label at that place, from 0, unless labels are numbers, too.
+  - --labels and --labels-file say all labels that a picture may get, in any order. The label of a
+    class is that of its name, with or without underscores. Others are there to be mistaken for.
+  - Classes that are called otherwise, as n01440764, have lines in --labels-file: CLASS, a tab, and
+    LABEL.
+  - Classes that are all numbers take the label at that place, from 0, unless labels are numbers,
+    too.
 
 Prompts of labels, by --prompts, stand in the place of labels; see "vitago classify --help". With
 --min-probability or --min-cosine a picture whose best label is below that is taken for none of these.
@@ -76,8 +78,9 @@ judges with that. So judge on other pictures, by --bias, and do not trust what i
 
 It prints a page of Markdown, or with --json an object a line. -o writes a directory with
   report.md         the page
-  evaluation.json   the object: model, data, classifier, pictures, skipped, right, accuracy, top, top_accuracy, loss,
-                    macro, classes, confusion (rows are wanted, in the order of classes), wrong; with --multi-label bias
+  evaluation.json   the object: model, data, classifier, pictures, skipped, right, accuracy, top,
+                    top_accuracy, loss, macro, classes, confusion (rows are wanted, in the order of
+                    classes), wrong; with --multi-label bias
   classes.csv       recall, precision and F1 of each class
   confusion.csv     the confusion matrix, a row for each class that is wanted
   wrong.csv         all wrong pictures, those first of which the model is most sure
@@ -98,8 +101,10 @@ With --min-accuracy the status is 1 if the accuracy is lower. A picture that can
 --skip-errors all others are judged, and the status is 1 in the end.`,
 		Example: `  vitago eval --model tuned/model photos/test
   vitago eval --model tuned/model -o evaluated --min-accuracy 0.9 test.csv
-  vitago eval --model openai/clip-vit-base-patch32 --template "a photo of a {}, a type of pet." photos
-  vitago eval --model ViT-B/32 --labels-file imagenet.tsv --templates-file templates.txt --cache labels imagenet/val
+  vitago eval --model openai/clip-vit-base-patch32 --template "a photo of a {}, a type of pet." \
+      photos
+  vitago eval --model ViT-B/32 --labels-file imagenet.tsv --templates-file templates.txt \
+      --cache labels imagenet/val
   vitago eval --model ViT-B/32 --prompts prompts.tsv --min-cosine 0.25 --none other photos
   vitago eval --model ViT-B/32 --labels cat,dog,grass --multi-label --fit-bias photos.jsonl
   vitago eval --model tuned/model --json photos/test | jq .accuracy`,
@@ -299,7 +304,7 @@ func (e *examination) run(cmd *cobra.Command) error {
 	if err := e.write(ctx, cmd.OutOrStdout(), r, d, by); err != nil {
 		return err
 	}
-	fmt.Fprintf(log, "%d pictures in %s\n", r.Pictures, seconds(elapsed))
+	fmt.Fprintf(log, "%s in %s\n", some(r.Pictures, "picture"), seconds(elapsed))
 	if r.Accuracy < e.least {
 		return fmt.Errorf("the accuracy is %.4f, want at least %v, which --min-accuracy says", r.Accuracy, e.least)
 	}

@@ -55,12 +55,14 @@ func newExplain() *cobra.Command {
 caption (--text), or when a trained head tells a class (--class; without it the most probable one).
 
 Methods:
-  relevance   attention times its gradient, from the score back through the last blocks, as Chefer et al.
-              (ICCV 2021): which patches raise the score. Of a caption's tokens too, which are printed
-  rollout     attention of all blocks, multiplied (Abnar and Zuidema, 2020): what the class token is made of.
-              It is the same for every caption, so there is no --text
-  similarity  the cosine of the caption and each patch. CLIP has learnt with the class token alone, and its
-              patches often show the opposite: those of the background are more like the caption
+  relevance   attention times its gradient, from the score back through the last blocks, as Chefer
+              et al. (ICCV 2021): which patches raise the score. Of a caption's tokens too, which
+              are printed
+  rollout     attention of all blocks, multiplied (Abnar and Zuidema, 2020): what the class token is
+              made of. It is the same for every caption, so there is no --text
+  similarity  the cosine of the caption and each patch. CLIP has learnt with the class token alone,
+              and its patches often show the opposite: those of the background are more like the
+              caption
 
 --start-layer says from which block on attention counts: 0 is the first, -1 the last. It is 0 for rollout.
 For relevance it is -1 of towers with 12 blocks and more, as in its authors' code, and 0 of smaller ones.
@@ -76,7 +78,8 @@ The gradients of relevance are then those of the rounded weights, in float32.`,
 		Example: `  vitago explain --text "a red circle" photo.png
   vitago explain --model models/vit-l-14-336 --text "a cat" --text "a dog" -o both.png photo.jpg
   vitago explain --model models/vit-l-14-336 --method rollout -o rollout.png photo.jpg
-  vitago explain --model models/vit-l-14-336 --adapter tuned/adapter --text "a cat" -o cat.png photo.jpg
+  vitago explain --model models/vit-l-14-336 --adapter tuned/adapter --text "a cat" -o cat.png \
+      photo.jpg
   vitago explain --model tuned/model --class cat --start-layer -4 --map cat.npy --json photo.jpg`,
 		Args: wantArgs(1, 1, "one IMAGE"),
 	}

@@ -32,7 +32,7 @@ OUT under the names that other software has for the tensors:
   head-csv     the classifier alone, that a run has trained or the checkpoint has: a line for each
                class, with the columns class, bias, w0, w1, …; logits are x·wᵀ + bias
   head-npz     the same for numpy.load: coef [K,D] and intercept [K] as scikit-learn calls them,
-               classes [K]; features, what it reads; multi, whether classes do not exclude each other
+               classes [K]; features, what it reads; multi, whether a picture may have several
 
 The files of llava, llava-hf and xcomposer hold no language model: their tensors have the names
 that they have in the files of the original, and take their place there.
@@ -52,13 +52,14 @@ OUT appears complete or not at all; folders above it are made.`,
 	activation := choiceFlag(cmd, "activation", "", "activation of a source that does not say it", activations()...)
 	cmd.Flags().BoolVar(&o.ProjectorOnly, "projector-only", false, "leave the tower out")
 	cmd.Flags().BoolVar(&o.Overwrite, "overwrite", false, "replace a checkpoint that exists")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if to.value == "" {
 			return usagef("--to is missing, want %s", strings.Join(forms, ", "))
 		}
 		if headForms[to.value] != nil {
 			locate(cmd, &args[0])
-			return exportHead(cmd.Context(), cmd, args[0], args[1], to.value, o.Overwrite)
+			return exportHead(cmd.Context(), cmd, args[0], args[1], to.value, o.Overwrite, *asJSON)
 		}
 		o.To, o.Format, o.DType = to.value, format.value, dtype.value
 		if err := o.Check(args[1]); err != nil {
@@ -77,13 +78,25 @@ OUT appears complete or not at all; folders above it are made.`,
 		if err != nil {
 			return err
 		}
-		if _, err := cmd.OutOrStdout().Write(exportText(r, o.To, args[1])); err != nil {
+		if *asJSON {
+			err = writeJSON(cmd.OutOrStdout(), exported{o.To, args[1], r})
+		} else {
+			_, err = cmd.OutOrStdout().Write(exportText(r, o.To, args[1]))
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.ErrOrStderr(), "exported in %s\n", seconds(elapsed))
 		return nil
 	}
 	return cmd
+}
+
+// exported is what an export says in JSON.
+type exported struct {
+	Form    string `json:"form"`
+	Written string `json:"written"`
+	*converter.Report
 }
 
 // exportText describes what was written to out.

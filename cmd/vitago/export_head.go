@@ -21,8 +21,19 @@ var headForms = map[string]func(h *probe.Head, w io.Writer) error{
 	"head-npz": (*probe.Head).WriteNPZ,
 }
 
+// exportedHead is what an export of a classifier says in JSON.
+type exportedHead struct {
+	Form    string   `json:"form"`
+	Written string   `json:"written"`
+	Source  string   `json:"source"`
+	Classes []string `json:"classes"`
+	Numbers int      `json:"numbers"` // of each class, beside the bias
+	Reads   string   `json:"reads"`   // features of the tower
+	Bytes   int64    `json:"bytes"`
+}
+
 // exportHead writes the classifier of the model src to the file dst.
-func exportHead(ctx context.Context, cmd *cobra.Command, src, dst, form string, overwrite bool) error {
+func exportHead(ctx context.Context, cmd *cobra.Command, src, dst, form string, overwrite, asJSON bool) error {
 	for _, name := range []string{"format", "dtype", "activation", "projector-only"} {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s goes without --to %s, which writes the head alone, in float32", name, form)
@@ -49,6 +60,9 @@ func exportHead(ctx context.Context, cmd *cobra.Command, src, dst, form string, 
 		return err
 	}
 	h := t.Head()
+	if asJSON {
+		return writeJSON(cmd.OutOrStdout(), exportedHead{form, dst, t.Model().Name(), h.Classes, h.Dim(), h.Features.String(), int64(file.Len())})
+	}
 	var b bytes.Buffer
 	table(&b, [][2]string{
 		{"source", t.Model().Name()}, {"form", form}, {"written", dst}, {"classes", fmt.Sprint(len(h.Classes))},

@@ -37,7 +37,7 @@ func TestExportUsage(t *testing.T) {
 	if got := files(t, dir); len(got) > 0 {
 		t.Errorf("wrong usage left %q", got)
 	}
-	vitago("export", "-h").want(t, exitDone, []string{"mm_projector.bin", "local-dir:", "llama.cpp", "--to NAME", "openai,", "huggingface, openclip, llava, llava-hf, xcomposer, gguf,", "head-csv, head-npz\n"}, nil)
+	vitago("export", "-h").want(t, exitDone, []string{"mm_projector.bin", "local-dir:", "llama.cpp", "--to NAME", "openai,", "huggingface, openclip, llava, llava-hf,", "head-csv, head-npz\n"}, nil)
 	vitago("__complete", "export", "--to", "open").want(t, exitDone, []string{"openai\n", "openclip\n"}, []string{"Completion ended"})
 }
 

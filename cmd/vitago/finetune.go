@@ -30,6 +30,7 @@ type finetuneFlags struct {
 	layer        int
 	memory, wise float64
 
+	json  bool     // what comes of it is printed so
 	every int      // steps from one line to the next
 	swept []string // what a sweep is over
 }
@@ -193,6 +194,7 @@ last checkpoint. So does kill -9, and a full disk (exit status 1).`,
 	v.BoolVar(&f.TensorBoard, "tensorboard", false, "write event files for TensorBoard into OUT/tensorboard, too")
 	v.StringArrayVar(&f.swept, "sweep", nil, "`NAME=VALUE,VALUE` of a flag: make a run for each value, in a folder of OUT, and a table of them, the best first; several times for a grid")
 	v.BoolVar(&f.DryRun, "dry-run", false, "say what would learn and what it takes, and end")
+	v.BoolVar(&f.json, "json", false, "print JSON")
 	dtype := choiceFlag(cmd, "dtype", "source", "precision of the output; weights that learn are float32 by source", "source", "f16", "bf16", "f32")
 	prepared := preprocessFlags(cmd, true)
 	activation := activationFlag(cmd)

@@ -17,13 +17,13 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	}
 	defer j.Close()
 	note(errw, j.Notes)
-	fmt.Fprintf(errw, "%d classes, %d pictures; the tower is frozen, %d numbers learn\n", len(j.Classes), j.Pictures, j.Numbers)
+	fmt.Fprintf(errw, "%s, %s; the tower is frozen, %s learn\n", classesOf(len(j.Classes)), some(j.Pictures, "picture"), some(j.Numbers, "number"))
 	if f.DryRun {
 		o, err := j.Measure(ctx)
 		if err != nil {
 			return err
 		}
-		return writeOutline(out, o)
+		return f.writeOutline(out, o)
 	}
 	p := startProgress(errw, "features", func(n int64) string { return fmt.Sprint(n) })
 	r, err := j.Run(ctx, func(done, cached, total int) { p.skipped.Store(int64(cached)); p.set(int64(done), int64(total)) })
@@ -33,13 +33,19 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	}
 	rows := r.Facts()
 	if err := r.Unread(); err != nil {
-		rows = append(rows, [2]string{"skipped", fmt.Sprintf("%d pictures that cannot be read; see the report", len(r.Skipped))})
+		rows = append(rows, [2]string{"skipped", some(len(r.Skipped), "picture") + " that cannot be read; see the report"})
 		fmt.Fprintln(failures(ctx, errw), plain(err))
 	}
 	rows = append(rows, [2]string{"model", r.Model}, [2]string{"report", r.Report})
-	var b bytes.Buffer
-	table(&b, rows)
-	if _, err := out.Write(b.Bytes()); err != nil {
+	if f.json {
+		score := r.Validation.Value()
+		err = writeJSON(out, finished{Recipe: f.Recipe, Measure: r.Validation.Measure(), Score: &score, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: r.Model, Report: r.Report})
+	} else {
+		var b bytes.Buffer
+		table(&b, rows)
+		_, err = out.Write(b.Bytes())
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(errw, "trained in %s\n", seconds(r.Duration))

@@ -209,7 +209,7 @@ func finetuneGroups() []flagGroup {
 		{title: "Classes", flags: []string{"smoothing", "label-separator", "class-weights", "init-head"}},
 		{title: "Captions", flags: []string{"captions", "vocab", "truncate", "lock", "text-rate", "scale-rate"}},
 		{title: "Teacher, targets and projector", flags: []string{"teacher", "targets", "distance", "projector", "layout", "hd-num", "init-projector", "layer"}},
-		{title: "Output", flags: []string{"dry-run", "sweep", "resume", "checkpoint-every", "log-every", "tensorboard", "wise-ft", "dtype"}},
+		{title: "Output", flags: []string{"dry-run", "json", "sweep", "resume", "checkpoint-every", "log-every", "tensorboard", "wise-ft", "dtype"}},
 		{title: "Resources", flags: []string{"cache", "recompute", "memory", "activation", "help"}},
 	}
 }
@@ -267,7 +267,7 @@ func groupHelp(cmd *cobra.Command, groups []flagGroup) {
 				fmt.Fprintf(&b, "  %s %-20s %s\n", c.CommandPath(), sub.Use, sub.Short)
 			}
 		}
-		fmt.Fprintf(&b, "\nExamples:\n%s\n\nFlags:\n\n%s\n\nGlobal Flags:\n%s", c.Example, groupedFlags(c, groups), c.InheritedFlags().FlagUsagesWrapped(helpColumns))
+		fmt.Fprintf(&b, "\nExamples:\n%s\n\nFlags:\n\n%s\n\nGlobal Flags:\n%s%s", c.Example, groupedFlags(c, groups), c.InheritedFlags().FlagUsagesWrapped(helpColumns), settingsHelp(c))
 		_, err := io.WriteString(c.OutOrStderr(), b.String())
 		return err
 	})

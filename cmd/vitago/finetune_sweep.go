@@ -62,6 +62,17 @@ func (f *finetuneFlags) sweep(ctx context.Context, out, errw io.Writer) error {
 			failed++
 		}
 	}
+	if f.json {
+		err := writeJSON(out, struct {
+			Runs   []job.SweepRun `json:"runs"`
+			Model  string         `json:"model,omitempty"`
+			Report string         `json:"report"`
+		}{s.Runs, s.Model, s.Page})
+		if err == nil && failed == len(s.Runs) {
+			err = allFailed(failed)
+		}
+		return err
+	}
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range s.Rows() {
@@ -81,10 +92,13 @@ func (f *finetuneFlags) sweep(ctx context.Context, out, errw io.Writer) error {
 		return err
 	}
 	if failed == len(s.Runs) {
-		return fmt.Errorf("all %d runs failed", failed)
+		return allFailed(failed)
 	}
 	return nil
 }
+
+// allFailed is the error of a sweep of which nothing came.
+func allFailed(n int) error { return fmt.Errorf("all of %s failed", some(n, "run")) }
 
 // drySweep says what the runs of a sweep come to, by the first of them.
 func (f *finetuneFlags) drySweep(ctx context.Context, out, errw io.Writer) error {
@@ -106,6 +120,9 @@ func (f *finetuneFlags) drySweep(ctx context.Context, out, errw io.Writer) error
 	var names []string
 	for _, r := range runs {
 		names = append(names, r.Name)
+	}
+	if f.json {
+		return writeJSON(out, outlineOf(o, names...))
 	}
 	rows := append([][2]string{{"runs", fmt.Sprintf("%d: %s", len(runs), strings.Join(names, " "))}}, o.Rows()...)
 	rows = append(rows, [2]string{"all runs", fmt.Sprintf("about %s, if all take what the first takes", job.About(time.Duration(len(runs))*o.Time))})

@@ -125,7 +125,7 @@ func TestFinetuneProbe(t *testing.T) {
 			args = append(args, "--resume")
 		}
 		r := vitago(args...)
-		r.want(t, exitDone, []string{"penalty ", "best accuracy    1.0000", "skipped          1 pictures"}, []string{"3 classes", "99.png"})
+		r.want(t, exitDone, []string{"penalty ", "best accuracy    1.0000", "skipped          1 picture that"}, []string{"3 classes", "99.png"})
 		head := read(t, out, "model", "head.safetensors")
 		if page := read(t, out, "report.md"); !strings.Contains(page, "| best accuracy | 1.0000 |") || !strings.Contains(page, "99.png") {
 			t.Errorf("report:\n%s", page)
@@ -339,7 +339,7 @@ func TestFinetuneRefuses(t *testing.T) {
 	vitago(append(all, "--solver", "adamw", "--strict", "--split", "0")...).want(t, exitFailed, nil, []string{"00.png"})
 	os.RemoveAll(out)
 	for _, resume := range []string{"--resume=false", "--resume"} { // with nothing left to do
-		vitago(append(all, "--solver", "adamw", "--epochs", "1", "--split", "0", resume)...).want(t, exitDone, []string{"1 pictures that cannot be read"}, []string{""})
+		vitago(append(all, "--solver", "adamw", "--epochs", "1", "--split", "0", resume)...).want(t, exitDone, []string{"1 picture that cannot be read"}, []string{""})
 	}
 	if page := read(t, out, "report.md"); !strings.Contains(page, "00.png") {
 		t.Errorf("report:\n%s", page)
@@ -370,7 +370,7 @@ func TestFinetuneFields(t *testing.T) {
 		}
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
-		if !fields[f.Name] && !slices.Contains([]string{"model", "dry-run", "log-every"}, f.Name) {
+		if !fields[f.Name] && !slices.Contains([]string{"model", "dry-run", "json", "log-every"}, f.Name) {
 			t.Errorf("--%s is of no field", f.Name)
 		}
 	})

@@ -25,7 +25,7 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return writeOutline(out, o)
+		return f.writeOutline(out, o)
 	}
 	if t.Step() > 0 {
 		fmt.Fprintf(errw, "resumed after step %d of %d\n", t.Step(), t.Steps())
@@ -53,17 +53,52 @@ func (f *finetuneFlags) train(ctx context.Context, out, errw io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	table(&b, trained(measure, r, w))
-	if _, err := out.Write(b.Bytes()); err != nil {
+	if f.json {
+		err = writeJSON(out, finishedRun(f.Recipe, measure, r, w))
+	} else {
+		var b bytes.Buffer
+		table(&b, trained(measure, r, w))
+		_, err = out.Write(b.Bytes())
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(errw, "trained in %s\n", seconds(r.Duration))
 	return nil
 }
 
+// An outlined run is what --dry-run says in JSON.
+type outlined struct {
+	Runs       []string        `json:"runs,omitempty"` // of a sweep, of which the rest is what the first comes to
+	Pictures   int             `json:"pictures"`
+	Validation int             `json:"validation"`
+	Classes    []outlinedClass `json:"classes,omitempty"`
+	Epochs     int             `json:"epochs,omitempty"`
+	Steps      int             `json:"steps,omitempty"`
+	PerStep    int             `json:"pictures_per_step,omitempty"`
+	Seconds    float64         `json:"seconds"` // about how long it takes
+}
+
+type outlinedClass struct {
+	Name       string `json:"name"`
+	Pictures   int    `json:"pictures"`
+	Validation int    `json:"validation"`
+}
+
+// outlineOf is an outline for JSON.
+func outlineOf(o job.Outline, runs ...string) outlined {
+	r := outlined{Runs: runs, Pictures: o.Pictures, Validation: o.Validation, Epochs: o.Epochs, Steps: o.Steps, PerStep: o.PerStep, Seconds: o.Time.Seconds()}
+	for _, c := range o.Classes {
+		r.Classes = append(r.Classes, outlinedClass{c.Name, c.Train, c.Validation})
+	}
+	return r
+}
+
 // writeOutline writes what a run comes to.
-func writeOutline(out io.Writer, o job.Outline) error {
+func (f *finetuneFlags) writeOutline(out io.Writer, o job.Outline) error {
+	if f.json {
+		return writeJSON(out, outlineOf(o))
+	}
 	var b bytes.Buffer
 	table(&b, o.Rows())
 	_, err := out.Write(b.Bytes())
@@ -76,6 +111,35 @@ func ends(step int) string {
 		return ""
 	}
 	return fmt.Sprintf("; --resume --steps %d ends it here with a model", step)
+}
+
+// A finished run is what finetune says in JSON.
+type finished struct {
+	Recipe  string   `json:"recipe"`
+	Measure string   `json:"measure"` // of the scores
+	Before  *float64 `json:"before,omitempty"`
+	Score   *float64 `json:"score,omitempty"` // the best in validation
+	Step    int      `json:"step,omitempty"`  // after which that was
+	Mixed   *float64 `json:"mixed,omitempty"` // that of tuned and original weights together
+	Steps   int      `json:"steps,omitempty"`
+	Stopped string   `json:"stopped,omitempty"` // why before its last step
+	Skipped int      `json:"skipped"`           // pictures that cannot be read
+	Seconds float64  `json:"seconds"`
+	Model   string   `json:"model"`
+	Adapter string   `json:"adapter,omitempty"`
+	Report  string   `json:"report"`
+}
+
+// finishedRun is a run for JSON.
+func finishedRun(recipe, measure string, r *finetune.Result, w job.Written) finished {
+	f := finished{Recipe: recipe, Measure: measure, Mixed: w.Mixed, Steps: r.Steps, Stopped: r.Stopped, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: w.Model, Adapter: w.Adapter, Report: w.Report}
+	if e := r.Before(); e != nil {
+		f.Before = &e.Score
+	}
+	if e := r.Best; e != nil {
+		f.Score, f.Step = &e.Score, e.Step
+	}
+	return f
 }
 
 // trained says what a run came to, names and values.
@@ -95,7 +159,7 @@ func trained(measure string, r *finetune.Result, w job.Written) (rows [][2]strin
 		add("mixed "+measure, "%.4f", *w.Mixed)
 	}
 	if n := len(r.Skipped); n > 0 {
-		add("skipped", "%d pictures that cannot be read; see the report", n)
+		add("skipped", "%s that cannot be read; see the report", some(n, "picture"))
 	}
 	add("model", "%s", w.Model)
 	add("report", "%s", w.Report)

@@ -405,6 +405,16 @@ func TestFlags(t *testing.T) {
 		{"compare MODEL MODEL", "--plot OUT/x.svg", ""},
 		{"version", "--json", ""},
 		{"models", "--json", ""},
+		{"demo", "--json", ""},
+		{"download --list", "--json", ""},
+		{"convert MODEL OUT/c", "--json", ""},
+		{"export MODEL OUT/e.safetensors --to openai", "--json", ""},
+		{"export HEAD OUT/h.csv --to head-csv", "--json", ""},
+		{"tokens --model LLAVA --count PICTURE", "--json", ""},
+		{tokens, "--json", "--json goes with --count"},
+		{serve, "--json", ""},
+		{"serve --model a=builtin:demo", "--json", "--json goes with --check"},
+		{"convert OUT/a OUT/b --adapter A", "--adapter A=2", "--adapter A stands twice"},
 		{"demo", "--dir OUT/m", ""},
 		{"demo", "--overwrite", "--overwrite goes with --dir or --sheet"},
 		{"demo", "--sheet OUT/m.html", ""},
@@ -515,7 +525,7 @@ func TestFlags(t *testing.T) {
 			vitago("demo", "--dir", filepath.Join(dir, "exists")).want(t, exitDone, []string{""}, []string{""})
 		}
 		if strings.Contains(line, "EXISTING") {
-			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 images"})
+			vitago("encode", "--model", tinyModel, "-o", filepath.Join(dir, "existing.jsonl"), picture).want(t, exitDone, nil, []string{"of 1 image"})
 		}
 		if strings.Contains(line, "INDEXED") { // a picture that has changed since, of the same size and time
 			path := filepath.Join(dir, "pictures", "a.png")
@@ -635,7 +645,7 @@ func TestFinetuneFlags(t *testing.T) {
 		"captions": {"", ""}, "vocab": {"nope", ""}, "truncate": {"", "--data LONG"}, "lock": {"texts", ""}, "text-rate": {"0.01", ""}, "scale-rate": {"0.01", ""},
 		"steps": {"2", ""}, "seed": {"5", ""}, "checkpoint-every": {"1", ""}, "val-every": {"1", ""}, "patience": {"1", "--epochs 9"}, "resume": {"", "AGAIN"},
 		"strict": {"", "--data BROKEN"}, "cache": {"OUT/cache", ""}, "recompute": {"", ""}, "memory": {"0.00001", ""}, "wise-ft": {"0.5", ""}, "log-every": {"1", ""},
-		"tensorboard": {"", ""}, "dry-run": {"", ""}, "sweep": {"weight-decay=0,0.1", ""}, "dtype": {"f16", ""}, "activation": {"gelu", ""},
+		"tensorboard": {"", ""}, "dry-run": {"", ""}, "json": {"", ""}, "sweep": {"weight-decay=0,0.1", ""}, "dtype": {"f16", ""}, "activation": {"gelu", ""},
 		"preprocess": {"openai", "--data ODD"}, "fit": {"squash", "--data ODD"}, "exif": {"", "--data ODD"},
 	}
 	// Where the value above is what the run has anyway.

@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
@@ -37,6 +39,14 @@ func some(n int, word string) string {
 		return "1 " + word
 	}
 	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// classesOf is some classes.
+func classesOf(n int) string {
+	if n == 1 {
+		return "1 class"
+	}
+	return strconv.Itoa(n) + " classes"
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }
@@ -155,6 +165,9 @@ func table(w io.Writer, rows [][2]string) {
 	}
 	t.Flush() // w is a buffer
 }
+
+// jsonFlag declares the flag of verbs that say in JSON what they say otherwise in a table.
+func jsonFlag(cmd *cobra.Command) *bool { return cmd.Flags().Bool("json", false, "print JSON") }
 
 // writeJSON writes v to w as a person reads it.
 func writeJSON(w io.Writer, v any) error {

@@ -26,6 +26,8 @@ a tower or a projector; what it holds is printed all the same.
 
 The table shows equal tensors of several blocks once, with # for the number of the block;
 --json lists them all.`,
+		Example: `  vitago inspect models/vit-b-32
+  vitago inspect --json ViT-B-32.pt`,
 		Args: wantArgs(1, 1, "PATH"),
 	}
 	activation := activationFlag(cmd)

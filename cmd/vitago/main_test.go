@@ -418,11 +418,11 @@ func TestProgress(t *testing.T) {
 		t.Errorf("without a total: got %q, want %q", got, want)
 	}
 	p.set(25e6, 100e6)
-	if got, want := p.line(3*time.Second), "converting  [=======                       ]   25%  25.0 MB of 100.0 MB  10s left"; got != want {
+	if got, want := p.line(3*time.Second), "converting  [=======                       ]   25%  25.0 MB of 100.0 MB  8.3 MB/s  10s left"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	p.width = 0
-	if got, want := p.line(3*time.Second), "converting   25%  25.0 MB of 100.0 MB  10s left"; got != want {
+	if got, want := p.line(3*time.Second), "converting   25%  25.0 MB of 100.0 MB  8.3 MB/s  10s left"; got != want {
 		t.Errorf("not on a terminal: got %q, want %q", got, want)
 	}
 
@@ -447,9 +447,9 @@ func TestProgress(t *testing.T) {
 		shown, done int64 // when a line is shown and at the end; -1 is no line
 		want        string
 	}{
-		{4, 10, "e   40%  4 of 10  2s left\ne  100%  10 of 10\n"},
+		{4, 10, "e   40%  4 of 10  4/s  2s left\ne  100%  10 of 10\n"},
 		{10, 10, "e  100%  10 of 10\n"},
-		{4, 8, "e   40%  4 of 10  2s left\n"},
+		{4, 8, "e   40%  4 of 10  4/s  2s left\n"},
 		{-1, 10, ""},
 	} {
 		b.Reset()
@@ -516,7 +516,8 @@ func TestNotThere(t *testing.T) {
 	// The output of a run is no model, but what it has in it.
 	run := []string{"finetune", "--model", tinyModel, "--data", pictures, "--out", out, "--recipe", "full", "--epochs", "1"}
 	vitago(run...).want(t, exitDone, []string{"model"}, []string{""})
-	vitago("encode", "--model", out, "x.png").want(t, exitFailed, nil, []string{out + " is the output of a run, whose model is " + filepath.Join(out, "model")})
+	vitago("encode", "--model", out, filepath.Join(pictures, "red", "00.png")).want(t, exitDone, []string{`"embedding"`}, []string{out + ": taking " + filepath.Join(out, "model")})
+	vitago("finetune", "--model", out, "--data", pictures, "--out", out+"-again", "--recipe", "probe", "--split", "0.5").want(t, exitDone, []string{"model"}, []string{": taking " + filepath.Join(out, "model")})
 	if err := os.RemoveAll(filepath.Join(out, "model")); err != nil {
 		t.Fatal(err)
 	}

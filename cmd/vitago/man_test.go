@@ -25,7 +25,7 @@ func TestMan(t *testing.T) {
 			t.Errorf("%s is another the second time, %v", name, err)
 		}
 		text := strings.ReplaceAll(string(page), `\-`, "-")
-		for _, want := range []string{".TH", "SYNOPSIS", verb.Name()} {
+		for _, want := range []string{".TH", "SYNOPSIS", verb.Name(), ".SH EXAMPLES", ".SH EXIT STATUS", ".SH ENVIRONMENT", "VITAGO_CONFIG"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s has no %q", name, want)
 			}
@@ -35,7 +35,7 @@ func TestMan(t *testing.T) {
 		}
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "vitago-encode.1"))
-	if text := strings.ReplaceAll(string(page), `\-`, "-"); err != nil || !strings.Contains(text, "--normalize") || !strings.Contains(text, "--threads") {
+	if text := strings.ReplaceAll(string(page), `\-`, "-"); err != nil || !strings.Contains(text, "--normalize") || !strings.Contains(text, "--threads") || !strings.Contains(text, "VITAGO_ENCODE_SKIP_ERRORS") || !strings.Contains(text, "42") {
 		t.Errorf("the page of encode lacks flags: %v", err)
 	}
 }

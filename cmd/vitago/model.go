@@ -77,7 +77,12 @@ func hubName(name string) string {
 
 // findModel returns the path of the model that a name of the command line stands for, and whether it is another than the name:
 // a path that exists is meant as it is; any other name is looked for in the folder of models.
+//
+// The output of a run of finetuning, which is no model, stands for the model in it.
 func findModel(name string) (path string, found bool) {
+	if name != "" && !isBuiltin(name) && isThere(name, filepath.Join(history.ModelFolder, "config.json")) && !isThere(name, "config.json") {
+		return filepath.Join(name, history.ModelFolder), true
+	}
 	if _, err := os.Stat(name); err == nil || errors.Is(err, fs.ErrPermission) || name == "" || isBuiltin(name) {
 		return name, false
 	}
@@ -144,9 +149,6 @@ func checkModel(cmd *cobra.Command, model *string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("--model: %w", converter.NotFound(path, err))
-	}
-	if _, err := os.Stat(filepath.Join(path, history.ModelFolder, "config.json")); err == nil && !isThere(path, "config.json") {
-		return fmt.Errorf("%s is the output of a run, whose model is %s", path, filepath.Join(path, history.ModelFolder))
 	}
 	if last, err := finetune.LastCheckpoint(path); err == nil && last != "" && !isThere(path, "config.json") {
 		return fmt.Errorf("%s is the output of a run that has not ended and has no model yet; \"vitago finetune --resume\" goes on with it", path)

@@ -114,6 +114,14 @@ func (p *progress) show(elapsed time.Duration) {
 	p.shown = len(line)
 }
 
+// rate writes how many there are in a second.
+func (p *progress) rate(perSecond float64) string {
+	if perSecond >= 100 || perSecond == float64(int64(perSecond)) || p.unit(1e9) != count(1e9) {
+		return p.unit(int64(perSecond)) + "/s"
+	}
+	return fmt.Sprintf("%.3g/s", perSecond)
+}
+
 // all says whether all is done.
 func (p *progress) all() bool {
 	total := p.total.Load()
@@ -138,8 +146,11 @@ func (p *progress) line(elapsed time.Duration) string {
 	}
 	line := fmt.Sprintf("%s  %s%3d%%  %s of %s", p.label, bar, done*100/total, p.unit(done), p.unit(total))
 	left := time.Duration(p.left.Load())
-	if worked := done - p.skipped.Load(); left == 0 && worked > 0 {
+	if worked := done - p.skipped.Load(); left == 0 && worked > 0 && elapsed > 0 {
 		left = time.Duration(float64(elapsed) * float64(total-done) / float64(worked))
+		if done < total && note == "" { // a note has its own
+			line += "  " + p.rate(float64(worked)/elapsed.Seconds())
+		}
 	}
 	if left > 0 && done < total {
 		line += fmt.Sprintf("  %s left", (left + time.Second).Truncate(time.Second))

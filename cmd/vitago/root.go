@@ -59,7 +59,12 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, args, err) })
 	started := false // the command line was right, as far as cobra can tell
 	restore := func() {}
+	var elsewhere origins // what flags are from the environment or a file
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) (err error) {
+		if elsewhere, err = applySettings(cmd); err != nil {
+			started = !errors.As(err, new(usageError)) // a file that cannot be read is no fault of the command line
+			return err
+		}
 		if restore, err = setGlobals(cmd, args); err == nil {
 			started = true
 		}
@@ -68,17 +73,24 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 
 	cmd, err := root.ExecuteContextC(context.WithValue(ctx, failuresKey{}, errw))
 	restore()
+	said := func(end string) string {
+		text := plain(err, append(elsewhere.values(), args...)...)
+		if v := verbatim(""); errors.As(err, &v) {
+			return text
+		}
+		return text + end + elsewhere.note(text)
+	}
 	switch {
 	case err == nil:
 		return exitDone
 	case !started || errors.As(err, new(usageError)):
-		fmt.Fprintf(errw, "%s: %s\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), plain(err, args...))
+		fmt.Fprintf(errw, "%s: %s\nRun '%[1]s --help' for usage.\n", cmd.CommandPath(), said(""))
 		return exitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(errw, "vitago: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(errw, "vitago: "+plain(err, args...)+hint(cmd, err))
+	fmt.Fprintln(errw, "vitago: "+said(hint(cmd, err)))
 	if errors.As(err, new(neverAgain)) {
 		return exitNever
 	}
@@ -178,6 +190,8 @@ embedding that OpenAI's own code computes. It names pictures, learns from them, 
 Results go to standard output, everything else to standard error, and with --quiet errors alone.
 It computes on the CPU alone, with as many threads as there are cores; --threads or the environment
 variable GOMAXPROCS says how many. "vitago models" lists the models that are known to work.
+A flag that the command line does not have may stand in the environment, as VITAGO_ENCODE_BATCH for --batch of
+encode, or else in the file that --config or VITAGO_CONFIG names, in a section for each verb: "encode: {batch: 32}".
 Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode --shards), 130 interrupted.`,
 		Example: `  vitago demo
   vitago download ViT-B/32
@@ -203,11 +217,13 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode 
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 110")) // columns
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)) + "{{settings .}}")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion") // remembers where to write to
+	completions(root)
 	for _, c := range root.Commands() {
 		c.Flags().SortFlags = false
+		c.Long = wrapped(c.Long, helpColumns)
 		c.SuggestFor = otherVerbs[c.Name()]
 		switch c.Name() { // cobra's own take any word
 		case "completion":

@@ -65,7 +65,8 @@ A query is one text or several, pictures of --image and vectors of --vector, who
 --not, --not-image.
 
 A line is a cosine and a picture, with a tab between them. As JSON it is
-  {"image":"/photos/cat.jpg","cosine":0.31,"caption":"...","width":640,"height":480,"sha256":"...","columns":{...}}
+  {"image":"/photos/cat.jpg","cosine":0.31,"caption":"...","width":640,"height":480,"sha256":"...",
+  "columns":{...}}
 with "vector":[...] if --vectors is given. Cosines of a text and a picture are small, 0.2 to 0.35 with OpenAI's models:
 they order pictures, and say little alone.
 
@@ -81,7 +82,8 @@ made with --preprocess, --fit, --exif or --activation is searched with the same.
 --sheet writes a page of HTML with the pictures in it, which needs nothing else.`,
 		Example: `  vitago search --index photos.index "a red car in the snow"
   vitago search --index photos.index --image cat.jpg --not "a dog" --top 20 --sheet cats.html
-  vitago search --index photos.index "a beach" "at night" --weights 1,0.5 --path "2024/**" --where width>=1000
+  vitago search --index photos.index "a beach" "at night" --weights 1,0.5 --path "2024/**" \
+      --where width>=1000
   vitago search --index photos.index --duplicates 0.98 --json`,
 	}
 	var s searching
@@ -270,7 +272,7 @@ func (s *searching) note(cmd *cobra.Command, x *search.Index, groups [][]search.
 	case cmd.Flags().Changed("duplicates"):
 		fmt.Fprintf(log, "%s in %s, of %d\n", some(n, "picture"), some(len(groups), "group"), x.Live())
 	case n == 0:
-		fmt.Fprintf(log, "note: none of the %d pictures is chosen by the filters and the threshold\n", x.Live())
+		fmt.Fprintf(log, "note: none of %s is chosen by the filters and the threshold\n", some(int(x.Live()), "picture"))
 	}
 }
 
@@ -496,7 +498,7 @@ func (s *searching) write(w io.Writer, x *search.Index, groups [][]search.Hit) e
 
 // draw writes the contact sheet.
 func (s *searching) draw(ctx context.Context, w io.Writer, title string, x *search.Index, groups [][]search.Hit) error {
-	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %d pictures in %s", x.Live(), filepath.Base(s.index))}
+	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %s in %s", some(int(x.Live()), "picture"), filepath.Base(s.index))}
 	for i, g := range groups {
 		var section sheet.Section
 		if s.duplicates > 0 {

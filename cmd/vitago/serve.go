@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -26,8 +27,8 @@ import (
 	"github.com/vitago/vitago/server/fetch"
 )
 
-// serveEnv begins the names of environment variables that stand for flags of serve.
-const serveEnv = "VITAGO_SERVE_"
+// serveConfigEnv names serve's own file, as its --config does.
+const serveConfigEnv = "VITAGO_SERVE_CONFIG"
 
 // mebibyte is the unit of flags of bytes.
 const mebibyte = 1 << 20
@@ -41,7 +42,7 @@ type serving struct {
 	precision, logFormat, logLevel                             *choice
 	prepared                                                   func() clipvit.Choice
 	runs, data                                                 string
-	lazy, insecure, fetchHTTP, cut, check, noPage              bool
+	lazy, insecure, fetchHTTP, cut, check, json, noPage        bool
 	maxBody, maxImage, memory, queueBytes                      int64
 	maxItems, maxText, maxBatch, queueItems, connections       int
 	maxPixels                                                  int64
@@ -85,10 +86,11 @@ embeddings and of other services, whose clients need nothing but the address, an
 
 A flag may stand in the environment, as VITAGO_SERVE_MAX_BODY for --max-body, and in the file that --config names, in YAML or
 JSON, by its name; a list there is a flag that is given several times. The command line counts before the environment, and
-that before the file. In the file there are models as well, with what each has by itself:
+that before the file. The file for all verbs, of VITAGO_CONFIG, has the same below "serve:". There are models as well, with
+what each has by itself:
 
   models:
-    - {name: clip, aliases: [text-embedding-3-small], path: models/vit-b-32, precision: bf16, index: photos.index}
+    - {name: clip, aliases: [text-embedding-3-small], path: models/vit-b-32, index: photos.index}
     - {name: demo, path: "builtin:demo"}
   tokens: /etc/vitago/tokens
 
@@ -104,7 +106,8 @@ clients, or --insecure.`,
 		Example: `  vitago serve --model demo=builtin:demo
   vitago serve --model clip=ViT-B/32 --index photos.index --listen 127.0.0.1:8080
   vitago serve --config serve.yaml --check
-  vitago serve --model clip=ViT-B/32 --listen 0.0.0.0:8443 --tokens tokens --tls-cert cert.pem --tls-key key.pem`,
+  vitago serve --model clip=ViT-B/32 --listen 0.0.0.0:8443 --tokens tokens \
+      --tls-cert cert.pem --tls-key key.pem`,
 		Args: wantArgs(0, 0, "none: --model names models"),
 	}
 	s := &serving{}
@@ -116,6 +119,7 @@ clients, or --insecure.`,
 	f.StringVar(&s.admin, "admin-listen", "", "`ADDRESS` of /healthz, /readyz and /metrics alone, without tokens and TLS")
 	f.StringVar(&s.config, "config", "", "`FILE` of flags and models, in YAML or JSON")
 	f.BoolVar(&s.check, "check", false, "say what is wrong with the configuration, models and indexes, or write it as it would be in force to standard output, and end")
+	f.BoolVar(&s.json, "json", false, "with --check: write it in JSON, and not in YAML; both are files for --config")
 	f.StringVar(&s.tokens, "tokens", "", "`FILE` of tokens that let clients in, one a line: TOKEN, NAME TOKEN or NAME sha256:HEX")
 	f.StringVar(&s.cert, "tls-cert", "", "`FILE`.pem of the certificate, read again when it changes")
 	f.StringVar(&s.key, "tls-key", "", "`FILE`.pem of its key")
@@ -165,110 +169,94 @@ func flagValues(f *pflag.Flag) []string {
 
 // loadServing returns what the flags of a command line, the environment and the file say together.
 func loadServing(given *pflag.FlagSet) (*serving, error) {
-	_, s := serveCommand()
-	set := func(f *pflag.Flag, from string, values []string) error {
-		for _, v := range values {
-			if err := s.flags.Set(f.Name, v); err != nil {
-				if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) {
-					err = badValue(e)
-				}
-				return usagef("%s: %w", from, err)
-			}
-		}
-		return nil
+	cmd, s := serveCommand()
+	file, path, err := serveFileOf(given.Lookup("config").Value.String())
+	if err != nil {
+		return nil, err
 	}
-	fromFile := func(*pflag.Flag) error { return nil }
-	path := cmp.Or(given.Lookup("config").Value.String(), os.Getenv(serveEnv+"CONFIG"))
-	if path != "" {
-		file, err := readServeFile(path)
-		if err != nil {
-			return nil, err
-		}
-		s.rows = file.Models
-		for name := range file.Flags {
-			if f := s.flags.Lookup(name); f == nil || !inServeFile(f) {
-				return nil, usagef("%s: unknown key %q, want models, or a flag of serve that may stand in a file%s", path, name, didYouMean(nearest(name, flagNamesOfSet(s.flags))))
-			}
-		}
-		fromFile = func(f *pflag.Flag) error {
-			v, ok := file.Flags[f.Name]
-			if !ok {
-				return nil
-			}
-			values, err := fileValues(f, v)
-			if err != nil {
-				return usagef("%s: %s %w", path, f.Name, err)
-			}
-			return set(f, path, values)
-		}
-	}
-	var err error
+	s.rows = file.Models
 	s.flags.VisitAll(func(f *pflag.Flag) {
 		if err != nil || f.Name == "help" {
 			return
 		}
-		env := serveEnv + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		v, isSet := os.LookupEnv(env)
-		switch g := given.Lookup(f.Name); {
-		case g != nil && g.Changed:
-			err = set(f, "command line", flagValues(g))
-		case isSet && f.Name != "check":
-			values := []string{v}
-			if _, several := f.Value.(pflag.SliceValue); several {
-				values = strings.Fields(v)
+		if g := given.Lookup(f.Name); g != nil && g.Changed {
+			err = setFlag(s.flags, f, "command line", flagValues(g))
+			return
+		}
+		if !isSettable(f) {
+			return
+		}
+		env := envName(cmd.Name(), f.Name)
+		if values, ok := envValues(env, f, true); ok {
+			err = setFlag(s.flags, f, env, values)
+			return
+		}
+		if v, ok := file.Flags[f.Name]; ok {
+			var values []string
+			if values, err = fileValues(f, v); err != nil {
+				err = usagef("%s: %s %w", path, f.Name, err)
+				return
 			}
-			err = set(f, env, values)
-		default:
-			err = fromFile(f)
+			err = setFlag(s.flags, f, path, values)
 		}
 	})
 	return s, err
 }
 
-// inServeFile says whether a flag may stand in a file.
-func inServeFile(f *pflag.Flag) bool {
-	return f.Name != "config" && f.Name != "check" && f.Name != "help"
-}
-
-func flagNamesOfSet(f *pflag.FlagSet) (names []string) {
-	f.VisitAll(func(f *pflag.Flag) {
-		if inServeFile(f) {
-			names = append(names, f.Name)
-		}
-	})
-	return names
-}
-
-// readServeFile reads the file of a configuration.
-func readServeFile(path string) (serveFile, error) {
+// serveFileOf returns what a file says of serve: that of --config or the environment, which has it at its top or in a section, or the section of the
+// file for all verbs.
+func serveFileOf(config string) (file serveFile, path string, err error) {
+	own := cmp.Or(config, os.Getenv(serveConfigEnv))
+	path = cmp.Or(own, os.Getenv(configEnv))
+	if path == "" {
+		return file, path, nil
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return serveFile{}, err
+		return file, path, err
 	}
-	file, err := parseServeFile(b)
-	if err != nil {
-		text := strings.NewReplacer("\n ", "", "in type main.modelRow", "in the row of a model", "unmarshal errors: ", "", "yaml: ", "", "into main.modelRow", "as the row of a model", "into []main.modelRow", "as a list of models").Replace(err.Error())
-		return serveFile{}, usagef("%s: %s", path, text)
+	var top map[string]any
+	if own == "" || parseYAML(b, &top) == nil && isAllVerbs(top) {
+		all, err := readConfig(path, newRoot(nil, nil, nil))
+		if err != nil || all.Serve == nil {
+			return file, path, err
+		}
+		return *all.Serve, path, nil
 	}
-	return file, nil
+	if file, err = parseServeFile(b); err != nil {
+		return file, path, usagef("%s: %w", path, err)
+	}
+	return file, path, file.check(path, "")
+}
+
+// isAllVerbs says whether a file is for all verbs: it has a section of serve.
+func isAllVerbs(top map[string]any) bool {
+	_, ok := top["serve"].(map[string]any)
+	return ok
+}
+
+// check returns the error about a name that is no flag; where says in what it stands.
+func (file serveFile) check(path, where string) error {
+	_, s := serveCommand()
+	for _, name := range slices.Sorted(maps.Keys(file.Flags)) {
+		if f := s.flags.Lookup(name); f == nil || !isSettable(f) {
+			return usagef("%s: %sunknown key %q, want models, or a flag of serve that may stand in a file%s", path, where, name, didYouMean(nearest(name, settableNames(s.flags))))
+		}
+	}
+	return nil
 }
 
 func parseServeFile(b []byte) (file serveFile, err error) {
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return serveFile{}, err
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return serveFile{}, errors.New("more than one document, want one")
-	}
-	return file, nil
+	err = parseYAML(b, &file)
+	return file, err
 }
 
 // fileValues returns the values of a flag that a file has.
 func fileValues(f *pflag.Flag, v any) ([]string, error) {
 	_, several := f.Value.(pflag.SliceValue)
+	_, labels := f.Value.(*labelList)
 	all, isList := v.([]any)
+	several = several || labels
 	if !isList {
 		all = []any{v}
 	} else if !several {
@@ -278,7 +266,11 @@ func fileValues(f *pflag.Flag, v any) ([]string, error) {
 	for _, v := range all {
 		switch v := v.(type) {
 		case string, bool, int, int64, uint64, float64:
-			values = append(values, fmt.Sprint(v))
+			text := fmt.Sprint(v)
+			if labels && isList && strings.ContainsAny(text, ",\"") { // one label, as a field of CSV
+				text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+			}
+			values = append(values, text)
 		default:
 			return nil, errors.New("is neither a text, a number nor true or false")
 		}
@@ -447,7 +439,7 @@ func (s *serving) print(w io.Writer, models []engine.Model) error {
 		})
 	}
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		if !inServeFile(f) || slices.Contains([]string{"model", "index", "lazy", "precision", "preprocess", "fit", "exif"}, f.Name) { // which models have
+		if !isSettable(f) || slices.Contains([]string{"json", "model", "index", "lazy", "precision", "preprocess", "fit", "exif"}, f.Name) { // which models have
 			return
 		}
 		all, several := f.Value.(pflag.SliceValue)
@@ -460,9 +452,21 @@ func (s *serving) print(w io.Writer, models []engine.Model) error {
 			file.Flags[f.Name] = f.Value.String()
 		}
 	})
-	d := yaml.NewEncoder(w)
+	var text bytes.Buffer
+	d := yaml.NewEncoder(&text)
 	d.SetIndent(2)
-	return errors.Join(d.Encode(file), d.Close())
+	if err := errors.Join(d.Encode(file), d.Close()); err != nil {
+		return err
+	}
+	if s.json {
+		var all map[string]any
+		if err := yaml.Unmarshal(text.Bytes(), &all); err != nil {
+			return err
+		}
+		return writeJSON(w, all)
+	}
+	_, err := w.Write(text.Bytes())
+	return err
 }
 
 // logger returns the log that the flags ask for, on w.
@@ -511,6 +515,9 @@ func serve(cmd *cobra.Command) error {
 	s, err := loadServing(given)
 	if err != nil {
 		return err
+	}
+	if s.json && !s.check {
+		return usagef("--json goes with --check")
 	}
 	logger := s.logger(failures(ctx, cmd.ErrOrStderr()), cmd.Flag("quiet").Value.String() == "true")
 	c, err := s.configOf(cmd.ErrOrStderr(), logger)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -28,6 +29,7 @@ type tokenizing struct {
 	layout     string                 // "" is that of the family
 	hdNum      int                    // 0 is the layout's
 	count      bool
+	json       bool // of count
 	format     string
 	output     string // "" is standard output
 	overwrite  bool
@@ -46,21 +48,21 @@ func newTokens() *cobra.Command {
 
 Layouts say how an image becomes what the tower sees. T is the side of a tile or of the only view in
 patches: 24 with 336 pixels, 35 with 490, 40 with 560.
-  processor                what the image processor of the files does           T²
-  clip, clip-transformers  the middle square                                    T²
-  squash                   XComposer2-VL: both sides at once                    T²
-  pad                      LLaVA-1.5: made square with the mean colour          T²
-  llava-1.6                the squashed image and up to 4 tiles                 T² + rows·(columns+1)
-  xcomposer2-4khd          the image and h·w tiles, 25 at most; -train: 16      (h·w+1)·T²/4 + 1 + (h+1)·T/2
-  xcomposer2.5             24 at most; -several: 6; -train: 18                  the same
+  processor                what the image processor of the files does         T²
+  clip, clip-transformers  the middle square                                  T²
+  squash                   XComposer2-VL: both sides at once                  T²
+  pad                      LLaVA-1.5: made square with the mean colour        T²
+  llava-1.6                the squashed image and up to 4 tiles               T² + rows·(columns+1)
+  xcomposer2-4khd          the image, hw tiles, 25 at most; -train: 16        (hw+1)T²/4+1+(h+1)T/2
+  xcomposer2.5             24 at most; -several: 6; -train: 18                the same
 Without --layout it is what the model's own files say (image_aspect_ratio, say), or else that of its family, for
 one image in use.
 
 Formats:
   safetensors  float32, a tensor [N,O] for each image under the name that it was given; the metadata
-               has layout, hd_num, layer, feature, model, model_sha256 (but of a model with a language
-               model) and, as JSON lists, images: name, tokens, width, height, rows and cols of tiles;
-               and skipped: names
+               has layout, hd_num, layer, feature, model, model_sha256 (but of a model with a
+               language model) and, as JSON lists, images: name, tokens, width, height, rows and
+               cols of tiles; and skipped: names
   npz          float32, an array [N,O] for each image under its name
   npy          float32, [N,O]; for one image
   jsonl        {"image":"a.jpg","tokens":[[...],...]} a line
@@ -88,6 +90,7 @@ status is 1 in the end: the image has no tensor, or an "error" in place of token
 	layout := choiceFlag(cmd, "layout", "", "how an image becomes views (default: the family's)", names...)
 	f.IntVar(&t.hdNum, "hd-num", 0, "at most `N` tiles of an image (default: the layout's)")
 	f.BoolVar(&t.count, "count", false, "print how many tokens there would be")
+	f.BoolVar(&t.json, "json", false, "with --count: print JSON, an object a line")
 	format := choiceFlag(cmd, "format", "", "how to write them", tokenFormatNames...)
 	f.StringVarP(&t.output, "output", "o", "", "write to `FILE`, in place of standard output")
 	f.BoolVar(&t.overwrite, "overwrite", false, "replace FILE if it is there")
@@ -131,6 +134,8 @@ func (t *tokenizing) check(cmd *cobra.Command) error {
 		return usagef("--hd-num is %d, want at least 1", t.hdNum)
 	case t.count && (t.format != "" || t.output != ""):
 		return usagef("--count writes lines of text to standard output; leave --format and -o out")
+	case t.json && !t.count:
+		return usagef("--json goes with --count; tokens are written in JSON by --format jsonl")
 	case t.count && flags.Changed("batch"):
 		return usagef("--batch is of the tower, and --count leaves that out")
 	case t.overwrite && t.output == "":
@@ -163,6 +168,14 @@ func (t *tokenizing) open() (*converter.Model, error) {
 	return converter.Open(t.model, append(t.adapters, converter.Assume(t.activation), converter.Prepare(t.prepare))...)
 }
 
+// counted is what --count says of an image in JSON.
+type counted struct {
+	Image  string `json:"image"`
+	Tokens int    `json:"tokens"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+}
+
 // runCount prints how many tokens there would be.
 func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 	c, err := t.open()
@@ -189,7 +202,11 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 				return err
 			}
 			n, err := e.Count(width, height)
-			line = fmt.Sprintf("%d\t%dx%d\t%s\n", n, width, height, oneLine(name))
+			if line = fmt.Sprintf("%d\t%dx%d\t%s\n", n, width, height, oneLine(name)); t.json && err == nil {
+				var b []byte
+				b, err = json.Marshal(counted{name, n, width, height})
+				line = string(b) + "\n"
+			}
 			return err
 		})
 		switch {
@@ -260,8 +277,8 @@ func (t *tokenizing) run(cmd *cobra.Command, images []string) error {
 		return err
 	}
 	if out.file != nil {
-		fmt.Fprintf(log, "%s: %d tokens of width %d of %d images in %s, after %s of loading\n",
-			t.output, tokens, e.Projector.Config.Out, len(images)-len(skipped), seconds(elapsed), seconds(loaded))
+		fmt.Fprintf(log, "%s: %s of width %d of %s in %s, after %s of loading\n",
+			t.output, some(tokens, "token"), e.Projector.Config.Out, some(len(images)-len(skipped), "image"), seconds(elapsed), seconds(loaded))
 	}
 	return unread(len(skipped), len(images))
 }

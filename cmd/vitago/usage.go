@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +23,40 @@ func globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.Int("threads", 0, "compute with `N` threads; features are the same to the bit with any number (default: GOMAXPROCS, or as many as there are cores)")
 	f.Bool("quiet", false, "leave standard error to errors: no progress and no notes")
+	f.String("config", "", "`FILE` of flags for all verbs, in YAML or JSON, with a section for each verb (default: that of "+configEnv+")")
+}
+
+// wrapped fills the paragraphs of a text that have lines of more columns than that. What is indented stays as it is.
+func wrapped(text string, columns int) string {
+	var out, paragraph []string
+	end := func() {
+		long := slices.ContainsFunc(paragraph, func(l string) bool { return utf8.RuneCountInString(l) > columns })
+		if !long {
+			out, paragraph = append(out, paragraph...), nil
+			return
+		}
+		line := ""
+		for _, word := range strings.Fields(strings.Join(paragraph, " ")) {
+			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+				out, line = append(out, line), ""
+			}
+			if line != "" {
+				line += " "
+			}
+			line += word
+		}
+		out, paragraph = append(out, line), nil
+	}
+	for _, line := range strings.Split(text, "\n") {
+		if line == "" || line[0] == ' ' {
+			end()
+			out = append(out, line)
+			continue
+		}
+		paragraph = append(paragraph, line)
+	}
+	end()
+	return strings.Join(out, "\n")
 }
 
 // idle are the verbs that compute nothing.

@@ -50,7 +50,8 @@ checked, and said to be so; at least one has to be.
 
 --answers names one of these models where the name of --model does not say which it is, as that of a
 conversion; or a file of one's own answers in JSON:
-  {"answers": [{"source": "where from", "models": ["any name"], "pictures": {"a.png": {"sha256": "..."}}, "checks": [
+  {"answers": [{"source": "where from", "models": ["any name"],
+    "pictures": {"a.png": {"sha256": "..."}}, "checks": [
     {"picture": "a.png", "embedding": [0.1, ...], "tolerance": 1e-4},
     {"text": "a cat", "embedding": [0.1, ...]},
     {"picture": "a.png", "texts": ["a cat", "a dog"], "probabilities": [0.9, 0.1]},

@@ -34,6 +34,8 @@ func newVersion() *cobra.Command {
 		Short: "Say what this program is and which kernels it runs",
 		Long: `Say what this program is and which kernels it runs: the best for the processor, or the
 one that the environment variable ` + kernel.Env + ` names.`,
+		Example: `  vitago version
+  vitago version --json`,
 		Args: wantArgs(0, 0, "none"),
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
