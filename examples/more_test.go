@@ -3,6 +3,7 @@ package examples_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"image/png"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/shard/store"
@@ -98,11 +100,14 @@ func TestContrastive(t *testing.T) {
 // TestAsWritten runs the first line of each example's comment as it stands, from the root. Others begin servers, or are modules of their own.
 func TestAsWritten(t *testing.T) {
 	dir := t.TempDir()
-	others := []string{"client", "cybertronserver", "embedserver", "learning", "notebooks", "openai", "owntask", "serve"}
+	others := []string{"client", "cybertronserver", "embedserver", "openai", "owntask", "serve"}
 	first := regexp.MustCompile(`(?m)^//\tgo run \./examples/(\w+) (.*?)(?: {2,}#.*)?$`)
 	files, err := filepath.Glob("*/main.go")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "models"), os.DirFS(golden.Path(t, "tasks/testdata"))); err != nil { // as the comment of bert says
+		t.Fatal(err)
 	}
 	rank := map[string]int{"shapes": -1, "classify": 1} // shapes are learnt from, and classify asks what tune made
 	slices.SortStableFunc(files, func(a, b string) int { return rank[filepath.Dir(a)] - rank[filepath.Dir(b)] })
@@ -137,6 +142,96 @@ func TestAsWritten(t *testing.T) {
 				t.Errorf("%s: %v, %q", m[0], err, out)
 			}
 		})
+	}
+}
+
+// The loss of a projector falls, and what it has become is written as the model was.
+func TestProjector(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	stdout, errs, status := example(t, "projector", golden.Path(t, "testdata/families/xcomposer2-vl"), golden.Path(t, "demo/pictures"), out)
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if status != 0 || errs != "" || len(lines) != 7 || lines[6] != filepath.Join(out, "model") {
+		t.Fatalf("status %d, %q, want 6 steps and a folder: %s", status, stdout, errs)
+	}
+	var losses []float64
+	for i, line := range lines[:6] {
+		var loss float64
+		if _, err := fmt.Sscanf(line, fmt.Sprintf("step %d of 60: mean square error %%f", 10*(i+1)), &loss); err != nil {
+			t.Fatalf("%v in %q", err, line)
+		}
+		losses = append(losses, loss)
+	}
+	if !slices.IsSortedFunc(losses, func(a, b float64) int { return cmp.Compare(b, a) }) || losses[5] > losses[0]/3 {
+		t.Errorf("losses %v, want them to fall to a third of the first", losses)
+	}
+	m, err := converter.Open(filepath.Join(out, "model"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, err := m.Encoder(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// Corrections of low rank are learnt, judged, and written for peft.
+func TestLoRAAlone(t *testing.T) {
+	dir := t.TempDir()
+	folder, out := filepath.Join(dir, "pictures"), filepath.Join(dir, "lora")
+	if _, errs, status := example(t, "shapes", "-n", "20", "-test", "5", "-size", "64", folder); status != 0 {
+		t.Fatal(errs)
+	}
+	stdout, errs, status := example(t, "lora", "builtin:demo", filepath.Join(folder, "train"), filepath.Join(folder, "test"), out)
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	var accuracy float64
+	if _, err := fmt.Sscanf(lines[len(lines)-1], "%f %% of 30 pictures; corrections in "+filepath.Join(out, "adapter"), &accuracy); err != nil || status != 0 || errs != "" || accuracy < 80 {
+		t.Fatalf("status %d, %q, want 80 %% or more: %v %s", status, stdout, err, errs)
+	}
+	if !strings.HasPrefix(lines[0], "step 0 of ") || len(lines) != 8 {
+		t.Errorf("got %q, want a validation before, six after epochs, and the result", lines)
+	}
+	if _, err := os.Stat(filepath.Join(out, "adapter", "adapter_config.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+// most is how many lines a main.go may have, that a person reads it at a glance.
+const most = 79
+
+// TestIndex: each example is one short main.go, and has a line and a picture in the index.
+func TestIndex(t *testing.T) {
+	index, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*/main.go")
+	if err != nil || len(files) < 25 {
+		t.Fatalf("%d examples: %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Dir(file)
+		if lines := bytes.Count(text, []byte("\n")); lines > most {
+			t.Errorf("%s has %d lines, want %d at most", file, lines, most)
+		}
+		sources, err := filepath.Glob(filepath.Join(name, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range sources {
+			if s != file && !strings.HasSuffix(s, "_test.go") {
+				t.Errorf("%s lies beside %s, want one file", s, file)
+			}
+		}
+		row := regexp.MustCompile(`(?m)^\| \[` + "`" + name + "`" + `\]\(` + name + `/main\.go\) \| [^|]+ \| !\[[^]]+\]\((pictures/[a-z.]+)\) \|$`).FindSubmatch(index)
+		if row == nil {
+			t.Errorf("the index has no line with a picture for %s", name)
+		} else if _, err := os.Stat(string(row[1])); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

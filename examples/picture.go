@@ -1,18 +1,25 @@
 //go:build ignore
 
-// Picture draws what a command prints as a terminal does, for the index of the examples.
+// Picture draws what a command prints as a terminal does, for the index of the examples; or many small pictures as one.
 //
 //	go run picture.go pictures/NAME.svg "go run ./examples/NAME ARGUMENTS" <OUTPUT
+//	go run picture.go pictures/NAME.jpg PICTURE...
 package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
 	"fmt"
+	"image"
 	"io"
 	"log"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/sheet"
 )
 
 // Sizes in pixels; a line is cut behind so many letters.
@@ -23,6 +30,20 @@ const (
 )
 
 func main() {
+	if strings.HasSuffix(os.Args[1], ".jpg") {
+		var all bytes.Buffer
+		var cells []sheet.Cell
+		for _, file := range os.Args[2:] {
+			cells = append(cells, sheet.Cell{Picture: func() (image.Image, error) { return decode(file) }, Lines: []sheet.Line{{Text: filepath.Base(filepath.Dir(file))}}})
+		}
+		if err := sheet.Write(context.Background(), &all, cells); err != nil {
+			log.Fatal(err)
+		}
+		if err := os.WriteFile(os.Args[1], all.Bytes(), 0o666); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	out, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		log.Fatal(err)
@@ -54,4 +75,14 @@ func main() {
 	if err := os.WriteFile(os.Args[1], svg.Bytes(), 0o666); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// decode reads a picture.
+func decode(file string) (image.Image, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return clipvit.DecodeImage(f)
 }

@@ -5,11 +5,15 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/nlpodyssey/spago/mat"
+
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/finetune/history"
@@ -145,12 +149,43 @@ func (t *Tuned) Rank(vector []float32) []clip.Label {
 	if d := t.head.Dim(); len(vector) != d {
 		panic(fmt.Sprintf("finetune: a vector of %d values, want %d", len(vector), d))
 	}
-	labels := make([]clip.Label, len(t.head.Classes))
-	for i, p := range t.head.Predict(vector) {
-		labels[i] = clip.Label{Name: t.head.Classes[i], Probability: p}
+	return ranked(t.head.Classes, t.head.Predict(vector))
+}
+
+// ranked returns classes with their probabilities [K], the most probable first.
+func ranked(classes []string, p []float64) []clip.Label {
+	labels := make([]clip.Label, len(classes))
+	for i, name := range classes {
+		labels[i] = clip.Label{Name: name, Probability: p[i]}
 	}
 	slices.SortStableFunc(labels, func(a, b clip.Label) int { return cmp.Compare(b.Probability, a.Probability) }) // as probable ones in their order
 	return labels
+}
+
+// ClassifyBy returns the classifier that a head of one's own makes of a model: it reads the embeddings of m, and classes are those of the columns of
+// its logits [B,K], whose softmax the probabilities are. The head may be any spago model; [SaveHead] and [LoadHead] keep it. It is used by many
+// goroutines if the classifier is, and panics on a picture if it does not take embeddings of m's width, or gives other than K logits.
+func ClassifyBy(m *clip.Model, head Head, classes []string) clip.Classifier {
+	classes = slices.Clone(classes)
+	return clip.ClassifyBy(m, clipvit.Features{Kind: clipvit.Embedding}, classes, func(vector []float32) []clip.Label {
+		x := mat.NewDense[float32](mat.WithShape(1, len(vector)), mat.WithBacking(slices.Clone(vector))) // [1,E]
+		logits := head.Forward(x).Value()
+		if k := logits.Size(); k != len(classes) {
+			panic(fmt.Sprintf("finetune: the head %T gives %d logits, want %d, one a class", head, k, len(classes)))
+		}
+		p, most, sum := slices.Clone(logits.Data().F64()), math.Inf(-1), 0.0
+		for _, v := range p {
+			most = max(most, v)
+		}
+		for i, v := range p {
+			p[i] = math.Exp(v - most)
+			sum += p[i]
+		}
+		for i := range p {
+			p[i] /= sum
+		}
+		return ranked(classes, p)
+	})
 }
 
 // Classify returns all classes for each picture, the most probable first, and the error of the first that cannot be read.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nlpodyssey/spago/mat"
+
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter/checkpoint"
@@ -223,4 +225,45 @@ func ExampleOpen() {
 	// bird 0.544
 	// cat 0.442
 	// dog 0.014
+}
+
+// TestClassifyBy: a head of one's own says the same as a linear head that a run has written.
+func TestClassifyBy(t *testing.T) {
+	m, err := clip.Open(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	head := &MLP{Hidden: NewMLP(64, 64, 1).Hidden, Out: NewMLP(64, 3, 1).Hidden}
+	cat := clip.File(golden.Path(t, "cmd/vitago/testdata/demo/cat.png"))
+	vector, err := m.Encode(t.Context(), cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := []string{"a", "b", "c"}
+	c := finetune.ClassifyBy(m, head, classes)
+	labels, err := c.Classify(t.Context(), cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits := head.Forward(mat.NewDense[float32](mat.WithShape(1, 64), mat.WithBacking(vector[0]))).Value().Data().F64()
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(v)
+	}
+	for i, l := range labels[0] {
+		k := slices.Index(classes, l.Name)
+		if want := math.Exp(logits[k]) / sum; math.Abs(l.Probability-want) > 1e-12 || i > 0 && l.Probability > labels[0][i-1].Probability {
+			t.Errorf("%v of %v, want %s to have %v, in order", l, labels[0], l.Name, want)
+		}
+	}
+	if len(labels[0]) != 3 || !slices.Equal(c.Labels(), classes) {
+		t.Errorf("labels %v of %q", labels, c.Labels())
+	}
+	defer func() {
+		if p := fmt.Sprint(recover()); !strings.Contains(p, "gives 3 logits, want 2") {
+			t.Errorf("a head of too many classes: %s", p)
+		}
+	}()
+	_, _ = finetune.ClassifyBy(m, head, classes[:2]).Classify(t.Context(), cat)
 }

@@ -33,6 +33,9 @@ const ofShell = "sh"
 // runners are asked in this order: the first that fits a command is the one that runs it.
 var runners = []runner{
 	{"README.zh-CN.md", "*", nil, "TestTranslation", "internal/docs_test.go", ""},
+	{"docs/quickstart.zh-CN.md", "*", nil, "TestQuickstartTranslation", "cmd/vitago/quickstart_test.go", ""},
+	{"docs/quickstart.md", "", nil, "TestQuickstart", "cmd/vitago/quickstart_test.go", ""}, // what commands print
+	{"docs/quickstart.md", ofShell, regexp.MustCompile(`^go run \./examples/shapes `), "TestQuickstart", "cmd/vitago/quickstart_test.go", ""},
 	{"docs/migration.md", "*", nil, ".ci/long python", "testdata/gen/migration.py", ""},
 	{"docs/embeddings.md", "python", nil, ".ci/long python", "testdata/gen/pages.py", ""},
 	{"docs/search.md", "python", nil, ".ci/long python", "testdata/gen/index_readers.py", ""},
@@ -55,8 +58,8 @@ var runners = []runner{
 	{"docs/shards.md", ofShell, regexp.MustCompile(`^vitago-nats `), "TestPage", "shard/nats/cmd/vitago-nats/command_test.go", ""},
 	{"*", ofShell, regexp.MustCompile(`^bench/setup\.sh$`), ".ci/long bench", ".ci/long", "bench/setup.sh"},
 	{"*", ofShell, regexp.MustCompile(`^testdata/gen/setup\.sh$`), ".ci/long fullsize", ".ci/long", "testdata/gen/setup.sh"},
-	{"docs/notebooks.md", ofShell, regexp.MustCompile(`^go install tool$`), ".ci/long notebooks", "examples/notebooks/run.sh", "install tool"},
-	{"docs/notebooks.md", ofShell, regexp.MustCompile(`^gonb --install$`), ".ci/long notebooks", "examples/notebooks/run.sh", "gonb --install"},
+	{"docs/[nq]*.md", ofShell, regexp.MustCompile(`^go install tool$`), ".ci/long notebooks", "examples/notebooks/run.sh", "install tool"},
+	{"docs/[nq]*.md", ofShell, regexp.MustCompile(`^gonb --install$`), ".ci/long notebooks", "examples/notebooks/run.sh", "gonb --install"},
 	{"docs/notebooks.md", ofShell, regexp.MustCompile(`gophernotes\.sh$`), ".ci/long notebooks", ".ci/long", "examples/notebooks/gophernotes.sh"},
 	{"deploy/README.md", ofShell, regexp.MustCompile(`^deploy/release/release\.sh `), ".ci/long release", ".ci/long", "deploy/release/release.sh"},
 	{"deploy/README.md", ofShell, regexp.MustCompile(`^deploy/release/proxy\.sh$`), ".ci/long release", ".ci/long", "deploy/release/proxy.sh"},

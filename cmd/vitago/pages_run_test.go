@@ -33,7 +33,7 @@ const maxReadme = 150
 var inOneFolder = []string{"README.md", "docs/cli.md", "docs/formats.md", "docs/visual-tokens.md", "docs/finetuning.md", "docs/go.md", "docs/embeddings.md"}
 
 // otherwiseRun are pages whose commands of this program are run elsewhere, with what their models are compared with.
-var otherwiseRun = []string{"README.zh-CN.md", "docs/migration.md"} // TestTranslation holds the first to README.md; .ci/long python runs the second
+var otherwiseRun = []string{"README.zh-CN.md", "docs/quickstart.zh-CN.md", "docs/migration.md"} // TestTranslation and TestQuickstartTranslation hold the first two to the English; .ci/long python runs the third
 
 // A pageRun runs what a page shows, on small models and pictures that lie where pages have them.
 type pageRun struct {
@@ -64,7 +64,7 @@ func readerFolder(t *testing.T) string {
 		"models/llava-1.5-7b": family("llava"), "models/xcomposer2-4khd": family("xcomposer2-hd"),
 		"models/teacher": family("xcomposer2-hd"), "internlm-xcomposer2-vl-7b": family("xcomposer2-vl"),
 		"photos": filepath.Join(pictures, "red"), "pictures/train": pictures, "pictures/test": pictures, "pictures/birds": pictures, ".": filepath.Join(pictures, "blue"),
-		"demo/pictures": golden.Path(t, "demo/pictures"),
+		"demo/pictures": golden.Path(t, "demo/pictures"), "testdata/families/xcomposer2-vl": family("xcomposer2-vl"), "testdata/families/xcomposer2-hd": family("xcomposer2-hd"),
 	}
 	archive, err := os.ReadFile(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
 	if err != nil {
@@ -97,6 +97,7 @@ func readerFolder(t *testing.T) string {
 
 // before is what the reader of a page has done when it begins.
 var before = map[string]func(t *testing.T){
+	"docs/quickstart.md": func(t *testing.T) { drawShapes(t, []string{"-n", "40", "-test", "10", "shapes"}) }, // by examples/shapes
 	"docs/search.md": func(t *testing.T) { // its photos are those of the demo, and more that were taken earlier
 		if err := os.Rename("photos", "old"); err != nil {
 			t.Fatal(err)

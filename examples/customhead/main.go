@@ -1,15 +1,14 @@
-// Customhead trains a head of one's own, a network of two layers, on the embeddings of a frozen tower, saves it with its
-// classes, and loads it again to name pictures.
+// Customhead puts a head of one's own, a network of two layers, on a frozen tower: it is trained, saved with its classes, loaded, and names pictures.
 //
-//	go run ./examples/customhead train builtin:demo shapes/train head
-//	go run ./examples/customhead predict builtin:demo head shapes/test/ring/*.png
+//	go run ./examples/customhead builtin:demo shapes/train head shapes/test/ring/00040.png shapes/test/star/00041.png
 //
-// shapes/train, which examples/shapes writes, has a folder for each class. head is a folder that gets the file head.safetensors.
+// shapes/train, which examples/shapes writes, has a folder for each class. head is a folder; if it is there, nothing is trained.
 package main
 
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 
 	"github.com/nlpodyssey/spago/ag"
@@ -26,106 +25,55 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 )
 
-// Head is a model of one's own.
-//
-//	x [B,E] ── Hidden ─▶ ReLU ── Out ─▶ logits [B,K]
+// Head is any spago model: x [B,E] ─▶ Hidden ─▶ ReLU ─▶ Out ─▶ logits [B,K].
 type Head struct {
 	nn.Module
 	Hidden, Out *linear.Model
 }
 
-// NewHead returns a head for k classes. Out is zero: all of them are equally likely.
+// NewHead returns a head for embeddings of so many numbers and k classes. Out is zero: all classes are equally likely.
 func NewHead(width, k int) *Head {
-	const hidden = 64
-	h := &Head{Hidden: linear.New[float32](width, hidden), Out: linear.New[float32](hidden, k)}
+	h := &Head{Hidden: linear.New[float32](width, 64), Out: linear.New[float32](64, k)}
 	initializers.XavierUniform(h.Hidden.W, initializers.Gain(activation.ReLU), rand.NewLockedRand(1))
 	return h
 }
 
-// Forward implements [finetune.Head].
+// Forward is what makes it a [finetune.Head].
 func (h *Head) Forward(x mat.Tensor) mat.Tensor {
 	return finetune.Linear(ag.ReLU(finetune.Linear(x, h.Hidden)), h.Out)
 }
 
-// train fits a head to the pictures in folder and saves it.
-func train(ctx context.Context, model *clip.Model, folder, dir string) error {
-	pictures, err := data.Folder(folder)
-	if err != nil {
-		return err
-	}
-	tower, err := model.Vision(ctx) // frozen
-	if err != nil {
-		return err
-	}
-	recipe, err := finetune.FindRecipe("probe") // the head alone learns
-	if err != nil {
-		return err
-	}
-	recipe.Epochs, recipe.HeadRate = 60, 3e-3
-	head := NewHead(tower.Config.OutputDim(), len(pictures.Classes))
-	trainer, err := finetune.New(finetune.Config{
-		Tower: tower, Head: head, Objective: finetune.Classification{}, Recipe: recipe,
-		Train: &data.Loader{Data: pictures, Config: tower.Config, BatchSize: recipe.Batch, Shuffle: true, Strict: true},
-	})
-	if err != nil {
-		return err
-	}
-	result, err := trainer.Run(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d steps, classes %v\n", result.Steps, pictures.Classes)
-	return finetune.SaveHead(dir, head, pictures.Classes)
-}
-
-// predict prints the class of each image, and how probable it is.
-func predict(ctx context.Context, model *clip.Model, dir string, files []string) error {
-	tower, err := model.Vision(ctx)
-	if err != nil {
-		return err
-	}
-	classes, err := finetune.LoadHead(dir, nil)
-	if err != nil {
-		return err
-	}
-	head := NewHead(tower.Config.OutputDim(), len(classes))
-	if _, err := finetune.LoadHead(dir, head); err != nil {
-		return err
-	}
-	for _, file := range files {
-		embeddings, err := model.Encode(ctx, clip.File(file))
-		if err != nil {
-			return err
-		}
-		x := mat.NewDense[float32](mat.WithShape(1, len(embeddings[0])), mat.WithBacking(embeddings[0]))
-		p := ag.Softmax(ag.T(head.Forward(x))).Value().(mat.Matrix) // [K,1]
-		best := p.ArgMax()
-		fmt.Printf("%s: %s %.2f\n", file, classes[best], p.Data().F32()[best])
-	}
-	return nil
-}
-
-// run does what the arguments say.
-func run(ctx context.Context, verb, path string, args []string) error {
-	model, err := clip.Open(path)
-	if err != nil {
-		return err
-	}
-	defer model.Close()
-	if verb == "train" {
-		return train(ctx, model, args[0], args[1])
-	}
-	return predict(ctx, model, args[0], args[1:])
-}
-
 func main() {
-	n := len(os.Args)
-	if n < 5 || os.Args[1] != "predict" && (os.Args[1] != "train" || n != 5) {
-		fmt.Fprintln(os.Stderr, "usage: customhead train MODEL PICTURES HEAD\n       customhead predict MODEL HEAD IMAGE...")
+	if len(os.Args) < 5 {
+		fmt.Fprintln(os.Stderr, "usage: customhead MODEL PICTURES HEAD IMAGE...")
 		os.Exit(2)
 	}
-	if err := run(context.Background(), os.Args[1], os.Args[2], os.Args[3:]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	ctx := context.Background()
+	model, err := clip.Open(os.Args[1])
+	check(err)
+	tower, err := model.Vision(ctx) // frozen
+	check(err)
+	pictures, err := data.Folder(os.Args[2])
+	check(err)
+	head := NewHead(tower.Config.OutputDim(), len(pictures.Classes))
+	if _, err := os.Stat(os.Args[3]); err != nil {
+		result, err := finetune.TrainHead(ctx, tower, head, pictures, 60, 3e-3)
+		check(err)
+		fmt.Printf("%d steps, classes %v\n", result.Steps, pictures.Classes)
+		check(finetune.SaveHead(os.Args[3], head, pictures.Classes))
+	}
+	classes, err := finetune.LoadHead(os.Args[3], head)
+	check(err)
+	classifier := finetune.ClassifyBy(model, head, classes)
+	for _, file := range os.Args[4:] {
+		labels, err := classifier.Classify(ctx, clip.File(file))
+		check(err)
+		fmt.Printf("%s: %s %.2f\n", file, labels[0][0].Name, labels[0][0].Probability)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
 	}
 }

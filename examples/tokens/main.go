@@ -1,10 +1,10 @@
 // Tokens turns images into what a vision-language model's language model reads in their place, and writes a
 // safetensors file with a tensor for each image.
 //
-//	go run ./examples/tokens testdata/families/llava tokens.safetensors demo/pictures/red-circle.png
+//	go run ./examples/tokens testdata/families/xcomposer2-vl tokens.safetensors demo/pictures/red-circle.png
 //
-// The model, here a LLaVA with few and random weights, is a checkpoint of LLaVA or InternLM-XComposer, or what "vitago convert" made of one. consume.py beside this
-// file gives such tokens to a language model. The command "vitago tokens" does the same, and streams.
+// The model, here an InternLM-XComposer2 with few and random weights, is a checkpoint of XComposer or LLaVA, or what "vitago convert" made of one. consume.py
+// beside this file gives such tokens to a language model. The command "vitago tokens" does the same, and streams.
 package main
 
 import (

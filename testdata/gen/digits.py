@@ -3,7 +3,7 @@
     pip install numpy==2.4.6 pillow==13.0.0 scikit-learn==1.7.2    # of requirements.txt
     python digits.py OUT
 
-and then, in the project's folder, go run ./examples/learning -digits OUT.
+and then, in the project's folder, go run ./bench/learning -digits OUT.
 
 1797 pictures of 8x8 grey pixels, levels 0 to 16, which become 0 to 255; a fifth of each digit is for testing, by a fixed
 seed. Numbers in file names are those of scikit-learn. Nothing is downloaded, and nothing of it is kept in the repository.

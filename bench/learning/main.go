@@ -1,8 +1,8 @@
 // Learning shows that the recipes of package finetune teach: accuracy before and after each, on pictures that
 // were not trained on, as a Markdown table.
 //
-//	go run ./examples/learning                      # with three seeds, a minute each on two cores
-//	go run ./examples/learning -seeds 1 -digits DIR
+//	go run ./bench/learning                      # with three seeds, a minute each on two cores
+//	go run ./bench/learning -seeds 1 -digits DIR
 //
 // Weights of CLIP cannot be shipped, so the tower that all recipes start from is a small one of 0.2 million weights
 // which is trained here first, to name the colour of drawn shapes of any kind. From there it goes on to

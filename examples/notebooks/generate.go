@@ -1,4 +1,4 @@
-// Notebooks writes the notebooks for both kernels from one source, and compares what a run of them shows with what is committed.
+// Notebooks is no example, but what writes the notebooks beside it, for both kernels from one source, and compares what a run of them shows with what is committed.
 //
 //	go run ./examples/notebooks                     # source/*.md → gonb/*.ipynb, gophernotes/*.ipynb; outputs stay where cells do
 //	go run ./examples/notebooks -compare RUN        # the notebooks in RUN, which a kernel has run, against those in gonb
