@@ -43,6 +43,7 @@ var runners = []runner{
 	{"*", "go", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/*", "go *", nil, "TestQuotedFiles", "internal/docs_test.go", ""},
 	{"docs/serving.md", "yaml", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
+	{"docs/cli.md", "yaml", nil, "TestSettingsPage", "cmd/vitago/settings_test.go", ""},
 	{"docs/serving.md", "", regexp.MustCompile(`^# NAME TOKEN`), "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/verify.md", "json", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/shards.md", "", regexp.MustCompile(`^shards `), "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
