@@ -263,6 +263,9 @@ func (p *pageRun) other(b pages.Block, status string) bool {
 		// The index is of the small model in float32.
 		write("serve.yaml", strings.ReplaceAll(strings.ReplaceAll(b.Text, tokens, "tokens"), precision, ""))
 		check("--config", "serve.yaml")
+	case b.Language == "yaml" && b.Page == "docs/cli.md":
+		write("vitago.yaml", b.Text)
+		check("--config", "vitago.yaml")
 	case b.Page == "docs/serving.md" && strings.HasPrefix(b.Text, "# NAME TOKEN"):
 		write("tokens", b.Text)
 		check("--model", "demo=builtin:demo", "--tokens", "tokens")

@@ -12,12 +12,14 @@ import (
 	"golang.org/x/term"
 )
 
-// When progress is shown. Below two seconds nobody wonders.
+// When progress is shown again.
 const (
-	progressAfter = 2 * time.Second
 	progressFrame = 100 * time.Millisecond // of a bar on a terminal
 	progressLine  = 10 * time.Second       // between plain lines elsewhere
 )
+
+// progressAfter is when it is first shown. Below two seconds nobody wonders.
+var progressAfter = 2 * time.Second
 
 // A progress shows how far something is that takes over two seconds: a bar on a terminal, plain
 // lines elsewhere. Libraries for it would bring an HTTP server or tables of Unicode with them.
