@@ -413,7 +413,7 @@ func TestFlags(t *testing.T) {
 		{"tokens --model LLAVA --count PICTURE", "--json", ""},
 		{tokens, "--json", "--json goes with --count"},
 		{serve, "--json", ""},
-		{"serve --model a=builtin:demo", "--json", "--json goes with --check"},
+		{"serve --model a=OUT/nowhere", "--json", "--json goes with --check"},
 		{"convert OUT/a OUT/b --adapter A", "--adapter A=2", "--adapter A stands twice"},
 		{"demo", "--dir OUT/m", ""},
 		{"demo", "--overwrite", "--overwrite goes with --dir or --sheet"},
@@ -561,7 +561,7 @@ func TestFlags(t *testing.T) {
 		if slices.Contains([]string{"finetune", "help", "completion"}, cmd.Name()) {
 			continue
 		}
-		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) { // those of all are TestSettingsOfAll's
 			name := cmd.Name() + " --" + f.Name
 			if f.Name != "help" && !tried[name] && !tried[cmd.Name()+" -"+f.Shorthand] && !slices.Contains(untried, name) {
 				t.Errorf("%s is not tried", name)
@@ -658,7 +658,7 @@ func TestFinetuneFlags(t *testing.T) {
 			"strict": {"", "--data BROKENTABLE"}, "preprocess": {"openai", "--data ODDTABLE"}, "fit": {"squash", "--data ODDTABLE"}, "exif": {"", "--data ODDTABLE"},
 		},
 	}
-	newFinetune().Flags().VisitAll(func(f *pflag.Flag) {
+	newFinetune().LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 		if _, ok := flags[f.Name]; !ok {
 			t.Errorf("--%s is not tried", f.Name)
 		}
