@@ -1,4 +1,4 @@
-package internal
+package internal_test
 
 import (
 	"os"
