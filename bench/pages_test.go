@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +14,8 @@ import (
 
 // shortest is what makes a run short: behind the flags of a page it counts in their place.
 var shortest = map[string]string{
-	"":       "-config tiny -rounds 1 -threads 1 -batch 1",
-	"scale":  "-config tiny -rounds 1 -threads 1 -batch 1,2",
+	"":       "-config tiny -rounds 1 -threads 1 -batch 1 -contenders best,torch,ort",
+	"scale":  "-config tiny -rounds 1 -threads 1 -batch 1,2 -contenders best,torch",
 	"train":  "-config tiny -rounds 1 -threads 1 -batch 1",
 	"files":  "-config tiny -rounds 1 -files 32",
 	"serve":  "-config tiny -rounds 1 -files 32 -clients 8",
@@ -22,15 +23,20 @@ var shortest = map[string]string{
 	"search": "-rows 10000 -rounds 1",
 }
 
-// TestPages: each command of this program that a page shows has flags and values that there are. With VITAGO_BENCH=1 each runs, in its shortest form,
-// beside the peers that bench/setup.sh has installed.
+// TestPages: each command of this program that a page shows has flags and values that there are. Those that VITAGO_BENCH matches, a regular expression, run in
+// their shortest form, beside the peers that bench/setup.sh has installed.
 func TestPages(t *testing.T) {
 	root := golden.Path(t, ".")
 	all, err := pages.All(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	really, dir, found := os.Getenv("VITAGO_BENCH") != "", t.TempDir(), 0
+	pattern := os.Getenv("VITAGO_BENCH")
+	really, err := regexp.Compile(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, found := t.TempDir(), 0
 	t.Chdir(root)
 	for _, page := range all {
 		text, err := pages.Read(root, page)
@@ -50,7 +56,7 @@ func TestPages(t *testing.T) {
 					t.Errorf("%s: %v", c.Where(), err)
 					continue
 				}
-				if !really {
+				if pattern == "" || !really.MatchString(c.Text) {
 					continue
 				}
 				for i, w := range args[:len(args)-1] {

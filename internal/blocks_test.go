@@ -225,7 +225,7 @@ func functions(t *testing.T, dir string, patterns []string) (names []string) {
 var goShort = []string{"-benchtime", "1x", "-fuzztime", "5s"}
 
 // TestCommandsOfGo: of the commands "go test", "go build" and so on of all pages the packages are there, and functions of the names that they ask for; of
-// .ci/long, its steps. With VITAGO_PAGES=1 they run, in their shortest form.
+// .ci/long, its steps. Those that VITAGO_PAGES matches, a regular expression, run in their shortest form.
 func TestCommandsOfGo(t *testing.T) {
 	all, err := read.All("..")
 	if err != nil {
@@ -235,7 +235,16 @@ func TestCommandsOfGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	really, out, found := os.Getenv("VITAGO_PAGES") != "", t.TempDir(), 0
+	core, err := os.ReadFile("../.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := os.Getenv("VITAGO_PAGES")
+	really, err := regexp.Compile(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, found := t.TempDir(), 0
 	for _, page := range all {
 		text, err := read.Read("..", page)
 		if err != nil {
@@ -293,12 +302,12 @@ func TestCommandsOfGo(t *testing.T) {
 						}
 					}
 				}
-				if !really || wants["-run"] != "" && wants["-run"] != "^$" { // that of models at full size is a step of its own
+				if pattern == "" || !really.MatchString(c.Text) || wants["-run"] != "" && wants["-run"] != "^$" { // that of models at full size is a step of its own
 					continue
 				}
 				args := slices.Clone(words[1:])
 				switch {
-				case verb == "test" && slices.Contains(patterns, "./..."): // .ci/run has this
+				case verb == "test" && (slices.Contains(patterns, "./...") || strings.Contains(string(core), "\n"+c.Text+" ")): // .ci/run has this
 					args = append([]string{"test", "-run", "^$"}, args[1:]...)
 				case verb == "test" && wants["-bench"] != "":
 					args = append([]string{"test", "-timeout", "30m"}, append(slices.DeleteFunc(args[1:], func(w string) bool { return w == "-benchtime" || w == "3x" }), goShort[:2]...)...)
