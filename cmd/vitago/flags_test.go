@@ -408,7 +408,7 @@ func TestFlags(t *testing.T) {
 		{"demo", "--json", ""},
 		{"download --list", "--json", ""},
 		{"convert MODEL OUT/c", "--json", ""},
-		{"export MODEL OUT/e.safetensors --to openai", "--json", ""},
+		{"export MODEL OUT/m --to openclip", "--json", ""},
 		{"export HEAD OUT/h.csv --to head-csv", "--json", ""},
 		{"tokens --model LLAVA --count PICTURE", "--json", ""},
 		{tokens, "--json", "--json goes with --count"},
