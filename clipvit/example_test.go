@@ -210,12 +210,12 @@ func ExampleNewEmbed() {
 
 // Features as flags and requests name them.
 func ExampleParseFeatures() {
-	for _, name := range []string{"embedding", "patches", "colours"} {
+	for _, name := range []string{"embedding", "patches of layer -2", "colours"} {
 		f, err := clipvit.ParseFeatures(name)
 		fmt.Println(f, err)
 	}
 	// Output:
 	// embedding <nil>
-	//  clipvit: features are "patches", want "patches of layer -1"
+	// patches of layer -2 <nil>
 	//  clipvit: features are "colours", want embedding, post_norm, cls, mean, patches or all
 }

@@ -150,3 +150,27 @@ func ExampleCreate() {
 	// green [0 1 0]
 	// blue [0 0 1]
 }
+
+// How a file was made stands beside it.
+func ExampleReadAbout() {
+	dir, err := os.MkdirTemp("", "embeddings-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	m, err := clip.Open("../testdata/families/hf5-clip")
+	if err != nil {
+		panic(err)
+	}
+	defer m.Close()
+	path := filepath.Join(dir, "photos.npy")
+	if _, err := embeddings.Encode(context.Background(), m, []clip.Picture{clip.File("../demo/pictures/red-circle.png")}, path, embeddings.EncodeOptions{Normalize: true}); err != nil {
+		panic(err)
+	}
+	about, err := embeddings.ReadAbout(path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(about.Rows, about.Kind, about.Feature, about.Shape, about.Settings)
+	// Output: 1 image embedding [10] map[normalized:true]
+}

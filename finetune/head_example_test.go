@@ -16,6 +16,7 @@ import (
 	"github.com/nlpodyssey/spago/nn/activation"
 	"github.com/nlpodyssey/spago/nn/linear"
 
+	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune"
@@ -107,4 +108,43 @@ func ExampleLinear() {
 	y := finetune.Linear(x, layer)
 	fmt.Println(y.Shape(), y.Data().F32())
 	// Output: [2 2] [1 5 4 11]
+}
+
+// A linear head that was saved goes on to be trained.
+func ExampleLoadClassifier() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	head := finetune.NewClassifier(3, []string{"blue", "red"})
+	if err := head.Save(dir); err != nil {
+		log.Fatal(err)
+	}
+	again, err := finetune.LoadClassifier(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(again.Classes, again.Linear.W.Shape())
+	// Output: [blue red] [2 3]
+}
+
+// A model with a classifier names pictures: what a run has written, or a checkpoint of transformers that has one.
+func ExampleTunedOf() {
+	ctx := context.Background()
+	m, err := clip.Open("../testdata/families/hf5-classifier") // of random weights
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	tuned, err := finetune.TunedOf(ctx, m)
+	if err != nil {
+		log.Fatal(err)
+	}
+	all, err := tuned.Classify(ctx, clip.File("../cmd/vitago/testdata/demo/cat.png"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(tuned.Labels()), "labels, the best is", all[0][0].Name)
+	// Output: 3 labels, the best is dog
 }

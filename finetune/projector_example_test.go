@@ -61,3 +61,10 @@ func ExampleConfig_SetTeacherEncoder() {
 
 	// Output: the loss fell to less than a tenth: true
 }
+
+// The switches of XComposer's finetune.py as a recipe.
+func ExampleXComposer() {
+	r := finetune.XComposer(true, false) // the tower stays, the projector learns
+	fmt.Println(r.Name, r.Tower, r.HeadRate > 0)
+	// Output: xcomposer none true
+}

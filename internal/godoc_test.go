@@ -173,15 +173,117 @@ func fields(files *token.FileSet, list *ast.FieldList, of string, add func(strin
 	}
 }
 
-// TestGoDoc: every exported name has a comment, so that go doc of every package reads as a page.
+// entries are the functions that one begins with: those that make a value of the package, a struct or an interface, and those that take a
+// context, so that they can be ended. Words for choices, options and lists
+// are none.
+func entries(p *doc.Package) (names []string) {
+	for _, f := range p.Funcs {
+		if slices.ContainsFunc(f.Decl.Type.Params.List, func(a *ast.Field) bool {
+			s, ok := a.Type.(*ast.SelectorExpr)
+			return ok && s.Sel.Name == "Context"
+		}) {
+			names = append(names, f.Name)
+		}
+	}
+	for _, t := range p.Types {
+		for _, spec := range t.Decl.Specs {
+			spec, ok := spec.(*ast.TypeSpec)
+			if !ok || spec.Name.Name != t.Name {
+				continue
+			}
+			switch spec.Type.(type) {
+			case *ast.StructType, *ast.InterfaceType:
+				for _, f := range t.Funcs {
+					if _, list := f.Decl.Type.Results.List[0].Type.(*ast.ArrayType); !list {
+						names = append(names, f.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// exampled returns how many Examples of a package are run, since they say what they print, and the names in all of them.
+func exampled(p *doc.Package) (run int, names map[string]bool) {
+	names = map[string]bool{}
+	look := func(list []*doc.Example) {
+		for _, e := range list {
+			if e.Output != "" || e.EmptyOutput {
+				run++
+			}
+			ast.Inspect(e.Code, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					names[id.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	look(p.Examples)
+	for _, f := range p.Funcs {
+		look(f.Examples)
+	}
+	for _, t := range p.Types {
+		look(t.Examples)
+		for _, f := range slices.Concat(t.Funcs, t.Methods) {
+			look(f.Examples)
+		}
+	}
+	return run, names
+}
+
+// withoutExample are packages that have no Example to run, or functions that stand in none, and why.
+var withoutExample = map[string]string{
+	"cmd/vitago/answers":       "the command's own",
+	"converter/checkpoint.New": "what package converter makes of models in memory",
+	"finetune.TrainHead":       "examples/customhead is its example, which a test runs",
+	"search/milvus":            "wants a database",
+	"search/pgvector":          "wants a database",
+	"shard/beam":               "wants a runner of Beam's",
+	"shard/shardtest":          "a helper of tests, which wants a *testing.T",
+	"shard/nats.Attach":        "of workers elsewhere, whose lines are those of the package's Example",
+	"shard/nats.Remove":        "cleans a broker up, which the one in the Example ends with",
+	"shard/nats.DescribeModel": "of a job whose workers have no model, which wants an object store",
+}
+
+// TestGoDoc: every exported name has a comment, and every function that one begins with an Example, so that go doc of every package reads
+// as a page.
 func TestGoDoc(t *testing.T) {
 	pkgs, err := readShown("..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	excused := map[string]bool{}
 	for _, p := range pkgs {
 		for _, w := range undocumented(p) {
 			t.Error(w)
+		}
+		if strings.HasPrefix(p.path, "examples/") {
+			continue // they are examples
+		}
+		run, names := exampled(p.doc)
+		if withoutExample[p.path] != "" {
+			excused[p.path] = run == 0
+			if run == 0 {
+				continue
+			}
+		}
+		if run == 0 {
+			t.Errorf("%s has no Example that is run: no func Example… with an // Output:", p.path)
+		}
+		for _, n := range entries(p.doc) {
+			switch at := p.path + "." + n; {
+			case withoutExample[at] != "":
+				excused[at] = !names[n]
+			case !names[n]:
+				t.Errorf("%s is in no Example of its package", at)
+			}
+		}
+	}
+	for at, why := range withoutExample {
+		if !excused[at] {
+			t.Errorf("%s is there no more, or has an Example: it needs no excuse, %q", at, why)
 		}
 	}
 	if len(pkgs) < 60 {

@@ -2,10 +2,12 @@ package projector_test
 
 import (
 	"fmt"
+	"image"
 	"math/rand/v2"
 
 	"github.com/nlpodyssey/spago/mat"
 
+	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -22,4 +24,30 @@ func Example() {
 	tokens := p.Forward(patches)                             // [N,O]
 	fmt.Println(len(p.Layers), "layers,", tokens.Shape())
 	// Output: 2 layers, [576 96]
+}
+
+// An encoder that is to be trained: a tower, LLaVA's layout, and a projector for a language model of width 96.
+func ExampleNewEncoder() {
+	tower, err := converter.Load("../testdata/tiny/huggingface")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	layout, err := projector.FindLayout("pad")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	encoder, err := projector.NewEncoder(tower, layout, -2, "mlp2x_gelu", 96, 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tokens, err := encoder.Tokens(image.NewGray(image.Rect(0, 0, 40, 30)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(tokens.Shape())
+	// Output: [16 96]
 }

@@ -8,6 +8,8 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/vitago/vitago/demo"
@@ -52,4 +54,25 @@ func Example() {
 	// Output:
 	// 200 OK 1 64
 	// <nil>
+}
+
+// Who may ask, as server.Config.Tokens names a file: of its tokens the second stands there as its SHA-256.
+func ExampleReadTokens() {
+	dir, err := os.MkdirTemp("", "tokens")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "tokens")
+	text := "# photo service\nphotos 0123456789abcdef0123456789abcdef\nother sha256:" + strings.Repeat("0f", 32) + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	tokens, err := server.ReadTokens(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	name, ok := tokens.Find("0123456789abcdef0123456789abcdef") // what a client shows
+	fmt.Println(tokens.Len(), name, ok)
+	// Output: 2 photos true
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/shard"
@@ -53,4 +54,40 @@ func Example() {
 	// 3 shards, 9 rows, 0 failed
 	// 3 of 3 done
 	// 9 rows without a fault
+}
+
+// Two datasets of one model become one.
+func ExampleMerge() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "dataset")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	m, err := demo.Open()
+	if err != nil {
+		log.Fatal(err)
+	}
+	var parts []string
+	for _, name := range []string{"a", "b"} {
+		out := filepath.Join(dir, name)
+		job, err := shard.Open(ctx, m, shard.Options{Output: out, Inputs: []string{"../demo/pictures/red-circle.png"}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		source, err := job.Assigned(0, 1) // all of it
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, err := job.Work(ctx, source); err != nil {
+			log.Fatal(err)
+		}
+		parts = append(parts, out)
+	}
+	merged, err := shard.Merge(ctx, filepath.Join(dir, "all"), parts, shard.MergeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(merged.Shards, "shards,", merged.Rows, "rows")
+	// Output: 2 shards, 2 rows
 }

@@ -101,3 +101,27 @@ func ExampleTally() {
 	// b.jpg dog is taken for cat 0.5
 	// [1 1 0]
 }
+
+// Labels that do not exclude each other: each has a probability of its own, and a picture is of those above one half.
+func ExampleNewMultiTally() {
+	t := evaluation.NewMultiTally([]string{"cat", "dog"}, 10)
+	for i, picture := range []struct {
+		path   string
+		wanted []int // classes
+		p      []float64
+	}{
+		{"a.jpg", []int{0, 1}, []float64{0.9, 0.7}},
+		{"b.jpg", []int{1}, []float64{0.6, 0.8}},
+		{"c.jpg", nil, []float64{0.1, 0.2}},
+	} {
+		if err := t.AddSet(i, picture.path, picture.wanted, picture.p); err != nil {
+			log.Fatal(err)
+		}
+	}
+	r, err := t.Result()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(r.Right, "of", r.Pictures, "are right in all labels; mean average precision", r.MeanAP)
+	// Output: 2 of 3 are right in all labels; mean average precision 1
+}

@@ -77,3 +77,39 @@ func ExampleSweep() {
 	// 2 steps; accuracy true
 	// model sweep.md
 }
+
+// What a recipe has where a request says nothing.
+func ExampleDefaults() {
+	d, err := job.Defaults("lora")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(*d.Rank, *d.Alpha, d.Targets, *d.Rate, *d.Epochs, d.Blocks == nil)
+	// Output: 16 16 [q_proj v_proj] 0.001 5 true
+}
+
+// The best linear head on the embeddings, without steps: features are made once, and λ is found.
+func ExampleOpenProbe() {
+	dir, err := os.MkdirTemp("", "job")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	pictures := filepath.Join(dir, "pictures") // a folder for each class; here drawn ones
+	if err := shapes.Write(pictures, 0, 8, 24, false, 1); err != nil {
+		log.Fatal(err)
+	}
+	p, err := job.OpenProbe(context.Background(), job.Request{
+		Model: "../../testdata/tiny/huggingface", Data: pictures, Split: 0.25, Recipe: "probe", Solver: job.LBFGS, Output: filepath.Join(dir, "probe"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Close()
+	fitted, err := p.Run(context.Background(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(p.Classes), "classes,", p.Pictures, "pictures,", p.Numbers, "numbers;", filepath.Base(fitted.Model))
+	// Output: 6 classes, 36 pictures, 66 numbers; model
+}

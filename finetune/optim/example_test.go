@@ -7,6 +7,7 @@ import (
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/losses"
 	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/finetune/optim"
@@ -51,4 +52,48 @@ func Example() {
 	}
 	fmt.Println("right in the second half:", right > 90*(steps/2)*batch/100)
 	// Output: right in the second half: true
+}
+
+// A weight goes down the slope of its square by gradient descent with momentum, and the average of its values follows.
+func ExampleNewSGD() {
+	w := nn.NewParam(mat.Scalar[float32](1))
+	params := []optim.Named{{Path: "w", Param: w}}
+	optimizer, err := optim.NewSGD([]optim.Group{{Name: "w", Rate: 0.1, Params: params}}, optim.SGDConfig{Momentum: 0.9})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	average := optim.NewEMA(params)
+	schedule := optim.Linear(0, 3)
+	for step := range 3 {
+		if err := ag.Backward(ag.Square(w)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		if err := optimizer.Step(schedule(step)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		optimizer.ZeroGrad()
+		average.Update(0.5)
+		fmt.Printf("%.3f\n", w.Value().Item().F64())
+	}
+	average.Swap() // to judge, or to save
+	fmt.Printf("average %.3f\n", w.Value().Item().F64())
+	// Output:
+	// 0.800
+	// 0.573
+	// 0.433
+	// average 0.585
+}
+
+// The same average, kept beside any optimizer.
+func ExampleNewEMA() {
+	w := nn.NewParam(mat.Scalar[float32](1))
+	average := optim.NewEMA([]optim.Named{{Path: "w", Param: w}}) // begins with 1
+	mat.SetData[float32](w.Value().(mat.Matrix), []float32{3})
+	average.Update(0.75)
+	average.Swap()
+	fmt.Println(w.Value().Item().F64())
+	// Output: 1.5
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,4 +88,32 @@ func ExampleMeanAveragePrecision() {
 	// Output:
 	// 0.8333
 	// 1.0000
+}
+
+// The strength of the penalty is found by pictures that are not fitted to.
+func ExampleSweep() {
+	classes := []string{"left", "right"}
+	train := &probe.Set{X: []float32{-2, -1, 0.5, -0.5, 1, 2}, Dim: 1, Labels: []int{0, 0, 0, 1, 1, 1}, Classes: classes}
+	validation := &probe.Set{X: []float32{-1.5, 1.5}, Dim: 1, Labels: []int{0, 1}, Classes: classes}
+	best, all, err := probe.Sweep(context.Background(), train, validation, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("λ 10^%.2f of %d; %.0f %% right\n", math.Log10(best.Lambda), len(all), 100*best.Validation.Accuracy())
+	// Output: λ 10^-6.00 of 11; 100 % right
+}
+
+// The classifier that a checkpoint of transformers has on its tower.
+func ExampleHeadOf() {
+	m, err := converter.Open("../../testdata/families/hf5-classifier")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+	head, err := probe.HeadOf(context.Background(), m)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(head.Classes, head.Features, head.Dim())
+	// Output: [cat dog a, b] mean of layer -1 16
 }

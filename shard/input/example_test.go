@@ -33,3 +33,10 @@ func Example() {
 	// circle-left-of-cross.png true <nil>
 	// four-hearts.png true <nil>
 }
+
+// What samples have besides pictures and captions: a folder has nothing.
+func ExampleColumns() {
+	columns, err := input.Columns(context.Background(), []string{"../../demo/pictures"}, input.Options{})
+	fmt.Println(len(columns), err)
+	// Output: 0 <nil>
+}

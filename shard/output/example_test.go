@@ -40,9 +40,13 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Println(output.Check(context.Background(), st, files, spec))
+	for f, err := range output.Failures(context.Background(), st, files) {
+		fmt.Println(f.Path, f.Reason, err)
+	}
 	// Output:
 	// img_emb/img_emb_03.npy 1
 	// metadata/metadata_03.parquet 1
 	// vitago/errors/errors_03.jsonl 1
 	// <nil>
+	// photos/b.jpg no picture <nil>
 }

@@ -40,3 +40,28 @@ func Example() {
 	// claims/7.json 5
 	// first <nil>
 }
+
+// A part of a file, without the rest: a parquet's footer, say.
+func ExampleNewReaderAt() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "store")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, err := store.Open(ctx, dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := store.Write(ctx, s, "a.txt", []byte("begin middle end"), store.PutOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	info, err := s.Stat(ctx, "a.txt")
+	if err != nil {
+		log.Fatal(err)
+	}
+	end := make([]byte, 3)
+	_, err = store.NewReaderAt(ctx, s, info).ReadAt(end, info.Size-3)
+	fmt.Println(string(end), err)
+	// Output: end <nil>
+}

@@ -1,6 +1,6 @@
 // Package storetest is for tests: what every [store.Store] has to do, and stores that fail.
 //
-// A new store's test calls [Each] with a function that makes an empty one. What uses a store is tested with [Faulty], whose calls
+// A new store's test calls [Run] with a function that makes an empty one. What uses a store is tested with [Faulty], whose calls
 // fail at random before or after they did what they do, and over the network with [NewServer], an S3 on loopback that answers
 // late, wrong or not at all as it is told. All that is random depends on a seed.
 package storetest
