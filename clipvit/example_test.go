@@ -162,7 +162,7 @@ func ExampleNew() {
 }
 
 func ExampleModel_Quantize() {
-	model, err := clipvit.New(clipvit.ViTB32) // zeros; converter.Load gives a trained one
+	model, err := converter.Load(modelDir)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func ExampleModel_Quantize() {
 		log.Fatal(err)
 	}
 	fmt.Println(len(embeddings[0]))
-	// Output: 512
+	// Output: 10
 }
 
 func ExampleNewFrozen() {

@@ -100,6 +100,36 @@ func ExampleLoadHead() {
 	// red true
 }
 
+// A head of one's own learns to tell red pictures from blue ones, on a tower that stays as it is.
+func ExampleTrainHead() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	writePictures(dir) // dir/red/0.png, ..., dir/blue/15.png
+	pictures, err := data.Folder(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tower, err := converter.Load("../testdata/tiny/huggingface") // frozen
+	if err != nil {
+		log.Fatal(err)
+	}
+	head := NewMLP(tower.Config.OutputDim(), 16, len(pictures.Classes))
+	result, err := finetune.TrainHead(context.Background(), tower, head, pictures, 40, 0.05)
+	if err != nil {
+		log.Fatal(err)
+	}
+	patches, err := clipvit.Preprocess(picture(rand.New(rand.NewPCG(5, 6)), 0), tower.Config) // of a red picture
+	if err != nil {
+		log.Fatal(err)
+	}
+	p := ag.Softmax(ag.T(head.Forward(tower.Embedding(patches)))).Value().Data().F32()
+	fmt.Println(result.Steps, "steps;", pictures.Classes[1], p[1] > 0.9)
+	// Output: 40 steps; red true
+}
+
 // A layer of spago maps a whole batch, with gradients.
 func ExampleLinear() {
 	layer := linear.New[float32](3, 2) // W [2,3], B [2]

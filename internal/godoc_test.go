@@ -237,7 +237,6 @@ func exampled(p *doc.Package) (run int, names map[string]bool) {
 var withoutExample = map[string]string{
 	"cmd/vitago/answers":       "the command's own",
 	"converter/checkpoint.New": "what package converter makes of models in memory",
-	"finetune.TrainHead":       "examples/customhead is its example, which a test runs",
 	"search/milvus":            "wants a database",
 	"search/pgvector":          "wants a database",
 	"shard/beam":               "wants a runner of Beam's",
