@@ -60,7 +60,7 @@ var runners = []runner{
 	{"*", ofShell, regexp.MustCompile(`^bench/setup\.sh$`), ".ci/long bench", ".ci/long", "bench/setup.sh"},
 	{"*", ofShell, regexp.MustCompile(`^testdata/gen/setup\.sh$`), ".ci/long fullsize", ".ci/long", "testdata/gen/setup.sh"},
 	{"docs/[nq]*.md", ofShell, regexp.MustCompile(`^go install tool$`), ".ci/long notebooks", "examples/notebooks/run.sh", "install tool"},
-	{"docs/[nq]*.md", ofShell, regexp.MustCompile(`^gonb --install$`), ".ci/long notebooks", "examples/notebooks/run.sh", "gonb --install"},
+	{"docs/[nq]*.md", ofShell, regexp.MustCompile(`^gonb --install --force_deps$`), ".ci/long notebooks", "examples/notebooks/run.sh", "gonb --install --force_deps"},
 	{"docs/notebooks.md", ofShell, regexp.MustCompile(`gophernotes\.sh$`), ".ci/long notebooks", ".ci/long", "examples/notebooks/gophernotes.sh"},
 	{"deploy/README.md", ofShell, regexp.MustCompile(`^deploy/release/release\.sh `), ".ci/long release", ".ci/long", "deploy/release/release.sh"},
 	{"deploy/README.md", ofShell, regexp.MustCompile(`^deploy/release/proxy\.sh$`), ".ci/long release", ".ci/long", "deploy/release/proxy.sh"},
