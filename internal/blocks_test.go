@@ -36,7 +36,8 @@ var runners = []runner{
 	{"docs/quickstart.zh-CN.md", "*", nil, "TestQuickstartTranslation", "cmd/vitago/quickstart_test.go", ""},
 	{"docs/quickstart.md", "", nil, "TestQuickstart", "cmd/vitago/quickstart_test.go", ""}, // what commands print
 	{"docs/quickstart.md", ofShell, regexp.MustCompile(`^go run \./examples/shapes `), "TestQuickstart", "cmd/vitago/quickstart_test.go", ""},
-	{"docs/migration.md", "*", nil, ".ci/long python", "testdata/gen/migration.py", ""},
+	{"docs/migration.md", "python", nil, ".ci/long python", "testdata/gen/migration.py", ""},
+	{"docs/migration.md", ofShell, nil, ".ci/long python", "testdata/gen/migration.py", ""},
 	{"docs/embeddings.md", "python", nil, ".ci/long python", "testdata/gen/pages.py", ""},
 	{"docs/search.md", "python", nil, ".ci/long python", "testdata/gen/index_readers.py", ""},
 	{"docs/serving.md", "python", nil, ".ci/long clients", "server/wire/testdata/clients/clients.py", ""},
