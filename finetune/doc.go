@@ -4,7 +4,8 @@
 //	                     ▲                   ▲                     │
 //	                     └─────── Recipe ────┴─── ag.Backward ◀────┘
 //
-// A [Recipe] says what learns and how; [Recipes] are the presets. A [Trainer] runs one. It estimates the
+// Begin with [TrainHead] for a head of one's own on a frozen tower, with package job for a run from folder to folder, and with [New] for all
+// between. A [Recipe] says what learns and how; [Recipes] are the presets. A [Trainer] runs one. It estimates the
 // memory before the first step, and stops at a loss or a gradient that is no number and names it. It writes
 // checkpoints that appear whole or not at all; from the last of them it goes on to the same bits, however
 // the run ended. [Trainer.Save] writes a directory that loads wherever the one that it came from did.

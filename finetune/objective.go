@@ -38,7 +38,7 @@ type Classification struct {
 	Smoothing float64 // share of the certainty that is spread over all classes
 	// Weights are those of the K classes, above 0; nil is 1 for all. An image counts as much as its class weighs: in the loss
 	// and the score, in training and validation. The mean is over the weights, as PyTorch's CrossEntropyLoss has it. See
-	// [Balanced].
+	// [data.Dataset.BalancedWeights].
 	Weights []float64
 }
 

@@ -241,9 +241,6 @@ var withoutExample = map[string]string{
 	"search/pgvector":          "wants a database",
 	"shard/beam":               "wants a runner of Beam's",
 	"shard/shardtest":          "a helper of tests, which wants a *testing.T",
-	"shard/nats.Attach":        "of workers elsewhere, whose lines are those of the package's Example",
-	"shard/nats.Remove":        "cleans a broker up, which the one in the Example ends with",
-	"shard/nats.DescribeModel": "of a job whose workers have no model, which wants an object store",
 }
 
 // TestGoDoc: every exported name has a comment, and every function that one begins with an Example, so that go doc of every package reads

@@ -1,6 +1,8 @@
 // Package search keeps the vectors of pictures in an index on disk, and finds those nearest to a query.
 //
-//	pictures ──▶ Update, Writer ──▶ INDEX ──▶ Open ──▶ Index
+//	pictures ──▶ Update, Writer ──▶ INDEX ──▶ Open ──▶ Index ──▶ Find
+//
+// Begin with [Update], which makes an index of folders and brings it up to date, and [Open], which reads it.
 //
 // An index is one folder. In its part dataset lies what the readers of clip-retrieval, embedding-reader and autofaiss take, and
 // nothing else:

@@ -9,7 +9,7 @@ import (
 )
 
 // A Store holds the vectors of an index elsewhere, such as in a database, for more rows than one machine searches, or beside
-// what a program keeps there already. search/pgvector is one, a module of its own. Its rows are told apart by Record.Path.
+// what a program keeps there already. search/pgvector and search/milvus are two, modules of their own. Its rows are told apart by Record.Path.
 type Store interface {
 	// Space returns the space of its vectors, which never changes.
 	Space() clip.Space

@@ -54,7 +54,7 @@ type ClaimOptions struct {
 
 // Claims is a source of the shards that no other worker has, by files in the output: the first that puts the claim has the shard. Another takes it
 // over when it has seen the claim unchanged for a whole lease by its own clock, or at once if the worker was a process of this machine that is
-// gone. While others have all that is left, Next waits. close ends the claims that are left, and says that this worker is gone.
+// gone. While others have all that is left, Next waits. end gives back the claims that are left, and says that this worker is gone.
 func (j *Job) Claims(ctx context.Context, o ClaimOptions) (s Source, end func(), err error) {
 	if o.Lease == 0 {
 		o.Lease = DefaultLease

@@ -3,7 +3,7 @@
 //
 //	inputs ──▶ plan ──▶ Source: numbers of shards ──▶ Work: one stream through the tower ──▶ check ──▶ record ──▶ publish ──▶ dataset
 //
-// A [Job] is a dataset in the making. Its plan says of what parts of the input every shard is made, and is the same for all workers. A [Source]
+// Begin with [Open], [Job.Claims] and [Job.Work]: they are the whole of a worker. A [Job] is a dataset in the making. Its plan says of what parts of the input every shard is made, and is the same for all workers. A [Source]
 // hands out numbers of shards: [Job.Assigned] a fixed share of them, [Job.Claims] those that nobody else has, and an engine with a queue
 // whatever it likes. Correctness does not depend on it: two workers on one shard waste work, and never damage it.
 //

@@ -20,7 +20,7 @@ type Verified struct {
 	Done   int   `json:"done"`   // those without a fault
 	Rows   int   `json:"rows"`   // of these
 	Bytes  int64 `json:"bytes"`  // of their files
-	Faults int   `json:"faults"` // lines that it has told
+	Faults int   `json:"faults"` // how often fault was called
 }
 
 // Verify proves that a dataset is complete and readable: each shard has a record, its files are there with the sizes and SHA-256 of the record, and

@@ -526,7 +526,7 @@ func softmax(logits []float64) []float64 {
 
 // Compare returns the cosines [B][N] of the embeddings of pictures [B][E] and texts [N][E], and the probabilities [B][N] of the
 // texts for each picture: the softmax of scale times the cosines. They are those of a [Classifier] whose labels are the texts, bit
-// for bit, but any number of texts will do, and alike ones. Embeddings may have any length but 0: for that they are NaN. It panics if
+// for bit, but any number of texts will do, and alike ones. Embeddings may have any length; for one of length 0 both are NaN. It panics if
 // there are no texts, and if embeddings are not equally long.
 //
 // Source: openai/CLIP, clip/model.py, CLIP.forward, and its README.md.

@@ -3,7 +3,7 @@
 //
 //	request ─▶ Reserve (queue of requests and bytes) ─▶ body read ─▶ Embed, Classify, … ─▶ decoded ─▶ batches across requests ─▶ tower ─▶ answer
 //
-// Whoever answers requests calls [Engine.Reserve] before it reads a body, so that what is too much is refused while it costs nothing.
+// Begin with [New] and [Engine.Embed]. Whoever answers requests calls [Engine.Reserve] before it reads a body, so that what is too much is refused while it costs nothing.
 package engine
 
 import (
@@ -239,8 +239,8 @@ func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err er
 	}), nil
 }
 
-// ReserveBytes takes room in the queue for more bytes of what has a place, or is a stream: whoever does not know how long a body will be
-// calls it as that comes. The errors are those of [Engine.Reserve]; with wait it waits for room in the place of an [ErrBusy].
+// ReserveBytes takes room in the queue for more bytes of a request that has its place, or of a stream. A caller that does not know how long a
+// body will be calls it as the bytes come, and gives the room back by leave. The errors are those of [Engine.Reserve]; with wait it waits for room in the place of an [ErrBusy].
 func (e *Engine) ReserveBytes(ctx context.Context, bytes int64, wait bool) (leave func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -273,7 +273,7 @@ func (e *Engine) ReserveBytes(ctx context.Context, bytes int64, wait bool) (leav
 	}
 }
 
-// RetryAfter is for how long whom [Engine.Reserve] refused should wait: until what is queued now is done, at the pace that was measured. It
+// RetryAfter returns how long a caller that [Engine.Reserve] refused should wait: until what is queued now is done, at the pace that was measured. It
 // is at least a second and at most a minute.
 func (e *Engine) RetryAfter() time.Duration {
 	p := e.pool
