@@ -100,7 +100,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"convert", "--dtype", "int8", tinyArchive, dir}, []string{"--dtype", "want source, f16, bf16, f32"}},
 		{[]string{"encode", "--model", tinyModel}, []string{"got 0 arguments, want at least one IMAGE"}},
 		{[]string{"encode", png}, []string{
-			"vitago encode: no model: give --model DIR", "or any checkpoint.\nOpenAI's ViT-L/14@336px, 0.9 GB:\n  vitago download ViT-L/14@336px\n  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336\n",
+			"vitago encode: no model: give --model DIR", "or any checkpoint.\nOpenAI's ViT-B/32, 354 MB:\n  vitago download ViT-B/32\n  vitago encode --model ViT-B/32 photo.jpg\n",
 			"\nWithout a download: --model builtin:demo, the small model in this program\nRun 'vitago encode --help'",
 		}},
 		{[]string{"encode", "--model", png, tinyModel}, []string{"--model testdata/demo/cat.png is an image, want a model directory"}},

@@ -22,10 +22,9 @@ import (
 
 // noModel says how to come by a model.
 const noModel = verbatim(`no model: give --model DIR, a directory that "vitago convert" wrote, or any checkpoint.
-OpenAI's ViT-L/14@336px, 0.9 GB:
-  vitago download ViT-L/14@336px
-  vitago convert models/ViT-L-14-336px.pt models/vit-l-14-336
-  vitago encode --model models/vit-l-14-336 photo.jpg
+OpenAI's ViT-B/32, 354 MB:
+  vitago download ViT-B/32
+  vitago encode --model ViT-B/32 photo.jpg
 "vitago models" lists the models that are known to work.
 Without a download: --model builtin:demo, the small model in this program`)
 

@@ -168,7 +168,7 @@ func TestTokens(t *testing.T) {
 					pictures = pictures[1:2]
 				}
 				path := filepath.Join(t.TempDir(), "sub", "x."+format)
-				vitago(append(args, append([]string{"--batch", "2", "-o", path}, pictures...)...)...).want(t, exitDone, nil, []string{path + ": ", fmt.Sprintf(" tokens of width 12 of %d images in ", len(pictures))})
+				vitago(append(args, append([]string{"--batch", "2", "-o", path}, pictures...)...)...).want(t, exitDone, nil, []string{path + ": ", fmt.Sprintf(" tokens of width 12 of %s in ", some(len(pictures), "image"))})
 				inFile, err := os.ReadFile(path)
 				if err != nil {
 					t.Fatal(err)
