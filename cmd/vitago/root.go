@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	restore := func() {}
 	var elsewhere origins // what flags are from the environment or a file
 	root.PersistentPreRunE = func(cmd *cobra.Command, args []string) (err error) {
-		if elsewhere, err = applySettings(cmd); err != nil {
+		if elsewhere, err = applySettings(cmd, args); err != nil {
 			started = !errors.As(err, new(usageError)) // a file that cannot be read is no fault of the command line
 			return err
 		}

@@ -211,14 +211,17 @@ func serveFileOf(config string) (file serveFile, path string, err error) {
 	if path == "" {
 		return file, path, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := readSettings(path)
 	if err != nil {
 		return file, path, err
 	}
 	var top map[string]any
 	if own == "" || parseYAML(b, &top) == nil && isAllVerbs(top) {
-		all, err := readConfig(path, newRoot(nil, nil, nil))
-		if err != nil || all.Serve == nil {
+		all, err := parseConfig(b)
+		if err != nil {
+			return file, path, usagef("%s: %w", path, err)
+		}
+		if err = all.check(path, newRoot(nil, nil, nil)); err != nil || all.Serve == nil {
 			return file, path, err
 		}
 		return *all.Serve, path, nil
@@ -247,7 +250,11 @@ func (file serveFile) check(path, where string) error {
 }
 
 func parseServeFile(b []byte) (file serveFile, err error) {
-	err = parseYAML(b, &file)
+	if err := parseYAML(b, &file); err != nil {
+		return file, err
+	}
+	all, err := documentOf(b)
+	literally(all, file.Flags)
 	return file, err
 }
 
@@ -271,6 +278,8 @@ func fileValues(f *pflag.Flag, v any) ([]string, error) {
 				text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 			}
 			values = append(values, text)
+		case nil:
+			return nil, errors.New("is empty")
 		default:
 			return nil, errors.New("is neither a text, a number nor true or false")
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -136,14 +135,47 @@ func readConfig(path string, root *cobra.Command) (file configFile, err error) {
 	if path == "" {
 		return file, nil
 	}
-	b, err := os.ReadFile(path)
+	b, err := readSettings(path)
 	if err != nil {
-		return file, fmt.Errorf("--config: %w", err)
+		return file, err
 	}
-	if err := parseYAML(b, &file); err != nil {
+	if file, err = parseConfig(b); err != nil {
 		return file, usagef("%s: %w", path, err)
 	}
 	return file, file.check(path, root)
+}
+
+// mostSettings is how many bytes a file of flags may have. One of all labels of ImageNet-21k has less than one mebibyte.
+const mostSettings = 16 * mebibyte
+
+// readSettings reads a file of flags, not for ever where it is a device.
+func readSettings(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, mostSettings+1))
+	if err == nil && len(b) > mostSettings {
+		err = usagef("%s has more than %d MiB, want a file of flags", path, mostSettings/mebibyte)
+	}
+	return b, err
+}
+
+// parseConfig reads the text of the file for all verbs.
+func parseConfig(b []byte) (file configFile, err error) {
+	if err := parseYAML(b, &file); err != nil {
+		return file, err
+	}
+	all, err := documentOf(b)
+	if err != nil {
+		return file, err
+	}
+	literally(all, file.Rest)
+	if serve := valueOf(all, "serve"); serve != nil && file.Serve != nil {
+		literally(serve, file.Serve.Flags)
+	}
+	return file, nil
 }
 
 // check returns the error about a name that is neither a verb nor a flag.
@@ -174,6 +206,9 @@ func (c configFile) check(path string, root *cobra.Command) error {
 // checkSection returns the error about a section of a verb, or of one below it, that has names of no flags.
 func checkSection(path string, cmd *cobra.Command, section any) error {
 	all, ok := section.(map[string]any)
+	if section == nil { // whose lines are comments, say
+		return nil
+	}
 	if !ok {
 		return usagef("%s: %s is %v, want flags of the verb and their values", path, verbName(cmd), section)
 	}
@@ -251,12 +286,58 @@ func (all origins) note(text string) (note string) {
 // takesSettings says whether the flags of a verb may stand elsewhere: it is not cobra's own.
 func takesSettings(cmd *cobra.Command) bool {
 	first, _, _ := strings.Cut(verbName(cmd), " ")
-	return first != "help" && first != "completion"
+	return !slices.Contains([]string{"help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, first)
 }
 
-// applySettings gives the flags of cmd that the command line does not have the values of the environment, and else of the file. serve does that for
-// its own flags, since it does so again.
-func applySettings(cmd *cobra.Command) (all origins, err error) {
+// arguments stands among rivals for what is no flag.
+const arguments = ""
+
+// rivals are flags of which a command line has those of one side alone: both say the same, or one leaves nothing for the other to do. The verbs
+// refuse the two together. What stands nearer displaces a rival: that of the command line one of the environment, and that one of the file.
+var rivals = []struct {
+	verbs []string // nil for all that have such flags
+	sides [2][]string
+}{
+	{[]string{"classify"}, [2][]string{{"json"}, {"format"}}},
+	{nil, [2][]string{{"labels"}, {"labels-file", "prompts"}}},
+	{nil, [2][]string{{"labels-file"}, {"prompts"}}},
+	{nil, [2][]string{{"template"}, {"templates-file"}}},
+	{[]string{"compare", "status"}, [2][]string{{"json"}, {"all"}}},
+	{[]string{"encode"}, [2][]string{{"resume"}, {"overwrite"}}},
+	{[]string{"encode"}, [2][]string{{"part"}, {"lease"}}},
+	{[]string{"eval"}, [2][]string{{"bias"}, {"fit-bias"}}},
+	{[]string{"eval"}, [2][]string{{"multi-label"}, {"top", "min-probability", "min-cosine"}}},
+	{[]string{"explain"}, [2][]string{{"text"}, {"class"}}},
+	{[]string{"finetune"}, [2][]string{{"teacher"}, {"targets"}}},
+	{[]string{"search"}, [2][]string{{"duplicates"}, {arguments, "image", "vector", "not", "not-image", "top", "threshold", "weights"}}},
+	{[]string{"tokens"}, [2][]string{{"count"}, {"batch", "format", "output"}}},
+}
+
+// displaced returns the flags that have rivals among those that are set: a flag that is true or false is one of these only if it is true.
+func displaced(cmd *cobra.Command, args []string) (names []string) {
+	isSet := func(name string) bool {
+		if name == arguments {
+			return len(args) > 0
+		}
+		f := cmd.Flags().Lookup(name)
+		return f != nil && f.Changed && !(f.Value.Type() == "bool" && f.Value.String() == "false")
+	}
+	for _, r := range rivals {
+		if r.verbs != nil && !slices.Contains(r.verbs, verbName(cmd)) {
+			continue
+		}
+		for i, side := range r.sides {
+			if slices.ContainsFunc(side, isSet) {
+				names = append(names, r.sides[1-i]...)
+			}
+		}
+	}
+	return names
+}
+
+// applySettings gives the flags of cmd that the command line, whose arguments are args, does not have the values of the environment, and else of the
+// file, but for the [rivals] of others. serve does that for its own flags, since it does so again.
+func applySettings(cmd *cobra.Command, args []string) (all origins, err error) {
 	root, verb := cmd.Root(), verbName(cmd)
 	if cmd == root || !takesSettings(cmd) {
 		return nil, nil
@@ -270,41 +351,50 @@ func applySettings(cmd *cobra.Command) (all origins, err error) {
 	}
 	file, err := readConfig(path, root)
 	if err != nil {
-		if !general.Lookup("config").Changed {
-			err = fmt.Errorf("%s: %w", configEnv, err)
-		}
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", map[bool]string{true: "--config", false: configEnv}[general.Lookup("config").Changed], err)
 	}
 	own := cmd.LocalNonPersistentFlags()
 	if err := checkEnv(cmd, own); err != nil {
 		return nil, err
 	}
 	section := file.of(cmd)
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		isGeneral := general.Lookup(f.Name) == f
-		if err != nil || f.Changed || !isSettable(f) || !isGeneral && verb == "serve" || isGeneral && f.Name == "threads" && slices.Contains(idle, cmd.Name()) {
-			return
+	isGeneral := func(f *pflag.Flag) bool { return general.Lookup(f.Name) == f }
+	fromEnv := func(f *pflag.Flag) (o origin, ok bool, err error) {
+		o = origin{flag: f.Name, from: envName(verb, f.Name)}
+		if isGeneral(f) {
+			o.from = envName(f.Name)
 		}
-		env, values := envName(verb, f.Name), section
-		if isGeneral {
-			env, values = envName(f.Name), file.Rest
+		o.values, ok = envValues(o.from, f, false)
+		return o, ok, nil
+	}
+	fromFile := func(f *pflag.Flag) (o origin, ok bool, err error) {
+		values, of := section, verb+" "
+		if isGeneral(f) {
+			values, of = file.Rest, ""
 		}
-		o := origin{flag: f.Name, from: env}
-		found := false
-		if o.values, found = envValues(env, f, false); !found {
-			v, has := values[f.Name]
-			if !has {
+		v, ok := values[f.Name]
+		if !ok {
+			return o, false, nil
+		}
+		o = origin{flag: f.Name, from: path}
+		if o.values, err = fileValues(f, v); err != nil {
+			err = usagef("%s: %s--%s %w", path, of, f.Name, err)
+		}
+		return o, true, err
+	}
+	for _, from := range []func(*pflag.Flag) (origin, bool, error){fromEnv, fromFile} {
+		others := displaced(cmd, args)
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if err != nil || f.Changed || !isSettable(f) || !isGeneral(f) && verb == "serve" || isGeneral(f) && f.Name == "threads" && slices.Contains(idle, cmd.Name()) || slices.Contains(others, f.Name) {
 				return
 			}
-			o.from = path
-			if o.values, err = fileValues(f, v); err != nil {
-				err = usagef("%s: %s %w", path, strings.TrimSpace(cmp.Or(map[bool]string{false: verb}[isGeneral], "")+" --"+f.Name), err)
-				return
+			o, ok, e := from(f)
+			if err = e; ok && err == nil {
+				all = append(all, o)
+				err = setFlag(cmd.Flags(), f, o.from, o.values)
 			}
-		}
-		all = append(all, o)
-		err = setFlag(cmd.Flags(), f, o.from, o.values)
-	})
+		})
+	}
 	return all, err
 }
 
@@ -338,6 +428,76 @@ func parseYAML(b []byte, to any) error {
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return errors.New("more than one document, want one")
+	}
+	return nil
+}
+
+// documentOf returns a document as it is written, nil if it is empty.
+func documentOf(b []byte) (*yaml.Node, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(b, &document); err != nil {
+		return nil, err
+	}
+	if len(document.Content) == 0 {
+		return nil, nil
+	}
+	return document.Content[0], nil
+}
+
+// literally gives numbers, times, true and false among what was read of n the text that they have there: the label 1.10 is no 1.1. It changes maps
+// and lists, and returns what else is in the place of v.
+func literally(n *yaml.Node, v any) any {
+	if n == nil {
+		return v
+	}
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = literally(valueOf(n, key), v[key])
+		}
+	case map[any]any: // of which a name is no text
+		all := map[string]any{}
+		for key, value := range v {
+			all[fmt.Sprint(key)] = value
+		}
+		return literally(n, all)
+	case []any:
+		for i := range v {
+			v[i] = literally(n.Content[i], v[i])
+		}
+	case string, nil:
+	default:
+		return n.Value
+	}
+	return v
+}
+
+// valueOf returns the value of a name in n, nil if n is no map or has none. A map that is merged counts after names of n.
+func valueOf(n *yaml.Node, name string) *yaml.Node {
+	if n != nil && n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch key, value := n.Content[i], n.Content[i+1]; {
+		case key.Tag == "!!merge" && value.Kind == yaml.SequenceNode:
+			merged = append(merged, value.Content...)
+		case key.Tag == "!!merge":
+			merged = append(merged, value)
+		case key.Value == name || key.Kind == yaml.AliasNode && key.Alias.Value == name:
+			return value
+		}
+	}
+	for _, m := range merged {
+		if value := valueOf(m, name); value != nil {
+			return value
+		}
 	}
 	return nil
 }

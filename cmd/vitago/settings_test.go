@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +92,8 @@ func TestSettingsErrors(t *testing.T) {
 		"encode: 3":                            "encode is 3, want flags of the verb",
 		"encode: {batch: many}":                `--batch is "many": want a whole number`,
 		"encode: {batch: [1, 2]}":              "encode --batch is a list, want one value",
+		"encode: {batch: }":                    "encode --batch is empty",
+		"encode: {1: 2}":                       `encode has no flag "1"`,
 		"encode: {batch: {a: 1}}":              "is neither a text, a number nor true or false",
 		"encode: {batch: 0}":                   "--batch is 0, want 1 to 64; --batch is from ",
 		"encode: {layer: 0}":                   "patches or all; --layer is from ",
@@ -176,8 +181,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte("a: &x [1, *x]\n"))
 	root := newRoot(strings.NewReader(""), nil, nil)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var file configFile
-		if parseYAML(b, &file) != nil || file.check("file", root) != nil {
+		file, err := parseConfig(b)
+		if err != nil || file.check("file", root) != nil {
 			return
 		}
 		for _, verb := range everyVerb(root) {
@@ -204,4 +209,126 @@ func TestSettingsPage(t *testing.T) {
 		return
 	}
 	t.Error("docs/cli.md shows no file")
+}
+
+// TestSettingsRivals: of flags that a command line does not have together, the one that stands nearer counts.
+func TestSettingsRivals(t *testing.T) {
+	picture := filepath.Join(colours(t, 1), "red", "00.png")
+	dir := t.TempDir()
+	file, lines := filepath.Join(dir, "vitago.yaml"), filepath.Join(dir, "labels.txt")
+	for path, text := range map[string]string{file: "classify: {json: true, labels-file: nowhere.txt}\nexplain: {class: [nothing]}\n", lines: "red circle\nblue square\ngreen heart\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("VITAGO_CLASSIFY_LABELS", "red circle,blue square")
+	rows := func(want int, begins string, args ...string) {
+		t.Helper()
+		r := vitago(append([]string{"classify", "--quiet", picture}, args...)...)
+		r.want(t, exitDone, []string{begins}, nil)
+		if n := strings.Count(strings.TrimSpace(r.out), "\n"); n != want || !strings.HasPrefix(r.out, begins) {
+			t.Errorf("%q: %d lines below the first, want %d: %s", args, n, want, r.out)
+		}
+	}
+	rows(3, "image,rank,", "--format", "csv", "--labels-file", lines) // the command line before the environment
+	rows(2, "image,rank,", "--format", "csv", "--config", file)       // the environment before the file, and the command line
+	t.Setenv("VITAGO_CLASSIFY_JSON", "true")
+	rows(2, "image,rank,", "--format", "csv")
+	rows(0, "{", "--json")
+	t.Setenv("VITAGO_CLASSIFY_JSON", "false") // which displaces nothing
+	t.Setenv("VITAGO_CLASSIFY_FORMAT", "csv")
+	rows(2, "image,rank,")
+	rows(0, "{", "--json")
+	t.Setenv("VITAGO_CLASSIFY_LABELS_FILE", lines) // both in one place
+	vitago("classify", picture).want(t, exitUsage, nil, []string{"--labels and --labels-file: give one of them", "--labels is from VITAGO_CLASSIFY_LABELS", "--labels-file is from VITAGO_CLASSIFY_LABELS_FILE"})
+	vitago("explain", "--config", file, "--text", "a circle", "--quiet", picture).want(t, exitDone, []string{"a circle: cosine"}, nil)
+
+	t.Setenv("VITAGO_SEARCH_DUPLICATES", "0.9")
+	t.Setenv("VITAGO_SEARCH_INDEX", filepath.Join(dir, "nowhere"))
+	vitago("search", "a circle").want(t, exitFailed, nil, []string{"nowhere"})
+	t.Setenv("VITAGO_SEARCH_DUPLICATES", "")
+	t.Setenv("VITAGO_SEARCH_TOP", "3")
+	vitago("search", "--duplicates", "0.9").want(t, exitFailed, nil, []string{"nowhere"})
+}
+
+// TestRivals: each flag among rivals is one of their verbs, and two of them are refused on one command line.
+func TestRivals(t *testing.T) {
+	root := newRoot(strings.NewReader(""), io.Discard, io.Discard)
+	for _, r := range rivals {
+		n := 0
+		for _, cmd := range everyVerb(root) {
+			if r.verbs != nil && !slices.Contains(r.verbs, verbName(cmd)) {
+				continue
+			}
+			has := func(name string) bool { return name == arguments || cmd.Flags().Lookup(name) != nil }
+			if all := slices.Concat(r.sides[0], r.sides[1]); r.verbs != nil && slices.ContainsFunc(all, func(name string) bool { return !has(name) }) {
+				t.Errorf("%s has not all of %q", verbName(cmd), all)
+			}
+			if slices.ContainsFunc(r.sides[0], has) && slices.ContainsFunc(r.sides[1], has) {
+				n++
+			}
+		}
+		if n == 0 {
+			t.Errorf("no verb has %v", r.sides)
+		}
+	}
+}
+
+// TestSettingsLiterally: a value in the file is the text that stands there, whatever YAML takes it for.
+func TestSettingsLiterally(t *testing.T) {
+	const text = `
+x: &x {bias: 1.50, labels: [1.10, 007, "0x10", 0x10, 2024-01-01, True, 1e3, ~, "a, b"]}
+classify: {<<: *x, bias: 0.250}
+eval: {<<: [*x], template: &t 1.0}
+finetune: {recipes: {json: TRUE}}
+serve: {origin: [1.0], host: *t, models: [{name: 1.0, path: 2}]}
+`
+	file, err := parseConfig([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := []any{"1.10", "007", "0x10", "0x10", "2024-01-01", "True", "1e3", nil, "a, b"}
+	want := map[string]any{
+		"x":        map[string]any{"bias": "1.50", "labels": labels},
+		"classify": map[string]any{"bias": "0.250", "labels": labels},
+		"eval":     map[string]any{"bias": "1.50", "labels": labels, "template": "1.0"},
+		"finetune": map[string]any{"recipes": map[string]any{"json": "TRUE"}},
+	}
+	if !reflect.DeepEqual(file.Rest, want) {
+		t.Errorf("got %v, want %v", file.Rest, want)
+	}
+	if got, want := file.Serve.Flags, map[string]any{"origin": []any{"1.0"}, "host": "1.0"}; !reflect.DeepEqual(got, want) || file.Serve.Models[0].Name != "1.0" {
+		t.Errorf("of serve: got %v, want %v; models %v", got, want, file.Serve.Models)
+	}
+	own, err := parseServeFile([]byte("host: [1.10, 007]\nmax-items: 7\n"))
+	if want := map[string]any{"host": []any{"1.10", "007"}, "max-items": "7"}; err != nil || !reflect.DeepEqual(own.Flags, want) {
+		t.Errorf("of serve's own file: got %v, want %v: %v", own.Flags, want, err)
+	}
+}
+
+// TestSettingsForms: a file may be empty, have empty sections and the marks of Windows; it is no device without an end.
+func TestSettingsForms(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vitago.yaml")
+	for text, threads := range map[string]string{
+		"": "", "# nothing\n": "", "encode:\n  # batch: 3\nthreads: 3\nserve:\n": "3", "\xef\xbb\xbfencode:\r\n  batch: 2\r\nthreads: 3\r\n": "3", `{"threads": 3}`: "3",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{`"threads": ` + threads}
+		vitago("version", "--json", "--config", file).want(t, exitDone, want, nil)
+		t.Setenv("VITAGO_CONFIG", file)
+		vitago("version", "--json").want(t, exitDone, want, nil)
+		t.Setenv("VITAGO_CONFIG", "")
+	}
+	if err := os.WriteFile(file, make([]byte, mostSettings+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vitago("version", "--config", file).want(t, exitUsage, nil, []string{file + " has more than 16 MiB"})
+	vitago("serve", "--check", "--config", file).want(t, exitUsage, nil, []string{file + " has more than 16 MiB"})
+	vitago("version", "--config", filepath.Dir(file)).want(t, exitFailed, nil, []string{"--config: ", "directory"})
+	t.Setenv("VITAGO_CONFIG", "nowhere.yaml")
+	r := vitago("version")
+	r.want(t, exitFailed, nil, []string{"VITAGO_CONFIG: open nowhere.yaml"})
+	vitago("__complete", "enc").want(t, exitDone, []string{"encode"}, []string{""}) // a shell completes whatever stands elsewhere
 }
