@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A comparison is all that was measured beside peers, as -json has it.
@@ -247,7 +249,7 @@ func (c *comparison) interleave(g *gauge, running *[]runner, of sample, rounds, 
 				all = append(all, s)
 				values = append(values, answer.Values)
 			}
-			progress("%s, %s, %s, round %d of %d: %s ms", r.name, of.What, plural(of.Threads, "thread"), round, rounds, milliseconds(s.Seconds))
+			progress("%s, %s, %s, round %d of %d: %s ms", r.name, of.What, plural.Of(of.Threads, "thread"), round, rounds, milliseconds(s.Seconds))
 			return false
 		})
 	}
@@ -269,7 +271,7 @@ func (c *comparison) wrong() error {
 	var errs []error
 	for _, s := range slices.Concat(c.Encoding, c.Products) {
 		if s.Cosine < least[strings.TrimPrefix(s.Contender, beforePrefix)] {
-			errs = append(errs, fmt.Errorf("%s, %s, %s: the cosine to the reference is %.7f, want %v or more", s.Contender, s.What, plural(s.Threads, "thread"), s.Cosine, least[strings.TrimPrefix(s.Contender, beforePrefix)]))
+			errs = append(errs, fmt.Errorf("%s, %s, %s: the cosine to the reference is %.7f, want %v or more", s.Contender, s.What, plural.Of(s.Threads, "thread"), s.Cosine, least[strings.TrimPrefix(s.Contender, beforePrefix)]))
 		}
 	}
 	return errors.Join(errs...)

@@ -19,6 +19,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A fileRun is a process from its start to its end, that made embeddings of pictures in files.
@@ -116,7 +118,7 @@ func (f *fileRace) encode(ctx context.Context, o options, threads int, folder, f
 					progress("%s: %v", c.name, err)
 					continue
 				}
-				progress("%s, %s, round %d of %d: %s, %.1f s, %.1f s of CPU", c.name, plural(threads, "thread"), round, o.rounds, plural(r.Files, "file"), r.Seconds, r.CPU)
+				progress("%s, %s, round %d of %d: %s, %.1f s, %.1f s of CPU", c.name, plural.Of(threads, "thread"), round, o.rounds, plural.Of(r.Files, "file"), r.Seconds, r.CPU)
 				f.Runs = append(f.Runs, r)
 			}
 		}
@@ -265,7 +267,7 @@ func (f *fileRace) wrong() error {
 	var errs []error
 	for _, r := range f.Runs {
 		if r.Cosine < f32Cosine {
-			errs = append(errs, fmt.Errorf("%s, %s: the cosine to the first is %.7f, want %v or more", r.Contender, plural(r.Files, "file"), r.Cosine, f32Cosine))
+			errs = append(errs, fmt.Errorf("%s, %s: the cosine to the first is %.7f, want %v or more", r.Contender, plural.Of(r.Files, "file"), r.Cosine, f32Cosine))
 		}
 	}
 	for _, p := range f.Pictures {
@@ -279,7 +281,7 @@ func (f *fileRace) wrong() error {
 // markdown writes the tables.
 func (f *fileRace) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\n%s of %.0f KB in the mean, %s.\n", f.Machine.markdown(), plural(f.Files, "file"), float64(f.Bytes)/float64(f.Files)/1e3, f.Config)
+	fmt.Fprintf(&b, "%s.\n\n%s of %.0f KB in the mean, %s.\n", f.Machine.markdown(), plural.Of(f.Files, "file"), float64(f.Bytes)/float64(f.Files)/1e3, f.Config)
 	for name, why := range f.Failed {
 		fmt.Fprintf(&b, "\nNot measured: %s (%s).\n", name, why)
 	}
@@ -326,7 +328,7 @@ func (f *fileRace) tables() string {
 				gigabytes(memory), gigabytes(peaks), strconv.Itoa(processes), number(ours/rate, 2), number(float64(memory)/float64(oursMemory), 2),
 			})
 		}
-		fmt.Fprintf(&b, "\n### From %s to embeddings, %s, %s, batches of %d, Python with %s\n\n%s", plural(f.Files, "JPEG file"), f.Config, plural(n, "thread"), f.Batch, plural(f.Workers, "worker"), table([]string{
+		fmt.Fprintf(&b, "\n### From %s to embeddings, %s, %s, batches of %d, Python with %s\n\n%s", plural.Of(f.Files, "JPEG file"), f.Config, plural.Of(n, "thread"), f.Batch, plural.Of(f.Workers, "worker"), table([]string{
 			"", "images/s", "with the start", "seconds", "of which the start", "CPU seconds", "peak resident, GB (PSS)", "sum of peaks, GB", "processes", "our images/s to it", "memory to ours",
 		}, rows...))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A machine is where and how a run took place.
@@ -75,7 +76,7 @@ func cpuName() string {
 }
 
 func (m machine) markdown() string {
-	s := fmt.Sprintf("%s; %s of %s, %s", m.Date, plural(m.Cores, "core"), m.CPU, m.Platform)
+	s := fmt.Sprintf("%s; %s of %s, %s", m.Date, plural.Of(m.Cores, "core"), m.CPU, m.Platform)
 	if m.Revision != "" {
 		s += "; revision " + m.Revision[:min(12, len(m.Revision))]
 	}

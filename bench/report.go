@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // markdown writes the tables.
@@ -18,10 +20,10 @@ func (c *comparison) markdown(o options) string {
 			p("%s: %s. ", name, v)
 		}
 	}
-	p("One %s of %s is %.2f GFLOP.\n", c.Noun, plural(c.Tokens, "token"), c.GFLOP)
+	p("One %s of %s is %.2f GFLOP.\n", c.Noun, plural.Of(c.Tokens, "token"), c.GFLOP)
 	for _, threads := range o.threads {
 		peaks := pick(slices.Concat(c.Encoding, c.Products), func(s sample) bool { return s.Threads == threads })
-		p("\n%s: peak of multiply-adds %s; memory read at %.1f GB/s.\n", plural(threads, "thread"), peakList(peaks, c.Machine.peaks()), c.Bandwidth[threads]/1e9)
+		p("\n%s: peak of multiply-adds %s; memory read at %.1f GB/s.\n", plural.Of(threads, "thread"), peakList(peaks, c.Machine.peaks()), c.Bandwidth[threads]/1e9)
 	}
 	for _, why := range slices.Compact(slices.Sorted(maps.Values(c.Failed))) {
 		all := slices.DeleteFunc(slices.Sorted(maps.Keys(c.Failed)), func(name string) bool { return c.Failed[name] != why })
@@ -34,7 +36,7 @@ func (c *comparison) markdown(o options) string {
 			if len(samples) == 0 {
 				continue
 			}
-			p("\n### %s, %s at once\n\n%s", plural(threads, "thread"), plural(batch, c.Noun), c.encodingTable(samples, batch))
+			p("\n### %s, %s at once\n\n%s", plural.Of(threads, "thread"), plural.Of(batch, c.Noun), c.encodingTable(samples, batch))
 			if t := beforeTable(samples); t != "" {
 				p("\n%s", t)
 			}
@@ -42,14 +44,14 @@ func (c *comparison) markdown(o options) string {
 	}
 	most := o.threads[len(o.threads)-1]
 	if len(c.Starts) > 0 {
-		p("\n### From the start of the process, %s\n\n%s", plural(most, "thread"), c.startTable())
+		p("\n### From the start of the process, %s\n\n%s", plural.Of(most, "thread"), c.startTable())
 	}
 	for _, threads := range o.threads {
 		samples := pick(c.Products, func(s sample) bool { return s.Threads == threads })
 		if len(samples) == 0 {
 			continue
 		}
-		p("\n### Products x·wᵀ of one %s, %s: GFLOP/s (of the %s peak)\n\n%s", c.Noun, plural(threads, "thread"), c.best(samples), c.productTable(o.config.shapes(), samples))
+		p("\n### Products x·wᵀ of one %s, %s: GFLOP/s (of the %s peak)\n\n%s", c.Noun, plural.Of(threads, "thread"), c.best(samples), c.productTable(o.config.shapes(), samples))
 	}
 	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A growth is how this project's cost grows, as -json has it.
@@ -99,11 +100,11 @@ func grow(ctx context.Context, o options) (string, any, error) {
 }
 
 func (p point) describe() string {
-	s := fmt.Sprintf("%s: %d pixels, %s", p.Axis, p.Size, plural(p.Threads, "core"))
+	s := fmt.Sprintf("%s: %d pixels, %s", p.Axis, p.Size, plural.Of(p.Threads, "core"))
 	if p.Callers > 0 {
-		return s + ", " + plural(p.Callers, "caller")
+		return s + ", " + plural.Of(p.Callers, "caller")
 	}
-	return s + ", " + plural(p.Batch, "image")
+	return s + ", " + plural.Of(p.Batch, "image")
 }
 
 // measure fills in the seconds, the peaks and the memory.

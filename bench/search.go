@@ -20,6 +20,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/scan"
 )
 
@@ -316,7 +317,7 @@ func (r *searchRace) run(ctx context.Context, o options, path, data string, rows
 				if queries == slices.Max(o.batches) && want == nil {
 					want = a.Hits
 				}
-				progress("%s rows of %s, %s, %s at once, round %d: %.2f ms", number(float64(rows), 0), data, c.name, plural(queries, "query"), round, a.Seconds*1e3)
+				progress("%s rows of %s, %s, %s at once, round %d: %.2f ms", number(float64(rows), 0), data, c.name, plural.Of(queries, "query"), round, a.Seconds*1e3)
 				r.Runs = append(r.Runs, searchRun{c.name, rows, data, threads, queries, round, a.Seconds, recall(a.Hits, want), memory[c.name], a.Exact})
 			}
 		}

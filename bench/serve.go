@@ -25,6 +25,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 //go:embed serve.py
@@ -422,7 +423,7 @@ func (s *serveRace) of(name string) (rate, first, memory, peak float64) {
 // markdown writes the tables.
 func (s *serveRace) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\n%s, %s, %s at a time.\n", s.Machine.markdown(), s.Config, plural(s.Files, "JPEG file"), plural(s.Clients, "client"))
+	fmt.Fprintf(&b, "%s.\n\n%s, %s, %s at a time.\n", s.Machine.markdown(), s.Config, plural.Of(s.Files, "JPEG file"), plural.Of(s.Clients, "client"))
 	for name, why := range s.Failed {
 		fmt.Fprintf(&b, "\nNot measured: %s (%s).\n", name, why)
 	}
@@ -446,7 +447,7 @@ func (s *serveRace) markdown() string {
 				number(rate/r, 2), or(f, number(f/first, 2)), or(m, number(m/memory, 2)),
 			})
 		}
-		fmt.Fprintf(&b, "\n### %s, %s\n\n%s", s.Config, plural(s.Clients, "client"), table([]string{
+		fmt.Fprintf(&b, "\n### %s, %s\n\n%s", s.Config, plural.Of(s.Clients, "client"), table([]string{
 			"", "images/s", "first answer, s", "resident, GB (PSS)", "peak, GB", "images/s of serve to it", "its first answer to that of serve", "its memory to that of serve",
 		}, rows...))
 	}
@@ -481,7 +482,7 @@ func (s *serveRace) panels() (all []panel) {
 			all = append(all, p)
 		}
 	}
-	bars(fmt.Sprintf("%s, %s", s.Config, plural(s.Clients, "client")), "images/s", func(n string) float64 { r, _, _, _ := s.of(n); return r })
+	bars(fmt.Sprintf("%s, %s", s.Config, plural.Of(s.Clients, "client")), "images/s", func(n string) float64 { r, _, _, _ := s.of(n); return r })
 	bars("First answer after the start", "seconds", func(n string) float64 { _, f, _, _ := s.of(n); return f })
 	bars("Memory under load", "GB (PSS)", func(n string) float64 { _, _, m, _ := s.of(n); return m / 1e9 })
 	return all

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 //go:embed shards.py
@@ -485,7 +487,7 @@ func (s *shardRace) wrong() error {
 // markdown writes the tables.
 func (s *shardRace) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\n%s, %s, %d in a tar.\n", s.Machine.markdown(), s.Config, plural(s.Files, "JPEG file"), s.Tar)
+	fmt.Fprintf(&b, "%s.\n\n%s, %s, %d in a tar.\n", s.Machine.markdown(), s.Config, plural.Of(s.Files, "JPEG file"), s.Tar)
 	for name, why := range s.Failed {
 		fmt.Fprintf(&b, "\nNot measured: %s (%s).\n", name, why)
 	}

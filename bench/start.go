@@ -4,6 +4,8 @@ import (
 	"context"
 	"path/filepath"
 	"time"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A start is the way of a worker from nothing to its first embedding.
@@ -23,7 +25,7 @@ func (c *comparison) begin(ctx context.Context, o options, t contender, threads 
 	if err != nil {
 		return nil, s, err
 	}
-	progress("%s, %s: start", t.name, plural(threads, "thread"))
+	progress("%s, %s: start", t.name, plural.Of(threads, "thread"))
 	tokens := o.config.tokens
 	if o.config.blocks {
 		tokens = o.tokens[0] // not 1: after it, OpenVINO 2026.4.1 computes wrong values of more

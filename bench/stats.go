@@ -115,10 +115,3 @@ func milliseconds(s float64) string {
 	}
 	return number(s*1e3, 0)
 }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/plotter"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // What is aimed at: a peer's time to ours, or this fraction of the peak where the peak leaves less, and a fraction from some
@@ -209,7 +211,7 @@ func (p *page) markdown(plot string) string {
 			r.config, fmt.Sprint(r.threads), fmt.Sprint(r.batch), milliseconds(r.ours), milliseconds(r.peer), r.peerName, ratio, number(r.peak, 2), gigabytes(r.memory), gigabytes(r.peers),
 		})
 		if why := r.misses(); why != "" {
-			missed = append(missed, fmt.Sprintf("- %s, %s, %d at once: %s", r.config, plural(r.threads, "thread"), r.batch, why))
+			missed = append(missed, fmt.Sprintf("- %s, %s, %d at once: %s", r.config, plural.Of(r.threads, "thread"), r.batch, why))
 		} else {
 			reached++
 		}
@@ -292,7 +294,7 @@ func (p *page) panels() (all []panel) {
 		}
 	}
 	for _, threads := range slices.Compact(slices.Sorted(maps.Keys(by(rows, func(r row) int { return r.threads })))) {
-		of := panel{title: "Best peer's time to ours, " + plural(threads, "thread"), y: "ratio", labels: towers}
+		of := panel{title: "Best peer's time to ours, " + plural.Of(threads, "thread"), y: "ratio", labels: towers}
 		for _, batch := range slices.Sorted(maps.Keys(by(rows, func(r row) int { return r.batch }))) {
 			c := curve{name: fmt.Sprint("batch ", batch)}
 			for _, r := range rows {

@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // gridLayers is how many blocks a grid has: one to read what the other wrote, as in a tower.
@@ -171,7 +172,7 @@ func (g *grid) markdown() string {
 		return table(head, rows...)
 	}
 	for _, n := range threads {
-		fmt.Fprintf(&b, "\n### Tokens and batch, %s: of the %s peak, %s blocks of width %d\n", plural(n, "thread"), g.best(g.Encoding), fmt.Sprint(gridLayers), g.Width)
+		fmt.Fprintf(&b, "\n### Tokens and batch, %s: of the %s peak, %s blocks of width %d\n", plural.Of(n, "thread"), g.best(g.Encoding), fmt.Sprint(gridLayers), g.Width)
 		for i, name := range all {
 			fmt.Fprintf(&b, "\n%s:\n\n", name)
 			var cliffs []string
@@ -181,7 +182,7 @@ func (g *grid) markdown() string {
 				for _, near := range [][2]int{{before(tokens, t), batch}, {t, before(batches, batch)}} {
 					if c := g.fraction(name, n, near[0], near[1]); f < cliff*c {
 						cell = "**" + number(f, 2) + "**"
-						cliffs = append(cliffs, fmt.Sprintf("%s, batch %d: %.2f after %.2f of %s, batch %d", plural(t, "token"), batch, f, c, plural(near[0], "token"), near[1]))
+						cliffs = append(cliffs, fmt.Sprintf("%s, batch %d: %.2f after %.2f of %s, batch %d", plural.Of(t, "token"), batch, f, c, plural.Of(near[0], "token"), near[1]))
 					}
 				}
 				return cell
@@ -227,9 +228,9 @@ func (g *grid) panels() (all []panel) {
 	}
 	for _, n := range threads {
 		names := names(g.Encoding)
-		add("Of the peak, "+plural(n, "thread"), "fraction", func(t, batch int) float64 { return g.fraction(names[0], n, t, batch) })
+		add("Of the peak, "+plural.Of(n, "thread"), "fraction", func(t, batch int) float64 { return g.fraction(names[0], n, t, batch) })
 		if len(names) > 1 {
-			add("Best peer to ours, "+plural(n, "thread"), "ratio of times", func(t, batch int) float64 { return g.ratio(n, t, batch) })
+			add("Best peer to ours, "+plural.Of(n, "thread"), "ratio of times", func(t, batch int) float64 { return g.ratio(n, t, batch) })
 		}
 	}
 	return all

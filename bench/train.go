@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A trainingCase is one kind of fine-tuning.
@@ -155,7 +156,7 @@ func (f *fineTuning) heat(ctx context.Context, o options, g *gauge, c trainingCa
 	}
 	var running []runner
 	for _, t := range all {
-		progress("%s, %s, %s: start", c.name, t.name, plural(of.Threads, "thread"))
+		progress("%s, %s, %s: start", c.name, t.name, plural.Of(of.Threads, "thread"))
 		p, version, err := prepare(ctx, o, t, of.Threads, lesson)
 		if err != nil {
 			fail(t, err)
@@ -183,7 +184,7 @@ func (f *fineTuning) heat(ctx context.Context, o options, g *gauge, c trainingCa
 			}
 			s.stepResult, s.Seconds, s.Memory = answer.Step, answer.Seconds, r.p.memory("VmHWM")
 			f.Steps = append(f.Steps, s)
-			progress("%s, %s, %s, round %d of %d: %.0f ms, loss %.6f", c.name, r.name, plural(of.Threads, "thread"), round, o.rounds, s.Seconds*1e3, s.Loss)
+			progress("%s, %s, %s, round %d of %d: %.0f ms, loss %.6f", c.name, r.name, plural.Of(of.Threads, "thread"), round, o.rounds, s.Seconds*1e3, s.Loss)
 			return false
 		})
 	}
@@ -295,7 +296,7 @@ func (f *fineTuning) markdown(o options) string {
 			p("%s: %s. ", name, v)
 		}
 	}
-	p("AdamW, norm clipped to %d, a discarded step, then the medians of %s.\n", lessonClip, plural(o.rounds, "step"))
+	p("AdamW, norm clipped to %d, a discarded step, then the medians of %s.\n", lessonClip, plural.Of(o.rounds, "step"))
 	for _, name := range slices.Sorted(maps.Keys(f.Failed)) {
 		p("\nNot measured: %s (%s).\n", name, f.Failed[name])
 	}
@@ -307,7 +308,7 @@ func (f *fineTuning) markdown(o options) string {
 			p("\n### %s: %s\n", c.name, c.what)
 		}
 		measured := pick(race, func(s trainingStep) bool { return s.Round > 0 })
-		p("\n%s, %s a step, %.2f TFLOP; peak of multiply-adds %s.\n\n", plural(first.Threads, "thread"), plural(first.Batch, "image"), ops/1e12, peakList(samplesOf(measured), f.Machine.peaks()))
+		p("\n%s, %s a step, %.2f TFLOP; peak of multiply-adds %s.\n\n", plural.Of(first.Threads, "thread"), plural.Of(first.Batch, "image"), ops/1e12, peakList(samplesOf(measured), f.Machine.peaks()))
 		p("%s", f.raceTable(race, ops))
 		if t := beforeTable(samplesOf(measured)); t != "" {
 			p("\n%s", t)

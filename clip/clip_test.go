@@ -624,7 +624,7 @@ func TestFolder(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].Name() != filepath.Join(dir, "a.jpg") || all[1].Name() != filepath.Join(dir, "b.png") {
 		t.Errorf("got %v, %v", all, err)
 	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "left out 1 pictures of the format HEIC") {
+	if len(notes) != 1 || !strings.Contains(notes[0], "left out 1 picture of the format HEIC") {
 		t.Errorf("notes are %q", notes)
 	}
 	if v, err := open(t, plain).Encode(t.Context(), all...); err != nil || len(v) != 2 {

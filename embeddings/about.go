@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // About is what FILE.about.json says of a file that [Encode] has written.
@@ -31,7 +32,7 @@ func ReadAbout(path string) (*About, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path + partialSuffix); err == nil {
-		return nil, fmt.Errorf("embeddings: %s %w: it has %d rows so far", path, ErrPartial, n)
+		return nil, fmt.Errorf("embeddings: %s %w: it has %s so far", path, ErrPartial, plural.Of(n, "row"))
 	}
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("embeddings: %s: %w", path, reason(err))

@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/journal"
 	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -113,7 +114,7 @@ func (o Options) Check(path string) error {
 		return err
 	}
 	if _, err := os.Stat(path + partialSuffix); err == nil && n > 0 {
-		return fmt.Errorf("embeddings: %s has been begun, with %d rows, and %w", path, n, ErrUnfinished)
+		return fmt.Errorf("embeddings: %s has been begun, with %s, and %w", path, plural.Of(n, "row"), ErrUnfinished)
 	}
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("embeddings: %s exists, and %w", path, ErrExists)

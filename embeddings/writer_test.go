@@ -407,7 +407,7 @@ func TestRefused(t *testing.T) {
 	refused(Options{}, ErrUnfinished, "has been begun, with 2 rows")
 	refused(Options{Resume: true, Overwrite: true}, nil, "cannot both")
 	written(t, path, sample(""), Options{Overwrite: true}, 1)
-	refused(Options{}, ErrUnfinished, "has been begun, with 1 rows")
+	refused(Options{}, ErrUnfinished, "has been begun, with 1 row,")
 	written(t, path, sample(""), Options{Resume: true}, 9)
 	refused(Options{}, ErrExists, "")
 	if err := os.WriteFile(path, []byte("mine"), 0o666); err != nil {
@@ -701,7 +701,7 @@ func TestReadAbout(t *testing.T) {
 	if err := w.Write("a", []float32{1, 2}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadAbout(path); !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "1 rows so far") {
+	if _, err := ReadAbout(path); !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "1 row so far") {
 		t.Errorf("half of it: %v", err)
 	}
 	if err := errors.Join(w.Write("b", []float32{3, 4}), w.Commit(), w.Close()); err != nil {

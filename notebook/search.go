@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/sheet"
 	"github.com/vitago/vitago/search"
 )
@@ -74,7 +75,7 @@ func (x *Index) Close() {
 
 // String says what it is.
 func (x *Index) String() string {
-	return fmt.Sprintf("%s: %d pictures, vectors of %d numbers", filepath.Base(x.dir), x.Len(), x.of.Dim())
+	return fmt.Sprintf("%s: %s, vectors of %d numbers", filepath.Base(x.dir), plural.Of(x.Len(), "picture"), x.of.Dim())
 }
 
 // SimpleRender shows it in words.

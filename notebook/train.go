@@ -11,6 +11,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A Run is a training that has ended, with its curves. Its model is in a folder.
@@ -87,7 +88,7 @@ func (run *Run) probe(ctx context.Context, r job.Request, p *progress) error {
 	if len(training.X) > 0 {
 		run.Curves = []Curve{sorted(training), sorted(validation)}
 	}
-	run.facts = fmt.Sprintf("linear probe of %d classes on %d pictures", len(run.Classes), j.Pictures)
+	run.facts = fmt.Sprintf("linear probe of %s on %s", plural.Of(len(run.Classes), "class"), plural.Of(j.Pictures, "picture"))
 	return nil
 }
 

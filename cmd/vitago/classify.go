@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/zeroshot"
 )
 
@@ -356,7 +357,7 @@ func (c *classification) readLabels(stdin io.Reader) error {
 			c.labels = append(c.labels, l.Name)
 		}
 		if n := len(c.labels); n < c.fewest() {
-			return usagef("%s: got %s, want at least %d", c.promptsFile, some(n, "label"), c.fewest())
+			return usagef("%s: got %s, want at least %d", c.promptsFile, plural.Of(n, "label"), c.fewest())
 		}
 		return c.readTemplates(stdin)
 	}
@@ -369,7 +370,7 @@ func (c *classification) readLabels(stdin io.Reader) error {
 		how = "one a line"
 	}
 	if n := len(labels); n < c.fewest() {
-		return usagef("%sgot %s, want at least %d: %s", from, some(n, "label"), c.fewest(), how)
+		return usagef("%sgot %s, want at least %d: %s", from, plural.Of(n, "label"), c.fewest(), how)
 	}
 	c.labels = nil
 	first := map[string]line{}

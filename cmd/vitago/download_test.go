@@ -297,13 +297,13 @@ func TestBar(t *testing.T) {
 		t.Errorf("done %d, skipped %d, want 190, 140", b.done(), b.skipped)
 	}
 	b.unit = count
-	if got, want := b.line(5e9), "x   63%  190 of 300  12s left"; got != want { // 50 in 5 s, 110 to go
+	if got, want := b.line(5e9), "x   63%  190 of 300  10/s  12s left"; got != want { // 50 in 5 s, 110 to go
 		t.Errorf("got %q, want %q", got, want)
 	}
 	b.note("a word")
 	b.unit = count
 	b.set(140, 200)
-	if got, want := b.line(5e9), "x   80%  240 of 300  7s left"; got != want {
+	if got, want := b.line(5e9), "x   80%  240 of 300  10/s  7s left"; got != want {
 		t.Errorf("after a note: got %q, want %q", got, want)
 	}
 	b.stop()

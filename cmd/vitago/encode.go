@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/embeddings"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/shard"
 )
 
@@ -131,7 +132,7 @@ try it again.
 		case e.sharding.on && e.keep.Resume: // with those of the plan
 			return nil
 		case e.textFile != "" && len(args) > 0:
-			return usagef("--text-file has the texts: got %s, want none", some(len(args), "argument"))
+			return usagef("--text-file has the texts: got %s, want none", plural.Of(len(args), "argument"))
 		case e.textFile != "":
 			return nil
 		case e.text:
@@ -311,14 +312,14 @@ func (e *encoding) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintln(log, e.summary(r, what, elapsed, loaded))
 	}
 	if r.Failed > 0 {
-		return fmt.Errorf("%d of %d %s could not be %s", r.Failed, r.Rows, what, map[bool]string{true: "encoded", false: "read"}[e.text])
+		return fmt.Errorf("%d of %s could not be %s", r.Failed, plural.Of(r.Rows, strings.TrimSuffix(what, "s")), map[bool]string{true: "encoded", false: "read"}[e.text])
 	}
 	return nil
 }
 
 // summary says what is in the output.
 func (e *encoding) summary(r *embeddings.Result, what string, elapsed, loaded time.Duration) string {
-	of := fmt.Sprintf("%d %s", r.Rows, what)
+	of := plural.Of(r.Rows, strings.TrimSuffix(what, "s"))
 	if r.Failed > 0 {
 		of = fmt.Sprintf("%d of %s", r.Rows-r.Failed, of)
 	}
@@ -428,7 +429,7 @@ func (e *encoding) checkFeatures(c clipvit.Config) error {
 // unread returns an error if images were skipped.
 func unread(skipped, images int) error {
 	if skipped > 0 {
-		return fmt.Errorf("%d of %s could not be read", skipped, some(images, "image"))
+		return fmt.Errorf("%d of %s could not be read", skipped, plural.Of(images, "image"))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/shard"
 	"github.com/vitago/vitago/shard/input"
 	_ "github.com/vitago/vitago/shard/store/s3" // s3://
@@ -205,11 +206,11 @@ func (e *encoding) shards(cmd *cobra.Command, inputs []string) error {
 	}
 	before := ""
 	if r.Before > 0 {
-		before = fmt.Sprintf("; %s from before, or of other workers", some(r.Before, "shard"))
+		before = fmt.Sprintf("; %s from before, or of other workers", plural.Of(r.Before, "shard"))
 	}
-	fmt.Fprintf(log, "%s: %s of %d, %s in %s, after %s of loading%s\n", e.output, some(r.Done, "shard"), j.Shards(), some(r.Rows, "row"), seconds(elapsed), seconds(loaded), before)
+	fmt.Fprintf(log, "%s: %s of %d, %s in %s, after %s of loading%s\n", e.output, plural.Of(r.Done, "shard"), j.Shards(), plural.Of(r.Rows, "row"), seconds(elapsed), seconds(loaded), before)
 	if r.Failed > 0 {
-		err = fmt.Errorf("%s failed, the first: %w", some(r.Failed, "shard"), r.First)
+		err = fmt.Errorf("%s failed, the first: %w", plural.Of(r.Failed, "shard"), r.First)
 		if r.Failed == r.Useless {
 			return neverAgain{err}
 		}
@@ -245,7 +246,7 @@ func (l *leftOut) notes(output string) []string {
 	if l.shards == 0 {
 		return nil
 	}
-	return append(l.first, fmt.Sprintf("%s left files out; left_out in %s says which", some(l.shards, "shard"), strings.TrimSuffix(output, "/")+"/vitago/shards"))
+	return append(l.first, fmt.Sprintf("%s left files out; left_out in %s says which", plural.Of(l.shards, "shard"), strings.TrimSuffix(output, "/")+"/vitago/shards"))
 }
 
 // captions says whether texts are encoded beside images.

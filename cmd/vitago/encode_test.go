@@ -348,7 +348,7 @@ func TestEncodeFolder(t *testing.T) {
 		names = []string{"a.PNG", `b\udce9.png`, "link/c.png", "link/deep/d.jpeg", "sub/c.png", "sub/deep/d.jpeg", "we[ird].png"}
 	}
 	r := vitago("encode", "--model", tinyModel, dir)
-	r.want(t, exitDone, []string{"a.PNG"}, []string{"note: left out 1 pictures of the format HEIC, which is not read: " + filepath.Join(dir, "photo.HEIC") + "\n"})
+	r.want(t, exitDone, []string{"a.PNG"}, []string{"note: left out 1 picture of the format HEIC, which is not read: " + filepath.Join(dir, "photo.HEIC") + "\n"})
 	for i, line := range strings.Split(strings.TrimSpace(r.out), "\n") {
 		if want := names[min(i, len(names)-1)]; !strings.Contains(line, filepath.Base(want)+`","embedding":[`) {
 			t.Errorf("line %d is %.100s, want %s", i, line, want)
@@ -428,7 +428,7 @@ func TestEncodeErrors(t *testing.T) {
 // TestEncodeMakesFolders: as all other verbs do.
 func TestEncodeMakesFolders(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "sub", "deep", "x.npy")
-	vitago("encode", "--model", tinyModel, "-o", out, "testdata/demo/cat.png").want(t, exitDone, nil, []string{out + ": embedding [1,10] of 1 images in "})
+	vitago("encode", "--model", tinyModel, "-o", out, "testdata/demo/cat.png").want(t, exitDone, nil, []string{out + ": embedding [1,10] of 1 image in "})
 	if _, err := os.Stat(out); err != nil {
 		t.Error(err)
 	}

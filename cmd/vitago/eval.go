@@ -26,6 +26,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/zeroshot"
 )
@@ -304,7 +305,7 @@ func (e *examination) run(cmd *cobra.Command) error {
 	if err := e.write(ctx, cmd.OutOrStdout(), r, d, by); err != nil {
 		return err
 	}
-	fmt.Fprintf(log, "%s in %s\n", some(r.Pictures, "picture"), seconds(elapsed))
+	fmt.Fprintf(log, "%s in %s\n", plural.Of(r.Pictures, "picture"), seconds(elapsed))
 	if r.Accuracy < e.least {
 		return fmt.Errorf("the accuracy is %.4f, want at least %v, which --min-accuracy says", r.Accuracy, e.least)
 	}
@@ -313,16 +314,16 @@ func (e *examination) run(cmd *cobra.Command) error {
 
 // words say what tells classes apart without training.
 func (e *examination) words() string {
-	by := fmt.Sprintf("zero-shot, %s, %s", some(len(e.labels), "label"), some(len(e.templates), "template"))
+	by := fmt.Sprintf("zero-shot, %s, %s", plural.Of(len(e.labels), "label"), plural.Of(len(e.templates), "template"))
 	if e.prompts != nil {
 		n := 0
 		for _, l := range e.prompts {
 			n += len(l.Prompts)
 		}
-		by = fmt.Sprintf("zero-shot, %s, %s in %s", some(len(e.labels), "label"), some(n, "prompt"), some(len(e.templates), "template"))
+		by = fmt.Sprintf("zero-shot, %s, %s in %s", plural.Of(len(e.labels), "label"), plural.Of(n, "prompt"), plural.Of(len(e.templates), "template"))
 	}
 	if e.multi {
-		by += fmt.Sprintf(", each by itself, %s, a bias", some(len(e.negatives), "negative text"))
+		by += fmt.Sprintf(", each by itself, %s, a bias", plural.Of(len(e.negatives), "negative text"))
 	}
 	return by
 }

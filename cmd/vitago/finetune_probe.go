@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // fitHead finds the head that fits the features of a frozen tower best, with the sweep of the CLIP paper.
@@ -17,7 +18,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	}
 	defer j.Close()
 	note(errw, j.Notes)
-	fmt.Fprintf(errw, "%s, %s; the tower is frozen, %s learn\n", classesOf(len(j.Classes)), some(j.Pictures, "picture"), some(j.Numbers, "number"))
+	fmt.Fprintf(errw, "%s, %s; the tower is frozen, %s learn\n", plural.Of(len(j.Classes), "class"), plural.Of(j.Pictures, "picture"), plural.Of(j.Numbers, "number"))
 	if f.DryRun {
 		o, err := j.Measure(ctx)
 		if err != nil {
@@ -33,7 +34,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	}
 	rows := r.Facts()
 	if err := r.Unread(); err != nil {
-		rows = append(rows, [2]string{"skipped", some(len(r.Skipped), "picture") + " that cannot be read; see the report"})
+		rows = append(rows, [2]string{"skipped", plural.Of(len(r.Skipped), "picture") + " that cannot be read; see the report"})
 		fmt.Fprintln(failures(ctx, errw), plain(err))
 	}
 	rows = append(rows, [2]string{"model", r.Model}, [2]string{"report", r.Report})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // axes reads what a sweep is over: NAME=VALUE,VALUE… with the name of a flag.
@@ -98,7 +99,7 @@ func (f *finetuneFlags) sweep(ctx context.Context, out, errw io.Writer) error {
 }
 
 // allFailed is the error of a sweep of which nothing came.
-func allFailed(n int) error { return fmt.Errorf("all of %s failed", some(n, "run")) }
+func allFailed(n int) error { return fmt.Errorf("all of %s failed", plural.Of(n, "run")) }
 
 // drySweep says what the runs of a sweep come to, by the first of them.
 func (f *finetuneFlags) drySweep(ctx context.Context, out, errw io.Writer) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // train trains step by step, and writes all that there is to write.
@@ -159,7 +160,7 @@ func trained(measure string, r *finetune.Result, w job.Written) (rows [][2]strin
 		add("mixed "+measure, "%.4f", *w.Mixed)
 	}
 	if n := len(r.Skipped); n > 0 {
-		add("skipped", "%s that cannot be read; see the report", some(n, "picture"))
+		add("skipped", "%s that cannot be read; see the report", plural.Of(n, "picture"))
 	}
 	add("model", "%s", w.Model)
 	add("report", "%s", w.Report)

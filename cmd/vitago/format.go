@@ -33,22 +33,6 @@ func fewSeconds(d time.Duration) string {
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
-// some writes how many there are of what a word names: 1 label, 2 labels.
-func some(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return strconv.Itoa(n) + " " + word + "s"
-}
-
-// classesOf is some classes.
-func classesOf(n int) string {
-	if n == 1 {
-		return "1 class"
-	}
-	return strconv.Itoa(n) + " classes"
-}
-
 func count(n int64) string { return strconv.FormatInt(n, 10) }
 
 // grouped writes 427944193 as 427,944,193.

@@ -21,6 +21,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/embeddings"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pycsv"
 	"github.com/vitago/vitago/search"
 )
@@ -169,7 +170,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 		if done.Forgotten, err = x.drop(); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: forgot %s\n", oneLine(x.index), some(done.Forgotten, "picture"))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: forgot %s\n", oneLine(x.index), plural.Of(done.Forgotten, "picture"))
 	}
 	if len(sources) > 0 || x.from != "" {
 		update := func() (*search.Report, error) { return x.update(cmd, sources) }
@@ -200,7 +201,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 	}
 	done.Seconds = time.Since(begin).Seconds()
 	if len(sources) == 0 && x.from == "" {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", oneLine(x.index), some(done.Pictures, "picture"))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", oneLine(x.index), plural.Of(done.Pictures, "picture"))
 	}
 	if x.json {
 		return writeJSON(cmd.OutOrStdout(), done)
@@ -219,7 +220,7 @@ type checked struct {
 // check says whether the files of an index are what was written.
 func (x *indexing) check(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("--verify reads the index alone: got %s, want none", some(len(args), "argument"))
+		return usagef("--verify reads the index alone: got %s, want none", plural.Of(len(args), "argument"))
 	}
 	var unused string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -242,7 +243,7 @@ func (x *indexing) check(cmd *cobra.Command, args []string) error {
 	if err := errors.Join(err, now.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s, and all files are what was written\n", oneLine(x.index), some(said.Pictures, "picture"))
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s, and all files are what was written\n", oneLine(x.index), plural.Of(said.Pictures, "picture"))
 	if x.json {
 		return writeJSON(cmd.OutOrStdout(), said)
 	}
@@ -382,11 +383,11 @@ func (x *indexing) bring(cmd *cobra.Command, p *progress, update func(o search.U
 		return nil, x.kept(ctx, log, r, err)
 	}
 	if unknown := used(); len(unknown) > 0 {
-		fmt.Fprintf(log, "note: %s: %s of no picture that was met, such as %s\n", oneLine(x.metadata), some(len(unknown), "row"), oneLine(unknown[0]))
+		fmt.Fprintf(log, "note: %s: %s of no picture that was met, such as %s\n", oneLine(x.metadata), plural.Of(len(unknown), "row"), oneLine(unknown[0]))
 	}
-	fmt.Fprintf(log, "%s: %s: %s; in %s\n", oneLine(x.index), some(r.Pictures, "picture"), says(r), seconds(elapsed))
+	fmt.Fprintf(log, "%s: %s: %s; in %s\n", oneLine(x.index), plural.Of(r.Pictures, "picture"), says(r), seconds(elapsed))
 	if r.Failed > 0 {
-		fmt.Fprintf(log, "%s could not be read: %s has the reasons\n", some(r.Failed, "image"), oneLine(filepath.Join(x.index, "errors.jsonl")))
+		fmt.Fprintf(log, "%s could not be read: %s has the reasons\n", plural.Of(r.Failed, "image"), oneLine(filepath.Join(x.index, "errors.jsonl")))
 	}
 	return r, nil
 }
@@ -394,7 +395,7 @@ func (x *indexing) bring(cmd *cobra.Command, p *progress, update func(o search.U
 // checkFrom finds what can be wrong with the flags beside --from.
 func (x *indexing) checkFrom(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("--from has the names of the pictures: got %s, want none", some(len(args), "argument"))
+		return usagef("--from has the names of the pictures: got %s, want none", plural.Of(len(args), "argument"))
 	}
 	for _, name := range []string{"batch", "precision", "preprocess", "fit", "exif"} {
 		if cmd.Flags().Changed(name) {
@@ -501,7 +502,7 @@ func (x *indexing) kept(ctx context.Context, log io.Writer, r *search.Report, er
 	if r == nil || r.Added+r.Changed == 0 {
 		return err
 	}
-	kept := fmt.Sprintf("%s done before are kept, and the same command goes on behind them", some(r.Added+r.Changed, "picture"))
+	kept := fmt.Sprintf("%s done before are kept, and the same command goes on behind them", plural.Of(r.Added+r.Changed, "picture"))
 	if ctx.Err() != nil {
 		fmt.Fprintf(failures(ctx, log), "%s: %s\n", oneLine(x.index), kept)
 		return err

@@ -11,10 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
@@ -157,6 +161,33 @@ func TestCompletion(t *testing.T) {
 	// What the scripts call.
 	vitago("__complete", "convert", "--dtype", "").want(t, exitDone, []string{"source\nf16\nbf16\nf32\n"}, []string{"Completion ended"})
 	vitago("__complete", "en").want(t, exitDone, []string{"encode\tTurn images or texts into features"}, []string{"Completion ended"})
+}
+
+// TestSourceOf: what a build of a commit, one with changes, one by a proxy and a test say of their source.
+func TestSourceOf(t *testing.T) {
+	set := func(pairs ...string) (all []debug.BuildSetting) {
+		for i := 0; i < len(pairs); i += 2 {
+			all = append(all, debug.BuildSetting{Key: pairs[i], Value: pairs[i+1]})
+		}
+		return all
+	}
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	for _, c := range []struct {
+		main              string
+		settings          []debug.BuildSetting
+		version, revision string
+	}{
+		{"v0.0.1", nil, "v0.0.1", ""}, // go install …@v0.0.1
+		{"v0.0.0-20261201000000-0123456789ab", set("vcs.revision", commit, "vcs.modified", "false"), "v0.0.0-20261201000000-0123456789ab", commit},
+		{"v0.0.2+dirty", set("vcs.revision", commit, "vcs.modified", "true"), "v0.0.2+dirty", commit + " (modified)"},
+		{"v0.0.2+dirty", set("vcs.modified", "true", "vcs.revision", commit), "v0.0.2+dirty", commit + " (modified)"},
+		{"", nil, "(devel)", ""},
+	} {
+		version, revision := sourceOf(&debug.BuildInfo{Main: debug.Module{Version: c.main}, Settings: c.settings})
+		if version != c.version || revision != c.revision {
+			t.Errorf("%q, %v: got %q and %q, want %q and %q", c.main, c.settings, version, revision, c.version, c.revision)
+		}
+	}
 }
 
 func TestVersion(t *testing.T) {
@@ -474,18 +505,23 @@ func TestGrouped(t *testing.T) {
 	}
 }
 
-// TestHelpWidth: no line of help about flags is wider than a terminal, or ends in blanks.
+// TestHelpWidth: no line of any verb's help is wider than 100 columns, or ends in blanks. An address of the net cannot be broken.
 func TestHelpWidth(t *testing.T) {
-	for _, verb := range []string{"demo", "download", "convert", "export", "inspect", "compare", "encode", "tokens", "classify", "eval", "finetune", "version"} {
-		r := vitago(verb, "--help")
+	var each func(c *cobra.Command, path []string)
+	each = func(c *cobra.Command, path []string) {
+		r := vitago(append(path, "--help")...)
 		r.want(t, exitDone, []string{"Flags:\n"}, nil)
-		_, flags, _ := strings.Cut(r.out, "Flags:\n")
-		for line := range strings.Lines(flags) {
-			if line = strings.TrimSuffix(line, "\n"); len(line) > 110 || strings.HasSuffix(line, " ") {
-				t.Errorf("%s: %d columns: %q", verb, len(line), line)
+		for line := range strings.Lines(r.out) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := utf8.RuneCountInString(line); n > helpColumns && !strings.Contains(line, "https://") || strings.HasSuffix(line, " ") {
+				t.Errorf("%s: %d columns: %q", c.CommandPath(), n, line)
 			}
 		}
+		for _, sub := range c.Commands() {
+			each(sub, append(slices.Clone(path), sub.Name()))
+		}
 	}
+	each(newRoot(strings.NewReader(""), io.Discard, io.Discard), nil)
 }
 
 // TestNotThere: what is not there is called by what it was to be, and a model of the hub by the verb that brings it.

@@ -22,6 +22,7 @@ import (
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/hub"
 	"github.com/vitago/vitago/internal/kernel"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/search"
 	"github.com/vitago/vitago/shard"
 )
@@ -254,7 +255,7 @@ var otherVerbs = map[string][]string{
 func wantArgs(least, most int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usagef("got %s, want %s", some(len(args), "argument"), what)
+			return usagef("got %s, want %s", plural.Of(len(args), "argument"), what)
 		}
 		return nil
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/demo"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/internal/sheet"
 	"github.com/vitago/vitago/search"
@@ -138,7 +139,7 @@ func (s *searching) check(cmd *cobra.Command, texts []string) (filter search.Fil
 	case f.Changed("threshold") && !(s.threshold >= -1 && s.threshold <= 1):
 		return filter, usagef("--threshold is %v, want -1 to 1", s.threshold)
 	case f.Changed("weights") && len(s.weights) != parts:
-		return filter, usagef("--weights has %s, want one for each of the %d parts of the query", some(len(s.weights), "number"), parts)
+		return filter, usagef("--weights has %s, want one for each of the %d parts of the query", plural.Of(len(s.weights), "number"), parts)
 	case s.withVector && !s.json:
 		return filter, usagef("--vectors goes with --json")
 	case s.overwrite && s.sheet == "":
@@ -270,9 +271,9 @@ func (s *searching) note(cmd *cobra.Command, x *search.Index, groups [][]search.
 	case x.Live() == 0:
 		fmt.Fprintf(log, "note: %s has no pictures\n", oneLine(s.index))
 	case cmd.Flags().Changed("duplicates"):
-		fmt.Fprintf(log, "%s in %s, of %d\n", some(n, "picture"), some(len(groups), "group"), x.Live())
+		fmt.Fprintf(log, "%s in %s, of %d\n", plural.Of(n, "picture"), plural.Of(len(groups), "group"), x.Live())
 	case n == 0:
-		fmt.Fprintf(log, "note: none of %s is chosen by the filters and the threshold\n", some(int(x.Live()), "picture"))
+		fmt.Fprintf(log, "note: none of %s is chosen by the filters and the threshold\n", plural.Of(int(x.Live()), "picture"))
 	}
 }
 
@@ -498,11 +499,11 @@ func (s *searching) write(w io.Writer, x *search.Index, groups [][]search.Hit) e
 
 // draw writes the contact sheet.
 func (s *searching) draw(ctx context.Context, w io.Writer, title string, x *search.Index, groups [][]search.Hit) error {
-	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %s in %s", some(int(x.Live()), "picture"), filepath.Base(s.index))}
+	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %s in %s", plural.Of(int(x.Live()), "picture"), filepath.Base(s.index))}
 	for i, g := range groups {
 		var section sheet.Section
 		if s.duplicates > 0 {
-			section.Heading = fmt.Sprintf("%d of %d: %s", i+1, len(groups), some(len(g), "picture"))
+			section.Heading = fmt.Sprintf("%d of %d: %s", i+1, len(groups), plural.Of(len(g), "picture"))
 		}
 		for _, h := range g {
 			lines := []string{fmt.Sprintf("%.4f", h.Cosine), h.Name()}

@@ -312,7 +312,7 @@ func TestIndexFrom(t *testing.T) {
 	file := out("x.npy")
 	vitago("index", "--index", out("index-npy"), "--from", file, "--batch", "2").want(t, exitUsage, nil, []string{"--batch is of pictures to be encoded"})
 	vitago("index", "--index", out("index-npy"), "--from", file, pictures).want(t, exitUsage, nil, []string{"--from has the names of the pictures: got 1 argument"})
-	vitago("encode", "--model", demo.Name, "--text", "-o", out("t.npy"), "a star").want(t, exitDone, nil, []string{"of 1 texts"})
+	vitago("encode", "--model", demo.Name, "--text", "-o", out("t.npy"), "a star").want(t, exitDone, nil, []string{"of 1 text in"})
 	vitago("encode", "--model", demo.Name, "--features", "patches", "-o", out("p.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})
 	vitago("encode", "--model", demo.Name, "--features", "cls", "-o", out("c.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})
 	vitago("encode", "--model", demo.Name, "--fit", "pad", "-o", out("f.npy"), pictures).want(t, exitDone, nil, []string{"of 7 images"})

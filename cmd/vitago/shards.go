@@ -15,6 +15,7 @@ import (
 	"gonum.org/v1/plot"
 
 	"github.com/vitago/vitago/converter/compare/chart"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/shard"
 )
 
@@ -83,7 +84,7 @@ func statusText(s *shard.Status, all bool) []byte {
 		lines = append(lines, [2]string{"rate", rate})
 	}
 	if len(s.Kernels) > 0 {
-		lines = append(lines, [2]string{"made by", fmt.Sprintf("%s, kernel %s", some(s.Workers, "worker"), strings.Join(s.Kernels, ", "))})
+		lines = append(lines, [2]string{"made by", fmt.Sprintf("%s, kernel %s", plural.Of(s.Workers, "worker"), strings.Join(s.Kernels, ", "))})
 	}
 	table(&b, lines)
 	var listed []shard.ShardStatus
@@ -182,7 +183,7 @@ is wrong is a line, and the exit status is 1 then. It needs no model.`,
 				Faults []string `json:"faults"`
 			}{v, append([]string{}, faults...)})
 		} else if len(faults) == 0 {
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: complete: %s with %s rows in %s\n", args[0], some(v.Shards, "shard"), grouped(int64(v.Rows)), megabytes(v.Bytes))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: complete: %s with %s rows in %s\n", args[0], plural.Of(v.Shards, "shard"), grouped(int64(v.Rows)), megabytes(v.Bytes))
 		}
 		if err != nil || len(faults) == 0 {
 			return err
@@ -192,7 +193,7 @@ is wrong is a line, and the exit status is 1 then. It needs no model.`,
 				fmt.Fprintln(failures(cmd.Context(), cmd.ErrOrStderr()), f)
 			}
 		}
-		return fmt.Errorf("%s: %s, and %d of %d shards without", args[0], some(len(faults), "fault"), v.Done, v.Shards)
+		return fmt.Errorf("%s: %s, and %d of %d shards without", args[0], plural.Of(len(faults), "fault"), v.Done, v.Shards)
 	}
 	return cmd
 }
@@ -223,7 +224,7 @@ behind what is there. A shard without rows gets no number.`,
 		if *asJSON {
 			return writeJSON(cmd.OutOrStdout(), m)
 		}
-		text := fmt.Sprintf("%s: %s with %s rows", *out, some(m.Shards, "shard"), grouped(int64(m.Rows)))
+		text := fmt.Sprintf("%s: %s with %s rows", *out, plural.Of(m.Shards, "shard"), grouped(int64(m.Rows)))
 		for _, c := range []struct {
 			n    int
 			what string

@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
 	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/projector"
 )
@@ -52,7 +53,7 @@ patches: 24 with 336 pixels, 35 with 490, 40 with 560.
   clip, clip-transformers  the middle square                                  T²
   squash                   XComposer2-VL: both sides at once                  T²
   pad                      LLaVA-1.5: made square with the mean colour        T²
-  llava-1.6                the squashed image and up to 4 tiles               T² + rows·(columns+1)
+  llava-1.6                the squashed image and up to 4 tiles               T²+rows·(columns+1)
   xcomposer2-4khd          the image, hw tiles, 25 at most; -train: 16        (hw+1)T²/4+1+(h+1)T/2
   xcomposer2.5             24 at most; -several: 6; -train: 18                the same
 Without --layout it is what the model's own files say (image_aspect_ratio, say), or else that of its family, for
@@ -278,7 +279,7 @@ func (t *tokenizing) run(cmd *cobra.Command, images []string) error {
 	}
 	if out.file != nil {
 		fmt.Fprintf(log, "%s: %s of width %d of %s in %s, after %s of loading\n",
-			t.output, some(tokens, "token"), e.Projector.Config.Out, some(len(images)-len(skipped), "image"), seconds(elapsed), seconds(loaded))
+			t.output, plural.Of(tokens, "token"), e.Projector.Config.Out, plural.Of(len(images)-len(skipped), "image"), seconds(elapsed), seconds(loaded))
 	}
 	return unread(len(skipped), len(images))
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/cmd/vitago/answers"
 	"github.com/vitago/vitago/demo"
 	"github.com/vitago/vitago/internal/hub"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -221,7 +222,7 @@ func (v *verification) run(cmd *cobra.Command) error {
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %s of %s differ by more than they may", failed, some(ran, "answer"), v.name)
+		return fmt.Errorf("%d of %s of %s differ by more than they may", failed, plural.Of(ran, "answer"), v.name)
 	}
 	return nil
 }
@@ -405,7 +406,7 @@ func (v *verification) write(w io.Writer, done []verified, ran, failed int) erro
 	if failed > 0 {
 		verdict = "fail"
 	}
-	fmt.Fprintf(&b, "%s: %d of %s\n", verdict, ran-failed, some(ran, "answer"))
+	fmt.Fprintf(&b, "%s: %d of %s\n", verdict, ran-failed, plural.Of(ran, "answer"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -76,18 +77,7 @@ func readVersion() version {
 		Kernel: kernel.Name(), Kernels: kernel.Available(), Int8: kernel.Int8Name(), Int8Pays: kernel.Int8Pays(), BF16: kernel.BF16Name(), BF16Pays: kernel.BF16Pays(), CPU: []string{}, Threads: runtime.GOMAXPROCS(0),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		v.Version = info.Main.Version
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				v.Revision = s.Value + v.Revision
-			case s.Key == "vcs.modified" && s.Value == "true":
-				v.Revision += " (modified)"
-			}
-		}
-	}
-	if v.Version == "" { // a test
-		v.Version = "(devel)"
+		v.Version, v.Revision = sourceOf(info)
 	}
 	for _, f := range []struct {
 		name string
@@ -114,4 +104,17 @@ func readVersion() version {
 		}
 	}
 	return v
+}
+
+// sourceOf says which version and revision of the source a program was built from. Of a module by a proxy no revision is known.
+func sourceOf(info *debug.BuildInfo) (version, revision string) {
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value + revision
+		case s.Key == "vcs.modified" && s.Value == "true":
+			revision += " (modified)"
+		}
+	}
+	return cmp.Or(info.Main.Version, "(devel)"), revision // without one it is a test
 }

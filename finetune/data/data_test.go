@@ -133,7 +133,7 @@ func TestFolderNotes(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := filepath.ToSlash(strings.ReplaceAll(strings.Join(d.Notes, "\n"), dir, "$DIR"))
-		want := "left out 1 pictures of the format HEIC, which is not read: $DIR/set/cat/b.heic\nleft out 1 pictures of the format AVIF, which is not read: $DIR/set/x.avif"
+		want := "left out 1 picture of the format HEIC, which is not read: $DIR/set/cat/b.heic\nleft out 1 picture of the format AVIF, which is not read: $DIR/set/x.avif"
 		if got != want || len(d.Samples) != 2 {
 			t.Errorf("got %d pictures and\n%s\nwant 2 and\n%s", len(d.Samples), got, want)
 		}
@@ -141,7 +141,7 @@ func TestFolderNotes(t *testing.T) {
 	d, err := Folder(filepath.Join(dir, "hollow"))
 	check(t, "hollow", d, err, dir, "data: $DIR/hollow: 1 of 2 folders of classes have no pictures: cat\n"+
 		"data: $DIR/hollow: all 1 pictures are of one class, \"dog\"; want at least 2 classes\n"+
-		"data: $DIR/hollow: left out 1 pictures of the format HEIC, which is not read: $DIR/hollow/cat/a.HEIC")
+		"data: $DIR/hollow: left out 1 picture of the format HEIC, which is not read: $DIR/hollow/cat/a.HEIC")
 	if err := os.Mkdir(filepath.Join(dir, "set", "caf\xe9"), 0o755); err != nil {
 		t.Skipf("names are text here: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitago/vitago/internal/pictures"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/webdataset"
 )
 
@@ -111,7 +112,7 @@ func shardsOf(glob string, least int) (*Dataset, error) {
 			return nil, withNotes(glob, fmt.Errorf("data: %s: %w", file, err), left.Notes())
 		}
 		if len(found) == n && len(files) > 1 {
-			left.Add("shards without samples", file)
+			left.Add(plural.Phrase{One: "shard without samples", Many: "shards without samples"}, file)
 		}
 	}
 	if err := sameNumber(found); err != nil {
@@ -139,7 +140,7 @@ func index(found []labelled, file string, left *pictures.Left) ([]labelled, erro
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("no regular file but %v", info.Mode())
 	}
-	samples, err := readShard(f, info.Size(), func(what, name string) { left.Add(what, file+"/"+name) })
+	samples, err := readShard(f, info.Size(), func(what plural.Phrase, name string) { left.Add(what, file+"/"+name) })
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,7 @@ type member struct {
 
 // readShard returns the samples of a tar file of so many bytes, in the order of their first entries, and tells left what
 // each other entry is, in the plural, and its name.
-func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*member, error) {
+func readShard(f io.ReadSeeker, size int64, left func(what plural.Phrase, name string)) ([]*member, error) {
 	if size == 0 {
 		return nil, errors.New("0 bytes, want a tar file")
 	}
@@ -192,7 +193,7 @@ func readShard(f io.ReadSeeker, size int64, left func(what, name string)) ([]*me
 		}
 		key, suffix := webdataset.SplitKey(name)
 		note := slices.Index(webdataset.Notes, suffix)
-		if what := webdataset.Stranger(key, suffix); what != "" {
+		if what := webdataset.Stranger(key, suffix); what != (plural.Phrase{}) {
 			left(what, name)
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/webdataset"
 )
 
@@ -95,10 +96,10 @@ func TestShardsNotes(t *testing.T) {
 	if d != nil {
 		got := strings.ReplaceAll(strings.Join(d.Notes, "\n"), filepath.Join(dir, "x.tar"), "X")
 		want := "left out 4 files with a second dot in their names: the key of a sample ends at the first: X/a.seg.png, X/photo.0.jpg, X/photo.0.txt and 1 more\n" +
-			"left out 1 files that are neither pictures nor of the endings cls, txt, json: X/a.npy\n" +
+			"left out 1 file that is neither a picture nor of the endings cls, txt, json: X/a.npy\n" +
 			"left out 3 files whose names do not begin with the key of a sample and a dot: X/README, X/._a.jpg, X/v1.0/b\n" +
-			"left out 1 pictures of the format HEIC, which is not read: X/a.heic\n" +
-			"left out 1 shards without samples: " + filepath.Join(dir, "y.tar")
+			"left out 1 picture of the format HEIC, which is not read: X/a.heic\n" +
+			"left out 1 shard without samples: " + filepath.Join(dir, "y.tar")
 		if got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
@@ -108,7 +109,7 @@ func TestShardsNotes(t *testing.T) {
 		"$DIR/z/only.tar/IMG 2023.06.00.jpg, $DIR/z/only.tar/IMG 2023.06.00.cls")
 	d, err = Shards(filepath.Join(dir, "bare", "*.tar"))
 	check(t, "pictures that are not read", d, err, dir, "data: $DIR/bare/x.tar: 1 of 1 samples have no picture, the first is that of \"a.txt\"\n"+
-		"data: $DIR/bare/*.tar: left out 1 pictures of the format HEIC, which is not read: $DIR/bare/x.tar/a.heic")
+		"data: $DIR/bare/*.tar: left out 1 picture of the format HEIC, which is not read: $DIR/bare/x.tar/a.heic")
 }
 
 // The bytes of a picture are found whatever form the headers have, in any order, and in several shards.
@@ -236,7 +237,7 @@ func FuzzShards(f *testing.F) {
 				copy(b[148:], checksum(b)) // or hardly anything that is tried would be read
 			}
 		}
-		members, err := readShard(bytes.NewReader(text), int64(len(text)), func(what, name string) {})
+		members, err := readShard(bytes.NewReader(text), int64(len(text)), func(plural.Phrase, string) {})
 		if err != nil {
 			return
 		}

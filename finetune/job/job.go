@@ -20,6 +20,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A Job is a run of a [finetune.Trainer] that is ready to begin.
@@ -322,7 +323,7 @@ func (j *Job) classify(ctx context.Context, c *finetune.Config, train *data.Data
 	default:
 		c.Objective = finetune.Classification{Smoothing: c.Recipe.Smoothing, Weights: weights}
 	}
-	j.learns("%d classes from %d pictures", len(train.Classes), len(train.Samples))
+	j.learns("%s from %s", plural.Of(len(train.Classes), "class"), plural.Of(len(train.Samples), "picture"))
 	j.facts = append(j.facts, weightFacts(train.Classes, weights)...)
 	return nil
 }
@@ -345,7 +346,7 @@ func (j *Job) contrast(ctx context.Context, c *finetune.Config, train *data.Data
 		j.learns("ids of OpenAI's vocabulary, since the model brings no tokenizer")
 	}
 	c.Objective = &finetune.Contrastive{Text: j.text, Tokenizer: tokenizer, Truncate: j.request.Truncate}
-	j.learns("%d pictures and their captions, %d pairs a step", len(train.Samples), c.Recipe.Batch*c.Recipe.Accumulate)
+	j.learns("%s and their captions, %s a step", plural.Of(len(train.Samples), "picture"), plural.Of(c.Recipe.Batch*c.Recipe.Accumulate, "pair"))
 	return nil
 }
 

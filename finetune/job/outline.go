@@ -10,6 +10,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // An Outline says what a run comes to before it begins.
@@ -51,8 +52,8 @@ func (o Outline) Rows() (rows [][2]string) {
 		add("classes", "%d, of %s pictures; to train + validate on: %s", n, size, strings.Join(each, ", "))
 	}
 	if o.Steps > 0 {
-		add("steps", "%d, of %d pictures", o.Steps, o.PerStep)
-		add("epochs", "%d, of %d steps", o.Epochs, o.PerEpoch)
+		add("steps", "%d, of %s", o.Steps, plural.Of(o.PerStep, "picture"))
+		add("epochs", "%d, of %s", o.Epochs, plural.Of(o.PerEpoch, "step"))
 	}
 	if o.Basis != "" {
 		add("time", "about %s: %s", About(o.Time), o.Basis)

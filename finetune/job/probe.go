@@ -18,6 +18,7 @@ import (
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A Probe finds the head that fits the features of a frozen tower best, with the sweep of the CLIP paper.
@@ -59,7 +60,7 @@ func OpenProbe(ctx context.Context, r Request) (_ *Probe, err error) {
 	// Said only here, so that who looks at the data learns what there is.
 	if r.Validation == "" && r.Split == 0 && r.given("split") {
 		return nil, bad("{split} is 0, and the penalty of the head is chosen by pictures that are set aside, of %s: want above 0, or {validation}, or {solver} adamw",
-			strings.Join(append([]string{fmt.Sprintf("%d classes, %d pictures", len(p.train.Classes), len(p.train.Samples))}, p.train.Notes...), "; "))
+			strings.Join(append([]string{plural.Of(len(p.train.Classes), "class") + ", " + plural.Of(len(p.train.Samples), "picture")}, p.train.Notes...), "; "))
 	}
 	if p.tower, err = p.like.Vision(ctx); err != nil {
 		return nil, err

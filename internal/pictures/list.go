@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -88,7 +89,7 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo, 
 			case Ending(end):
 				mode = 0 // a link to nothing is a broken picture, if it is named like one
 			default:
-				left.Add("links to nothing", path)
+				left.Add(plural.Phrase{One: "link to nothing", Many: "links to nothing"}, path)
 				continue
 			}
 		}
@@ -99,7 +100,7 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo, 
 			}
 		case !mode.IsRegular():
 			if Ending(end) {
-				left.Add("files that are pipes or devices", path)
+				left.Add(plural.Phrase{One: "file that is a pipe or device", Many: "files that are pipes or devices"}, path)
 			}
 		case Ending(end):
 			visit(path)
@@ -107,7 +108,7 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo, 
 			left.Add(NotRead(Unread(end)), path)
 		case !plain[end]:
 			if format := sniff(path); format != "" {
-				left.Add(format+" pictures whose name does not end as one's", path)
+				left.Add(plural.Phrase{One: format + " picture whose name does not end as one's", Many: format + " pictures whose name does not end as one's"}, path)
 			}
 		}
 	}
@@ -115,7 +116,10 @@ func list(dir string, visit func(path string), left *Left, above []os.FileInfo, 
 }
 
 // NotRead says for [Left.Add] what pictures of a format are that is not decoded.
-func NotRead(format string) string { return "pictures of the format " + format + ", which is not read" }
+func NotRead(format string) plural.Phrase {
+	end := " of the format " + format + ", which is not read"
+	return plural.Phrase{One: "picture" + end, Many: "pictures" + end}
+}
 
 // sniff returns the format of a file by how it begins, or "".
 func sniff(path string) string {
@@ -145,7 +149,7 @@ type Left struct {
 }
 
 type leftGroup struct {
-	what  string
+	what  plural.Phrase
 	n     int
 	first []string
 }
@@ -153,8 +157,8 @@ type leftGroup struct {
 // shown is how many files of a group are named: enough to see what they have in common.
 const shown = 3
 
-// Add counts a file, which is one of what: a plural.
-func (l *Left) Add(what, path string) {
+// Add counts a file, which is one of what.
+func (l *Left) Add(what plural.Phrase, path string) {
 	i := slices.IndexFunc(l.groups, func(g leftGroup) bool { return g.what == what })
 	if i < 0 {
 		i = len(l.groups)
@@ -179,7 +183,7 @@ func (l *Left) Notes() []string {
 		if n := g.n - len(g.first); n > 0 {
 			list += fmt.Sprintf(" and %d more", n)
 		}
-		notes = append(notes, fmt.Sprintf("left out %d %s: %s", g.n, g.what, list))
+		notes = append(notes, fmt.Sprintf("left out %s: %s", g.what.Of(g.n), list))
 	}
 	return notes
 }

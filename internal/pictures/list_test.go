@@ -49,9 +49,9 @@ func TestList(t *testing.T) {
 	want := []string{"a.JPG", "b.png", "c/x.jfif", "c.tif"}
 	notes := []string{
 		"left out 4 pictures of the format HEIC, which is not read: 1.heic, 2.HEIC, 3.heif and 1 more",
-		"left out 1 pictures of the format AVIF, which is not read: 5.avif",
-		"left out 1 JPEG pictures whose name does not end as one's: photo",
-		"left out 1 TIFF pictures whose name does not end as one's: scan.dat",
+		"left out 1 picture of the format AVIF, which is not read: 5.avif",
+		"left out 1 JPEG picture whose name does not end as one's: photo",
+		"left out 1 TIFF picture whose name does not end as one's: scan.dat",
 	}
 	if os.Symlink(filepath.Join(dir, "real"), filepath.Join(dir, "set", "more")) == nil {
 		for from, to := range map[string]string{"one.gif": "real/1.png", "gone.png": "absent", "gone": "absent"} {
@@ -60,7 +60,7 @@ func TestList(t *testing.T) {
 			}
 		}
 		want = []string{"a.JPG", "b.png", "c/x.jfif", "c.tif", "gone.png", "more/1.png", "one.gif"}
-		notes = slices.Insert(notes, 2, "left out 1 links to nothing: gone")
+		notes = slices.Insert(notes, 2, "left out 1 link to nothing: gone")
 	}
 	check := func(dir string) {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // Bounds on what a tar may make us hold. Tars come from the network.
@@ -38,8 +39,11 @@ const (
 	Link                // to elsewhere, or a device
 )
 
-// LeftLinks says, in the plural, what entries of the kind [Link] are that are left out.
-const LeftLinks = "entries that are links or devices, which WebDataset does not follow"
+// LeftLinks says what entries of the kind [Link] are that are left out.
+var LeftLinks = plural.Phrase{
+	One:  "entry that is a link or device, which WebDataset does not follow",
+	Many: "entries that are links or devices, which WebDataset does not follow",
+}
 
 // KindOf returns the kind of an entry.
 func KindOf(h *tar.Header) Kind {
@@ -86,21 +90,28 @@ func SplitKey(name string) (key, suffix string) {
 	return name[:base+dot], strings.ToLower(name[base+dot+1:])
 }
 
-// Stranger says what a file is that is no part of a sample, in the plural; "" if it is one.
-func Stranger(key, suffix string) string {
+// Stranger says what a file is that is no part of a sample; the zero Phrase if it is one.
+func Stranger(key, suffix string) plural.Phrase {
 	known := func(e string) bool { return pictures.Ending(e) || slices.Contains(Notes, e) }
 	last := suffix[strings.LastIndexByte(suffix, '.')+1:]
 	switch {
 	case key != "" && known(suffix):
-		return ""
+		return plural.Phrase{}
 	case key != "" && pictures.Unread(suffix) != "":
 		return pictures.NotRead(pictures.Unread(suffix))
 	case key != "" && last != "" && (known(last) || pictures.Unread(last) != ""):
-		return "files with a second dot in their names: the key of a sample ends at the first"
+		return plural.Phrase{
+			One:  "file with a second dot in its name: the key of a sample ends at the first",
+			Many: "files with a second dot in their names: the key of a sample ends at the first",
+		}
 	case key != "" && suffix != "":
-		return "files that are neither pictures nor of the endings " + strings.Join(Notes, ", ")
+		ends := " of the endings " + strings.Join(Notes, ", ")
+		return plural.Phrase{One: "file that is neither a picture nor" + ends, Many: "files that are neither pictures nor" + ends}
 	}
-	return "files whose names do not begin with the key of a sample and a dot"
+	return plural.Phrase{
+		One:  "file whose name does not begin with the key of a sample and a dot",
+		Many: "files whose names do not begin with the key of a sample and a dot",
+	}
 }
 
 // AtEnd returns an error if there is anything but zeros in the rest of a tar file that has been read to the mark of its end.

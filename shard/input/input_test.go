@@ -154,7 +154,7 @@ func TestFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check(t, "notes", strings.Join(notes, "\n"), dir, "left out 1 pictures of the format HEIC, which is not read: $DIR/a.heic")
+	check(t, "notes", strings.Join(notes, "\n"), dir, "left out 1 picture of the format HEIC, which is not read: $DIR/a.heic")
 }
 
 func TestTar(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/internal/webdataset"
 	"github.com/vitago/vitago/shard/store"
@@ -305,7 +306,7 @@ func (l *lister) folder(location string) error {
 		case pictures.Unread(e) != "":
 			l.left.Add(pictures.NotRead(pictures.Unread(e)), text(at))
 		case webdataset.Compressed(i.Name):
-			l.left.Add("tars that are compressed, whose pictures are not read", text(at))
+			l.left.Add(plural.Phrase{One: "tar that is compressed, whose pictures are not read", Many: "tars that are compressed, whose pictures are not read"}, text(at))
 		}
 		if err != nil {
 			return err
@@ -332,7 +333,7 @@ func (l *lister) alone(folder string, i store.Info) error {
 	case f.isTable():
 		return fmt.Errorf("%s is img2dataset's, and there is no tar beside it, nor a folder with its pictures", text(i.Name))
 	}
-	l.left.Add("parquet files without a column of pictures", text(at))
+	l.left.Add(plural.Phrase{One: "parquet file without a column of pictures", Many: "parquet files without a column of pictures"}, text(at))
 	return nil
 }
 

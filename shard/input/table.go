@@ -6,6 +6,8 @@ import (
 	"iter"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A table are the rows of img2dataset's parquet, by their keys.
@@ -32,7 +34,8 @@ func (r *Reader) openTable() (*table, error) {
 		return nil, fmt.Errorf("%s: %w", text(base(at.Location)), err)
 	}
 	if !f.isTable() {
-		r.left.Add("parquet files beside tars that have no columns key, status and error_message, as img2dataset's have", text(at.Location))
+		const no = " no columns key, status and error_message, as img2dataset's have"
+		r.left.Add(plural.Phrase{One: "parquet file beside tars that has" + no, Many: "parquet files beside tars that have" + no}, text(at.Location))
 		return nil, nil
 	}
 	rows, err := f.reader(r.options)

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/internal/webdataset"
 	"github.com/vitago/vitago/shard/output"
@@ -211,7 +212,7 @@ func (r *Reader) walk(f *stream, give func(Sample) bool) error {
 		id, suffix := webdataset.SplitKey(name)
 		what := webdataset.Stranger(id, suffix)
 		unread := id != "" && pictures.Unread(suffix) != ""
-		if what != "" && !unread {
+		if what != (plural.Phrase{}) && !unread {
 			r.left.Add(what, r.part.Location+"/"+text(name))
 			continue
 		}
@@ -226,7 +227,7 @@ func (r *Reader) walk(f *stream, give func(Sample) bool) error {
 			}
 			seen[k] = true
 		}
-		if err := r.member(g, archive, h, name, suffix, what); err != nil {
+		if err := r.member(g, archive, h, name, suffix, what.One); err != nil {
 			return err
 		}
 	}
@@ -322,7 +323,8 @@ func (r *Reader) finish(g *group) Sample {
 			case ok && at >= 0:
 				g.Columns[at] = note
 			case ok:
-				r.left.Add("files of samples of the ending "+n.suffix+", for which there is no column", g.Path)
+				end := " of samples of the ending " + n.suffix + ", for which there is no column"
+				r.left.Add(plural.Phrase{One: "file" + end, Many: "files" + end}, g.Path)
 			}
 		}
 	}

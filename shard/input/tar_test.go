@@ -153,8 +153,8 @@ func TestTarOthers(t *testing.T) {
 		t.Errorf("got %q, %v", lines, err)
 	}
 	check(t, "notes", strings.Join(r.Notes(), "\n"), dir, "left out 4 entries that are links or devices, which WebDataset does not follow: l.jpg, h.jpg, c.jpg and 1 more\n"+
-		"left out 1 files that are neither pictures nor of the endings cls, txt, json: $DIR/x.tar/a.npy\n"+
-		"left out 1 files of samples of the ending json, for which there is no column: $DIR/x.tar/a.jpg")
+		"left out 1 file that is neither a picture nor of the endings cls, txt, json: $DIR/x.tar/a.npy\n"+
+		"left out 1 file of samples of the ending json, for which there is no column: $DIR/x.tar/a.jpg")
 }
 
 // TestColumns: what the first samples of a tar have is columns of all.
