@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/converter/checkpoint"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/golden"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -168,7 +169,7 @@ func TestTokens(t *testing.T) {
 					pictures = pictures[1:2]
 				}
 				path := filepath.Join(t.TempDir(), "sub", "x."+format)
-				vitago(append(args, append([]string{"--batch", "2", "-o", path}, pictures...)...)...).want(t, exitDone, nil, []string{path + ": ", fmt.Sprintf(" tokens of width 12 of %s in ", some(len(pictures), "image"))})
+				vitago(append(args, append([]string{"--batch", "2", "-o", path}, pictures...)...)...).want(t, exitDone, nil, []string{path + ": ", fmt.Sprintf(" tokens of width 12 of %s in ", plural.Of(len(pictures), "image"))})
 				inFile, err := os.ReadFile(path)
 				if err != nil {
 					t.Fatal(err)
