@@ -278,8 +278,6 @@ func fileValues(f *pflag.Flag, v any) ([]string, error) {
 				text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 			}
 			values = append(values, text)
-		case nil:
-			return nil, errors.New("is empty")
 		default:
 			return nil, errors.New("is neither a text, a number nor true or false")
 		}

@@ -92,7 +92,7 @@ func TestSettingsErrors(t *testing.T) {
 		"encode: 3":                            "encode is 3, want flags of the verb",
 		"encode: {batch: many}":                `--batch is "many": want a whole number`,
 		"encode: {batch: [1, 2]}":              "encode --batch is a list, want one value",
-		"encode: {batch: }":                    "encode --batch is empty",
+		"encode: {batch: }":                    "encode --batch is neither a text",
 		"encode: {1: 2}":                       `encode has no flag "1"`,
 		"encode: {batch: {a: 1}}":              "is neither a text, a number nor true or false",
 		"encode: {batch: 0}":                   "--batch is 0, want 1 to 64; --batch is from ",
