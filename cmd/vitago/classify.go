@@ -68,7 +68,7 @@ type classification struct {
 func newClassify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "classify --model DIR [--labels A,B,... | --labels-file FILE] [flags] IMAGE|DIR|GLOB|-...",
-		Short: "Say which of some labels fits an image best: any, without training, or those of a trained head",
+		Short: "Say which label fits an image: any, without training, or those of a trained head",
 		Long: `Classify says of each image how well each label fits it, as CLIP does without training (zero-shot):
 every label is put into a template, the text tower makes an embedding of that, and the cosines with
 the embedding of the image, times the scale that the model has learnt, go through softmax. Labels that

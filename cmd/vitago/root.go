@@ -184,16 +184,20 @@ func newRoot(in io.Reader, out, errw io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vitago",
 		Short: "CLIP in pure Go",
-		Long: `Vitago encodes images and texts with CLIP's towers, in pure Go: from the archives that
-OpenAI released, or any other checkpoint of the same form, and a photograph to the
-embedding that OpenAI's own code computes. It names pictures, learns from them, and judges what it learnt.
+		Long: `Vitago encodes images and texts with CLIP's towers, in pure Go: from the archives
+that OpenAI released, or any other checkpoint of the same form, and a photograph to the embedding
+that OpenAI's own code computes. It names pictures, learns from them, and judges what it learnt.
 
 Results go to standard output, everything else to standard error, and with --quiet errors alone.
 It computes on the CPU alone, with as many threads as there are cores; --threads or the environment
 variable GOMAXPROCS says how many. "vitago models" lists the models that are known to work.
-A flag that the command line does not have may stand in the environment, as VITAGO_ENCODE_BATCH for --batch of
-encode, or else in the file that --config or VITAGO_CONFIG names, in a section for each verb: "encode: {batch: 32}".
-Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode --shards), 130 interrupted.`,
+
+A flag that the command line does not have may stand in the environment, as VITAGO_ENCODE_BATCH for
+--batch of encode, or else in the file that --config or VITAGO_CONFIG names, in a section for each
+verb: "encode: {batch: 32}".
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode --shards),
+130 interrupted.`,
 		Example: `  vitago demo
   vitago download ViT-B/32
   vitago encode --model ViT-B/32 photo.jpg

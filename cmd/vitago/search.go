@@ -273,7 +273,7 @@ func (s *searching) note(cmd *cobra.Command, x *search.Index, groups [][]search.
 	case cmd.Flags().Changed("duplicates"):
 		fmt.Fprintf(log, "%s in %s, of %d\n", plural.Of(n, "picture"), plural.Of(len(groups), "group"), x.Live())
 	case n == 0:
-		fmt.Fprintf(log, "note: none of %s is chosen by the filters and the threshold\n", plural.Of(int(x.Live()), "picture"))
+		fmt.Fprintf(log, "note: none of the %s is chosen by the filters and the threshold\n", plural.Of(int(x.Live()), "picture"))
 	}
 }
 
