@@ -207,7 +207,7 @@ func (m *Model) inParts(patches mat.Tensor, f func(mat.Tensor) (mat.Tensor, erro
 	if n%g != 0 || m.wantsGrad(patches) {
 		return f(patches)
 	}
-	if n <= m.Config.part()*g { // in one piece, whose memory the tower may take
+	if n <= m.Config.part()*g { // as they are: no rows are copied
 		kernel.Enter()
 		defer kernel.Leave()
 		return f(patches)

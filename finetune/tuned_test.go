@@ -227,7 +227,8 @@ func ExampleOpen() {
 	// dog 0.014
 }
 
-// TestClassifyBy: a head of one's own says the same as a linear head that a run has written.
+// TestClassifyBy: the probabilities of a head of one's own are the softmax of its logits, the most probable class first; other than as many logits as
+// classes are a mistake of the program.
 func TestClassifyBy(t *testing.T) {
 	m, err := clip.Open(golden.Path(t, "cmd/vitago/testdata/demo/tiny-clip.pt"))
 	if err != nil {
@@ -262,7 +263,7 @@ func TestClassifyBy(t *testing.T) {
 	}
 	defer func() {
 		if p := fmt.Sprint(recover()); !strings.Contains(p, "gives 3 logits, want 2") {
-			t.Errorf("a head of too many classes: %s", p)
+			t.Errorf("a head of more logits than classes: %s", p)
 		}
 	}()
 	_, _ = finetune.ClassifyBy(m, head, classes[:2]).Classify(t.Context(), cat)

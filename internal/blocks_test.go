@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -44,7 +45,7 @@ var runners = []runner{
 	{"*", "go", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/*", "go *", nil, "TestQuotedFiles", "internal/docs_test.go", ""},
 	{"docs/serving.md", "yaml", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
-	{"docs/cli.md", "yaml", nil, "TestSettingsPage", "cmd/vitago/settings_test.go", ""},
+	{"docs/cli.md", "yaml", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/serving.md", "", regexp.MustCompile(`^# NAME TOKEN`), "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/verify.md", "json", nil, "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
 	{"docs/shards.md", "", regexp.MustCompile(`^shards `), "TestPagesRun", "cmd/vitago/pages_run_test.go", ""},
@@ -72,6 +73,15 @@ var runners = []runner{
 	{"*", ofShell, regexp.MustCompile(`^testdata/gen/sums\.sh --check$`), ".ci/long python", ".ci/long", "testdata/gen/sums.sh --check"},
 	{"*", ofShell, regexp.MustCompile(`^go test -run FullSize`), ".ci/long fullsize", ".ci/long", "-run FullSize"},
 	{"*", ofShell, regexp.MustCompile(`^(go (-C \S+ )?(build|test|generate|install)|\.ci/(run|long))( |$)`), "TestCommandsOfGo", "internal/blocks_test.go", ""},
+}
+
+// wanted are the marks that a block may have. A new one needs a reason why nothing can run the block.
+var wanted = map[string]string{
+	"released weights": "nothing is downloaded by a test",
+	"a cluster":        "of Kubernetes",
+	"Docker":           "its daemon",
+	"an afternoon":     "hours of one machine",
+	"hugot, and both towers exported to ONNX": "another library, and files that Python writes",
 }
 
 // pageName is that of a page, or a pattern of some, in a test or a script.
@@ -144,7 +154,7 @@ func TestEveryBlock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]int{}
+	used, marked := map[string]int{}, map[string]bool{}
 	judge := func(b read.Block, language, text, mark string) {
 		where := fmt.Sprintf("%s, line %d: %.60q", b.Page, b.Line, text)
 		i := slices.IndexFunc(runners, func(r runner) bool { return r.fits(b.Page, language, text) })
@@ -155,9 +165,13 @@ func TestEveryBlock(t *testing.T) {
 			}
 			return
 		}
-		if mark == "" {
+		switch {
+		case mark == "":
 			t.Errorf("%s is run by nothing, and is not marked as *Wants …*", where)
+		case wanted[mark] == "":
+			t.Errorf("%s is marked as *Wants %s.*, which is none of %q", where, mark, slices.Sorted(maps.Keys(wanted)))
 		}
+		marked[mark] = true
 	}
 	blocks := 0
 	for _, page := range all {
@@ -178,6 +192,11 @@ func TestEveryBlock(t *testing.T) {
 	}
 	if blocks < 90 {
 		t.Errorf("%d blocks were found, want 90 or more", blocks)
+	}
+	for mark := range wanted {
+		if !marked[mark] {
+			t.Errorf("no block is marked as *Wants %s.*", mark)
+		}
 	}
 	for _, r := range runners {
 		if used[fmt.Sprint(r)] == 0 {

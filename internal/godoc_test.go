@@ -174,8 +174,7 @@ func fields(files *token.FileSet, list *ast.FieldList, of string, add func(strin
 }
 
 // entries are the functions that one begins with: those that make a value of the package, a struct or an interface, and those that take a
-// context, so that they can be ended. Words for choices, options and lists
-// are none.
+// context, so that they can be ended. Words for choices, options and lists are none.
 func entries(p *doc.Package) (names []string) {
 	for _, f := range p.Funcs {
 		if slices.ContainsFunc(f.Decl.Type.Params.List, func(a *ast.Field) bool {

@@ -269,6 +269,7 @@ func (p *pageRun) other(b pages.Block, status string) bool {
 	case b.Language == "yaml" && b.Page == "docs/cli.md":
 		write("vitago.yaml", b.Text)
 		check("--config", "vitago.yaml")
+		vitago("version", "--json", "--config", "vitago.yaml").want(t, exitDone, []string{`"threads": 4`}, nil)
 	case b.Page == "docs/serving.md" && strings.HasPrefix(b.Text, "# NAME TOKEN"):
 		write("tokens", b.Text)
 		check("--model", "demo=builtin:demo", "--tokens", "tokens")

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/vitago/vitago/internal/pages"
 )
 
 // TestSettings: the command line counts before the environment, and that before the file, for flags of one verb and of all.
@@ -193,22 +191,6 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 	})
-}
-
-// TestSettingsPage: the file that docs/cli.md shows has sections and flags that there are.
-func TestSettingsPage(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "vitago.yaml")
-	for _, b := range pages.Blocks("docs/cli.md", page(t, "docs/cli.md")) {
-		if b.Language != "yaml" {
-			continue
-		}
-		if err := os.WriteFile(file, []byte(b.Text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		vitago("version", "--json", "--config", file).want(t, exitDone, []string{`"threads": 4`}, nil)
-		return
-	}
-	t.Error("docs/cli.md shows no file")
 }
 
 // TestSettingsRivals: of flags that a command line does not have together, the one that stands nearer counts.

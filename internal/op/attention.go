@@ -34,9 +34,12 @@ func AttentionAt(queries, x mat.Tensor, heads, t int, rows []int, causal bool) m
 		panic(&ShapeError{"AttentionAt", x.Shape(), fmt.Sprintf("[%d·%d,≥2·%d], of %d heads", b, t, c, heads)})
 	}
 	requireRows("AttentionAt", rows, m)
+	if len(rows) != b {
+		panic(fmt.Sprintf("op: AttentionAt: %d rows, want one of each of %d images", len(rows), b))
+	}
 	for i, r := range rows {
-		if r/t != i || len(rows) != b {
-			panic(fmt.Sprintf("op: AttentionAt: row %d of %d is %d, want one of each of %d images of %d tokens", i, len(rows), r, b, t))
+		if r/t != i {
+			panic(fmt.Sprintf("op: AttentionAt: row %d is %d, want one of image %d of %d tokens", i, r, i, t))
 		}
 	}
 	y := fresh(b, c)

@@ -138,6 +138,7 @@ func TestAttentionAtRefuses(t *testing.T) {
 		"a width of odd heads":  of(2, 3, 6, 9, 0, 5),
 		"a row of another":      of(2, 4, 6, 9, 0, 2),
 		"a row that is missing": of(2, 4, 6, 9, 0),
+		"no rows":               of(2, 4, 6, 9),
 		"a row of nobody":       of(2, 4, 6, 9, 0, 6),
 	} {
 		func() {
