@@ -11,7 +11,7 @@ import (
 	"github.com/vitago/vitago/internal/hub"
 )
 
-// What the shell completes beside verbs, flags and choices: models by name, and files and folders by what takes them.
+// What the shell completes beside verbs and flags: choices, models by name, and files and folders by what takes them.
 
 // extensions are those of the files that flags take.
 var extensions = map[string][]string{
@@ -26,7 +26,8 @@ var folders = []string{"dir", "out", "cache", "index", "runs", "adapter"}
 // modelFlags are the flags that take a model.
 var modelFlags = []string{"model", "teacher"}
 
-// completions gives the flags and arguments of all verbs what they complete.
+// completions gives the flags and arguments of all verbs what they complete. cobra keeps such functions by their flags until the process ends, and so
+// all that a flag's value belongs to: only a shell that asks has them.
 func completions(root *cobra.Command) {
 	for _, cmd := range append([]*cobra.Command{root}, everyVerb(root)...) {
 		flags := cmd.LocalNonPersistentFlags()
@@ -34,10 +35,12 @@ func completions(root *cobra.Command) {
 			flags = root.PersistentFlags()
 		}
 		flags.VisitAll(func(f *pflag.Flag) {
-			_, chosen := f.Value.(*choice)
+			choices, chosen := f.Value.(*choice)
 			var complete cobra.CompletionFunc
 			switch exts := extensions[f.Name]; {
-			case chosen || f.Value.Type() == "bool":
+			case chosen:
+				complete = cobra.FixedCompletions(choices.of, cobra.ShellCompDirectiveNoFileComp)
+			case f.Value.Type() == "bool":
 				return
 			case slices.Contains(modelFlags, f.Name):
 				complete = completeModels

@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	}
 	root := newRoot(in, out, errw)
 	root.SetArgs(args)
+	if len(args) > 0 && slices.Contains([]string{cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, args[0]) {
+		completions(root)
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, args, err) })
 	started := false // the command line was right, as far as cobra can tell
 	restore := func() {}
@@ -225,7 +228,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 42 failed and would again (encode 
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpColumns)) + "{{settings .}}")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd("completion") // remembers where to write to
-	completions(root)
 	for _, c := range root.Commands() {
 		c.Flags().SortFlags = false
 		c.Long = wrapped(c.Long, helpColumns)
@@ -295,8 +297,6 @@ func choiceFlag(cmd *cobra.Command, name, value, usage string, of ...string) *ch
 		c.kind, usage = "NAME", usage+": "+strings.Join(of, ", ")
 	}
 	cmd.Flags().Var(c, name, usage)
-	// The error is that of a flag that does not exist.
-	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(of, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
