@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"weak"
 )
 
 // TestCompletionScripts: each shell's script is made, and each shell that is there reads it.
@@ -87,5 +90,15 @@ func TestCompletionValues(t *testing.T) {
 	} {
 		args := strings.Split(line, " ")
 		vitago(append([]string{"__complete"}, args...)...).want(t, exitDone, want, []string{""})
+	}
+}
+
+// TestRootIsFreed: the commands of one command line do not outlast it, which they would do if their flags had completions.
+func TestRootIsFreed(t *testing.T) {
+	vitago("version").want(t, exitDone, []string{""}, nil)
+	root := weak.Make(newRoot(strings.NewReader(""), io.Discard, io.Discard))
+	runtime.GC()
+	if root.Value() != nil {
+		t.Error("something keeps the commands")
 	}
 }
