@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -102,4 +103,13 @@ func TestJSONTable(t *testing.T) {
 			t.Errorf("%s: its row is %q; it has --json: %v", name, row, has)
 		}
 	}
+}
+
+// TestTokensCountName: a byte of a name that is no UTF-8 is in JSON as Python has it, as with other verbs.
+func TestTokensCountName(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "caf\xe9.png")
+	if err := os.Rename(filepath.Join(colours(t, 1), "red", "00.png"), name); err != nil {
+		t.Skip(err) // other systems refuse such a name
+	}
+	vitago("tokens", "--model", golden.Path(t, "testdata/families/llava"), "--count", "--json", name).want(t, exitDone, []string{`caf\udce9.png"`}, []string{""})
 }

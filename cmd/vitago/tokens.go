@@ -171,10 +171,10 @@ func (t *tokenizing) open() (*converter.Model, error) {
 
 // counted is what --count says of an image in JSON.
 type counted struct {
-	Image  string `json:"image"`
-	Tokens int    `json:"tokens"`
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
+	Image  pyjson.Name `json:"image"`
+	Tokens int         `json:"tokens"`
+	Width  int         `json:"width"`
+	Height int         `json:"height"`
 }
 
 // runCount prints how many tokens there would be.
@@ -205,7 +205,7 @@ func (t *tokenizing) runCount(cmd *cobra.Command, images []string) error {
 			n, err := e.Count(width, height)
 			if line = fmt.Sprintf("%d\t%dx%d\t%s\n", n, width, height, oneLine(name)); t.json && err == nil {
 				var b []byte
-				b, err = json.Marshal(counted{name, n, width, height})
+				b, err = json.Marshal(counted{pyjson.Name(name), n, width, height})
 				line = string(b) + "\n"
 			}
 			return err
