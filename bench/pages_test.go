@@ -23,7 +23,10 @@ var shortest = map[string]string{
 	"search": "-rows 10000 -rounds 1",
 }
 
-// TestPages: each command of this program that a page shows has flags and values that there are. Those that VITAGO_BENCH matches, a regular expression, run in
+// quoted is a command of this program within a text.
+var quoted = regexp.MustCompile("`go run \\./bench ([^`]*)`")
+
+// TestPages: each command of this program that a page shows, or names beside a figure, has flags and values that there are. Those that VITAGO_BENCH matches, a regular expression, run in
 // their shortest form, beside the peers that bench/setup.sh has installed.
 func TestPages(t *testing.T) {
 	root := golden.Path(t, ".")
@@ -36,12 +39,23 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, found := t.TempDir(), 0
+	placeholders := strings.NewReplacer("\n", " ", "BINARY", os.Args[0]) // -before looks whether there is such a program
+	dir, found, inline := t.TempDir(), 0, 0
 	t.Chdir(root)
 	for _, page := range all {
 		text, err := pages.Read(root, page)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, m := range quoted.FindAllStringSubmatch(text, -1) { // beside figures
+			inline++
+			args := pages.Split(placeholders.Replace(m[1]))[0]
+			if len(args) > 0 && args[0] == "page" { // which parse leaves
+				continue
+			}
+			if _, err := parse(args); err != nil {
+				t.Errorf("%s: %s: %v", page, m[0], err)
+			}
 		}
 		for _, b := range pages.Blocks(page, text) {
 			for _, c := range b.Commands() {
@@ -79,5 +93,8 @@ func TestPages(t *testing.T) {
 	}
 	if found < 15 {
 		t.Errorf("%d commands were found, want 15 or more", found)
+	}
+	if inline < 10 {
+		t.Errorf("%d commands were found in text, want 10 or more", inline)
 	}
 }
