@@ -79,7 +79,11 @@ func TestThreadsDivide(t *testing.T) {
 		x := mat.NewDense[float32](mat.WithShape((to-from)*c.Patches(), c.PatchLen()), mat.WithBacking(patches[from*n:to*n]))
 		return slices.Clone(mat.Data[float32](m.Embedding(x).Value().(mat.Matrix)))
 	}
-	for _, impl := range tiny.Kernels() {
+	kernels := tiny.Kernels()
+	if testing.Short() {
+		kernels = kernels[:1]
+	}
+	for _, impl := range kernels {
 		kernel.Use(impl)
 		m.Unfreeze()
 		m.Freeze()

@@ -88,6 +88,9 @@ func TestForwardRows(t *testing.T) {
 					change(m)
 					for images := 1; images <= 9; images++ {
 						for _, tokens := range []int{1, 2, 5, 17, 33, 50} {
+							if testing.Short() && (images%4 != 3 || tokens%8 != 1) {
+								continue // under emulation and with the race detector: 3 and 7 images, of 1, 17 and 33 tokens
+							}
 							if c.Width > 1000 && (images != 3 || tokens != 5 || causal) || c.Width > 60 && images%4 > 1 {
 								continue
 							}

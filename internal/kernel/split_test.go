@@ -16,6 +16,9 @@ func TestAttentionAt(t *testing.T) {
 			for _, d := range []int{1, 7, 16, 40} {
 				for _, tokens := range []int{1, 2, 9, 31, 32, 33, 50, 97} {
 					for images := 1; images <= 4; images++ {
+						if testing.Short() && (images != 3 || tokens%8 != 1) {
+							continue // under emulation
+						}
 						for _, causal := range []bool{false, true} {
 							c, m := heads*d, images*tokens
 							qkv := random(rng, m*3*c).data
