@@ -67,8 +67,8 @@ type modelRow struct {
 
 // A serveFile is the file of a configuration: models, and flags by their names.
 type serveFile struct {
-	Models []modelRow     `yaml:"models,omitempty"`
-	Flags  map[string]any `yaml:",inline"`
+	Models []modelRow         `yaml:"models,omitempty"`
+	Flags  map[string]literal `yaml:",inline"`
 }
 
 func newServe() *cobra.Command {
@@ -193,7 +193,7 @@ func loadServing(given *pflag.FlagSet) (*serving, error) {
 		}
 		if v, ok := file.Flags[f.Name]; ok {
 			var values []string
-			if values, err = fileValues(f, v); err != nil {
+			if values, err = fileValues(f, v.value); err != nil {
 				err = usagef("%s: %s %w", path, f.Name, err)
 				return
 			}
@@ -249,14 +249,7 @@ func (file serveFile) check(path, where string) error {
 	return nil
 }
 
-func parseServeFile(b []byte) (file serveFile, err error) {
-	if err := parseYAML(b, &file); err != nil {
-		return file, err
-	}
-	all, err := documentOf(b)
-	literally(all, file.Flags)
-	return file, err
-}
+func parseServeFile(b []byte) (file serveFile, err error) { return file, parseYAML(b, &file) }
 
 // fileValues returns the values of a flag that a file has.
 func fileValues(f *pflag.Flag, v any) ([]string, error) {
@@ -272,8 +265,8 @@ func fileValues(f *pflag.Flag, v any) ([]string, error) {
 	var values []string
 	for _, v := range all {
 		switch v := v.(type) {
-		case string, bool, int, int64, uint64, float64:
-			text := fmt.Sprint(v)
+		case string:
+			text := v
 			if labels && isList && strings.ContainsAny(text, ",\"") { // one label, as a field of CSV
 				text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
 			}
@@ -439,7 +432,7 @@ func (s *serving) configOf(log io.Writer, logger *slog.Logger) (server.Config, e
 
 // print writes the configuration as a file of it would have it.
 func (s *serving) print(w io.Writer, models []engine.Model) error {
-	file := serveFile{Flags: map[string]any{}}
+	file := serveFile{Flags: map[string]literal{}}
 	for _, m := range models {
 		file.Models = append(file.Models, modelRow{
 			Name: m.Name, Aliases: m.Aliases, Path: m.Path, Precision: m.Precision, Preprocess: m.Prepare.Preset, Fit: string(m.Prepare.Fit), EXIF: &m.Prepare.EXIF, Adapters: m.Adapters, Vocab: m.Vocab, Index: m.Index, Preload: &m.Preload,
@@ -452,11 +445,11 @@ func (s *serving) print(w io.Writer, models []engine.Model) error {
 		all, several := f.Value.(pflag.SliceValue)
 		switch {
 		case several && len(all.GetSlice()) > 0:
-			file.Flags[f.Name] = all.GetSlice()
+			file.Flags[f.Name] = literal{all.GetSlice()}
 		case !several && slices.Contains([]string{"bool", "int", "int64"}, f.Value.Type()): // without quotation marks
-			file.Flags[f.Name] = &yaml.Node{Kind: yaml.ScalarNode, Value: f.Value.String()}
+			file.Flags[f.Name] = literal{&yaml.Node{Kind: yaml.ScalarNode, Value: f.Value.String()}}
 		case !several && f.Value.String() != "":
-			file.Flags[f.Name] = f.Value.String()
+			file.Flags[f.Name] = literal{f.Value.String()}
 		}
 	})
 	var text bytes.Buffer

@@ -211,7 +211,7 @@ func FuzzServeFile(f *testing.F) {
 		_, s := serveCommand()
 		for name, v := range file.Flags {
 			if flag := s.flags.Lookup(name); flag != nil {
-				_, _ = fileValues(flag, v)
+				_, _ = fileValues(flag, v.value)
 			}
 		}
 	})

@@ -126,8 +126,8 @@ func everyVerb(cmd *cobra.Command) (all []*cobra.Command) {
 
 // A configFile is a file of flags: for all verbs at its top, and those of a verb in a section of its name.
 type configFile struct {
-	Serve *serveFile     `yaml:"serve,omitempty"`
-	Rest  map[string]any `yaml:",inline"`
+	Serve *serveFile         `yaml:"serve,omitempty"`
+	Rest  map[string]literal `yaml:",inline"`
 }
 
 // readConfig reads the file for all verbs, and checks the names in it. path may be "", for none.
@@ -163,20 +163,7 @@ func readSettings(path string) ([]byte, error) {
 }
 
 // parseConfig reads the text of the file for all verbs.
-func parseConfig(b []byte) (file configFile, err error) {
-	if err := parseYAML(b, &file); err != nil {
-		return file, err
-	}
-	all, err := documentOf(b)
-	if err != nil {
-		return file, err
-	}
-	literally(all, file.Rest)
-	if serve := valueOf(all, "serve"); serve != nil && file.Serve != nil {
-		literally(serve, file.Serve.Flags)
-	}
-	return file, nil
-}
+func parseConfig(b []byte) (file configFile, err error) { return file, parseYAML(b, &file) }
 
 // check returns the error about a name that is neither a verb nor a flag.
 func (c configFile) check(path string, root *cobra.Command) error {
@@ -193,7 +180,7 @@ func (c configFile) check(path string, root *cobra.Command) error {
 			}
 			return usagef("%s: unknown key %q, want a verb, or a flag of all verbs: %s%s", path, key, strings.Join(settableNames(root.PersistentFlags()), ", "), hint)
 		}
-		if err := checkSection(path, cmd, c.Rest[key]); err != nil {
+		if err := checkSection(path, cmd, c.Rest[key].value); err != nil {
 			return err
 		}
 	}
@@ -248,7 +235,7 @@ func verbOf(cmd *cobra.Command, name string) *cobra.Command {
 
 // of returns the section of a verb.
 func (c configFile) of(cmd *cobra.Command) map[string]any {
-	section := c.Rest
+	section := valuesOf(c.Rest)
 	for _, word := range strings.Fields(verbName(cmd)) {
 		section, _ = section[word].(map[string]any)
 	}
@@ -370,7 +357,7 @@ func applySettings(cmd *cobra.Command, args []string) (all origins, err error) {
 	fromFile := func(f *pflag.Flag) (o origin, ok bool, err error) {
 		values, of := section, verb+" "
 		if isGeneral(f) {
-			values, of = file.Rest, ""
+			values, of = valuesOf(file.Rest), ""
 		}
 		v, ok := values[f.Name]
 		if !ok {
@@ -432,72 +419,41 @@ func parseYAML(b []byte, to any) error {
 	return nil
 }
 
-// documentOf returns a document as it is written, nil if it is empty.
-func documentOf(b []byte) (*yaml.Node, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(b, &document); err != nil {
-		return nil, err
-	}
-	if len(document.Content) == 0 {
-		return nil, nil
-	}
-	return document.Content[0], nil
-}
+// A literal is what stands in YAML, as the text that it has there: the label 1.10 is no 1.1.
+type literal struct{ value any } // nil, a string, or a []any or map[string]any of these
 
-// literally gives numbers, times, true and false among what was read of n the text that they have there: the label 1.10 is no 1.1. It changes maps
-// and lists, and returns what else is in the place of v.
-func literally(n *yaml.Node, v any) any {
-	if n == nil {
-		return v
-	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for key := range v {
-			v[key] = literally(valueOf(n, key), v[key])
-		}
-	case map[any]any: // of which a name is no text
-		all := map[string]any{}
-		for key, value := range v {
-			all[fmt.Sprint(key)] = value
-		}
-		return literally(n, all)
-	case []any:
-		for i := range v {
-			v[i] = literally(n.Content[i], v[i])
-		}
-	case string, nil:
-	default:
-		return n.Value
-	}
-	return v
-}
-
-// valueOf returns the value of a name in n, nil if n is no map or has none. A map that is merged counts after names of n.
-func valueOf(n *yaml.Node, name string) *yaml.Node {
-	if n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	if n == nil || n.Kind != yaml.MappingNode {
+// UnmarshalYAML reads by the decoder of the whole document, which knows values that contain themselves.
+func (l *literal) UnmarshalYAML(unmarshal func(any) error) error {
+	var text string // of any number, time or truth, too
+	if unmarshal(&text) == nil {
+		l.value = text
 		return nil
 	}
-	var merged []*yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		switch key, value := n.Content[i], n.Content[i+1]; {
-		case key.Tag == "!!merge" && value.Kind == yaml.SequenceNode:
-			merged = append(merged, value.Content...)
-		case key.Tag == "!!merge":
-			merged = append(merged, value)
-		case key.Value == name || key.Kind == yaml.AliasNode && key.Alias.Value == name:
-			return value
+	var list []*literal // nil where nothing stands, which is left out of other lists
+	if unmarshal(&list) == nil {
+		values := make([]any, len(list))
+		for i, v := range list {
+			if v != nil {
+				values[i] = v.value
+			}
 		}
+		l.value = values
+		return nil
 	}
-	for _, m := range merged {
-		if value := valueOf(m, name); value != nil {
-			return value
-		}
+	var all map[string]literal
+	err := unmarshal(&all)
+	l.value = valuesOf(all)
+	return err
+}
+
+// MarshalYAML writes the value.
+func (l literal) MarshalYAML() (any, error) { return l.value, nil }
+
+// valuesOf returns the values of names.
+func valuesOf(all map[string]literal) map[string]any {
+	values := make(map[string]any, len(all))
+	for name, v := range all {
+		values[name] = v.value
 	}
-	return nil
+	return values
 }

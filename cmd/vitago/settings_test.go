@@ -276,14 +276,14 @@ serve: {origin: [1.0], host: *t, models: [{name: 1.0, path: 2}]}
 		"eval":     map[string]any{"bias": "1.50", "labels": labels, "template": "1.0"},
 		"finetune": map[string]any{"recipes": map[string]any{"json": "TRUE"}},
 	}
-	if !reflect.DeepEqual(file.Rest, want) {
-		t.Errorf("got %v, want %v", file.Rest, want)
+	if got := valuesOf(file.Rest); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
-	if got, want := file.Serve.Flags, map[string]any{"origin": []any{"1.0"}, "host": "1.0"}; !reflect.DeepEqual(got, want) || file.Serve.Models[0].Name != "1.0" {
+	if got, want := valuesOf(file.Serve.Flags), map[string]any{"origin": []any{"1.0"}, "host": "1.0"}; !reflect.DeepEqual(got, want) || file.Serve.Models[0].Name != "1.0" {
 		t.Errorf("of serve: got %v, want %v; models %v", got, want, file.Serve.Models)
 	}
 	own, err := parseServeFile([]byte("host: [1.10, 007]\nmax-items: 7\n"))
-	if want := map[string]any{"host": []any{"1.10", "007"}, "max-items": "7"}; err != nil || !reflect.DeepEqual(own.Flags, want) {
+	if want := map[string]any{"host": []any{"1.10", "007"}, "max-items": "7"}; err != nil || !reflect.DeepEqual(valuesOf(own.Flags), want) {
 		t.Errorf("of serve's own file: got %v, want %v: %v", own.Flags, want, err)
 	}
 }
