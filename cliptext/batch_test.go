@@ -35,15 +35,7 @@ func TestBatch(t *testing.T) {
 	}
 	for _, impl := range kernel.Available() {
 		kernel.Use(impl)
-		m.Unfreeze()
-		m.Freeze()
-		for _, precision := range []string{"f32", "bf16", "int8"} {
-			switch precision {
-			case "bf16":
-				m.ToBF16()
-			case "int8":
-				m.Quantize()
-			}
+		tiny.EachPrecision(m, func(precision string) {
 			var alone []float32
 			for _, text := range texts {
 				alone = append(alone, embed([][]int{text})...)
@@ -55,7 +47,7 @@ func TestBatch(t *testing.T) {
 					}
 				}
 			}
-		}
+		})
 	}
 	kernel.Use("")
 }

@@ -36,16 +36,7 @@ func TestThreads(t *testing.T) {
 		x := mat.NewDense[float32](mat.WithShape(images*c.Patches(), c.PatchLen()), mat.WithBacking(patches))
 		for _, impl := range tiny.Kernels() {
 			kernel.Use(impl)
-			m.Unfreeze()
-			m.Freeze()
-			for _, precision := range []string{"f32", "bf16", "int8"} {
-				switch precision {
-				case "bf16":
-					m.ToBF16()
-				case "int8":
-					m.Unfreeze()
-					m.Quantize()
-				}
+			tiny.EachPrecision(m, func(precision string) {
 				var want []float32
 				for _, threads := range counts {
 					runtime.GOMAXPROCS(threads)
@@ -57,7 +48,7 @@ func TestThreads(t *testing.T) {
 						t.Errorf("%s, %s, %s: %d threads give other bits than one", f, impl, precision, threads)
 					}
 				}
-			}
+			})
 		}
 	}
 }
@@ -85,16 +76,7 @@ func TestThreadsDivide(t *testing.T) {
 	}
 	for _, impl := range kernels {
 		kernel.Use(impl)
-		m.Unfreeze()
-		m.Freeze()
-		for _, precision := range []string{"f32", "bf16", "int8"} {
-			switch precision {
-			case "bf16":
-				m.ToBF16()
-			case "int8":
-				m.Unfreeze()
-				m.Quantize()
-			}
+		tiny.EachPrecision(m, func(precision string) {
 			var alone []float32
 			for i := range images {
 				alone = append(alone, embed(i, i+1)...)
@@ -120,6 +102,6 @@ func TestThreadsDivide(t *testing.T) {
 				})
 			}
 			callers.Wait()
-		}
+		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/vitago/vitago/finetune/history"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/softmax"
 )
 
 // Tuned is a tower with a classifier on it: what a run has trained, or a checkpoint that has one. It may be used by many
@@ -173,17 +173,8 @@ func ClassifyBy(m *clip.Model, head Head, classes []string) clip.Classifier {
 		if k := logits.Size(); k != len(classes) {
 			panic(fmt.Sprintf("finetune: the head %T gives %d logits, want %d, one a class", head, k, len(classes)))
 		}
-		p, most, sum := slices.Clone(logits.Data().F64()), math.Inf(-1), 0.0
-		for _, v := range p {
-			most = max(most, v)
-		}
-		for i, v := range p {
-			p[i] = math.Exp(v - most)
-			sum += p[i]
-		}
-		for i := range p {
-			p[i] /= sum
-		}
+		p := slices.Clone(logits.Data().F64())
+		softmax.Of(p)
 		return ranked(classes, p)
 	})
 }

@@ -32,11 +32,11 @@ var layers = [][]string{
 	{"internal/op", "internal/tiny"},
 	{"converter/checkpoint"}, // so that it can know nothing of a model
 	{"internal/webdataset", "internal/pictures", "internal/sheet", "internal/scan"},
-	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/pycsv", "internal/ftfy", "internal/builtin", "internal/journal", "internal/scenes", "internal/pages", "internal/plural"},
+	{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/pycsv", "internal/ftfy", "internal/builtin", "internal/journal", "internal/scenes", "internal/pages", "internal/plural", "internal/softmax"},
 }
 
 // apart are packages that keep to themselves: they import no other of the module.
-var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/pycsv", "internal/ftfy", "internal/builtin", "internal/journal", "internal/scenes", "internal/pages", "internal/plural"}
+var apart = []string{"internal/kernel", "internal/params", "internal/pillow", "internal/golden", "internal/hub", "internal/shapes", "internal/folder", "internal/pyjson", "internal/pycsv", "internal/ftfy", "internal/builtin", "internal/journal", "internal/scenes", "internal/pages", "internal/plural", "internal/softmax"}
 
 // unreachable says which packages must not be among the dependencies, direct or not, of a folder.
 var unreachable = []struct{ folders, packages []string }{

@@ -24,6 +24,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
+	"github.com/vitago/vitago/internal/softmax"
 )
 
 // Place is where a template has the label. Python's {c} is the same.
@@ -484,7 +485,8 @@ func (c *Classifier) Rank(vector []float32) []clip.Label {
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(logits[j], logits[i]) }) // as probable ones in their order
 	all := make([]clip.Label, len(order))
-	shares := softmax(logits)
+	shares := slices.Clone(logits)
+	softmax.Of(shares)
 	for at, i := range order {
 		all[at] = clip.Label{Name: c.labels[i], Cosine: cosines[i], Probability: shares[i]}
 		if c.negatives != nil {
@@ -511,19 +513,6 @@ func (c *Classifier) score(vector []float32) (cosines, logits []float64) {
 	return cosines, logits
 }
 
-// softmax returns the probabilities [K] of logits [K].
-func softmax(logits []float64) []float64 {
-	peak, total := slices.Max(logits), 0.0
-	for _, z := range logits {
-		total += math.Exp(z - peak)
-	}
-	p := make([]float64, len(logits))
-	for i, z := range logits {
-		p[i] = math.Exp(z-peak) / total
-	}
-	return p
-}
-
 // Compare returns the cosines [B][N] of the embeddings of pictures [B][E] and texts [N][E], and the probabilities [B][N] of the
 // texts for each picture: the softmax of scale times the cosines. They are those of a [Classifier] whose labels are the texts, bit
 // for bit, but any number of texts will do, and alike ones. Embeddings may have any length; for one of length 0 both are NaN. It panics if
@@ -545,7 +534,8 @@ func Compare(scale float64, pictures, texts [][]float32) (cosines, probabilities
 			row[i] = dot(t, x)
 			logits[i] = scale * row[i]
 		}
-		cosines, probabilities = append(cosines, row), append(probabilities, softmax(logits))
+		softmax.Of(logits)
+		cosines, probabilities = append(cosines, row), append(probabilities, logits)
 	}
 	return cosines, probabilities
 }

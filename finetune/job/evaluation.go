@@ -12,6 +12,7 @@ import (
 	"github.com/vitago/vitago/finetune/evaluation"
 	"github.com/vitago/vitago/finetune/report"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/softmax"
 )
 
 // wrongKept is how many of the wrong pictures a run names, the surest.
@@ -42,7 +43,10 @@ func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, erro
 			sigmoid(r.p, z)
 			err = r.tally.AddSet(i, path, b.LabelSets[row], r.p)
 		} else {
-			softmax(r.p, z)
+			for c, v := range z {
+				r.p[c] = float64(v)
+			}
+			softmax.Of(r.p)
 			err = r.tally.Add(i, path, b.Labels[row], r.p)
 		}
 		if err != nil {
@@ -53,21 +57,6 @@ func (r *recorder) Judge(y mat.Tensor, b *data.Batch) (mat.Tensor, float64, erro
 		r.heard(r.done, len(r.data.Samples))
 	}
 	return r.Objective.Judge(y, b)
-}
-
-// softmax sets p to the probabilities of logits.
-func softmax(p []float64, logits []float32) {
-	top, sum := math.Inf(-1), 0.0
-	for _, z := range logits {
-		top = max(top, float64(z))
-	}
-	for i, z := range logits {
-		p[i] = math.Exp(float64(z) - top)
-		sum += p[i]
-	}
-	for i := range p {
-		p[i] /= sum
-	}
 }
 
 // sigmoid sets p to the probabilities of logits, each by itself.

@@ -71,6 +71,26 @@ func Kernels() []string {
 	return all
 }
 
+// A Tower is what both towers are for [EachPrecision].
+type Tower interface {
+	Freeze()
+	Unfreeze()
+	ToBF16()
+	Quantize()
+}
+
+// EachPrecision calls f with the name of each precision, m being frozen in it: "f32", "bf16", "int8".
+func EachPrecision(m Tower, f func(precision string)) {
+	m.Unfreeze()
+	m.Freeze()
+	f("f32")
+	m.ToBF16()
+	f("bf16")
+	m.Unfreeze()
+	m.Quantize()
+	f("int8")
+}
+
 // Watch calls f whenever an operator reads the values of p, which wants no gradient and is not packed: with the weights of a norm one
 // sees which blocks are computed.
 func Watch(p *nn.Param, f func()) {

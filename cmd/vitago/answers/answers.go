@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/clip"
+	"github.com/vitago/vitago/internal/softmax"
 )
 
 // DefaultTolerance is how far a value may be from the answer where no other tolerance is given.
@@ -199,7 +200,7 @@ func (c *Check) Run(ctx context.Context, m *clip.Model, p clip.Picture) (o Outco
 			return o, err
 		}
 		if c.Probabilities != nil {
-			softmax(o.Got)
+			softmax.Of(o.Got)
 		}
 	}
 	if len(o.Got) != len(o.Want) {
@@ -235,17 +236,6 @@ func (c *Check) logits(ctx context.Context, m *clip.Model, picture []float32) ([
 		logits[i] = tower.Scale() * clip.Cosine(picture, t)
 	}
 	return logits, nil
-}
-
-func softmax(x []float64) {
-	peak, total := slices.Max(x), 0.0
-	for i, v := range x {
-		x[i] = math.Exp(v - peak)
-		total += x[i]
-	}
-	for i := range x {
-		x[i] /= total
-	}
 }
 
 func widened(x []float32) []float64 {
