@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/shard/input"
 	"github.com/vitago/vitago/shard/output"
 	"github.com/vitago/vitago/shard/store"
@@ -37,6 +38,32 @@ type Plan struct {
 	Space       clip.Space    `json:"space"`                  // that all vectors are of
 	Model       string        `json:"model"`                  // as it was named, for people
 	Vitago      string        `json:"vitago"`                 // the version that made it
+}
+
+// As JSON inputs and the model are a [pyjson.Name], as locations in package input.
+type (
+	plainPlan Plan
+	planJSON  struct {
+		Inputs []pyjson.Name `json:"inputs"`
+		Model  pyjson.Name   `json:"model"`
+		*plainPlan
+	}
+)
+
+// MarshalJSON writes a JSON object.
+func (p Plan) MarshalJSON() ([]byte, error) {
+	return json.Marshal(planJSON{pyjson.Names(p.Inputs), pyjson.Name(p.Model), (*plainPlan)(&p)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Plan) UnmarshalJSON(text []byte) error {
+	j := planJSON{plainPlan: (*plainPlan)(p)}
+	err := json.Unmarshal(text, &j)
+	p.Inputs, p.Model = nil, string(j.Model)
+	for _, in := range j.Inputs {
+		p.Inputs = append(p.Inputs, string(in))
+	}
+	return err
 }
 
 // maxShards bounds a plan. What reads one takes some hundred bytes for each shard.
@@ -91,7 +118,7 @@ func (p *Plan) compare(where string, now *Plan, other string) error {
 	if len(now.Inputs) > 0 {
 		was := p.Input
 		was.Columns = now.Input.Columns // the inputs say them
-		errs = append(errs, differ("inputs", p.Inputs, now.Inputs), differ("the options of inputs", was, now.Input))
+		errs = append(errs, differ("inputs", pyjson.Names(p.Inputs), pyjson.Names(now.Inputs)), differ("the options of inputs", was, now.Input))
 	}
 	was, is := p.Spec, now.Spec
 	was.Digits, was.Columns = is.Digits, is.Columns // the inputs say them, too

@@ -71,7 +71,7 @@ vision-language model the tower and the projector are compared; its language mod
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: the drift of the blocks\n", *plotFile)
 		}
 		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), r)
+			return writeJSON(cmd.OutOrStdout(), comparisonJSON(r))
 		}
 		if _, err := cmd.OutOrStdout().Write(compareText(r, *all)); err != nil {
 			return err

@@ -77,7 +77,7 @@ the archive nor a config.json or open_clip_config.json beside it says which, --a
 			return err
 		}
 		if *asJSON {
-			err = writeJSON(cmd.OutOrStdout(), r)
+			err = writeJSON(cmd.OutOrStdout(), reportJSON(r))
 		} else {
 			_, err = cmd.OutOrStdout().Write(convertText(r))
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/hub"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A downloadSpec says what to download, and where to.
@@ -105,7 +106,7 @@ func listed(files []hub.File) []listedFile {
 // A downloaded model is what a download says in JSON.
 type downloaded struct {
 	Name  string       `json:"name"`
-	Path  string       `json:"path"`
+	Path  pyjson.Name  `json:"path"`
 	Bytes int64        `json:"bytes"` // that came over the network, or from another program's cache
 	Files []listedFile `json:"files"`
 }
@@ -194,7 +195,7 @@ func (d downloadSpec) run(ctx context.Context, out, errw io.Writer) error {
 		fmt.Fprintln(errw, "nothing to download: it is there, and its hash is right")
 	}
 	if d.json {
-		err = writeJSON(out, downloaded{d.name, found.path, max(came, 0), listed(found.files)})
+		err = writeJSON(out, downloaded{d.name, pyjson.Name(found.path), max(came, 0), listed(found.files)})
 	} else {
 		_, err = fmt.Fprintln(out, found.path)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 func newExport() *cobra.Command {
@@ -79,7 +80,7 @@ OUT appears complete or not at all; folders above it are made.`,
 			return err
 		}
 		if *asJSON {
-			err = writeJSON(cmd.OutOrStdout(), exported{o.To, args[1], r})
+			err = writeJSON(cmd.OutOrStdout(), exported{o.To, pyjson.Name(args[1]), reportJSON(r)})
 		} else {
 			_, err = cmd.OutOrStdout().Write(exportText(r, o.To, args[1]))
 		}
@@ -94,9 +95,9 @@ OUT appears complete or not at all; folders above it are made.`,
 
 // exported is what an export says in JSON.
 type exported struct {
-	Form    string `json:"form"`
-	Written string `json:"written"`
-	*converter.Report
+	Form    string      `json:"form"`
+	Written pyjson.Name `json:"written"`
+	namedReport
 }
 
 // exportText describes what was written to out.

@@ -13,6 +13,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/probe"
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // headForms are the forms of export that are of the classifier alone, and what writes it.
@@ -23,13 +24,13 @@ var headForms = map[string]func(h *probe.Head, w io.Writer) error{
 
 // exportedHead is what an export of a classifier says in JSON.
 type exportedHead struct {
-	Form    string   `json:"form"`
-	Written string   `json:"written"`
-	Source  string   `json:"source"`
-	Classes []string `json:"classes"`
-	Numbers int      `json:"numbers"` // of each class, beside the bias
-	Reads   string   `json:"reads"`   // features of the tower
-	Bytes   int64    `json:"bytes"`
+	Form    string      `json:"form"`
+	Written pyjson.Name `json:"written"`
+	Source  pyjson.Name `json:"source"`
+	Classes []string    `json:"classes"`
+	Numbers int         `json:"numbers"` // of each class, beside the bias
+	Reads   string      `json:"reads"`   // features of the tower
+	Bytes   int64       `json:"bytes"`
 }
 
 // exportHead writes the classifier of the model src to the file dst.
@@ -61,7 +62,7 @@ func exportHead(ctx context.Context, cmd *cobra.Command, src, dst, form string, 
 	}
 	h := t.Head()
 	if asJSON {
-		return writeJSON(cmd.OutOrStdout(), exportedHead{form, dst, t.Model().Name(), h.Classes, h.Dim(), h.Features.String(), int64(file.Len())})
+		return writeJSON(cmd.OutOrStdout(), exportedHead{form, pyjson.Name(dst), pyjson.Name(t.Model().Name()), h.Classes, h.Dim(), h.Features.String(), int64(file.Len())})
 	}
 	var b bytes.Buffer
 	table(&b, [][2]string{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/internal/plural"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // fitHead finds the head that fits the features of a frozen tower best, with the sweep of the CLIP paper.
@@ -40,7 +41,7 @@ func (f *finetuneFlags) fitHead(ctx context.Context, out, errw io.Writer) error 
 	rows = append(rows, [2]string{"model", r.Model}, [2]string{"report", r.Report})
 	if f.json {
 		score := r.Validation.Value()
-		err = writeJSON(out, finished{Recipe: f.Recipe, Measure: r.Validation.Measure(), Score: &score, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: r.Model, Report: r.Report})
+		err = writeJSON(out, finished{Recipe: f.Recipe, Measure: r.Validation.Measure(), Score: &score, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: pyjson.Name(r.Model), Report: pyjson.Name(r.Report)})
 	} else {
 		var b bytes.Buffer
 		table(&b, rows)

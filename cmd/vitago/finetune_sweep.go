@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/internal/plural"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // axes reads what a sweep is over: NAME=VALUE,VALUE… with the name of a flag.
@@ -65,10 +66,10 @@ func (f *finetuneFlags) sweep(ctx context.Context, out, errw io.Writer) error {
 	}
 	if f.json {
 		err := writeJSON(out, struct {
-			Runs   []job.SweepRun `json:"runs"`
-			Model  string         `json:"model,omitempty"`
-			Report string         `json:"report"`
-		}{s.Runs, s.Model, s.Page})
+			Runs   []namedRun  `json:"runs"`
+			Model  pyjson.Name `json:"model,omitempty"`
+			Report pyjson.Name `json:"report"`
+		}{runsJSON(s.Runs), pyjson.Name(s.Model), pyjson.Name(s.Page)})
 		if err == nil && failed == len(s.Runs) {
 			err = allFailed(failed)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/internal/plural"
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // train trains step by step, and writes all that there is to write.
@@ -116,24 +117,24 @@ func ends(step int) string {
 
 // A finished run is what finetune says in JSON.
 type finished struct {
-	Recipe  string   `json:"recipe"`
-	Measure string   `json:"measure"` // of the scores
-	Before  *float64 `json:"before,omitempty"`
-	Score   *float64 `json:"score,omitempty"` // the best in validation
-	Step    int      `json:"step,omitempty"`  // after which that was
-	Mixed   *float64 `json:"mixed,omitempty"` // that of tuned and original weights together
-	Steps   int      `json:"steps,omitempty"`
-	Stopped string   `json:"stopped,omitempty"` // why before its last step
-	Skipped int      `json:"skipped"`           // pictures that cannot be read
-	Seconds float64  `json:"seconds"`
-	Model   string   `json:"model"`
-	Adapter string   `json:"adapter,omitempty"`
-	Report  string   `json:"report"`
+	Recipe  string      `json:"recipe"`
+	Measure string      `json:"measure"` // of the scores
+	Before  *float64    `json:"before,omitempty"`
+	Score   *float64    `json:"score,omitempty"` // the best in validation
+	Step    int         `json:"step,omitempty"`  // after which that was
+	Mixed   *float64    `json:"mixed,omitempty"` // that of tuned and original weights together
+	Steps   int         `json:"steps,omitempty"`
+	Stopped string      `json:"stopped,omitempty"` // why before its last step
+	Skipped int         `json:"skipped"`           // pictures that cannot be read
+	Seconds float64     `json:"seconds"`
+	Model   pyjson.Name `json:"model"`
+	Adapter pyjson.Name `json:"adapter,omitempty"`
+	Report  pyjson.Name `json:"report"`
 }
 
 // finishedRun is a run for JSON.
 func finishedRun(recipe, measure string, r *finetune.Result, w job.Written) finished {
-	f := finished{Recipe: recipe, Measure: measure, Mixed: w.Mixed, Steps: r.Steps, Stopped: r.Stopped, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: w.Model, Adapter: w.Adapter, Report: w.Report}
+	f := finished{Recipe: recipe, Measure: measure, Mixed: w.Mixed, Steps: r.Steps, Stopped: r.Stopped, Skipped: len(r.Skipped), Seconds: r.Duration.Seconds(), Model: pyjson.Name(w.Model), Adapter: pyjson.Name(w.Adapter), Report: pyjson.Name(w.Report)}
 	if e := r.Before(); e != nil {
 		f.Before = &e.Score
 	}

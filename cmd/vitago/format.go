@@ -16,7 +16,6 @@ import (
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
-	"github.com/vitago/vitago/internal/folder"
 )
 
 // How numbers are shown to people.
@@ -152,13 +151,3 @@ func table(w io.Writer, rows [][2]string) {
 
 // jsonFlag declares the flag of verbs that say in JSON what they say otherwise in a table.
 func jsonFlag(cmd *cobra.Command) *bool { return cmd.Flags().Bool("json", false, "print JSON") }
-
-// writeJSON writes v to w as a person reads it.
-func writeJSON(w io.Writer, v any) error {
-	text, err := folder.JSON(v)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(text)
-	return err
-}

@@ -23,6 +23,7 @@ import (
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pycsv"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/search"
 )
 
@@ -122,11 +123,11 @@ is given each time.
 
 // An indexed is what index says in JSON.
 type indexed struct {
-	Index       string  `json:"index"`
-	Fingerprint string  `json:"fingerprint"`
-	Forgotten   int     `json:"forgotten"`
-	Compacted   bool    `json:"compacted"`
-	Seconds     float64 `json:"seconds"`
+	Index       pyjson.Name `json:"index"`
+	Fingerprint string      `json:"fingerprint"`
+	Forgotten   int         `json:"forgotten"`
+	Compacted   bool        `json:"compacted"`
+	Seconds     float64     `json:"seconds"`
 	search.Report
 }
 
@@ -165,7 +166,7 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	done := indexed{Index: x.index, Compacted: x.compact}
+	done := indexed{Index: pyjson.Name(x.index), Compacted: x.compact}
 	if len(x.forget) > 0 {
 		if done.Forgotten, err = x.drop(); err != nil {
 			return err
@@ -211,10 +212,10 @@ func (x *indexing) run(cmd *cobra.Command, args []string) error {
 
 // A checked is what index --verify says in JSON.
 type checked struct {
-	Index       string  `json:"index"`
-	Fingerprint string  `json:"fingerprint"`
-	Pictures    int     `json:"pictures"`
-	Seconds     float64 `json:"seconds"`
+	Index       pyjson.Name `json:"index"`
+	Fingerprint string      `json:"fingerprint"`
+	Pictures    int         `json:"pictures"`
+	Seconds     float64     `json:"seconds"`
 }
 
 // check says whether the files of an index are what was written.
@@ -239,7 +240,7 @@ func (x *indexing) check(cmd *cobra.Command, args []string) error {
 	p := startProgress(cmd.ErrOrStderr(), "verifying", count)
 	err = now.Verify(cmd.Context())
 	p.stop()
-	said := checked{x.index, now.Space().Fingerprint(), now.Live(), time.Since(begin).Seconds()}
+	said := checked{pyjson.Name(x.index), now.Space().Fingerprint(), now.Live(), time.Since(begin).Seconds()}
 	if err := errors.Join(err, now.Close()); err != nil {
 		return err
 	}

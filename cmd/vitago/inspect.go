@@ -43,7 +43,7 @@ The table shows equal tensors of several blocks once, with # for the number of t
 			return err
 		}
 		if *asJSON {
-			err = writeJSON(cmd.OutOrStdout(), info)
+			err = writeJSON(cmd.OutOrStdout(), infoJSON(info))
 		} else {
 			_, err = cmd.OutOrStdout().Write(inspectText(info))
 		}

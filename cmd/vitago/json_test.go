@@ -14,16 +14,21 @@ import (
 
 // TestJSON: what a verb says in JSON is one object, or an object a line, with these names, on which scripts rely, and nothing else is on standard output.
 func TestJSON(t *testing.T) {
-	picture := filepath.Join(colours(t, 4), "red", "00.png")
-	pictures := filepath.Dir(filepath.Dir(picture))
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "caf\xe9")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		dir = t.TempDir() // other systems refuse such a name
+	}
+	pictures := filepath.Join(dir, "pictures")
+	if err := os.Rename(colours(t, 4), pictures); err != nil {
+		t.Fatal(err)
+	}
+	picture := filepath.Join(pictures, "red", "00.png")
 	at := func(name string) string { return filepath.Join(dir, name) }
 	llava := golden.Path(t, "testdata/families/llava")
 	run := func(args ...string) {
 		t.Helper()
 		vitago(args...).want(t, exitDone, []string{""}, []string{""})
 	}
-	run("encode", "--model", "builtin:demo", "--shards", "-o", at("dataset"), filepath.Dir(picture))
 	run("finetune", "--model", "builtin:demo", "--data", pictures, "--out", at("tuned"), "--recipe", "probe", "--split", "0.5")
 	for _, c := range []struct{ line, names string }{
 		{"version --json", "bf16 bf16_pays cpu_features go int8 int8_pays kernel kernels platform threads version"},
@@ -34,9 +39,14 @@ func TestJSON(t *testing.T) {
 		{"inspect --json builtin:demo", "config container dialect"},
 		{"compare --json builtin:demo builtin:demo", "tensors"},
 		{"convert --json builtin:demo OUT/converted", "bytes config container dialect dir dtypes excused files language_model parameters sha256 source tensors text_left"},
-		{"export --json builtin:demo OUT/exported.safetensors --to openclip", "bytes form parameters source tensors written"},
+		{"inspect --json OUT/converted", "path"},
+		{"compare --json OUT/converted OUT/converted", "a b"},
+		{"convert --json OUT/converted OUT/again", "source"},
+		{"export --json OUT/converted OUT/exported.safetensors --to openclip", "bytes form parameters source tensors written"},
 		{"export --json OUT/tuned OUT/head.csv --to head-csv", "bytes classes form numbers reads source written"},
 		{"encode --model builtin:demo PICTURE", "embedding image"},
+		{"encode --shards --model builtin:demo -o OUT/dataset PICTURES", ""},
+		{"encode --shards --model builtin:demo -o OUT/dataset PICTURES --resume", ""}, // it is the same dataset
 		{"status --json OUT/dataset", ""},
 		{"verify-shards --json OUT/dataset", ""},
 		{"merge --json -o OUT/merged OUT/dataset", ""},
@@ -50,7 +60,9 @@ func TestJSON(t *testing.T) {
 		{"finetune --json --model builtin:demo --data PICTURES --out OUT/probe --recipe probe --split 0.5", "measure model recipe report score seconds skipped"},
 		{"finetune --json --dry-run --model builtin:demo --data PICTURES --out OUT/dry --recipe lora --split 0.5", "classes epochs pictures pictures_per_step seconds steps validation"},
 		{"finetune --json --model builtin:demo --data PICTURES --out OUT/lora --recipe lora --epochs 1 --split 0.5", "adapter before measure model recipe report score seconds skipped step steps"},
+		{"finetune --json --model builtin:demo --data PICTURES --out OUT/lora --recipe lora --epochs 2 --split 0.5 --resume", "adapter"},
 		{"finetune --json --model builtin:demo --data PICTURES --out OUT/sweep --recipe lora --epochs 1 --split 0.5 --sweep rank=1,2", "model report runs"},
+		{"finetune --json --model builtin:demo --data PICTURES --out OUT/sweep --recipe lora --epochs 1 --split 0.5 --sweep rank=1,2 --resume", "runs"},
 		{"finetune recipes --json", "about betas learns name overrides schedule"},
 		{"serve --model demo=builtin:demo --check --json", "listen max-body models"},
 	} {
@@ -59,6 +71,9 @@ func TestJSON(t *testing.T) {
 		if r.status != exitDone {
 			t.Errorf("%s: status %d, %.300s", c.line, r.status, r.err)
 			continue
+		}
+		if strings.Contains(r.out, `\ufffd`) {
+			t.Errorf("%s: has lost a byte of a name: %.500s", c.line, r.out)
 		}
 		d := json.NewDecoder(strings.NewReader(r.out))
 		for d.More() {

@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vitago/vitago/internal/pyjson"
 )
 
 // A model is one that is known to work. What is not known of it is empty.
@@ -175,7 +177,7 @@ func (z zoo) with(word string) (some zoo) {
 // A shown model is one with the place where it lies.
 type shown struct {
 	model
-	Path string `json:"path,omitempty"` // where it lies
+	Path pyjson.Name `json:"path,omitempty"` // where it lies
 }
 
 // A listing is what the verb shows.
@@ -192,7 +194,7 @@ func (z zoo) here() listing {
 		if !found {
 			path = ""
 		}
-		l.Models = append(l.Models, shown{m, path})
+		l.Models = append(l.Models, shown{m, pyjson.Name(path)})
 	}
 	return l
 }
@@ -213,7 +215,7 @@ func (l listing) text() []byte {
 		for _, cell := range m.facts() {
 			row = append(row, cell[1])
 		}
-		fmt.Fprintln(t, strings.Join(append(row, m.Path), "\t"))
+		fmt.Fprintln(t, strings.Join(append(row, string(m.Path)), "\t"))
 	}
 	t.Flush() // b is a buffer
 	if len(l.Models) > 0 && len(l.Unsupported) > 0 {
@@ -277,7 +279,7 @@ func (m shown) write(b *bytes.Buffer) {
 	add("note", m.Note)
 	add("runs on", "CPU")
 	add("sources", strings.Join(m.Sources, " "))
-	if add("here", m.Path); m.Path == "" {
+	if add("here", string(m.Path)); m.Path == "" {
 		p, _ := placeOf(modelFolder(), m.Name)
 		add("not here", fmt.Sprintf("\"vitago download %s\" brings it, to %s", m.Name, p.path))
 	}

@@ -153,7 +153,7 @@ func TestModels(t *testing.T) {
 	here := map[string]string{}
 	for _, m := range l.Models {
 		if m.Path != "" {
-			here[m.Name] = filepath.ToSlash(m.Path)
+			here[m.Name] = filepath.ToSlash(string(m.Path))
 		}
 	}
 	if want := map[string]string{"ViT-B/32": "models/ViT-B-32.pt", "openai/clip-vit-base-patch16": "models/openai/clip-vit-base-patch16"}; fmt.Sprint(here) != fmt.Sprint(want) {

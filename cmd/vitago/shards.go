@@ -16,6 +16,7 @@ import (
 
 	"github.com/vitago/vitago/converter/compare/chart"
 	"github.com/vitago/vitago/internal/plural"
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/shard"
 )
 
@@ -60,7 +61,7 @@ take their shards by claims, as with --part or by NATS, are not seen before a sh
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: rows over time\n", *plotFile)
 		}
 		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), s)
+			return writeJSON(cmd.OutOrStdout(), statusJSON(s))
 		}
 		_, err = cmd.OutOrStdout().Write(statusText(s, *all))
 		return err
@@ -180,8 +181,8 @@ is wrong is a line, and the exit status is 1 then. It needs no model.`,
 		if *asJSON {
 			err = writeJSON(cmd.OutOrStdout(), struct {
 				shard.Verified
-				Faults []string `json:"faults"`
-			}{v, append([]string{}, faults...)})
+				Faults []pyjson.Name `json:"faults"`
+			}{v, pyjson.Names(faults)})
 		} else if len(faults) == 0 {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: complete: %s with %s rows in %s\n", args[0], plural.Of(v.Shards, "shard"), grouped(int64(v.Rows)), megabytes(v.Bytes))
 		}
