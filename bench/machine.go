@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -64,15 +65,26 @@ func (m machine) peaks() []string {
 	return slices.DeleteFunc(slices.Clone(m.Kernels), func(k string) bool { return peakOf(k) != k })
 }
 
-// cpuName returns what Linux calls the processor.
+// cpuName returns what Linux calls the processor, and which generation it is: a virtual machine may say no more than "AMD EPYC".
 func cpuName() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
+	return cpuOf(string(b))
+}
+
+// cpuOf finds the first processor's name, family and model in the text of /proc/cpuinfo.
+func cpuOf(info string) string {
+	found := map[string]string{}
+	for line := range strings.Lines(info) {
+		key, value, _ := strings.Cut(line, ":")
+		if key = strings.TrimSpace(key); found[key] == "" {
+			found[key] = strings.TrimSpace(value)
 		}
 	}
-	return "unknown processor"
+	name := cmp.Or(found["model name"], "unknown processor")
+	if found["cpu family"] == "" || found["model"] == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (family %s, model %s)", name, found["cpu family"], found["model"])
 }
 
 func (m machine) markdown() string {

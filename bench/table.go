@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,21 +86,21 @@ func (c *comparison) rows() (all []row) {
 				}
 			}
 		}
-		r.peak = c.GFLOP * 1e9 / r.ours / medianPeak(c.Encoding, c.best(c.Encoding), k.threads)
+		r.peak = c.GFLOP * 1e9 / r.ours / highestPeak(c.Encoding, c.best(c.Encoding), k.threads)
 		all = append(all, r)
 	}
 	return all
 }
 
-// medianPeak returns the median of all that was measured of a kernel's peak with a number of threads.
-func medianPeak(samples []sample, kernel string, threads int) float64 {
-	var all []float64
+// highestPeak returns the most that was measured of a kernel's peak with a number of threads. A processor of a shared machine that is
+// late lowers a measurement, and nothing raises one.
+func highestPeak(samples []sample, kernel string, threads int) (peak float64) {
 	for _, s := range samples {
 		if s.Threads == threads {
-			all = append(all, s.Peaks[kernel])
+			peak = max(peak, s.Peaks[kernel])
 		}
 	}
-	return median(all)
+	return peak
 }
 
 // A page is the page of speed: what several runs have measured.
@@ -128,7 +129,11 @@ func readPage(paths []string) (*page, error) {
 		case keys["encoding"] != nil && keys["config"] != nil:
 			c := &comparison{}
 			into(c)
-			p.comparisons = append(p.comparisons, c)
+			if err == nil && len(c.Encoding) == 0 {
+				err = errors.New("no embedding was measured; want a run whose -only has encode")
+			} else if err == nil {
+				p.comparisons = append(p.comparisons, c)
+			}
 		case keys["points"] != nil:
 			g := &growth{}
 			into(g)
@@ -145,7 +150,12 @@ func readPage(paths []string) (*page, error) {
 		}
 	}
 	order := []string{"vit-b-32", "vit-b-16", "vit-l-14", "vit-l-14-336", "vit-h-14", "text-b", "text-l", "text-h"}
-	slices.SortStableFunc(p.comparisons, func(a, b *comparison) int { return slices.Index(order, a.Config) - slices.Index(order, b.Config) })
+	slices.SortStableFunc(p.comparisons, func(a, b *comparison) int {
+		first, second := a.Encoding[0], b.Encoding[0]
+		return cmp.Or(
+			cmp.Compare(slices.Index(order, a.Config), slices.Index(order, b.Config)),
+			cmp.Compare(first.Threads, second.Threads), cmp.Compare(first.Batch, second.Batch))
+	})
 	return p, errors.Join(errs...)
 }
 
@@ -183,7 +193,7 @@ func (p *page) markdown(plot string) string {
 	w("# Speed\n\n")
 	w("Made by `bench/all.sh`, which runs [`bench`](../bench/README.md) and writes this page. Times are medians by turns, of random weights, images and texts in\n")
 	w("memory; every contender computes in float32 unless it says otherwise, and the results agree. *Times ours* is the best peer's time by ours, in bold where the\n")
-	w("peer is faster. *Of the peak* is of the multiply-adds of float32 that the processor reaches with as many threads, measured in the same run. It\n")
+	w("peer is faster. *Of the peak* is of the multiply-adds of float32 that the processor reaches with as many threads, the most of what was measured in the same run. It\n")
 	w("counts all operations of a tower; ours leaves out those of the last block that no embedding depends on.\n\n")
 	versions := map[string]bool{}
 	for _, c := range p.comparisons {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -76,5 +78,62 @@ func TestPrecision(t *testing.T) {
 	}
 	if got := floatOf("vitago, int8"); !isFloat(got) && got != "" {
 		t.Errorf("int8 is compared with %q", got)
+	}
+}
+
+// Rows of one tower from several files are in the order of threads and images; a peak that was measured low counts for nothing; a
+// file without embeddings is named.
+func TestPageOfSlices(t *testing.T) {
+	at := func(threads, batch int, peaks ...float64) *comparison {
+		c := fake()
+		c.Encoding = nil
+		for _, p := range peaks {
+			for _, name := range []string{"vitago, K", "ONNX Runtime"} {
+				c.Encoding = append(c.Encoding, sample{Contender: name, Threads: threads, Batch: batch, Seconds: 0.2 * float64(batch), Peaks: map[string]float64{"k": p}})
+			}
+		}
+		return c
+	}
+	dir := t.TempDir()
+	var paths []string
+	for i, c := range []*comparison{at(2, 8, 10e9), at(1, 8, 10e9), at(2, 1, 7e9, 10e9, 6e9)} {
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, filepath.Join(dir, fmt.Sprint(i, ".json")))
+		if err := os.WriteFile(paths[i], b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := readPage(paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got [][3]float64
+	for _, r := range p.rows() {
+		got = append(got, [3]float64{float64(r.threads), float64(r.batch), r.peak})
+	}
+	if want := [][3]float64{{1, 8, 0.5}, {2, 1, 0.5}, {2, 8, 0.5}}; !slices.Equal(got, want) { // 1 GFLOP in 0.2 s, at 10 GFLOP/s
+		t.Errorf("threads, images and fractions of the peak %v, want %v", got, want)
+	}
+	empty := filepath.Join(dir, "empty.json")
+	if err := os.WriteFile(empty, []byte(`{"encoding": [], "config": "vit-b-32"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readPage(append(paths, empty)); err == nil || !strings.Contains(err.Error(), "empty.json: no embedding") {
+		t.Errorf("no embeddings: %v", err)
+	}
+}
+
+func TestCPUOf(t *testing.T) {
+	for info, want := range map[string]string{
+		"processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t\t: 18\n": "AMD EPYC (family 25, model 17)",
+		"model name: V\n": "V",
+		"":                "unknown processor",
+	} {
+		if got := cpuOf(info); got != want {
+			t.Errorf("%q: %q, want %q", info, got, want)
+		}
 	}
 }
