@@ -100,6 +100,37 @@ func tilePointers(c []float32, ldc, rows int, a, b []float32, k int, next *byte,
 	return at
 }
 
+// tileStrip computes C [panels·mr,nr/2] = or += A·B for panels [k,mr] of A, one or two of them, and a strip B [k,nr/2].
+// Every element has the bits that the tile gives it. It prefetches from next on, step bytes for every second k.
+func tileStrip(c, a, b []float32, panels, k int, accumulate bool, next *byte, step int) {
+	mr, nr := tileShape()
+	_, _, _ = c[panels*mr*nr/2-1], a[panels*mr*k-1], b[nr/2*k-1]
+	if next == nil {
+		next = (*byte)(unsafe.Pointer(&a[0])) // as in tilePointers
+	}
+	switch {
+	case useAVX512 && panels == 2:
+		tileStrip2AVX512(&c[0], &a[0], &b[0], k, accumulate, next, step)
+	case useAVX512:
+		tileStrip1AVX512(&c[0], &a[0], &b[0], k, accumulate, next, step)
+	case panels == 2:
+		tileStrip2AVX2(&c[0], &a[0], &b[0], k, accumulate, next, step)
+	default:
+		tileStrip1AVX2(&c[0], &a[0], &b[0], k, accumulate, next, step)
+	}
+}
+
+// leastOfStrip returns from how many columns on tileStrip takes less time than few, or 0 if there is no such routine.
+func leastOfStrip() int {
+	switch {
+	case useAVX512:
+		return 14 // of 16
+	case useAVX2:
+		return 6 // of 8
+	}
+	return 0
+}
+
 // A panelTile has the routines of tileRows and tileTurned for a number of rows: for all columns of a panel, and for half
 // of them.
 type panelTile struct {
@@ -291,22 +322,18 @@ type fewRoutine struct {
 	f      func(y *float32, ldy int, w *byte, panels, rowsOfLast int, x *float32, ldx, k int, accumulate bool, next *byte, step int)
 }
 
-// These are for 1 to 12 columns.
+// These are for 1 column and more.
 var (
-	fewAVX512 = [...]fewRoutine{
-		{8, few1AVX512}, {8, few2AVX512}, {6, few3AVX512}, {6, few4AVX512},
-		{5, few5AVX512}, {4, few6AVX512}, {2, few7AVX512}, {2, few8AVX512},
-		{2, few9AVX512}, {2, few10AVX512}, {2, few11AVX512}, {2, few12AVX512},
+	fewAVX512 = []fewRoutine{
+		{8, few1AVX512}, {8, few2AVX512}, {6, few3AVX512}, {6, few4AVX512}, {5, few5AVX512}, {4, few6AVX512},
 	}
-	fewHalfAVX512 = [...]fewRoutine{
+	fewHalfAVX512 = []fewRoutine{
 		{8, few1HalfAVX512}, {8, few2HalfAVX512}, {6, few3HalfAVX512}, {6, few4HalfAVX512},
 		{5, few5HalfAVX512}, {4, few6HalfAVX512}, {2, few7HalfAVX512}, {2, few8HalfAVX512},
 		{2, few9HalfAVX512}, {2, few10HalfAVX512}, {2, few11HalfAVX512}, {2, few12HalfAVX512},
 	}
-	fewAVX2 = [...]fewRoutine{
-		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2},
-		{2, few5AVX2}, {2, few6AVX2}, {1, few7AVX2}, {1, few8AVX2},
-		{1, few9AVX2}, {1, few10AVX2}, {1, few11AVX2}, {1, few12AVX2},
+	fewAVX2 = []fewRoutine{
+		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2}, {2, few5AVX2}, {2, few6AVX2},
 	}
 )
 
@@ -316,12 +343,12 @@ var (
 func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast int, x []float32, ldx, columns, k int, accumulate bool, ahead span) {
 	mr, _ := tileShape()
 	_, _ = y[(columns-1)*ldy+(panels-1)*mr+rowsOfLast-1], x[(columns-1)*ldx+k-1]
-	routines, from := &fewAVX2, unsafe.Pointer(nil)
+	routines, from := fewAVX2, unsafe.Pointer(nil)
 	switch {
 	case halves != nil:
-		routines, from = &fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
+		routines, from = fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
 	case useAVX512:
-		routines, from = &fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
+		routines, from = fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
 	default:
 		from = unsafe.Pointer(&w[:panels*mr*k][0])
 	}

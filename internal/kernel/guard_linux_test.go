@@ -94,6 +94,9 @@ func TestFenceTile(t *testing.T) {
 				for _, ldc := range []int{nr, nr + 1} {
 					x, y, z := a.last(rng, mr*k), b.last(rng, nr*k), c.last(rng, (mr-1)*ldc+nr)
 					checkTile(t, z, x, y, ldc, rows, k, rows%2 == 0)
+					if rows <= 2 && leastOfStrip() > 0 {
+						tileStrip(c.last(rng, rows*mr*nr/2), a.last(rng, rows*mr*k), b.last(rng, nr/2*k), rows, k, ldc == nr, nil, 0)
+					}
 					if rows == mr && canWiden(k) {
 						tileWidening(z, ldc, x, y, k, true, nil, 0, nil, nil, d.last(rng, mr*k), h.halves(mr*k))
 					}

@@ -204,35 +204,15 @@ func few5AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32
 //go:noescape
 func few6AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few7AVX2 is fewGeneric for 7 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+// tileStrip2AVX2 is tileGeneric for 2 panels a [k,6], one behind the other, and 8 columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.
 //
 //go:noescape
-func few7AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+func tileStrip2AVX2(c *float32, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
 
-// few8AVX2 is fewGeneric for 8 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+// tileStrip1AVX2 is tileGeneric for 1 panels a [k,6], one behind the other, and 8 columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.
 //
 //go:noescape
-func few8AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few9AVX2 is fewGeneric for 9 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few9AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few10AVX2 is fewGeneric for 10 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few10AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few11AVX2 is fewGeneric for 11 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few11AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few12AVX2 is fewGeneric for 12 columns and panels of 6 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few12AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+func tileStrip1AVX2(c *float32, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
 
 // copyColumnsAVX2 is copyRows of at most 16 columns; there is at least one, and a row.
 //
@@ -469,120 +449,100 @@ func skinnyAVX512(c *float32, a *float32, rowStride int, colStride int, b *float
 //go:noescape
 func few1AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few1HalfAVX512 is fewGeneric for 1 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few1HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few2AVX512 is fewGeneric for 2 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few2AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few2HalfAVX512 is fewGeneric for 2 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few2HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few3AVX512 is fewGeneric for 3 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few3AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few3HalfAVX512 is fewGeneric for 3 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few3HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few4AVX512 is fewGeneric for 4 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few4AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few4HalfAVX512 is fewGeneric for 4 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few4HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few5AVX512 is fewGeneric for 5 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few5AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few5HalfAVX512 is fewGeneric for 5 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few5HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few6AVX512 is fewGeneric for 6 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few6AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few1HalfAVX512 is fewGeneric for 1 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few1HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few2HalfAVX512 is fewGeneric for 2 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few2HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few3HalfAVX512 is fewGeneric for 3 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few3HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few4HalfAVX512 is fewGeneric for 4 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few4HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few5HalfAVX512 is fewGeneric for 5 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few5HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few6HalfAVX512 is fewGeneric for 6 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few6HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few7AVX512 is fewGeneric for 7 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few7AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few7HalfAVX512 is fewGeneric for 7 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few7HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few8AVX512 is fewGeneric for 8 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few8AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few8HalfAVX512 is fewGeneric for 8 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few8HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few9AVX512 is fewGeneric for 9 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few9AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few9HalfAVX512 is fewGeneric for 9 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few9HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
-// few10AVX512 is fewGeneric for 10 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few10AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
 // few10HalfAVX512 is fewGeneric for 10 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few10HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few11AVX512 is fewGeneric for 11 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few11AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few11HalfAVX512 is fewGeneric for 11 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few11HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
-// few12AVX512 is fewGeneric for 12 columns and panels of 14 float32; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
-//
-//go:noescape
-func few12AVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
-
 // few12HalfAVX512 is fewGeneric for 12 columns and panels of 14 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
 //
 //go:noescape
 func few12HalfAVX512(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// tileStrip2AVX512 is tileGeneric for 2 panels a [k,14], one behind the other, and 16 columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.
+//
+//go:noescape
+func tileStrip2AVX512(c *float32, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
+
+// tileStrip1AVX512 is tileGeneric for 1 panels a [k,14], one behind the other, and 16 columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.
+//
+//go:noescape
+func tileStrip1AVX512(c *float32, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
 
 // copyColumnsAVX512 is copyRows of at most 32 columns; there is at least one, and a row.
 //

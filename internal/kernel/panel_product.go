@@ -21,7 +21,7 @@ type panelProduct struct {
 //	  for every kc of k:             nc·kc of W, widened: a panel beside the tile of the panel before
 //	    for every panel of X:        for every panel of W, one tile
 //	                                 at the last kc, the epilogue of rows that are still warm
-//	    for the rows of X:           few
+//	    for the rows of X:           tileStrip of half a panel, for every two panels of W; then few
 //
 // While a worker computes with one panel of X and one block of W, it prefetches the next of both, and beside its last
 // block the first of the product that follows; see [Packed.Precedes]. Every element is a sum over kc of k, in order, and
@@ -44,14 +44,20 @@ func (p *panelProduct) run() {
 		return
 	}
 	rest, extra := p.restRows, 0
-	var padded []float32
+	strips, inStrips := cutStrips(p.restRows)
+	var padded []float32 // extra panels, or strips
 	if !hasFew() {
 		rest, extra = 0, (p.restRows+nr-1)/nr
 		padded = Get(extra * nr * k)
 		defer Put(padded)
 		matrix{p.rest, k, false}.pack(padded, 0, p.restRows, 0, k, nr)
 	}
-	halves := p.panels+extra == 0 && p.w.half != nil && fewReadsHalves()
+	if strips > 0 {
+		padded = Get(strips * nr / 2 * k)
+		defer Put(padded)
+		matrix{p.rest, k, false}.pack(padded, 0, inStrips, 0, k, nr/2)
+	}
+	halves := p.panels+extra+strips == 0 && p.w.half != nil && fewReadsHalves()
 	starts := partitionRows(n, mr, p.widest(halves))
 	follower, followerStarts := p.w.follower(), []int(nil)
 	if follower != nil && follower.Left() {
@@ -72,8 +78,8 @@ func (p *panelProduct) run() {
 		}
 		defer func() { Put(b.bias) }() // which broadcastBias makes
 		var staged []float32
-		if extra > 0 {
-			staged = Get(extra * room)
+		if extra+strips > 0 {
+			staged = Get(extra*room + strips*room/2)
 			defer Put(staged)
 		}
 		for k0 := 0; k0 < k; k0 += kc {
@@ -84,7 +90,8 @@ func (p *panelProduct) run() {
 				next = follower.nextSpan(followerStarts, i-(len(starts)-1), follower.k)
 			}
 			if halves {
-				b.multiplyRows(nil, p.w.halves(b.n0, b.width, k0, b.d), p.rest[k0:], next)
+				b.multiplyRows(nil, p.w.halves(b.n0, b.width, k0, b.d), 0, p.rest[k0:], next)
+				b.finishRows()
 				continue
 			}
 			if p.w.half != nil && p.panels > 0 && canWiden(b.d) {
@@ -93,7 +100,7 @@ func (p *panelProduct) run() {
 			} else {
 				b.w = p.w.panels(scratch, b.n0, b.width, k0, b.d, mr)
 			}
-			share := next.size / (p.panels + (rest+nr-1)/nr + extra)
+			share := next.size * nr / ((p.panels+extra)*nr + rest)
 			for q := range p.panels {
 				var ahead prefetch
 				if q+1 < p.panels {
@@ -106,13 +113,36 @@ func (p *panelProduct) run() {
 			for q := range extra {
 				b.multiplyRest(p.panels+q, staged[q*room:], padded[(q*k+k0)*nr:])
 			}
-			if rest > 0 {
-				b.multiplyRows(b.w, nil, p.rest[k0:], next)
+			if rest == 0 {
+				continue
 			}
+			for q := range strips {
+				ahead := next
+				if q+1 < strips || inStrips < rest {
+					ahead = next.cut(share / 2)
+				}
+				b.multiplyStrip(q, staged[q*room/2:], padded[(q*k+k0)*nr/2:], ahead)
+			}
+			if inStrips < rest {
+				b.multiplyRows(b.w, nil, inStrips, p.rest[inStrips*k+k0:], next)
+			}
+			b.finishRows()
 		}
 	})
 	runtime.KeepAlive(p.w)
 	runtime.KeepAlive(follower)
+}
+
+// cutStrips returns how many strips [k,nr/2] the first of the rows that fill no panel are turned to, the last of them perhaps
+// padded, and how many rows that is. The others are for few.
+func cutStrips(rows int) (strips, inStrips int) {
+	_, nr := tileShape()
+	least := leastOfStrip()
+	if least == 0 {
+		return 0, 0
+	}
+	strips = (rows + nr/2 - least) / (nr / 2)
+	return strips, min(rows, strips*nr/2)
 }
 
 // widest returns how many rows of W an item has at most. Where X is small, W comes from memory as fast as it is
@@ -302,13 +332,34 @@ func (b *productBlock) applyEpilogue(y, residual []float32, row int) {
 	}
 }
 
-// multiplyRows computes the block's part of the rows of Y that belong to the rows x of X, from weights of either kind.
-func (b *productBlock) multiplyRows(w []float32, halves []uint16, x []float32, ahead span) {
+// multiplyStrip computes the block's part of the rows of Y that belong to strip q of the rows that fill no panel, which is
+// x. It computes them in staged, as a strip, and stores them as rows after the last depth.
+func (b *productBlock) multiplyStrip(q int, staged, x []float32, ahead span) {
+	mr, nr := tileShape()
+	n, columns := b.panelProduct.w.n, nr/2
+	for j := 0; j < b.count; j += 2 {
+		next, step := ahead.part(j/2, (b.count+1)/2, b.d)
+		tileStrip(staged[j*mr*columns:], b.w[j*mr*b.d:], x, min(2, b.count-j), b.d, !b.first, next, step)
+	}
+	if b.last {
+		row := b.panels*nr + q*columns
+		packTransposed(b.y[row*n+b.n0:], n, staged, columns, b.width, min(columns, b.restRows-q*columns))
+	}
+}
+
+// multiplyRows computes the block's part of the rows of Y from the given one of those that fill no panel on, which belong to
+// the rows x of X, from weights of either kind.
+func (b *productBlock) multiplyRows(w []float32, halves []uint16, from int, x []float32, ahead span) {
 	mr, nr := tileShape()
 	n, k := b.panelProduct.w.n, b.panelProduct.w.k
-	y, rowsOfLast := b.y[b.panels*nr*n+b.n0:], b.width-(b.count-1)*mr
-	few(y, n, w, halves, b.count, rowsOfLast, x, k, b.restRows, b.d, !b.first, ahead)
+	y, rowsOfLast := b.y[(b.panels*nr+from)*n+b.n0:], b.width-(b.count-1)*mr
+	few(y, n, w, halves, b.count, rowsOfLast, x, k, b.restRows-from, b.d, !b.first, ahead)
+}
+
+// finishRows applies the epilogue, after the last depth, to the rows of Y that fill no panel.
+func (b *productBlock) finishRows() {
+	_, nr := tileShape()
 	if b.last {
-		b.e.apply(b.y, n, b.panels*nr, b.restRows, b.n0, b.width, n)
+		b.e.apply(b.y, b.panelProduct.w.n, b.panels*nr, b.restRows, b.n0, b.width, b.panelProduct.w.n)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // layouts are of one span and several, of fewer rows than a panel has, whole panels, and some left.
-var layouts = []PanelLayout{{1, 1}, {2, 5}, {1, 32}, {3, 33}, {2, 67}, {5, 50}, {1, 8}, {2, 31}}
+var layouts = []PanelLayout{{1, 1}, {2, 5}, {1, 32}, {3, 33}, {2, 67}, {5, 50}, {1, 8}, {2, 31}, {1, 14}, {1, 18}}
 
 // inPanels returns x [B·T,n] in the layout o.
 func inPanels(o PanelLayout, x []float32, n int) []float32 {
@@ -113,7 +113,7 @@ func TestPanelLayoutAlone(t *testing.T) {
 				o.Attention(y, x, images, tokens, heads, n/3/heads, true)
 			}},
 		} {
-			for _, tokens := range []int{1, 3, 5, 10, 16, 17, 31, 32, 33, 50, 65, 77, 197, 257} {
+			for _, tokens := range []int{1, 3, 5, 10, 14, 16, 17, 31, 32, 33, 50, 65, 77, 197, 257} {
 				if tokens*most*c.in > len(c.x) || testing.Short() && tokens > 77 {
 					continue
 				}
@@ -205,6 +205,63 @@ func TestFew(t *testing.T) {
 						}
 					}
 				}
+			}
+		}
+	})
+}
+
+// TestTileStrip: a strip of columns gets the bits that the tile gives it, added to what was there or in its place.
+func TestTileStrip(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		if leastOfStrip() == 0 {
+			t.Skip("there is no such routine")
+		}
+		rng := rand.New(rand.NewPCG(105, 106))
+		mr, nr := tileShape()
+		columns := nr / 2
+		for _, k := range []int{1, 2, 3, 15, 64} {
+			for panels := 1; panels <= 2; panels++ {
+				w, x := random(rng, panels*mr*k).data, random(rng, k*columns).data
+				wide := make([]float32, k*nr) // x, and zeros
+				copyRows(wide, nr, x, columns, columns, k)
+				before := random(rng, panels*mr*columns)
+				for _, accumulate := range []bool{false, true} {
+					got := newGuarded(len(before.data))
+					copy(got.data, before.data)
+					tileStrip(got.data, w, x, panels, k, accumulate, nil, 0)
+					got.check(t, "tileStrip")
+					for j := range panels {
+						part := make([]float32, maxTile)
+						tile(part, nr, mr, w[j*mr*k:], wide, k, false, nil, 0)
+						for i, v := range got.data[j*mr*columns:][:mr*columns] {
+							want := part[i/columns*nr+i%columns]
+							if accumulate {
+								want += before.data[j*mr*columns+i]
+							}
+							if v != want {
+								t.Fatalf("k=%d, panel %d, adding %v: element %d is %v, want %v as of the tile", k, j, accumulate, i, v, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestCutStrips: every row that fills no panel is in a strip or left for few, which never has as many as pay for a strip.
+func TestCutStrips(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		_, nr := tileShape()
+		for rows := range 3 * nr {
+			strips, inStrips := cutStrips(rows)
+			switch least := leastOfStrip(); {
+			case least == 0 && strips > 0:
+				t.Errorf("%d rows: %d strips without a routine", rows, strips)
+			case inStrips > rows || inStrips > strips*nr/2 || inStrips <= (strips-1)*nr/2:
+				t.Errorf("%d rows: %d of them in %d strips", rows, inStrips, strips)
+			case least > 0 && rows-inStrips >= least:
+				t.Errorf("%d rows: %d of them left", rows, rows-inStrips)
 			}
 		}
 	})

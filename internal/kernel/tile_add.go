@@ -23,6 +23,14 @@ func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int)
 	tileTurnedGeneric(c, ldc, rows, a, b, bApart, cols, k)
 }
 
+// tileStrip does not exist here.
+func tileStrip(c, a, b []float32, panels, k int, accumulate bool, next *byte, step int) {
+	panic("kernel: no tileStrip")
+}
+
+// leastOfStrip says that there is no tileStrip.
+func leastOfStrip() int { return 0 }
+
 // hasFew says that there is no few.
 func hasFew() bool { return false }
 

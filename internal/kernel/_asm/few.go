@@ -15,11 +15,15 @@ type fewShape struct {
 	panels  []int
 }
 
-// fewShapes returns those for 1 to 12 columns.
-func (m machine) fewShapes() (all []fewShape) {
-	panels := [][]int{{6, 1}, {4, 1}, {3, 1}, {2, 1}, {2, 1}, {2, 1}, {1}, {1}, {1}, {1}, {1}, {1}}
+// fewShapes returns those for 1 to 6 columns or, of halves, 1 to 12: where many panels are taken at a time, a second pass
+// for further columns costs less than fewer panels would, unless it converts halves once more.
+func (m machine) fewShapes(half bool) (all []fewShape) {
+	panels := [][]int{{6, 4, 1}, {4, 2, 1}, {3, 1}, {2, 1}, {2, 1}, {2, 1}}
 	if m.lanes == 16 {
-		panels = [][]int{{8, 4, 1}, {8, 4, 1}, {6, 4, 1}, {6, 4, 1}, {5, 4, 1}, {4, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}}
+		panels = [][]int{{8, 4, 1}, {8, 4, 1}, {6, 4, 1}, {6, 4, 1}, {5, 4, 1}, {4, 1}}
+	}
+	for half && len(panels) < 12 {
+		panels = append(panels, []int{2, 1})
 	}
 	for i, p := range panels {
 		all = append(all, fewShape{i + 1, p})
@@ -29,9 +33,11 @@ func (m machine) fewShapes() (all []fewShape) {
 
 // allFew emits few for all numbers of columns. AVX-512 converts halves on the way.
 func (m machine) allFew() {
-	for _, s := range m.fewShapes() {
+	for _, s := range m.fewShapes(false) {
 		m.few(s, false)
-		if m.lanes == 16 {
+	}
+	if m.lanes == 16 {
+		for _, s := range m.fewShapes(true) {
 			m.few(s, true)
 		}
 	}
@@ -139,6 +145,79 @@ func (m machine) few(s fewShape, half bool) {
 		SUBQ(U8(uint8(n)), panels)
 		JMP(LabelRef(begin))
 		Label(end)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// tileStrip computes C (panels·mr × lanes) = or += Σₖ a[k]·b[k]ᵀ from panels [k,mr] of weights and a strip [k,lanes] of
+// columns, half a panel. One register holds the columns of a depth. AVX-512 broadcasts the weights in the multiply-adds, so
+// that 28 of them need 29 loads; processors do two of each in a cycle. Every element is one sum over k, as in the tile. It
+// asks for memory that will be needed soon, as the tile does.
+func (m machine) tileStrip(panels int) {
+	id := fmt.Sprintf("tileStrip%d%s", panels, m.name)
+	width := 4 * m.lanes
+	TEXT(id, NOSPLIT, "func(c, a, b *float32, k int, accumulate bool, next *byte, step int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s is tileGeneric for %d panels a [k,%d], one behind the other, and %d columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.", id, panels, m.mr, m.lanes))
+	c, a, b, k := Load(Param("c"), GP64()), Load(Param("a"), GP64()), Load(Param("b"), GP64()), Load(Param("k"), GP64())
+	next, step := Load(Param("next"), GP64()), Load(Param("step"), GP64())
+	panel := []Register{a}
+	for len(panel) < panels {
+		p := GP64()
+		IMUL3Q(U32(uint32(4*m.mr)), k, p)
+		ADDQ(panel[len(panel)-1], p)
+		panel = append(panel, p)
+	}
+	acc := make([]VecVirtual, panels*m.mr)
+	for i := range acc {
+		acc[i] = m.vec()
+		m.zero(acc[i])
+	}
+	depth := func(p int) {
+		columns := m.vec()
+		VMOVUPS(Mem{Base: b, Disp: p * width}, columns)
+		for i := range acc {
+			weight := Mem{Base: panel[i/m.mr], Disp: 4 * (p*m.mr + i%m.mr)}
+			if m.lanes == 16 {
+				VFMADD231PS_BCST(weight, columns, acc[i])
+				continue
+			}
+			v := m.vec()
+			VBROADCASTSS(weight, v)
+			VFMADD231PS(columns, v, acc[i])
+		}
+	}
+	pairs := GP64()
+	MOVQ(k, pairs)
+	SHRQ(U8(1), pairs)
+	JZ(LabelRef(id + "Rest"))
+	align()
+	Label(id + "Loop")
+	depth(0)
+	depth(1)
+	PREFETCHT1(Mem{Base: next})
+	ADDQ(step, next)
+	for _, p := range panel {
+		ADDQ(I32(2*m.mr*4), p)
+	}
+	ADDQ(I32(2*width), b)
+	DECQ(pairs)
+	JNZ(LabelRef(id + "Loop"))
+	Label(id + "Rest")
+	TESTQ(U32(1), k)
+	JZ(LabelRef(id + "Store"))
+	depth(0)
+	Label(id + "Store")
+	add := Load(Param("accumulate"), GP8())
+	TESTB(add, add)
+	JZ(LabelRef(id + "Write"))
+	for i, v := range acc {
+		VADDPS(Mem{Base: c, Disp: i * width}, v, v)
+	}
+	Label(id + "Write")
+	for i, v := range acc {
+		VMOVUPS(v, Mem{Base: c, Disp: i * width})
 	}
 	VZEROUPPER()
 	RET()

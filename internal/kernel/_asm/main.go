@@ -101,6 +101,8 @@ func main() {
 		m.activation("gelu", m.gelu)
 		m.skinny()
 		m.allFew()
+		m.tileStrip(2)
+		m.tileStrip(1)
 		m.copyColumns()
 		m.columnSum()
 		m.columnSquares()
