@@ -16,7 +16,8 @@ import (
 //	keys [T,D] · queriesᵀ [D,nr] ─▶ scores [T,nr] ─ softmax ─▶ valuesᵀ [D,T] · [T,nr] ─▶ outᵀ [D,nr]
 //
 // A worker packs the keys and values of a head just before it needs them, or all workers those of all heads before, if
-// several of them share a head. They and nr·T scores stay in the second-level cache, those of a text in the first.
+// several of them share a head. They and nr·T scores stay in the second-level cache, those of a text in the first. Where the tokens
+// fit into a panel and stats is nil, nothing is packed; see attendShort.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	attention(out, qkv, stats, images, tokens, heads, headSize, false)
 }
@@ -34,6 +35,12 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 		panic("kernel: Attention: slice shorter than its shape")
 	}
 	if images*t*c == 0 {
+		return
+	}
+	// A span of one row fills no panel.
+	rows := panelAttention{PanelLayout: PanelLayout{images * t, 1}, out: out, qkv: qkv, n: 3 * c, tokens: t, heads: heads, d: d, causal: causal}
+	if stats == nil && rows.short() {
+		rows.eachShort(images, rows.attendShort)
 		return
 	}
 	mr, nr := tileShape()
@@ -100,9 +107,9 @@ func attention(out, qkv, stats []float32, images, tokens, heads, headSize int, c
 }
 
 // maskLater sets the scores [T,nr] of keys that come after a query to -∞, whose exponential is 0. The first query of
-// the panel is the token with the number query.
+// the panel is the token with the number query, below 0 if there are columns before those of the image.
 func maskLater(score []float32, query, nr int) {
-	for key := query + 1; key*nr < len(score); key++ {
+	for key := max(0, query+1); key*nr < len(score); key++ {
 		row := score[key*nr : (key+1)*nr]
 		for i := range row[:min(nr, key-query)] {
 			row[i] = float32(math.Inf(-1))

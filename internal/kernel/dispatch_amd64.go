@@ -178,7 +178,7 @@ func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, b
 	}
 	_, nr := tileShape()
 	t := choosePanelTile(rows)
-	_ = a[(k-1)/nr*apart+t.rows*nr-1]
+	_ = a[(k-1)/nr*apart+(t.rows-1)*nr+(k-1)%nr]
 	for j := 0; j < cols; j += nr {
 		width, f := nr, t.across[0]
 		if cols-j <= nr/2 {
@@ -189,6 +189,9 @@ func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, b
 		f(&c[0], ldc, &a[0], apart, &b[0], k, accumulate)
 	}
 }
+
+// readsPanels reports whether tileRows and tileTurned read panels as they lie.
+func readsPanels() bool { return useAVX512 || useAVX2 }
 
 // tileTurned is tileTurnedGeneric.
 func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {

@@ -206,6 +206,10 @@ func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSi
 	shares := min(groups, max(1, (4*processors()+items-1)/items))
 	perShare := (groups + shares - 1) / shares
 	a := panelAttention{PanelLayout: o, out: out, qkv: qkv, n: 3 * c, tokens: tokens, heads: heads, d: d, causal: causal}
+	if a.short() {
+		a.eachShort(images, a.attendShort)
+		return
+	}
 	packed := make([]*packedHead, items)
 	if shares > 1 {
 		parallel(items, func(i int) { packed[i] = a.packHead(i) })
@@ -240,6 +244,13 @@ func (o PanelLayout) AttentionAt(out, q, kv []float32, n int, rows []int, tokens
 	}
 	mr, nr := tileShape()
 	a := panelAttention{PanelLayout: o, qkv: kv, n: n, tokens: t, heads: heads, d: d, causal: causal}
+	if a.short() {
+		a.eachShort(len(rows), func(image, head int, scratch []float32) {
+			at := image*c + head*d
+			a.attendShortAt(out[at:], q[at:], image, head, rows[image]-image*t, scratch)
+		})
+		return
+	}
 	parallel(len(rows)*heads, func(i int) {
 		h := a.packHead(i)
 		defer h.release()

@@ -375,3 +375,58 @@ func TestPanelLayoutAttention(t *testing.T) {
 		}
 	}
 }
+
+// TestShortAttention: tokens that fit into a panel have the bits that they have at the beginning of a longer text, wherever they lie in
+// panels, all of them and each alone.
+func TestShortAttention(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		_, nr := tileShape()
+		rng := rand.New(rand.NewPCG(105, 106))
+		long := nr + 3
+		for _, s := range [][3]int{{5, 1, 64}, {1, 3, 16}, {1, 2, 33}, {7, 2, 6}} {
+			images, heads, d := s[0], s[1], s[2]
+			c := heads * d
+			x := random(rng, images*long*3*c).data
+			o := LayoutOf(images, long)
+			y, want := make([]float32, images*long*c), make([]float32, images*long*c)
+			o.Attention(y, inPanels(o, x, 3*c), images, long, heads, d, true)
+			o.FromPanels(want, y, c)
+			for tokens := 1; tokens <= nr; tokens += 1 + tokens/11 {
+				short := make([]float32, 0, images*tokens*3*c)
+				for i := range images {
+					short = append(short, x[i*long*3*c:][:tokens*3*c]...)
+				}
+				o := LayoutOf(images, tokens)
+				qkv := inPanels(o, short, 3*c)
+				got, back := newGuarded(images*tokens*c), make([]float32, images*tokens*c)
+				o.Attention(got.data, qkv, images, tokens, heads, d, true)
+				got.check(t, "Attention")
+				o.FromPanels(back, got.data, c)
+				rows, q := make([]int, images), make([]float32, images*c)
+				for i := range images {
+					rows[i] = i*tokens + (i*5+tokens/2)%tokens
+					copy(q[i*c:][:c], short[rows[i]*3*c:])
+					if !slices.Equal(back[i*tokens*c:][:tokens*c], want[i*long*c:][:tokens*c]) {
+						t.Fatalf("%v: image %d of %d tokens has other bits than at the beginning of %d", s, i, tokens, long)
+					}
+				}
+				for _, stats := range [][]float32{nil, make([]float32, 2*images*tokens*heads)} {
+					inRows := newGuarded(images * tokens * c)
+					CausalAttention(inRows.data, short, stats, images, tokens, heads, d)
+					inRows.check(t, "CausalAttention")
+					if !slices.Equal(inRows.data, back) {
+						t.Fatalf("%v: %d tokens in rows have other bits than in panels", s, tokens)
+					}
+				}
+				at := newGuarded(images * c)
+				o.AttentionAt(at.data, q, qkv, 3*c, rows, tokens, heads, d, true)
+				at.check(t, "AttentionAt")
+				for i, row := range rows {
+					if !slices.Equal(at.data[i*c:][:c], back[row*c:][:c]) {
+						t.Fatalf("%v: one token of image %d of %d has other bits than among all", s, i, tokens)
+					}
+				}
+			}
+		}
+	})
+}

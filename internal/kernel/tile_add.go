@@ -19,6 +19,9 @@ func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, b
 	tileRowsGeneric(c, ldc, rows, a, apart, b, bApart, cols, k, accumulate)
 }
 
+// readsPanels says that they pack.
+func readsPanels() bool { return false }
+
 func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
 	tileTurnedGeneric(c, ldc, rows, a, b, bApart, cols, k)
 }
