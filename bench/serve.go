@@ -254,10 +254,10 @@ func startServer(ctx context.Context, o options, c contender, model string) (*se
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	select {
-	case <-s.done:
+	case <-s.done: //nolint:errcheck // how a server ends is no matter of what was measured
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
-		<-s.done
+		<-s.done //nolint:errcheck // likewise
 	}
 }
 

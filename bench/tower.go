@@ -80,7 +80,7 @@ func (t tower) transformer() transformer.Config {
 	if t.ofTexts() {
 		return t.text.Transformer()
 	}
-	return t.Config.Transformer()
+	return t.Transformer()
 }
 
 // flops returns the operations of one image or text.

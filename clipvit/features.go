@@ -72,19 +72,20 @@ func ParseFeatures(s string) (Features, error) {
 	return f, nil
 }
 
-// featureKinds says of every kind whether it has a layer, its shape, whether the class tokens are enough for it, and how it is computed
-// of these [B,C], or else of all tokens [B·T,C], of that layer, or of the last. It releases them.
+// featureKinds says of every kind whether it has a layer, its shape, whether one row of each image is enough for it, and how it is computed
+// of these [B,C], or else of all tokens [B·T,C]. The row is the class token of that layer; of kinds without a layer it is what
+// [Config.Pool] makes of the last. They are released.
 var featureKinds = map[FeatureKind]struct {
 	layer bool
 	shape func(c Config) []int
-	class bool
-	of    func(m *Model, tokens mat.Tensor) mat.Tensor
+	row   bool
+	of    func(m *Model, x mat.Tensor) mat.Tensor
 }{
-	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, true, func(m *Model, class mat.Tensor) mat.Tensor {
-		return m.embedding(class, transformer.Visit(nil)) // [B,E]
+	Embedding: {false, func(c Config) []int { return []int{c.OutputDim()} }, true, func(m *Model, row mat.Tensor) mat.Tensor {
+		return m.embedding(row, transformer.Visit(nil)) // [B,E]
 	}},
-	PostNorm: {false, widthOnly, true, func(m *Model, class mat.Tensor) mat.Tensor {
-		return op.Release(op.LayerNorm(class, m.PostNorm), class) // [B,C]
+	PostNorm: {false, widthOnly, true, func(m *Model, row mat.Tensor) mat.Tensor {
+		return op.Release(op.LayerNorm(row, m.PostNorm), row) // [B,C]
 	}},
 	ClassToken: {true, widthOnly, true, func(_ *Model, class mat.Tensor) mat.Tensor { return class }}, // [B,C]
 	PatchMean: {true, widthOnly, false, func(m *Model, tokens mat.Tensor) mat.Tensor {
@@ -198,9 +199,12 @@ func (f Features) OfContext(ctx context.Context, m *Model, patches mat.Tensor) (
 	kind, n := featureKinds[f.Kind], f.Blocks(m.Config)
 	return m.inParts(patches, func(x mat.Tensor) (mat.Tensor, error) {
 		var err error
-		if kind.class {
+		switch {
+		case kind.row && kind.layer:
 			x, err = m.classes(ctx, x, n) // [B,C]
-		} else {
+		case kind.row:
+			x, err = m.rows(ctx, x) // [B,C]
+		default:
 			x, err = m.tokens(ctx, x, n, transformer.Visit(nil)) // [B·T,C]
 		}
 		if err != nil {

@@ -234,9 +234,9 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 		panic("clipvit: an embedding of a tower without post-norm, which has Features only")
 	}
 	ctx, step := context.Background(), transformer.Visit(visit) // that context does not end
-	if visit == nil && m.Config.Pool == PoolClass {
-		x, _ := m.classes(ctx, patches, len(m.Blocks)) // [B,C]
-		return m.embedding(x, step)                    // [B,E]
+	if visit == nil {
+		x, _ := m.rows(ctx, patches) // [B,C]
+		return m.embedding(x, step)  // [B,E]
 	}
 	x, _ := m.tokens(ctx, patches, len(m.Blocks), step) // [B·T,C]
 	return m.embedding(m.pooled(x, step), step)         // [B,E]
@@ -247,6 +247,19 @@ func (m *Model) Probe(patches mat.Tensor, visit func(stage string, x mat.Tensor)
 func (m *Model) tokens(ctx context.Context, patches mat.Tensor, n int, step transformer.Step) (mat.Tensor, error) {
 	x := m.embed(patches, step)                                                      // [B·T,C]
 	return m.Blocks[:n].ForwardContext(ctx, x, m.Config.Tokens(), m.Recompute, step) // [B·T,C]
+}
+
+// rows maps patches [B·G²,3P²] to one row for each image [B,C], of the tokens that leave the blocks.
+func (m *Model) rows(ctx context.Context, patches mat.Tensor) (mat.Tensor, error) {
+	if m.Config.Pool == PoolClass {
+		return m.classes(ctx, patches, len(m.Blocks)) // [B,C]
+	}
+	step := transformer.Visit(nil)
+	x, err := m.tokens(ctx, patches, len(m.Blocks), step) // [B·T,C]
+	if err != nil {
+		return nil, err
+	}
+	return m.pooled(x, step), nil // [B,C]
 }
 
 // classes maps patches [B·G²,3P²] to the class tokens [B,C] after the first n blocks, as tokens does to all. Unless a gradient is

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
+
+	"github.com/vitago/vitago/internal/op"
 )
 
 // The zero values are the towers that there are; others count their tokens, and are refused so far.
@@ -91,5 +94,37 @@ func TestStemAndHead(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%+v: %d parameters, want %d", c, len(got), len(want))
 		}
+	}
+}
+
+// Features of the whole tower are of the row that its pool makes: of a tower with another pool than the class token, the norm of the
+// means is the post-norm's, and the embedding is that of Probe. Kinds of a layer do not ask the pool.
+func TestFeaturesPool(t *testing.T) {
+	m, f := tinyTower(t, "quick_gelu")
+	m.Freeze()
+	patches := matrix(f.Float32("patches"), f.Shape("patches"))
+	of := func(f Features) []float32 {
+		t.Helper()
+		x, err := f.Of(m, patches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x.Value().Data().F32()
+	}
+	class, means := of(Features{Kind: ClassToken, Layer: -1}), of(Features{Kind: PatchMean, Layer: -1})
+	pools[PoolMean] = func(c Config, tokens mat.Tensor) mat.Tensor {
+		return patchMeans(op.CopyRows(tokens).Value().Data().F32(), c)
+	}
+	defer delete(pools, PoolMean)
+	m.Config.Pool = PoolMean
+	want := op.LayerNorm(matrix(means, []int{len(means) / m.Config.Width, m.Config.Width}), m.PostNorm).Value().Data().F32()
+	if got := of(Features{Kind: PostNorm}); !slices.Equal(got, want) {
+		t.Errorf("post-norm of the means: got %v, want %v", got, want)
+	}
+	if got, want := of(Features{Kind: Embedding}), m.Probe(patches, func(string, mat.Tensor) {}).Value().Data().F32(); !slices.Equal(got, want) {
+		t.Errorf("embedding: got %v, want %v", got, want)
+	}
+	if got := of(Features{Kind: ClassToken, Layer: -1}); !slices.Equal(got, class) {
+		t.Errorf("class token: got %v, want %v", got, class)
 	}
 }

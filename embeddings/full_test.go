@@ -6,46 +6,17 @@ import (
 	"errors"
 	"maps"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/vitago/vitago/internal/folder/fulldisk"
 )
-
-// limitFiles makes writing more than n bytes to a file fail until the function is called that it returns: what a full disk
-// does, in the middle of a file.
-func limitFiles(t *testing.T, n uint64) (lift func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // or it would end the process
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
-		t.Fatal(err)
-	}
-	low := was
-	low.Cur = n
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &low); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // TestFullDisk: wherever there is no more room, the error says so, what was written is kept, and the end is the same.
 func TestFullDisk(t *testing.T) {
-	const is = "VITAGO_TEST_ALONE"
-	if os.Getenv(is) == "" { // a limit is of the whole process, in which go test keeps a log
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFullDisk$")
-		cmd.Env = append(os.Environ(), is+"=1")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
-			t.Errorf("%v:\n%s", err, out)
-		}
+	if !fulldisk.Alone(t) {
 		return
 	}
 	for _, format := range Formats() {
@@ -56,7 +27,7 @@ func TestFullDisk(t *testing.T) {
 		for n := uint64(0); ; n += 13 {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "sub", "x."+format)
-			lift := limitFiles(t, n)
+			lift := fulldisk.Limit(t, n)
 			w, err := Create(path, sample(format), Options{})
 			if err == nil {
 				err = writeRows(w, 9)

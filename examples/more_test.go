@@ -326,9 +326,9 @@ func TestBucket(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"1 shards with 2 rows; 0 were done before\n", "0 shards with 0 rows; 0 were done before\n"} {
+	for _, want := range []string{"encoded: shards 1, rows 2; done before: 0\n", "encoded: shards 0, rows 0; done before: 0\n"} {
 		out, errs, status := example(t, "bucket", server.Location+"/vectors", server.Location+"/pictures")
-		if want += "verified: 1 shards, 2 rows\n"; status != 0 || errs != "" || out != want {
+		if want += "verified: shards 1, rows 2\n"; status != 0 || errs != "" || out != want {
 			t.Errorf("status %d, got %q, want %q: %s", status, out, want, errs)
 		}
 	}

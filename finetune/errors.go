@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/history"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // Why [New] and [Open] refuse, for [errors.Is]; see also [MemoryError], and the errors of package data. The errors that
@@ -77,7 +78,7 @@ func (o Classification) checkData(c *Config, train *data.Dataset, validation *da
 	case len(classes) == 0:
 		return fmt.Errorf("finetune: %d %w, which classification needs", len(train.Samples), data.ErrUnlabelled)
 	case len(classes) == 1 && !train.Multi:
-		return fmt.Errorf("finetune: all %d pictures are of one class, %q; %w", len(train.Samples), classes[0], data.ErrOneClass)
+		return fmt.Errorf("finetune: %s, all of one class, %q; %w", plural.Of(len(train.Samples), "picture"), classes[0], data.ErrOneClass)
 	case train.Multi:
 		return errors.New("finetune: the pictures have lists of labels, and classification wants one each")
 	}

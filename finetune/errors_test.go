@@ -47,7 +47,7 @@ func TestKinds(t *testing.T) {
 		{"empty", func(c *Config) { c.Train = loader(c, &data.Dataset{}) }, data.ErrEmpty, "no pictures"},
 		{"no batches", func(c *Config) { c.Train = &data.Loader{Data: dataset("a", "b"), Config: c.Tower.Config} }, nil, "batch of 0"},
 		{"unlabelled", func(c *Config) { c.Train = loader(c, dataset()) }, data.ErrUnlabelled, "6 pictures without labels"},
-		{"one class", func(c *Config) { c.Train = loader(c, dataset("a")) }, data.ErrOneClass, `all 6 pictures are of one class, "a"`},
+		{"one class", func(c *Config) { c.Train = loader(c, dataset("a")) }, data.ErrOneClass, `6 pictures, all of one class, "a"`},
 		{"other classes to validate on", func(c *Config) {
 			c.Train, c.Validation = loader(c, dataset(threeClasses...)), loader(c, dataset("a", "c", "d"))
 		}, data.ErrClasses, `["a" "c" "d"] and ["a" "b" "c"]`},

@@ -6,58 +6,16 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/history"
+	"github.com/vitago/vitago/internal/folder/fulldisk"
 )
-
-// limitFiles, which other systems have with other types, makes writing more than n bytes to a file fail until the function is called that it returns:
-// what a full disk does, in the middle of a file.
-func limitFiles(t *testing.T, n uint64) (lift func()) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // or it would end the process
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
-		t.Fatal(err)
-	}
-	low := was
-	low.Cur = n
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &low); err != nil {
-		t.Fatal(err)
-	}
-	lift = func() {
-		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(lift)
-	return lift
-}
-
-// alone runs the test in a process of its own, and reports whether this is the one: a limit is of the whole process, in
-// which go test keeps a log, of a file's size as well, and fails if it cannot.
-func alone(t *testing.T) bool {
-	t.Helper()
-	const is = "VITAGO_TEST_ALONE"
-	if os.Getenv(is) == t.Name() {
-		return true
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), is+"="+t.Name())
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
-		t.Errorf("%v:\n%s", err, out)
-	}
-	return false
-}
 
 // clean fails the test if something unfinished is left in a directory.
 func clean(t *testing.T, dir string) {
@@ -73,7 +31,7 @@ func clean(t *testing.T, dir string) {
 // TestFullDisk: whichever file cannot be written, the error names it and why, the checkpoint before stays, and
 // the run goes on from it to the same bits when there is room.
 func TestFullDisk(t *testing.T) {
-	if !alone(t) {
+	if !fulldisk.Alone(t) {
 		return
 	}
 	config := func(dir string) Config {
@@ -109,7 +67,7 @@ func TestFullDisk(t *testing.T) {
 			lift := func() {}
 			now.Sinks = []history.Sink{history.SinkFunc(func(e history.Event) error {
 				if e.Kind == history.TrainEvent && e.Step == 6 {
-					lift = limitFiles(t, c.bytes)
+					lift = fulldisk.Limit(t, c.bytes)
 				}
 				return nil
 			})}
@@ -139,7 +97,7 @@ func TestFullDisk(t *testing.T) {
 	lift := func() {}
 	c.Train.(*memorySource).yielded = func(b *data.Batch) {
 		if b.Epoch == 1 {
-			lift = limitFiles(t, size(optimizerFile)-1)
+			lift = fulldisk.Limit(t, size(optimizerFile)-1)
 			cancel(stop)
 		}
 	}
@@ -157,7 +115,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestSaveFullDisk: a model that cannot be written leaves the one before.
 func TestSaveFullDisk(t *testing.T) {
-	if !alone(t) {
+	if !fulldisk.Alone(t) {
 		return
 	}
 	c, _ := goldenConfig(t, 4)
@@ -172,7 +130,7 @@ func TestSaveFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lift := limitFiles(t, 4000)
+	lift := fulldisk.Limit(t, 4000)
 	err = tr.Save(t.Context(), dst, nil, converter.Options{})
 	lift()
 	if !errors.Is(err, syscall.EFBIG) || !strings.Contains(err.Error(), filepath.Join(dst, "model.safetensors")) || strings.Contains(err.Error(), ".partial-") {

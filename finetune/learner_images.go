@@ -10,6 +10,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -87,7 +88,7 @@ func (l *images) savings(m Memory, loaded, _ int64, add func(total int64, format
 	if r.Tower == Complete {
 		const few = 4 // blocks, as the preset has
 		n := min(few, used)
-		add(partly(int64(n)*blockBytes, n), `by the recipe "last-n" with %d blocks`, n)
+		add(partly(int64(n)*blockBytes, n), `by the recipe "last-n" with %s`, plural.Of(n, "block"))
 	}
 	if r.Tower == Last && r.Blocks > 1 {
 		add(m.Total()-int64(r.Blocks-1)*4*blockBytes, "with 1 block that learns")

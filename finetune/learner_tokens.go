@@ -11,6 +11,7 @@ import (
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/finetune/probe"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/projector"
 )
 
@@ -143,7 +144,7 @@ func (l *tokens) savings(m Memory, loaded, limit int64, add func(total int64, fo
 		activations, _ := l.ofViews(int64(1+n), t.Recipe.Tower, true)
 		total := m.Total() - m.Activations - m.Data + activations + m.Data/l.views()*int64(1+n)
 		if total <= limit || n == 1 {
-			add(total, "with %d tiles at most (hd_num)", n)
+			add(total, "with %s at most (hd_num)", plural.Of(n, "tile"))
 			return
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/vitago/vitago/finetune/optim"
 	"github.com/vitago/vitago/internal/op"
 	"github.com/vitago/vitago/internal/params"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A Part says what of a tower learns.
@@ -217,7 +218,7 @@ func (r Recipe) free(m *clipvit.Model, f clipvit.Features, rng *rand.Rand) error
 	case Last:
 		m.Freeze()
 		if r.Blocks > len(used) {
-			return fmt.Errorf("finetune: %w: the last %d blocks of %d", ErrBlocks, r.Blocks, len(used))
+			return fmt.Errorf("finetune: %w: the last %s of %d", ErrBlocks, plural.Of(r.Blocks, "block"), len(used))
 		}
 		for _, b := range used[len(used)-r.Blocks:] {
 			b.Unfreeze()

@@ -234,12 +234,10 @@ func exampled(p *doc.Package) (run int, names map[string]bool) {
 
 // withoutExample are packages that have no Example to run, or functions that stand in none, and why.
 var withoutExample = map[string]string{
-	"cmd/vitago/answers":       "the command's own",
-	"converter/checkpoint.New": "what package converter makes of models in memory",
-	"search/milvus":            "wants a database",
-	"search/pgvector":          "wants a database",
-	"shard/beam":               "wants a runner of Beam's",
-	"shard/shardtest":          "a helper of tests, which wants a *testing.T",
+	"search/milvus":   "wants a database",
+	"search/pgvector": "wants a database",
+	"shard/beam":      "wants a runner of Beam's",
+	"shard/shardtest": "a helper of tests, which wants a *testing.T",
 }
 
 // TestGoDoc: every exported name has a comment, and every function that one begins with an Example, so that go doc of every package reads

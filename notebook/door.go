@@ -86,7 +86,7 @@ func call(doing string, f func(ctx context.Context, p *progress) error) {
 	switch {
 	case errors.As(err, &e):
 		panic(e)
-	case context.Cause(ctx) == errInterrupted:
+	case errors.Is(context.Cause(ctx), errInterrupted):
 		panic(&Error{Sentence: "interrupted while " + doing, Cause: err})
 	default:
 		panic(&Error{Sentence: sentence(err), Cause: err})

@@ -120,7 +120,7 @@ const (
 // A metadataWriter writes records.
 type metadataWriter struct {
 	t *table
-	w *parquet.Writer
+	w *parquet.Writer //nolint:staticcheck // GenericWriter is of a type of Go, and no type has these columns
 }
 
 func newMetadataWriter(w io.Writer, user []string) *metadataWriter {

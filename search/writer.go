@@ -71,7 +71,7 @@ func newWriter(dir string, s *clip.Space, o WriterOptions, there func(row int, r
 	}
 	w := &Writer{dir: dir, options: o}
 	undo := func() {}
-	about, err := readManifest(dir)
+	_, err = readManifest(dir)
 	switch {
 	case errors.Is(err, ErrNoIndex) && s != nil:
 		if err := vacant(dir); err != nil {
@@ -93,7 +93,8 @@ func newWriter(dir string, s *clip.Space, o WriterOptions, there func(row int, r
 			undo()
 		}
 	}()
-	if about, err = readManifest(dir); errors.Is(err, ErrNoIndex) && s != nil { // now that nobody else changes it
+	about, err := readManifest(dir) // now that nobody else changes it
+	if errors.Is(err, ErrNoIndex) && s != nil {
 		about = &manifest{Version: version, Print: s.Fingerprint(), Space: *s, Model: o.Model, Columns: []string{}, Sources: []Source{}, Shards: []shardOf{}}
 		err = w.writeManifest(about)
 	}

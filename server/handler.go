@@ -38,7 +38,6 @@ func (s *Server) middleware(mux *http.ServeMux) http.Handler {
 type seen struct {
 	route  string // the pattern of the mux, "" where there is none
 	client string // the name of its token
-	waited time.Duration
 }
 
 type seenKey struct{}
@@ -61,9 +60,9 @@ func (s *Server) observed(next http.Handler) http.Handler {
 		aborted := false
 		func() {
 			defer func() {
-				switch v := recover(); {
-				case v == nil:
-				case v == http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
+				switch v := recover(); v {
+				case nil:
+				case http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
 					aborted = true
 				default:
 					s.panicked(about.route, v, debug.Stack(), "request_id", id)

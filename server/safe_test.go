@@ -177,15 +177,15 @@ func TestOrigins(t *testing.T) {
 	s := start(t, Config{Origins: []string{"https://app.example"}, Hosts: []string{"box.example"}})
 	c := client(t, 1, nil)
 	res, _ := ask(t, c, "OPTIONS", s.url+"/test/length", nil, "Origin", "https://app.example", "Access-Control-Request-Method", "POST")
-	if h := res.Header; res.StatusCode != 204 || h.Get("Access-Control-Allow-Origin") != "https://app.example" || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || h.Get("Access-Control-Allow-Credentials") != "" {
+	if h := res.Header; res.StatusCode != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example" || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || h.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("preflight: %d %v", res.StatusCode, h)
 	}
 	res, _ = ask(t, c, "POST", s.url+"/test/length", nil, "Origin", "https://app.example", "Sec-Fetch-Site", "cross-site", "Host", "box.example:80")
-	if h := res.Header; res.StatusCode != 200 || h.Get("Access-Control-Allow-Origin") != "https://app.example" || h.Get("Vary") != "Origin" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "Retry-After") {
+	if h := res.Header; res.StatusCode != http.StatusOK || h.Get("Access-Control-Allow-Origin") != "https://app.example" || h.Get("Vary") != "Origin" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "Retry-After") {
 		t.Errorf("%d %v", res.StatusCode, h)
 	}
 	for _, origin := range []string{"https://evil.example", "http://app.example", "https://app.example.evil.example", "null"} {
-		if res, _ := ask(t, c, "OPTIONS", s.url+"/test/length", nil, "Origin", origin, "Access-Control-Request-Method", "POST"); res.Header.Get("Access-Control-Allow-Origin") != "" || res.StatusCode == 204 {
+		if res, _ := ask(t, c, "OPTIONS", s.url+"/test/length", nil, "Origin", origin, "Access-Control-Request-Method", "POST"); res.Header.Get("Access-Control-Allow-Origin") != "" || res.StatusCode == http.StatusNoContent {
 			t.Errorf("%s: %d %v", origin, res.StatusCode, res.Header)
 		}
 		if res, _ := ask(t, c, "POST", s.url+"/test/length", nil, "Origin", origin); res.StatusCode != 403 {
@@ -193,7 +193,7 @@ func TestOrigins(t *testing.T) {
 		}
 	}
 	any := start(t, Config{Origins: []string{"*"}})
-	if res, _ := ask(t, c, "POST", any.url+"/test/length", nil, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); res.StatusCode != 200 || res.Header.Get("Access-Control-Allow-Origin") != "*" {
+	if res, _ := ask(t, c, "POST", any.url+"/test/length", nil, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"); res.StatusCode != http.StatusOK || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("*: %d %v", res.StatusCode, res.Header)
 	}
 	for _, c := range []Config{{Origins: []string{"app.example"}}, {Origins: []string{"https://app.example/"}}, {Origins: []string{"ftp://app.example"}}, {Hosts: []string{"http://x"}}, {Hosts: []string{""}}} {
@@ -208,7 +208,7 @@ func TestTLS(t *testing.T) {
 	ca, caKey, _ := certificate(t, "client")
 	s := start(t, Config{Certificate: cert, Key: key, ClientCA: ca})
 	bare := client(t, 1, &tls.Config{RootCAs: pool})
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", s.url+"/healthz", nil)
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/healthz", nil)
 	if res, err := bare.Do(req); err == nil {
 		res.Body.Close()
 		t.Error("a client without a certificate is let in")
@@ -224,7 +224,7 @@ func TestTLS(t *testing.T) {
 	}
 	for _, version := range []int{1, 2} {
 		c := client(t, version, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}})
-		if res, _ := ask(t, c, "GET", s.url+"/healthz", nil); res.StatusCode != 200 || res.ProtoMajor != version || res.TLS.PeerCertificates[0].Subject.CommonName != "first" {
+		if res, _ := ask(t, c, "GET", s.url+"/healthz", nil); res.StatusCode != http.StatusOK || res.ProtoMajor != version || res.TLS.PeerCertificates[0].Subject.CommonName != "first" {
 			t.Errorf("HTTP/%d: %d by %s", version, res.StatusCode, res.Proto)
 		}
 	}
@@ -352,7 +352,7 @@ func TestListen(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	go func() { s.done <- s.Serve(ctx, l...) }()
 	c := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }, DisableKeepAlives: true}}
-	if res, _ := ask(t, c, "GET", "http://localhost/healthz", nil); res.StatusCode != 200 {
+	if res, _ := ask(t, c, "GET", "http://localhost/healthz", nil); res.StatusCode != http.StatusOK {
 		t.Errorf("over a socket: %d", res.StatusCode)
 	}
 	stop()
@@ -379,7 +379,7 @@ func TestReload(t *testing.T) {
 					return
 				default:
 				}
-				if res, body := ask(t, c, "POST", s.url+"/test/length", strings.NewReader("x"), "Authorization", "Bearer fedcba9876543210"); res.StatusCode != 200 {
+				if res, body := ask(t, c, "POST", s.url+"/test/length", strings.NewReader("x"), "Authorization", "Bearer fedcba9876543210"); res.StatusCode != http.StatusOK {
 					t.Errorf("while it is reloaded: %d %s", res.StatusCode, body)
 					return
 				}
@@ -493,7 +493,7 @@ func TestReloadModels(t *testing.T) {
 					return
 				default:
 				}
-				if res, got := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(body)); res.StatusCode != 200 || got != want {
+				if res, got := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(body)); res.StatusCode != http.StatusOK || got != want {
 					t.Errorf("while models come and go: %d %s", res.StatusCode, got)
 					return
 				}

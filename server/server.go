@@ -24,6 +24,7 @@ import (
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/server/engine"
 	"github.com/vitago/vitago/server/rpc"
 	"github.com/vitago/vitago/server/status"
@@ -269,7 +270,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.endRuns(deadline, c) }() // meanwhile: requests may wait for a run to stop
 	if err := srv.Shutdown(deadline); err != nil {
-		failure = errors.Join(failure, fmt.Errorf("server: %d requests are not answered after %v", s.inFlight.Load(), c.Drain))
+		failure = errors.Join(failure, fmt.Errorf("server: %s not answered after %v", plural.Phrase{One: "request is", Many: "requests are"}.Of(int(s.inFlight.Load())), c.Drain))
 		cut(fmt.Errorf("server: %w", engine.ErrClosed))
 		srv.Close()
 	}

@@ -284,7 +284,7 @@ func TestAnswers(t *testing.T) {
 			}
 		}
 		// Half an answer does not look whole.
-		req, _ := http.NewRequestWithContext(t.Context(), "POST", s.url+"/test/panic?begun", nil)
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/test/panic?begun", nil)
 		if res, err := c.Do(req); err == nil {
 			if _, err = io.ReadAll(res.Body); err == nil {
 				t.Errorf("HTTP/%d: an answer that broke off looks whole", version)
@@ -344,7 +344,7 @@ func TestDeadline(t *testing.T) {
 	c := client(t, 1, nil)
 	for _, header := range [][]string{{"X-Request-Timeout", "0.01"}, {"Grpc-Timeout", "10m"}, {"X-Stainless-Timeout", "0.01"}, {"X-Envoy-Expected-Rq-Timeout-Ms", "10"}, {"Request-Timeout", "0.01s"}} {
 		res, body := ask(t, c, "POST", s.url+"/test/wait", strings.NewReader("x"), header...)
-		if err := <-s.ended; res.StatusCode != 504 || !strings.Contains(body, "deadline_exceeded") || !errors.Is(err, context.DeadlineExceeded) {
+		if err := <-s.ended; res.StatusCode != http.StatusGatewayTimeout || !strings.Contains(body, "deadline_exceeded") || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v: %d %s, and the handler had %v", header, res.StatusCode, body, err)
 		}
 	}
@@ -384,7 +384,7 @@ func TestGone(t *testing.T) {
 		c := client(t, version, nil)
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())
-			req, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/test/wait", strings.NewReader("x"))
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/test/wait", strings.NewReader("x"))
 			go func() {
 				<-s.entered
 				cancel()
@@ -441,7 +441,7 @@ func TestSlow(t *testing.T) {
 		time.Sleep(120 * time.Millisecond)
 		s.release <- struct{}{}
 	}()
-	if res, body := ask(t, c, "POST", s.url+"/test/wait", strings.NewReader("x")); res.StatusCode != 200 || body != "released" {
+	if res, body := ask(t, c, "POST", s.url+"/test/wait", strings.NewReader("x")); res.StatusCode != http.StatusOK || body != "released" {
 		t.Errorf("a long computation: %d %s", res.StatusCode, body)
 	}
 }
@@ -510,7 +510,7 @@ func TestBusy(t *testing.T) {
 			for kind, header := range map[string][]string{"": nil, "continue": {"Expect", "100-continue"}} {
 				body := &counted{Reader: bytes.NewReader(large[:some])}
 				res, text := ask(t, cl, "POST", s.url+"/test/length", io.MultiReader(body), header...)
-				if res.StatusCode != 429 || res.Header.Get("Retry-After") != "1" || res.Header.Get("X-Should-Retry") != "" || !strings.Contains(text, "overloaded") || res.ProtoMajor != version {
+				if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "1" || res.Header.Get("X-Should-Retry") != "" || !strings.Contains(text, "overloaded") || res.ProtoMajor != version {
 					t.Errorf("%s HTTP/%d %s: %d %v %s", name, version, kind, res.StatusCode, res.Header, text)
 				}
 				if kind == "continue" && body.n > 0 && version == 1 {
@@ -606,7 +606,7 @@ func TestDrain(t *testing.T) {
 	clients := []*http.Client{client(t, 1, nil), client(t, 2, nil)}
 	for i := range 10 {
 		all.Go(func() {
-			if res, body := ask(t, clients[i%2], "POST", s.url+"/test/wait", strings.NewReader("x")); res.StatusCode != 200 || body != "released" {
+			if res, body := ask(t, clients[i%2], "POST", s.url+"/test/wait", strings.NewReader("x")); res.StatusCode != http.StatusOK || body != "released" {
 				t.Errorf("in flight: %d %s", res.StatusCode, body)
 			}
 		})
@@ -621,10 +621,10 @@ func TestDrain(t *testing.T) {
 	if res, body := ask(t, clients[0], "GET", s.url+"/readyz", nil); res.StatusCode != 503 || !strings.Contains(body, "shutting down") {
 		t.Errorf("/readyz: %d %s", res.StatusCode, body)
 	}
-	if res, _ := ask(t, clients[0], "GET", s.url+"/healthz", nil); res.StatusCode != 200 {
+	if res, _ := ask(t, clients[0], "GET", s.url+"/healthz", nil); res.StatusCode != http.StatusOK {
 		t.Errorf("/healthz: %d", res.StatusCode)
 	}
-	if res, _ := ask(t, clients[0], "POST", s.url+"/test/length", strings.NewReader("late")); res.StatusCode != 200 {
+	if res, _ := ask(t, clients[0], "POST", s.url+"/test/length", strings.NewReader("late")); res.StatusCode != http.StatusOK {
 		t.Errorf("in the grace: %d", res.StatusCode)
 	}
 	for { // until the listener is closed
@@ -664,7 +664,7 @@ func TestDrainDeadline(t *testing.T) {
 	c := client(t, 1, nil)
 	over := make(chan struct{})
 	go func() {
-		req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+l.Addr().String()+"/test/wait", strings.NewReader("x"))
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+l.Addr().String()+"/test/wait", strings.NewReader("x"))
 		if res, err := c.Do(req); err == nil {
 			res.Body.Close()
 		}
@@ -672,7 +672,7 @@ func TestDrainDeadline(t *testing.T) {
 	}()
 	<-s.entered
 	stop()
-	if err := <-s.done; err == nil || !strings.Contains(err.Error(), "1 requests are not answered after 50ms") {
+	if err := <-s.done; err == nil || !strings.Contains(err.Error(), "1 request is not answered after 50ms") {
 		t.Errorf("Serve: %v", err)
 	}
 	if err := <-s.ended; !errors.Is(err, context.Canceled) {
@@ -754,7 +754,7 @@ func TestLarge(t *testing.T) {
 func TestLevel(t *testing.T) {
 	s := newServer(t, Config{})
 	defer s.engine.Close(t.Context())
-	r := httptest.NewRequest("GET", "/x", nil)
+	r := httptest.NewRequest(http.MethodGet, "/x", nil)
 	for _, row := range []struct {
 		status  int
 		err     error
@@ -791,12 +791,12 @@ func TestUnknownLength(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		c := client(t, version, nil)
 		res, body := ask(t, c, "POST", s.url+"/test/length", many{strings.NewReader(strings.Repeat("x", 3<<19))})
-		if res.StatusCode != 200 || body != "1572864 bytes" {
+		if res.StatusCode != http.StatusOK || body != "1572864 bytes" {
 			t.Errorf("HTTP/%d: a body that has room: %d %s", version, res.StatusCode, body)
 		}
 		for range 3 {
 			res, body = ask(t, c, "POST", s.url+"/test/length", many{strings.NewReader(strings.Repeat("x", 20<<20))})
-			if res.StatusCode != 429 || !strings.Contains(body, "overloaded") {
+			if res.StatusCode != http.StatusTooManyRequests || !strings.Contains(body, "overloaded") {
 				t.Errorf("HTTP/%d: a body that has none: %d %s", version, res.StatusCode, body)
 			}
 		}

@@ -101,9 +101,9 @@ func TestSoak(t *testing.T) {
 					switch n := random.IntN(20); {
 					case n < 10:
 						switch res, body := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(good)); {
-						case res.StatusCode == 200 && body == want:
+						case res.StatusCode == http.StatusOK && body == want:
 							answered.Add(1)
-						case res.StatusCode == 429 && res.Header.Get("Retry-After") != "":
+						case res.StatusCode == http.StatusTooManyRequests && res.Header.Get("Retry-After") != "":
 							refused.Add(1)
 						default:
 							t.Errorf("%d %.300s", res.StatusCode, body)
@@ -131,7 +131,7 @@ func TestSoak(t *testing.T) {
 						other.Add(1)
 					case n < 17: // goes away while it is computed
 						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(3000))*time.Microsecond)
-						req, _ := http.NewRequestWithContext(ctx, "POST", s.url+"/v1/embeddings", strings.NewReader(good))
+						req, _ := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/v1/embeddings", strings.NewReader(good))
 						if res, err := c.Do(req); err == nil {
 							_, _ = io.Copy(io.Discard, res.Body)
 							res.Body.Close()
@@ -144,7 +144,7 @@ func TestSoak(t *testing.T) {
 						}
 						other.Add(1)
 					default: // wrong
-						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(good[:random.IntN(len(good))])); res.StatusCode != 400 && res.StatusCode != 422 && res.StatusCode != 429 {
+						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(good[:random.IntN(len(good))])); res.StatusCode != 400 && res.StatusCode != 422 && res.StatusCode != http.StatusTooManyRequests {
 							t.Errorf("%d %.300s", res.StatusCode, body)
 						}
 						other.Add(1)

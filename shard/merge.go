@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/shard/output"
 	"github.com/vitago/vitago/shard/store"
 )
@@ -181,7 +182,7 @@ func mergeTarget(ctx context.Context, out string, p *Plan) (*dataset, error) {
 	was := *d.plan
 	was.Vitago = p.Vitago // another version may go on
 	if a, b := says(was), says(p); a != b {
-		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there, of %d shards from %s; to be merged are %d from %s", out, ErrOther, d.plan.Shards, strings.Join(d.plan.Inputs, ", "), p.Shards, strings.Join(p.Inputs, ", "))
+		return nil, fmt.Errorf("shard: %s: %w: another dataset has been begun there, of %s from %s; to be merged are %d from %s", out, ErrOther, plural.Of(d.plan.Shards, "shard"), strings.Join(d.plan.Inputs, ", "), p.Shards, strings.Join(p.Inputs, ", "))
 	}
 	return d, nil
 }

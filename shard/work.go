@@ -592,7 +592,7 @@ func (w *work) discard(f *flight) {
 	local := f.dir == w.folder(f.temporary)
 	if !f.put || !local {
 		if f.writer != nil {
-			f.writer.Discard()
+			_ = f.writer.Discard() // what is left lies in the folder that is removed next
 		}
 		if f.dir != "" {
 			os.RemoveAll(f.dir)

@@ -186,7 +186,7 @@ func TestInPartsEnds(t *testing.T) {
 					}
 					return numbersOf(from, to, 1), nil
 				})
-				if err != failure || y != nil {
+				if !errors.Is(err, failure) || y != nil {
 					t.Fatalf("image %d fails: %v and error %v", at, y, err)
 				}
 				if n := int(calls.Load()); processors == 1 && n != at/16+1 {
@@ -194,7 +194,7 @@ func TestInPartsEnds(t *testing.T) {
 				}
 				func() {
 					defer func() {
-						if v := recover(); v != failure {
+						if v := recover(); v != any(failure) { //nolint:errorlint // the value of a panic, as it was given
 							t.Errorf("image %d panics: the caller recovers %v", at, v)
 						}
 					}()

@@ -11,6 +11,7 @@ import (
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
 	"github.com/vitago/vitago/converter/peft"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 func newConvert() *cobra.Command {
@@ -121,7 +122,7 @@ func convertText(r *converter.Report) []byte {
 	}
 	left := append(slices.Clone(r.Excused), r.Left...)
 	if r.LanguageModel > 0 {
-		left = append([]string{fmt.Sprintf("%d tensors of the language model", r.LanguageModel)}, left...)
+		left = append([]string{plural.Of(r.LanguageModel, "tensor") + " of the language model"}, left...)
 	}
 	if r.TextLeft {
 		left = append([]string{"the text tower"}, left...)

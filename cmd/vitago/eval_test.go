@@ -243,7 +243,7 @@ func TestEvalStatus(t *testing.T) {
 		{"a top of all", []string{"--model", model, "--top", "3", pictures}, exitUsage, nil, "--top is 3, and there are 3 classes"},
 		{"a picture that cannot be read", []string{"--model", model, "-o", out, broken}, exitFailed, nil, "broken.png"},
 		{"one that is skipped", []string{"--model", model, "--skip-errors", broken}, exitFailed, []string{"| pictures        | 2 ", "| skipped         | 1 that could not be read", "could not be read\n\n- "}, "1 of 3 images could not be read"},
-		{"all of them", []string{"--model", model, "--skip-errors", "-o", out, hopeless}, exitFailed, nil, "none of the 1 pictures can be read: "},
+		{"all of them", []string{"--model", model, "--skip-errors", "-o", out, hopeless}, exitFailed, nil, "1 picture, and none can be read: "},
 		{"a model without head or text", []string{"--model", tinyVision(t), pictures}, exitFailed, nil, "has neither a head, nor a text tower for labels"},
 
 		{"labels by the classes", []string{"--model", text, "--template", "{}", "--json", table("cat", "dog", "a_dog")}, exitDone, []string{`"class":"a dog"`, "zero-shot, 3 labels, 1 template"}, ""},

@@ -289,7 +289,7 @@ func TestFinetuneProjectorRefuses(t *testing.T) {
 		{[]string{"--model", llava, "--teacher", llava, "--augment-flip", "0.5"}, exitUsage, "--augment-flip varies pictures, and those of a --layout are not varied"},
 		{[]string{"--model", tinyModel, "--recipe", "probe", "--layout", "pad"}, exitUsage, "are of models with a projector"},
 		{[]string{"--model", llava, "--teacher", llava, "--projector", "linear"}, exitUsage, "--projector is the type of a new one, and"},
-		{[]string{"--model", hd, "--layout", "xcomposer2.5", "--teacher", hd, "--memory", "0.0001"}, exitFailed, "tiles at most (hd_num)"},
+		{[]string{"--model", hd, "--layout", "xcomposer2.5", "--teacher", hd, "--memory", "0.0001"}, exitFailed, "with 1 tile at most (hd_num)"},
 	} {
 		vitago(append(run, c.args...)...).want(t, c.status, nil, []string{c.want})
 		if _, err := os.Stat(out); err == nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitago/vitago/finetune"
 	"github.com/vitago/vitago/finetune/job"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A setting is a flag of a recipe, and what the recipe has for it.
@@ -89,7 +90,7 @@ func learns(r finetune.Recipe) string {
 	case finetune.LowRank:
 		parts = append(parts, "corrections of the tower's weights by LoRA")
 	case finetune.Last:
-		parts = append(parts, fmt.Sprintf("the tower's last %d blocks and what follows them", r.Blocks))
+		parts = append(parts, "the tower's last "+plural.Phrase{One: "block and what follows it", Many: "blocks and what follows them"}.Of(r.Blocks))
 	case finetune.Complete:
 		parts = append(parts, "the tower")
 	}

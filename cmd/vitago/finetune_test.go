@@ -294,7 +294,7 @@ func TestFinetuneRefuses(t *testing.T) {
 		{append(all, "--recipe", "lora", "--head-rate", "0"), exitUsage, "--head-rate is 0, and the head is a new one of zeros, through which no gradient comes"},
 		{append(all, "--recipe", "lora", "--smoothing", "1"), exitUsage, "--smoothing: smoothing is 1, which makes all labels alike"},
 		{append(all, "--recipe", "lora", "--log-every", "0"), exitUsage, "--log-every is 0, want at least 1"},
-		{append(all, "--val", strange), exitFailed, `classes are not among the 3 of the training data`},
+		{append(all, "--val", strange), exitFailed, `class is not among the 3 of the training data`},
 		{append(all, "--solver", "adamw", "--memory", "0.00001"), exitFailed, "the limit is"},
 		{append(all, "--solver", "adamw", "--augment-flip", "2"), exitUsage, "probability of a flip is 2"},
 		{append(all, "--recipe", "lora", "--lora-targets", "q"), exitUsage, `target is "q"`},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitago/vitago/clipvit/transformer"
 	"github.com/vitago/vitago/converter"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 func newInspect() *cobra.Command {
@@ -76,7 +77,7 @@ func inspectText(info *converter.Info) []byte {
 	}
 	rows = append(rows, projectorLines(info.Projector, info.Extras...)...)
 	if info.LanguageModel > 0 {
-		rows = append(rows, [2]string{"language", fmt.Sprintf("%d tensors, which a conversion leaves where they are", info.LanguageModel)})
+		rows = append(rows, [2]string{"language", plural.Phrase{One: "tensor, which a conversion leaves where it is", Many: "tensors, which a conversion leaves where they are"}.Of(info.LanguageModel)})
 	}
 	if info.Problem != "" {
 		rows = append(rows, [2]string{"problem", plain(errors.New(info.Problem))})

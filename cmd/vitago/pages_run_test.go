@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -191,7 +192,7 @@ func (p *pageRun) shell(c pages.Command) {
 	if d := json.NewDecoder(strings.NewReader(string(out))); err == nil {
 		for more := true; more && err == nil; {
 			var v any
-			if err = d.Decode(&v); err == io.EOF {
+			if err = d.Decode(&v); errors.Is(err, io.EOF) {
 				more, err = false, nil
 			}
 		}
@@ -311,9 +312,6 @@ func (p *pageRun) answers(b pages.Block) {
 		t.Errorf("%s, line %d: %d answers were checked, and %d differ, want 4: %+v", b.Page, b.Line, got.Checked, got.Failed, got)
 	}
 }
-
-// drawn are signs of which a picture is made.
-const drawn = "│─▶·▼┌└"
 
 // TestPagesRun runs what README shows and the pages behind it: the commands of this program, those with curl against the server that the page
 // has started, settings and answers, and the Go. What a page marks as wanting something (see pages.Block) is left out.

@@ -273,7 +273,7 @@ func (s *searching) note(cmd *cobra.Command, x *search.Index, groups [][]search.
 	case cmd.Flags().Changed("duplicates"):
 		fmt.Fprintf(log, "%s in %s, of %d\n", plural.Of(n, "picture"), plural.Of(len(groups), "group"), x.Live())
 	case n == 0:
-		fmt.Fprintf(log, "note: none of the %s is chosen by the filters and the threshold\n", plural.Of(int(x.Live()), "picture"))
+		fmt.Fprintf(log, "note: none of the %s is chosen by the filters and the threshold\n", plural.Of(x.Live(), "picture"))
 	}
 }
 
@@ -499,7 +499,7 @@ func (s *searching) write(w io.Writer, x *search.Index, groups [][]search.Hit) e
 
 // draw writes the contact sheet.
 func (s *searching) draw(ctx context.Context, w io.Writer, title string, x *search.Index, groups [][]search.Hit) error {
-	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %s in %s", plural.Of(int(x.Live()), "picture"), filepath.Base(s.index))}
+	page := sheet.Page{Title: title, Note: fmt.Sprintf("of %s in %s", plural.Of(x.Live(), "picture"), filepath.Base(s.index))}
 	for i, g := range groups {
 		var section sheet.Section
 		if s.duplicates > 0 {

@@ -247,7 +247,7 @@ func TestServeFinetuning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.StatusCode != 200 {
+		if res.StatusCode != http.StatusOK {
 			t.Fatalf("watch: %d", res.StatusCode)
 		}
 		lines := bufio.NewScanner(res.Body)

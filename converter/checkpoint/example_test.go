@@ -162,3 +162,17 @@ func ExampleNewTensor() {
 	fmt.Println(bias.Float32s(values), values)
 	// Output: <nil> [0 0]
 }
+
+// A file without tensors, for tensors that lie in memory.
+func ExampleNew() {
+	f := checkpoint.New("memory")
+	defer f.Close()
+	t, err := checkpoint.NewTensor("w", checkpoint.F32, []int{2}, bytes.NewReader([]byte{0, 0, 128, 63, 0, 0, 0, 64}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w := make([]float32, t.Len())
+	fmt.Println(f.Name(), f.Container(), len(f.Tensors()), t.Float32s(w), w)
+	// Output: memory memory 0 <nil> [1 2]
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/vitago/vitago/internal/folder"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -63,12 +64,12 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 			continue
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("checkpoint: %s: it says that %d tensors are in %s: %w", path, len(files[f]), f, err)
+			return nil, fmt.Errorf("checkpoint: %s: it has %s in %s: %w", path, plural.Of(len(files[f]), "tensor"), f, err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		all.container = fmt.Sprintf("%d files of %s", len(names), shard.container)
+		all.container = fmt.Sprintf("%s of %s", plural.Of(len(names), "file"), shard.container)
 		for name := range shard.unread {
 			if list.WeightMap[name] != f {
 				shard.Close()
@@ -91,7 +92,7 @@ func OpenIndex(path string, mayLack func(tensors []string, index map[string]stri
 		}
 	}
 	if n := len(all.tensors) + len(all.unread) + len(all.absent) - aliases; n != len(list.WeightMap) {
-		return nil, fmt.Errorf("checkpoint: %s: the index names %d tensors, the files have %d", path, len(list.WeightMap), n)
+		return nil, fmt.Errorf("checkpoint: %s: the index names %s, the files have %d", path, plural.Of(len(list.WeightMap), "tensor"), n)
 	}
 	all.name = filepath.Dir(path)
 	return all, all.finish()

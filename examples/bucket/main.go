@@ -53,11 +53,11 @@ func encode(ctx context.Context, path, output string, inputs []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d shards with %d rows; %d were done before\n", report.Done, report.Rows, report.Before)
+	fmt.Printf("encoded: shards %d, rows %d; done before: %d\n", report.Done, report.Rows, report.Before)
 	all, err := shard.Verify(ctx, output, func(fault error) { log.Print(fault) })
 	if err != nil {
 		return err
 	}
-	fmt.Printf("verified: %d shards, %d rows\n", all.Shards, all.Rows)
+	fmt.Printf("verified: shards %d, rows %d\n", all.Shards, all.Rows)
 	return nil
 }

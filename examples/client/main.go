@@ -62,7 +62,7 @@ func embeddings(address string, input []any) (vectors [][]float32, err error) {
 		Error struct{ Message string }
 	}
 	if err := json.NewDecoder(r.Body).Decode(&answer); err != nil || r.StatusCode != http.StatusOK || len(answer.Data) != len(input) {
-		return nil, fmt.Errorf("%s: %s %v", r.Status, answer.Error.Message, err)
+		return nil, fmt.Errorf("%s: %s %v", r.Status, answer.Error.Message, err) //nolint:errorlint // err may be nil, which %w does not write
 	}
 	for _, d := range answer.Data {
 		vectors = append(vectors, d.Embedding)

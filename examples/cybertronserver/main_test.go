@@ -90,6 +90,9 @@ func TestServe(t *testing.T) {
 	body, err := io.ReadAll(response.Body)
 	response.Body.Close()
 	http.DefaultClient.CloseIdleConnections()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got struct{ Vectors []struct{ Values []float32 } }
 	if err := json.Unmarshal(body, &got); err != nil || response.StatusCode != http.StatusOK || len(got.Vectors) != 1 || !slices.Equal(got.Vectors[0].Values, want[0]) {
 		t.Errorf("as JSON: %d %.200s; %v", response.StatusCode, body, err)

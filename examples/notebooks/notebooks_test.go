@@ -157,7 +157,7 @@ func outputsOf(t *testing.T, dir string, cell int) (all []output) {
 	for d := gob.NewDecoder(bytes.NewReader(pipe)); ; {
 		var shown struct{ Data map[string]any }
 		switch err := d.Decode(&shown); {
-		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF): // the last message is a description without a value
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF): // the last message is a description without a value
 			return all
 		case err != nil:
 			t.Fatal(err)

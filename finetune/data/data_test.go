@@ -95,17 +95,17 @@ func TestFolder(t *testing.T) {
 		{"numbers", []string{"10/a.png", "9/a.png", "100/a.gif"}, "10/a.png=10 100/a.gif=100 9/a.png=9"},
 		{"empty", nil, "data: $DIR: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg"},
 		{"unlabelled", []string{"a.png", "b.png"}, "data: $DIR: no folders of classes, and 2 pictures without: want DIR/CLASS/picture.jpg"},
-		{"table beside", []string{"a.png", "metadata.csv"}, "data: $DIR: no folders of classes, and 1 pictures without: want DIR/CLASS/picture.jpg, or the table $DIR/metadata.csv itself"},
+		{"table beside", []string{"a.png", "metadata.csv"}, "data: $DIR: no folders of classes, and 1 picture without: want DIR/CLASS/picture.jpg, or the table $DIR/metadata.csv itself"},
 		{"shards", []string{"0.tar", "1.tar"}, "data: $DIR: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg, or the shards $DIR/*.tar themselves"},
-		{"one class", []string{"cat/a.png", "cat/b.png"}, `data: $DIR: all 2 pictures are of one class, "cat"; want at least 2 classes`},
+		{"one class", []string{"cat/a.png", "cat/b.png"}, `data: $DIR: 2 pictures, all of one class, "cat"; want at least 2 classes`},
 		{"parts", []string{"Train/cat/a.png", "Train/dog/b.png", "val/cat/c.png", "readme.md"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/Train, $DIR/val"},
 		{"one part", []string{"train/a.png"}, "data: $DIR: its folders are parts of a data set, not classes: train on one of them, and validate on another: $DIR/train"},
 		{"vehicles", []string{"train/a.png", "car/b.png"}, "car/b.png=car train/a.png=train"},
-		{"no pictures", []string{"cat/a.txt"}, "data: $DIR: 1 of 1 folders of classes have no pictures: cat\ndata: $DIR: no pictures"},
+		{"no pictures", []string{"cat/a.txt"}, "data: $DIR: 1 of 1 folders of classes has no pictures: cat\ndata: $DIR: no pictures"},
 		{"all at once", []string{"x.png", "cat/a.png", "dog/a.txt", "y.jpg"},
 			"data: $DIR: 2 pictures are beside the folders of the classes, not in one: x.png, y.jpg\n" +
-				"data: $DIR: 1 of 2 folders of classes have no pictures: dog\n" +
-				`data: $DIR: all 1 pictures are of one class, "cat"; want at least 2 classes`},
+				"data: $DIR: 1 of 2 folders of classes has no pictures: dog\n" +
+				`data: $DIR: 1 picture, all of one class, "cat"; want at least 2 classes`},
 	} {
 		files := map[string]string{}
 		for _, f := range c.files {
@@ -139,13 +139,13 @@ func TestFolderNotes(t *testing.T) {
 		}
 	}
 	d, err := Folder(filepath.Join(dir, "hollow"))
-	check(t, "hollow", d, err, dir, "data: $DIR/hollow: 1 of 2 folders of classes have no pictures: cat\n"+
-		"data: $DIR/hollow: all 1 pictures are of one class, \"dog\"; want at least 2 classes\n"+
+	check(t, "hollow", d, err, dir, "data: $DIR/hollow: 1 of 2 folders of classes has no pictures: cat\n"+
+		"data: $DIR/hollow: 1 picture, all of one class, \"dog\"; want at least 2 classes\n"+
 		"data: $DIR/hollow: left out 1 picture of the format HEIC, which is not read: $DIR/hollow/cat/a.HEIC")
 	if err := os.Mkdir(filepath.Join(dir, "set", "caf\xe9"), 0o755); err != nil {
 		t.Skipf("names are text here: %v", err)
 	}
-	if _, err := Folder(filepath.Join(dir, "set")); err == nil || !strings.Contains(err.Error(), `: 1 of 3 folders of classes have a name that is not UTF-8: "caf\xe9"`) {
+	if _, err := Folder(filepath.Join(dir, "set")); err == nil || !strings.Contains(err.Error(), `: 1 of 3 folders of classes has a name that is not UTF-8: "caf\xe9"`) {
 		t.Errorf("a class of bytes: error %v", err)
 	}
 }
@@ -209,16 +209,16 @@ func TestTable(t *testing.T) {
 		{"a.csv", "path,b\n", `data: a.csv: first line is ["path" "b"], want a column label or class, or caption, text or title`},
 		{"a.csv", "path,label,class\n", `data: a.csv: columns "label" and "class" of the first line mean the same, want one of label or class`},
 		{"a.csv", "path,label\na.png,cat\n\nb.png,\nc.png,dog\nd.png, \n", "data: a.csv: 2 of 4 pictures have no label: line 4, line 6"},
-		{"a.csv", "path,caption\na.png,cat\nb.png,\n", "data: a.csv: 1 of 2 pictures have no caption: line 3"},
-		{"a.csv", "path,label\na.png,\nb.png,\n", "data: a.csv: none of the 2 pictures has a label or a caption"},
-		{"a.csv", "path,label\n,cat\nb.png,dog\n", "data: a.csv: 1 of 2 rows have no path: line 2"},
-		{"a.csv", "path,label\na.png,cat\n./x/../a.png,dog\n", "data: a.csv: 1 of 2 pictures are listed twice: a.png (line 2 and line 3)"},
-		{"a.csv", "path,label\na.png,cat\nb.png,cat\n", `data: a.csv: all 2 pictures are of one class, "cat"; want at least 2 classes`},
+		{"a.csv", "path,caption\na.png,cat\nb.png,\n", "data: a.csv: 1 of 2 pictures has no caption: line 3"},
+		{"a.csv", "path,label\na.png,\nb.png,\n", "data: a.csv: 2 pictures, and none has a label or a caption"},
+		{"a.csv", "path,label\n,cat\nb.png,dog\n", "data: a.csv: 1 of 2 rows has no path: line 2"},
+		{"a.csv", "path,label\na.png,cat\n./x/../a.png,dog\n", "data: a.csv: 1 of 2 pictures is listed twice: a.png (line 2 and line 3)"},
+		{"a.csv", "path,label\na.png,cat\nb.png,cat\n", `data: a.csv: 2 pictures, all of one class, "cat"; want at least 2 classes`},
 		{"a.csv", "path,label\na.png,cat\nb.png\n", "data: a.csv: line 3 has 1 fields, the first line has 2"},
 		{"a.csv", "path,label\n" + strings.Repeat("a.png,\n", 7) + "b.png,x\n",
 			"data: a.csv: 7 of 8 pictures have no label: line 2, line 3, line 4, line 5, line 6 and 2 more\n" +
 				"data: a.csv: 6 of 8 pictures are listed twice: a.png (line 2 and line 3), a.png (line 2 and line 4), a.png (line 2 and line 5), a.png (line 2 and line 6), a.png (line 2 and line 7) and 1 more\n" +
-				`data: a.csv: all 1 pictures are of one class, "x"; want at least 2 classes`},
+				`data: a.csv: 1 picture, all of one class, "x"; want at least 2 classes`},
 		{"a.jsonl", "{\"path\":\"a.png\",\"label\":1}\n[]", "data: a.jsonl: line 2: [], want an object; a list of objects is one a line, without the brackets and commas"},
 		{"a.jsonl", "null", "data: a.jsonl: line 1: null, want an object"},
 		{"a.jsonl", `{"path":"a","label":[[1]]}`, `data: a.jsonl: line 1: "label" is [1], want a string or a number`},
@@ -317,8 +317,8 @@ func TestAlign(t *testing.T) {
 	before := Dataset{Classes: []string{"bee", "dog", "eel"}, Samples: []Sample{{Path: "./t/../t/2", Label: 0}, {Path: "v/2", Label: 1}}}
 	val = &Dataset{Classes: slices.Clone(before.Classes), Samples: slices.Clone(before.Samples)}
 	err := Align(train, val)
-	const want = `data: validation: 1 classes are not among the 3 of the training data (["ant" "bee" "cat"]): "dog" (1)` + "\n" +
-		`data: validation: 1 pictures are training data too: ./t/../t/2`
+	const want = `data: validation: 1 class is not among the 3 of the training data (["ant" "bee" "cat"]): "dog" (1)` + "\n" +
+		`data: validation: 1 picture is training data too: ./t/../t/2`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // Unlabelled is the Label of a sample without one.
@@ -86,7 +88,7 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 		}
 	}
 	if labels == 0 && captions == 0 && !bare {
-		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: none of the %d pictures has a label or a caption", name, len(found)))
+		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: %s, and none has a label or a caption", name, plural.Of(len(found), "picture")))
 	}
 	d := &Dataset{Samples: make([]Sample, len(found)), Multi: multi, root: root}
 	classes := map[string]int{}
@@ -135,13 +137,13 @@ func build(name, root string, found []labelled, bare bool, least int) (*Dataset,
 		d.Samples[i] = s.Sample
 	}
 	errs := []error{
-		of(ErrUnlabelled, unlabelled.err(name, "of %d pictures have no label", len(found))),
-		of(ErrUnlabelled, unlisted.err(name, "of %d pictures have no list of labels, as others have; want [] where there are none", len(found))),
-		uncaptioned.err(name, "of %d pictures have no caption", len(found)),
-		twice.err(name, "of %d pictures are listed twice", len(found)),
+		of(ErrUnlabelled, unlabelled.err(name, plural.Phrase{One: "of %d pictures has no label", Many: "of %d pictures have no label"}, len(found))),
+		of(ErrUnlabelled, unlisted.err(name, plural.Phrase{One: "of %d pictures has no list of labels, as others have; want [] where there are none", Many: "of %d pictures have no list of labels, as others have; want [] where there are none"}, len(found))),
+		uncaptioned.err(name, plural.Phrase{One: "of %d pictures has no caption", Many: "of %d pictures have no caption"}, len(found)),
+		twice.err(name, plural.Phrase{One: "of %d pictures is listed twice", Many: "of %d pictures are listed twice"}, len(found)),
 	}
 	if len(d.Classes) == 1 && least > 1 && !multi { // or the class may be there or not
-		errs = append(errs, fmt.Errorf("data: %s: all %d pictures are of one class, %q; %w", name, labels, d.Classes[0], ErrOneClass))
+		errs = append(errs, fmt.Errorf("data: %s: %s, all of one class, %q; %w", name, plural.Of(labels, "picture"), d.Classes[0], ErrOneClass))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -181,8 +183,8 @@ func (p *problems) add(where string) {
 	}
 }
 
-// err returns nil if there are none, and otherwise "data: NAME: N WHAT: first, second, …".
-func (p *problems) err(name, what string, args ...any) error {
+// err returns nil if there are none, and otherwise "data: NAME: N WHAT: first, second, …". What says one or many, each with the same args.
+func (p *problems) err(name string, what plural.Phrase, args ...any) error {
 	if p.n == 0 {
 		return nil
 	}
@@ -190,7 +192,7 @@ func (p *problems) err(name, what string, args ...any) error {
 	if p.n > len(p.first) {
 		list += fmt.Sprintf(" and %d more", p.n-len(p.first))
 	}
-	return fmt.Errorf("data: %s: %d %s: %s", name, p.n, fmt.Sprintf(what, args...), list)
+	return fmt.Errorf("data: %s: %s: %s", name, fmt.Sprintf(what.Of(p.n), args...), list)
 }
 
 // Open returns the bytes of picture i as they are in its file. It fails if that is no regular file.
@@ -241,7 +243,7 @@ func (d *Dataset) keep(name, folder string) error {
 			outside.add(s.Path)
 		}
 	}
-	return of(ErrOutside, outside.err(name, "of %d pictures lie outside of the folder of data", len(d.Samples)))
+	return of(ErrOutside, outside.err(name, plural.Phrase{One: "of %d pictures lies outside of the folder of data", Many: "of %d pictures lie outside of the folder of data"}, len(d.Samples)))
 }
 
 // Counts returns how many samples each class has; nil if there are no labels. Of a Dataset that is Multi a sample counts for each
@@ -329,7 +331,7 @@ func (d *Dataset) Split(fraction float64, seed uint64) (train, validation *Datas
 			aside[i] = true
 		}
 	}
-	if err := of(ErrFew, lonely.err("split", "of %d classes have fewer than 2 pictures", max(len(d.Classes), 1))); err != nil {
+	if err := of(ErrFew, lonely.err("split", plural.Phrase{One: "of %d classes has fewer than 2 pictures", Many: "of %d classes have fewer than 2 pictures"}, max(len(d.Classes), 1))); err != nil {
 		return nil, nil, err
 	}
 	train, validation = d.part(aside)
@@ -369,7 +371,7 @@ func (d *Dataset) splitMulti(fraction float64, seed uint64) (train, validation *
 			lonely.add(fmt.Sprintf("%q (%d)", d.Classes[l], len(is)))
 		}
 	}
-	if err := of(ErrFew, lonely.err("split", "of %d classes have fewer than 2 pictures", len(d.Classes))); err != nil {
+	if err := of(ErrFew, lonely.err("split", plural.Phrase{One: "of %d classes has fewer than 2 pictures", Many: "of %d classes have fewer than 2 pictures"}, len(d.Classes))); err != nil {
 		return nil, nil, err
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(members[a]), len(members[b])) })
@@ -400,7 +402,7 @@ func (d *Dataset) splitMulti(fraction float64, seed uint64) (train, validation *
 		}
 	}
 	if n := len(d.Samples); !slices.Contains(aside, true) || !slices.Contains(aside, false) {
-		return nil, nil, fmt.Errorf("data: split of %v leaves %d pictures on one side, want more of them", fraction, n)
+		return nil, nil, fmt.Errorf("data: split of %v leaves %s on one side, want more of them", fraction, plural.Of(n, "picture"))
 	}
 	train, validation = d.part(aside)
 	return train, validation, nil
@@ -439,8 +441,8 @@ func Align(train, validation *Dataset) error {
 		}
 	}
 	if err := errors.Join(
-		of(ErrClasses, strange.err("validation", "classes are not among the %d of the training data (%s)", len(train.Classes), few(train.Classes))),
-		shared.err("validation", "pictures are training data too"),
+		of(ErrClasses, strange.err("validation", plural.Phrase{One: "class is not among the %d of the training data (%s)", Many: "classes are not among the %d of the training data (%s)"}, len(train.Classes), few(train.Classes))),
+		shared.err("validation", plural.Phrase{One: "picture is training data too", Many: "pictures are training data too"}),
 	); err != nil {
 		return err
 	}
@@ -489,7 +491,7 @@ func (d *Dataset) BalancedWeights() ([]float64, error) {
 		case n == 0:
 			return nil, fmt.Errorf("data: class %q has no pictures, and so no balanced weight", d.Classes[k])
 		case d.Multi && n == all:
-			return nil, fmt.Errorf("data: all %d pictures are of class %q, which so has no balanced weight", n, d.Classes[k])
+			return nil, fmt.Errorf("data: %s, all of class %q, which so has no balanced weight", plural.Of(n, "picture"), d.Classes[k])
 		case d.Multi:
 			weights[k] = float64(all-n) / float64(n)
 		default:

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 )
 
@@ -78,15 +79,15 @@ func folderOf(dir string, least int) (*Dataset, error) {
 	case classes == 0 && loose.n == 0:
 		return nil, withNotes(dir, of(ErrEmpty, fmt.Errorf("data: %s: no folders of classes, and 0 pictures without: want DIR/CLASS/picture.jpg%s", dir, instead(dir, entries))), notes)
 	case classes == 0:
-		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %d pictures without: want DIR/CLASS/picture.jpg%s", dir, loose.n, instead(dir, entries)))
+		return nil, of(ErrUnlabelled, fmt.Errorf("data: %s: no folders of classes, and %s without: want DIR/CLASS/picture.jpg%s", dir, plural.Of(loose.n, "picture"), instead(dir, entries)))
 	case len(split) == classes:
 		return nil, fmt.Errorf("data: %s: its folders are %w: train on one of them, and validate on another: %s", dir, ErrParts, strings.Join(split, ", "))
 	}
 	d, err := build(dir, dir, found, false, least)
 	if err := errors.Join(
-		loose.err(dir, "pictures are beside the folders of the classes, not in one"),
-		hollow.err(dir, "of %d folders of classes have no pictures", classes),
-		garbled.err(dir, "of %d folders of classes have a name that is not UTF-8", classes),
+		loose.err(dir, plural.Phrase{One: "picture is beside the folders of the classes, not in one", Many: "pictures are beside the folders of the classes, not in one"}),
+		hollow.err(dir, plural.Phrase{One: "of %d folders of classes has no pictures", Many: "of %d folders of classes have no pictures"}, classes),
+		garbled.err(dir, plural.Phrase{One: "of %d folders of classes has a name that is not UTF-8", Many: "of %d folders of classes have a name that is not UTF-8"}, classes),
 		err,
 	); err != nil {
 		return nil, withNotes(dir, err, notes)

@@ -67,9 +67,9 @@ func TestMultiTables(t *testing.T) {
 		{"x.csv", "path,labels\na.png,cat||dog\n", []Option{Separator("|")}, `line 2: the labels "cat||dog" have an empty one between the separators "|"`},
 		{"x.csv", "path,labels\na.png,cat|cat\n", []Option{Separator("|")}, `line 2: the label "cat" is there twice`},
 		{"x.csv", "path,labels\na.png,1|2\nb.png,1.0\n", []Option{Separator("|")}, `line 3: the label "1.0" is the number of the "1" of line 2`},
-		{"x.csv", "path,labels\na.png,\nb.png,\n", []Option{Separator("|")}, "none of the 2 pictures has a label"},
+		{"x.csv", "path,labels\na.png,\nb.png,\n", []Option{Separator("|")}, "2 pictures, and none has a label"},
 		{"x.jsonl", `{"path": "a.png", "labels": ["a"]}`, []Option{Separator("|")}, `separator "|": labels of JSONL are lists`},
-		{"x.jsonl", "{\"path\": \"a.png\", \"labels\": [\"a\"]}\n{\"path\": \"b.png\", \"label\": \"a\"}", nil, "1 of 2 pictures have no list of labels, as others have; want [] where there are none: line 2"},
+		{"x.jsonl", "{\"path\": \"a.png\", \"labels\": [\"a\"]}\n{\"path\": \"b.png\", \"label\": \"a\"}", nil, "1 of 2 pictures has no list of labels, as others have; want [] where there are none: line 2"},
 		{"x.jsonl", `{"path": "a.png", "labels": "a"}`, nil, `"labels" is "a", want a list of strings or numbers`},
 		{"x.jsonl", `{"path": "a.png", "labels": ["a"], "Labels": ["b"]}`, nil, `keys "Labels" and "labels" mean the same`},
 		{"x.jsonl", `{"path": "a.png", "labels": [["a"]]}`, nil, `"labels" is ["a"], want a string or a number`},
@@ -171,7 +171,7 @@ func TestSplitMulti(t *testing.T) {
 	if other, _, _ := d.Split(0.2, 2); again.Fingerprint() != train.Fingerprint() || other.Fingerprint() == train.Fingerprint() {
 		t.Error("the seed does not decide")
 	}
-	if _, _, err := madeMulti(9, 2, func(i, l int) bool { return l == 0 || i == 3 }).Split(0.2, 1); err == nil || !strings.Contains(err.Error(), `1 of 2 classes have fewer than 2 pictures: "1" (1)`) {
+	if _, _, err := madeMulti(9, 2, func(i, l int) bool { return l == 0 || i == 3 }).Split(0.2, 1); err == nil || !strings.Contains(err.Error(), `1 of 2 classes has fewer than 2 pictures: "1" (1)`) {
 		t.Errorf("error is %v", err)
 	}
 	changed := madeMulti(9, 2, func(i, l int) bool { return i%2 == l })

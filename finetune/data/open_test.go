@@ -72,7 +72,7 @@ func TestWithin(t *testing.T) {
 		if d, err := Open(path, true); err != nil || len(d.Samples) != 2 {
 			t.Errorf("%s: %v, %v, want both pictures where any folder will do", name, d, err)
 		}
-		if _, err := Open(path, true, Within(dir)); !errors.Is(err, ErrOutside) || !strings.Contains(err.Error(), "1 of 2 pictures lie outside") {
+		if _, err := Open(path, true, Within(dir)); !errors.Is(err, ErrOutside) || !strings.Contains(err.Error(), "1 of 2 pictures lies outside") {
 			t.Errorf("%s: error %v, want that one lies outside", name, err)
 		}
 	}

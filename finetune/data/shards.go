@@ -178,7 +178,7 @@ func readShard(f io.ReadSeeker, size int64, left func(what plural.Phrase, name s
 			break
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below, with what they are
-			return nil, fmt.Errorf("after %d samples: %w", len(members), err)
+			return nil, fmt.Errorf("after %s: %w", plural.Of(len(members), "sample"), err)
 		}
 		switch webdataset.KindOf(h) {
 		case webdataset.Nothing:

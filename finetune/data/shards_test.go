@@ -59,9 +59,9 @@ func TestShards(t *testing.T) {
 		{"long names", []entry{{long + "a.jpg", "A"}, {long + "a.txt", "x"}}, "x.tar/" + long + `a.jpg"x"`},
 
 		{"none", nil, "data: $DIR/*.tar: no pictures"},
-		{"unlabelled", []entry{{"a.jpg", "A"}}, "data: $DIR/*.tar: none of the 1 pictures has a label or a caption"},
-		{"one unlabelled", []entry{{"a.jpg", "A"}, {"b.jpg", "B"}, {"b.cls", "1"}, {"c.jpg", "C"}, {"c.cls", "2"}}, "data: $DIR/*.tar: 1 of 3 pictures have no label: $DIR/x.tar/a.jpg"},
-		{"one class", []entry{{"a.jpg", "A"}, {"a.cls", "1"}}, `data: $DIR/*.tar: all 1 pictures are of one class, "1"; want at least 2 classes`},
+		{"unlabelled", []entry{{"a.jpg", "A"}}, "data: $DIR/*.tar: 1 picture, and none has a label or a caption"},
+		{"one unlabelled", []entry{{"a.jpg", "A"}, {"b.jpg", "B"}, {"b.cls", "1"}, {"c.jpg", "C"}, {"c.cls", "2"}}, "data: $DIR/*.tar: 1 of 3 pictures has no label: $DIR/x.tar/a.jpg"},
+		{"one class", []entry{{"a.jpg", "A"}, {"a.cls", "1"}}, `data: $DIR/*.tar: 1 picture, all of one class, "1"; want at least 2 classes`},
 		{"no picture", []entry{{"a.jpg", "A"}, {"a.cls", "1"}, {"b.cls", "1"}}, `data: $DIR/x.tar: 1 of 2 samples have no picture, the first is that of "b.cls"`},
 		{"two pictures", []entry{{"a.jpg", "A"}, {"a.png", "1"}}, `data: $DIR/x.tar: "a.jpg" and "a.png" are two pictures of one sample`},
 		{"twice", []entry{{"a.txt", "A"}, {"./a.txt", "1"}}, `data: $DIR/x.tar: "a.txt" is there twice`},
@@ -158,7 +158,7 @@ func TestShardsBad(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"picture cut short", good[:512+100], `"a.jpg" claims 600 bytes, want at most 1073741824 and the 100 that are left in the file`},
 		{"note cut short", good[:512+1024+512+100], `"a.txt": unexpected EOF`},
-		{"header cut short", good[:512+1024+100], "after 1 samples: unexpected EOF"},
+		{"header cut short", good[:512+1024+100], "after 1 sample: unexpected EOF"},
 		{"empty", "", "0 bytes, want a tar file"},
 		{"two in one", good + good, "more follows the mark of the archive's end: two tar files in one, of which programs read the first"},
 		{"gzip", "\x1f\x8b\x08\x00\x00\x00", "compressed with gzip, want a plain tar file: pictures are read from its middle"},

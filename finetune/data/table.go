@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pycsv"
 	"github.com/vitago/vitago/internal/pyjson"
 )
@@ -172,7 +173,7 @@ func readTable(data []byte, name, dir, separator string) ([]labelled, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("data: %s: %w", name, err)
 	}
-	if err := pathless.err(name, "of %d rows have no path", len(found)+pathless.n); err != nil {
+	if err := pathless.err(name, plural.Phrase{One: "of %d rows has no path", Many: "of %d rows have no path"}, len(found)+pathless.n); err != nil {
 		return nil, err
 	}
 	if err := sameNumber(found); err != nil {

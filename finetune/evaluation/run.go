@@ -12,6 +12,7 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/finetune/data"
 	"github.com/vitago/vitago/internal/pillow"
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // Options are choices of [Run]. The zero value is fine.
@@ -94,7 +95,7 @@ func Run(ctx context.Context, c clip.Classifier, d *data.Dataset, o Options) (*R
 		return nil, context.Cause(ctx)
 	}
 	if tally.pictures == 0 {
-		return nil, fmt.Errorf("evaluation: none of the %d pictures can be read: %w", len(d.Samples), pillow.Bare(skipped[0].Err, "clip"))
+		return nil, fmt.Errorf("evaluation: %s, and none can be read: %w", plural.Of(len(d.Samples), "picture"), pillow.Bare(skipped[0].Err, "clip"))
 	}
 	r, err := tally.Result()
 	if err != nil {

@@ -195,7 +195,7 @@ func TestRunErrors(t *testing.T) {
 		{"all are right", c, d, Options{Top: 2}, "top 2 of 2 classes, want 1 to 1"},
 		{"a negative top", c, d, Options{Top: -1}, "top -1"},
 		{"a broken picture", c, d, Options{}, "broken"},
-		{"broken pictures alone", c, hopeless, Options{SkipErrors: true}, "none of the 2 pictures can be read: broken"},
+		{"broken pictures alone", c, hopeless, Options{SkipErrors: true}, "2 pictures, and none can be read: broken"},
 		{"a label is missing", none(1), d, Options{}, "gives 1 labels, want all 2"},
 		{"a label that is none", fake{[]string{"cat", "dog"}, nil}.saying("cat", "cow"), d, Options{}, `gives the label "cow"`},
 		{"a label comes twice", fake{[]string{"cat", "dog"}, nil}.saying("cat", "cat"), d, Options{}, `gives the label "cat"`},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // ModelFolder is the folder in the output of a run that has the model, with what was learnt beside it.
@@ -33,7 +35,7 @@ type LengthError struct {
 
 // Error implements error.
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("finetune: %d epochs are %d steps, and the run has made %d", e.Epochs, e.Steps, e.Made)
+	return fmt.Sprintf("finetune: %s have %s, and the run has made %d", plural.Of(e.Epochs, "epoch"), plural.Of(e.Steps, "step"), e.Made)
 }
 
 // A Difference is a setting in which a run is not the one that a checkpoint is of.

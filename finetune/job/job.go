@@ -85,7 +85,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	}
 	if a := c.Recipe.Accumulate; r.MaxSteps > 0 {
 		if all := c.Recipe.Epochs * ((c.Train.Len() + a - 1) / a); r.MaxSteps > all {
-			return nil, bad("{max_steps} is %d, and the {overrides.epochs} are %d, with %d steps: want at most that, or more epochs", r.MaxSteps, c.Recipe.Epochs, all)
+			return nil, bad("{max_steps} is %d, and the {overrides.epochs} are %d, with %s: want at most that, or more epochs", r.MaxSteps, c.Recipe.Epochs, plural.Of(all, "step"))
 		}
 	}
 	if err := j.keepsTokenizer(); err != nil {
@@ -93,7 +93,7 @@ func Open(ctx context.Context, r Request) (_ *Job, err error) {
 	}
 	j.Trainer, err = finetune.New(c)
 	if short := (*history.LengthError)(nil); errors.As(err, &short) {
-		return nil, bad("{overrides.epochs} is %d, with %d steps, and the run in {output} has made %d; {max_steps} %[3]d ends it there", short.Epochs, short.Steps, short.Made)
+		return nil, bad("{overrides.epochs} is %d, with %s, and the run in {output} has made %d; {max_steps} %[3]d ends it there", short.Epochs, plural.Of(short.Steps, "step"), short.Made)
 	}
 	if err != nil {
 		return nil, of(ErrRefused, inFields(err))

@@ -155,7 +155,7 @@ func TestGroupedEnds(t *testing.T) {
 			n := 0
 			for group, err := range Grouped(ctx, source, 1, 1, do) {
 				if err != nil {
-					if left || err != io.ErrClosedPipe {
+					if left || !errors.Is(err, io.ErrClosedPipe) {
 						t.Errorf("error is %v", err)
 					}
 					break

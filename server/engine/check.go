@@ -282,8 +282,8 @@ func stampOf(m Model) string {
 }
 
 // same says whether a model that is open serves for another configuration of it.
-func (e *entry) same(as *entry) bool {
-	a, b := e.Model, as.Model
+func (en *entry) same(as *entry) bool {
+	a, b := en.Model, as.Model
 	a.Aliases, b.Aliases, a.Preload, b.Preload = nil, nil, false, false // which are nothing of the model
 	if len(a.Adapters) == 0 {
 		a.Adapters = b.Adapters[:len(b.Adapters):len(b.Adapters)]
@@ -291,5 +291,5 @@ func (e *entry) same(as *entry) bool {
 			return false
 		}
 	}
-	return reflect.DeepEqual(a, b) && e.stamp == as.stamp
+	return reflect.DeepEqual(a, b) && en.stamp == as.stamp
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/vitago/vitago/clip"
 	"github.com/vitago/vitago/clipvit"
 	_ "github.com/vitago/vitago/demo" // which makes builtin:demo known
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // Config says what an engine has, and how much of it a request may use.
@@ -224,7 +225,7 @@ func (e *Engine) Reserve(ctx context.Context, bytes int64) (leave func(), err er
 	case bytes > c.QueueBytes:
 		return nil, fmt.Errorf("engine: %w: the body has %d bytes, want at most %d", clip.ErrTooLarge, bytes, c.QueueBytes)
 	case queued >= c.QueueItems || e.reserved >= c.QueueItems:
-		return nil, fmt.Errorf("engine: %w: %d pictures and texts wait", ErrBusy, max(queued, e.reserved))
+		return nil, fmt.Errorf("engine: %w: %s", ErrBusy, crowd.Of(max(queued, e.reserved)))
 	case e.body+bytes > c.QueueBytes:
 		return nil, fmt.Errorf("engine: %w: bodies of %d bytes wait", ErrBusy, e.body)
 	}
@@ -375,3 +376,6 @@ type Info struct {
 	Tasks     []string  // the names of tasks that it can do, as their packages are called, and "explain" if it has maps; sorted
 	Created   time.Time // when its file was last changed; zero of a model in the program
 }
+
+// crowd is what an error says of a queue that is full.
+var crowd = plural.Phrase{One: "picture or text waits", Many: "pictures and texts wait"}

@@ -130,12 +130,11 @@ func TestMemory(t *testing.T) {
 		t.Errorf("%v, %+v, want b let go for c", got, e.Stats())
 	}
 	// Both are in use: b is loaded when one of them is free. Who asks for that meanwhile waits, and gets it loaded again.
-	freeA, freeC := occupy(t, e, "a"), func() {}
-	in, release, err := e.acquire(t.Context(), "c", nil)
+	freeA := occupy(t, e, "a")
+	in, freeC, err := e.acquire(t.Context(), "c", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	freeC = release
 	_ = in
 	answers := make(chan error, 2)
 	ask := func(model string) {

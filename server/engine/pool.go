@@ -167,7 +167,7 @@ func (p *pool) admit(ctx context.Context, items int, wait bool) (leave func(), e
 	for p.queued+items > p.maxItems {
 		switch {
 		case !wait || items > p.maxItems:
-			return nil, fmt.Errorf("engine: %w: %d pictures and texts wait, and %d more would be over %d", ErrBusy, p.queued, items, p.maxItems)
+			return nil, fmt.Errorf("engine: %w: %s, and %d more would be over %d", ErrBusy, crowd.Of(p.queued), items, p.maxItems)
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		}

@@ -23,7 +23,6 @@ type item struct {
 	image []byte // the content of a file; nil of a text
 	url   string // of a picture
 	plain bool   // a string of which the request does not say what it is, unless by its modality
-	param string // where it stood
 }
 
 func (it *item) isImage() bool { return it.image != nil || it.url != "" }

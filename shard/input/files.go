@@ -133,7 +133,7 @@ func (r *Reader) list(yield func(Sample, error) bool) {
 		return
 	}
 	defer f.Close()
-	if p.Length < 0 || p.Length > int64(defaultPerShard+p.Rows)*maxLine {
+	if p.Length < 0 || p.Length > (defaultPerShard+p.Rows)*maxLine {
 		yield(Sample{}, damaged(fmt.Errorf("a part of %d bytes for %d lines", p.Length, p.Rows)))
 		return
 	}

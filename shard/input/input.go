@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitago/vitago/internal/pictures"
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/shard/output"
 	"github.com/vitago/vitago/shard/store"
@@ -198,9 +199,9 @@ func (p Part) String() string {
 		}
 		return fmt.Sprintf("%d files, %s to %s", len(p.Files), first, last)
 	case listPart:
-		return fmt.Sprintf("%s, %d paths from number %d on", text(p.Location), p.Rows, p.First+1)
+		return fmt.Sprintf("%s, %s from number %d on", text(p.Location), plural.Of(int(p.Rows), "path"), p.First+1)
 	case parquetPart:
-		return fmt.Sprintf("%s, %d rows from row %d on", text(p.Location), p.Rows, p.First)
+		return fmt.Sprintf("%s, %s from row %d on", text(p.Location), plural.Of(int(p.Rows), "row"), p.First)
 	}
 	return text(p.Location)
 }

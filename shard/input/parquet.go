@@ -284,7 +284,7 @@ func (l leaf) value(v parquet.Value, want output.Type) (any, error) {
 		is = time.Unix(int64(v.Int32())*24*60*60, 0).UTC().Format(time.DateOnly)
 	case *format.TimestampType:
 		n := v.Int64()
-		at := time.Unix(0, 0)
+		var at time.Time
 		switch t.Unit.Value.(type) {
 		case *format.MilliSeconds:
 			at = time.UnixMilli(n)

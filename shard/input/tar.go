@@ -98,7 +98,7 @@ type key [16]byte
 
 func keyOf(s string) (k key) {
 	h := fnv.New128a()
-	io.WriteString(h, s)
+	io.WriteString(h, s) //nolint:errcheck // a hash returns no error
 	h.Sum(k[:0])
 	return k
 }
@@ -192,7 +192,7 @@ func (r *Reader) walk(f *stream, give func(Sample) bool) error {
 			break
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // names are judged below, with what they are
-			return fmt.Errorf("after %d samples: %w", n, err)
+			return fmt.Errorf("after %s: %w", plural.Of(n, "sample"), err)
 		}
 		switch webdataset.KindOf(h) {
 		case webdataset.Nothing:
@@ -232,7 +232,7 @@ func (r *Reader) walk(f *stream, give func(Sample) bool) error {
 		}
 	}
 	if marked.cut {
-		return fmt.Errorf("after %d samples: the file ends without the mark of an archive's end: it is cut short", n+1)
+		return fmt.Errorf("after %s: the file ends without the mark of an archive's end: it is cut short", plural.Of(n+1, "sample"))
 	}
 	if err := webdataset.AtEnd(b); err != nil {
 		return err

@@ -99,7 +99,7 @@ func TestTarDamaged(t *testing.T) {
 		{"empty", "", "error: input: $DIR/x.tar: 0 bytes, want a tar file"},
 		{"head", text[:100], "error: input: $DIR/x.tar: after 0 samples: unexpected EOF"},
 		{"picture", text[:700], "error: input: $DIR/x.tar: \"a.jpg\": unexpected EOF"},
-		{"padding", text[:512+601], "error: input: $DIR/x.tar: after 1 samples: the file ends without the mark of an archive's end: it is cut short"},
+		{"padding", text[:512+601], "error: input: $DIR/x.tar: after 1 sample: the file ends without the mark of an archive's end: it is cut short"},
 		{"end", text[:5*512], "a=" + strings.Repeat("A", 600) + "\nerror: input: $DIR/x.tar: after 2 samples: the file ends without the mark of an archive's end: it is cut short"},
 		{"mark", text[:6*512], "a=" + strings.Repeat("A", 600) + "\nerror: input: $DIR/x.tar: after 2 samples: the file ends without the mark of an archive's end: it is cut short"},
 		{"second head", text[:3*512+100], "error: input: $DIR/x.tar: after 0 samples: unexpected EOF"},

@@ -14,6 +14,8 @@ import (
 
 	client "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/vitago/vitago/internal/plural"
 )
 
 // A Plan is what a driver has to know of a job: a [shard.Job] is one.
@@ -394,7 +396,7 @@ func (d *driver) unstick(ctx context.Context, queued map[int]bool) error {
 	if free <= 0 {
 		return nil
 	}
-	d.o.Say(fmt.Sprintf("%d shards are in the queue, %d workers wait, and it gives out none: making its consumer again", len(queued), info.NumWaiting))
+	d.o.Say(fmt.Sprintf("%s in the queue, %s, and it gives out none: making its consumer again", plural.Phrase{One: "shard is", Many: "shards are"}.Of(len(queued)), plural.Phrase{One: "worker waits", Many: "workers wait"}.Of(info.NumWaiting)))
 	if err := d.q.shards.DeleteConsumer(ctx, consumer); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return d.q.wrap("removing its consumer", err)
 	}

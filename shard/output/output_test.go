@@ -66,7 +66,7 @@ func row(s *Spec, i int) Row {
 		case c.Type == Int64:
 			v = []int64{math.MinInt64, -1, 0, 1 << 60, math.MaxInt64}[i%5]
 		case c.Type == Float64:
-			v = []float64{math.Pi, -0.0, 1e-300, math.MaxFloat64, 5e-324}[i%5]
+			v = []float64{math.Pi, math.Copysign(0, -1), 1e-300, math.MaxFloat64, 5e-324}[i%5]
 		case c.Type == Bool:
 			v = i%2 == 0
 		}

@@ -93,7 +93,7 @@ func schemaOf(fields []field) *parquet.Schema {
 // A table writes rows as parquet.
 type table struct {
 	fields []field
-	w      *parquet.Writer
+	w      *parquet.Writer //nolint:staticcheck // GenericWriter is of a type of Go, and no type has these columns
 	row    parquet.Row
 	rows   int
 	bytes  int // of the group

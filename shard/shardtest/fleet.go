@@ -140,7 +140,7 @@ func (f Fleet) Run(ctx context.Context) (faults Faults, err error) {
 			all = append(all, driver)
 		}
 		for _, p := range all {
-			p.cmd.Process.Kill()
+			_ = p.cmd.Process.Kill() // one that has ended is what is wanted
 		}
 		go func() { waits.Wait(); close(ends) }()
 		for range ends {
@@ -224,7 +224,7 @@ func (f Fleet) Run(ctx context.Context) (faults Faults, err error) {
 					continue
 				}
 				if !p.killed {
-					return faults, fmt.Errorf("shardtest: the driver ended by itself: %v: %s", p.err, p.out)
+					return faults, fmt.Errorf("shardtest: the driver ended by itself: %w: %s", p.err, p.out)
 				}
 				if err := startDriver(); err != nil {
 					return faults, err

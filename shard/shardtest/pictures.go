@@ -150,7 +150,7 @@ func Compare(ctx context.Context, location string, want Dataset) error {
 	var wrong []error
 	v, err := shard.Verify(ctx, location, func(err error) { wrong = append(wrong, err) })
 	if err != nil || v.Done != want.Shards || v.Shards != want.Shards || v.Rows != want.Rows {
-		wrong = append(wrong, fmt.Errorf("verified %+v, error %v, want %d shards with %d rows", v, err, want.Shards, want.Rows))
+		wrong = append(wrong, fmt.Errorf("verified %+v, error %v, want %d shards with %d rows", v, err, want.Shards, want.Rows)) //nolint:errorlint // err may be nil, which %w does not write
 	}
 	got, err := files(ctx, location)
 	if err != nil {

@@ -178,7 +178,7 @@ func race(t *testing.T, s store.Store) {
 			})
 		}
 		wg.Wait()
-		if got := read(t, s, name); wins.Load() != 1 || got != strings.Repeat(string(rune('a'+winner.Load())), 1000) {
+		if got := read(t, s, name); wins.Load() != 1 || got != strings.Repeat(string('a'+winner.Load()), 1000) {
 			t.Errorf("round %d: %d won, the last of them %d, and what is there is %.3q…", r, wins.Load(), winner.Load(), got)
 		}
 	}

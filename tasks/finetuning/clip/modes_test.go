@@ -293,7 +293,7 @@ func TestTokens(t *testing.T) {
 		{func(r *finetuning.Request) { r.Augment.Flip = 0.5 }, finetuning.ErrRequest, "are not varied"},
 		{func(r *finetuning.Request) { r.FixViT = true }, finetuning.ErrRequest, "fix_vit and fix_sampler are of the recipe xcomposer"},
 		{func(r *finetuning.Request) { r.Teacher = golden.Path(t, "testdata/tiny/huggingface") }, finetuning.ErrData, "has no projector"},
-		{func(r *finetuning.Request) { r.MemoryLimit = 1e5 }, finetuning.ErrRefused, "tiles at most"},
+		{func(r *finetuning.Request) { r.MemoryLimit = 1e5 }, finetuning.ErrRefused, "at most (hd_num)"},
 	} {
 		bad := r
 		bad.Output = filepath.Join(t.TempDir(), "bad")

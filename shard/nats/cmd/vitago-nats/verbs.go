@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vitago/vitago/internal/plural"
 	"github.com/vitago/vitago/shard"
 	"github.com/vitago/vitago/shard/nats"
 )
@@ -118,7 +119,7 @@ func teller(cmd *cobra.Command, shards int) func(nats.Event) {
 	return func(e nats.Event) {
 		switch e.What {
 		case nats.Finished:
-			say(cmd)(fmt.Sprintf("%s: shard %d, %d rows; %d of %d shards have ended since the start", e.Worker, e.Shard, e.Rows, ended.Add(1), shards))
+			say(cmd)(fmt.Sprintf("%s: shard %d, %s; %d of %s ended since the start", e.Worker, e.Shard, plural.Of(e.Rows, "row"), ended.Add(1), plural.Phrase{One: "shard has", Many: "shards have"}.Of(shards)))
 		case nats.Again, nats.Failed, nats.Lost:
 			say(cmd)(fmt.Sprintf("%s: shard %d: %s: %s", e.Worker, e.Shard, e.What, cmp.Or(e.Error, "another worker has it")))
 		}
@@ -144,9 +145,9 @@ func summarize(cmd *cobra.Command, d *dataset, sum nats.Summary) error {
 			Queue  nats.Summary  `json:"queue"`
 		}{status, sum})
 	} else {
-		fmt.Fprintf(out, "%d of %d shards are done, %d rows; %d put into the queue\n", status.Done, status.Shards, status.Rows, sum.Published)
+		fmt.Fprintf(out, "%d of %s done, %s; %d put into the queue\n", status.Done, plural.Phrase{One: "shard is", Many: "shards are"}.Of(status.Shards), plural.Of(status.Rows, "row"), sum.Published)
 		for _, worker := range slices.Sorted(maps.Keys(sum.Rows)) {
-			fmt.Fprintf(out, "%s: %d rows\n", worker, sum.Rows[worker])
+			fmt.Fprintf(out, "%s: %s\n", worker, plural.Of(sum.Rows[worker], "row"))
 		}
 		for _, l := range sum.Dead {
 			_, err = fmt.Fprintf(out, "shard %d is given up: %s\n", l.Shard, l.Reason)
@@ -158,7 +159,7 @@ func summarize(cmd *cobra.Command, d *dataset, sum nats.Summary) error {
 	case left > 0 && !slices.ContainsFunc(sum.Dead, func(l nats.Letter) bool { return l.Used }):
 		return fmt.Errorf("%w: %d of %d; --resume --retry-failed tries them again", errUseless, left, status.Shards)
 	case left > 0:
-		return fmt.Errorf("%d of %d shards have no record; --resume --retry-failed tries them again", left, status.Shards)
+		return fmt.Errorf("%d of %s no record; --resume --retry-failed tries them again", left, plural.Phrase{One: "shard has", Many: "shards have"}.Of(status.Shards))
 	}
 	return nil
 }
@@ -251,7 +252,7 @@ func join(cmd *cobra.Command, q *nats.Queue, cache string, idle time.Duration, b
 	})
 	defer w.Release()
 	r, err := job.Work(ctx, w.Source(job, idle))
-	fmt.Fprintf(cmd.OutOrStdout(), "%d shards encoded, %d rows; %d were done before, %d failed, %d went to others\n", r.Done, r.Rows, r.Before, r.Failed, r.GivenUp)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s encoded, %s; %d were done before, %d failed, %d went to others\n", plural.Of(r.Done, "shard"), plural.Of(r.Rows, "row"), r.Before, r.Failed, r.GivenUp)
 	return err
 }
 
