@@ -336,7 +336,7 @@ var (
 		{2, few9HalfAVX512}, {2, few10HalfAVX512}, {2, few11HalfAVX512}, {2, few12HalfAVX512},
 	}
 	fewAVX2 = []fewRoutine{
-		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2}, {2, few5AVX2}, {2, few6AVX2},
+		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2}, {2, few5AVX2},
 	}
 )
 

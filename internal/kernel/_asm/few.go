@@ -15,10 +15,10 @@ type fewShape struct {
 	panels  []int
 }
 
-// fewShapes returns those for 1 to 6 columns or, of halves, 1 to 12: where many panels are taken at a time, a second pass
-// for further columns costs less than fewer panels would, unless it converts halves once more.
+// fewShapes returns those for 1 column and more. Where many panels are taken at a time, a second pass for further columns
+// costs less than fewer panels would, unless it converts halves once more. AVX2 leaves no more than 5 columns; see cutStrips.
 func (m machine) fewShapes(half bool) (all []fewShape) {
-	panels := [][]int{{6, 4, 1}, {4, 2, 1}, {3, 1}, {2, 1}, {2, 1}, {2, 1}}
+	panels := [][]int{{6, 4, 1}, {4, 2, 1}, {3, 1}, {2, 1}, {2, 1}}
 	if m.lanes == 16 {
 		panels = [][]int{{8, 4, 1}, {8, 4, 1}, {6, 4, 1}, {6, 4, 1}, {5, 4, 1}, {4, 1}}
 	}
