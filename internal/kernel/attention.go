@@ -17,7 +17,7 @@ import (
 //
 // A worker packs the keys and values of a head just before it needs them, or all workers those of all heads before, if
 // several of them share a head. They and nr·T scores stay in the second-level cache, those of a text in the first. Where the tokens
-// fit into a panel and stats is nil, nothing is packed; see attendShort.
+// fit into a panel and stats is nil, attendShort takes the place of all this, if it may: see short.
 func Attention(out, qkv, stats []float32, images, tokens, heads, headSize int) {
 	attention(out, qkv, stats, images, tokens, heads, headSize, false)
 }

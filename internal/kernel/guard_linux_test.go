@@ -80,6 +80,19 @@ func TestFence(t *testing.T) {
 			}
 			Attention(b.last(rng, n), a.last(rng, 3*n), c.last(rng, 2*s[0]*s[1]*s[2]), s[0], s[1], s[2], s[3])
 		}
+		// Short ones are read as they lie, with what follows: in a panel at the end of the matrix, and in rows behind it.
+		for tokens := 1; tokens <= nr; tokens++ {
+			for _, images := range []int{nr / tokens, nr/tokens + 1} {
+				m, rows := images*tokens, make([]int, images)
+				for i := range rows {
+					rows[i] = i*tokens + tokens - 1
+				}
+				o := LayoutOf(images, tokens)
+				o.Attention(c.last(rng, m*16), a.last(rng, 3*m*16), images, tokens, 1, 16, true)
+				o.AttentionAt(c.last(rng, images*16), b.last(rng, images*16), a.last(rng, 2*m*16), 2*16, rows, tokens, 1, 16, true)
+				CausalAttention(c.last(rng, m*16), a.last(rng, 3*m*16), nil, images, tokens, 1, 16)
+			}
+		}
 	})
 }
 
@@ -115,7 +128,7 @@ func TestFencePanelTiles(t *testing.T) {
 		for k := 1; k <= 3*nr+1; k++ {
 			apart := (mr + 1) * nr
 			for rows := 1; rows <= mr; rows++ {
-				x, y, z := a.last(rng, (k-1)/nr*apart+mr*nr), b.last(rng, nr*k), c.last(rng, (mr-1)*(nr+1)+nr)
+				x, y, z := a.last(rng, (k-1)/nr*apart+(mr-1)*nr+(k-1)%nr+1), b.last(rng, nr*k), c.last(rng, (mr-1)*(nr+1)+nr)
 				tileRows(z, nr+1, rows, x, apart, y, 0, nr-rows, k, k%2 == 0)
 			}
 			for rows := 1; rows <= nr; rows++ {

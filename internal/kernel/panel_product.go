@@ -26,7 +26,7 @@ type panelProduct struct {
 // While a worker computes with one panel of X and one block of W, it prefetches the next of both, and beside its last
 // block the first of the product that follows; see [Packed.Precedes]. Every element is a sum over kc of k, in order, and
 // then over these sums, whatever routine computes it. Where there is no routine few, the rows that fill no panel are
-// padded to panels. Where there are no panels, few reads halves as they lie.
+// padded to panels. Where few computes all rows, it reads halves as they lie.
 func (p *panelProduct) run() {
 	n, k := p.w.n, p.w.k
 	mr, nr := tileShape()

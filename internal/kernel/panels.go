@@ -189,7 +189,7 @@ func normalizePanel(y, x, w, b []float32, eps float32) {
 
 // Attention is [Attention], or [CausalAttention], of qkv [B·T,3C] in this layout; out [B·T,C] has it too. It takes the
 // queries of a head of an image nr at a time, from the first one on, so that the bits of its results do not depend on
-// where the image lies. If it fills panels, they are read and written as they lie.
+// where the image lies. If it fills panels, they are read and written as they lie. Short images are for attendShort.
 func (o PanelLayout) Attention(out, qkv []float32, images, tokens, heads, headSize int, causal bool) {
 	m, d := images*tokens, headSize
 	c := heads * d
@@ -241,6 +241,9 @@ func (o PanelLayout) AttentionAt(out, q, kv []float32, n int, rows []int, tokens
 	c := heads * d
 	if len(out) < len(rows)*c || len(q) < len(rows)*c || o.Spans*o.Rows < len(rows)*t || len(kv) < len(rows)*t*n || n < 2*c {
 		panic("kernel: PanelLayout.AttentionAt: slice shorter than its shape")
+	}
+	if len(rows)*c == 0 {
+		return
 	}
 	mr, nr := tileShape()
 	a := panelAttention{PanelLayout: o, qkv: kv, n: n, tokens: t, heads: heads, d: d, causal: causal}

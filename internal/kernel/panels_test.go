@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -383,7 +384,7 @@ func TestShortAttention(t *testing.T) {
 		_, nr := tileShape()
 		rng := rand.New(rand.NewPCG(105, 106))
 		long := nr + 3
-		for _, s := range [][3]int{{5, 1, 64}, {1, 3, 16}, {1, 2, 33}, {7, 2, 6}} {
+		for _, s := range [][3]int{{5, 1, 64}, {1, 3, 16}, {4*processors() + 1, 2, 33}, {7, 2, 6}} {
 			images, heads, d := s[0], s[1], s[2]
 			c := heads * d
 			x := random(rng, images*long*3*c).data
@@ -391,7 +392,10 @@ func TestShortAttention(t *testing.T) {
 			y, want := make([]float32, images*long*c), make([]float32, images*long*c)
 			o.Attention(y, inPanels(o, x, 3*c), images, long, heads, d, true)
 			o.FromPanels(want, y, c)
-			for tokens := 1; tokens <= nr; tokens += 1 + tokens/11 {
+			for _, tokens := range []int{1, 2, 3, 5, 7, 8, 9, 10, 13, 15, 16, 17, 21, 27, 31, 32} {
+				if tokens > nr {
+					break
+				}
 				short := make([]float32, 0, images*tokens*3*c)
 				for i := range images {
 					short = append(short, x[i*long*3*c:][:tokens*3*c]...)
@@ -418,15 +422,59 @@ func TestShortAttention(t *testing.T) {
 						t.Fatalf("%v: %d tokens in rows have other bits than in panels", s, tokens)
 					}
 				}
-				at := newGuarded(images * c)
-				o.AttentionAt(at.data, q, qkv, 3*c, rows, tokens, heads, d, true)
-				at.check(t, "AttentionAt")
-				for i, row := range rows {
-					if !slices.Equal(at.data[i*c:][:c], back[row*c:][:c]) {
-						t.Fatalf("%v: one token of image %d of %d has other bits than among all", s, i, tokens)
+				kv := make([]float32, 0, images*tokens*2*c)
+				for i := range images * tokens {
+					kv = append(kv, short[i*3*c+c:][:2*c]...)
+				}
+				for n, x := range map[int][]float32{3 * c: qkv, 2 * c: inPanels(o, kv, 2*c)} {
+					at := newGuarded(images * c)
+					o.AttentionAt(at.data, q, x, n, rows, tokens, heads, d, true)
+					at.check(t, "AttentionAt")
+					for i, row := range rows {
+						if !slices.Equal(at.data[i*c:][:c], back[row*c:][:c]) {
+							t.Fatalf("%v: one token of image %d of %d has other bits than among all, of %d columns", s, i, tokens, n)
+						}
 					}
 				}
 			}
 		}
+	})
+}
+
+// TestShortNeighbours: what is not finite in an image reaches no other in its panel.
+func TestShortNeighbours(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(107, 108))
+		const images, tokens, d = 9, 7, 16
+		o, x := LayoutOf(images, tokens), random(rng, images*tokens*3*d).data
+		of := func() []float32 {
+			y, back := make([]float32, images*tokens*d), make([]float32, images*tokens*d)
+			o.Attention(y, inPanels(o, x, 3*d), images, tokens, 1, d, false)
+			o.FromPanels(back, y, d)
+			return back
+		}
+		want := of()
+		for i := range x {
+			if i/(tokens*3*d)%3 != 1 {
+				x[i] = float32(math.NaN())
+			}
+		}
+		for i, v := range of() {
+			if i/(tokens*d)%3 == 1 && v != want[i] {
+				t.Fatalf("image %d becomes %v beside images of NaN, want %v", i/(tokens*d), v, want[i])
+			}
+		}
+	})
+}
+
+// TestAttentionAtNothing: no images, and images without heads, have no results.
+func TestAttentionAtNothing(t *testing.T) {
+	eachImpl(t, func(t *testing.T) {
+		many := make([]int, 4*processors())
+		for i := range many {
+			many[i] = i
+		}
+		LayoutOf(len(many), 1).AttentionAt(nil, nil, nil, 0, many, 1, 0, 64, true)
+		LayoutOf(0, 5).AttentionAt(nil, nil, nil, 2*64, nil, 5, 1, 64, true)
 	})
 }

@@ -2,8 +2,8 @@ package kernel
 
 import "math"
 
-// short reports whether the tokens of an image fit into a panel, and tiles read panels as they lie, for heads of that size: then
-// nothing of a head is packed.
+// short reports whether the tokens of an image fit into a panel, a head is at least as large as the tile has rows, and there are tiles
+// that read panels as they lie: then keys and values need no packing.
 func (a *panelAttention) short() bool {
 	mr, nr := tileShape()
 	return readsPanels() && a.tokens <= nr && a.d >= mr
@@ -35,7 +35,7 @@ func (a *panelAttention) eachShort(images int, f func(image, head int, scratch [
 }
 
 // attendShort computes the results of a head of an image whose tokens fit into a panel. Its queries, keys and values are columns of
-// one panel, which tiles read as they lie; if not, they are gathered.
+// one panel, which tiles read as they lie, or they are gathered into one.
 //
 //	panel [D,nr] of queries:    · · · q₀ q₁ … q₉ · · · ·     width columns from q₀ on, or the last; what others become is dropped
 //	panel [D,nr] of keys:       · · · k₀ k₁ … k₉ · · · ·

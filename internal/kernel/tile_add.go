@@ -19,7 +19,7 @@ func tileRows(c []float32, ldc, rows int, a []float32, apart int, b []float32, b
 	tileRowsGeneric(c, ldc, rows, a, apart, b, bApart, cols, k, accumulate)
 }
 
-// readsPanels says that they pack.
+// readsPanels says that tileRows and tileTurned pack what they read.
 func readsPanels() bool { return false }
 
 func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int) {
@@ -28,7 +28,7 @@ func tileTurned(c []float32, ldc, rows int, a, b []float32, bApart, cols, k int)
 
 // tileStrip does not exist here.
 func tileStrip(c, a, b []float32, panels, k int, accumulate bool, next *byte, step int) {
-	panic("kernel: no tileStrip")
+	panic("kernel: tileStrip: no such routine")
 }
 
 // leastOfStrip says that there is no tileStrip.
