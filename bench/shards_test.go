@@ -77,15 +77,15 @@ func TestBucket(t *testing.T) {
 		}
 		return a, b
 	}
-	a, b := ask("GET", "tars/00001.tar", "") //nolint:bodyclose // ask closes it
+	a, b := ask("GET", "tars/00001.tar", "")
 	want, err := os.ReadFile(filepath.Join(dir, "tars", "00001.tar"))
 	if err != nil || string(b) != string(want) || a.Header.Get("ETag") == "" {
 		t.Errorf("%d bytes, ETag %q, %v", len(b), a.Header.Get("ETag"), err)
 	}
-	if a, b := ask("GET", "tars/00001.tar", "bytes=0-9"); a.StatusCode != http.StatusPartialContent || string(b) != string(want[:10]) { //nolint:bodyclose // ask closes it
+	if a, b := ask("GET", "tars/00001.tar", "bytes=0-9"); a.StatusCode != http.StatusPartialContent || string(b) != string(want[:10]) {
 		t.Errorf("a range is %d, %q", a.StatusCode, b)
 	}
-	if a, b := ask("HEAD", "tars/00001.parquet", ""); a.StatusCode != http.StatusNotFound || len(b) > 0 { //nolint:bodyclose // ask closes it
+	if a, b := ask("HEAD", "tars/00001.parquet", ""); a.StatusCode != http.StatusNotFound || len(b) > 0 {
 		t.Errorf("what is not there is %d, %q", a.StatusCode, b)
 	}
 	if err := repeatTar(filepath.Join(dir, "files"), filepath.Join(dir, "many.tar"), 7); err != nil {

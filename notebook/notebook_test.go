@@ -378,7 +378,7 @@ func TestShow(t *testing.T) {
 	var got []map[gonbuiMIME]any
 	for {
 		var d gonbuiData
-		if err := decoder.Decode(&d); err == io.ErrUnexpectedEOF { // the last message is the description of a type without a value
+		if err := decoder.Decode(&d); errors.Is(err, io.ErrUnexpectedEOF) { // the last message is the description of a type without a value
 			break
 		} else if err != nil {
 			t.Fatal(err)

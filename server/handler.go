@@ -62,7 +62,7 @@ func (s *Server) observed(next http.Handler) http.Handler {
 			defer func() {
 				switch v := recover(); v {
 				case nil:
-				case http.ErrAbortHandler: //nolint:errorlint // as net/http compares it
+				case http.ErrAbortHandler: // as net/http compares it
 					aborted = true
 				default:
 					s.panicked(about.route, v, debug.Stack(), "request_id", id)

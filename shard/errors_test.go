@@ -283,7 +283,7 @@ func TestEnds(t *testing.T) {
 		s.Done = func(int, *Record, error) { mu.Lock(); ended++; mu.Unlock() }
 		_, err := j.Work(ctx, s)
 		cancel()
-		if !errors.Is(err, c.want) && (c.want != errNumber || err == nil || !strings.Contains(err.Error(), c.want.Error())) {
+		if !errors.Is(err, c.want) && (c.want != errNumber || err == nil || !strings.Contains(err.Error(), c.want.Error())) { //nolint:errorlint // which of the rows it is
 			t.Errorf("%s: error %v, want %v", name, err, c.want)
 		}
 		if given != ended {

@@ -194,7 +194,7 @@ func TestInPartsEnds(t *testing.T) {
 				}
 				func() {
 					defer func() {
-						if v := recover(); v != any(failure) { //nolint:errorlint // the value of a panic, as it was given
+						if v := recover(); v != any(failure) {
 							t.Errorf("image %d panics: the caller recovers %v", at, v)
 						}
 					}()

@@ -206,7 +206,7 @@ func TestGroupedPanic(t *testing.T) {
 			}
 			return nil
 		}()
-		if want := max(c.source, c.item); got != wrong || n != want {
+		if want := max(c.source, c.item); got != any(wrong) || n != want {
 			t.Errorf("%+v: panic %v after %d items, want %v after %d", c, got, n, wrong, want)
 		}
 	}

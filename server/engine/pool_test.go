@@ -290,7 +290,7 @@ func TestCancel(t *testing.T) {
 	}()
 	until(t, "it is ready", func() bool { return inside(e) == ahead*part(t)+1 })
 	cancel(cause)
-	if err := <-gone; err != cause { // while the tower is occupied
+	if err := <-gone; !errors.Is(err, cause) { // while the tower is occupied
 		t.Errorf("got %v, want the cause", err)
 	}
 	if n, s := inside(e), e.Stats(); n != 0 || s.Items != 0 || waiting(e) != 1 {
@@ -311,7 +311,7 @@ func TestCancel(t *testing.T) {
 	free()
 	until(t, "both are in the tower", func() bool { return inside(e) == 0 && e.Stats().Computing == 2 })
 	cancel(cause)
-	if err := <-gone; err != cause {
+	if err := <-gone; !errors.Is(err, cause) {
 		t.Errorf("got %v, want the cause", err)
 	}
 	if n := <-step; n != 2 {
@@ -321,7 +321,7 @@ func TestCancel(t *testing.T) {
 		t.Error(err)
 	}
 	// A context that has ended is no request.
-	if _, err := e.Embed(ctx, EmbedRequest{Items: []Item{{Image: cat}}}); err != cause {
+	if _, err := e.Embed(ctx, EmbedRequest{Items: []Item{{Image: cat}}}); !errors.Is(err, cause) {
 		t.Errorf("got %v, want the cause", err)
 	}
 	late, end := context.WithTimeout(t.Context(), 0)

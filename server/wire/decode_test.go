@@ -378,13 +378,13 @@ func TestErrorShapes(t *testing.T) {
 		"/v1/multimodalembeddings": `{"detail":"too many requests"}`,
 	} {
 		w := httptest.NewRecorder()
-		WriteError(w, httptest.NewRequest("POST", path, nil), fmt.Errorf("engine: %w", engine.ErrBusy))
+		WriteError(w, httptest.NewRequest(http.MethodPost, path, nil), fmt.Errorf("engine: %w", engine.ErrBusy))
 		if w.Code != 429 || w.Body.String() != want || w.Header().Get("Retry-After") != "1" || w.Header().Get("X-Should-Retry") != "" {
 			t.Errorf("%s: %d %s %v", path, w.Code, w.Body, w.Header())
 		}
 	}
 	w := httptest.NewRecorder()
-	WriteError(w, httptest.NewRequest("POST", "/v2/embed", nil), errors.New("open /secret: no such file"))
+	WriteError(w, httptest.NewRequest(http.MethodPost, "/v2/embed", nil), errors.New("open /secret: no such file"))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -424,7 +424,7 @@ func TestLimits(t *testing.T) {
 // TestMemory decodes a large picture: there is memory for the body and for the picture, and for nothing else.
 func TestMemory(t *testing.T) {
 	body := `{"input":["data:image/png;base64,` + strings.Repeat("A", 8<<20) + `"]}`
-	r := httptest.NewRequest("POST", "/v1/embeddings", strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, "/v1/embeddings", strings.NewReader(body))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	var u union
@@ -499,7 +499,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(uint8(0), uint8(129), []byte(`{"input":["a red circle"],"x":{"y":[1e9,null,"\u00e9"]}}`))
 	f.Add(uint8(0), uint8(0), []byte(`{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:,"}}]}]}`))
 	f.Fuzz(func(t *testing.T, path, media uint8, body []byte) {
-		r := httptest.NewRequest("POST", paths[int(path)%len(paths)], bytes.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, paths[int(path)%len(paths)], bytes.NewReader(body))
 		r.Header.Set("Content-Type", medias[int(media)%len(medias)])
 		if media > 127 {
 			r.ContentLength = -1 // it comes in chunks

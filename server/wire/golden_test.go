@@ -238,7 +238,7 @@ func TestGolden(t *testing.T) {
 			if is != want {
 				t.Errorf("got  %s\nwant %s", shortened(is), shortened(want))
 			}
-			if computes := res.StatusCode == 200 && method == "POST"; computes != (fingerprint != "") {
+			if computes := res.StatusCode == http.StatusOK && method == "POST"; computes != (fingerprint != "") {
 				t.Errorf("the fingerprint is %q", fingerprint)
 			} else if computes && !strings.Contains(string(b), "features") && !strings.Contains(string(b), "preset") && !strings.Contains(string(b), `normalized":false`) {
 				unit := space

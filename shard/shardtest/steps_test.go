@@ -117,10 +117,10 @@ func TestEndsAnywhere(t *testing.T) {
 			return nil
 		})
 		if r, err := inProcess(t.Context(), Options(at, tars), shortLease); err != nil && !errors.Is(err, ErrEnd) || err == nil && r.Done+r.Before < want.Shards {
-			return fmt.Errorf("%+v, error %v", r, err)
+			return fmt.Errorf("%+v, error %v", r, err) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		if r, err := inProcess(t.Context(), Options(out, tars), shortLease); err != nil || r.Failed > 0 {
-			return fmt.Errorf("the next worker: %+v, error %v", r, err)
+			return fmt.Errorf("the next worker: %+v, error %v", r, err) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		return Compare(t.Context(), out, want)
 	})
@@ -139,10 +139,10 @@ func TestFailsAnywhere(t *testing.T) {
 			return nil
 		})
 		if r, err := inProcess(t.Context(), Options(at, tars), shortLease); err != nil && (!errors.Is(err, lost) || shard.Useless(err)) || r.Useless > 0 {
-			return fmt.Errorf("%+v, error %v", r, err)
+			return fmt.Errorf("%+v, error %v", r, err) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		if r, err := inProcess(t.Context(), Options(out, tars), shortLease); err != nil || r.Failed > 0 {
-			return fmt.Errorf("the second attempt: %+v, error %v", r, err)
+			return fmt.Errorf("the second attempt: %+v, error %v", r, err) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		return Compare(t.Context(), out, want)
 	})
@@ -181,10 +181,10 @@ func TestPausedAnywhere(t *testing.T) {
 		close(goOn)
 		<-ended
 		if err2 != nil || second.Failed > 0 {
-			return fmt.Errorf("who took over: %+v, error %v", second, err2)
+			return fmt.Errorf("who took over: %+v, error %v", second, err2) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		if err != nil || first.Failed > 0 {
-			return fmt.Errorf("who stood still: %+v, error %v", first, err)
+			return fmt.Errorf("who stood still: %+v, error %v", first, err) //nolint:errorlint // err may be nil, which %w does not write
 		}
 		return Compare(t.Context(), out, want)
 	})

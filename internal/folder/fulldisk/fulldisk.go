@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limit, which other systems have with other types, makes writing more than n bytes to a file fail with EFBIG, until the function is called that it
+// Limit makes writing more than n bytes to a file fail with EFBIG, which other systems have with other types, until the function is called that it
 // returns, or the test ends. The limit is of the whole process: see [Alone].
 func Limit(t *testing.T, n uint64) (lift func()) {
 	t.Helper()

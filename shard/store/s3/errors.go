@@ -24,19 +24,17 @@ func code(err error) string {
 	return ""
 }
 
-// response returns the answer that an error is about, or nil.
-func response(err error) *http.Response {
-	if e := (*smithyhttp.ResponseError)(nil); errors.As(err, &e) && e.Response != nil && e.Response.StatusCode != 0 { // which is 0 if none came
-		return e.Response.Response
+// answer returns status and header of the answer that an error is about, or 0.
+func answer(err error) (status int, header http.Header) {
+	if e := (*smithyhttp.ResponseError)(nil); errors.As(err, &e) && e.Response != nil { // whose status is 0 if none came
+		return e.Response.StatusCode, e.Response.Header
 	}
-	return nil
+	return 0, nil
 }
 
 func status(err error) int {
-	if r := response(err); r != nil {
-		return r.StatusCode
-	}
-	return 0
+	n, _ := answer(err)
+	return n
 }
 
 // missing says whether an error is that there is no such object. The answer to a HEAD has no word for it.
@@ -110,12 +108,12 @@ func (b *bucket) explain(err error) (what string, kind error) {
 		message = e.ErrorMessage()
 	}
 	said := strings.TrimSuffix(strings.TrimSpace(word+": "+message), ":")
-	if r := response(err); r != nil {
-		if region := r.Header.Get("x-amz-bucket-region"); region != "" && region != b.region {
+	if status, header := answer(err); status != 0 {
+		if region := header.Get("x-amz-bucket-region"); region != "" && region != b.region {
 			return fmt.Sprintf("the bucket is in region %s, and the request went to %s: set AWS_REGION=%s", region, b.region, region), fs.ErrInvalid
 		}
-		said = strings.TrimPrefix(fmt.Sprintf("%s, status %d", said, r.StatusCode), ": ")
-		if id := r.Header.Get("x-amz-request-id"); id != "" {
+		said = strings.TrimPrefix(fmt.Sprintf("%s, status %d", said, status), ": ")
+		if id := header.Get("x-amz-request-id"); id != "" {
 			said += ", request " + id
 		}
 	}
@@ -137,7 +135,7 @@ func (b *bucket) explain(err error) (what string, kind error) {
 		return fmt.Sprintf("the credentials, which are from %s, do not allow it; for an object that is not there this is the answer too where s3:ListBucket is not allowed (%s)", b.source(), said), fs.ErrPermission
 	case word == "NotImplemented", status(err) == http.StatusNotImplemented:
 		return fmt.Sprintf("the server does not have what was asked for (%s)", said), errors.ErrUnsupported
-	case word != "" || response(err) != nil && !brokeOff(err):
+	case word != "" || status(err) != 0 && !brokeOff(err):
 		return said, nil
 	}
 	return shorten(err) + said, nil

@@ -17,7 +17,7 @@ import (
 type constant []byte
 
 func (c constant) Do(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Request: r,
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Request: r,
 		ContentLength: int64(len(c)), Body: io.NopCloser(bytes.NewReader(c))}, nil
 }
 

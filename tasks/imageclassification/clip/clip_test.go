@@ -320,7 +320,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("made %d, %d labels are kept", made.Load(), k.filled)
 	}
 	why := errors.New("not now")
-	if _, err := k.get(t.Context(), "e", 2, func() (*zeroshot.Classifier, error) { return nil, why }); err != why || k.byKey["e"] != nil {
+	if _, err := k.get(t.Context(), "e", 2, func() (*zeroshot.Classifier, error) { return nil, why }); !errors.Is(err, why) || k.byKey["e"] != nil {
 		t.Errorf("what failed: %v, kept %v", err, k.byKey["e"])
 	}
 
