@@ -23,8 +23,12 @@ import (
 	"github.com/vitago/vitago/internal/kernel"
 )
 
-// The test program is its own worker: "fake" answers as the test wants, all else as the command does.
+// The test program is its own worker: "fake" answers as the test wants, all else as the command does. And it is a Python that has infinity-emb.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 4 && os.Args[2] == "infinity_emb.cli" {
+		fmt.Fprintln(os.Stderr, fakeInfinity(os.Args[3:]))
+		os.Exit(1)
+	}
 	if len(os.Args) == 4 && os.Args[1] == "worker" {
 		if os.Args[2] != "fake" {
 			if err := run(context.Background(), os.Args[1:]); err != nil {

@@ -7,7 +7,7 @@
 //	go run ./bench search [flags]   the nearest of many vectors, beside faiss
 //	go run ./bench page [flags] JSON...    the page of speed, of what -json of the others wrote
 //	go run ./bench files [flags]    from JPEG files to embeddings, beside Python
-//	go run ./bench serve [flags]    a server with many clients, beside encode and a service in Python
+//	go run ./bench serve [flags]    a server with many clients, beside encode, a service in Python and infinity
 //	go run ./bench shards [flags]   tars to embeddings by shards, beside encode and clip-retrieval
 //
 // The README beside it says what is measured and how.
@@ -48,6 +48,7 @@ type options struct {
 	files, workers   int      // of a race from files: how many; who decodes them in Python
 	clients          int      // of a race of servers: at a time
 	pictures, vitago string   // of a race from files: a folder of them, and the command
+	infinity         string   // of a race of servers: an interpreter, "" for none
 	kinds            []string // of contenders; all if it is empty
 	only             []string // of parts; all if it is empty
 	plot             string
@@ -176,6 +177,7 @@ func parse(args []string) (options, error) {
 	case "serve":
 		flags.IntVar(&o.files, "files", 300, "how many pictures")
 		flags.IntVar(&o.clients, "clients", 64, "how many clients at a time")
+		flags.StringVar(&o.infinity, "infinity", "", "interpreter that has infinity-emb, by requirements-infinity.txt; without it that one is not measured")
 		flags.StringVar(&o.pictures, "pictures", "", "folder of .jpg that are taken by turns; the default makes some of 500×375")
 		flags.StringVar(&o.vitago, "vitago", "", "the command; the default builds it")
 		flags.StringVar(&o.plot, "plot", "", "file for the plots, .svg or .png")

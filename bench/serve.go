@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 
 	"gonum.org/v1/plot/plotter"
 
+	"github.com/vitago/vitago/cliptext"
 	"github.com/vitago/vitago/clipvit"
 	"github.com/vitago/vitago/internal/plural"
 )
@@ -67,6 +69,7 @@ var serveContenders = []contender{
 	{name: "vitago encode", kind: "encode", cosine: f32Cosine},
 	{name: "vitago serve", kind: "serve", cosine: f32Cosine},
 	{name: "FastAPI, ONNX Runtime", kind: "fastapi", python: true, cosine: f32Cosine},
+	{name: "infinity-emb, PyTorch", kind: "infinity", cosine: f32Cosine},
 	{name: "vitago serve, bf16", kind: "bf16", cosine: bf16Cosine},
 }
 
@@ -214,6 +217,7 @@ func (r *serveRun) serve(ctx context.Context, o options, c contender, files [][]
 type server struct {
 	cmd    *exec.Cmd
 	url    string
+	inJSON bool // whether pictures are posted as data URIs in JSON, and not as files
 	begun  time.Time
 	stderr *tail
 	done   chan error
@@ -241,7 +245,14 @@ func startServer(ctx context.Context, o options, c contender, model string) (*se
 		}
 		argv = []string{o.python, script, o.dir, port, strconv.Itoa(runtime.NumCPU())}
 	}
-	s := &server{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), url: "http://" + address + "/v1/embeddings", stderr: &tail{}, done: make(chan error, 1)}
+	var env []string
+	if c.kind == "infinity" {
+		if argv, env, err = infinity(o, port); err != nil {
+			return nil, err
+		}
+	}
+	s := &server{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), url: "http://" + address + "/v1/embeddings", inJSON: c.kind == "infinity", stderr: &tail{}, done: make(chan error, 1)}
+	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stderr = s.stderr
 	s.begun = time.Now()
 	if err := s.cmd.Start(); err != nil {
@@ -249,6 +260,30 @@ func startServer(ctx context.Context, o options, c contender, model string) (*se
 	}
 	go func() { s.done <- s.cmd.Wait() }()
 	return s, nil
+}
+
+// infinity returns the command line and the environment of infinity-emb, and writes the model as it wants it: both towers, a tokenizer, and
+// what prepares pictures. The vision tower has the same weights, since those of texts are drawn after it; the text tower is next to nothing.
+func infinity(o options, port string) (argv, env []string, err error) {
+	if o.infinity == "" {
+		return nil, nil, errors.New("no interpreter: -infinity names one that has requirements-infinity.txt")
+	}
+	folder, c := filepath.Join(o.dir, "infinity"), o.config
+	c.text = cliptext.Config{Vocab: 2, Context: 77, Width: 64, Heads: 1, Layers: 1, MLPWidth: 64, EmbedDim: c.EmbedDim, Activation: c.Activation, NormEps: c.NormEps, End: 1}
+	err = writeModel(folder, c)
+	for name, text := range map[string]string{
+		"preprocessor_config.json": fmt.Sprintf(`{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": %d}, "crop_size": {"height": %[1]d, "width": %[1]d}}`, c.ImageSize),
+		"tokenizer_config.json":    `{"tokenizer_class": "CLIPTokenizer"}`,
+		"vocab.json":               `{"<|startoftext|>": 0, "<|endoftext|>": 1}`,
+		"merges.txt":               "#version: 0.2\n",
+	} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644))
+	}
+	argv = []string{
+		o.infinity, "-m", "infinity_emb.cli", "v2", "--model-id", folder, "--served-model-name", "bench", "--engine", "torch", "--device", "cpu", "--batch-size", "32",
+		"--no-bettertransformer", "--no-model-warmup", "--host", "127.0.0.1", "--port", port, "--url-prefix", "/v1",
+	}
+	return argv, []string{"HF_HUB_OFFLINE=1", "DO_NOT_TRACK=1", "INFINITY_HOME=" + folder, fmt.Sprintf("OMP_NUM_THREADS=%d", runtime.NumCPU())}, err
 }
 
 func (s *server) stop() {
@@ -283,14 +318,19 @@ func (s *server) first(ctx context.Context, client *http.Client, file []byte) (t
 
 // one has a picture encoded.
 func (s *server) one(ctx context.Context, client *http.Client, file []byte) ([]float32, error) {
+	kind := "image/jpeg"
+	if bytes.HasPrefix(file, []byte("\x89PNG")) {
+		kind = "image/png"
+	}
+	if s.inJSON {
+		file = fmt.Appendf(nil, `{"model": "bench", "modality": "image", "input": ["data:%s;base64,%s"]}`, kind, base64.StdEncoding.EncodeToString(file))
+		kind = "application/json"
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(file))
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("Content-Type", "image/jpeg")
-	if bytes.HasPrefix(file, []byte("\x89PNG")) {
-		r.Header.Set("Content-Type", "image/png")
-	}
+	r.Header.Set("Content-Type", kind)
 	answer, err := client.Do(r)
 	if err != nil {
 		return nil, err
