@@ -188,7 +188,7 @@ func TestOrigins(t *testing.T) {
 		if res, _ := ask(t, c, "OPTIONS", s.url+"/test/length", nil, "Origin", origin, "Access-Control-Request-Method", "POST"); res.Header.Get("Access-Control-Allow-Origin") != "" || res.StatusCode == http.StatusNoContent {
 			t.Errorf("%s: %d %v", origin, res.StatusCode, res.Header)
 		}
-		if res, _ := ask(t, c, "POST", s.url+"/test/length", nil, "Origin", origin); res.StatusCode != 403 {
+		if res, _ := ask(t, c, "POST", s.url+"/test/length", nil, "Origin", origin); res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %d, want 403", origin, res.StatusCode)
 		}
 	}

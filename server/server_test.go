@@ -618,7 +618,7 @@ func TestDrain(t *testing.T) {
 	for s.Ready() == nil {
 		runtime.Gosched()
 	}
-	if res, body := ask(t, clients[0], "GET", s.url+"/readyz", nil); res.StatusCode != 503 || !strings.Contains(body, "shutting down") {
+	if res, body := ask(t, clients[0], "GET", s.url+"/readyz", nil); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body, "shutting down") {
 		t.Errorf("/readyz: %d %s", res.StatusCode, body)
 	}
 	if res, _ := ask(t, clients[0], "GET", s.url+"/healthz", nil); res.StatusCode != http.StatusOK {

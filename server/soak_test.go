@@ -139,12 +139,12 @@ func TestSoak(t *testing.T) {
 						cancel()
 						other.Add(1)
 					case n < 18: // too large
-						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", bytes.NewReader(make([]byte, 9<<20))); res.StatusCode != 413 {
+						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", bytes.NewReader(make([]byte, 9<<20))); res.StatusCode != http.StatusRequestEntityTooLarge {
 							t.Errorf("%d %.300s", res.StatusCode, body)
 						}
 						other.Add(1)
 					default: // wrong
-						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(good[:random.IntN(len(good))])); res.StatusCode != 400 && res.StatusCode != 422 && res.StatusCode != http.StatusTooManyRequests {
+						if res, body := ask(t, c, "POST", s.url+"/v1/embeddings", strings.NewReader(good[:random.IntN(len(good))])); res.StatusCode != http.StatusBadRequest && res.StatusCode != http.StatusUnprocessableEntity && res.StatusCode != http.StatusTooManyRequests {
 							t.Errorf("%d %.300s", res.StatusCode, body)
 						}
 						other.Add(1)

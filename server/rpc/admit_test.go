@@ -211,6 +211,24 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// Who begins to watch while the server leaves, and was told that it serves, is told that it does not before the watch ends.
+func TestLeaveBesideWatch(t *testing.T) {
+	var s *rpc.Server
+	s, conn := serve(t, rpc.Options{Engine: newEngine(t), Ready: func() error { s.Leave(); return nil }})
+	watch, err := grpc_health_v1.NewHealthClient(conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []grpc_health_v1.HealthCheckResponse_ServingStatus{grpc_health_v1.HealthCheckResponse_SERVING, grpc_health_v1.HealthCheckResponse_NOT_SERVING} {
+		if got, err := watch.Recv(); err != nil || got.Status != want {
+			t.Errorf("who watches was told %v, %v, want %v", got, err, want)
+		}
+	}
+	if _, err := watch.Recv(); grpcstatus.Code(err) != codes.Unavailable {
+		t.Errorf("the watch ended with %v", err)
+	}
+}
+
 // What takes longer than the time to drain is cut off.
 func TestDrainEnds(t *testing.T) {
 	begun, release, hold := holding()

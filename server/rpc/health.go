@@ -66,13 +66,14 @@ func (h *health) Watch(r *grpc_health_v1.HealthCheckRequest, stream grpc.ServerS
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
+		draining := isClosed(h.draining) // before the status, so that nobody is cut off who was told that the server serves
 		if s := h.status(r.Service); s != last {
 			if err := stream.Send(&grpc_health_v1.HealthCheckResponse{Status: s}); err != nil {
 				return err
 			}
 			last = s
 		}
-		if isClosed(h.draining) {
+		if draining {
 			return grpcstatus.Error(codes.Unavailable, "shutting down")
 		}
 		select {
