@@ -45,6 +45,9 @@ func (p *panelProduct) run() {
 	}
 	rest, extra := p.restRows, 0
 	strips, inStrips := cutStrips(p.restRows)
+	if p.panels == 0 && p.w.half != nil && fewReadsHalves() && p.restRows < leastWithoutPanel {
+		strips, inStrips = 0, 0
+	}
 	var padded []float32 // extra panels, or strips
 	if !hasFew() {
 		rest, extra = 0, (p.restRows+nr-1)/nr
@@ -132,6 +135,10 @@ func (p *panelProduct) run() {
 	runtime.KeepAlive(p.w)
 	runtime.KeepAlive(follower)
 }
+
+// leastWithoutPanel is from how many rows on strips take less time than few where there is no panel and W is halves: they have to be widened
+// for strips alone then, and few reads them as they lie.
+const leastWithoutPanel = 28
 
 // cutStrips returns how many strips [k,nr/2] the first of the rows that fill no panel are turned to, the last of them perhaps
 // padded, and how many rows that is. The others are for few.

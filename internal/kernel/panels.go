@@ -337,10 +337,9 @@ func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []floa
 	if a.causal {
 		maskLater(score, first, nr)
 	}
-	var ofTile [2][maxColumns]float32
-	peak, total := ofTile[0][:nr], ofTile[1][:nr]
-	columnMax(peak, score)
-	columnExp(score, peak, total, float32(1/math.Sqrt(float64(d))))
+	var ofTile [maxColumns]float32
+	scale := ofTile[:nr]
+	exponentiate(score, scale, d)
 	for r := 0; r < d; r += mr {
 		if rows := min(mr, d-r); rows < mr {
 			edgeTile(out[r*nr:], nr, h.values[r*t:], score, rows, nr, t, false)
@@ -348,8 +347,16 @@ func (a *panelAttention) attendQueries(h *packedHead, out, queries, score []floa
 			tile(out[r*nr:], nr, mr, h.values[r*t:], score, t, false, nil, 0)
 		}
 	}
-	for i, v := range total {
-		total[i] = 1 / v
+	scaleColumns(out, scale)
+}
+
+// exponentiate makes exponentials of the scores [T,nr] of a head of size d, and sets scale [nr] to what makes the sum of each column 1.
+func exponentiate(score, scale []float32, d int) {
+	var ofTile [maxColumns]float32
+	peak := ofTile[:len(scale)]
+	columnMax(peak, score)
+	columnExp(score, peak, scale, float32(1/math.Sqrt(float64(d))))
+	for i, total := range scale {
+		scale[i] = 1 / total
 	}
-	scaleColumns(out, total)
 }

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // short reports whether the tokens of an image fit into a panel, a head is at least as large as the tile has rows, and there are tiles
 // that read panels as they lie: then keys and values need no packing.
 func (a *panelAttention) short() bool {
@@ -93,18 +91,14 @@ func (a *panelAttention) mixShort(scratch, queries, keys, values []float32, quer
 	if a.causal {
 		maskLater(score, query, nr)
 	}
-	var ofTile [2][maxColumns]float32
-	peak, total := ofTile[0][:nr], ofTile[1][:nr]
-	columnMax(peak, score)
-	columnExp(score, peak, total, float32(1/math.Sqrt(float64(d))))
+	var ofTile [maxColumns]float32
+	scale := ofTile[:nr]
+	exponentiate(score, scale, d)
 	for r := 0; r < d; r += mr {
 		r := min(r, d-mr) // the last tile may compute some rows once more
 		tileRows(mix[r*width:], width, mr, values[r*nr:], 0, score, 0, width, t, false)
 	}
-	for i := range width {
-		total[i] = 1 / total[i]
-	}
-	copy(total[width:], total[:width])
-	scaleColumns(mix[:roundUp(d*width, nr)], total) // nr columns are one row of mix, or two
+	copy(scale[width:], scale[:width])
+	scaleColumns(mix[:roundUp(d*width, nr)], scale) // nr columns are one row of mix, or two
 	return mix
 }
