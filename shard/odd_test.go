@@ -3,6 +3,7 @@ package shard
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -257,6 +258,24 @@ func TestFolderNames(t *testing.T) {
 		}
 		if left, err := os.ReadDir(filepath.Join(out, "vitago", "tmp")); err == nil && len(left) > 0 {
 			t.Errorf("%q: %v is left", name, left)
+		}
+	}
+}
+
+// Names that are no UTF-8 keep their bytes in the JSON of a status, as Python's os.fsdecode writes them.
+func TestStatusJSON(t *testing.T) {
+	b, err := json.Marshal(&Status{Output: "caf\xe9", Model: "m\xff", Shards: 1, Each: []ShardStatus{{State: StateFailed, Reason: "no \xe9"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"output":"caf\udce9"`, `"model":"m\udcff"`, `"reason":"no \udce9"`, `"state":"failed"`, `"shards":1`} {
+		if n := strings.Count(string(b), want); n != 1 {
+			t.Errorf("%d times %s in %s", n, want, b)
+		}
+	}
+	for _, name := range []string{`"output"`, `"model"`, `"each"`, `"reason"`} {
+		if n := strings.Count(string(b), name); n != 1 {
+			t.Errorf("%d times %s in %s", n, name, b)
 		}
 	}
 }

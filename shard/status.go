@@ -3,6 +3,7 @@ package shard
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vitago/vitago/internal/pyjson"
 	"github.com/vitago/vitago/shard/store"
 )
 
@@ -57,6 +59,30 @@ type ShardStatus struct {
 	Ended   time.Time `json:"ended,omitzero"`    // likewise
 	Reason  string    `json:"reason,omitempty"`  // of one that has failed
 	Useless bool      `json:"useless,omitempty"` // to try it again
+}
+
+// As JSON the output, the model and a reason are a [pyjson.Name], as in a [Plan].
+type (
+	plainStatus Status
+	statusJSON  struct {
+		Output pyjson.Name       `json:"output"`
+		Model  pyjson.Name       `json:"model"`
+		Each   []shardStatusJSON `json:"each"`
+		*plainStatus
+	}
+	shardStatusJSON struct {
+		Reason pyjson.Name `json:"reason,omitempty"`
+		*ShardStatus
+	}
+)
+
+// MarshalJSON writes a JSON object.
+func (s Status) MarshalJSON() ([]byte, error) {
+	each := make([]shardStatusJSON, len(s.Each))
+	for i := range s.Each {
+		each[i] = shardStatusJSON{pyjson.Name(s.Each[i].Reason), &s.Each[i]}
+	}
+	return json.Marshal(statusJSON{pyjson.Name(s.Output), pyjson.Name(s.Model), each, (*plainStatus)(&s)})
 }
 
 // atOnce is how many small files are read at a time: each is a request that takes as long as a network wants.

@@ -8,7 +8,6 @@ import (
 	"github.com/vitago/vitago/finetune/job"
 	"github.com/vitago/vitago/internal/folder"
 	"github.com/vitago/vitago/internal/pyjson"
-	"github.com/vitago/vitago/shard"
 )
 
 // writeJSON writes v to w as a person reads it. Paths in v, and messages that may have one, are a [pyjson.Name]: encoding/json
@@ -75,25 +74,4 @@ func runsJSON(runs []job.SweepRun) []namedRun {
 		all[i] = namedRun{pyjson.Name(runs[i].Error), &runs[i]}
 	}
 	return all
-}
-
-type namedStatus struct {
-	Output pyjson.Name        `json:"output"`
-	Model  pyjson.Name        `json:"model"`
-	Each   []namedShardStatus `json:"each"`
-	*shard.Status
-}
-
-type namedShardStatus struct {
-	Reason pyjson.Name `json:"reason,omitempty"`
-	*shard.ShardStatus
-}
-
-func statusJSON(s *shard.Status) namedStatus {
-	each := make([]namedShardStatus, len(s.Each))
-	for i := range s.Each {
-		one := &s.Each[i]
-		each[i] = namedShardStatus{pyjson.Name(one.Reason), one}
-	}
-	return namedStatus{pyjson.Name(s.Output), pyjson.Name(s.Model), each, s}
 }

@@ -61,7 +61,7 @@ take their shards by claims, as with --part or by NATS, are not seen before a sh
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: rows over time\n", *plotFile)
 		}
 		if *asJSON {
-			return writeJSON(cmd.OutOrStdout(), statusJSON(s))
+			return writeJSON(cmd.OutOrStdout(), s)
 		}
 		_, err = cmd.OutOrStdout().Write(statusText(s, *all))
 		return err

@@ -35,7 +35,7 @@ type LengthError struct {
 
 // Error implements error.
 func (e *LengthError) Error() string {
-	return fmt.Sprintf("finetune: %s have %s, and the run has made %d", plural.Of(e.Epochs, "epoch"), plural.Of(e.Steps, "step"), e.Made)
+	return fmt.Sprintf("finetune: %s %s, and the run has made %d", plural.Phrase{One: "epoch has", Many: "epochs have"}.Of(e.Epochs), plural.Of(e.Steps, "step"), e.Made)
 }
 
 // A Difference is a setting in which a run is not the one that a checkpoint is of.
