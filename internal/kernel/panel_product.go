@@ -44,8 +44,9 @@ func (p *panelProduct) run() {
 		return
 	}
 	rest, extra := p.restRows, 0
+	halves := p.panels == 0 && p.w.half != nil && fewReadsHalves()
 	strips, inStrips := cutStrips(p.restRows)
-	if p.panels == 0 && p.w.half != nil && fewReadsHalves() && p.restRows < leastWithoutPanel {
+	if halves { // which would have to be widened for strips alone
 		strips, inStrips = 0, 0
 	}
 	var padded []float32 // extra panels, or strips
@@ -60,7 +61,6 @@ func (p *panelProduct) run() {
 		defer Put(padded)
 		matrix{p.rest, k, false}.pack(padded, 0, inStrips, 0, k, nr/2)
 	}
-	halves := p.panels+extra+strips == 0 && p.w.half != nil && fewReadsHalves()
 	starts := partitionRows(n, mr, p.widest(halves))
 	follower, followerStarts := p.w.follower(), []int(nil)
 	if follower != nil && follower.Left() {
@@ -135,10 +135,6 @@ func (p *panelProduct) run() {
 	runtime.KeepAlive(p.w)
 	runtime.KeepAlive(follower)
 }
-
-// leastWithoutPanel is from how many rows on strips take less time than few where there is no panel and W is halves: they have to be widened
-// for strips alone then, and few reads them as they lie.
-const leastWithoutPanel = 28
 
 // cutStrips returns how many strips [k,nr/2] the first of the rows that fill no panel are turned to, the last of them perhaps
 // padded, and how many rows that is. The others are for few.
