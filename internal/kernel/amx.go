@@ -63,8 +63,11 @@ func packAMXTiles(w []float32, n, k int) *Packed {
 		})
 		return !slices.Contains(good, false)
 	}
-	p.half = newOffHeap[uint16](p, size)
-	if !forEachTile(func(part []float32, at int) bool { return narrow(p.half[at:at+amxTileLen], part) }) {
+	half := beginsWithHalves(w[:n*k])
+	if half {
+		p.half = newOffHeap[uint16](p, size)
+	}
+	if !half || !forEachTile(func(part []float32, at int) bool { return narrow(p.half[at:at+amxTileLen], part) }) {
 		p = &Packed{n: n, k: k, amx: true}
 		p.full = newOffHeap[float32](p, size)
 		forEachTile(func(part []float32, at int) bool { copy(p.full[at:], part); return true })

@@ -48,20 +48,31 @@ func pack(w []float32, n, k, panelRows int) *Packed {
 		panic(fmt.Sprintf("kernel: Pack: %d weights, want n·k = %d·%d", len(w), n, k))
 	}
 	p := &Packed{n: n, k: k, panelRows: panelRows}
-	p.half = newOffHeap[uint16](p, roundUp(n, panelRows)*k)
 	var lossy atomic.Bool
-	p.forEachPanel(func(panel []float32, at int) {
-		// A single value that is no half makes all halves useless.
-		if !lossy.Load() && !narrow(p.half[at:at+len(panel)], panel) {
-			lossy.Store(true)
-		}
-	}, w)
+	lossy.Store(!beginsWithHalves(w[:n*k]))
+	if !lossy.Load() {
+		p.half = newOffHeap[uint16](p, roundUp(n, panelRows)*k)
+		p.forEachPanel(func(panel []float32, at int) {
+			// A single value that is no half makes all halves useless.
+			if !lossy.Load() && !narrow(p.half[at:at+len(panel)], panel) {
+				lossy.Store(true)
+			}
+		}, w)
+	}
 	if lossy.Load() {
 		p = &Packed{n: n, k: k, panelRows: panelRows}
 		p.full = newOffHeap[float32](p, roundUp(n, panelRows)*k)
 		p.forEachPanel(func(panel []float32, at int) { copy(p.full[at:], panel) }, w)
 	}
 	return p
+}
+
+// beginsWithHalves reports whether the first values of w are halves. It tells most weights that are not, before there is memory for them as
+// halves, which would stay until the collector comes.
+func beginsWithHalves(w []float32) bool {
+	var first [64]uint16
+	n := min(len(w), len(first))
+	return narrow(first[:n], w[:n])
 }
 
 // Left reports whether p is packed for [PanelLayout.MatMul] with the implementation in use. That does not change while a

@@ -1,0 +1,100 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// newOffHeap returns memory for the weights of owner, outside Go's heap. Weights are most of what a program holds; in
+// the heap, they would let the collector wait until as much again is garbage. The memory goes back to the system when
+// owner is collected, so that its readers must keep owner alive.
+func newOffHeap[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
+	size := n * int(unsafe.Sizeof(*new(T)))
+	if size < 1<<16 {
+		return make([]T, n)
+	}
+	p, err := weights.cut(size)
+	if err != nil {
+		return make([]T, n) // Go says it better when there is no memory
+	}
+	runtime.AddCleanup(owner, func(p pages) { weights.giveBack(p) }, p)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(p.memory))), n)
+}
+
+// weights is where all weights come from.
+var weights arena
+
+// An arena cuts memory from chunks that huge pages may back, where Linux has them always or for those who ask (madvise). The weights of a
+// tower are some hundred matrices of one to some MB, and a text alone reads each of them once: with one mapping for each, in pages of 4 KB,
+// it waits a tenth of its time for the processor to find its pages.
+type arena struct {
+	mu   sync.Mutex
+	last *chunk // from which the next piece is cut, if there is room; or nil
+}
+
+// A chunk is mapped memory, and the pieces that were cut from it, one behind the other. It is unmapped when all of them have been given back.
+type chunk struct {
+	mapped []byte
+	memory []byte // of mapped, from a whole huge page on
+	used   int
+	pieces int
+}
+
+// A pages is a piece of a chunk.
+type pages struct {
+	of     *chunk
+	memory []byte
+}
+
+const (
+	chunkSize = 32 << 20
+	hugePage  = 2 << 20 // of amd64, and of arm64 with pages of 4 KB
+)
+
+// cut returns a piece of at least so many bytes, which are zero.
+func (a *arena) cut(size int) (pages, error) {
+	size = roundUp(size, syscall.Getpagesize())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c := a.last; c == nil || len(c.memory)-c.used < size {
+		c, err := newChunk(max(size, chunkSize))
+		if err != nil {
+			return pages{}, err
+		}
+		a.last = c
+	}
+	c := a.last
+	p := pages{c, c.memory[c.used : c.used+size : c.used+size]}
+	c.used += size
+	c.pieces++
+	return p, nil
+}
+
+// newChunk maps so many bytes. Of what nobody writes, nothing is resident.
+func newChunk(size int) (*chunk, error) {
+	b, err := syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return nil, err
+	}
+	at := int(-uintptr(unsafe.Pointer(unsafe.SliceData(b))) % hugePage)
+	c := &chunk{mapped: b, memory: b[at : at+size]}
+	_ = syscall.Madvise(c.memory, syscall.MADV_HUGEPAGE) // it is slower without
+	return c, nil
+}
+
+// giveBack returns the memory of p to the system.
+func (a *arena) giveBack(p pages) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c := p.of
+	if c.pieces--; c.pieces > 0 {
+		_ = syscall.Madvise(p.memory, syscall.MADV_DONTNEED) // if not, it goes with the chunk
+		return
+	}
+	if a.last == c {
+		a.last = nil
+	}
+	_ = syscall.Munmap(c.mapped)
+}
