@@ -312,6 +312,20 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// Of a processor without AVX-512, the best of our kernels is that for AVX2.
+func TestISA(t *testing.T) {
+	for _, name := range []string{"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", kernel.Env} {
+		t.Setenv(name, "") // which the flag sets
+	}
+	o, err := parse([]string{"-isa", "avx2", "-contenders", "best,openvino"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"avx2", "openvino"}; !slices.Equal(o.kinds, want) || os.Getenv(kernel.Env) != "avx2" {
+		t.Errorf("contenders are %v and the kernel %q, want %v and avx2", o.kinds, os.Getenv(kernel.Env), want)
+	}
+}
+
 // fake is a comparison whose tables are known: 1 GFLOP an image, and a peak of 10 GFLOP/s.
 func fake() *comparison {
 	c := &comparison{

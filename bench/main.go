@@ -254,6 +254,11 @@ func parse(args []string) (options, error) {
 		if o.kinds == nil {
 			o.kinds = avx2Kinds
 		}
+		for i, kind := range o.kinds {
+			if kind == "best" {
+				o.kinds[i] = "avx2"
+			}
+		}
 	}
 	if o.before != "" {
 		if err := checkBefore(o.before); err != nil {

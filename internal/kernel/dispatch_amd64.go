@@ -338,6 +338,9 @@ var (
 	fewAVX2 = []fewRoutine{
 		{6, few1AVX2}, {4, few2AVX2}, {3, few3AVX2}, {2, few4AVX2}, {2, few5AVX2},
 	}
+	fewHalfAVX2 = []fewRoutine{
+		{6, few1HalfAVX2}, {4, few2HalfAVX2}, {3, few3HalfAVX2}, {2, few4HalfAVX2}, {2, few5HalfAVX2}, {2, few6HalfAVX2},
+	}
 )
 
 // few computes C = or += X·Wᵀ for X [columns,k], whose rows lie ldx apart, and panels [k,mr] of W, whose last has
@@ -348,8 +351,10 @@ func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast 
 	_, _ = y[(columns-1)*ldy+(panels-1)*mr+rowsOfLast-1], x[(columns-1)*ldx+k-1]
 	routines, from := fewAVX2, unsafe.Pointer(nil)
 	switch {
-	case halves != nil:
+	case halves != nil && useAVX512:
 		routines, from = fewHalfAVX512, unsafe.Pointer(&halves[:panels*mr*k][0])
+	case halves != nil:
+		routines, from = fewHalfAVX2, unsafe.Pointer(&halves[:panels*mr*k][0])
 	case useAVX512:
 		routines, from = fewAVX512, unsafe.Pointer(&w[:panels*mr*k][0])
 	default:
@@ -377,7 +382,7 @@ func few(y []float32, ldy int, w []float32, halves []uint16, panels, rowsOfLast 
 func hasFew() bool { return useAVX512 || useAVX2 }
 
 // fewReadsHalves reports whether few computes from halves.
-func fewReadsHalves() bool { return useAVX512 }
+func fewReadsHalves() bool { return useAVX512 || useAVX2 }
 
 // copyColumns is copyRows of columns of panels: at most as many as the tile has.
 func copyColumns(dst []float32, ldd int, src []float32, lds, columns, rows int) {

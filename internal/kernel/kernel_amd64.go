@@ -199,6 +199,36 @@ func few4AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32
 //go:noescape
 func few5AVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
 
+// few1HalfAVX2 is fewGeneric for 1 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few1HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few2HalfAVX2 is fewGeneric for 2 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few2HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few3HalfAVX2 is fewGeneric for 3 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few3HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few4HalfAVX2 is fewGeneric for 4 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few4HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few5HalfAVX2 is fewGeneric for 5 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few5HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
+// few6HalfAVX2 is fewGeneric for 6 columns and panels of 6 halves; k and panels are at least 1. It prefetches two lines from next on, step bytes further for every k of some panels.
+//
+//go:noescape
+func few6HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+
 // tileStrip2AVX2 is tileGeneric for 2 panels a [k,6], one behind the other, and 8 columns; C is in one piece, and k is at least 1. It prefetches from next on, step bytes for every two k.
 //
 //go:noescape

@@ -4239,6 +4239,1613 @@ few5AVX2Less1:
 	VZEROUPPER
 	RET
 
+// func few1HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few1HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), DI
+	MOVQ    k+56(FP), DI
+	IMUL3Q  $0x0000000c, DI, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few1HalfAVX2Take6:
+	CMPQ    DX, $0x06
+	JLT     few1HalfAVX2Less6
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (CX)(DI*4), R11
+	ADDQ    DI, R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	DECQ    R10
+	JZ      few1HalfAVX2Last6
+	PCALIGN $0x40
+
+few1HalfAVX2Loop6:
+	VCVTPH2PS    (CX), Y7
+	VCVTPH2PS    (CX)(DI*1), Y8
+	VCVTPH2PS    (CX)(DI*2), Y9
+	VCVTPH2PS    (CX)(R8*1), Y10
+	VCVTPH2PS    (CX)(DI*4), Y11
+	VCVTPH2PS    (R11), Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y7, Y13, Y1
+	VFMADD231PS  Y8, Y13, Y2
+	VFMADD231PS  Y9, Y13, Y3
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	ADDQ         $+12, CX
+	ADDQ         $+12, R11
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few1HalfAVX2Loop6
+
+few1HalfAVX2Last6:
+	VMOVQ        (CX), X7
+	VPINSRD      $0x02, 8(CX), X7, X7
+	VCVTPH2PS    X7, Y7
+	VMOVQ        (CX)(DI*1), X8
+	VPINSRD      $0x02, 8(CX)(DI*1), X8, X8
+	VCVTPH2PS    X8, Y8
+	VMOVQ        (CX)(DI*2), X9
+	VPINSRD      $0x02, 8(CX)(DI*2), X9, X9
+	VCVTPH2PS    X9, Y9
+	VMOVQ        (CX)(R8*1), X10
+	VPINSRD      $0x02, 8(CX)(R8*1), X10, X10
+	VCVTPH2PS    X10, Y10
+	VMOVQ        (CX)(DI*4), X11
+	VPINSRD      $0x02, 8(CX)(DI*4), X11, X11
+	VCVTPH2PS    X11, Y11
+	VMOVQ        (R11), X12
+	VPINSRD      $0x02, 8(R11), X12, X12
+	VCVTPH2PS    X12, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y7, Y13, Y1
+	VFMADD231PS  Y8, Y13, Y2
+	VFMADD231PS  Y9, Y13, Y3
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	ADDQ         $+12, CX
+	ADDQ         $+12, R11
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x06
+	JNE          few1HalfAVX2Full6
+	MOVQ         lastRows+32(FP), R9
+
+few1HalfAVX2Full6:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y7
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few1HalfAVX2Store6
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y0, Y8
+	VADDPS     Y8, Y1, Y1
+	VMASKMOVPS 24(R9), Y0, Y8
+	VADDPS     Y8, Y2, Y2
+	VMASKMOVPS 48(R9), Y0, Y8
+	VADDPS     Y8, Y3, Y3
+	VMASKMOVPS 72(R9), Y0, Y8
+	VADDPS     Y8, Y4, Y4
+	VMASKMOVPS 96(R9), Y0, Y8
+	VADDPS     Y8, Y5, Y5
+	VMASKMOVPS 120(R9), Y7, Y8
+	VADDPS     Y8, Y6, Y6
+
+few1HalfAVX2Store6:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y0, (R9)
+	VMASKMOVPS Y2, Y0, 24(R9)
+	VMASKMOVPS Y3, Y0, 48(R9)
+	VMASKMOVPS Y4, Y0, 72(R9)
+	VMASKMOVPS Y5, Y0, 96(R9)
+	VMASKMOVPS Y6, Y7, 120(R9)
+	ADDQ       $+144, AX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	SUBQ       $0x06, DX
+	JMP        few1HalfAVX2Take6
+
+few1HalfAVX2Less6:
+few1HalfAVX2Take4:
+	CMPQ    DX, $0x04
+	JLT     few1HalfAVX2Less4
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	DECQ    R10
+	JZ      few1HalfAVX2Last4
+	PCALIGN $0x40
+
+few1HalfAVX2Loop4:
+	VCVTPH2PS    (CX), Y5
+	VCVTPH2PS    (CX)(DI*1), Y6
+	VCVTPH2PS    (CX)(DI*2), Y7
+	VCVTPH2PS    (CX)(R8*1), Y8
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y9
+	VFMADD231PS  Y5, Y9, Y1
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few1HalfAVX2Loop4
+
+few1HalfAVX2Last4:
+	VMOVQ        (CX), X5
+	VPINSRD      $0x02, 8(CX), X5, X5
+	VCVTPH2PS    X5, Y5
+	VMOVQ        (CX)(DI*1), X6
+	VPINSRD      $0x02, 8(CX)(DI*1), X6, X6
+	VCVTPH2PS    X6, Y6
+	VMOVQ        (CX)(DI*2), X7
+	VPINSRD      $0x02, 8(CX)(DI*2), X7, X7
+	VCVTPH2PS    X7, Y7
+	VMOVQ        (CX)(R8*1), X8
+	VPINSRD      $0x02, 8(CX)(R8*1), X8, X8
+	VCVTPH2PS    X8, Y8
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y9
+	VFMADD231PS  Y5, Y9, Y1
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x04
+	JNE          few1HalfAVX2Full4
+	MOVQ         lastRows+32(FP), R9
+
+few1HalfAVX2Full4:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y5
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few1HalfAVX2Store4
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y0, Y6
+	VADDPS     Y6, Y1, Y1
+	VMASKMOVPS 24(R9), Y0, Y6
+	VADDPS     Y6, Y2, Y2
+	VMASKMOVPS 48(R9), Y0, Y6
+	VADDPS     Y6, Y3, Y3
+	VMASKMOVPS 72(R9), Y5, Y6
+	VADDPS     Y6, Y4, Y4
+
+few1HalfAVX2Store4:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y0, (R9)
+	VMASKMOVPS Y2, Y0, 24(R9)
+	VMASKMOVPS Y3, Y0, 48(R9)
+	VMASKMOVPS Y4, Y5, 72(R9)
+	ADDQ       $+96, AX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	ADDQ       DI, CX
+	SUBQ       $0x04, DX
+	JMP        few1HalfAVX2Take4
+
+few1HalfAVX2Less4:
+few1HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few1HalfAVX2Less1
+	MOVQ    x+40(FP), DI
+	MOVQ    k+56(FP), R8
+	VXORPS  Y1, Y1, Y1
+	DECQ    R8
+	JZ      few1HalfAVX2Last1
+	PCALIGN $0x40
+
+few1HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (DI), Y2
+	VFMADD231PS  Y0, Y2, Y1
+	ADDQ         $+12, CX
+	ADDQ         $+4, DI
+	DECQ         R8
+	JNZ          few1HalfAVX2Loop1
+
+few1HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (DI), Y2
+	VFMADD231PS  Y0, Y2, Y1
+	ADDQ         $+12, CX
+	ADDQ         $+4, DI
+	MOVQ         $0x00000006, DI
+	CMPQ         DX, $0x01
+	JNE          few1HalfAVX2Full1
+	MOVQ         lastRows+32(FP), DI
+
+few1HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R8
+	NEGQ       DI
+	VMOVUPS    (R8)(DI*4), Y0
+	NEGQ       DI
+	MOVQ       ldy+8(FP), DI
+	SHLQ       $0x02, DI
+	MOVB       accumulate+64(FP), DI
+	TESTB      DI, DI
+	JZ         few1HalfAVX2Store1
+	MOVQ       AX, DI
+	VMASKMOVPS (DI), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+
+few1HalfAVX2Store1:
+	MOVQ       AX, DI
+	VMASKMOVPS Y1, Y0, (DI)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few1HalfAVX2Take1
+
+few1HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few2HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few2HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R8
+	IMUL3Q  $0x0000000c, R8, R8
+	LEAQ    (R8)(R8*2), R9
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few2HalfAVX2Take4:
+	CMPQ    DX, $0x04
+	JLT     few2HalfAVX2Less4
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	DECQ    R11
+	JZ      few2HalfAVX2Last4
+	PCALIGN $0x40
+
+few2HalfAVX2Loop4:
+	VCVTPH2PS    (CX), Y9
+	VCVTPH2PS    (CX)(R8*1), Y10
+	VCVTPH2PS    (CX)(R8*2), Y11
+	VCVTPH2PS    (CX)(R9*1), Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y9, Y13, Y1
+	VFMADD231PS  Y10, Y13, Y2
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(DI*1), Y13
+	VFMADD231PS  Y9, Y13, Y5
+	VFMADD231PS  Y10, Y13, Y6
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few2HalfAVX2Loop4
+
+few2HalfAVX2Last4:
+	VMOVQ        (CX), X9
+	VPINSRD      $0x02, 8(CX), X9, X9
+	VCVTPH2PS    X9, Y9
+	VMOVQ        (CX)(R8*1), X10
+	VPINSRD      $0x02, 8(CX)(R8*1), X10, X10
+	VCVTPH2PS    X10, Y10
+	VMOVQ        (CX)(R8*2), X11
+	VPINSRD      $0x02, 8(CX)(R8*2), X11, X11
+	VCVTPH2PS    X11, Y11
+	VMOVQ        (CX)(R9*1), X12
+	VPINSRD      $0x02, 8(CX)(R9*1), X12, X12
+	VCVTPH2PS    X12, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y9, Y13, Y1
+	VFMADD231PS  Y10, Y13, Y2
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(DI*1), Y13
+	VFMADD231PS  Y9, Y13, Y5
+	VFMADD231PS  Y10, Y13, Y6
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x04
+	JNE          few2HalfAVX2Full4
+	MOVQ         lastRows+32(FP), R10
+
+few2HalfAVX2Full4:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y9
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few2HalfAVX2Store4
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y1, Y1
+	VMASKMOVPS 24(R11), Y0, Y10
+	VADDPS     Y10, Y2, Y2
+	VMASKMOVPS 48(R11), Y0, Y10
+	VADDPS     Y10, Y3, Y3
+	VMASKMOVPS 72(R11), Y9, Y10
+	VADDPS     Y10, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y5, Y5
+	VMASKMOVPS 24(R11), Y0, Y10
+	VADDPS     Y10, Y6, Y6
+	VMASKMOVPS 48(R11), Y0, Y10
+	VADDPS     Y10, Y7, Y7
+	VMASKMOVPS 72(R11), Y9, Y10
+	VADDPS     Y10, Y8, Y8
+
+few2HalfAVX2Store4:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y0, 24(R11)
+	VMASKMOVPS Y3, Y0, 48(R11)
+	VMASKMOVPS Y4, Y9, 72(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y0, 24(R11)
+	VMASKMOVPS Y7, Y0, 48(R11)
+	VMASKMOVPS Y8, Y9, 72(R11)
+	ADDQ       $+96, AX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	SUBQ       $0x04, DX
+	JMP        few2HalfAVX2Take4
+
+few2HalfAVX2Less4:
+few2HalfAVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few2HalfAVX2Less2
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	DECQ    R10
+	JZ      few2HalfAVX2Last2
+	PCALIGN $0x40
+
+few2HalfAVX2Loop2:
+	VCVTPH2PS    (CX), Y5
+	VCVTPH2PS    (CX)(R8*1), Y6
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (R9)(DI*1), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few2HalfAVX2Loop2
+
+few2HalfAVX2Last2:
+	VMOVQ        (CX), X5
+	VPINSRD      $0x02, 8(CX), X5, X5
+	VCVTPH2PS    X5, Y5
+	VMOVQ        (CX)(R8*1), X6
+	VPINSRD      $0x02, 8(CX)(R8*1), X6, X6
+	VCVTPH2PS    X6, Y6
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS (R9)(DI*1), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x02
+	JNE          few2HalfAVX2Full2
+	MOVQ         lastRows+32(FP), R9
+
+few2HalfAVX2Full2:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y5
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few2HalfAVX2Store2
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y1, Y1
+	VMASKMOVPS 24(R10), Y5, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y3, Y3
+	VMASKMOVPS 24(R10), Y5, Y6
+	VADDPS     Y6, Y4, Y4
+
+few2HalfAVX2Store2:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	VMASKMOVPS Y2, Y5, 24(R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y0, (R10)
+	VMASKMOVPS Y4, Y5, 24(R10)
+	ADDQ       $+48, AX
+	ADDQ       R8, CX
+	SUBQ       $0x02, DX
+	JMP        few2HalfAVX2Take2
+
+few2HalfAVX2Less2:
+few2HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few2HalfAVX2Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	DECQ    R9
+	JZ      few2HalfAVX2Last1
+	PCALIGN $0x40
+
+few2HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y3
+	VFMADD231PS  Y0, Y3, Y1
+	VBROADCASTSS (R8)(DI*1), Y3
+	VFMADD231PS  Y0, Y3, Y2
+	ADDQ         $+12, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few2HalfAVX2Loop1
+
+few2HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y3
+	VFMADD231PS  Y0, Y3, Y1
+	VBROADCASTSS (R8)(DI*1), Y3
+	VFMADD231PS  Y0, Y3, Y2
+	ADDQ         $+12, CX
+	ADDQ         $+4, R8
+	MOVQ         $0x00000006, R8
+	CMPQ         DX, $0x01
+	JNE          few2HalfAVX2Full1
+	MOVQ         lastRows+32(FP), R8
+
+few2HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R9
+	NEGQ       R8
+	VMOVUPS    (R9)(R8*4), Y0
+	NEGQ       R8
+	MOVQ       ldy+8(FP), R8
+	SHLQ       $0x02, R8
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few2HalfAVX2Store1
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y0, Y3
+	VADDPS     Y3, Y1, Y1
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y0, Y3
+	VADDPS     Y3, Y2, Y2
+
+few2HalfAVX2Store1:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y0, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y2, Y0, (R9)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few2HalfAVX2Take1
+
+few2HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few3HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few3HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R8
+	IMUL3Q  $0x0000000c, R8, R8
+	LEAQ    (R8)(R8*2), R9
+	MOVQ    $0x00000006, R9
+	LEAQ    firstElements<>+32(SB), R10
+	NEGQ    R9
+	VMOVUPS (R10)(R9*4), Y0
+	NEGQ    R9
+
+few3HalfAVX2Take3:
+	CMPQ    DX, $0x03
+	JLT     few3HalfAVX2Less3
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	DECQ    R10
+	JZ      few3HalfAVX2Last3
+	PCALIGN $0x40
+
+few3HalfAVX2Loop3:
+	VCVTPH2PS    (CX), Y10
+	VCVTPH2PS    (CX)(R8*1), Y11
+	VCVTPH2PS    (CX)(R8*2), Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y10, Y13, Y1
+	VFMADD231PS  Y11, Y13, Y2
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R9)(DI*1), Y13
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R9)(DI*2), Y13
+	VFMADD231PS  Y10, Y13, Y7
+	VFMADD231PS  Y11, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y9
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few3HalfAVX2Loop3
+
+few3HalfAVX2Last3:
+	VMOVQ        (CX), X10
+	VPINSRD      $0x02, 8(CX), X10, X10
+	VCVTPH2PS    X10, Y10
+	VMOVQ        (CX)(R8*1), X11
+	VPINSRD      $0x02, 8(CX)(R8*1), X11, X11
+	VCVTPH2PS    X11, Y11
+	VMOVQ        (CX)(R8*2), X12
+	VPINSRD      $0x02, 8(CX)(R8*2), X12, X12
+	VCVTPH2PS    X12, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y13
+	VFMADD231PS  Y10, Y13, Y1
+	VFMADD231PS  Y11, Y13, Y2
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R9)(DI*1), Y13
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R9)(DI*2), Y13
+	VFMADD231PS  Y10, Y13, Y7
+	VFMADD231PS  Y11, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y9
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x03
+	JNE          few3HalfAVX2Full3
+	MOVQ         lastRows+32(FP), R9
+
+few3HalfAVX2Full3:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y10
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few3HalfAVX2Store3
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y1, Y1
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y2, Y2
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y4, Y4
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y5, Y5
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y6, Y6
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y11
+	VADDPS     Y11, Y7, Y7
+	VMASKMOVPS 24(R10), Y0, Y11
+	VADDPS     Y11, Y8, Y8
+	VMASKMOVPS 48(R10), Y10, Y11
+	VADDPS     Y11, Y9, Y9
+
+few3HalfAVX2Store3:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	VMASKMOVPS Y2, Y0, 24(R10)
+	VMASKMOVPS Y3, Y10, 48(R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y0, (R10)
+	VMASKMOVPS Y5, Y0, 24(R10)
+	VMASKMOVPS Y6, Y10, 48(R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y7, Y0, (R10)
+	VMASKMOVPS Y8, Y0, 24(R10)
+	VMASKMOVPS Y9, Y10, 48(R10)
+	ADDQ       $+72, AX
+	ADDQ       R8, CX
+	ADDQ       R8, CX
+	SUBQ       $0x03, DX
+	JMP        few3HalfAVX2Take3
+
+few3HalfAVX2Less3:
+few3HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few3HalfAVX2Less1
+	MOVQ    x+40(FP), R8
+	MOVQ    k+56(FP), R9
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	DECQ    R9
+	JZ      few3HalfAVX2Last1
+	PCALIGN $0x40
+
+few3HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y0, Y4, Y1
+	VBROADCASTSS (R8)(DI*1), Y4
+	VFMADD231PS  Y0, Y4, Y2
+	VBROADCASTSS (R8)(DI*2), Y4
+	VFMADD231PS  Y0, Y4, Y3
+	ADDQ         $+12, CX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          few3HalfAVX2Loop1
+
+few3HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y0, Y4, Y1
+	VBROADCASTSS (R8)(DI*1), Y4
+	VFMADD231PS  Y0, Y4, Y2
+	VBROADCASTSS (R8)(DI*2), Y4
+	VFMADD231PS  Y0, Y4, Y3
+	ADDQ         $+12, CX
+	ADDQ         $+4, R8
+	MOVQ         $0x00000006, R8
+	CMPQ         DX, $0x01
+	JNE          few3HalfAVX2Full1
+	MOVQ         lastRows+32(FP), R8
+
+few3HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R9
+	NEGQ       R8
+	VMOVUPS    (R9)(R8*4), Y0
+	NEGQ       R8
+	MOVQ       ldy+8(FP), R8
+	SHLQ       $0x02, R8
+	MOVB       accumulate+64(FP), R9
+	TESTB      R9, R9
+	JZ         few3HalfAVX2Store1
+	MOVQ       AX, R9
+	VMASKMOVPS (R9), Y0, Y4
+	VADDPS     Y4, Y1, Y1
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y0, Y4
+	VADDPS     Y4, Y2, Y2
+	ADDQ       R8, R9
+	VMASKMOVPS (R9), Y0, Y4
+	VADDPS     Y4, Y3, Y3
+
+few3HalfAVX2Store1:
+	MOVQ       AX, R9
+	VMASKMOVPS Y1, Y0, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y2, Y0, (R9)
+	ADDQ       R8, R9
+	VMASKMOVPS Y3, Y0, (R9)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few3HalfAVX2Take1
+
+few3HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few4HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few4HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x0000000c, R9, R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few4HalfAVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few4HalfAVX2Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	DECQ    R11
+	JZ      few4HalfAVX2Last2
+	PCALIGN $0x40
+
+few4HalfAVX2Loop2:
+	VCVTPH2PS    (CX), Y9
+	VCVTPH2PS    (CX)(R9*1), Y10
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R10)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R10)(DI*2), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R10)(R8*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few4HalfAVX2Loop2
+
+few4HalfAVX2Last2:
+	VMOVQ        (CX), X9
+	VPINSRD      $0x02, 8(CX), X9, X9
+	VCVTPH2PS    X9, Y9
+	VMOVQ        (CX)(R9*1), X10
+	VPINSRD      $0x02, 8(CX)(R9*1), X10, X10
+	VCVTPH2PS    X10, Y10
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y2
+	VBROADCASTSS (R10)(DI*1), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y4
+	VBROADCASTSS (R10)(DI*2), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y6
+	VBROADCASTSS (R10)(R8*1), Y11
+	VFMADD231PS  Y9, Y11, Y7
+	VFMADD231PS  Y10, Y11, Y8
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x02
+	JNE          few4HalfAVX2Full2
+	MOVQ         lastRows+32(FP), R10
+
+few4HalfAVX2Full2:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y9
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few4HalfAVX2Store2
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y1, Y1
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y3, Y3
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y5, Y5
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y6, Y6
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y10
+	VADDPS     Y10, Y7, Y7
+	VMASKMOVPS 24(R11), Y9, Y10
+	VADDPS     Y10, Y8, Y8
+
+few4HalfAVX2Store2:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y0, (R11)
+	VMASKMOVPS Y4, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y9, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y7, Y0, (R11)
+	VMASKMOVPS Y8, Y9, 24(R11)
+	ADDQ       $+48, AX
+	ADDQ       R9, CX
+	SUBQ       $0x02, DX
+	JMP        few4HalfAVX2Take2
+
+few4HalfAVX2Less2:
+few4HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few4HalfAVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	DECQ    R10
+	JZ      few4HalfAVX2Last1
+	PCALIGN $0x40
+
+few4HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y5
+	VFMADD231PS  Y0, Y5, Y1
+	VBROADCASTSS (R9)(DI*1), Y5
+	VFMADD231PS  Y0, Y5, Y2
+	VBROADCASTSS (R9)(DI*2), Y5
+	VFMADD231PS  Y0, Y5, Y3
+	VBROADCASTSS (R9)(R8*1), Y5
+	VFMADD231PS  Y0, Y5, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few4HalfAVX2Loop1
+
+few4HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y5
+	VFMADD231PS  Y0, Y5, Y1
+	VBROADCASTSS (R9)(DI*1), Y5
+	VFMADD231PS  Y0, Y5, Y2
+	VBROADCASTSS (R9)(DI*2), Y5
+	VFMADD231PS  Y0, Y5, Y3
+	VBROADCASTSS (R9)(R8*1), Y5
+	VFMADD231PS  Y0, Y5, Y4
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few4HalfAVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few4HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y0
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few4HalfAVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y5
+	VADDPS     Y5, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y5
+	VADDPS     Y5, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y5
+	VADDPS     Y5, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y5
+	VADDPS     Y5, Y4, Y4
+
+few4HalfAVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y0, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few4HalfAVX2Take1
+
+few4HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few5HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few5HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x0000000c, R9, R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few5HalfAVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few5HalfAVX2Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	DECQ    R11
+	JZ      few5HalfAVX2Last2
+	PCALIGN $0x40
+
+few5HalfAVX2Loop2:
+	VCVTPH2PS    (CX), Y11
+	VCVTPH2PS    (CX)(R9*1), Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y11, Y13, Y1
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R10)(DI*1), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(DI*2), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R10)(R8*1), Y13
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R10)(DI*4), Y13
+	VFMADD231PS  Y11, Y13, Y9
+	VFMADD231PS  Y12, Y13, Y10
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          few5HalfAVX2Loop2
+
+few5HalfAVX2Last2:
+	VMOVQ        (CX), X11
+	VPINSRD      $0x02, 8(CX), X11, X11
+	VCVTPH2PS    X11, Y11
+	VMOVQ        (CX)(R9*1), X12
+	VPINSRD      $0x02, 8(CX)(R9*1), X12, X12
+	VCVTPH2PS    X12, Y12
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y11, Y13, Y1
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R10)(DI*1), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(DI*2), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R10)(R8*1), Y13
+	VFMADD231PS  Y11, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R10)(DI*4), Y13
+	VFMADD231PS  Y11, Y13, Y9
+	VFMADD231PS  Y12, Y13, Y10
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x02
+	JNE          few5HalfAVX2Full2
+	MOVQ         lastRows+32(FP), R10
+
+few5HalfAVX2Full2:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y11
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few5HalfAVX2Store2
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y12
+	VADDPS     Y12, Y1, Y1
+	VMASKMOVPS 24(R11), Y11, Y12
+	VADDPS     Y12, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y12
+	VADDPS     Y12, Y3, Y3
+	VMASKMOVPS 24(R11), Y11, Y12
+	VADDPS     Y12, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y12
+	VADDPS     Y12, Y5, Y5
+	VMASKMOVPS 24(R11), Y11, Y12
+	VADDPS     Y12, Y6, Y6
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y12
+	VADDPS     Y12, Y7, Y7
+	VMASKMOVPS 24(R11), Y11, Y12
+	VADDPS     Y12, Y8, Y8
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y12
+	VADDPS     Y12, Y9, Y9
+	VMASKMOVPS 24(R11), Y11, Y12
+	VADDPS     Y12, Y10, Y10
+
+few5HalfAVX2Store2:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y11, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y0, (R11)
+	VMASKMOVPS Y4, Y11, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y11, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y7, Y0, (R11)
+	VMASKMOVPS Y8, Y11, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y9, Y0, (R11)
+	VMASKMOVPS Y10, Y11, 24(R11)
+	ADDQ       $+48, AX
+	ADDQ       R9, CX
+	SUBQ       $0x02, DX
+	JMP        few5HalfAVX2Take2
+
+few5HalfAVX2Less2:
+few5HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few5HalfAVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	DECQ    R10
+	JZ      few5HalfAVX2Last1
+	PCALIGN $0x40
+
+few5HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y0, Y6, Y1
+	VBROADCASTSS (R9)(DI*1), Y6
+	VFMADD231PS  Y0, Y6, Y2
+	VBROADCASTSS (R9)(DI*2), Y6
+	VFMADD231PS  Y0, Y6, Y3
+	VBROADCASTSS (R9)(R8*1), Y6
+	VFMADD231PS  Y0, Y6, Y4
+	VBROADCASTSS (R9)(DI*4), Y6
+	VFMADD231PS  Y0, Y6, Y5
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          few5HalfAVX2Loop1
+
+few5HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y0, Y6, Y1
+	VBROADCASTSS (R9)(DI*1), Y6
+	VFMADD231PS  Y0, Y6, Y2
+	VBROADCASTSS (R9)(DI*2), Y6
+	VFMADD231PS  Y0, Y6, Y3
+	VBROADCASTSS (R9)(R8*1), Y6
+	VFMADD231PS  Y0, Y6, Y4
+	VBROADCASTSS (R9)(DI*4), Y6
+	VFMADD231PS  Y0, Y6, Y5
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few5HalfAVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few5HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y0
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few5HalfAVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y4, Y4
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y6
+	VADDPS     Y6, Y5, Y5
+
+few5HalfAVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y5, Y0, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few5HalfAVX2Take1
+
+few5HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
+// func few6HalfAVX2(y *float32, ldy int, w *byte, panels int, lastRows int, x *float32, ldx int, k int, accumulate bool, next *byte, step int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·few6HalfAVX2(SB), NOSPLIT, $0-88
+	MOVQ    y+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    panels+24(FP), DX
+	MOVQ    next+72(FP), BX
+	MOVQ    step+80(FP), SI
+	MOVQ    ldx+48(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    (DI)(DI*2), R8
+	MOVQ    k+56(FP), R9
+	IMUL3Q  $0x0000000c, R9, R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    $0x00000006, R10
+	LEAQ    firstElements<>+32(SB), R11
+	NEGQ    R10
+	VMOVUPS (R11)(R10*4), Y0
+	NEGQ    R10
+
+few6HalfAVX2Take2:
+	CMPQ    DX, $0x02
+	JLT     few6HalfAVX2Less2
+	MOVQ    x+40(FP), R10
+	MOVQ    k+56(FP), R11
+	LEAQ    (R10)(DI*4), R12
+	ADDQ    DI, R12
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	DECQ    R11
+	JZ      few6HalfAVX2Last2
+	PCALIGN $0x40
+
+few6HalfAVX2Loop2:
+	VCVTPH2PS    (CX), Y13
+	VCVTPH2PS    (CX)(R9*1), Y14
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (R10)(DI*1), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R10)(DI*2), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R10)(R8*1), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10)(DI*4), Y15
+	VFMADD231PS  Y13, Y15, Y9
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y13, Y15, Y11
+	VFMADD231PS  Y14, Y15, Y12
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	DECQ         R11
+	JNZ          few6HalfAVX2Loop2
+
+few6HalfAVX2Last2:
+	VMOVQ        (CX), X13
+	VPINSRD      $0x02, 8(CX), X13, X13
+	VCVTPH2PS    X13, Y13
+	VMOVQ        (CX)(R9*1), X14
+	VPINSRD      $0x02, 8(CX)(R9*1), X14, X14
+	VCVTPH2PS    X14, Y14
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (R10)(DI*1), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R10)(DI*2), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R10)(R8*1), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10)(DI*4), Y15
+	VFMADD231PS  Y13, Y15, Y9
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y13, Y15, Y11
+	VFMADD231PS  Y14, Y15, Y12
+	ADDQ         $+12, CX
+	ADDQ         $+4, R10
+	ADDQ         $+4, R12
+	MOVQ         $0x00000006, R10
+	CMPQ         DX, $0x02
+	JNE          few6HalfAVX2Full2
+	MOVQ         lastRows+32(FP), R10
+
+few6HalfAVX2Full2:
+	LEAQ       firstElements<>+32(SB), R11
+	NEGQ       R10
+	VMOVUPS    (R11)(R10*4), Y13
+	NEGQ       R10
+	MOVQ       ldy+8(FP), R10
+	SHLQ       $0x02, R10
+	MOVB       accumulate+64(FP), R11
+	TESTB      R11, R11
+	JZ         few6HalfAVX2Store2
+	MOVQ       AX, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y1, Y1
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y2, Y2
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y3, Y3
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y4, Y4
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y5, Y5
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y6, Y6
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y7, Y7
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y8, Y8
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y9, Y9
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y10, Y10
+	ADDQ       R10, R11
+	VMASKMOVPS (R11), Y0, Y14
+	VADDPS     Y14, Y11, Y11
+	VMASKMOVPS 24(R11), Y13, Y14
+	VADDPS     Y14, Y12, Y12
+
+few6HalfAVX2Store2:
+	MOVQ       AX, R11
+	VMASKMOVPS Y1, Y0, (R11)
+	VMASKMOVPS Y2, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y3, Y0, (R11)
+	VMASKMOVPS Y4, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y5, Y0, (R11)
+	VMASKMOVPS Y6, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y7, Y0, (R11)
+	VMASKMOVPS Y8, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y9, Y0, (R11)
+	VMASKMOVPS Y10, Y13, 24(R11)
+	ADDQ       R10, R11
+	VMASKMOVPS Y11, Y0, (R11)
+	VMASKMOVPS Y12, Y13, 24(R11)
+	ADDQ       $+48, AX
+	ADDQ       R9, CX
+	SUBQ       $0x02, DX
+	JMP        few6HalfAVX2Take2
+
+few6HalfAVX2Less2:
+few6HalfAVX2Take1:
+	CMPQ    DX, $0x01
+	JLT     few6HalfAVX2Less1
+	MOVQ    x+40(FP), R9
+	MOVQ    k+56(FP), R10
+	LEAQ    (R9)(DI*4), R11
+	ADDQ    DI, R11
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	DECQ    R10
+	JZ      few6HalfAVX2Last1
+	PCALIGN $0x40
+
+few6HalfAVX2Loop1:
+	VCVTPH2PS    (CX), Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y0, Y7, Y1
+	VBROADCASTSS (R9)(DI*1), Y7
+	VFMADD231PS  Y0, Y7, Y2
+	VBROADCASTSS (R9)(DI*2), Y7
+	VFMADD231PS  Y0, Y7, Y3
+	VBROADCASTSS (R9)(R8*1), Y7
+	VFMADD231PS  Y0, Y7, Y4
+	VBROADCASTSS (R9)(DI*4), Y7
+	VFMADD231PS  Y0, Y7, Y5
+	VBROADCASTSS (R11), Y7
+	VFMADD231PS  Y0, Y7, Y6
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R11
+	DECQ         R10
+	JNZ          few6HalfAVX2Loop1
+
+few6HalfAVX2Last1:
+	VMOVQ        (CX), X0
+	VPINSRD      $0x02, 8(CX), X0, X0
+	VCVTPH2PS    X0, Y0
+	PREFETCHT1   (BX)
+	PREFETCHT1   64(BX)
+	ADDQ         SI, BX
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y0, Y7, Y1
+	VBROADCASTSS (R9)(DI*1), Y7
+	VFMADD231PS  Y0, Y7, Y2
+	VBROADCASTSS (R9)(DI*2), Y7
+	VFMADD231PS  Y0, Y7, Y3
+	VBROADCASTSS (R9)(R8*1), Y7
+	VFMADD231PS  Y0, Y7, Y4
+	VBROADCASTSS (R9)(DI*4), Y7
+	VFMADD231PS  Y0, Y7, Y5
+	VBROADCASTSS (R11), Y7
+	VFMADD231PS  Y0, Y7, Y6
+	ADDQ         $+12, CX
+	ADDQ         $+4, R9
+	ADDQ         $+4, R11
+	MOVQ         $0x00000006, R9
+	CMPQ         DX, $0x01
+	JNE          few6HalfAVX2Full1
+	MOVQ         lastRows+32(FP), R9
+
+few6HalfAVX2Full1:
+	LEAQ       firstElements<>+32(SB), R10
+	NEGQ       R9
+	VMOVUPS    (R10)(R9*4), Y0
+	NEGQ       R9
+	MOVQ       ldy+8(FP), R9
+	SHLQ       $0x02, R9
+	MOVB       accumulate+64(FP), R10
+	TESTB      R10, R10
+	JZ         few6HalfAVX2Store1
+	MOVQ       AX, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y1, Y1
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y2, Y2
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y3, Y3
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y4, Y4
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y5, Y5
+	ADDQ       R9, R10
+	VMASKMOVPS (R10), Y0, Y7
+	VADDPS     Y7, Y6, Y6
+
+few6HalfAVX2Store1:
+	MOVQ       AX, R10
+	VMASKMOVPS Y1, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y2, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y3, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y4, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y5, Y0, (R10)
+	ADDQ       R9, R10
+	VMASKMOVPS Y6, Y0, (R10)
+	ADDQ       $+24, AX
+	SUBQ       $0x01, DX
+	JMP        few6HalfAVX2Take1
+
+few6HalfAVX2Less1:
+	VZEROUPPER
+	RET
+
 // func tileStrip2AVX2(c *float32, a *float32, b *float32, k int, accumulate bool, next *byte, step int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileStrip2AVX2(SB), NOSPLIT, $0-56

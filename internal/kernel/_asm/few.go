@@ -16,13 +16,15 @@ type fewShape struct {
 }
 
 // fewShapes returns those for 1 column and more. Where many panels are taken at a time, a second pass for further columns
-// costs less than fewer panels would, unless it converts halves once more. AVX2 leaves no more than 5 columns; see cutStrips.
+// costs less than fewer panels would, unless it converts halves once more. Beside panels of X, AVX2 leaves no more than 5 columns; see cutStrips.
 func (m machine) fewShapes(half bool) (all []fewShape) {
 	panels := [][]int{{6, 4, 1}, {4, 2, 1}, {3, 1}, {2, 1}, {2, 1}}
+	most := 6
 	if m.lanes == 16 {
 		panels = [][]int{{8, 4, 1}, {8, 4, 1}, {6, 4, 1}, {6, 4, 1}, {5, 4, 1}, {4, 1}}
+		most = 12
 	}
-	for half && len(panels) < 12 {
+	for half && len(panels) < most {
 		panels = append(panels, []int{2, 1})
 	}
 	for i, p := range panels {
@@ -31,14 +33,11 @@ func (m machine) fewShapes(half bool) (all []fewShape) {
 	return all
 }
 
-// allFew emits few for all numbers of columns. AVX-512 converts halves on the way.
+// allFew emits few for all numbers of columns, and for weights of either kind.
 func (m machine) allFew() {
-	for _, s := range m.fewShapes(false) {
-		m.few(s, false)
-	}
-	if m.lanes == 16 {
-		for _, s := range m.fewShapes(true) {
-			m.few(s, true)
+	for _, half := range []bool{false, true} {
+		for _, s := range m.fewShapes(half) {
+			m.few(s, half)
 		}
 	}
 }
@@ -86,39 +85,56 @@ func (m machine) few(s fewShape, half bool) {
 				m.zero(v)
 			}
 		}
-		loop := fmt.Sprintf("%sLoop%d", id, n)
+		embedded := m.embedded(s.columns, n)
+		depth := func(lastOfHalves bool) {
+			rows := make([]VecVirtual, n)
+			for j := range rows {
+				rows[j] = m.vec()
+				switch {
+				case lastOfHalves:
+					m.loadHalves(panel.at(j), rows[j])
+				case half && m.lanes == 16:
+					VCVTPH2PS_Z(panel.at(j), whole.k, rows[j])
+				case half: // the last lanes are of the next depth, and not stored
+					VCVTPH2PS(panel.at(j), rows[j])
+				default:
+					m.loadMasked(panel.at(j), whole, rows[j])
+				}
+			}
+			PREFETCHT1(Mem{Base: next})
+			PREFETCHT1(Mem{Base: next, Disp: 64})
+			ADDQ(step, next)
+			for c := range acc {
+				if (c+1)*embedded/s.columns > c*embedded/s.columns {
+					for j := range rows {
+						VFMADD231PS_BCST(column.at(c), rows[j], acc[c][j])
+					}
+					continue
+				}
+				v := m.vec()
+				VBROADCASTSS(column.at(c), v)
+				for j := range rows {
+					VFMADD231PS(rows[j], v, acc[c][j])
+				}
+			}
+			panel.advance(m.mr * size)
+			column.advance(4)
+		}
+		loop, lastDepth := fmt.Sprintf("%sLoop%d", id, n), fmt.Sprintf("%sLast%d", id, n)
+		peeled := half && m.lanes == 8
+		if peeled {
+			DECQ(k)
+			JZ(LabelRef(lastDepth))
+		}
 		align()
 		Label(loop)
-		rows := make([]VecVirtual, n)
-		for j := range rows {
-			rows[j] = m.vec()
-			if half {
-				VCVTPH2PS_Z(panel.at(j), whole.k, rows[j])
-			} else {
-				m.loadMasked(panel.at(j), whole, rows[j])
-			}
-		}
-		PREFETCHT1(Mem{Base: next})
-		PREFETCHT1(Mem{Base: next, Disp: 64})
-		ADDQ(step, next)
-		embedded := m.embedded(s.columns, n)
-		for c := range acc {
-			if (c+1)*embedded/s.columns > c*embedded/s.columns {
-				for j := range rows {
-					VFMADD231PS_BCST(column.at(c), rows[j], acc[c][j])
-				}
-				continue
-			}
-			v := m.vec()
-			VBROADCASTSS(column.at(c), v)
-			for j := range rows {
-				VFMADD231PS(rows[j], v, acc[c][j])
-			}
-		}
-		panel.advance(m.mr * size)
-		column.advance(4)
+		depth(false)
 		DECQ(k)
 		JNZ(LabelRef(loop))
+		if peeled {
+			Label(lastDepth)
+			depth(true)
+		}
 
 		last := whole // the rows of the last of these panels
 		full, store := fmt.Sprintf("%sFull%d", id, n), fmt.Sprintf("%sStore%d", id, n)
@@ -335,6 +351,14 @@ func (m machine) loadMasked(from Mem, rows mask, to VecVirtual) {
 	} else {
 		VMASKMOVPS(from, rows.v, to)
 	}
+}
+
+// loadHalves loads the halves of a row of a panel, and nothing behind them, with AVX2.
+func (m machine) loadHalves(from Mem, to VecVirtual) {
+	x := XMM()
+	VMOVQ(from, x)
+	VPINSRD(U8(2), from.Offset(8), x, x)
+	VCVTPH2PS(x, to)
 }
 
 func (m machine) storeMasked(v VecVirtual, to Mem, rows mask) {
