@@ -29,6 +29,9 @@ func towers(t testing.TB, seed uint64) (*clipvit.Model, *cliptext.Model) {
 // TestFingerprint: an archive of OpenAI's form, its conversion and the exports of both are one model; int8, other rules for
 // texts or pictures, and another value are not.
 func TestFingerprint(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it reads CLIP's vocabulary twenty times, in one goroutine")
+	}
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	v, w := towers(t, 1)

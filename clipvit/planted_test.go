@@ -243,7 +243,10 @@ func TestPlantedBatch(t *testing.T) {
 			t.Fatalf("%s: want some in %s", p, want)
 		}
 	}
-	for _, batch := range []int{2, 3, 9} {
+	for _, batch := range []int{3, 2, 9} {
+		if testing.Short() && batch != 3 {
+			continue
+		}
 		x := testPictures(t, c, batch)
 		want := m.Embedding(x).Value().Data().F32()
 		size := c.Patches() * c.PatchLen()

@@ -34,8 +34,8 @@ func TestPointing(t *testing.T) {
 		t.Skip("the model in the program has random weights, and no words of scenes")
 	}
 	pointed := 150
-	if kernel.Name() == "generic" {
-		pointed = 40 // it takes ten times as long
+	if kernel.Name() == "generic" || testing.Short() {
+		pointed = 40 // the former takes ten times as long
 	}
 	for name, split := range map[string]scenes.Split{"unseen": scenes.Test, "unseen together": scenes.Combinations} {
 		t.Run(name, func(t *testing.T) {

@@ -258,6 +258,9 @@ func TestContrastiveOverfits(t *testing.T) {
 		{"images", func(r *Recipe) { r.TextRate, r.ScaleRate, r.Rate, r.Epochs = 0, 0, 2e-3, 100 }, 4, 0.8, 0.7},
 	} {
 		t.Run(part.name, func(t *testing.T) {
+			if testing.Short() && part.name != "both" {
+				t.Skip("the others learn as it does, longer")
+			}
 			c, _ := pairTask(t, 4, 3)
 			o := c.Objective.(*Contrastive)
 			c.Recipe.Epochs, c.Recipe.Schedule, c.Recipe.Rate, c.Recipe.TextRate, c.Recipe.ScaleRate = 60, Cosine, 1e-3, 1e-3, 0.02

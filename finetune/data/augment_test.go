@@ -89,6 +89,9 @@ func TestAdjust(t *testing.T) {
 
 // Every colour there is becomes what Pillow makes of it.
 func TestEveryColour(t *testing.T) {
+	if testing.Short() {
+		t.Skip("all of 2²⁴ colours, several times")
+	}
 	f := golden.Load(t, augmentFile)
 	const side = 1 << 12
 	for what, name := range map[int]string{hue: "every/hue", saturation: "every/saturation"} {

@@ -56,7 +56,7 @@ func TestCausalAttentionGrad(t *testing.T) {
 				}
 				return l
 			}
-			for i := 0; i < 3*n; i += 1 + n/20 {
+			for i := 0; i < 3*n; i += 1 + n/shorter(20, 4) {
 				x := qkv.data[i]
 				qkv.data[i] = x + 1.0/128
 				up, h := loss(), float64(qkv.data[i])

@@ -56,7 +56,7 @@ func TestPanelLayoutMatMul(t *testing.T) {
 	eachImpl(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(93, 94))
 		for _, o := range layouts {
-			for _, s := range [][2]int{{1, 1}, {14, 9}, {150, 40}, {37, 1060}, {29, 0}} {
+			for _, s := range [][2]int{{1, 1}, {14, 9}, {29, 0}, {37, shorter(1060, 40)}, {150, 40}}[:shorter(5, 4)] {
 				m, n, k := o.Spans*o.Rows, s[0], s[1]
 				a, w := random(rng, m*k).data, random(rng, n*k).data
 				bias, residual := random(rng, n).data, random(rng, m*n).data
@@ -351,10 +351,11 @@ func TestPanelLayoutLayerNorm(t *testing.T) {
 
 func TestPanelLayoutAttention(t *testing.T) {
 	rng := rand.New(rand.NewPCG(99, 100))
-	for _, s := range [][4]int{
-		{1, 1, 3, 7}, {2, 5, 1, 1}, {1, 32, 3, 7}, {3, 33, 3, 7}, {2, 67, 2, 64}, {5, 50, 2, 64}, {1, 8, 1, 80}, {2, 31, 3, 7},
-		{7, 10, 1, 64}, {2, 77, 1, 80}, {1, 257, 1, 16}, {1, 257, 3, 7},
-	} {
+	sizes := [][4]int{
+		{1, 1, 3, 7}, {2, 5, 1, 1}, {1, 32, 3, 7}, {3, 33, 3, 7}, {2, 67, 2, 64}, {1, 8, 1, 80}, {2, 31, 3, 7}, {7, 10, 1, 64},
+		{5, 50, 2, 64}, {2, 77, 1, 80}, {1, 257, 1, 16}, {1, 257, 3, 7},
+	}
+	for _, s := range sizes[:shorter(len(sizes), 8)] {
 		images, tokens, heads, d := s[0], s[1], s[2], s[3]
 		m, c := images*tokens, heads*d
 		qkv := random(rng, m*3*c).data
