@@ -200,8 +200,8 @@ func (m *Model) probe(ctx context.Context, texts [][]int, ends []int, visit func
 		x = op.ToPanels(x, t)
 	}
 	x = step("embed", x, nil) // [B·T,C]
-	if visit == nil && !grad {
-		x, err := m.Blocks.ForwardRows(ctx, x, t, rows) // [B,C]
+	if visit == nil {
+		x, err := m.Blocks.ForwardRows(ctx, x, t, rows, m.Recompute) // [B,C]
 		if err != nil {
 			return nil, err
 		}

@@ -262,19 +262,11 @@ func (m *Model) rows(ctx context.Context, patches mat.Tensor) (mat.Tensor, error
 	return m.pooled(x, step), nil // [B,C]
 }
 
-// classes maps patches [B·G²,3P²] to the class tokens [B,C] after the first n blocks, as tokens does to all. Unless a gradient is
-// wanted, the last of these blocks computes no others; see [transformer.Block.ForwardRows].
+// classes maps patches [B·G²,3P²] to the class tokens [B,C] after the first n blocks, as tokens does to all. The last of these blocks
+// computes no others; see [transformer.Block.ForwardRows].
 func (m *Model) classes(ctx context.Context, patches mat.Tensor, n int) (mat.Tensor, error) {
-	step := transformer.Visit(nil)
-	if m.wantsGrad(patches) {
-		x, err := m.tokens(ctx, patches, n, step) // [B·T,C]
-		if err != nil {
-			return nil, err
-		}
-		return step("class", m.Config.classRows(x), x), nil // [B,C]
-	}
-	x := m.embed(patches, step)                                                          // [B·T,C]
-	return m.Blocks[:n].ForwardRows(ctx, x, m.Config.Tokens(), m.Config.classNumbers(x)) // [B,C]
+	x := m.embed(patches, transformer.Visit(nil))                                                     // [B·T,C]
+	return m.Blocks[:n].ForwardRows(ctx, x, m.Config.Tokens(), m.Config.classNumbers(x), m.Recompute) // [B,C]
 }
 
 // embed maps patches [B·G²,3P²] to the tokens [B·T,C] that enter the blocks.

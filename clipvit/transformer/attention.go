@@ -71,6 +71,16 @@ func (m *Attention) forwardRows(x, residual mat.Tensor, t int, rows []int) mat.T
 	return op.Release(op.LinearAdd(mix, m.Out, residual), at, q, kv, mix) // [B,C]
 }
 
+// learnRows is forwardRows where a gradient is wanted. Queries are of all tokens, so that the weights of one product learn by one
+// product, and those of one token an image are read:
+//
+//	x [B·T,C] ── QKV ──▶ [B·T,3C] ── softmax(q·kᵀ/√D)·v of the rows ──▶ [B,C] ── Out ──▶ [B,C]
+func (m *Attention) learnRows(x, residual mat.Tensor, t int, rows []int) mat.Tensor {
+	return m.forward(x, residual, t, unseen, func(qkv mat.Tensor, t int) mat.Tensor {
+		return op.AttentionRows(qkv, m.Heads, t, rows, m.Causal) // [B,C]
+	})
+}
+
 // An attender mixes projections [B·T,3C] of images of t tokens into [B·T,C].
 type attender func(qkv mat.Tensor, t int) mat.Tensor
 

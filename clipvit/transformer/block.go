@@ -79,13 +79,17 @@ func (m *Block) transform(y mat.Tensor, t int, see observer) mat.Tensor {
 	return op.Release(m.MLP.forward(n, y, see), n, y) // [B·T,C]
 }
 
-// ForwardRows returns the given rows of [Block.Forward], one of each image in order, to the bit, and computes nothing of the
-// others but keys and values: a sixth of the work, if there are many others. No gradient flows through it.
+// ForwardRows returns the given rows of [Block.Forward], one of each image in order, and computes nothing of the
+// others but keys and values: a sixth of the work, if there are many others. Where a gradient is wanted, it computes queries, too.
+// Otherwise the rows have the bits that they have among all tokens.
 //
 //	x [B·T,C] ─┬─ Norm1 ─ Attn ─ [B,C] ─⊕─┬─ Norm2 ─ MLP ─⊕─▶ [B,C]
 //	           └─ rows ──────── [B,C] ──┘  └───────────────┘
 func (m *Block) ForwardRows(x mat.Tensor, t int, rows []int) mat.Tensor {
-	if !m.alone(x) {
+	if m.learns(x) {
+		return m.learnRows(x, t, rows)
+	}
+	if !m.alone() {
 		y := m.Forward(x, t)                     // [B·T,C]
 		return op.Release(op.Gather(y, rows), y) // [B,C]
 	}
@@ -99,13 +103,21 @@ func (m *Block) ForwardRows(x mat.Tensor, t int, rows []int) mat.Tensor {
 	return op.FromPanels(m.transform(y, 1, unseen)) // [B,C]
 }
 
-// alone reports whether a row of tokens x can be computed without the others, and has the same bits then: there is no gradient, and
+// learnRows is ForwardRows where a gradient is wanted.
+func (m *Block) learnRows(x mat.Tensor, t int, rows []int) mat.Tensor {
+	n := op.LayerNorm(x, m.Norm1)                              // [B·T,C]
+	own := op.Gather(x, rows)                                  // [B,C]
+	y := op.Release(m.Attn.learnRows(n, own, t, rows), n, own) // [B,C] = x + Attn(Norm1(x))
+	return m.transform(y, 1, unseen)                           // [B,C]
+}
+
+// learns reports whether a gradient flows through the block, or to its parameters.
+func (m *Block) learns(x mat.Tensor) bool { return x.RequiresGrad() || WantsGrad(m) }
+
+// alone reports whether a row of tokens that learn nothing can be computed without the others, and has the same bits then: there is
 // no correction of weights, which takes another routine for a few rows. So does AMX in float32.
-func (m *Block) alone(x mat.Tensor) bool {
-	switch {
-	case x.RequiresGrad() || WantsGrad(m):
-		return false
-	case len(m.Attn.QKVLoRA)+len(m.Attn.OutLoRA)+len(m.MLP.UpLoRA)+len(m.MLP.DownLoRA) > 0:
+func (m *Block) alone() bool {
+	if len(m.Attn.QKVLoRA)+len(m.Attn.OutLoRA)+len(m.MLP.UpLoRA)+len(m.MLP.DownLoRA) > 0 {
 		return false
 	}
 	return kernel.SameAlone() || !slices.ContainsFunc(m.products(), func(w *nn.Param) bool { return !isRounded(w) })

@@ -45,12 +45,12 @@ func (m Blocks) ForwardContext(ctx context.Context, x mat.Tensor, t int, recompu
 
 // ForwardRows is [Blocks.ForwardContext] for who reads only the given rows of x, one of each image in order: it returns them
 // [B,C], as they leave the last block. That computes no others; see [Block.ForwardRows].
-func (m Blocks) ForwardRows(ctx context.Context, x mat.Tensor, t int, rows []int) (mat.Tensor, error) {
+func (m Blocks) ForwardRows(ctx context.Context, x mat.Tensor, t int, rows []int, recompute bool) (mat.Tensor, error) {
 	if len(m) == 0 {
 		return op.Release(op.Gather(x, rows), x), nil
 	}
 	last := len(m) - 1
-	x, err := m[:last].ForwardContext(ctx, x, t, false, Visit(nil)) // [B·T,C]
+	x, err := m[:last].ForwardContext(ctx, x, t, recompute, Visit(nil)) // [B·T,C]
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (m Blocks) ForwardRows(ctx context.Context, x mat.Tensor, t int, rows []int
 		op.Release(x, x)
 		return nil, context.Cause(ctx)
 	}
-	return op.Release(m[last].ForwardRows(x, t, rows), x), nil // [B,C]
+	return op.Release(m[last].runRows(x, t, rows, recompute), x), nil // [B,C]
 }
 
 // run is [Block.Forward], or with recompute the same in less memory.
@@ -67,9 +67,22 @@ func (m *Block) run(x mat.Tensor, t int, recompute bool) mat.Tensor {
 	if !recompute {
 		return forward(x)
 	}
+	return m.recompute(x, forward)
+}
+
+// runRows is [Block.ForwardRows], or with recompute the same in less memory.
+func (m *Block) runRows(x mat.Tensor, t int, rows []int, recompute bool) mat.Tensor {
+	if !recompute || !m.learns(x) {
+		return m.ForwardRows(x, t, rows)
+	}
+	return m.recompute(x, func(x mat.Tensor) mat.Tensor { return m.learnRows(x, t, rows) })
+}
+
+// recompute returns f(x), a function of the block's parameters, and keeps x alone for the gradient.
+func (m *Block) recompute(x mat.Tensor, f func(x mat.Tensor) mat.Tensor) mat.Tensor {
 	var ps []*nn.Param
 	nn.ForEachParam(m, func(p *nn.Param) { ps = append(ps, p) })
-	return op.Recompute(x, ps, forward)
+	return op.Recompute(x, ps, f)
 }
 
 // Products returns the weights of the blocks' matrix products.

@@ -8,12 +8,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/nn"
 
 	"github.com/vitago/vitago/internal/golden"
 	"github.com/vitago/vitago/internal/kernel"
 	"github.com/vitago/vitago/internal/op"
+	"github.com/vitago/vitago/internal/params"
 	"github.com/vitago/vitago/internal/tiny"
 )
 
@@ -102,7 +104,7 @@ func TestForwardRows(t *testing.T) {
 							name := fmt.Sprintf("%s, %s, width %d, causal %v, %d images of %d tokens", impl, precision, c.Width, causal, images, tokens)
 							all := m.Blocks.Forward(m.tokensOf(images, tokens, c.Width), tokens, false, Visit(nil))
 							want := op.Gather(all, rows).Value().Data().F32()
-							got, err := m.Blocks.ForwardRows(context.Background(), m.tokensOf(images, tokens, c.Width), tokens, rows)
+							got, err := m.Blocks.ForwardRows(context.Background(), m.tokensOf(images, tokens, c.Width), tokens, rows, false)
 							if err != nil {
 								t.Fatal(err)
 							}
@@ -121,6 +123,83 @@ func TestForwardRows(t *testing.T) {
 	}
 }
 
+// TestForwardRowsLearns: where a gradient is wanted, rows of the last block and all gradients are those of who computes all tokens and
+// takes the rows of them: of a tower that learns as a whole, by corrections, in its last block, its first or a norm alone;
+// computed again for the gradient or not.
+func TestForwardRowsLearns(t *testing.T) {
+	const images, tokens = 3, 7
+	rows := []int{3, 7, 20}
+	learning := map[string]func(m *tower){
+		"all": func(m *tower) { Unfreeze(m) },
+		"corrections": func(m *tower) {
+			for i, b := range m.Blocks {
+				l := NewLoRA(2, small.Width, small.Width, small.Width, 0.5)
+				o := NewLoRA(2, small.Width, 0, small.Width, 2)
+				for j, p := range []*nn.Param{l.A, l.B, o.A, o.B} {
+					_ = filled(fmt.Sprint("lora", 4*i+j), mat.Data[float32](p))
+				}
+				b.Attn.QKVLoRA, b.Attn.OutLoRA = []*LoRA{l}, []*LoRA{o}
+			}
+		},
+		"the last block":  func(m *tower) { m.Blocks[2].Unfreeze() },
+		"the first block": func(m *tower) { m.Blocks[0].Unfreeze() },
+		"a norm":          func(m *tower) { m.Blocks[1].Norm1.W.SetRequiresGrad(true) },
+	}
+	for name, learn := range learning {
+		for _, causal := range []bool{false, true} {
+			run := func(forward func(m Blocks, x mat.Tensor) mat.Tensor) (values []float32, grads map[string][]float32) {
+				c := small
+				c.Causal = causal
+				m := newTower(t, c)
+				learn(m)
+				x := make([]float32, images*tokens*small.Width)
+				_ = filled("tokens", x)
+				y := forward(m.Blocks, mat.NewDense[float32](mat.WithShape(images*tokens, small.Width), mat.WithBacking(x)))
+				values = slices.Clone(y.Value().Data().F32())
+				g := make([]float32, y.Size())
+				_ = filled("gradient", g)
+				y.AccGrad(mat.NewDense[float32](mat.WithShape(y.Shape()...), mat.WithBacking(g)))
+				if err := ag.Backward(y); err != nil {
+					t.Fatal(err)
+				}
+				grads = map[string][]float32{}
+				params.Walk(m, func(path string, p *nn.Param) {
+					if p.HasGrad() {
+						grads[path] = slices.Clone(p.Grad().Data().F32())
+					}
+				})
+				return values, grads
+			}
+			wantY, want := run(func(m Blocks, x mat.Tensor) mat.Tensor {
+				return op.Gather(m.Forward(x, tokens, false, Visit(nil)), rows)
+			})
+			if len(want) == 0 {
+				t.Fatalf("%s: no gradients", name)
+			}
+			for _, recompute := range []bool{false, true} {
+				gotY, got := run(func(m Blocks, x mat.Tensor) mat.Tensor {
+					y, err := m.ForwardRows(context.Background(), x, tokens, rows, recompute)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return y
+				})
+				what := fmt.Sprintf("%s, causal %v, recompute %v", name, causal, recompute)
+				golden.Compare(t, what, gotY, wantY, 1e-6)
+				if len(got) != len(want) {
+					t.Errorf("%s: %d parameters have gradients, want %d", what, len(got), len(want))
+				}
+				for path, g := range want {
+					if len(got[path]) != len(g) {
+						t.Fatalf("%s: the gradient of %s has %d elements, want %d", what, path, len(got[path]), len(g))
+					}
+					golden.Compare(t, what+": "+path, got[path], g, 5e-6)
+				}
+			}
+		}
+	}
+}
+
 // TestForwardRowsOfOthers: with a gradient or with corrections of weights, rows are those of all tokens, whose gradient they have; no
 // block gives its input, and a context that has ended gives its cause.
 func TestForwardRowsOfOthers(t *testing.T) {
@@ -128,7 +207,7 @@ func TestForwardRowsOfOthers(t *testing.T) {
 	rows, ctx := []int{4, 5, 12}, context.Background()
 	forward := func(m Blocks) mat.Tensor {
 		x := (&tower{Blocks: m}).tokensOf(images, tokens, small.Width)
-		y, err := m.ForwardRows(ctx, x, tokens, rows)
+		y, err := m.ForwardRows(ctx, x, tokens, rows, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +237,7 @@ func TestForwardRowsOfOthers(t *testing.T) {
 	for after := range 3 {
 		ended, end := context.WithCancelCause(ctx)
 		seen := &counted{Context: ended, after: after, end: func() { end(why) }}
-		if y, err := m.Blocks.ForwardRows(seen, m.tokensOf(images, tokens, small.Width), tokens, rows); y != nil || !errors.Is(err, why) {
+		if y, err := m.Blocks.ForwardRows(seen, m.tokensOf(images, tokens, small.Width), tokens, rows, false); y != nil || !errors.Is(err, why) {
 			t.Errorf("a context that ends before block %d: %v, error %v", after, y, err)
 		}
 	}

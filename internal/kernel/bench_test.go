@@ -81,7 +81,7 @@ func BenchmarkAttention(b *testing.B) {
 // BenchmarkAttentionGrad: the gradient of a layer, as a fraction of the peak by the four products that it consists of, and
 // by the five that it computes: the scores are computed again.
 func BenchmarkAttentionGrad(b *testing.B) {
-	for _, s := range [][3]int{{1, 577, 64}, {1, 257, 64}, {8, 50, 64}, {1, 1024, 64}, {1, 257, 80}} {
+	for _, s := range [][3]int{{1, 577, 64}, {1, 257, 64}, {1, 197, 64}, {8, 50, 64}, {1, 1024, 64}, {1, 257, 80}} {
 		images, t, d := s[0], s[1], s[2]
 		const h = 16
 		n := images * t * h * d

@@ -314,6 +314,67 @@ func (h *headGrad) panel(gs []float32, key, n int, causal bool) {
 	tileTurned(h.gqkv[key*3*h.c+h.c:], 3*h.c, n, gs, h.q, t*nr, d, t)
 }
 
+// AttentionAtGrad computes the gradient gqkv [B·T,3C] of [PanelLayout.AttentionAt] from gout [B,C], of one query an image: that of the
+// token that is a row of qkv [B·T,3C], the first of image 0. The queries of other tokens have gradients of 0. It computes with rows,
+// since there is one of a head, and the probabilities again as [AttentionGrad] does, whose formulas these are.
+func AttentionAtGrad(gqkv, gout, qkv []float32, rows []int, tokens, heads, headSize int, causal bool) {
+	t, d := tokens, headSize
+	c := heads * d
+	if n := len(rows) * t * c; len(gqkv) < 3*n || len(qkv) < 3*n || len(gout) < len(rows)*c {
+		panic("kernel: AttentionAtGrad: slice shorter than its shape")
+	}
+	if c == 0 {
+		return
+	}
+	temperature := float32(1 / math.Sqrt(float64(d)))
+	parallel(len(rows)*heads, func(item int) {
+		image, at := item/heads, item%heads*d
+		first := image * t * 3 * c // of the image
+		own := rows[image]*3*c + at
+		seen := t
+		if causal {
+			seen = rows[image] - image*t + 1
+		}
+		q, g := qkv[own:][:d], gout[image*c+at:][:d]
+		scratch := Get(2 * seen)
+		defer Put(scratch)
+		p, gp := scratch[:seen], scratch[seen:]
+		peak := float32(math.Inf(-1))
+		for j := range seen {
+			key, value := qkv[first+j*3*c+c+at:][:d], qkv[first+j*3*c+2*c+at:][:d]
+			p[j], _ = normSums(q, key, key, 0, 0)      // q·k
+			gp[j], _ = normSums(g, value, value, 0, 0) // gout·v
+			peak = max(peak, p[j])
+		}
+		inverse := 1 / expSum(p, p, peak, temperature)
+		delta := float32(0)
+		for j := range p {
+			p[j] *= inverse
+			delta += p[j] * gp[j]
+		}
+		for j := range t {
+			clear(gqkv[first+j*3*c+at:][:d])
+		}
+		gq := gqkv[own:][:d]
+		for j := range t {
+			row := first + j*3*c + at
+			gk, gv := gqkv[row+c:][:d], gqkv[row+2*c:][:d]
+			if j >= seen {
+				clear(gk)
+				clear(gv)
+				continue
+			}
+			gs := p[j] * (gp[j] - delta) * temperature
+			key := qkv[row+c:][:d]
+			for i := range d {
+				gv[i] = p[j] * g[i]
+				gk[i] = gs * q[i]
+				gq[i] += gs * key[i]
+			}
+		}
+	})
+}
+
 // zeroLater sets the probabilities [T,nr] of keys that come after their query to 0. The first key of the panel is the
 // token with the number key.
 func zeroLater(p []float32, key, nr int) {

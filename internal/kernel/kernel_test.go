@@ -563,6 +563,35 @@ func TestAttentionGradSizes(t *testing.T) {
 	})
 }
 
+// TestAttentionAtGrad compares the gradient of one query an image with float64, the query at the first, the last and other tokens,
+// with any number of threads.
+func TestAttentionAtGrad(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	eachImpl(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(17, 18))
+		for i, s := range [][4]int{{1, 1, 1, 1}, {2, 5, 2, 3}, {3, 50, 2, 64}, {2, 77, 3, 20}, {1, 197, 1, 80}, {3, 33, 1, 17}} {
+			images, tokens, heads, d := s[0], s[1], s[2], s[3]
+			c := heads * d
+			qkv, gout := random(rng, 3*images*tokens*c), random(rng, images*c)
+			for _, causal := range []bool{false, true} {
+				runtime.GOMAXPROCS(1 + i%3)
+				rows, all := make([]int, images), make([]float32, images*tokens*c)
+				for b := range rows {
+					rows[b] = b*tokens + []int{0, tokens - 1, tokens / 2}[(b+i)%3]
+					copy(all[rows[b]*c:][:c], gout.data[b*c:])
+				}
+				g := newGuarded(len(qkv.data))
+				AttentionAtGrad(g.data, gout.data, qkv.data, rows, tokens, heads, d, causal)
+				g.check(t, "gqkv")
+				for at, want := range attentionGradRef(all, qkv.data, images, tokens, heads, d, causal) {
+					near(t, fmt.Sprintf("%v, causal %v, gqkv[%d]", s, causal, at), g.data[at], want, 1e-5)
+				}
+			}
+		}
+		AttentionAtGrad(nil, nil, nil, nil, 5, 2, 8, false)
+	})
+}
+
 // TestBuffers: every size fits its class, wastes little, and comes back as what it was.
 func TestBuffers(t *testing.T) {
 	last := -1

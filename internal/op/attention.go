@@ -33,23 +33,70 @@ func AttentionAt(queries, x mat.Tensor, heads, t int, rows []int, causal bool) m
 	if t < 1 || heads < 1 || m != b*t || c%heads != 0 || n < 2*c {
 		panic(&ShapeError{"AttentionAt", x.Shape(), fmt.Sprintf("[%d·%d,≥2·%d], of %d heads", b, t, c, heads)})
 	}
-	requireRows("AttentionAt", rows, m)
-	if len(rows) != b {
-		panic(fmt.Sprintf("op: AttentionAt: %d rows, want one of each of %d images", len(rows), b))
-	}
-	for i, r := range rows {
-		if r/t != i {
-			panic(fmt.Sprintf("op: AttentionAt: row %d is %d, want one of image %d of %d tokens", i, r, i, t))
-		}
-	}
+	requireOneOfEach("AttentionAt", rows, b, t)
 	y := fresh(b, c)
 	if a, ok := x.(*panels); ok {
 		a.layout.AttentionAt(data(y), data(queries), a.values, n, rows, t, heads, c/heads, causal)
 		return after(ToPanels(y, 1), queries)
 	}
-	// A span of one row fills no panel.
-	kernel.PanelLayout{Spans: m, Rows: 1}.AttentionAt(data(y), data(queries), data(x), n, rows, t, heads, c/heads, causal)
+	attendRows(data(y), data(queries), data(x), n, rows, t, heads, c/heads, causal)
 	return y
+}
+
+// requireOneOfEach panics unless rows are those of one token of each of b images of t, in order.
+func requireOneOfEach(name string, rows []int, b, t int) {
+	requireRows(name, rows, b*t)
+	if len(rows) != b {
+		panic(fmt.Sprintf("op: %s: %d rows, want one of each of %d images", name, len(rows), b))
+	}
+	for i, r := range rows {
+		if r/t != i {
+			panic(fmt.Sprintf("op: %s: row %d is %d, want one of image %d of %d tokens", name, i, r, i, t))
+		}
+	}
+}
+
+// AttentionRows returns the given rows of [SelfAttention], or [CausalAttention], one of each image in order: [B,C]. In contrast to
+// [AttentionAt] it has a gradient, and takes the projections qkv [B·T,3C] as rows.
+func AttentionRows(qkv mat.Tensor, heads, t int, rows []int, causal bool) mat.Tensor {
+	s := headsOf("AttentionRows", qkv, heads, t)
+	requireOneOfEach("AttentionRows", rows, s.images, t)
+	return run(&attentionRowsOp{qkv: qkv, rows: rows, tokens: t, heads: heads, size: s.size, causal: causal})
+}
+
+type attentionRowsOp struct {
+	qkv                 mat.Tensor // [B·T,3C]
+	rows                []int      // [B]
+	tokens, heads, size int
+	causal              bool
+}
+
+func (f *attentionRowsOp) Operands() []mat.Tensor { return []mat.Tensor{f.qkv} }
+
+func (f *attentionRowsOp) Forward() (mat.Tensor, error) {
+	c := f.heads * f.size
+	x := data(f.qkv)
+	q := kernel.Get(len(f.rows) * c)
+	defer kernel.Put(q)
+	for i, r := range f.rows {
+		copy(q[i*c:(i+1)*c], x[r*3*c:])
+	}
+	y := fresh(len(f.rows), c)
+	attendRows(data(y), q, x, 3*c, f.rows, f.tokens, f.heads, f.size, f.causal)
+	return y, nil
+}
+
+func (f *attentionRowsOp) Backward(gy mat.Tensor) error {
+	accumulate(f.qkv, func(g []float32) {
+		kernel.AttentionAtGrad(g, data(gy), data(f.qkv), f.rows, f.tokens, f.heads, f.size, f.causal)
+	})
+	return nil
+}
+
+// attendRows computes attention y [B,C] of the queries q [B,C] with x [B·T,n], which lies in rows.
+func attendRows(y, q, x []float32, n int, rows []int, t, heads, size int, causal bool) {
+	// A span of one row fills no panel.
+	kernel.PanelLayout{Spans: len(rows) * t, Rows: 1}.AttentionAt(y, q, x, n, rows, t, heads, size, causal)
 }
 
 type attentionOp struct {

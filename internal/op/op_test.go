@@ -120,6 +120,14 @@ var cases = []caseOf{
 		func(in []mat.Tensor) mat.Tensor { return attention(in[0], 3, 5) },
 	},
 	{
+		"AttentionRows", [][2]int{{10, 18}},
+		func(in []mat.Tensor) mat.Tensor { return AttentionRows(in[0], 3, 5, []int{0, 7}, false) },
+		func(in []mat.Tensor) mat.Tensor {
+			all := ag.RowViews(attention(in[0], 3, 5))
+			return ag.Stack(all[0], all[7])
+		},
+	},
+	{
 		"PatchEmbed", [][2]int{{8, 6}, {7, 6}, {1, 7}, {5, 7}},
 		func(in []mat.Tensor) mat.Tensor { return PatchEmbed(in[0], in[1], in[2], in[3]) },
 		func(in []mat.Tensor) mat.Tensor {
@@ -317,6 +325,7 @@ func TestShapeErrors(t *testing.T) {
 		"LinearAdd residual": func() { LinearAdd(x(2, 4), NewLinear(4, 5), x(2, 4)) },
 		"LayerNorm weight":   func() { LayerNorm(x(2, 3), NewLayerNorm(4, 1e-5)) },
 		"SelfAttention":      func() { SelfAttention(x(5, 6), 1, 2) },
+		"AttentionRows":      func() { AttentionRows(x(6, 5), 1, 2, []int{0, 2, 4}, false) },
 		"PatchEmbed":         func() { PatchEmbed(x(5, 3), x(2, 3), x(1, 2), x(5, 2)) },
 		"ClassRows":          func() { ClassRows(x(5, 3), 2) },
 	} {
