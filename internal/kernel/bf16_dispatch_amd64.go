@@ -47,6 +47,10 @@ func bf16Sums(t *bf16Tile, c []float32, ldc, rows int, a, b []uint32, pairs int,
 		bf16Tile4OfAVX512(&c[0], ldc, &a[0], &b[0], pairs, add, next, step)
 	case rows <= 8:
 		bf16Tile8OfAVX512(&c[0], ldc, &a[0], &b[0], pairs, add, next, step)
+	case rows <= 10:
+		bf16Tile10OfAVX512(&c[0], ldc, &a[0], &b[0], pairs, add, next, step)
+	case rows <= 12:
+		bf16Tile12OfAVX512(&c[0], ldc, &a[0], &b[0], pairs, add, next, step)
 	default:
 		bf16TileAVX512(&c[0], ldc, &a[0], &b[0], pairs, add, next, step)
 	}

@@ -108,7 +108,7 @@ func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, 
 		int8SumsFinish(t, acc, ld, rows, f)
 		return
 	}
-	switch few := t.mr == 14 && rows <= 8; {
+	switch few := t.mr == 14 && rows <= 12; {
 	case t == int8AVXVNNI:
 		int8TileAVXVNNI(x.words())
 	case t == int16AVXVNNI:
@@ -121,10 +121,18 @@ func int8Sums(t *int8Tile, acc []int32, ld, rows int, a, b []uint32, quads int, 
 		int16Tile4OfAVX512VNNI(x.words())
 	case few && rows <= 4:
 		int8Tile4OfAVX512VNNI(x.words())
-	case few && t.words:
+	case few && rows <= 8 && t.words:
 		int16Tile8OfAVX512VNNI(x.words())
-	case few:
+	case few && rows <= 8:
 		int8Tile8OfAVX512VNNI(x.words())
+	case few && rows <= 10 && t.words:
+		int16Tile10OfAVX512VNNI(x.words())
+	case few && rows <= 10:
+		int8Tile10OfAVX512VNNI(x.words())
+	case few && t.words:
+		int16Tile12OfAVX512VNNI(x.words())
+	case few:
+		int8Tile12OfAVX512VNNI(x.words())
 	case t.words:
 		int16TileAVX512VNNI(x.words())
 	default:

@@ -59,6 +59,26 @@ func int8TileAVX512VNNI(x *uintptr)
 //go:noescape
 func int16TileAVX512VNNI(x *uintptr)
 
+// int8Tile12OfAVX512VNNI is int8TileGeneric for 12 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
+//
+//go:noescape
+func int8Tile12OfAVX512VNNI(x *uintptr)
+
+// int16Tile12OfAVX512VNNI is int8TileGeneric for 12 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
+//
+//go:noescape
+func int16Tile12OfAVX512VNNI(x *uintptr)
+
+// int8Tile10OfAVX512VNNI is int8TileGeneric for 10 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
+//
+//go:noescape
+func int8Tile10OfAVX512VNNI(x *uintptr)
+
+// int16Tile10OfAVX512VNNI is int8TileGeneric for 10 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
+//
+//go:noescape
+func int16Tile10OfAVX512VNNI(x *uintptr)
+
 // int8Tile8OfAVX512VNNI is int8TileGeneric for 8 rows of a panel of 14, and 32 columns; quads, or pairs, is at least 1. With finish it is int8FinishGeneric too, for as many of them as rows says, and leaves acc as it was.
 //
 //go:noescape
@@ -133,6 +153,16 @@ func bf16TileAMX(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool,
 //
 //go:noescape
 func bf16TileAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16Tile12OfAVX512 is bf16TileGeneric for 12 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
+//
+//go:noescape
+func bf16Tile12OfAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
+
+// bf16Tile10OfAVX512 is bf16TileGeneric for 10 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
+//
+//go:noescape
+func bf16Tile10OfAVX512(c *float32, ldc int, a *uint32, b *uint32, pairs int, add bool, next *byte, step int)
 
 // bf16Tile8OfAVX512 is bf16TileGeneric for 8 rows of a panel of 14, and 32 columns; pairs is at least 1. It prefetches from next on, step bytes for every two pairs.
 //

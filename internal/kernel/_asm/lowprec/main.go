@@ -33,8 +33,11 @@ func main() {
 	splitRowsBF16("splitRowsBF16AVX512", 3, 4)
 	dots("dotHalvesAVX512", 2)
 	dots("dotRowsAVX512", 4)
-	for _, rows := range []int{14, 8, 4} { // the last two for the end of a matrix
-		of := map[int]string{14: "", 8: "8Of", 4: "4Of"}[rows]
+	for _, rows := range []int{14, 12, 10, 8, 4} { // but for the first, for the end of a matrix
+		of := ""
+		if rows < 14 {
+			of = fmt.Sprint(rows, "Of")
+		}
 		tileAVX512VNNI("int8Tile"+of+"AVX512VNNI", rows, VPDPBUSD, false)
 		tileAVX512VNNI("int16Tile"+of+"AVX512VNNI", rows, VPDPWSSD, true)
 	}
@@ -49,8 +52,9 @@ func main() {
 	quantiseWords()
 	tileAMXBF16()
 	tileAVX512BF16("bf16TileAVX512", 14)
-	tileAVX512BF16("bf16Tile8OfAVX512", 8)
-	tileAVX512BF16("bf16Tile4OfAVX512", 4)
+	for _, rows := range []int{12, 10, 8, 4} {
+		tileAVX512BF16(fmt.Sprintf("bf16Tile%dOfAVX512", rows), rows)
+	}
 	pairsBF16()
 	cpuid()
 	Generate()
@@ -68,6 +72,9 @@ type tile struct {
 	spare    func(i int) Register // four registers beside the sums
 	zero     func(r Register)     // sets r to 0
 }
+
+// ahead is how far ahead of its step a tile asks for bytes of B: further than memory takes to answer, and on into the next panel.
+const ahead = 8192
 
 // arguments is the order of int8Args; each takes 8 bytes.
 var arguments = []string{"acc", "ld", "a", "b", "quads", "add", "c", "ldc", "finish", "scales", "rowScales", "sums", "zeroPoints", "depth", "fa", "fb", "bias", "residual", "rows"}
@@ -140,6 +147,7 @@ func (t tile) emit() {
 		Label(t.name + "Loop")
 		for line := 0; line < 2*t.width; line += 64 {
 			PREFETCHT0(Mem{Base: next, Disp: line})
+			PREFETCHT1(Mem{Base: b, Disp: ahead + line})
 		}
 		ADDQ(ldc, next)
 		CMPQ(next, last)
