@@ -38,7 +38,7 @@ func projected(c clipvit.Config) int { return 4 * c.Width }
 var trainingCases = []trainingCase{
 	{"full", "the whole tower and a head of 1000 classes", 1e-6, fullFlops, [][]string{{"train", "torch"}, {"train", "torch-fused"}, {"train", "recompute"}}},
 	{"lora", "LoRA of rank 16 on every product of every block, and the head", 1e-4, loraFlops, [][]string{{"train", "recompute", "torch"}}},
-	{"projector", "two layers and a GELU, on the features of the patches, which are given", 1e-4, projectorFlops, [][]string{{"train", "torch", "torch-fused"}}},
+	{"projector", "two layers and a GELU, on the features of the patches, which are given", 1e-4, projectorFlops, [][]string{{"train", "torch", "torch-fused", "torch-compile"}}},
 }
 
 // trainees fine-tune. The first of Python's is the reference.
@@ -47,6 +47,7 @@ var trainees = []contender{
 	{name: "vitago, recomputing", kind: "recompute"},
 	{name: "PyTorch, eager", kind: "torch", python: true},
 	{name: "PyTorch, fused AdamW", kind: "torch-fused", python: true},
+	{name: "PyTorch, compiled, fused AdamW", kind: "torch-compile", python: true},
 }
 
 // blockFlops returns the operations of the products with weights and of attention's two in one block, for a

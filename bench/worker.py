@@ -264,7 +264,9 @@ def prepare(kind, path, lesson, threads):
         {"params": [p for name, p in named if decays(name, p)], "weight_decay": lesson["decay"]},
         {"params": [p for name, p in named if not decays(name, p)], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lesson["rate"], fused=kind == "torch-fused" or None)
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lesson["rate"], fused=kind != "torch" or None)
+    if kind == "torch-compile":  # what Python computes of a loss becomes a graph; it needs a C++ compiler
+        compute = torch.compile(compute)
     parameters = [p for _, p in named]
 
     def step():
