@@ -43,7 +43,8 @@ func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
 		workers.Go(func() {
 			v := newValueHash()
 			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
-				op.UseWeights(all[i], func(values []float32) { sums[i] = v.sum(values) })
+				op.UseRows(all[i], hashRows, v.add)
+				sums[i] = v.sum()
 			}
 		})
 	}
@@ -57,12 +58,17 @@ func Hash(h io.Writer, m nn.Model, blocks Blocks, uses func(path string) bool) {
 	}
 }
 
-// hashers is how many parameters are hashed at a time at most: each takes memory for its values.
-const hashers = 8
+// hashers is how many parameters are hashed at a time at most, and hashRows of about how many values rows are unpacked at a time: each
+// hasher takes memory for them.
+const (
+	hashers  = 8
+	hashRows = 1 << 17
+)
 
 // A valueHash hashes the values of parameters, one parameter after the other.
 type valueHash struct {
 	h      hash.Hash
+	rest   []float32 // of those added, less than hashPart
 	halves []uint16
 	bytes  []byte
 }
@@ -71,28 +77,48 @@ type valueHash struct {
 const hashPart = 1 << 14
 
 func newValueHash() *valueHash {
-	return &valueHash{h: sha256.New(), halves: make([]uint16, hashPart), bytes: make([]byte, 1+4*hashPart)}
+	return &valueHash{h: sha256.New(), rest: make([]float32, 0, hashPart), halves: make([]uint16, hashPart), bytes: make([]byte, 1+4*hashPart)}
 }
 
-// sum returns the SHA-256 of values: of every [hashPart] of them the number of bytes that a value has, then all, little-endian. Values
-// that half precision has take 2 bytes, which halves the time; others 4.
-func (v *valueHash) sum(values []float32) (sum [sha256.Size]byte) {
-	v.h.Reset()
-	for part := range slices.Chunk(values, hashPart) {
-		b := v.bytes[1:]
-		if halves := v.halves[:len(part)]; kernel.Narrow(halves, part) {
-			v.bytes[0] = 2
-			for i, x := range halves {
-				binary.LittleEndian.PutUint16(b[2*i:], x)
-			}
-		} else {
-			v.bytes[0] = 4
-			for i, x := range part {
-				binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(x))
-			}
+// add adds values of a parameter.
+func (v *valueHash) add(values []float32) {
+	for len(values) > 0 {
+		n := min(len(values), hashPart-len(v.rest))
+		if n == hashPart {
+			v.write(values[:n])
+		} else if v.rest = append(v.rest, values[:n]...); len(v.rest) == hashPart {
+			v.write(v.rest)
+			v.rest = v.rest[:0]
 		}
-		_, _ = v.h.Write(v.bytes[:1+int(v.bytes[0])*len(part)])
+		values = values[n:]
+	}
+}
+
+// sum returns the SHA-256 of the values that were added since the last call: of every [hashPart] of them the number of bytes that a value has,
+// then all, little-endian. Values that half precision has take 2 bytes, which halves the time; others 4.
+func (v *valueHash) sum() (sum [sha256.Size]byte) {
+	if len(v.rest) > 0 {
+		v.write(v.rest)
 	}
 	v.h.Sum(sum[:0])
+	v.h.Reset()
+	v.rest = v.rest[:0]
 	return sum
+}
+
+// write hashes a part of at most hashPart values.
+func (v *valueHash) write(part []float32) {
+	b := v.bytes[1:]
+	if halves := v.halves[:len(part)]; kernel.Narrow(halves, part) {
+		v.bytes[0] = 2
+		for i, x := range halves {
+			binary.LittleEndian.PutUint16(b[2*i:], x)
+		}
+	} else {
+		v.bytes[0] = 4
+		for i, x := range part {
+			binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(x))
+		}
+	}
+	_, _ = v.h.Write(v.bytes[:1+int(v.bytes[0])*len(part)])
 }

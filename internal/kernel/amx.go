@@ -75,10 +75,10 @@ func packAMXTiles(w []float32, n, k int) *Packed {
 	return p
 }
 
-// unpackAMXTiles sets w [n,k] to what packAMXTiles packed.
-func (p *Packed) unpackAMXTiles(w []float32) {
+// unpackAMXTiles sets w [rows,k] to rows of what packAMXTiles packed.
+func (p *Packed) unpackAMXTiles(w []float32, from, rows int) {
 	steps := (p.k + amxTile - 1) / amxTile
-	parallel(roundUp(p.n, amxTile)/amxTile, func(j int) {
+	eachPanel(from, rows, amxTile, func(j, first, last int) {
 		var wide [amxTileLen]float32
 		for s := range steps {
 			at := (j*steps + s) * amxTileLen
@@ -88,8 +88,9 @@ func (p *Packed) unpackAMXTiles(w []float32) {
 			} else {
 				part = p.full[at : at+amxTileLen]
 			}
-			for r := range min(amxTile, p.n-j*amxTile) {
-				copy(w[(j*amxTile+r)*p.k+s*amxTile:(j*amxTile+r+1)*p.k], part[r*amxTile:(r+1)*amxTile])
+			for n := first; n < last; n++ {
+				r := n - j*amxTile
+				copy(w[(n-from)*p.k+s*amxTile:(n-from+1)*p.k], part[r*amxTile:(r+1)*amxTile])
 			}
 		}
 	})

@@ -94,14 +94,16 @@ func (w *BF16) Split(n int) (first, rest *BF16) {
 }
 
 // Unpack sets dst [n,k] to the weights as they were rounded.
-func (w *BF16) Unpack(dst []float32) {
-	if len(dst) < w.n*w.k {
-		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(dst), w.n, w.k))
-	}
+func (w *BF16) Unpack(dst []float32) { w.UnpackRows(dst, 0, w.n) }
+
+// UnpackRows sets dst [rows,k] to rows of the weights as they were rounded, from one on.
+func (w *BF16) UnpackRows(dst []float32, from, rows int) {
+	checkUnpack(len(dst), from, rows, w.n, w.k)
 	depth, nr := w.tile.depth(w.k), w.tile.nr
-	parallel(w.n, func(j int) {
+	parallel(rows, func(i int) {
+		j := from + i
 		panel := w.pairs[j/nr*nr*depth+j%nr:]
-		row := dst[j*w.k : (j+1)*w.k]
+		row := dst[i*w.k : (i+1)*w.k]
 		for p := range row {
 			row[p] = fromBF16(uint16(panel[p/2*nr] >> (16 * (p % 2))))
 		}

@@ -263,6 +263,7 @@ func TestBF16Packed(t *testing.T) {
 				t.Fatalf("weight %d is %v, and was %v", i, v, w[i])
 			}
 		}
+		checkRows(t, tile.name, packed, got.data, n, k)
 		if again := PackBF16(got.data, n, k); !slices.Equal(again.pairs, packed.pairs) {
 			t.Error("rounded weights are rounded once more")
 		}

@@ -373,14 +373,16 @@ func (w *Int8) Split(n int) (first, rest *Int8) {
 }
 
 // Unpack sets dst [n,k] to the weights as they were rounded.
-func (w *Int8) Unpack(dst []float32) {
-	if len(dst) < w.n*w.k {
-		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(dst), w.n, w.k))
-	}
+func (w *Int8) Unpack(dst []float32) { w.UnpackRows(dst, 0, w.n) }
+
+// UnpackRows sets dst [rows,k] to rows of the weights as they were rounded, from one on.
+func (w *Int8) UnpackRows(dst []float32, from, rows int) {
+	checkUnpack(len(dst), from, rows, w.n, w.k)
 	depth, nr := w.tile.depth(w.k), w.tile.nr
-	parallel(w.n, func(j int) {
+	parallel(rows, func(i int) {
+		j := from + i
 		panel := w.quads[j/nr*nr*depth+j%nr:]
-		row := dst[j*w.k : (j+1)*w.k]
+		row := dst[i*w.k : (i+1)*w.k]
 		for p := range row {
 			if w.tile.words {
 				row[p] = float32(int16(panel[p/2*nr]>>(16*(p%2)))) * w.scales[j]
@@ -393,8 +395,9 @@ func (w *Int8) Unpack(dst []float32) {
 		}
 	})
 	for o, p := range w.columns {
-		for j := range w.n {
-			dst[j*w.k+p] = w.apart[j/nr*nr*len(w.columns)+o*nr+j%nr]
+		for i := range rows {
+			j := from + i
+			dst[i*w.k+p] = w.apart[j/nr*nr*len(w.columns)+o*nr+j%nr]
 		}
 	}
 	runtime.KeepAlive(w)

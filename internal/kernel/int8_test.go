@@ -476,6 +476,7 @@ func TestInt8Unpack(t *testing.T) {
 			for i, v := range got.data {
 				near(t, q.tile.name, v, float64(w[i]), float64(q.scales[i/k])*(0.5+1e-5))
 			}
+			checkRows(t, q.tile.name, q, got.data, n, k)
 			again := PackInt8(got.data, n, k)
 			if !slices.Equal(again.quads, q.quads) {
 				t.Errorf("%s: rounded weights are rounded once more", q.tile.name)

@@ -133,30 +133,53 @@ func (p *Packed) Split(n int) (first, rest *Packed) {
 type packedParts struct{ first, rest *Packed }
 
 // Unpack sets w [n,k] to what was packed.
-func (p *Packed) Unpack(w []float32) {
-	if len(w) < p.n*p.k {
-		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", len(w), p.n, p.k))
-	}
+func (p *Packed) Unpack(w []float32) { p.UnpackRows(w, 0, p.n) }
+
+// UnpackRows sets w [rows,k] to the rows of what was packed, from one on.
+func (p *Packed) UnpackRows(w []float32, from, rows int) {
+	checkUnpack(len(w), from, rows, p.n, p.k)
 	if p.amx {
-		p.unpackAMXTiles(w)
+		p.unpackAMXTiles(w, from, rows)
 		return
 	}
-	panels := (p.n + p.panelRows - 1) / p.panelRows
-	parallel(panels, func(j int) {
+	eachPanel(from, rows, p.panelRows, func(j, first, last int) {
 		scratch := Get(p.panelRows * min(kcMax, p.k))
 		defer Put(scratch)
 		for k0 := 0; k0 < p.k; k0 += kcMax {
 			d := min(kcMax, p.k-k0)
 			panel := p.panels(scratch, j*p.panelRows, p.panelRows, k0, d, p.panelRows)
-			for r := range min(p.panelRows, p.n-j*p.panelRows) {
-				row := w[(j*p.panelRows+r)*p.k+k0:][:d]
+			for n := first; n < last; n++ {
+				row := w[(n-from)*p.k+k0:][:d]
 				for i := range row {
-					row[i] = panel[i*p.panelRows+r]
+					row[i] = panel[i*p.panelRows+n-j*p.panelRows]
 				}
 			}
 		}
 	})
 	runtime.KeepAlive(p)
+}
+
+// checkUnpack panics if there is no room for rows [rows,k] of n, or if there are none of these.
+func checkUnpack(room, from, rows, n, k int) {
+	if from < 0 || rows < 0 || rows > n-from {
+		panic(fmt.Sprintf("kernel: Unpack: rows %d to %d of %d", from, from+rows, n))
+	}
+	if room < rows*k {
+		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", room, rows, k))
+	}
+}
+
+// eachPanel calls f in parallel with every panel of so many rows that has some of the rows from one on, and with the first of these and the
+// one behind the last.
+func eachPanel(from, rows, panelRows int, f func(j, first, last int)) {
+	if rows == 0 {
+		return
+	}
+	start := from / panelRows
+	parallel((from+rows-1)/panelRows-start+1, func(i int) {
+		j := start + i
+		f(j, max(from, j*panelRows), min(from+rows, (j+1)*panelRows))
+	})
 }
 
 // Precedes says that a product with the weights next follows that with p. The end of that with p then prefetches next. Where

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -133,6 +134,8 @@ func TestPacked(t *testing.T) {
 				if !slices.Equal(back.data, w) {
 					t.Errorf("%v: unpacking does not give back what was packed", s)
 				}
+				checkRows(t, fmt.Sprint(s), p, w, n, k)
+				checkRows(t, fmt.Sprint(s, " left"), PackLeft(w, n, k), w, n, k)
 				for _, e := range []Epilogue{{}, {Bias: bias}, {Bias: bias, Activation: QuickGELU}, {Residual: residual}} {
 					got, want := newGuarded(m*n), make([]float32, m*n)
 					MatMulPacked(got.data, a, p, m, e)
@@ -195,11 +198,29 @@ func TestPackLeft(t *testing.T) {
 	})
 }
 
+// checkRows: rows of what was packed are those of all of it, wherever they begin and end.
+func checkRows(t *testing.T, what string, p interface {
+	UnpackRows(w []float32, from, rows int)
+}, want []float32, n, k int) {
+	t.Helper()
+	for from := 0; from <= n; from += 1 + n/9 {
+		for rows := 0; rows <= n-from; rows += 1 + n/7 {
+			got := newGuarded(rows * k)
+			p.UnpackRows(got.data, from, rows)
+			got.check(t, what)
+			if !slices.Equal(got.data, want[from*k:(from+rows)*k]) {
+				t.Fatalf("%s: %d rows from %d on are not those of all", what, rows, from)
+			}
+		}
+	}
+}
+
 func TestPackedPanics(t *testing.T) {
 	p := Pack(make([]float32, 6), 2, 3)
 	for name, f := range map[string]func(){
 		"kernel: Pack: 5 weights, want n·k = 2·3":            func() { Pack(make([]float32, 5), 2, 3) },
 		"kernel: Unpack: room for 5 weights, want n·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
+		"kernel: Unpack: rows 1 to 3 of 2":                   func() { p.UnpackRows(make([]float32, 9), 1, 2) },
 		"kernel: MatMulPacked: a is shorter than m·k":        func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
 		"kernel: PanelLayout.MatMul: weights that were not packed by PackLeft": func() {
 			PanelLayout{1, 1}.MatMul(make([]float32, 2), make([]float32, 3), p, Epilogue{})

@@ -99,11 +99,31 @@ func Rounded(p *nn.Param) *kernel.Int8 {
 // UseWeights calls f with the values of a parameter, row by row, as products see them. f must not keep or change them.
 func UseWeights(p *nn.Param, f func(values []float32)) { useWeights(p, f) }
 
+// UseRows calls f with the values of a parameter as UseWeights does, but some rows at a time: of frozen weights about so many values, so
+// that all of them are never in memory. f must not keep or change them.
+func UseRows(p *nn.Param, values int, f func(values []float32)) {
+	w := packed(p)
+	if w == nil {
+		f(data(p))
+		return
+	}
+	rows, cols := w.dims()
+	each := max(1, values/max(1, cols))
+	part := kernel.Get(min(each, rows) * cols)
+	defer kernel.Put(part)
+	for from := 0; from < rows; from += each {
+		n := min(each, rows-from)
+		w.weights().UnpackRows(part, from, n)
+		f(part[:n*cols])
+	}
+}
+
 // weights are packed for the kernel, in one precision or another.
 type weights interface {
 	Shape() (rows, cols int)
 	Bytes() int
 	Unpack(values []float32)
+	UnpackRows(values []float32, from, rows int)
 }
 
 // matMul sets y [m,out] to the product of x [m,in] and the weights, and applies e.
