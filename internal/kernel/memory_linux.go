@@ -1,26 +1,15 @@
 package kernel
 
 import (
-	"runtime"
 	"sync"
 	"syscall"
 	"unsafe"
 )
 
-// newOffHeap returns memory for the weights of owner, outside Go's heap. Weights are most of what a program holds; in
-// the heap, they would let the collector wait until as much again is garbage. The memory goes back to the system when
-// owner is collected, so that its readers must keep owner alive.
-func newOffHeap[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
-	size := n * int(unsafe.Sizeof(*new(T)))
-	if size < 1<<16 {
-		return make([]T, n)
-	}
+// mapWeights returns so many bytes, which are zero, and what gives them back to the system.
+func mapWeights(size int) (b []byte, giveBack func(), err error) {
 	p, err := weights.cut(size)
-	if err != nil {
-		return make([]T, n) // Go says it better when there is no memory
-	}
-	runtime.AddCleanup(owner, func(p pages) { weights.giveBack(p) }, p)
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(p.memory))), n)
+	return p.memory, func() { weights.giveBack(p) }, err
 }
 
 // weights is where all weights come from.

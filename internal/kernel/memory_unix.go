@@ -1,10 +1,9 @@
-//go:build unix && !linux
+//go:build unix
 
 package kernel
 
 import (
 	"runtime"
-	"syscall"
 	"unsafe"
 )
 
@@ -16,10 +15,10 @@ func newOffHeap[T uint16 | uint32 | float32, O any](owner *O, n int) []T {
 	if size < 1<<16 {
 		return make([]T, n)
 	}
-	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, giveBack, err := mapWeights(size)
 	if err != nil {
 		return make([]T, n) // Go says it better when there is no memory
 	}
-	runtime.AddCleanup(owner, func(b []byte) { _ = syscall.Munmap(b) }, b)
+	runtime.AddCleanup(owner, func(giveBack func()) { giveBack() }, giveBack)
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
