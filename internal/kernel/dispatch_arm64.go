@@ -64,6 +64,8 @@ func copyPanels(dst []float32, w int, src []float32, ld, rows, panels, apart int
 	copyPanelsGeneric(dst, w, src, ld, rows, panels, apart)
 }
 
+func pause() {}
+
 // packTransposed is packGeneric. It covers the rows with groups of eight and four, which may overlap. The assembly
 // takes the depths that are a multiple of 4, and Go the rest. It takes 64 depths at a time: a line of dst is then
 // still in the first-level cache when the next group writes to it.

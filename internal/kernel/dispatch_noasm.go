@@ -8,6 +8,8 @@ func tile(c []float32, ldc, rows int, a, b []float32, k int, accumulate bool, ne
 	tileGeneric(c, ldc, a, b, k, genericMR, genericNR, accumulate)
 }
 
+func pause() {}
+
 func packTransposed(dst []float32, stride int, src []float32, ld, rows, k int) {
 	packGeneric(dst, stride, src, ld, rows, k)
 }

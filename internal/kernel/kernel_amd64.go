@@ -599,6 +599,9 @@ func copyPanelsAAVX512(dst *float32, apart int, src *float32, ld int, rows int, 
 //go:noescape
 func copyPanelsBAVX512(dst *float32, apart int, src *float32, ld int, rows int, panels int)
 
+// pause tells the processor that its thread only waits, so that another thread of the same core gets what this one leaves.
+func pause()
+
 // pack8 is packGeneric for 8 rows with AVX2; k is a positive multiple of 8.
 //
 //go:noescape

@@ -17045,6 +17045,11 @@ copyPanelsBAVX512Panel:
 	VZEROUPPER
 	RET
 
+// func pause()
+TEXT ·pause(SB), NOSPLIT, $0
+	PAUSE
+	RET
+
 // func pack8(dst *float32, stride int, src *float32, ld int, k int)
 // Requires: AVX, MMX+
 TEXT ·pack8(SB), NOSPLIT, $0-40

@@ -3,6 +3,7 @@ package kernel
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // parallel calls f for every item in [0,items), on as many processors as there are, and returns when all calls have.
@@ -25,13 +26,10 @@ func parallel(items int, f func(item int)) {
 	j.slots.Store(int64(n - 1))
 	workers.post(j, n-1)
 	j.work()
-	for idle := 0; j.done.Load() < j.items; idle++ {
-		if idle == spins {
+	for idle := new(patience); j.done.Load() < j.items; {
+		if !idle.wait() {
 			<-j.finished
 			break
-		}
-		if idle%yields == yields-1 {
-			runtime.Gosched()
 		}
 	}
 	workers.job.CompareAndSwap(j, nil)
@@ -59,13 +57,34 @@ func processors() int {
 	return 1
 }
 
-// spins is how often a worker looks for the next job, and a caller whether its job is done, before it sleeps: for some
-// hundreds of microseconds, since a processor that sleeps takes about a hundred to wake, as long as what lies between two
-// jobs. Every yields turns it lets other goroutines run.
 const (
-	spins  = 1 << 18
-	yields = 1 << 14
+	// spinning is how long a worker looks for the next job, and a caller whether its job is done, before it sleeps: a
+	// processor that sleeps takes about a hundred microseconds to wake, as long as what lies between two jobs.
+	spinning = 300 * time.Microsecond
+	// pauses is after how many looks others get the processor: some tens of microseconds.
+	pauses = 1 << 10
 )
+
+// A patience is that of somebody who looks for something again and again.
+type patience struct {
+	looks int
+	since time.Time // when the clock was read first
+}
+
+// wait lets a moment pass, and reports whether to look again. Now and then it lets other goroutines run, and other threads: on a
+// processor for which several of them compete, the one that is waited for may be among these.
+func (p *patience) wait() bool {
+	pause()
+	if p.looks++; p.looks%pauses != 0 {
+		return true
+	}
+	if p.looks == pauses {
+		p.since = time.Now()
+	}
+	runtime.Gosched()
+	yield()
+	return time.Since(p.since) < spinning
+}
 
 // A job is one call of parallel.
 type job struct {
@@ -127,19 +146,17 @@ func (h *workerGroup) wakeOne() {
 
 // run does the work of a worker. It never returns.
 func (h *workerGroup) run() {
-	for idle := 0; ; idle++ {
+	var idle patience
+	for {
 		if j := h.job.Load(); j.open() && j.slots.Add(-1) >= 0 {
 			if j.open() && h.sleeping.Load() > 0 {
 				h.wakeOne() // a worker wakes the next
 			}
 			j.work()
-			idle = 0
+			idle = patience{}
 			continue
 		}
-		if idle < spins {
-			if idle%yields == yields-1 {
-				runtime.Gosched()
-			}
+		if idle.wait() {
 			continue
 		}
 		h.sleeping.Add(1)
@@ -147,7 +164,7 @@ func (h *workerGroup) run() {
 			<-h.wake
 		}
 		h.sleeping.Add(-1)
-		idle = 0
+		idle = patience{}
 	}
 }
 

@@ -72,3 +72,14 @@ func TestParallel(t *testing.T) {
 		callers.Wait()
 	}
 }
+
+// TestPatience: whoever waits is told to look again until the time is over, which may be later where others get the processor.
+func TestPatience(t *testing.T) {
+	start := time.Now()
+	var p patience
+	for p.wait() {
+	}
+	if took := time.Since(start); took < spinning || p.looks%pauses != 0 || p.looks < 2*pauses {
+		t.Errorf("patience ends after %v and %d looks, want at least %v and 2·%d", took, p.looks, spinning, pauses)
+	}
+}

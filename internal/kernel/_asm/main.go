@@ -110,6 +110,7 @@ func main() {
 		m.copyPanels("copyPanelsA", m.mr)
 		m.copyPanels("copyPanelsB", m.nv*m.lanes)
 	}
+	pause()
 	pack(8)
 	pack(4)
 	for _, m := range []machine{avx2, avx512} {
@@ -118,6 +119,14 @@ func main() {
 	}
 	avx2.scanBytes() // which waits for memory
 	Generate()
+}
+
+// pause is the hint of a loop that only waits.
+func pause() {
+	TEXT("pause", NOSPLIT, "func()")
+	Doc("pause tells the processor that its thread only waits, so that another thread of the same core gets what this one leaves.")
+	PAUSE()
+	RET()
 }
 
 // tile computes C (rows × nv·lanes) = or += Σₖ a[k]·b[k]ᵀ with all of C in registers. The panel a has
