@@ -52,7 +52,9 @@ func TestTrain(t *testing.T) {
 		// The heats, each contender warming up and then measured.
 		{"full", "vitago"}, {"full", "vitago"}, {"full", "vitago"}, {"full", "vitago"},
 		{"full", "vitago"}, {"full", "vitago, recomputing"}, {"full", "vitago"}, {"full", "vitago, recomputing"},
+		{"full", "vitago"}, {"full", "vitago"},
 		{"lora", "vitago"}, {"lora", "vitago, recomputing"}, {"lora", "vitago"}, {"lora", "vitago, recomputing"},
+		{"lora", "vitago"}, {"lora", "vitago"},
 		{"projector", "vitago"}, {"projector", "vitago"},
 	} {
 		if i >= len(steps) {
