@@ -136,6 +136,13 @@ func TestMemoryError(t *testing.T) {
 		!slices.ContainsFunc(e.Advice, func(s Saving) bool { return s.What == "with 1 block that learns" }) {
 		t.Errorf("advice %+v", e.Advice)
 	}
+	// One block that learns takes more if it is computed again, so that it is not.
+	for part, want := range map[Part]string{Last: "needed, and more if blocks are computed again", Complete: "needed, even if blocks are computed again"} {
+		if e := refused(func(c *Config) { c.Recipe.Tower, c.Recipe.Blocks, c.MemoryLimit = part, 1, 1 }); !strings.Contains(e.Error(), want) ||
+			(part == Last) != (e.Need.Recomputed > e.Need.Activations) {
+			t.Errorf("%s: error is %q, want %q", part, e, want)
+		}
+	}
 }
 
 // TestAllBroken: a run of pictures none of which can be read does not end as if all were well, nor as a mistake of

@@ -70,9 +70,18 @@ func (l *images) activations(recompute bool) (activations, data int64) {
 	t := l.t
 	c, batch := t.Tower.Config, t.Recipe.Batch
 	blocks := t.Tower.Blocks[:t.Features.Blocks(t.Tower.Config)]
-	tower := kept(blocks, slices.ContainsFunc(t.Tower.Stem(), (*nn.Param).RequiresGrad), int64(batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, recompute)
+	tower := kept(blocks, slices.ContainsFunc(t.Tower.Stem(), (*nn.Param).RequiresGrad), int64(batch)*int64(c.Tokens()), l.read(), c.Width, c.MLPWidth, c.Heads, recompute)
 	rows, _ := rowsAndWidth(t.Features, c)
 	return tower + headActivations(t.Head, int64(batch)*int64(rows)), ahead * 4 * int64(batch) * int64(c.Patches()*c.PatchLen())
+}
+
+// read returns how many tokens of a batch are read of those that leave the last block.
+func (l *images) read() int64 {
+	n := int64(l.t.Recipe.Batch)
+	if l.t.Features.HasLayer() {
+		n *= int64(l.t.Tower.Config.Tokens())
+	}
+	return n
 }
 
 func (l *images) savings(m Memory, loaded, _ int64, add func(total int64, format string, a ...any)) {
@@ -80,7 +89,7 @@ func (l *images) savings(m Memory, loaded, _ int64, add func(total int64, format
 	r, c := t.Recipe, t.Tower.Config
 	// Of another recipe: what a tower that learns in part takes beside its activations.
 	partly := func(learning int64, blocks int) int64 {
-		through := activations(blocks, int64(r.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)
+		through := activations(blocks, int64(r.Batch)*int64(c.Tokens()), l.read(), c.Width, c.MLPWidth, c.Heads, true)
 		return m.Data + l.beside() + loaded + 4*learning + through
 	}
 	used := t.Features.Blocks(t.Tower.Config)

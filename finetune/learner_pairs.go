@@ -216,7 +216,7 @@ func (l *pairing) activations(recompute bool) (activations, data int64) {
 	t, o := l.t, l.o
 	activations, data = l.images.activations(recompute)
 	c, batch, steps := o.Text.Config, t.Recipe.Batch, t.Recipe.Accumulate
-	text := kept(o.Text.Blocks, t.Recipe.TextRate > 0, int64(batch)*int64(c.Context), c.Width, c.MLPWidth, c.Heads, recompute)
+	text := kept(o.Text.Blocks, t.Recipe.TextRate > 0, int64(batch)*int64(c.Context), int64(batch), c.Width, c.MLPWidth, c.Heads, recompute)
 	if t.Recipe.TextRate > 0 {
 		text += 4 * int64(c.Vocab) * int64(c.Width) // the gradient of the words of a batch, before it joins that of the step
 	}
@@ -240,7 +240,7 @@ func (l *pairing) savings(m Memory, _, _ int64, add func(total int64, format str
 	}
 	if t.Recipe.Tower == Complete {
 		c := t.Tower.Config
-		add(m.Total()-3*bytesOf(t.Tower)-max(0, m.Activations-activations(0, int64(t.Recipe.Batch)*int64(c.Tokens()), c.Width, c.MLPWidth, c.Heads, true)), "with the tower of images locked")
+		add(m.Total()-3*bytesOf(t.Tower)-max(0, m.Activations-activations(0, int64(t.Recipe.Batch)*int64(c.Tokens()), l.read(), c.Width, c.MLPWidth, c.Heads, true)), "with the tower of images locked")
 	}
 }
 

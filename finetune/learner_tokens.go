@@ -115,11 +115,12 @@ func (l *tokens) ofViews(views int64, part Part, recompute bool) (activations, p
 	between := 4 * (tokens*int64(c.Width) + rows*int64(e.Projector.Config.In))
 	if part == None {
 		const together = 1200 // tokens that a frozen tower takes at a time: clipvit's partTokens
-		activations = kept(nil, false, min(tokens, max(together, int64(c.Tokens()))), c.Width, c.MLPWidth, c.Heads, recompute)
+		n := min(tokens, max(together, int64(c.Tokens())))
+		activations = kept(nil, false, n, n, c.Width, c.MLPWidth, c.Heads, recompute)
 	} else {
 		between *= 2 // and the gradients
 		blocks := e.Tower.Blocks[:t.Features.Blocks(e.Tower.Config)]
-		activations = kept(blocks, slices.ContainsFunc(e.Tower.Stem(), (*nn.Param).RequiresGrad), tokens, c.Width, c.MLPWidth, c.Heads, recompute)
+		activations = kept(blocks, slices.ContainsFunc(e.Tower.Stem(), (*nn.Param).RequiresGrad), tokens, tokens, c.Width, c.MLPWidth, c.Heads, recompute)
 	}
 	target := 4 * rows * int64(e.Projector.Config.Out)
 	return activations + between + headActivations(e.Projector, rows) + target, 4 * views * int64(c.Patches()*c.PatchLen())

@@ -85,8 +85,8 @@ func bytesOfParam(p *nn.Param) int64 {
 }
 
 // kept estimates what a tower keeps of so many tokens if a gradient flows through the blocks from the first
-// that learns on, or through all if something below them does.
-func kept(blocks []*transformer.Block, below bool, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
+// that learns on, or through all if something below them does. Who comes after them reads so many rows of these tokens.
+func kept(blocks []*transformer.Block, below bool, tokens, rows int64, width, mlpWidth, heads int, recompute bool) int64 {
 	n := len(blocks)
 	if !below {
 		n = 0
@@ -94,7 +94,7 @@ func kept(blocks []*transformer.Block, below bool, tokens int64, width, mlpWidth
 			n = len(blocks) - i
 		}
 	}
-	return activations(n, tokens, width, mlpWidth, heads, recompute)
+	return activations(n, tokens, rows, width, mlpWidth, heads, recompute)
 }
 
 // activations estimates what is kept of tokens: of every block through which a gradient flows what
@@ -102,15 +102,32 @@ func kept(blocks []*transformer.Block, below bool, tokens int64, width, mlpWidth
 // gives memory back as it goes. If blocks are computed again, it is that of one block, and what goes into each.
 //
 //	of a token: Norm1 C, QKV 3C, attention C, sum C, Norm2 C, Up F, activation F, sum C
-func activations(blocks int, tokens int64, width, mlpWidth, heads int, recompute bool) int64 {
+//
+// If not all tokens are read of the last block, it has all but Norm1 and QKV of these rows alone, and what goes into it, C, once
+// more; see [transformer.Block.ForwardRows]. That is given back before the block below has gradients.
+func activations(blocks int, tokens, rows int64, width, mlpWidth, heads int, recompute bool) int64 {
 	n := int64(blocks)
 	block := 4 * tokens * int64(8*width+2*mlpWidth+2*heads)
 	passing := block // without a graph
-	if recompute {
-		between := 4 * tokens * int64(width)
-		return 2*between*n + 2*block*min(n, 1) + passing
+	if n == 0 {
+		return passing
 	}
-	return block*(n+min(n, 1)) + passing
+	last := block
+	if rows < tokens {
+		last = 4 * (tokens*int64(4*width) + rows*int64(5*width+2*mlpWidth))
+	}
+	if recompute {
+		again, between := last, 4*tokens*int64(width)
+		if n > 1 {
+			again = max(last, block)
+		}
+		return 2*between*n + 2*again + passing
+	}
+	top := 2 * last // with its gradients
+	if n > 1 {
+		top = max(top, block) // the gradients of the block below, when the last is gone
+	}
+	return block*(n-1) + top + passing
 }
 
 // headActivations estimates the same of a head that gets so many rows: of each product what comes out, twice,
@@ -127,7 +144,7 @@ func headActivations(h Head, rows int64) (n int64) {
 	return n
 }
 
-// A MemoryError says that a run would take more memory than it may, although blocks are computed again for
+// A MemoryError says that a run would take more memory than it may, although blocks may be computed again for
 // the gradients.
 type MemoryError struct {
 	Need   Memory   // of the run, by what takes it
@@ -143,7 +160,11 @@ type Saving struct {
 
 // Error implements error.
 func (e *MemoryError) Error() string {
-	s := fmt.Sprintf("finetune: about %s of memory are needed, even if blocks are computed again for the gradients (recompute); the limit is %s", size(e.Need.Total()), size(e.Limit))
+	again := "even"
+	if e.Need.Recomputed > e.Need.Activations {
+		again = "and more"
+	}
+	s := fmt.Sprintf("finetune: about %s of memory are needed, %s if blocks are computed again for the gradients (recompute); the limit is %s", size(e.Need.Total()), again, size(e.Limit))
 	for i, a := range e.Advice {
 		s += fmt.Sprintf("%s %s %s", []string{"; it would take", ","}[min(i, 1)], size(a.Total), a.What)
 	}
@@ -161,7 +182,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
 }
 
-// checkMemory has blocks computed again where the run would take more memory than it may otherwise, and
+// checkMemory has blocks computed again where the run would take more memory than it may otherwise and less by that, and
 // returns a *[MemoryError] if it still would. loaded is what the tower took before it was to learn.
 func (t *Trainer) checkMemory(loaded int64) error {
 	limit := t.MemoryLimit
@@ -169,7 +190,7 @@ func (t *Trainer) checkMemory(loaded int64) error {
 		limit = physicalMemory()
 	}
 	m := t.Memory()
-	if limit > 0 && m.Total() > limit && !t.Tower.Recompute {
+	if limit > 0 && m.Total() > limit && m.Recomputed < m.Activations {
 		t.learner.recompute(true) // slower, but to the same end
 		m = t.Memory()
 	}

@@ -557,7 +557,7 @@ func TestRecompute(t *testing.T) {
 	for _, part := range []Part{LowRank, Last, Complete} {
 		config := func() Config {
 			c, _ := goldenConfig(t, 4)
-			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 2, adapter.LoRA{Rank: 2, Alpha: 2, Targets: adapter.Targets}
+			c.Recipe.Tower, c.Recipe.Blocks, c.Recipe.LoRA = part, 3, adapter.LoRA{Rank: 2, Alpha: 2, Targets: adapter.Targets}
 			return c
 		}
 		keeps, want := run(t, config())
@@ -624,12 +624,34 @@ func TestMemory(t *testing.T) {
 	if got.Frozen != 0 || got.Learning != n || got.Gradients != n || got.Optimizer != 2*n || got.Averages != 0 {
 		t.Errorf("%+v, want %d bytes of weights", got, n)
 	}
-	if block := int64(4 * 577 * (8*1024 + 2*4096 + 32)); got.Activations != 3*block {
-		t.Errorf("activations %d, want %d", got.Activations, 3*block)
+	block, last := int64(4*577*(8*1024+2*4096+32)), int64(4*(577*4*1024+5*1024+2*4096))
+	if got.Activations != 2*last+block {
+		t.Errorf("activations %d, want %d", got.Activations, 2*last+block)
 	}
 	tr.Tower.Recompute = true
-	if got, block := tr.Memory().Activations, int64(4*577*(8*1024+2*4096+32)); got != 3*block+2*4*577*1024 {
-		t.Errorf("activations %d where blocks are computed again, want %d", got, 3*block+2*4*577*1024)
+	if got, want := tr.Memory().Activations, 2*last+block+2*4*577*1024; got != want {
+		t.Errorf("activations %d where blocks are computed again, want %d", got, want)
+	}
+	for _, c := range []struct {
+		blocks              int
+		rows                int64
+		keeping, recomputed int64
+	}{ // of 24 blocks through which a gradient flows the last has its own gone before the next has any
+		{0, 1, block, block},
+		{24, 1, 25 * block, 3*block + 24*2*4*577*1024},
+		{1, 577, 3 * block, 3*block + 2*4*577*1024},
+		{24, 577, 26 * block, 3*block + 24*2*4*577*1024},
+	} {
+		if got := activations(c.blocks, 577, c.rows, 1024, 4096, 16, false); got != c.keeping {
+			t.Errorf("activations of %d blocks, %d rows: %d, want %d", c.blocks, c.rows, got, c.keeping)
+		}
+		if got := activations(c.blocks, 577, c.rows, 1024, 4096, 16, true); got != c.recomputed {
+			t.Errorf("activations of %d blocks, %d rows, computed again: %d, want %d", c.blocks, c.rows, got, c.recomputed)
+		}
+	}
+	tr.Tower.Recompute, tr.Features = false, clipvit.Features{Kind: clipvit.Patches, Layer: -1}
+	if got := tr.Memory().Activations; got != 3*block {
+		t.Errorf("activations of patches: %d, want %d", got, 3*block)
 	}
 	if physicalMemory() <= 0 {
 		t.Error("no memory")
