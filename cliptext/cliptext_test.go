@@ -89,6 +89,9 @@ func TestGradients(t *testing.T) {
 				m, f, texts := tinyTower(t, activation)
 				m.Recompute = recompute
 				y := forward(t, m, texts)
+				if n := len(tiny.Operators(y)); (n < 8*m.Config.Layers) != recompute { // a block is eight operators at least, or one
+					t.Errorf("the graph has %d operators, of %d blocks", n, m.Config.Layers)
+				}
 				s := f.Shape("grad_embedding")
 				y.AccGrad(mat.NewDense[float32](mat.WithShape(s...), mat.WithBacking(f.Float32("grad_embedding"))))
 				if err := ag.Backward(y); err != nil {

@@ -256,3 +256,31 @@ func (c *counted) Err() error {
 	}
 	return c.Context.Err()
 }
+
+// TestForwardRowsLearnsAlone: where a gradient is wanted, the graph of the last block has all tokens in Norm1 and QKV alone. If blocks
+// are computed again, it has one operator for each.
+func TestForwardRowsLearnsAlone(t *testing.T) {
+	const images, tokens = 2, 4
+	m := newTower(t, small)
+	Unfreeze(m)
+	for _, recompute := range []bool{false, true} {
+		y, err := m.Blocks[1:].ForwardRows(context.Background(), m.tokensOf(images, tokens, small.Width), tokens, []int{2, 7}, recompute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, graph := 0, tiny.Operators(y)
+		for _, o := range graph {
+			if o.Shape()[0] == images*tokens {
+				all++
+			}
+		}
+		// A block has Norm1, QKV, attention, Out, Norm2, Up, the activation and Down; the last gathers its rows, too.
+		want, operators := 8+2, 8+9
+		if recompute {
+			want, operators = 1, 2
+		}
+		if all != want || len(graph) != operators {
+			t.Errorf("recompute %v: %d operators of all tokens of %d, want %d of %d", recompute, all, len(graph), want, operators)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
+	"github.com/nlpodyssey/spago/nn"
 	"github.com/nlpodyssey/spago/nn/linear"
 
 	"github.com/vitago/vitago/internal/kernel"
@@ -225,6 +226,40 @@ func TestQuantize(t *testing.T) {
 		// its range of 1/2, times the weight.
 		if d := math.Abs(float64(got[i] - want[i])); d > in*0.25*0.5/255/2 {
 			t.Errorf("element %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+// TestUseRows: weights come whole and in order, however many rows at a time, in every form.
+func TestUseRows(t *testing.T) {
+	const rows, cols = 37, 5
+	values := make([]float32, rows*cols)
+	for i := range values {
+		values[i] = float32(i) - 80
+	}
+	for name, form := range map[string]func(p *nn.Param){
+		"plain":  func(*nn.Param) {},
+		"panels": func(p *nn.Param) { FreezeForPanels(p) },
+		"rows":   func(p *nn.Param) { Freeze(p) },
+		"int8":   func(p *nn.Param) { Quantize(p, kernel.Rounding{}) },
+		"bf16":   RoundBF16,
+	} {
+		p := NewParam(rows, cols)
+		copy(data(p), values)
+		form(p)
+		var want []float32
+		UseWeights(p, func(v []float32) { want = slices.Clone(v) })
+		for _, each := range []int{0, 1, cols, 14*cols - 1, 14 * cols, 16 * cols, rows*cols - 1, rows * cols, 1 << 20} {
+			var got []float32
+			UseRows(p, each, func(v []float32) {
+				if name != "plain" && len(v) > max(each, cols) {
+					t.Errorf("%s: %d values at a time, want %d", name, len(v), each)
+				}
+				got = append(got, v...)
+			})
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %d values at a time: they are not those of UseWeights", name, each)
+			}
 		}
 	}
 }

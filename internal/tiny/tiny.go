@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nlpodyssey/spago/ag"
 	"github.com/nlpodyssey/spago/mat"
 	"github.com/nlpodyssey/spago/mat/float"
 	"github.com/nlpodyssey/spago/nn"
@@ -107,4 +108,23 @@ func (w watched) Value() mat.Tensor { return w }
 func (w watched) Data() float.Slice {
 	w.f()
 	return w.Dense.Data()
+}
+
+// Operators returns the operators that y has been computed by, as far as it knows them: what a gradient would go through.
+func Operators(y mat.Tensor) (all []*ag.Operator) {
+	seen := map[mat.Tensor]bool{}
+	var walk func(x mat.Tensor)
+	walk = func(x mat.Tensor) {
+		o, ok := x.(*ag.Operator)
+		if !ok || seen[x] {
+			return
+		}
+		seen[x] = true
+		all = append(all, o)
+		for _, operand := range o.Operands() {
+			walk(operand)
+		}
+	}
+	walk(y)
+	return all
 }
