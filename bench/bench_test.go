@@ -324,6 +324,9 @@ func TestISA(t *testing.T) {
 	if want := []string{"avx2", "openvino"}; !slices.Equal(o.kinds, want) || os.Getenv(kernel.Env) != "avx2" {
 		t.Errorf("contenders are %v and the kernel %q, want %v and avx2", o.kinds, os.Getenv(kernel.Env), want)
 	}
+	if _, err := parse([]string{"-isa", "avx2", "-contenders", "best,avx2"}); err == nil {
+		t.Error("best and avx2 are two contenders")
+	}
 }
 
 // fake is a comparison whose tables are known: 1 GFLOP an image, and a peak of 10 GFLOP/s.

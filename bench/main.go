@@ -254,10 +254,10 @@ func parse(args []string) (options, error) {
 		if o.kinds == nil {
 			o.kinds = avx2Kinds
 		}
-		for i, kind := range o.kinds {
-			if kind == "best" {
-				o.kinds[i] = "avx2"
-			}
+		if i := slices.Index(o.kinds, "best"); i >= 0 && slices.Contains(o.kinds, "avx2") {
+			return o, errors.New("-contenders has best and avx2, which are one with -isa avx2")
+		} else if i >= 0 {
+			o.kinds[i] = "avx2"
 		}
 	}
 	if o.before != "" {
