@@ -49,6 +49,9 @@ func (a *arena) cut(size int) (pages, error) {
 	defer a.mu.Unlock()
 	if c := a.last; c == nil || len(c.memory)-c.used < size {
 		c, err := newChunk(max(size, chunkSize))
+		if err != nil && size < chunkSize { // where address space is limited
+			c, err = newChunk(size)
+		}
 		if err != nil {
 			return pages{}, err
 		}
@@ -61,7 +64,7 @@ func (a *arena) cut(size int) (pages, error) {
 	return p, nil
 }
 
-// newChunk maps so many bytes. Of what nobody writes, nothing is resident.
+// newChunk maps so many bytes. Of a huge page that nobody writes to, nothing is resident.
 func newChunk(size int) (*chunk, error) {
 	b, err := syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
@@ -73,7 +76,7 @@ func newChunk(size int) (*chunk, error) {
 	return c, nil
 }
 
-// giveBack returns the memory of p to the system.
+// giveBack returns the memory of p. The system has it at once where p has whole huge pages, and else when it needs memory or the chunk goes.
 func (a *arena) giveBack(p pages) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -135,7 +135,7 @@ type packedParts struct{ first, rest *Packed }
 // Unpack sets w [n,k] to what was packed.
 func (p *Packed) Unpack(w []float32) { p.UnpackRows(w, 0, p.n) }
 
-// UnpackRows sets w [rows,k] to the rows of what was packed, from one on.
+// UnpackRows sets w [rows,k] to rows from..from+rows of what was packed.
 func (p *Packed) UnpackRows(w []float32, from, rows int) {
 	checkUnpack(len(w), from, rows, p.n, p.k)
 	if p.amx {
@@ -159,13 +159,13 @@ func (p *Packed) UnpackRows(w []float32, from, rows int) {
 	runtime.KeepAlive(p)
 }
 
-// checkUnpack panics if there is no room for rows [rows,k] of n, or if there are none of these.
+// checkUnpack panics unless rows from..from+rows are among the n, and there is room for them, [rows,k].
 func checkUnpack(room, from, rows, n, k int) {
 	if from < 0 || rows < 0 || rows > n-from {
 		panic(fmt.Sprintf("kernel: Unpack: rows %d to %d of %d", from, from+rows, n))
 	}
 	if room < rows*k {
-		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want n·k = %d·%d", room, rows, k))
+		panic(fmt.Sprintf("kernel: Unpack: room for %d weights, want rows·k = %d·%d", room, rows, k))
 	}
 }
 

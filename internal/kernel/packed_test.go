@@ -218,10 +218,10 @@ func checkRows(t *testing.T, what string, p interface {
 func TestPackedPanics(t *testing.T) {
 	p := Pack(make([]float32, 6), 2, 3)
 	for name, f := range map[string]func(){
-		"kernel: Pack: 5 weights, want n·k = 2·3":            func() { Pack(make([]float32, 5), 2, 3) },
-		"kernel: Unpack: room for 5 weights, want n·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
-		"kernel: Unpack: rows 1 to 3 of 2":                   func() { p.UnpackRows(make([]float32, 9), 1, 2) },
-		"kernel: MatMulPacked: a is shorter than m·k":        func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
+		"kernel: Pack: 5 weights, want n·k = 2·3":               func() { Pack(make([]float32, 5), 2, 3) },
+		"kernel: Unpack: room for 5 weights, want rows·k = 2·3": func() { p.Unpack(make([]float32, 5)) },
+		"kernel: Unpack: rows 1 to 3 of 2":                      func() { p.UnpackRows(make([]float32, 9), 1, 2) },
+		"kernel: MatMulPacked: a is shorter than m·k":           func() { MatMulPacked(make([]float32, 2), make([]float32, 2), p, 1, Epilogue{}) },
 		"kernel: PanelLayout.MatMul: weights that were not packed by PackLeft": func() {
 			PanelLayout{1, 1}.MatMul(make([]float32, 2), make([]float32, 3), p, Epilogue{})
 		},

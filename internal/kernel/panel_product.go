@@ -45,9 +45,9 @@ func (p *panelProduct) run() {
 	}
 	rest, extra := p.restRows, 0
 	halves := p.panels == 0 && p.w.half != nil && fewReadsHalves()
-	strips, inStrips := cutStrips(p.restRows)
-	if halves { // which would have to be widened for strips alone
-		strips, inStrips = 0, 0
+	var strips, inStrips int
+	if !halves { // which would have to be widened for strips alone
+		strips, inStrips = cutStrips(p.restRows)
 	}
 	var padded []float32 // extra panels, or strips
 	if !hasFew() {
