@@ -78,11 +78,12 @@ func (p *patience) wait() bool {
 	if p.looks++; p.looks%pauses != 0 {
 		return true
 	}
-	if p.looks == pauses {
-		p.since = time.Now()
-	}
 	runtime.Gosched()
 	yield()
+	if p.looks == pauses { // not before: the others may have had the processor for longer than all of it
+		p.since = time.Now()
+		return true
+	}
 	return time.Since(p.since) < spinning
 }
 
